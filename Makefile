@@ -1,0 +1,40 @@
+# Two commands for a person: `make demo` and `make test`. Both make .venv on first use and need no network afterwards.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test test-slow check bench docs clean
+
+demo: $(STAMP)
+	@rm -rf demo-study
+	@$(BIN)/lastbit audit --out demo-study
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -m "slow"
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_architecture.py
+
+bench: $(STAMP)
+	@for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "lastbit needs Python 3.11 or newer; say which with: make PYTHON=python3.12 demo"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 2; }
+	@echo "Making $(VENV) (a few minutes the first time: it fetches PyTorch) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q torch
+	@PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q -e '.[test,dev]'
+	@touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) demo-study build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,40 @@
+"""lastbit: how much of a trained network's result is the last floating-point bit, and why.
+
+Example:
+    >>> import lastbit as lb
+    >>> study = lb.audit("digits", seeds=6, perturbations=6)  # doctest: +SKIP
+    >>> print(study.summary())  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lastbit.core.errors import LastbitError
+    from lastbit.studies import audit, open_study
+    from lastbit.tasks import Task
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "LastbitError": "lastbit.core.errors",
+    "Task": "lastbit.tasks",
+    "audit": "lastbit.studies",
+    "open_study": "lastbit.studies",
+}
+
+__all__ = ["LastbitError", "Task", "__version__", "audit", "open_study"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home on first use, so that `import lastbit` costs nothing."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'lastbit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

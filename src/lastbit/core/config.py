@@ -1,0 +1,48 @@
+"""The base of every configuration: frozen, keyword-only, validated, unknown keys refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lastbit.core.errors import LastbitError, choose
+
+__all__ = ["Config", "validated"]
+
+
+class Config(BaseModel):
+    """A frozen, keyword-only, validated set of settings. Unknown keys and non-finite numbers are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+C = TypeVar("C", bound=Config)
+
+
+def validated(config: type[C], values: Mapping[str, Any], *, flag: str = "") -> C:
+    """Build `config` from `values`.
+
+    Args:
+        config: the class to build.
+        values: its fields.
+        flag: what stands before a field's name in messages, `"--"` for the command line; underscores are then written
+            as hyphens.
+
+    Raises:
+        LastbitError: one line that names the first field that does not fit, what arrived and what is accepted.
+    """
+    try:
+        return config(**values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            choose(name, config.model_fields, "setting")
+        shown = f"{flag}{name.replace('_', '-')}" if flag else name
+        cause = first.get("ctx", {}).get("error")
+        message = str(cause) if cause is not None else first["msg"][0].lower() + first["msg"][1:]
+        if not name:
+            raise LastbitError(message) from None
+        raise LastbitError(f"{shown} = {first['input']!r}: {message}") from None

@@ -1,0 +1,41 @@
+"""What lastbit says when it cannot go on: one line, what arrived, what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["LastbitError", "choose"]
+
+
+class LastbitError(Exception):
+    """A problem the user can fix.
+
+    The message is one line that says what was wrong, what arrived and what to write instead. The command line prints
+    it without a traceback and exits with `exit_code`.
+    """
+
+    exit_code = 2
+
+
+def choose(value: str, valid: Iterable[str], what: str) -> str:
+    """Return `value` if it is one of `valid`.
+
+    Args:
+        value: the name that arrived.
+        valid: the names that are understood.
+        what: what is being named, for the message (`"model"`, `"--optimizer"`).
+
+    Raises:
+        LastbitError: names the valid choices, and the closest one where there is one.
+
+    Example:
+        >>> choose("sgd", ["sgd", "adam"], "optimizer")
+        'sgd'
+    """
+    names = list(valid)
+    if value in names:
+        return value
+    close = get_close_matches(value, names, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    raise LastbitError(f"unknown {what} {value!r}{hint}: choose one of {', '.join(names)}")

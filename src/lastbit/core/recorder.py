@@ -1,0 +1,50 @@
+"""What a training run reports to, without knowing where it goes.
+
+`train` calls these; `store` implements them on disk; tests implement them with lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+__all__ = ["Checkpoint", "NullRecorder", "Recorder"]
+
+Checkpoint = tuple[dict[str, Tensor], dict[str, Any]]
+"""Tensors by name, and JSON-able facts."""
+
+
+class Recorder(Protocol):
+    """Receives what one run produces, in order."""
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Take the metrics at the end of an epoch, counted from 1."""
+
+    def arrays(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Take the arrays of the finished run."""
+
+    def save_checkpoint(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Keep what is needed to go on from here, in place of what was kept before."""
+
+    def load_checkpoint(self) -> Checkpoint | None:
+        """Return what was kept last, or None."""
+
+
+class NullRecorder:
+    """Keeps nothing."""
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Drop the metrics."""
+
+    def arrays(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Drop the arrays."""
+
+    def save_checkpoint(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Drop the checkpoint."""
+
+    def load_checkpoint(self) -> Checkpoint | None:
+        """Return None: nothing is ever kept."""
+        return None

@@ -1,0 +1,42 @@
+"""Independent random streams, named by what they decide.
+
+Every random decision of a run draws from a stream of its own, `stream_seed(seed, "order", epoch)` and the like, so that
+two runs that share a seed share every decision, whatever else they do, and so that one decision can be varied alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+
+__all__ = ["numpy_stream", "stream_seed", "torch_stream"]
+
+
+def stream_seed(seed: int, *name: str | int) -> int:
+    """Return the 63-bit seed of the stream `name` of `seed`.
+
+    The seed is the first 63 bits of BLAKE2b over the parts, so streams are independent for all practical purposes and
+    the same on every machine.
+
+    Example:
+        >>> stream_seed(0, "order", 1) == stream_seed(0, "order", 1)
+        True
+        >>> stream_seed(0, "order", 1) == stream_seed(0, "order", 2)
+        False
+    """
+    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in (int(seed), *name))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+def torch_stream(seed: int, *name: str | int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a torch generator at the start of the stream `name` of `seed`."""
+    generator = torch.Generator(device=device)
+    generator.manual_seed(stream_seed(seed, *name))
+    return generator
+
+
+def numpy_stream(seed: int, *name: str | int) -> np.random.Generator:
+    """Return a NumPy generator at the start of the stream `name` of `seed`."""
+    return np.random.default_rng(stream_seed(seed, *name))

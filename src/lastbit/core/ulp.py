@@ -1,0 +1,101 @@
+"""Units in the last place and bit arithmetic on tensors, for float64, float32, bfloat16 and float16.
+
+Floating-point numbers of one format, read as sign-magnitude integers and mapped to a line, are ordered as the numbers
+are; neighbours on that line are one ulp apart. Every function here works on that line, element-wise, on any device.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lastbit.core.errors import LastbitError
+
+__all__ = ["FLOAT_DTYPES", "from_ordered", "next_down", "next_up", "step_ulps", "to_ordered", "ulp", "ulp_distance"]
+
+FLOAT_DTYPES = {
+    torch.float64: torch.int64,
+    torch.float32: torch.int32,
+    torch.bfloat16: torch.int16,
+    torch.float16: torch.int16,
+}
+"""The floating-point formats understood, each with the integer type of its width."""
+
+
+def _integer_type(x: Tensor) -> torch.dtype:
+    try:
+        return FLOAT_DTYPES[x.dtype]
+    except KeyError:
+        names = ", ".join(str(dtype) for dtype in FLOAT_DTYPES)
+        raise LastbitError(f"no last bit to speak of in a {x.dtype} tensor: use one of {names}") from None
+
+
+def to_ordered(x: Tensor) -> Tensor:
+    """Map floats to integers of their width so that order is kept and neighbours differ by one.
+
+    Both zeros map to 0; `-x` maps to the negative of `x`'s integer. NaNs map beyond the infinities.
+    """
+    kind = _integer_type(x)
+    bits = x.contiguous().view(kind)
+    return torch.where(bits < 0, torch.iinfo(kind).min - bits, bits)
+
+
+def from_ordered(index: Tensor, dtype: torch.dtype) -> Tensor:
+    """Inverse of `to_ordered` (0 becomes +0)."""
+    kind = FLOAT_DTYPES[dtype]
+    bits = torch.where(index < 0, torch.iinfo(kind).min - index, index)
+    return bits.to(kind).view(dtype)
+
+
+def step_ulps(x: Tensor, steps: Tensor | int) -> Tensor:
+    """Move each element by `steps` neighbours on the line of its format.
+
+    Finite elements never become infinite (they stay at the largest finite number), and non-finite elements are
+    returned as they are.
+
+    Args:
+        x: floats of any shape.
+        steps: integers that broadcast to `x`, small against the width of the format.
+    """
+    kind = _integer_type(x)
+    largest = to_ordered(torch.tensor(torch.finfo(x.dtype).max, dtype=x.dtype, device=x.device))
+    moved = (to_ordered(x) + torch.as_tensor(steps, device=x.device).to(kind)).clamp(-largest, largest)
+    return torch.where(torch.isfinite(x), from_ordered(moved, x.dtype), x)
+
+
+def next_up(x: Tensor) -> Tensor:
+    """Return the smallest float of the same format above each element."""
+    return step_ulps(x, 1)
+
+
+def next_down(x: Tensor) -> Tensor:
+    """Return the largest float of the same format below each element."""
+    return step_ulps(x, -1)
+
+
+def ulp(x: Tensor) -> Tensor:
+    """Return the spacing between |x| and the next float above it (NaN where `x` is not finite).
+
+    Source: the definition by Goldberg (1991) for normal numbers; the smallest subnormal for zero.
+    """
+    size = x.abs()
+    largest = torch.finfo(x.dtype).max
+    gap = torch.where(size >= largest, size - next_down(size), next_up(size) - size)
+    return torch.where(torch.isfinite(x), gap, torch.full_like(x, float("nan")))
+
+
+def ulp_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Return how many neighbours apart `a` and `b` are, as int64 (saturating at the largest int64).
+
+    Both zeros are the same number: their distance is 0. Shapes broadcast; formats must agree.
+
+    Raises:
+        LastbitError: the formats differ.
+    """
+    if a.dtype != b.dtype:
+        raise LastbitError(f"ulp distance needs one format, got {a.dtype} and {b.dtype}")
+    left, right = to_ordered(a).long(), to_ordered(b).long()
+    gap = (left - right).abs()
+    # Of two float64 numbers of opposite sign and size above 2 the distance passes the int64 range and wraps.
+    wrapped = ((left < 0) != (right < 0)) & (left.abs() > torch.iinfo(torch.int64).max - right.abs())
+    return torch.where(wrapped, torch.full_like(gap, torch.iinfo(torch.int64).max), gap)
