@@ -1,0 +1,139 @@
+"""From settings to a task: fill in the defaults, load the data once, bind the parts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from lastbit.core.errors import LastbitError
+from lastbit.core.seeds import numpy_stream
+from lastbit.tasks.augment import AUGMENTATIONS
+from lastbit.tasks.config import TaskConfig
+from lastbit.tasks.data.images import Images, standardised_splits, stratified_order
+from lastbit.tasks.file_task import load_file_task
+from lastbit.tasks.models import MODELS, build_model
+from lastbit.tasks.optimizers import OPTIMIZERS, make_optimizer, make_schedule
+from lastbit.tasks.registry import TASKS
+from lastbit.tasks.split import Split
+from lastbit.tasks.task import Task
+
+__all__ = ["build_task", "resolve"]
+
+
+def resolve(config: TaskConfig) -> TaskConfig:
+    """Return `config` with every default filled in, so that what is stored can be run again on a later version.
+
+    Only `data_root` may stay None: where the files lie is no part of the training. Of a task in a user's file the
+    epochs, batch size and training size are filled in; the rest the file decides, and `Task.settings` describes.
+    Resolving twice changes nothing.
+
+    Raises:
+        LastbitError: the file of the task cannot be used.
+
+    Example:
+        >>> resolve(TaskConfig(optimizer="adam")).lr
+        0.001
+        >>> resolve(TaskConfig()).lr
+        0.3
+    """
+    if config.is_file:
+        return config.model_copy(update=_facts(_file_task(config)))
+    spec = TASKS[config.task]
+    defaults: dict[str, Any] = {"train_size": spec.train_images, **spec.defaults}
+    model = config.model or defaults["model"]
+    if model != defaults["model"]:
+        defaults["width"] = MODELS[model].width
+    optimizer = config.optimizer or defaults["optimizer"]
+    options = OPTIMIZERS[optimizer].options
+    defaults |= OPTIMIZERS[optimizer].defaults
+    if "momentum" not in options:
+        defaults["momentum"] = 0.0
+    if "nesterov" not in options or config.momentum == 0:
+        defaults["nesterov"] = False
+    given = {name: value for name, value in config.model_dump().items() if value is not None}
+    return TaskConfig(**{**defaults, **given})
+
+
+def build_task(config: TaskConfig) -> Task:
+    """Return the task that `config` describes.
+
+    The data are loaded and decoded once in a process, however many tasks are built from them. No random generator is
+    touched.
+
+    Raises:
+        LastbitError: the data are missing or damaged, the training size exceeds them, or the user's file cannot be
+            used. Whether the parts fit each other is for `Task.check` to say.
+
+    Example:
+        >>> task = build_task(TaskConfig(task="digits", epochs=2))
+        >>> len(task.train), len(task.test), task.total_steps
+        (1000, 797, 64)
+    """
+    if config.is_file:
+        return _file_task(config)
+    full = resolve(config)
+    spec = TASKS[full.task]
+    train, test = _splits(full.task, spec.load(full.data_root), full.train_size)
+    chosen = full.model_dump(exclude={"data_root"})
+    network = {key: chosen[key] for key in ("width", "norm", "activation")}
+    model = partial(build_model, chosen["model"], spec.shape, spec.classes, **network)
+    stepping = {key: chosen[key] for key in ("lr", "weight_decay", "momentum", "nesterov")}
+    augmentation = AUGMENTATIONS[chosen["augment"]]
+    return Task(
+        name=full.task,
+        model=model,
+        train=train,
+        test=test,
+        optimizer=partial(make_optimizer, name=chosen["optimizer"], **stepping),
+        schedule=None if full.schedule == "constant" else partial(make_schedule, name=chosen["schedule"]),
+        augment=augmentation.make(spec.pad),
+        augment_draws=augmentation.draws,
+        epochs=chosen["epochs"],
+        batch_size=chosen["batch_size"],
+        settings=chosen | {"shape": list(spec.shape), "classes": spec.classes, "parameters": _parameters(model)},
+    )
+
+
+def _parameters(model: partial[torch.nn.Module]) -> int:
+    """Count the parameters, on the meta device so that no weight is drawn."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in model().parameters())
+
+
+@lru_cache(maxsize=4)
+def _splits(name: str, images: Images, train_size: int | None) -> tuple[Split, Split]:
+    return standardised_splits(images, name=name, train_size=train_size)
+
+
+def _file_task(config: TaskConfig) -> Task:
+    task = load_file_task(config.task)
+    changes: dict[str, Any] = {}
+    if config.epochs is not None:
+        changes["epochs"] = config.epochs
+    if config.batch_size is not None:
+        changes["batch_size"] = config.batch_size
+    if config.train_size is not None and config.train_size != len(task.train):
+        changes["train"] = _part(task, config.train_size)
+    return replace(task, **changes) if changes else task
+
+
+def _part(task: Task, size: int) -> Split:
+    """Keep `size` training examples, balanced over integer labels where these are known, else a fixed random part."""
+    if size > len(task.train):
+        raise LastbitError(
+            f"train_size = {size}: {task.name} has {len(task.train)} training examples: write at most that"
+        )
+    labels = task.train.tensors[1] if task.train.tensors else None
+    if labels is not None and labels.ndim == 1 and not labels.is_floating_point():
+        order = stratified_order(labels.cpu().numpy(), name=task.name)
+    else:
+        order = numpy_stream(0, "part", task.name).permutation(len(task.train))
+    return task.train.subset(torch.from_numpy(np.sort(order[:size])))
+
+
+def _facts(task: Task) -> dict[str, Any]:
+    return {"epochs": task.epochs, "batch_size": task.batch_size, "train_size": len(task.train)}

@@ -1,0 +1,104 @@
+"""Every choice a built-in task offers, as one validated set of settings that can be stored and run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from lastbit.core.config import Config
+from lastbit.core.errors import LastbitError, choose
+from lastbit.tasks.augment import AUGMENTATIONS
+from lastbit.tasks.models import ACTIVATIONS, MODELS, NORMS
+from lastbit.tasks.optimizers import OPTIMIZERS, SCHEDULES
+from lastbit.tasks.registry import TASKS
+
+__all__ = ["FILE_MAY_SET", "TaskConfig"]
+
+_NAMES: dict[str, Iterable[str]] = {
+    "model": MODELS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "norm": NORMS,
+    "activation": ACTIVATIONS,
+    "augment": AUGMENTATIONS,
+}
+
+FILE_MAY_SET = ("epochs", "batch_size", "train_size")
+"""What may be set from outside of a task that a user's file defines; the rest the file decides itself."""
+
+
+class TaskConfig(Config):
+    """What to train and how.
+
+    A field left at None takes the default of its task, model or optimizer; `resolve` fills them all in.
+
+    Raises:
+        LastbitError: an unknown name, or settings that contradict each other.
+        pydantic.ValidationError: a number out of range (one line through `lastbit.core.config.validated`).
+
+    Example:
+        >>> TaskConfig(task="digits", lr=0.05, norm="none").lr
+        0.05
+    """
+
+    task: str = Field("digits", description="digits, fashion-mnist, cifar10, or FILE.py:FUNCTION returning a Task")
+    model: str | None = Field(None, description=f"network: {', '.join(MODELS)}")
+    optimizer: str | None = Field(None, description=f"optimizer: {', '.join(OPTIMIZERS)}")
+    lr: PositiveFloat | None = Field(None, description="learning rate at the start, the time step of training")
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = Field(None, description="momentum of sgd and rmsprop")
+    nesterov: bool | None = Field(None, description="Nesterov's form of sgd momentum")
+    weight_decay: Annotated[float, Field(ge=0)] | None = Field(None, description="weight decay, on every parameter")
+    schedule: str | None = Field(None, description=f"learning rate over the steps: {', '.join(SCHEDULES)}")
+    epochs: PositiveInt | None = Field(None, description="passes over the training examples")
+    batch_size: PositiveInt | None = Field(None, description="examples per step")
+    train_size: PositiveInt | None = Field(None, description="training examples to keep, balanced over the classes")
+    norm: str | None = Field(None, description=f"normalisation: {', '.join(NORMS)}")
+    activation: str | None = Field(None, description=f"activation: {', '.join(ACTIVATIONS)}")
+    width: PositiveInt | None = Field(None, description="channels of the first layer, units of an mlp's hidden layers")
+    augment: str | None = Field(None, description=f"augmentation of training images: {', '.join(AUGMENTATIONS)}")
+    data_root: str | None = Field(None, description="folder that holds the data set's files")
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the task is a function in a user's file."""
+        return ":" in self.task or self.task.endswith(".py")
+
+    @field_validator("lr", "momentum", "weight_decay", mode="before")
+    @classmethod
+    def _no_bool(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("input should be a number, not true or false")
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.is_file:
+            choose(self.task, TASKS, "task")
+        for field, valid in _NAMES.items():
+            value = getattr(self, field)
+            if value is not None:
+                choose(value, valid, field)
+        if self.is_file:
+            self._check_file()
+        else:
+            self._check_optimizer()
+        return self
+
+    def _check_file(self) -> None:
+        for field in type(self).model_fields:
+            if field not in ("task", *FILE_MAY_SET) and getattr(self, field) is not None:
+                raise LastbitError(
+                    f"{field} = {getattr(self, field)!r}: {self.task} decides that itself; "
+                    f"only {', '.join(FILE_MAY_SET)} can be set from outside"
+                )
+
+    def _check_optimizer(self) -> None:
+        name = self.optimizer or TASKS[self.task].defaults["optimizer"]
+        for option in ("momentum", "nesterov"):
+            if getattr(self, option) and option not in OPTIMIZERS[name].options:
+                able = [other for other, spec in OPTIMIZERS.items() if option in spec.options]
+                raise LastbitError(f"{option} = {getattr(self, option)!r}: {name} has none; {' and '.join(able)} do")
+        if self.nesterov and self.momentum == 0:
+            raise LastbitError("nesterov = True needs a momentum above 0: write momentum = 0.9, or nesterov = False")

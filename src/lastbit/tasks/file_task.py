@@ -1,0 +1,98 @@
+"""A task defined by a user's own Python file: `FILE.py:FUNCTION`, a function without arguments that returns a Task."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lastbit.core.errors import LastbitError
+from lastbit.tasks.task import Task
+
+__all__ = ["load_file_task"]
+
+
+def load_file_task(reference: str) -> Task:
+    """Return the task of `FILE.py:FUNCTION`.
+
+    The file is imported by its path, under a module name made from that path, so spawned processes can do the same;
+    its folder joins the end of the import path, so that it can import its neighbours. The file is run and its function
+    called once in a process, and again only if the file changes.
+
+    Raises:
+        LastbitError: there is no such file or function, importing or calling it raises, the function needs arguments,
+            or it does not return a `Task`.
+    """
+    name, colon, function = reference.rpartition(":")
+    if not colon or not function.isidentifier() or not name.endswith(".py"):
+        raise LastbitError(f"a task in a file is written FILE.py:FUNCTION, got {reference!r}")
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise LastbitError(f"there is no task file {name!r}: write FILE.py:FUNCTION with the path of a Python file")
+    stat = path.stat()
+    return _load(path.resolve(), name, function, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=8)
+def _load(path: Path, shown: str, function: str, changed: int, size: int) -> Task:
+    """Import, call and check; `changed` and `size` are there to notice another version of the file."""
+    make = _function(_module(path, shown, changed, size), shown, function)
+    try:
+        inspect.signature(make).bind()
+    except TypeError:
+        needs = ", ".join(inspect.signature(make).parameters)
+        raise LastbitError(f"{shown}:{function} must work without arguments, but it takes ({needs})") from None
+    try:
+        task = make()
+    except (Exception, SystemExit) as error:
+        raise LastbitError(f"{shown}:{function} raised {_last_line(error, path)}") from error
+    if not isinstance(task, Task):
+        raise LastbitError(f"{shown}:{function} must return a lastbit Task, got {type(task).__name__}")
+    return task
+
+
+@lru_cache(maxsize=8)
+def _module(path: Path, shown: str, changed: int, size: int) -> ModuleType:
+    name = f"lastbit_task_{hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise LastbitError(f"{shown} cannot be imported as a Python file")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    module = importlib.util.module_from_spec(spec)
+    # Known by name while it runs: dataclasses and pickling look their module up.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise LastbitError(f"{shown} raised on import: {_last_line(error, path)}") from error
+    return module
+
+
+def _function(module: ModuleType, shown: str, name: str) -> Callable[[], Any]:
+    functions = [
+        key for key, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == module.__name__
+    ]
+    found = getattr(module, name, None)
+    if found is None:
+        listed = f"its functions are {', '.join(functions)}" if functions else "it has no functions"
+        raise LastbitError(f"{shown} has no function {name!r}: {listed}")
+    if not callable(found):
+        raise LastbitError(f"{shown}:{name} is a {type(found).__name__}, not a function: write `def {name}(): ...`")
+    return found  # type: ignore[no-any-return]
+
+
+def _last_line(error: BaseException, path: Path) -> str:
+    """The last line of the traceback, and the last line of the user's file that led there."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
+    text = traceback.format_exception_only(error)[-1].strip()
+    return f"{text} (line {line})" if line else text

@@ -1,0 +1,8 @@
+"""The built-in networks, each a function of the input shape, the number of classes and a few named choices."""
+
+from __future__ import annotations
+
+from lastbit.tasks.models.layers import ACTIVATIONS, NORMS, Swish
+from lastbit.tasks.models.registry import MODELS, ModelSpec, build_model
+
+__all__ = ["ACTIVATIONS", "MODELS", "NORMS", "ModelSpec", "Swish", "build_model"]

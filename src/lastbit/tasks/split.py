@@ -1,0 +1,169 @@
+"""The examples of a training or test set, fetched by index so that a study alone decides their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    TensorDataset,
+    default_collate,
+)
+
+from lastbit.core.errors import LastbitError
+
+__all__ = ["Source", "Split", "placed"]
+
+Collate: TypeAlias = Callable[[list[Any]], Any]
+
+
+def placed(x: Tensor, device: torch.device | str | None, dtype: torch.dtype | None) -> Tensor:
+    """Return `x` on `device`, in `dtype` if it holds floats; integers and bools keep their type."""
+    return x.to(device=device, dtype=dtype if x.is_floating_point() else x.dtype)
+
+
+class Split:
+    """Examples `(inputs, targets)` by index.
+
+    Two tensors (or a `TensorDataset` of two) are the fast path: they are moved once and a batch is one gather. Of any
+    other map-style dataset a batch is collated item by item, then moved. Of a `DataLoader` the dataset and the
+    `collate_fn` are used; its batch size, shuffling and workers are not, for the study's own streams decide the order.
+
+    Args:
+        source: `(inputs, targets)`, a map-style `torch.utils.data.Dataset`, a `DataLoader`, or another `Split`.
+        name: what to call it in messages.
+
+    Raises:
+        LastbitError: the source is none of these, is empty, its tensors differ in length, or its loader draws in a way
+            that the study's own order would silently replace.
+
+    Example:
+        >>> split = Split((torch.arange(6.0).view(3, 2), torch.tensor([0, 1, 2])))
+        >>> split.batch(torch.tensor([2, 0]))[0].tolist()
+        [[4.0, 5.0], [0.0, 1.0]]
+    """
+
+    def __init__(self, source: Source, *, name: str = "data") -> None:
+        self.name = name
+        self._tensors: tuple[Tensor, Tensor] | None = None
+        self._dataset: Dataset[Any] | None = None
+        self._collate: Collate = default_collate
+        self._device: torch.device | str | None = None
+        self._dtype: torch.dtype | None = None
+        if isinstance(source, Split):
+            self.__dict__.update(source.__dict__, name=name)
+        elif isinstance(source, DataLoader):
+            self._take_loader(source)
+        elif isinstance(source, Dataset):
+            self._take_dataset(source)
+        else:
+            self._tensors = _pair_of_tensors(source, name)
+        if len(self) == 0:
+            raise LastbitError(f"{name}: no examples: give at least one")
+
+    def _take_loader(self, loader: DataLoader[Any]) -> None:
+        sampler, batches = loader.sampler, loader.batch_sampler
+        replaced = None
+        if batches is None:
+            raise LastbitError(f"{self.name}: a DataLoader with batch_size=None makes no batches: pass its dataset")
+        if type(batches) is not BatchSampler:
+            replaced = type(batches).__name__
+        elif type(sampler) not in (SequentialSampler, RandomSampler) or len(sampler) != len(loader.dataset):  # type: ignore[arg-type]
+            replaced = type(sampler).__name__
+        elif isinstance(sampler, RandomSampler) and sampler.replacement:
+            replaced = "RandomSampler with replacement"
+        if replaced:
+            raise LastbitError(
+                f"{self.name}: the DataLoader draws with {replaced}, which the study's own order would replace: "
+                "pass the examples themselves, as torch.utils.data.Subset(dataset, indices) for a part"
+            )
+        self._take_dataset(loader.dataset, loader.collate_fn)
+
+    def _take_dataset(self, dataset: Dataset[Any], collate: Collate | None = None) -> None:
+        if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+            raise LastbitError(
+                f"{self.name}: {type(dataset).__name__} cannot be read by index: pass a map-style dataset "
+                "(with __len__ and __getitem__) or two tensors"
+            )
+        if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2 and collate in (None, default_collate):
+            self._tensors = _pair_of_tensors(dataset.tensors, self.name)
+            return
+        self._dataset = dataset
+        self._collate = collate or default_collate
+
+    def __len__(self) -> int:
+        """The number of examples."""
+        return len(self._tensors[0]) if self._tensors else len(self._dataset)  # type: ignore[arg-type]
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor] | None:
+        """Inputs and targets where they are held as tensors, else None."""
+        return self._tensors
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the inputs and targets at `indices` (int64 on the CPU, any order, repeats allowed) as new tensors."""
+        if self._tensors:
+            inputs, targets = self._tensors
+            where = indices.to(inputs.device)
+            return inputs.index_select(0, where), targets.index_select(0, where)
+        assert self._dataset is not None
+        wanted = indices.tolist()
+        if hasattr(self._dataset, "__getitems__"):
+            items = self._dataset.__getitems__(wanted)
+        else:
+            items = [self._dataset[index] for index in wanted]
+        inputs, targets = _pair(self._collate(items), f"{self.name}: a collated batch")
+        return placed(inputs, self._device, self._dtype), placed(targets, self._device, self._dtype)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Split:
+        """Return these examples on `device` and, where they are floats, in `dtype`; integers keep their type."""
+        moved = Split(self, name=self.name)
+        if self._tensors:
+            inputs, targets = self._tensors
+            moved._tensors = placed(inputs, device, dtype), placed(targets, device, dtype)
+        else:
+            moved._device = device if device is not None else self._device
+            moved._dtype = dtype if dtype is not None else self._dtype
+        return moved
+
+    def subset(self, indices: Tensor) -> Split:
+        """Return the examples at `indices` (int64, CPU), in that order."""
+        part = Split(self, name=self.name)
+        if self._tensors:
+            part._tensors = self.batch(indices)
+        else:
+            assert self._dataset is not None
+            part._dataset = Subset(self._dataset, indices.tolist())
+        return part
+
+
+Source: TypeAlias = Split | tuple[Tensor, Tensor] | Dataset[Any] | DataLoader[Any]
+"""What a `Split` is made from."""
+
+
+def _pair(value: Any, what: str) -> tuple[Tensor, Tensor]:
+    if isinstance(value, Sequence) and len(value) == 2 and all(isinstance(part, Tensor) for part in value):
+        return value[0], value[1]
+    arrived = type(value).__name__
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        arrived += f" of {', '.join(type(part).__name__ for part in value[:4])}"
+    raise LastbitError(f"{what} must be two tensors (inputs, targets), got {arrived}")
+
+
+def _pair_of_tensors(value: Any, name: str) -> tuple[Tensor, Tensor]:
+    inputs, targets = _pair(value, f"{name} that is no Dataset, DataLoader or Split")
+    if inputs.ndim == 0 or targets.ndim == 0 or len(inputs) != len(targets):
+        raise LastbitError(
+            f"{name}: inputs {tuple(inputs.shape)} and targets {tuple(targets.shape)} must agree in their first axis, "
+            "one row an example"
+        )
+    return inputs.detach(), targets.detach()

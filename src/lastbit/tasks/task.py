@@ -1,0 +1,193 @@
+"""The training a study repeats: network, examples, loss, optimizer and metric, bound and checked in one object."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lastbit.core.errors import LastbitError
+from lastbit.tasks.checks import check_task
+from lastbit.tasks.metric import ACCURACY, Metric
+from lastbit.tasks.split import Source, Split
+
+__all__ = ["Task"]
+
+
+def _argmax(outputs: Tensor) -> Tensor:
+    return outputs.argmax(1)
+
+
+@dataclass(frozen=True, kw_only=True, init=False)
+class Task:
+    """One training, described so that it can be repeated bit for bit, or with one bit changed.
+
+    Attributes:
+        name: what to call it.
+        model: makes a new network; called under a seeded global random generator, which decides the initial weights.
+        train: the training examples; two tensors, a map-style dataset or a `DataLoader` are accepted (see `Split`).
+        test: the test examples, likewise.
+        optimizer: makes the optimizer from the parameters, `lambda params: torch.optim.SGD(params, lr=0.1)`.
+        loss: maps outputs and targets of a batch to a scalar, the mean over the batch.
+        metric: what the training is judged by.
+        predict: maps outputs to integer predictions `(N,)`, from which the disagreement of two networks (churn) is
+            measured. The largest output where the metric is accuracy; else None, and churn is not measured.
+        schedule: makes a learning-rate scheduler from the optimizer and the total number of steps; it is stepped once
+            after every optimizer step. None keeps the rate.
+        augment: maps inputs `(B, ...)` and draws `(B, augment_draws)`, uniform in [0, 1), to inputs. Row `i` may
+            depend on row `i` of both only: then a sample is augmented alike in whatever batch it stands.
+        augment_draws: how many uniform draws a sample gets.
+        epochs: passes over the training examples.
+        batch_size: examples per step.
+        settings: plain values to print and store with the study; the sizes are added to them.
+
+    Raises:
+        LastbitError: a field is of the wrong kind.
+
+    Example:
+        >>> import torch
+        >>> x, y = torch.randn(64, 5), torch.randint(3, (64,))
+        >>> task = Task(
+        ...     name="toy",
+        ...     model=lambda: nn.Linear(5, 3),
+        ...     train=(x, y),
+        ...     test=(x, y),
+        ...     optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
+        ...     batch_size=16,
+        ... )
+        >>> task.check()
+        >>> task.settings["train_size"]
+        64
+    """
+
+    name: str
+    model: Callable[[], nn.Module]
+    train: Split
+    test: Split
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    metric: Metric
+    predict: Callable[[Tensor], Tensor] | None
+    schedule: Callable[[Optimizer, int], LRScheduler] | None
+    augment: Callable[[Tensor, Tensor], Tensor] | None
+    augment_draws: int
+    epochs: int
+    batch_size: int
+    settings: Mapping[str, Any]
+
+    # Written out, because the constructor takes more kinds of data than the attributes hold.
+    def __init__(
+        self,
+        *,
+        name: str,
+        model: Callable[[], nn.Module],
+        train: Source,
+        test: Source,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+        metric: Metric = ACCURACY,
+        predict: Callable[[Tensor], Tensor] | None = None,
+        schedule: Callable[[Optimizer, int], LRScheduler] | None = None,
+        augment: Callable[[Tensor, Tensor], Tensor] | None = None,
+        augment_draws: int = 0,
+        epochs: int = 10,
+        batch_size: int = 128,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        if predict is None and metric == ACCURACY:
+            predict = _argmax
+        fields = {
+            "name": name,
+            "model": model,
+            "train": Split(train, name="train"),
+            "test": Split(test, name="test"),
+            "optimizer": optimizer,
+            "loss": loss,
+            "metric": metric,
+            "predict": predict,
+            "schedule": schedule,
+            "augment": augment,
+            "augment_draws": augment_draws,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "settings": dict(settings or {}),
+        }
+        for field, value in fields.items():
+            object.__setattr__(self, field, value)
+        self._check_fields()
+        self.settings.update(self._sizes())  # type: ignore[attr-defined]
+        _check_plain(self.settings)
+
+    def _sizes(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "metric": self.metric.name,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "train_size": len(self.train),
+            "test_size": len(self.test),
+        }
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass, the last and smaller batch counted."""
+        return math.ceil(len(self.train) / self.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        return self.epochs * self.steps_per_epoch
+
+    def _check_fields(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise LastbitError(f"a task's name must be a word, got {self.name!r}")
+        if isinstance(self.model, nn.Module):
+            raise LastbitError(
+                f"model must be a function that makes a new network, got one {type(self.model).__name__}: "
+                f"write model=lambda: {type(self.model).__name__}(...)"
+            )
+        if isinstance(self.optimizer, Optimizer):
+            raise LastbitError(
+                f"optimizer must be a function of the parameters, got one {type(self.optimizer).__name__}: "
+                f"write optimizer=lambda params: torch.optim.{type(self.optimizer).__name__}(params, ...)"
+            )
+        for field in ("model", "optimizer", "loss"):
+            if not callable(getattr(self, field)):
+                raise LastbitError(f"{field} must be a function, got {getattr(self, field)!r}")
+        for field in ("predict", "schedule", "augment"):
+            if getattr(self, field) is not None and not callable(getattr(self, field)):
+                raise LastbitError(f"{field} must be a function or None, got {getattr(self, field)!r}")
+        if not isinstance(self.metric, Metric):
+            raise LastbitError(f"metric must be a lastbit Metric, got {self.metric!r}: write ACCURACY or Metric(...)")
+        for field, least in (("epochs", 1), ("batch_size", 1), ("augment_draws", 0)):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise LastbitError(f"{field} must be a whole number from {least} up, got {value!r}")
+        if self.augment_draws and self.augment is None:
+            raise LastbitError(f"augment_draws = {self.augment_draws}, but there is no augment to use them")
+
+    def check(self) -> None:
+        """Try the task on one batch, and say in one line what does not fit.
+
+        Builds the network and its optimizer once, runs one batch of the training and of the test examples through
+        augmentation, network, loss, gradient, metric and prediction. No step is taken and the global random
+        generators are left as they were.
+
+        Raises:
+            LastbitError: names the first part that does not fit the others.
+        """
+        check_task(self)
+
+
+def _check_plain(settings: Mapping[str, Any]) -> None:
+    try:
+        json.dumps(settings, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise LastbitError(f"settings must be plain values (text, numbers, lists, dicts): {error}") from None
