@@ -1,1 +1,41 @@
+"""Estimates with intervals: arrays in, numbers with their uncertainty out; no files, no training.
 
+`variance_components` tells the last bit's spread from the seeds', `churn` counts disagreements, `distribution_spread`
+takes the test set's sampling off, `smallest_resolvable_difference` and `seeds_needed` say what that means for a
+comparison.
+"""
+
+from lastbit.stats.churn import ChurnResult, churn, disagreement_matrix
+from lastbit.stats.distribution import DistributionSpread, SpreadSplit, distribution_spread
+from lastbit.stats.estimate import FEW_SAMPLES, Estimate, few_samples_note, not_measured, sd_relative_error
+from lastbit.stats.means import mean_estimate, paired_difference
+from lastbit.stats.power import ResolvableDifference, SeedsNeeded, seeds_needed, smallest_resolvable_difference
+from lastbit.stats.resampling import bootstrap_interval, jackknife_interval
+from lastbit.stats.variance_components import VarianceComponents, variance_components
+from lastbit.stats.weight_distance import mean_relative_l1, pairwise_relative_l1
+
+__all__ = [
+    "FEW_SAMPLES",
+    "ChurnResult",
+    "DistributionSpread",
+    "Estimate",
+    "ResolvableDifference",
+    "SeedsNeeded",
+    "SpreadSplit",
+    "VarianceComponents",
+    "bootstrap_interval",
+    "churn",
+    "disagreement_matrix",
+    "distribution_spread",
+    "few_samples_note",
+    "jackknife_interval",
+    "mean_estimate",
+    "mean_relative_l1",
+    "not_measured",
+    "paired_difference",
+    "pairwise_relative_l1",
+    "sd_relative_error",
+    "seeds_needed",
+    "smallest_resolvable_difference",
+    "variance_components",
+]

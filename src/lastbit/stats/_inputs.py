@@ -1,0 +1,53 @@
+"""The checks at the edge that the estimators share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lastbit.core.errors import LastbitError
+
+__all__ = ["Floats", "Ints", "check_level", "finite_array", "group_index", "numeric_array"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def check_level(level: float) -> None:
+    """Refuse a confidence level outside (0, 1)."""
+    if not 0 < level < 1:
+        hint = f", write {level / 100:g}" if 1 < level < 100 else ""
+        raise LastbitError(f"level = {level}: a confidence level lies between 0 and 1{hint}")
+
+
+def numeric_array(values: ArrayLike, what: str, ndim: int) -> Floats:
+    """Return `values` as float64 with `ndim` axes, NaN allowed and infinities refused."""
+    try:
+        array: Floats = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise LastbitError(f"{what} must be numbers in one rectangular array, got {type(values).__name__}") from None
+    if array.ndim != ndim:
+        raise LastbitError(f"{what} must have {ndim} axes, got shape {array.shape}")
+    if np.isinf(array).any():
+        raise LastbitError(
+            f"{what} hold an infinite number: leave a diverged run out, or write NaN where it is missing"
+        )
+    return array
+
+
+def finite_array(values: ArrayLike, what: str, ndim: int) -> Floats:
+    """Return `values` as float64 with `ndim` axes, all finite."""
+    array = numeric_array(values, what, ndim)
+    if np.isnan(array).any():
+        raise LastbitError(f"{what} hold a NaN: leave the runs that did not finish out")
+    return array
+
+
+def group_index(groups: ArrayLike, n: int, what: str = "seeds") -> Ints:
+    """Return for each run the place of its group among the sorted distinct groups."""
+    labels: NDArray[Any] = np.asarray(groups)
+    if labels.shape != (n,):
+        raise LastbitError(f"{what} must name one group for each of the {n} runs, got shape {labels.shape}")
+    return np.asarray(np.unique(labels, return_inverse=True)[1].reshape(-1), dtype=np.int64)

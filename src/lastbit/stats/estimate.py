@@ -1,0 +1,152 @@
+"""A number with its interval and the number of samples behind it: what every estimator of this room returns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypedDict
+
+from lastbit.core.errors import LastbitError
+
+__all__ = ["FEW_SAMPLES", "Estimate", "EstimateJson", "few_samples_note", "not_measured", "sd_relative_error"]
+
+FEW_SAMPLES = 10
+"""Below this many samples an SD is called poorly known: its relative standard error is then above 1/sqrt(18) = 24 %."""
+
+
+class EstimateJson(TypedDict):
+    """What `Estimate.to_json` returns."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    n: int
+    df: float | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimate with its confidence interval.
+
+    Attributes:
+        estimate: the point estimate, or None where it cannot be estimated; `note` then says why.
+        low: lower end of the interval, None where it is not measured.
+        high: upper end of the interval, None where it is not measured.
+        n: the number of samples that limit it: runs for a last-bit spread, seeds for a seed spread.
+        note: what a reader must know, several remarks joined by "; "; empty when there is nothing to say.
+        df: degrees of freedom, for a standard deviation (fractional by Satterthwaite's formula); None elsewhere.
+
+    Raises:
+        LastbitError: a number is NaN or infinite, or the interval does not hold the estimate.
+
+    Example:
+        >>> Estimate(0.29, 0.22, 0.41, 36).format(digits=2)
+        '0.29 [0.22, 0.41] (n = 36)'
+    """
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    n: int
+    note: str = ""
+    df: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("estimate", "low", "high", "df"):
+            number = getattr(self, name)
+            if number is not None and not math.isfinite(number):
+                raise LastbitError(f"an estimate's {name} must be finite, got {number}: use None for not measured")
+        if self.estimate is None:
+            return
+        if (self.low is not None and self.low > self.estimate) or (self.high is not None and self.high < self.estimate):
+            raise LastbitError(f"the interval [{self.low}, {self.high}] does not hold its estimate {self.estimate}")
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is a point estimate."""
+        return self.estimate is not None
+
+    def scaled(self, factor: float) -> Estimate:
+        """Return the same estimate in another unit: every number multiplied by a positive `factor`."""
+        if not (math.isfinite(factor) and factor > 0):
+            raise LastbitError(f"an estimate is scaled by a positive finite factor, got {factor}")
+
+        def times(number: float | None) -> float | None:
+            return None if number is None else number * factor
+
+        return Estimate(times(self.estimate), times(self.low), times(self.high), self.n, self.note, self.df)
+
+    def to_json(self) -> EstimateJson:
+        """Return the fields as JSON-able values."""
+        return {
+            "estimate": self.estimate,
+            "low": self.low,
+            "high": self.high,
+            "n": self.n,
+            "df": self.df,
+            "note": self.note,
+        }
+
+    def format(self, digits: int = 2, unit: str = "") -> str:
+        """Return `estimate unit [low, high] (n = ...)`, or the note where nothing was measured.
+
+        Args:
+            digits: significant digits of the estimate (of the upper end where the estimate is 0); the ends of the
+                interval get as many decimals as the estimate, so that small numbers show as plainly as large ones.
+            unit: written after the estimate, `"%"` without a space.
+
+        Example:
+            >>> Estimate(0.0042, 0.0031, 0.0067, 12).format(digits=2, unit="points")
+            '0.0042 points [0.0031, 0.0067] (n = 12)'
+        """
+        if digits < 1:
+            raise LastbitError(f"digits = {digits}: an estimate is shown to at least 1 significant digit")
+        if self.estimate is None:
+            return self.note or "not measured"
+        size = next((abs(number) for number in (self.estimate, self.high, self.low) if number), 1.0)
+        decimals = digits - 1 - math.floor(math.log10(size))
+        # Beyond eight decimals fixed notation is a row of zeros.
+        style = f".{max(decimals, 0)}f" if decimals <= 8 else f".{digits - 1}e"
+
+        def shown(number: float | None) -> str:
+            return "not measured" if number is None else "0" if number == 0 and decimals > 8 else f"{number:{style}}"
+
+        space = "" if unit in ("", "%") else " "
+        interval = (
+            "[interval not measured]"
+            if self.low is None and self.high is None
+            else f"[{shown(self.low)}, {shown(self.high)}]"
+        )
+        return f"{shown(self.estimate)}{space}{unit} {interval} (n = {self.n})"
+
+    def __str__(self) -> str:
+        return self.format()
+
+
+def not_measured(why: str, n: int = 0) -> Estimate:
+    """Return the estimate of what cannot be estimated: no number at all, and the reason.
+
+    Example:
+        >>> str(not_measured("spread over seeds needs two seeds, got 1", n=1))
+        'not measured: spread over seeds needs two seeds, got 1'
+    """
+    return Estimate(None, None, None, n, f"not measured: {why}")
+
+
+def sd_relative_error(df: float) -> float:
+    """Return the relative standard error of a sample SD, about 1/sqrt(2 df) for normal data.
+
+    With n independent samples df = n - 1: 0.32 for six samples, 0.07 for a hundred. Source: the delta method on the
+    variance 2 sigma^4/df of a normal sample variance.
+    """
+    if not df > 0:
+        raise LastbitError(f"an SD needs at least one degree of freedom, got {df}")
+    return 1 / math.sqrt(2 * df)
+
+
+def few_samples_note(df: float) -> str:
+    """Return the remark that an SD rests on few samples, or "" from `FEW_SAMPLES` samples on."""
+    if df >= FEW_SAMPLES - 1:
+        return ""
+    return f"few samples: {df:.3g} degrees of freedom know an SD to about ±{100 * sd_relative_error(df):.0f} %"

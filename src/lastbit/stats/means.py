@@ -1,0 +1,71 @@
+"""Means with intervals: of runs, of seeds, of paired runs."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lastbit.core.errors import LastbitError
+from lastbit.stats._inputs import check_level, finite_array, group_index
+from lastbit.stats.estimate import FEW_SAMPLES, Estimate
+from lastbit.stats.resampling import jackknife_interval
+
+__all__ = ["mean_estimate", "paired_difference"]
+
+
+def mean_estimate(values: ArrayLike, *, seeds: ArrayLike | None = None, level: float = 0.95) -> Estimate:
+    """Return the mean of runs with Student's interval.
+
+    Runs of one seed are not independent. With `seeds` the interval comes from the delete-one-seed jackknife on S - 1
+    degrees of freedom (for equally large seeds: Student's over the seeds' means) and n counts seeds.
+
+    Args:
+        values: (R,) one number per run.
+        seeds: (R,) the seed of each run; None where runs are independent.
+        level: confidence level.
+
+    Raises:
+        LastbitError: no values, a NaN or an infinite one, seeds that do not fit, or a bad level.
+
+    Example:
+        >>> print(mean_estimate([97.1, 97.4, 97.2, 96.9]).format(digits=4))
+        97.15 [96.82, 97.48] (n = 4)
+    """
+    check_level(level)
+    array = finite_array(values, "the values to average", 1)
+    if not len(array):
+        raise LastbitError("a mean needs at least one value, got none")
+    group = np.arange(len(array)) if seeds is None else group_index(seeds, len(array))
+    counts = np.bincount(group)
+    # The mean is taken about the first value, so that equal values give it back to the last bit.
+    sums = np.bincount(group, weights=array - array[0])
+    n = len(counts)
+    mean = float(array[0] + sums.sum() / len(array))
+    units = "samples" if seeds is None else "seeds"
+    if n < 2:
+        return Estimate(mean, None, None, n, f"an interval needs two {units}, got 1")
+    leave_one_out = array[0] + (sums.sum() - sums) / (len(array) - counts)
+    low, high = jackknife_interval(mean, leave_one_out, level=level)
+    return Estimate(mean, min(low, mean), max(high, mean), n, f"few {units}: {n}" if n < FEW_SAMPLES else "")
+
+
+def paired_difference(a: ArrayLike, b: ArrayLike, *, seeds: ArrayLike | None = None, level: float = 0.95) -> Estimate:
+    """Return the mean of a - b over runs that share everything but what is compared.
+
+    Args:
+        a: (R,) results of one configuration.
+        b: (R,) results of the other, run by run with the same seed and perturbation.
+        seeds: (R,) the seed of each pair; None where pairs are independent.
+        level: confidence level.
+
+    Raises:
+        LastbitError: the arrays differ in length, or as `mean_estimate`.
+
+    Example:
+        >>> paired_difference([3.0, 5.0, 7.0], [1.0, 3.5, 5.5]).estimate
+        1.6666666666666667
+    """
+    left, right = finite_array(a, "the paired values", 1), finite_array(b, "the paired values", 1)
+    if left.shape != right.shape:
+        raise LastbitError(f"paired runs must be as many on both sides, got {len(left)} and {len(right)}")
+    return mean_estimate(left - right, seeds=seeds, level=level)

@@ -1,0 +1,186 @@
+"""What a spread means for comparisons: the difference that n seeds resolve, and the seeds that a difference needs.
+
+Two configurations are trained with n fresh seeds each, and their means compared with the spread the audit measured:
+
+    t = (mean_1 - mean_2) / (s sqrt(2/n)),   s the audit's SD on nu degrees of freedom
+
+Under a true difference delta, t has Student's distribution on nu degrees of freedom with noncentrality lambda = delta /
+(sigma sqrt(2/n)). The two-sided test at 1 - level has the wanted power at one lambda, which depends on nu alone; with
+delta = lambda sigma sqrt(2/n) everything else is closed form. Source: Cohen (1988), Statistical Power Analysis, chapter
+2, with nu taken from the audit in place of 2n - 2, so that even one seed each can be judged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats
+
+from lastbit.core.errors import LastbitError
+from lastbit.stats._inputs import check_level
+from lastbit.stats.estimate import Estimate, EstimateJson, not_measured
+
+__all__ = [
+    "ResolvableDifference",
+    "SeedsNeeded",
+    "detectable_noncentrality",
+    "seeds_needed",
+    "smallest_resolvable_difference",
+    "t_test_power",
+]
+
+_NORMAL_DF = 1e5
+"""Degrees of freedom from which Student's noncentral distribution is taken as normal (the powers differ by < 1e-4)."""
+
+
+@dataclass(frozen=True)
+class ResolvableDifference:
+    """The smallest true difference that `n_seeds` seeds of each configuration find with the wanted power."""
+
+    n_seeds: int
+    difference: Estimate
+
+    def to_json(self) -> dict[str, int | EstimateJson]:
+        """Return the fields as JSON-able values."""
+        return {"n_seeds": self.n_seeds, "difference": self.difference.to_json()}
+
+
+@dataclass(frozen=True)
+class SeedsNeeded:
+    """The seeds of each configuration that find a true difference with the wanted power; whole numbers."""
+
+    difference: float
+    n_seeds: Estimate
+
+    def to_json(self) -> dict[str, float | EstimateJson]:
+        """Return the fields as JSON-able values."""
+        return {"difference": self.difference, "n_seeds": self.n_seeds.to_json()}
+
+
+def t_test_power(noncentrality: float, df: float, level: float = 0.95) -> float:
+    """Return the power P(|t| > critical) of the two-sided t test at 1 - level.
+
+    Args:
+        noncentrality: true difference over its standard error.
+        df: degrees of freedom of the standard error.
+        level: confidence level of the test.
+    """
+    if df >= _NORMAL_DF:
+        edge = float(stats.norm.ppf((1 + level) / 2))
+        return float(stats.norm.sf(edge - noncentrality) + stats.norm.cdf(-edge - noncentrality))
+    edge = float(stats.t.ppf((1 + level) / 2, df))
+    return float(stats.nct.sf(edge, df, noncentrality) + stats.nct.cdf(-edge, df, noncentrality))
+
+
+def detectable_noncentrality(df: float, *, power: float = 0.8, level: float = 0.95) -> float:
+    """Return the noncentrality at which the two-sided t test at 1 - level has the given power.
+
+    Raises:
+        LastbitError: the level is outside (0, 1), the power not above the test's size 1 - level or not below 1, or
+            there is less than one degree of freedom.
+
+    Example:
+        >>> round(detectable_noncentrality(30), 3)
+        2.895
+    """
+    check_level(level)
+    if not 1 - level < power < 1:
+        raise LastbitError(f"power = {power}: it lies above the test's size {1 - level:.3g} and below 1")
+    if not df >= 1:
+        raise LastbitError(f"df = {df}: a t test needs an SD on at least one degree of freedom")
+    high = 4.0
+    while t_test_power(high, df, level) < power:
+        high *= 2
+    return float(optimize.brentq(lambda value: t_test_power(value, df, level) - power, 0.0, high, xtol=1e-10))
+
+
+def _degrees_of_freedom(sigma: Estimate) -> float:
+    """The SD's own degrees of freedom, else one less than its samples."""
+    return sigma.df if sigma.df is not None else float(sigma.n - 1)
+
+
+def smallest_resolvable_difference(
+    sigma: Estimate, *, n_seeds: Sequence[int] = (1, 3, 5, 10), power: float = 0.8, level: float = 0.95
+) -> list[ResolvableDifference]:
+    """Return the smallest true difference between two configurations that n fresh seeds of each resolve.
+
+    The interval is that of sigma, carried over: the difference is proportional to sigma.
+
+    Args:
+        sigma: SD of a fresh run with a fresh seed (`VarianceComponents.sigma_total`), with its degrees of freedom.
+        n_seeds: seeds of each configuration.
+        power: chance of finding the difference.
+        level: of the two-sided test at 1 - level.
+
+    Raises:
+        LastbitError: a number of seeds below 1, a bad power or level, or an SD without degrees of freedom.
+
+    Example:
+        >>> sigma = Estimate(0.26, 0.23, 0.30, 100)
+        >>> for row in smallest_resolvable_difference(sigma, n_seeds=(1, 5)):
+        ...     print(row.n_seeds, row.difference)
+        1 1.0 [0.9, 1.2] (n = 100)
+        5 0.47 [0.41, 0.54] (n = 100)
+    """
+    for n in n_seeds:
+        if n < 1 or n != int(n):
+            raise LastbitError(f"n_seeds = {n}: a comparison needs a whole number of seeds, at least 1")
+    if sigma.estimate is None:
+        return [ResolvableDifference(int(n), not_measured("the spread is not measured", sigma.n)) for n in n_seeds]
+    reach = detectable_noncentrality(_degrees_of_freedom(sigma), power=power, level=level)
+    return [ResolvableDifference(int(n), sigma.scaled(reach * math.sqrt(2 / n))) for n in n_seeds]
+
+
+def seeds_needed(
+    sigma: Estimate,
+    *,
+    differences: Sequence[float] = (0.1, 0.2, 0.5, 1.0),
+    power: float = 0.8,
+    level: float = 0.95,
+) -> list[SeedsNeeded]:
+    """Return the seeds that each of two configurations needs for a true difference to be found.
+
+    n = ceil(2 (lambda sigma / difference)^2), at least 1; the interval is that of sigma, carried over.
+
+    Args:
+        sigma: SD of a fresh run with a fresh seed (`VarianceComponents.sigma_total`), with its degrees of freedom.
+        differences: true differences, in the unit of sigma.
+        power: chance of finding each.
+        level: of the two-sided test at 1 - level.
+
+    Raises:
+        LastbitError: a difference that is not positive and finite, a bad power or level, or an SD without degrees of
+            freedom.
+
+    Example:
+        >>> [row.n_seeds.estimate for row in seeds_needed(Estimate(0.26, 0.23, 0.30, 100), differences=(0.2, 0.5))]
+        [28.0, 5.0]
+    """
+    for difference in differences:
+        if not (np.isfinite(difference) and difference > 0):
+            raise LastbitError(f"difference = {difference}: the seeds it needs are known for positive differences only")
+    if sigma.estimate is None:
+        missing = not_measured("the spread is not measured", sigma.n)
+        return [SeedsNeeded(float(difference), missing) for difference in differences]
+    reach = detectable_noncentrality(_degrees_of_freedom(sigma), power=power, level=level)
+
+    def seeds(spread: float | None, difference: float) -> float | None:
+        # A hair below the ceiling, so that rounding does not ask for one seed more where the quotient is whole.
+        return None if spread is None else float(max(1, math.ceil(2 * (reach * spread / difference) ** 2 - 1e-9)))
+
+    return [
+        SeedsNeeded(
+            float(difference),
+            Estimate(
+                seeds(sigma.estimate, difference),
+                seeds(sigma.low, difference),
+                seeds(sigma.high, difference),
+                sigma.n,
+                sigma.note,
+            ),
+        )
+        for difference in differences
+    ]

@@ -1,0 +1,314 @@
+"""How much of a result's variance is the last bit, and how much the seed: one-way random effects.
+
+    y_sp = mu + seed_s + last_bit_sp,   s = 1..S seeds, p = 1..P perturbations of the same training
+
+    sigma_last_bit^2 = E[MSW]                              exact chi-square interval
+    sigma_seed^2     = (E[MSB] - E[MSW]) / P               Ting et al.'s modified large-sample interval
+    sigma_total^2    = sigma_seed^2 + sigma_last_bit^2     Graybill and Wang's interval
+    share            = sigma_last_bit^2 / sigma_total^2    exact F interval (Wald's, where runs are missing)
+
+Of the intervals for sigma_seed, Ting et al.'s was chosen over Tukey and Williams' and over a generalized (fiducial)
+one: simulated at S = 3..10, P = 3..6 and variance ratios 0 to 5, all three cover 0.94 to 0.98 at a nominal 0.95; Ting's
+is never wider than Tukey and Williams', and unlike the generalized one it needs no random numbers.
+
+Where runs are missing, the points are the ANOVA estimates with the coefficient n0, the interval of sigma_last_bit stays
+exact, the share's is Wald's exact one, and those of sigma_seed and sigma_total put the unweighted mean square of Thomas
+and Hultquist (1978) in the place of MSB, as Burdick and Graybill (1984), Technometrics 26, 131-136, do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lastbit.core.errors import LastbitError, choose
+from lastbit.stats._inputs import Floats, Ints, check_level, numeric_array
+from lastbit.stats.estimate import Estimate, EstimateJson, few_samples_note, not_measured
+from lastbit.stats.mean_squares import (
+    difference_interval,
+    root,
+    satterthwaite_df,
+    sum_interval,
+    variance_interval,
+    within_share_interval,
+)
+from lastbit.stats.one_way import OneWay, one_way
+from lastbit.stats.resampling import bootstrap_interval
+
+__all__ = ["VarianceComponents", "variance_components"]
+
+NO_SPREAD = "no spread seen"
+
+
+@dataclass(frozen=True)
+class VarianceComponents:
+    """Standard deviations in the unit of the values, and the share of the variance that is last-bit.
+
+    Attributes:
+        sigma_last_bit: SD over perturbations of one training with one seed; n counts runs.
+        sigma_seed: SD over seeds of what a seed's runs have in common; n counts seeds.
+        sigma_total: SD of a fresh run with a fresh seed; n counts runs, df is Satterthwaite's.
+        last_bit_variance_share: between 0 and 1; n counts runs.
+        method: how points and intervals were made.
+        balanced: whether every seed has the same number of runs.
+        n_seeds: seeds with at least one run.
+        n_runs: runs that were not missing.
+        level: confidence level of the intervals.
+    """
+
+    sigma_last_bit: Estimate
+    sigma_seed: Estimate
+    sigma_total: Estimate
+    last_bit_variance_share: Estimate
+    method: str
+    balanced: bool
+    n_seeds: int
+    n_runs: int
+    level: float
+
+    def to_json(self) -> dict[str, EstimateJson | str | bool | int | float]:
+        """Return the fields as JSON-able values."""
+        return {
+            "sigma_last_bit": self.sigma_last_bit.to_json(),
+            "sigma_seed": self.sigma_seed.to_json(),
+            "sigma_total": self.sigma_total.to_json(),
+            "last_bit_variance_share": self.last_bit_variance_share.to_json(),
+            "method": self.method,
+            "balanced": self.balanced,
+            "n_seeds": self.n_seeds,
+            "n_runs": self.n_runs,
+            "level": self.level,
+        }
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The runs of each seed that has any: counts, means and sums of squares about them, and the layout they make."""
+
+    counts: Ints
+    means: Floats
+    squares: Floats
+    layout: OneWay
+
+    @property
+    def seeds(self) -> int:
+        return len(self.counts)
+
+    @property
+    def runs(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def balanced(self) -> bool:
+        return bool((self.counts == self.counts[0]).all())
+
+    @property
+    def within_df(self) -> int:
+        return self.runs - self.seeds
+
+
+def _summarise(values: Floats) -> _Grid:
+    present = ~np.isnan(values)
+    values, present = values[present.any(axis=1)], present[present.any(axis=1)]
+    if not len(values):
+        raise LastbitError("every run of the grid is missing (NaN): there is nothing to estimate")
+    counts: Ints = present.sum(axis=1)
+    # Taking each row's first run off first makes equal runs give a spread of exactly 0, not of rounding.
+    first = np.take_along_axis(values, present.argmax(axis=1)[:, None], axis=1)
+    offset = np.where(present, values - first, 0.0)
+    shift = offset.sum(axis=1) / counts
+    squares = (np.where(present, offset - shift[:, None], 0.0) ** 2).sum(axis=1)
+    means = (first[:, 0] - first[0, 0]) + shift
+    return _Grid(counts, means, squares, one_way(counts, means, squares))
+
+
+def variance_components(
+    values: ArrayLike,
+    *,
+    level: float = 0.95,
+    interval: Literal["exact", "bootstrap"] = "exact",
+    resamples: int = 2000,
+    seed: int = 0,
+) -> VarianceComponents:
+    """Split the variance of a grid of results into its last-bit and its seed part.
+
+    What cannot be estimated is "not measured", never 0: with one seed the seed spread and the share, with one run per
+    seed the last-bit spread. Values that are all equal give 0 with an open upper end: no spread was seen, and none of
+    these intervals can say how large an unseen one may be. sigma_total is the unbiased ANOVA estimate, and so falls
+    below sigma_last_bit where the seeds' means happen to lie closer together than the last bit alone explains.
+
+    `interval="exact"` is exact or near-exact for normal effects, balanced or not (the module says which method):
+    simulated at 4 to 20 seeds, with and without 30 % of the runs missing, all four intervals cover 0.93 to 0.97 at a
+    nominal 0.95. `"bootstrap"` resamples whole seeds (BCa) and assumes no distribution, but is far from its level at
+    the number of seeds of an audit: it covers 0.58 to 0.74 with 4 seeds and 0.61 to 0.87 with 6.
+
+    Args:
+        values: (S, P), one row per seed; NaN where a run is missing.
+        level: confidence level.
+        interval: `"exact"` or `"bootstrap"`.
+        resamples: of the bootstrap.
+        seed: of the bootstrap's generator.
+
+    Raises:
+        LastbitError: not an (S, P) array of numbers, an infinite value, no run at all, or a bad level or interval.
+
+    Example:
+        >>> parts = variance_components([[97.1, 97.4, 97.2], [96.5, 96.9, 96.6], [97.8, 97.5, 97.9]])
+        >>> print(parts.sigma_last_bit)
+        0.19 [0.12, 0.42] (n = 9)
+        >>> print(variance_components([[97.1, 97.4, 97.2]]).sigma_seed)
+        not measured: spread over seeds needs two seeds, got 1
+    """
+    check_level(level)
+    choose(interval, ["exact", "bootstrap"], "interval")
+    grid = _summarise(numeric_array(values, "the values of the grid", 2))
+    ends = _exact_ends(grid, level) if interval == "exact" else _bootstrap_ends(grid, level, resamples, seed)
+    how = "balanced" if grid.balanced else "unbalanced, ANOVA estimators with n0"
+    which = (
+        f"chi-square, Ting et al., Graybill-Wang and {'F' if grid.balanced else 'Wald F'} intervals"
+        if interval == "exact"
+        else f"BCa bootstrap over seeds, {resamples} resamples"
+    )
+    return VarianceComponents(
+        sigma_last_bit=_last_bit(grid, ends),
+        sigma_seed=_seed(grid, ends),
+        sigma_total=_total(grid, ends),
+        last_bit_variance_share=_share(grid, ends),
+        method=f"one-way random effects, {how}; {which}",
+        balanced=grid.balanced,
+        n_seeds=grid.seeds,
+        n_runs=grid.runs,
+        level=level,
+    )
+
+
+Ends = dict[str, tuple[float, float]]
+"""Intervals by the name of what they hold: `"last_bit"`, `"seed"`, `"total"` (variances), `"share"`."""
+
+
+def _exact_ends(grid: _Grid, level: float) -> Ends:
+    ends: Ends = {}
+    layout, df = grid.layout, (float(grid.seeds - 1), float(grid.within_df))
+    msw, msu, nh = float(layout.msw), float(layout.msu), float(layout.nh)
+    if grid.within_df:
+        ends["last_bit"] = variance_interval(msw, df[1], level)
+    if grid.seeds > 1 and not grid.within_df:
+        ends["total"] = variance_interval(msu, df[0], level)
+    elif grid.seeds > 1:
+        ends["seed"] = difference_interval((msu, msw), df, (1.0, 1 / nh), level)
+        ends["total"] = sum_interval((msu, msw), df, (1.0, 1 - 1 / nh), level)
+        if msw > 0:
+            ends["share"] = within_share_interval(grid.counts, grid.means, msw, level)
+    return ends
+
+
+def _bootstrap_ends(grid: _Grid, level: float, resamples: int, seed: int) -> Ends:
+    if grid.seeds < 3:
+        raise LastbitError(
+            f"a bootstrap over seeds needs at least three seeds, got {grid.seeds}: use interval='exact' instead"
+        )
+
+    def of(part: Callable[[OneWay], Floats]) -> tuple[float, float]:
+        def statistic(index: Ints) -> Floats:
+            return part(one_way(grid.counts[index], grid.means[index], grid.squares[index]))
+
+        return bootstrap_interval(statistic, grid.seeds, level=level, resamples=resamples, seed=seed)
+
+    if not grid.within_df:
+        return {"total": of(lambda layout: layout.msu)}
+    ends = {"last_bit": of(lambda layout: layout.msw), "total": of(lambda layout: layout.total_variance)}
+    ends["seed"] = of(lambda layout: layout.seed_variance)
+    if float(grid.layout.msw) > 0:
+        ends["share"] = of(_share_of)
+    return ends
+
+
+def _share_of(layout: OneWay) -> Floats:
+    """The share of each layout; NaN where no spread at all was drawn."""
+    total = layout.msw + np.maximum(layout.seed_variance, 0.0)
+    share = np.full(np.shape(total), np.nan)
+    np.divide(layout.msw, total, out=share, where=total > 0)
+    return share
+
+
+def _notes(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)
+
+
+def _sigma(variance: float, ends: tuple[float, float], n: int, df: float, note: str = "") -> Estimate:
+    """The SD of a variance with its interval, truncated at 0 and widened to hold the estimate."""
+    sigma = root(variance)
+    # With missing runs point and interval rest on different mean squares, and chance may part them.
+    low, high = min(root(ends[0]), sigma), max(root(ends[1]), sigma)
+    return Estimate(sigma, low, high, n, _notes(few_samples_note(df), note), df)
+
+
+def _unseen(n: int, df: float, where: str) -> Estimate:
+    """Zero with an open upper end."""
+    note = f"{NO_SPREAD} {where}: the upper end of the interval is not measured"
+    return Estimate(0.0, 0.0, None, n, note, df)
+
+
+def _last_bit(grid: _Grid, ends: Ends) -> Estimate:
+    if not grid.within_df:
+        return not_measured("last-bit spread needs two perturbations of one seed, got 1", grid.runs)
+    df = float(grid.within_df)
+    if not float(grid.layout.msw) > 0:
+        return _unseen(grid.runs, df, f"over the perturbations of any of {grid.seeds} seeds")
+    return _sigma(float(grid.layout.msw), ends["last_bit"], grid.runs, df)
+
+
+def _too_close(grid: _Grid) -> str:
+    if float(grid.layout.seed_variance) >= 0:
+        return ""
+    return "the seeds' means lie closer together than the last bit alone explains"
+
+
+def _seed(grid: _Grid, ends: Ends) -> Estimate:
+    if grid.seeds < 2:
+        return not_measured(f"spread over seeds needs two seeds, got {grid.seeds}", grid.seeds)
+    if not grid.within_df:
+        return not_measured("one run per seed does not tell the seed's spread from the last bit's", grid.seeds)
+    df = float(grid.seeds - 1)
+    if not float(grid.layout.msb) > 0 and not float(grid.layout.msw) > 0:
+        return _unseen(grid.seeds, df, f"over {grid.seeds} seeds")
+    return _sigma(float(grid.layout.seed_variance), ends["seed"], grid.seeds, df, _too_close(grid))
+
+
+def _total(grid: _Grid, ends: Ends) -> Estimate:
+    if grid.seeds < 2:
+        return not_measured(f"the spread of a fresh run needs two seeds, got {grid.seeds}", grid.runs)
+    layout, df = grid.layout, float(grid.seeds - 1)
+    if not grid.within_df:
+        if not float(layout.msu) > 0:
+            return _unseen(grid.runs, df, f"in {grid.runs} runs")
+        return _sigma(float(layout.msu), ends["total"], grid.runs, df)
+    variance = float(layout.total_variance)
+    if not variance > 0:
+        return _unseen(grid.runs, df, f"in {grid.runs} runs")
+    share_between = 1 / float(layout.n0)
+    df = satterthwaite_df(
+        (float(layout.msb), float(layout.msw)), (df, float(grid.within_df)), (share_between, 1 - share_between)
+    )
+    return _sigma(variance, ends["total"], grid.runs, df, _too_close(grid))
+
+
+def _share(grid: _Grid, ends: Ends) -> Estimate:
+    if grid.seeds < 2:
+        return not_measured(f"the last-bit share needs two seeds, got {grid.seeds}", grid.runs)
+    if not grid.within_df:
+        return not_measured("the last-bit share needs two perturbations of one seed, got 1", grid.runs)
+    layout = grid.layout
+    if not float(layout.msw) > 0:
+        if not float(layout.msb) > 0:
+            return not_measured(f"{NO_SPREAD} in {grid.runs} runs", grid.runs)
+        note = f"{NO_SPREAD} over perturbations: the upper end of the interval is not measured"
+        return Estimate(0.0, 0.0, None, grid.runs, note)
+    share = float(_share_of(layout))
+    low, high = min(ends["share"][0], share), max(ends["share"][1], share)
+    few = few_samples_note(float(grid.seeds - 1))
+    return Estimate(share, low, high, grid.runs, f"few seeds: {grid.seeds}" if few else "")
