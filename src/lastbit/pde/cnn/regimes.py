@@ -1,0 +1,231 @@
+"""Stable weight decays and steps of the linear regimes, for full support and for the window.
+
+A mode of `d/dt K = -(J + alpha) K` with eigenvalue `lambda` of J is stable under a scheme of step limit `L` (2 for Euler) iff
+`0 <= dt (lambda + alpha) <= L`. Over all modes:
+
+    -lambda_min(J)  <=  alpha  <=  L / dt - lambda_max(J)
+
+Below the lower end a mode grows at any step: the flow itself is ill-posed for it (anti-diffusion). Above the upper end
+the discretisation fails (CFL). Both ends change roles with the sign of `a = 1/2 - y`: for `y = 1` the transitioning
+operator `(a beta / 2) A^T A` is negative, so its largest symbol sets the lower end and its smallest the upper; for
+`y = 0` the other way round.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lastbit.core.errors import LastbitError
+from lastbit.pde.cnn.activation import REGIMES
+from lastbit.pde.cnn.correlation import Correlator, make_correlator
+from lastbit.pde.cnn.lanczos import extreme_eigenpairs
+from lastbit.pde.cnn.linearisation import linearise_regime
+from lastbit.pde.cnn.problem import CnnProblem
+from lastbit.pde.cnn.schemes import TimeScheme, make_scheme
+
+__all__ = ["RegimeStability", "Spectrum", "bounds", "full_support_spectrum", "regime_stability", "windowed_spectrum"]
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Both ends of the spectrum of a regime's operator, with the residual that bounds their error."""
+
+    low: float
+    high: float
+    residual: float
+    converged: bool
+
+
+@dataclass(frozen=True)
+class RegimeStability:
+    """What is stable in one regime for one kind of support.
+
+    Attributes:
+        regime: `"activated"`, `"transitioning"` or `"not_activated"`.
+        support: `"full_support"` or `"windowed"`.
+        spectrum: both ends of the operator without weight decay.
+        dt: the step.
+        weight_decay: the weight decay `max_stable_dt` is for, or None.
+        alpha_min: smallest stable weight decay.
+        alpha_max: largest stable weight decay at `dt`; below `alpha_min` none is stable.
+        max_stable_dt: largest stable step at `weight_decay`, or, where that is None, the largest step for which some
+            weight decay is stable. 0 means no step is; infinity means every step is.
+    """
+
+    regime: str
+    support: str
+    spectrum: Spectrum
+    dt: float
+    weight_decay: float | None
+    alpha_min: float
+    alpha_max: float
+    max_stable_dt: float
+
+    @property
+    def stable(self) -> bool | None:
+        """Whether `dt` and `weight_decay` are stable; None without a weight decay."""
+        if self.weight_decay is None:
+            return None
+        # An eigenvalue that is zero comes out as the rounding of the largest: that much is not instability.
+        slack = 1e-12 * (abs(self.spectrum.low) + abs(self.spectrum.high) + abs(self.weight_decay))
+        return self.alpha_min - slack <= self.weight_decay <= self.alpha_max + slack
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the bounds; an unbounded step becomes None."""
+        return {
+            "alpha_min": self.alpha_min,
+            "alpha_max": self.alpha_max,
+            "max_stable_dt": self.max_stable_dt if math.isfinite(self.max_stable_dt) else None,
+            "stable": self.stable,
+            "eigenvalue_min": self.spectrum.low,
+            "eigenvalue_max": self.spectrum.high,
+            "residual": self.spectrum.residual,
+            "converged": self.spectrum.converged,
+        }
+
+
+def full_support_spectrum(problem: CnnProblem, regime: str, *, gauss_newton: bool = False) -> Spectrum:
+    """Return both ends of the symbol, for a kernel as large as the image, with periodic boundary.
+
+    The Fourier modes decouple: at frequency `w` the operator is the C x C matrix
+    `sum_b weight_b conj(I_b(w)) I_b(w)^T`, and constants add the Gauss-Newton term at `w = 0` alone. For one image of
+    one channel in the transitioning regime this is `(a beta / 2) pool |I(w)|^2`.
+
+    Args:
+        problem: its window and boundary do not matter here.
+        regime: which one.
+        gauss_newton: as in `linearise_regime`.
+    """
+    whole = CnnProblem.of(
+        problem.images_BCHW, kernel=(problem.images_BCHW.shape[-2], problem.images_BCHW.shape[-1]),
+        label=problem.labels_B.tolist(), beta=problem.beta, pooling=problem.pooling, boundary="periodic",
+    )  # fmt: skip
+    J = linearise_regime(whole, regime, gauss_newton=gauss_newton, correlator=_NoCorrelator())
+    spectrum_BCHw = torch.fft.rfft2(whole.images_BCHW.double())
+    weight_B, gain_B = J.weight_MBxy[0, :, 0, 0].double(), J.gain_MB[0].double()
+    mean_BC = spectrum_BCHw[:, :, 0, 0].real
+    if spectrum_BCHw.shape[1] == 1:
+        symbol_HwC = (weight_B[:, None, None] * spectrum_BCHw[:, 0].abs().square()).sum(0)[..., None]
+        rank_one = (gain_B * (J.slope_MBxy[0, :, 0, 0].double() * mean_BC[:, 0]).square()).sum()
+        symbol_HwC[0, 0, 0] += rank_one * whole.positions[0] * whole.positions[1]
+    else:
+        blocks = torch.einsum("b,bchw,bdhw->hwcd", weight_B.to(spectrum_BCHw), spectrum_BCHw.conj(), spectrum_BCHw)
+        g_BC = J.slope_MBxy[0, :, 0, 0].double()[:, None] * mean_BC
+        rank_B = torch.einsum("b,bc,bd->cd", gain_B, g_BC, g_BC) * whole.positions[0] * whole.positions[1]
+        blocks[0, 0] += rank_B
+        symbol_HwC = torch.linalg.eigvalsh(blocks)
+    return Spectrum(float(symbol_HwC.min()), float(symbol_HwC.max()), 0.0, True)
+
+
+class _NoCorrelator:
+    """Stands in where only the constants of a regime are wanted."""
+
+    def forward(self, kernel_MCnm: torch.Tensor) -> torch.Tensor:
+        """Never called."""
+        raise NotImplementedError
+
+    def adjoint(self, response_MBxy: torch.Tensor) -> torch.Tensor:
+        """Never called."""
+        raise NotImplementedError
+
+
+def windowed_spectrum(
+    problem: CnnProblem,
+    regime: str,
+    *,
+    gauss_newton: bool = False,
+    tolerance: float = 1e-6,
+    correlator: Correlator | None = None,
+) -> Spectrum:
+    """Return both ends of the windowed operator `W A A^T W`, by Lanczos on FFT products.
+
+    Args:
+        problem: images, window and boundary.
+        regime: which one.
+        gauss_newton: as in `linearise_regime`.
+        tolerance: residual allowed, relative to the larger end.
+        correlator: the problem's, if it is at hand.
+    """
+    J = linearise_regime(problem, regime, gauss_newton=gauss_newton, correlator=correlator)
+    ends = extreme_eigenpairs(J, (1, *problem.kernel_shape), like=problem.images_BCHW, tolerance=tolerance)
+    return Spectrum(
+        float(ends.low_M[0]), float(ends.high_M[0]), float(ends.residual_M[0]), bool(ends.converged_M[0])
+    )  # fmt: skip
+
+
+def bounds(
+    spectrum: Spectrum, *, dt: float, weight_decay: float | None, scheme: TimeScheme
+) -> tuple[float, float, float]:
+    """Return `alpha_min`, `alpha_max` and `max_stable_dt` of an operator with this spectrum.
+
+    Raises:
+        LastbitError: a step that is not positive and finite, or a weight decay that is not finite.
+    """
+    if not (math.isfinite(dt) and dt > 0):
+        raise LastbitError(f"dt = {dt}: use a positive, finite step")
+    if weight_decay is not None and not math.isfinite(weight_decay):
+        raise LastbitError(f"weight decay = {weight_decay}: use a finite number")
+    limit = scheme.step_limit()
+    alpha_min = -spectrum.low + 0.0
+    rounding = 1e-12 * max(abs(spectrum.low), abs(spectrum.high))
+    if weight_decay is None:
+        fastest = spectrum.high - spectrum.low
+    elif weight_decay < alpha_min - rounding:
+        return alpha_min, limit / dt - spectrum.high, 0.0
+    else:
+        fastest = spectrum.high + weight_decay
+    max_dt = limit / fastest if fastest > rounding else math.inf
+    return alpha_min, limit / dt - spectrum.high, max_dt
+
+
+def regime_stability(
+    problem: CnnProblem,
+    *,
+    dt: float,
+    weight_decay: float | None = None,
+    scheme: TimeScheme | None = None,
+    gauss_newton: bool = False,
+    tolerance: float = 1e-6,
+) -> dict[str, dict[str, RegimeStability]]:
+    """Return the bounds of all three regimes, `[regime][support]`.
+
+    Args:
+        problem: images, window, labels, activation.
+        dt: step of the scheme (the learning rate).
+        weight_decay: what `max_stable_dt` is for.
+        scheme: Euler when None.
+        gauss_newton: as in `linearise_regime`.
+        tolerance: of the windowed eigenvalues.
+
+    Raises:
+        LastbitError: a step or weight decay that cannot be.
+
+    Example:
+        >>> from lastbit.pde.cnn.images import checkerboard
+        >>> problem = CnnProblem.of(checkerboard(16), kernel=4, pooling="sum")
+        >>> found = regime_stability(problem, dt=1e-3)["transitioning"]
+        >>> round(found["full_support"].alpha_min), round(found["windowed"].alpha_min)
+        (16384, 676)
+    """
+    step = make_scheme() if scheme is None else scheme
+    correlator = make_correlator(problem)
+    found: dict[str, dict[str, RegimeStability]] = {}
+    for regime in REGIMES:
+        spectra = {
+            "full_support": full_support_spectrum(problem, regime, gauss_newton=gauss_newton),
+            "windowed": windowed_spectrum(
+                problem, regime, gauss_newton=gauss_newton, tolerance=tolerance, correlator=correlator
+            ),
+        }
+        found[regime] = {
+            support: RegimeStability(
+                regime, support, spectrum, dt, weight_decay,
+                *bounds(spectrum, dt=dt, weight_decay=weight_decay, scheme=step),
+            )
+            for support, spectrum in spectra.items()
+        }  # fmt: skip
+    return found
