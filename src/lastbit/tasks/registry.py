@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from lastbit.tasks.data.cifar10 import load_cifar10
 from lastbit.tasks.data.digits import TRAIN_IMAGES, load_digits
+from lastbit.tasks.data.fashion_mnist import load_fashion_mnist
 from lastbit.tasks.data.images import Images
 
 __all__ = ["TASKS", "TaskSpec"]
@@ -64,6 +66,43 @@ TASKS: dict[str, TaskSpec] = {
             augment="none",
         ),
         summary="8x8 handwritten digits of scikit-learn, 1,000 for training and 797 for test; no download",
+    ),
+    "fashion-mnist": TaskSpec(
+        load=load_fashion_mnist,
+        shape=(1, 28, 28),
+        classes=10,
+        train_images=60_000,
+        pad=4,
+        defaults=_defaults(
+            model="cnn",
+            width=16,
+            lr=0.1,
+            weight_decay=5e-4,
+            schedule="linear",
+            epochs=10,
+            batch_size=128,
+            augment="none",
+        ),
+        summary="28x28 grey images of clothing, 60,000 for training and 10,000 for test",
+    ),
+    # ResNet and augmentation of He et al. (2016), section 4.2, with a linear schedule.
+    "cifar10": TaskSpec(
+        load=load_cifar10,
+        shape=(3, 32, 32),
+        classes=10,
+        train_images=50_000,
+        pad=4,
+        defaults=_defaults(
+            model="resnet20",
+            width=16,
+            lr=0.1,
+            weight_decay=5e-4,
+            schedule="linear",
+            epochs=60,
+            batch_size=128,
+            augment="crop-flip",
+        ),
+        summary="32x32 colour images, 50,000 for training and 10,000 for test",
     ),
 }
 """The built-in tasks by name."""

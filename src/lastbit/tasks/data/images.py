@@ -12,7 +12,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import numpy_stream
 from lastbit.tasks.split import Split
 
-__all__ = ["Images", "standardised_splits", "stratified_order"]
+__all__ = ["Images", "check_labels", "standardised_splits", "stratified_order"]
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -33,6 +33,20 @@ class Images:
     train_labels: Bytes
     test: Bytes
     test_labels: Bytes
+
+
+def check_labels(labels: np.ndarray[Any, Any], images: int, *, classes: int, where: str) -> None:
+    """Refuse labels that are not one byte an image, below `classes`.
+
+    Raises:
+        LastbitError: says what is wrong with the labels in `where`.
+    """
+    if labels.dtype != np.uint8 or labels.shape != (images,):
+        raise LastbitError(f"{where} holds labels {labels.dtype} {labels.shape}, but there are {images} images")
+    if images == 0:
+        raise LastbitError(f"{where} holds no labels: the data set is empty")
+    if labels.max() >= classes:
+        raise LastbitError(f"{where} holds the label {labels.max()}: there are {classes} classes, counted from 0")
 
 
 def stratified_order(labels: np.ndarray[Any, Any], *, name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -78,11 +92,12 @@ def standardised_splits(images: Images, *, name: str, train_size: int | None = N
     mean, deviation = _standard(images.train)
     kept = np.sort(stratified_order(images.train_labels, name=name)[:size])
 
+    shift = mean.astype(np.float32)[:, None, None]
+
     def split(pixels: Bytes, labels: Bytes, what: str) -> Split:
-        values = torch.from_numpy(np.ascontiguousarray(pixels)).float()
-        for channel in range(values.shape[1]):
-            values[:, channel].sub_(float(mean[channel])).div_(float(deviation[channel]))
-        return Split((values, torch.from_numpy(labels.astype(np.int64))), name=what)
+        values = pixels - shift
+        values /= deviation.astype(np.float32)[:, None, None]
+        return Split((torch.from_numpy(values), torch.from_numpy(labels.astype(np.int64))), name=what)
 
     train = split(images.train[kept], images.train_labels[kept], "train")
     return train, split(images.test, images.test_labels, "test")

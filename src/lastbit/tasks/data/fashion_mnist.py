@@ -1,0 +1,85 @@
+"""Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017): 70,000 grey images of clothing, 28x28, in IDX form."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from lastbit.core.errors import LastbitError
+from lastbit.tasks.data.idx import read_idx
+from lastbit.tasks.data.images import Images, check_labels
+from lastbit.tasks.data.places import Stamp, cache_folder, fetch, find, stamp
+
+__all__ = ["BASE_URL", "CHECKSUMS", "SYSTEM_FOLDER", "load_fashion_mnist"]
+
+BASE_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+"""The authors' host."""
+
+CHECKSUMS = {
+    "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
+}
+"""The files, and the MD5 of each compressed with gzip, from the authors' README."""
+
+SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package `dataset-fashion-mnist` puts the files."""
+
+
+def load_fashion_mnist(data_root: str | None = None, *, base_url: str = BASE_URL, cache: Path | None = None) -> Images:
+    """Return Fashion-MNIST, decoded once in a process.
+
+    Looked for in `data_root`, else in the folder that `LASTBIT_DATA` names, the folder of Debian's package, and the
+    user's cache, into which it is downloaded and checked if need be. The files may be compressed or plain.
+
+    Args:
+        data_root: the folder of the files, or the one above it.
+        base_url: where to download from.
+        cache: the folder for downloads, of the user's cache if None.
+
+    Raises:
+        LastbitError: the files are nowhere, in part missing, or damaged.
+    """
+
+    def download() -> tuple[Path, ...]:
+        folder = (cache or cache_folder()) / "fashion-mnist"
+        return tuple(fetch(f"{base_url}/{name}.gz", folder, md5) for name, md5 in CHECKSUMS.items())
+
+    paths = find(
+        _look,
+        name="Fashion-MNIST",
+        wanted=f"the files {', '.join(CHECKSUMS)}, plain or .gz",
+        data_root=data_root,
+        subfolders=("fashion-mnist", "FashionMNIST/raw"),
+        system=(SYSTEM_FOLDER,),
+        download=download,
+    )
+    return _decode(tuple(stamp(path) for path in paths))
+
+
+def _look(folder: Path) -> tuple[Path, ...] | None:
+    found, missing = [], []
+    for name in CHECKSUMS:
+        path = next((p for p in (folder / f"{name}.gz", folder / name) if p.is_file()), None)
+        if path is None:
+            missing.append(name)
+        else:
+            found.append(path)
+    if found and missing:
+        raise LastbitError(f"{folder} holds a part of Fashion-MNIST only: {', '.join(missing)}(.gz) missing")
+    return tuple(found) or None
+
+
+@lru_cache(maxsize=2)
+def _decode(files: tuple[Stamp, ...]) -> Images:
+    paths = [path for path, _, _ in files]
+    images_train, labels_train, images_test, labels_test = (read_idx(path) for path in paths)
+    for images, path in ((images_train, paths[0]), (images_test, paths[2])):
+        if images.dtype != "u1" or images.shape[1:] != (28, 28):
+            raise LastbitError(f"{path} holds {images.dtype} {images.shape}, not images of 28 x 28 bytes")
+    for images, labels, path in ((images_train, labels_train, paths[1]), (images_test, labels_test, paths[3])):
+        check_labels(labels, len(images), classes=10, where=str(path))
+    return Images(
+        train=images_train[:, None], train_labels=labels_train, test=images_test[:, None], test_labels=labels_test
+    )
