@@ -72,7 +72,10 @@ def t_test_power(noncentrality: float, df: float, level: float = 0.95) -> float:
         edge = float(stats.norm.ppf((1 + level) / 2))
         return float(stats.norm.sf(edge - noncentrality) + stats.norm.cdf(-edge - noncentrality))
     edge = float(stats.t.ppf((1 + level) / 2, df))
-    return float(stats.nct.sf(edge, df, noncentrality) + stats.nct.cdf(-edge, df, noncentrality))
+    upper, lower = stats.nct.sf(edge, df, noncentrality), stats.nct.cdf(-edge, df, noncentrality)
+    # SciPy's lower tail is NaN for some small df where it is negligible: t < 0 only if its numerator is, so the tail is
+    # below Phi(-noncentrality), 3e-5 at 4.
+    return float(upper + (0.0 if np.isnan(lower) and noncentrality >= 4 else lower))
 
 
 def detectable_noncentrality(df: float, *, power: float = 0.8, level: float = 0.95) -> float:

@@ -1,1 +1,45 @@
+"""Named experiments: the only place where tasks, perturbations, training, storage and statistics meet.
 
+Importing the package is cheap; a study is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lastbit.core.errors import LastbitError
+
+if TYPE_CHECKING:
+    from lastbit.studies.audit import audit
+    from lastbit.studies.settings import AuditConfig, read_study_file
+    from lastbit.studies.study import AuditStudy, open_study
+    from lastbit.studies.summary import render_summary, summary_text
+
+_HOMES = {
+    "AuditConfig": "lastbit.studies.settings",
+    "AuditStudy": "lastbit.studies.study",
+    "audit": "lastbit.studies.audit",
+    "open_study": "lastbit.studies.study",
+    "read_study_file": "lastbit.studies.settings",
+    "render_summary": "lastbit.studies.summary",
+    "summary_text": "lastbit.studies.summary",
+}
+
+__all__ = [
+    "AuditConfig",
+    "AuditStudy",
+    "LastbitError",
+    "audit",
+    "open_study",
+    "read_study_file",
+    "render_summary",
+    "summary_text",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a study on first use."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'lastbit.studies' has no attribute {name!r}")

@@ -1,1 +1,39 @@
+"""One deterministic training run, and executors that run many."""
 
+from lastbit.train.executors import (
+    ExecutorChoice,
+    ProcessExecutor,
+    SerialExecutor,
+    choose_executor,
+    default_workers,
+)
+from lastbit.train.jobs import Crashed, Event, Executor, Finished, Job, Progressed, Started, Worker, WorkerFactory
+from lastbit.train.run import RunOutcome, resolve_device, run_training, step_seconds
+from lastbit.train.streams import VARY, Streams, streams
+from lastbit.train.training import Evaluation, Training
+
+__all__ = [
+    "VARY",
+    "Crashed",
+    "Evaluation",
+    "Event",
+    "Executor",
+    "ExecutorChoice",
+    "Finished",
+    "Job",
+    "ProcessExecutor",
+    "Progressed",
+    "RunOutcome",
+    "SerialExecutor",
+    "Started",
+    "Streams",
+    "Training",
+    "Worker",
+    "WorkerFactory",
+    "choose_executor",
+    "default_workers",
+    "resolve_device",
+    "run_training",
+    "step_seconds",
+    "streams",
+]

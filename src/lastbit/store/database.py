@@ -1,0 +1,137 @@
+"""`runs.sqlite`: the runs with their status, the metrics by step, the events. A run is visible once it is whole."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lastbit.core.status import RunStatus
+
+__all__ = ["Database", "RunRecord"]
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS runs (
+    run TEXT PRIMARY KEY, seed INTEGER NOT NULL, perturbation INTEGER NOT NULL, control INTEGER NOT NULL,
+    label TEXT NOT NULL, status TEXT NOT NULL, attempts INTEGER NOT NULL, message TEXT NOT NULL,
+    seconds REAL NOT NULL, finished_at TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS metrics (
+    run TEXT NOT NULL REFERENCES runs(run), step INTEGER NOT NULL, name TEXT NOT NULL, value REAL,
+    PRIMARY KEY (run, step, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS events (
+    at TEXT NOT NULL, run TEXT, kind TEXT NOT NULL, message TEXT NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One finished run: which it was, how it ended, its metrics at the end of each epoch."""
+
+    run: str
+    """Name, unique in the study and usable as a file name."""
+    seed: int
+    perturbation: int
+    """0 for the unperturbed run."""
+    control: bool
+    """Whether it is the exact repeat of the unperturbed run."""
+    label: str
+    """The perturbation in words, for tables."""
+    status: RunStatus
+    attempts: int = 1
+    message: str = ""
+    seconds: float = 0.0
+    steps: Sequence[int] = field(default_factory=tuple)
+    """The optimizer steps at which `metrics` were taken."""
+    metrics: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Each metric's values, one per entry of `steps`. NaN where a run has none."""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Database:
+    """The SQLite file of one study. One process writes, any number may read."""
+
+    def __init__(self, path: Path, *, write: bool) -> None:
+        if write:
+            self._connection = sqlite3.connect(path, timeout=30)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.executescript(_TABLES)
+        else:
+            self._connection = self._open_to_read(path)
+        self._connection.execute("PRAGMA foreign_keys=ON")
+
+    @staticmethod
+    def _open_to_read(path: Path) -> sqlite3.Connection:
+        address = path.absolute().as_uri()
+        connection = sqlite3.connect(f"{address}?mode=ro", timeout=30, uri=True)
+        try:
+            connection.execute("SELECT 1 FROM runs LIMIT 1")
+        except sqlite3.OperationalError:
+            # In a folder that nobody may write to, SQLite cannot make the index of the log that WAL needs.
+            connection.close()
+            connection = sqlite3.connect(f"{address}?immutable=1", timeout=30, uri=True)
+        return connection
+
+    def add(self, run: RunRecord) -> None:
+        """Make a finished run visible, with its metrics, in one transaction."""
+        rows = [
+            (run.run, step, name, None if math.isnan(value) else value)
+            for name, values in run.metrics.items()
+            for step, value in zip(run.steps, values, strict=True)
+        ]
+        with self._connection as connection:
+            connection.execute("DELETE FROM metrics WHERE run = ?", (run.run,))
+            connection.execute("DELETE FROM runs WHERE run = ?", (run.run,))
+            connection.execute(
+                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    run.run, run.seed, run.perturbation, int(run.control), run.label, str(run.status), run.attempts,
+                    run.message, run.seconds, _now(),
+                ),
+            )  # fmt: skip
+            connection.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?)", rows)
+
+    def event(self, kind: str, message: str, run: str | None = None) -> None:
+        """Append to the log of what happened."""
+        with self._connection as connection:
+            connection.execute("INSERT INTO events VALUES (?, ?, ?, ?)", (_now(), run, kind, message))
+
+    def events(self) -> list[tuple[str, str | None, str, str]]:
+        """Return the log: time, run, kind, message."""
+        return list(self._connection.execute("SELECT at, run, kind, message FROM events ORDER BY rowid"))
+
+    def runs(self) -> list[RunRecord]:
+        """Return the finished runs, by seed, perturbation, control last."""
+        found: dict[str, RunRecord] = {}
+        steps: dict[str, list[int]] = {}
+        metrics: dict[str, dict[str, list[float]]] = {}
+        query = "SELECT run, step, name, value FROM metrics ORDER BY run, name, step"
+        for run, step, name, value in self._connection.execute(query):
+            metrics.setdefault(run, {}).setdefault(name, []).append(math.nan if value is None else value)
+            seen = steps.setdefault(run, [])
+            if not seen or step > seen[-1]:
+                seen.append(step)
+        query = (
+            "SELECT run, seed, perturbation, control, label, status, attempts, message, seconds FROM runs "
+            "ORDER BY seed, control, perturbation"
+        )
+        for run, seed, perturbation, control, label, status, attempts, message, seconds in self._connection.execute(query):
+            found[run] = RunRecord(
+                run=run, seed=seed, perturbation=perturbation, control=bool(control), label=label,
+                status=RunStatus(status), attempts=attempts, message=message, seconds=seconds,
+                steps=tuple(steps.get(run, ())), metrics=metrics.get(run, {}),
+            )  # fmt: skip
+        return list(found.values())
+
+    def close(self) -> None:
+        """Close the file (and fold the write-ahead log into it)."""
+        self._connection.close()

@@ -1,0 +1,101 @@
+"""The names of things in a study folder, and writes that either happen or do not.
+
+```
+DIR/study.json            spec, command, environment, execution, schema version
+DIR/runs.sqlite           runs, metrics, events (WAL)
+DIR/result.json           what the study concluded, once it has
+DIR/arrays/RUN.npz        arrays of a finished run (allow_pickle=False)
+DIR/checkpoints/RUN.safetensors   where an unfinished run stands; its facts are JSON in the header
+DIR/lock                  held by the process at work on the folder
+```
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lastbit.core.errors import LastbitError
+
+__all__ = ["SCHEMA", "StorageError", "disk_errors", "read_json", "write_atomically", "write_json"]
+
+SCHEMA = 1
+"""Version of everything above. A study of another version is refused, never guessed at."""
+
+
+class StorageError(LastbitError):
+    """The folder cannot be written: the disk is full or the place is read-only. Finished runs are safe."""
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn errors of the file system into one line that says what is safe and what to do.
+
+    Raises:
+        StorageError: on a full disk, a read-only place or a missing permission.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(
+                f"the disk that holds {folder} is full: free some space, then continue with --resume {folder}"
+            ) from error
+        reason = error.strerror or str(error)
+        raise StorageError(f"cannot write to {folder} ({reason}): choose another folder with --out") from error
+    except sqlite3.OperationalError as error:
+        if "full" in str(error):
+            raise StorageError(
+                f"the disk that holds {folder} is full: free some space, then continue with --resume {folder}"
+            ) from error
+        raise StorageError(f"cannot use the database in {folder} ({error}): choose another folder") from error
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, flush it to the disk and rename it to `path`.
+
+    A reader sees the old content or the new one, never a part, also after a power cut.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write strict JSON (no NaN) atomically."""
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, "utf-8") and None)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        LastbitError: the file is missing, unreadable or not a JSON object.
+    """
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise LastbitError(f"{path.parent} is not a study: it has no {path.name}") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise LastbitError(f"{path} cannot be read ({error}): the file is damaged or not lastbit's") from None
+    if not isinstance(value, dict):
+        raise LastbitError(f"{path} holds no JSON object: the file is damaged or not lastbit's")
+    return value

@@ -1,0 +1,78 @@
+"""The files of one run: its checkpoint while it is under way, its arrays once it is finished."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lastbit.core.recorder import Checkpoint
+from lastbit.store.layout import disk_errors, write_atomically
+
+__all__ = ["RunFiles"]
+
+
+class RunFiles:
+    """A `lastbit.core.recorder.Recorder` that writes into a study folder.
+
+    Worker processes write these files; only the process that owns the study makes the run visible in the database.
+    """
+
+    def __init__(self, folder: Path, run: str) -> None:
+        self.folder = folder
+        self.checkpoint_path = folder / "checkpoints" / f"{run}.safetensors"
+        self.arrays_path = folder / "arrays" / f"{run}.npz"
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Metrics reach the database with the finished run; nothing to write yet."""
+
+    def arrays(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Write the arrays of the finished run, whole or not at all.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written.
+        """
+
+        def write(path: Path) -> None:
+            with path.open("wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+
+        with disk_errors(self.folder):
+            write_atomically(self.arrays_path, write)
+
+    def load_arrays(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Read the arrays of the finished run."""
+        with np.load(self.arrays_path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+    def save_checkpoint(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Replace the checkpoint, whole or not at all.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written.
+        """
+        plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        header = {"facts": json.dumps(facts, allow_nan=False)}
+        with disk_errors(self.folder):
+            write_atomically(self.checkpoint_path, lambda path: save_file(plain, path, metadata=header))
+
+    def load_checkpoint(self) -> Checkpoint | None:
+        """Return the last checkpoint, or None where there is none that is whole."""
+        try:
+            with safe_open(self.checkpoint_path, framework="pt") as file:
+                facts = json.loads((file.metadata() or {})["facts"])
+                return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
+        except (FileNotFoundError, SafetensorError, KeyError, json.JSONDecodeError):
+            return None
+
+    def drop_checkpoint(self) -> None:
+        """Remove the checkpoint of a run that needs none any more."""
+        with suppress(FileNotFoundError):
+            self.checkpoint_path.unlink()

@@ -1,0 +1,145 @@
+"""A study on disk: created once, opened to continue by one process, opened to read by any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from lastbit.core.errors import LastbitError
+from lastbit.store.database import Database, RunRecord
+from lastbit.store.layout import SCHEMA, disk_errors, read_json, write_json
+from lastbit.store.lock import FolderLock
+from lastbit.store.run_files import RunFiles
+
+__all__ = ["StudyFolder"]
+
+
+class StudyFolder:
+    """One study folder. Make it with `create`, `resume` or `read`; close it, or use it as a context manager."""
+
+    def __init__(self, path: Path, facts: dict[str, Any], database: Database, lock: FolderLock | None) -> None:
+        self.path = path
+        self.facts = facts
+        """What `study.json` says: `kind`, `spec`, `command`, `environment`, `execution`, `schema`, `created`."""
+        self._database = database
+        self._lock = lock
+
+    @classmethod
+    def create(cls, path: Path, facts: Mapping[str, Any]) -> StudyFolder:
+        """Make a study in a new or empty folder.
+
+        Raises:
+            LastbitError: the folder has content, cannot be made, or another process is at work on it.
+        """
+        if path.exists() and not path.is_dir():
+            raise LastbitError(f"{path} is a file: choose another folder with --out")
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+            if any(item.name != "lock" for item in path.iterdir()):
+                hint = f"continue it with --resume {path}" if (path / "study.json").exists() else "it is not a study"
+                raise LastbitError(f"{path} is not empty ({hint}): choose another folder with --out")
+            lock = FolderLock(path)
+            (path / "arrays").mkdir(exist_ok=True)
+            (path / "checkpoints").mkdir(exist_ok=True)
+            database = Database(path / "runs.sqlite", write=True)
+            content = {"schema": SCHEMA, **facts}
+            write_json(path / "study.json", content)
+        return cls(path, content, database, lock)
+
+    @classmethod
+    def resume(cls, path: Path) -> StudyFolder:
+        """Open a study to go on with it.
+
+        Raises:
+            LastbitError: no study, another schema version, or another process is at work on it.
+        """
+        facts = cls._facts(path)
+        with disk_errors(path):
+            lock = FolderLock(path)
+            return cls(path, facts, Database(path / "runs.sqlite", write=True), lock)
+
+    @classmethod
+    def read(cls, path: Path) -> StudyFolder:
+        """Open a study to read it, also while another process is at work on it.
+
+        Raises:
+            LastbitError: no study, or another schema version.
+        """
+        facts = cls._facts(path)
+        with disk_errors(path):
+            return cls(path, facts, Database(path / "runs.sqlite", write=False), None)
+
+    @staticmethod
+    def _facts(path: Path) -> dict[str, Any]:
+        if not path.is_dir():
+            raise LastbitError(f"there is no study at {path}: give the folder that --out named")
+        facts = read_json(path / "study.json")
+        if facts.get("schema") != SCHEMA:
+            raise LastbitError(
+                f"{path} was made with study format {facts.get('schema')!r}, this lastbit reads format {SCHEMA}: "
+                "use the lastbit that made it, or start a new study with --out"
+            )
+        if not (path / "runs.sqlite").exists():
+            raise LastbitError(f"{path} has no runs.sqlite: the study is damaged; start a new one with --out")
+        return facts
+
+    def update_facts(self, **facts: Any) -> None:
+        """Add to `study.json`, atomically."""
+        self.facts = {**self.facts, **facts}
+        with disk_errors(self.path):
+            write_json(self.path / "study.json", self.facts)
+
+    def files(self, run: str) -> RunFiles:
+        """Return the files of one run."""
+        return RunFiles(self.path, run)
+
+    def add(self, run: RunRecord) -> None:
+        """Make a finished run visible. Its arrays must be in place; its checkpoint is dropped."""
+        with disk_errors(self.path):
+            self._database.add(run)
+        self.files(run.run).drop_checkpoint()
+
+    def runs(self) -> list[RunRecord]:
+        """Return the finished runs, by seed, perturbation, control last."""
+        return self._database.runs()
+
+    def arrays(self, run: str) -> dict[str, np.ndarray[Any, Any]]:
+        """Return the arrays of a finished run."""
+        return self.files(run).load_arrays()
+
+    def event(self, kind: str, message: str, run: str | None = None) -> None:
+        """Append to the log of what happened."""
+        with disk_errors(self.path):
+            self._database.event(kind, message, run)
+
+    def events(self) -> list[tuple[str, str | None, str, str]]:
+        """Return the log: time, run, kind, message."""
+        return self._database.events()
+
+    def save_result(self, result: Mapping[str, Any]) -> None:
+        """Keep what the study concluded."""
+        with disk_errors(self.path):
+            write_json(self.path / "result.json", result)
+
+    def result(self) -> dict[str, Any] | None:
+        """Return what the study concluded, or None where it has not yet."""
+        path = self.path / "result.json"
+        return read_json(path) if path.exists() else None
+
+    def close(self) -> None:
+        """Close the database and give the folder back."""
+        self._database.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> StudyFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,318 @@
+"""The audit: a grid of seeds by last-bit perturbations, with an exact repeat per seed, trained and kept on disk."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lastbit.core.errors import LastbitError
+from lastbit.core.status import RunStatus
+from lastbit.store import RunRecord, StudyFolder
+from lastbit.studies.analysis import analyse
+from lastbit.studies.control import compare_repeat
+from lastbit.studies.environment import environment
+from lastbit.studies.fingerprint import fingerprint
+from lastbit.studies.grid import GridRun, GridWorkerFactory, grid, perturbation_of
+from lastbit.studies.progress import GridProgress, grid_progress
+from lastbit.studies.settings import AuditConfig, audit_config, command_line, split_settings
+from lastbit.studies.study import AuditStudy
+from lastbit.tasks import Task, TaskConfig, build_task, resolve
+from lastbit.core.config import validated
+from lastbit.train import (
+    Crashed,
+    Event,
+    ExecutorChoice,
+    Finished,
+    Job,
+    Progressed,
+    Started,
+    choose_executor,
+    resolve_device,
+)
+
+__all__ = ["audit"]
+
+_SAME_BITS = ("torch", "processor", "vector instructions", "gpu", "cudnn")
+"""Facts of the environment without which a resumed study would not continue with the same bits."""
+
+
+class Interrupted(LastbitError):
+    """The user stopped the study; finished runs are safe."""
+
+    exit_code = 130
+
+
+class _NotReproducible(Exception):
+    """A repeat did not match: nothing more needs to be trained."""
+
+
+def audit(
+    task: str | Task | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    workers: int | None = None,
+    quiet: bool = False,
+    checkpoint_seconds: float = 20.0,
+    **settings: Any,
+) -> AuditStudy:
+    """Measure how much of a training's result is the last floating-point bit.
+
+    Trains `seeds` x `perturbations` runs, and one exact repeat of the unperturbed run per seed as control; see
+    `AuditStudy` for what comes out. Runs are kept in a study folder as they finish.
+
+    Args:
+        task: name of a built-in task (`"digits"`), `"FILE.py:FUNCTION"`, or a `Task`.
+        out: folder of the study, new or empty; by default the next free `lastbit-studies/audit-TASK-NNN`.
+        resume: folder of an unfinished study to continue, in place of `out`.
+        workers: number of processes; 1 stays in this process with all threads; None measures both ways.
+        quiet: show no progress.
+        checkpoint_seconds: time between the checkpoints of a run.
+        **settings: `seeds`, `perturbations`, `perturb`, `vary`, `dtype`, `device` and the settings of the task
+            (`lr`, `epochs`, …).
+
+    Returns:
+        The finished study.
+
+    Raises:
+        LastbitError: a setting, the task or the folder does not do; or the user interrupted (finished runs are safe).
+
+    Example:
+        >>> study = audit("digits", seeds=2, perturbations=2, epochs=1, quiet=True)  # doctest: +SKIP
+        >>> study.verdict  # doctest: +SKIP
+    """
+    if workers is not None and workers < 1:
+        raise LastbitError(f"--workers = {workers}: give a number of processes of at least 1")
+    if resume is not None and out is not None:
+        raise LastbitError("--out and --resume name the same thing: give --resume to continue, --out to begin")
+    source, config, stored = _plan(task, settings, Path(resume) if resume is not None else None)
+    built = source if isinstance(source, Task) else build_task(source)
+    device = resolve_device(config.device)
+    built.check()
+    steps = built.epochs * (len(built.train) // built.batch_size)
+    facts = _facts(source, built, config, steps, environment(device))
+    if resume is not None:
+        _refuse_changes(stored or {}, facts, Path(resume))
+        folder = StudyFolder.resume(Path(resume))
+    else:
+        folder = StudyFolder.create(Path(out) if out is not None else _free_folder(built.name), facts)
+    with folder:
+        factory = GridWorkerFactory(folder.path.absolute(), source, config, checkpoint_seconds)
+        _Audit(folder, factory, workers, steps, built.metric.name, built.metric.unit).run(quiet=quiet)
+        folder.save_result(analyse(folder))
+    return AuditStudy(folder.path)
+
+
+def _plan(
+    task: str | Task | None, settings: Mapping[str, Any], resume: Path | None
+) -> tuple[TaskConfig | Task, AuditConfig, dict[str, Any] | None]:
+    """Work out what is asked for: the settings given, over those of the study to resume, over the defaults."""
+    stored: dict[str, Any] | None = None
+    if resume is not None:
+        with StudyFolder.read(resume) as folder:
+            stored = folder.facts
+        if stored.get("kind") != "audit":
+            raise LastbitError(f"{resume} is a study of kind {stored.get('kind')!r}, not an audit")
+    flat = {**settings, **({"task": task} if isinstance(task, str) else {})}
+    for_task, for_audit = split_settings(flat)
+    spec = (stored or {}).get("spec", {})
+    config = audit_config({**spec.get("audit", {}), **for_audit})
+    if isinstance(task, Task):
+        if for_task:
+            raise LastbitError(f"{next(iter(for_task))} belongs to built-in tasks: set it in your Task")
+        return task, config, stored
+    if spec.get("object"):
+        raise LastbitError(f"{resume} audits a Task object ({spec['object']}): resume it from Python, with that object")
+    base = spec.get("task", {}) if for_task.get("task") in (None, spec.get("task", {}).get("task")) else {}
+    return resolve(validated(TaskConfig, {**base, **for_task}, flag="--")), config, stored
+
+
+def _facts(
+    source: TaskConfig | Task, built: Task, config: AuditConfig, steps: int, where: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what `study.json` keeps of a study."""
+    spec: dict[str, Any] = {"audit": config.model_dump(), "fingerprint": fingerprint(built)}
+    if isinstance(source, Task):
+        spec["object"] = source.name
+        command = f"lb.audit(<Task {source.name!r}>, " + ", ".join(f"{k}={v!r}" for k, v in config.model_dump().items()) + ")"
+    else:
+        spec["task"] = source.model_dump()
+        command = command_line(source, config)
+    return {
+        "kind": "audit",
+        "spec": spec,
+        "command": command,
+        "task": {
+            "name": built.name,
+            "settings": dict(built.settings),
+            "metric": {"name": built.metric.name, "unit": built.metric.unit},
+            "train_size": len(built.train),
+            "test_size": len(built.test),
+            "steps": steps,
+            "steps_per_epoch": steps // built.epochs,
+        },
+        "environment": where,
+    }
+
+
+def _refuse_changes(stored: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    """Refuse to go on with a study under other settings, another task or another machine's arithmetic."""
+    for part in ("audit", "task"):
+        before, after = stored["spec"].get(part, {}), now["spec"].get(part, {})
+        for name in {**before, **after}:
+            if before.get(name) != after.get(name):
+                flag = f"--{name.replace('_', '-')}"
+                raise LastbitError(
+                    f"{folder} was begun with {flag} {before.get(name)}, not {after.get(name)}: "
+                    f"leave {flag} out to resume, or start another study with --out"
+                )
+    if stored["spec"].get("fingerprint") != now["spec"]["fingerprint"]:
+        raise LastbitError(
+            f"the task of {folder} is no longer the one it was begun with (its initial weights, data or sizes differ): "
+            "put the task back as it was, or start another study with --out"
+        )
+    for name in _SAME_BITS:
+        before, after = stored["environment"].get(name), now["environment"].get(name)
+        if before != after:
+            raise LastbitError(
+                f"{folder} was begun with {name} {before!r}, here it is {after!r}, and the bits would differ: "
+                "resume it where it was begun, or start another study with --out"
+            )
+
+
+def _free_folder(name: str) -> Path:
+    root = Path("lastbit-studies")
+    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
+    number = 1
+    while (folder := root / f"audit-{stem}-{number:03d}").exists():
+        number += 1
+    return folder
+
+
+class _Audit:
+    """The grid under way: which runs are left, what is recorded of those that end."""
+
+    def __init__(
+        self, folder: StudyFolder, factory: GridWorkerFactory, workers: int | None, steps: int, metric: str, unit: str
+    ) -> None:
+        self.folder, self.factory, self.workers = folder, factory, workers
+        self.steps, self.metric, self.unit = steps, metric, unit
+        self.records = {record.run: record for record in folder.runs() if record.status != RunStatus.CRASHED}
+
+    def run(self, *, quiet: bool) -> None:
+        """Train what is left, unless a repeat does not match."""
+        jobs = grid(self.factory.config)
+        left = [job for job in jobs if job.name not in self.records]
+        done = len(jobs) - len(left)
+        try:
+            with grid_progress(runs=len(jobs), done=done, steps=self.steps, quiet=quiet) as progress:
+                progress.event(f"audit of {len(jobs)} runs x {self.steps} steps into {self.folder.path}")
+                if done:
+                    progress.event(f"{done} runs are already there")
+                for seed in range(self.factory.config.seeds):
+                    self._check_control(seed)
+                if left:
+                    self._execute(left, progress)
+        except _NotReproducible:
+            pass
+        except KeyboardInterrupt:
+            self.folder.event("interrupted", f"{len(self.records)} of {len(jobs)} runs finished")
+            raise Interrupted(
+                f"stopped with {len(self.records)} of {len(jobs)} runs finished and safe: "
+                f"continue with lastbit audit --resume {self.folder.path}"
+            ) from None
+
+    def _execute(self, left: list[Job], progress: GridProgress) -> None:
+        choice, executor = self._choose(len(left), progress)
+        self.folder.update_facts(
+            execution={"workers": choice.workers, "threads": choice.threads, "reason": choice.reason}
+        )
+        executor.run(left, lambda event: self._on_event(event, progress))
+
+    def _choose(self, jobs: int, progress: GridProgress) -> tuple[ExecutorChoice, Any]:
+        before = self.folder.facts.get("execution")
+        if before is not None and self.records:
+            # Runs of one study share the number of threads, for it decides the order of sums.
+            several = before["threads"] == 1 and before["workers"] > 1
+            workers = min(self.workers or before["workers"], jobs) if several else 1
+            choice = ExecutorChoice(workers, before["threads"], "as the study was begun")
+            return choice, choice.build(self.factory)
+        workers = self.workers
+        if isinstance(self.factory.task, Task) and workers != 1 and not _travels(self.factory.task):
+            progress.event(
+                "this Task cannot be sent to other processes: runs go one after another "
+                "(put it in a file and name it FILE.py:FUNCTION to use every core)"
+            )
+            workers = 1
+        if workers is None and jobs > 1:
+            progress.event("measuring a few steps: one process with all threads, or one thread each in several ...")
+        choice, executor = choose_executor(self.factory, workers, jobs)
+        progress.event(f"{choice.workers} process(es) x {choice.threads} thread(s) ({choice.reason})")
+        return choice, executor
+
+    def _on_event(self, event: Event, progress: GridProgress) -> None:
+        name, cell = event.job.name, event.job.payload
+        if isinstance(event, Started):
+            progress.started(name, event.attempt)
+        elif isinstance(event, Progressed):
+            progress.progressed(name, event.state)
+        elif isinstance(event, Crashed):
+            self.folder.event("crashed", event.message, name)
+            progress.event(f"{name} crashed ({event.message}); " + ("given up" if event.final else "trying once more"))
+            if event.final:
+                self._record(cell, RunStatus.CRASHED, event.attempt, event.message)
+                progress.finished(name, "crashed", self._spread())
+        elif isinstance(event, Finished):
+            outcome = event.result
+            self._record(
+                cell, outcome.status, event.attempt, outcome.message,
+                seconds=outcome.seconds, steps=outcome.steps, metrics=outcome.metrics,
+            )  # fmt: skip
+            final = outcome.metrics[self.metric][-1] if outcome.metrics[self.metric] else math.nan
+            said = f"{self.metric} {final:.4g}{self.unit}" if outcome.status == RunStatus.OK else outcome.message
+            progress.finished(name, said, self._spread())
+            self._check_control(cell.seed)
+
+    def _record(self, cell: GridRun, status: RunStatus, attempts: int, message: str, **outcome: Any) -> None:
+        config = self.factory.config
+        label = "repeat" if cell.control else perturbation_of(cell, config.perturb, self.steps).label
+        record = RunRecord(
+            run=cell.name, seed=cell.seed, perturbation=cell.perturbation, control=cell.control, label=label,
+            status=status, attempts=attempts, message=message, **outcome,
+        )  # fmt: skip
+        self.folder.add(record)
+        self.records[record.run] = record
+
+    def _check_control(self, seed: int) -> None:
+        base = self.records.get(GridRun(seed=seed, perturbation=0).name)
+        repeat = self.records.get(GridRun(seed=seed, perturbation=0, control=True).name)
+        if base and repeat and RunStatus.CRASHED not in (base.status, repeat.status):
+            difference = compare_repeat(self.folder, base, repeat)
+            if difference is not None:
+                self.folder.event("not reproducible", f"{difference}", repeat.run)
+                raise _NotReproducible
+
+    def _spread(self) -> str:
+        """Return the spread over perturbations so far, in few words."""
+        by_seed: dict[int, list[float]] = {}
+        for record in self.records.values():
+            if record.status == RunStatus.OK and not record.control:
+                by_seed.setdefault(record.seed, []).append(record.metrics[self.metric][-1])
+        squares = sum(float(np.var(values)) * len(values) for values in by_seed.values())
+        freedom = sum(len(values) - 1 for values in by_seed.values())
+        if freedom < 1:
+            return ""
+        return f"σ last bit so far {math.sqrt(squares / freedom):.2g}{self.unit} (n = {freedom + len(by_seed)})"
+
+
+def _travels(task: Task) -> bool:
+    """Tell whether a Task can be rebuilt in a fresh process, which does not run the caller's main module."""
+    try:
+        return b"__main__" not in pickle.dumps(task)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False

@@ -1,0 +1,85 @@
+"""The settings of an audit: what the flags, a TOML file and Python keywords are checked against."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+from lastbit.core.config import Config, validated
+from lastbit.core.errors import LastbitError, choose
+from lastbit.tasks import TaskConfig
+
+__all__ = ["DTYPES", "AuditConfig", "command_line", "read_study_file", "split_settings"]
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+
+
+class AuditConfig(Config):
+    """The grid and the numerics of an audit; what is trained stands in a `TaskConfig`."""
+
+    seeds: int = Field(default=6, ge=1, le=10_000, description="seeds, the rows of the grid")
+    perturbations: int = Field(default=6, ge=1, le=10_000, description="runs per seed, the unperturbed one included")
+    perturb: Literal["rescale", "ulp", "rounding", "reorder"] = Field(
+        default="rescale", description="how the last bit is perturbed"
+    )
+    vary: Literal["all", "order", "init", "augment"] = Field(default="all", description="what differs between seeds")
+    dtype: Literal["float32", "float64", "bfloat16"] = Field(default="float32", description="format of the weights")
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+
+
+def split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split flat settings into those of the task and those of the audit, leaving out those that are None.
+
+    Raises:
+        LastbitError: a name that is neither.
+    """
+    names = [*TaskConfig.model_fields, *AuditConfig.model_fields]
+    task, audit = {}, {}
+    for name, value in settings.items():
+        choose(name, names, "setting")
+        if value is not None:
+            (task if name in TaskConfig.model_fields else audit)[name] = value
+    return task, audit
+
+
+def read_study_file(path: Path) -> dict[str, Any]:
+    """Read a TOML study file: the same names as the flags, without the hyphens in front.
+
+    Raises:
+        LastbitError: the file is missing, not TOML, or has a table or an unknown name.
+    """
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except FileNotFoundError:
+        raise LastbitError(f"there is no study file {path}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise LastbitError(f"{path} is not a TOML study file: {error}") from None
+    settings = {name.replace("-", "_"): value for name, value in content.items()}
+    known = [*TaskConfig.model_fields, *AuditConfig.model_fields, "workers", "out"]
+    for name in settings:
+        choose(name, known, f"setting in {path}")
+    return settings
+
+
+def audit_config(settings: Mapping[str, Any]) -> AuditConfig:
+    """Validate the audit's settings, naming flags in messages."""
+    return validated(AuditConfig, settings, flag="--")
+
+
+def command_line(task: TaskConfig, audit: AuditConfig) -> str:
+    """Return the command that repeats a study exactly: every setting spelled out."""
+    words = ["lastbit", "audit"]
+    for name, value in {**task.model_dump(), **audit.model_dump()}.items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{name.replace('_', '-')}")
+        elif value is not None:
+            words += [flag, str(value)]
+    return shlex.join(words)

@@ -1,0 +1,84 @@
+"""What executors run: jobs, what they report, and who does them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+__all__ = ["Crashed", "Event", "Executor", "Finished", "Job", "Progressed", "Started", "Worker", "WorkerFactory"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One unit of work."""
+
+    name: str
+    payload: Any
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker took the job (attempts are counted from 1)."""
+
+    job: Job
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """The job is under way; `state` is what the worker says of it."""
+
+    job: Job
+    state: Any
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The job returned `result`."""
+
+    job: Job
+    attempt: int
+    result: Any
+
+
+@dataclass(frozen=True)
+class Crashed:
+    """The job raised, or its process died; `final` says that it will not be tried again."""
+
+    job: Job
+    attempt: int
+    message: str
+    final: bool
+
+
+Event = Started | Progressed | Finished | Crashed
+
+
+class Worker(Protocol):
+    """Does jobs, one after another, in one process."""
+
+    def run(self, payload: Any, progress: Callable[[Any], None]) -> Any:
+        """Do one job. A `LastbitError` ends the whole grid; any other exception is a crash of this job."""
+
+    def step_seconds(self) -> float:
+        """Measure one step of the work."""
+
+
+WorkerFactory = Callable[[], Worker]
+"""Makes a worker; for processes it must be picklable. Called once per process, so what it loads is loaded once."""
+
+
+class Executor(Protocol):
+    """Runs jobs and reports what happens to them."""
+
+    def run(self, jobs: Sequence[Job], on_event: Callable[[Event], None]) -> None:
+        """Run every job. A job that crashes is tried once more; the others go on.
+
+        Raises:
+            LastbitError: a worker met something that no other run would get past (a full disk).
+        """
+
+
+ATTEMPTS = 2
+"""Times a job is tried when it crashes."""

@@ -1,0 +1,42 @@
+"""Which of a run's random decisions a seed changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lastbit.core.errors import choose
+from lastbit.core.seeds import stream_seed
+
+__all__ = ["VARY", "Streams", "streams"]
+
+VARY = ("all", "order", "init", "augment")
+"""What may be varied over seeds: the initial weights, the order of the samples, the augmentation (with it every other
+draw made while training: dropout), or all three."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streams:
+    """The seeds of one run's random decisions."""
+
+    init: int
+    """Initial weights."""
+    order: int
+    """Order of the samples, anew each epoch."""
+    augment: int
+    """Augmentation of each sample in each epoch, dropout and whatever else draws while training."""
+
+
+def streams(seed: int, vary: str = "all") -> Streams:
+    """Return the streams of the run with seed `seed` when `vary` is what differs between seeds.
+
+    Raises:
+        LastbitError: `vary` is not one of `VARY`.
+
+    Example:
+        >>> a, b = streams(0, "order"), streams(1, "order")
+        >>> (a.init == b.init, a.order == b.order)
+        (True, False)
+    """
+    choose(vary, VARY, "--vary")
+    chosen = {name: seed if vary in (name, "all") else 0 for name in ("init", "order", "augment")}
+    return Streams(**{name: stream_seed(value, name) for name, value in chosen.items()})

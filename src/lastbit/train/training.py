@@ -1,0 +1,185 @@
+"""One deterministic training, stepped from outside; its whole state can be taken out and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lastbit.core.recorder import Checkpoint
+from lastbit.core.seeds import torch_stream
+from lastbit.perturb import Perturbation
+from lastbit.tasks import Task
+from lastbit.train.determinism import GlobalGenerators, deterministic
+from lastbit.train.streams import Streams
+from lastbit.train.tree import pack, unpack
+
+__all__ = ["Evaluation", "Training"]
+
+_EVALUATION_BATCH = 512
+"""Samples per forward pass of an evaluation: large enough to fill two cores, small enough for their caches."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the model makes of the test set."""
+
+    loss: float
+    metric: float
+    """Mean of `per_example` in the metric's unit."""
+    per_example_N: np.ndarray[Any, Any]
+    """Score of each test example: bool, or float32."""
+    predictions_N: np.ndarray[Any, Any] | None
+    """Predicted class of each test example, None where the task has no classes."""
+
+
+class Training:
+    """A task in training: model, optimizer, schedule, perturbation and every random stream.
+
+    The same arguments give the same bits, whatever ran before in the process. Use inside `active()`, which lends the
+    process-wide generators and deterministic settings to this training; several trainings can take turns.
+
+    Incomplete last batches are left out, so that every step of every epoch averages over `task.batch_size` samples.
+
+    Args:
+        task: what is trained.
+        streams: the seeds of its random decisions.
+        perturbation: what happens to the last bit of its updates.
+        device: where the tensors live.
+        dtype: format of weights and inputs. For bfloat16 and float16 outputs, loss and metric are taken in float32.
+    """
+
+    def __init__(
+        self, task: Task, streams: Streams, perturbation: Perturbation, *, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.task = task
+        self.streams = streams
+        self.position = 0
+        """Optimizer steps taken."""
+        self.steps_per_epoch = len(task.train) // task.batch_size
+        self.total_steps = self.steps_per_epoch * task.epochs
+        self.losses: list[Tensor] = []
+        """Training loss at each step so far (0-d, on the device)."""
+        self._train = task.train.to(device, dtype)
+        self._test = task.test.to(device, dtype)
+        init = GlobalGenerators(streams.init, device)
+        self._generators = GlobalGenerators(streams.augment, device)
+        with init.active(), deterministic():
+            self.model = task.model().to(device=device, dtype=dtype)
+            self.model.train()
+            self.optimizer = task.optimizer(self.model.parameters())
+            self.schedule = task.schedule(self.optimizer, self.total_steps) if task.schedule else None
+            self._attachment = perturbation.attach(self.optimizer, self.model)
+        self._epoch = -1
+        self._order_S = torch.empty(0, dtype=torch.int64)
+        self._draws_NK: Tensor | None = None
+
+    @contextmanager
+    def active(self) -> Iterator[Training]:
+        """Lend this training the process-wide generators and settings."""
+        with self._generators.active(), deterministic():
+            yield self
+
+    def step(self) -> None:
+        """Take one optimizer step."""
+        epoch, within = divmod(self.position, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._start_epoch(epoch)
+        size = self.task.batch_size
+        index_B = self._order_S[within * size : (within + 1) * size]
+        inputs, targets = self._train.batch(index_B)
+        if self.task.augment is not None and self._draws_NK is not None:
+            inputs = self.task.augment(inputs, self._draws_NK[index_B].to(inputs.device))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.task.loss(_widened(self.model(inputs)), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        self.losses.append(loss.detach())
+        self.position += 1
+
+    def _start_epoch(self, epoch: int) -> None:
+        samples = len(self.task.train)
+        self._epoch = epoch
+        self._order_S = torch.randperm(samples, generator=torch_stream(self.streams.order, epoch))
+        if self.task.augment is not None:
+            draws = torch_stream(self.streams.augment, "augmentation", epoch)
+            self._draws_NK = torch.rand(samples, self.task.augment_draws, generator=draws)
+
+    def evaluate(self) -> Evaluation:
+        """Measure the model on the test set; leaves every mode, buffer and generator as it was."""
+        modes = [(module, module.training) for module in self.model.modules()]
+        self.model.eval()
+        losses, scores, predictions = [], [], []
+        try:
+            with torch.no_grad():
+                for index_B in torch.arange(len(self._test)).split(_EVALUATION_BATCH):
+                    inputs, targets = self._test.batch(index_B)
+                    outputs = _widened(self.model(inputs))
+                    losses.append(self.task.loss(outputs, targets).double() * len(index_B))
+                    scores.append(self.task.metric.per_example(outputs, targets))
+                    if self.task.predict is not None:
+                        predictions.append(self.task.predict(outputs))
+        finally:
+            for module, mode in modes:
+                module.training = mode
+        score_N = torch.cat(scores)
+        scale = 100.0 if self.task.metric.unit == "%" else 1.0
+        return Evaluation(
+            loss=float(torch.stack(losses).sum()) / len(self._test),
+            metric=scale * float(score_N.double().mean()),
+            per_example_N=score_N.cpu().numpy() if score_N.dtype == torch.bool else score_N.float().cpu().numpy(),
+            predictions_N=torch.cat(predictions).cpu().numpy() if predictions else None,
+        )
+
+    def weights(self) -> np.ndarray[Any, Any]:
+        """Return all trainable weights, flat, in the order of `named_parameters` (bfloat16 and float16 as float32)."""
+        flat = [_widened(p.detach()).reshape(-1) for p in self.model.parameters() if p.requires_grad]
+        return torch.cat(flat).cpu().numpy().copy()
+
+    def buffers(self) -> np.ndarray[Any, Any]:
+        """Return all buffers (running statistics), flat, as float64."""
+        flat = [b.detach().double().reshape(-1) for b in self.model.buffers()]
+        return (torch.cat(flat) if flat else torch.empty(0)).cpu().numpy().copy()
+
+    def state(self) -> Checkpoint:
+        """Return everything that decides the rest of the training. Call while active."""
+        tensors: dict[str, Tensor] = {}
+        tree = {
+            "position": self.position,
+            "model": dict(self.model.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict() if self.schedule is not None else None,
+            "perturbation": self._attachment.state_dict(),
+            "generators": self._generators.current(),
+            "losses": torch.stack(self.losses).cpu() if self.losses else None,
+        }
+        return tensors, {"state": pack(tree, "state", tensors)}
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go to the state that `state` returned. Call while active."""
+        tensors, facts = checkpoint
+        tree = unpack(facts["state"], tensors)
+        self.position = tree["position"]
+        self.model.load_state_dict(tree["model"])
+        self.optimizer.load_state_dict(tree["optimizer"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(tree["schedule"])
+        self._attachment.load_state_dict(tree["perturbation"])
+        self._generators.restore(tree["generators"])
+        self.losses = list(tree["losses"]) if tree["losses"] is not None else []
+        self._epoch = -1
+
+    def close(self) -> None:
+        """Detach the perturbation."""
+        self._attachment.detach()
+
+
+def _widened(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
