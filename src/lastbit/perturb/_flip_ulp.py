@@ -1,0 +1,113 @@
+"""One ulp on a few weights, once."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import field_validator
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lastbit.core.errors import LastbitError
+from lastbit.core.seeds import numpy_stream
+from lastbit.core.ulp import step_ulps
+from lastbit.perturb._base import Attachment, Perturbation, check_integer
+from lastbit.perturb._pairing import pairing
+
+__all__ = ["FlipUlp"]
+
+
+class FlipUlp(Perturbation):
+    """Moves a few weights by one ulp up or down after one step, and does nothing in all others.
+
+    The weights are drawn without replacement, each trainable element of the optimizer with the same probability, and
+    the side by a fair coin. The bound is one ulp of the updated weight, by construction; a weight at the largest
+    finite number and one that is not finite stay in place. This is the single-bit perturbation of Summers and
+    Dinneen, "Nondeterminism and Instability in Neural Network Optimization", ICML 2021.
+
+    Args:
+        step: the step after which the weights move, counted from 0.
+        n_weights: how many weights move.
+        seed: selects the weights and the sides, at least 0.
+
+    Raises:
+        LastbitError: a value is out of its range; on attaching, the optimizer has fewer weights than `n_weights`.
+    """
+
+    kind: ClassVar[str] = "ulp"
+    step: int = 0
+    n_weights: int = 1
+    seed: int = 0
+
+    @field_validator("step", mode="before")
+    @classmethod
+    def _step_counts_from_zero(cls, value: Any) -> int:
+        return check_integer("step", value, least=0)
+
+    @field_validator("n_weights", mode="before")
+    @classmethod
+    def _some_weights(cls, value: Any) -> int:
+        return check_integer("n_weights", value, least=1)
+
+    @field_validator("seed", mode="before")
+    @classmethod
+    def _not_negative(cls, value: Any) -> int:
+        return check_integer("seed", value, least=0)
+
+    @property
+    def label(self) -> str:
+        """What moves when, as in `"1 ulp on 1 weight at step 0 (seed 2)"`."""
+        weights = "weight" if self.n_weights == 1 else "weights"
+        return f"1 ulp on {self.n_weights} {weights} at step {self.step} (seed {self.seed})"
+
+    @classmethod
+    def member(cls, index: int, *, seed: int = 0) -> FlipUlp:
+        """Return one weight at step 0, with a seed of its own for each pair of `seed` and `index`."""
+        return cls(seed=pairing(seed, index))
+
+    def attach(self, optimizer: Optimizer, model: nn.Module | None = None) -> Attachment:
+        """Move the weights when their step comes; see `Perturbation.attach`.
+
+        Raises:
+            LastbitError: the optimizer has fewer trainable weights than `n_weights`.
+        """
+        return _FlipAttachment(optimizer, self)
+
+
+class _FlipAttachment(Attachment):
+    def __init__(self, optimizer: Optimizer, config: FlipUlp) -> None:
+        self._at = config.step
+        self._moves = _chosen(optimizer, config)
+        super().__init__(optimizer)
+
+    @torch.no_grad()
+    def _after_step(self, optimizer: Optimizer) -> None:
+        if self._steps != self._at:
+            return
+        for param, places, sides in self._moves:
+            flat = param.reshape(-1).clone()
+            flat[places] = step_ulps(flat[places], sides)
+            param.copy_(flat.view(param.shape))
+
+
+def _chosen(optimizer: Optimizer, config: FlipUlp) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Return, for each parameter that is hit, the places in it (flat) and the steps of plus or minus one there."""
+    params = [param for group in optimizer.param_groups for param in group["params"] if param.requires_grad]
+    ends = np.cumsum([param.numel() for param in params])
+    total = int(ends[-1]) if params else 0
+    if config.n_weights > total:
+        raise LastbitError(
+            f"n_weights = {config.n_weights}: the optimizer has {total} trainable weights; write no more"
+        )
+    stream = numpy_stream(config.seed, "ulp")
+    places = np.sort(stream.choice(total, config.n_weights, replace=False, shuffle=False))
+    sides = 2 * stream.integers(0, 2, config.n_weights) - 1
+    owners = np.searchsorted(ends, places, side="right")
+    moves = []
+    for owner in np.unique(owners):
+        param, mine = params[owner], owners == owner
+        inside = torch.from_numpy(places[mine] - (ends[owner] - param.numel())).to(param.device)
+        moves.append((param, inside, torch.from_numpy(sides[mine]).to(param.device)))
+    return moves

@@ -1,0 +1,113 @@
+"""The published perturbation: the step size times k, the direction divided by k."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from pydantic import field_validator
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lastbit.core.errors import LastbitError
+from lastbit.perturb._base import Attachment, Perturbation, check_integer
+from lastbit.perturb._direction import Direction
+from lastbit.perturb._step import OptimizerStep
+from lastbit.perturb._update import UpdateAttachment
+
+__all__ = ["Rescale"]
+
+
+class Rescale(Perturbation):
+    r"""Replaces `w <- w - eta * d` by `w <- w - (k * eta) * (d / k)`, which is equal in exact arithmetic.
+
+    `d` is the optimizer's full direction: coupled weight decay, momentum, Nesterov's look-ahead, Adam's ratio. In
+    floating point the update is rounded otherwise, so an odd `k > 1` is noise of the size of the last bit. A power of
+    two scales without rounding and changes nothing, absent underflow: it is a control that runs the whole machinery.
+
+    The optimizer takes its own step, whatever its implementation (single-tensor, foreach, fused). From the state that
+    it left, `x = w - eta * d` and `y = w - (k * eta) * (d / k)` are computed by the operations of torch's
+    single-tensor step, and the weight becomes `y` where `y != x` and stays what the optimizer made of it elsewhere.
+    For a single-tensor step that is `y`, the published update, everywhere; for a fused step, whose rounding is its
+    own, a power of two still changes nothing.
+
+    **Bound.** Let `u = eps / 2` be the unit roundoff and `e = |eta * d|` the size of the update. Up to terms of order
+    `u^2`,
+
+        |y - x| <= ulp(x) / 2 + ulp(y) / 2 + c * u * e,
+
+    and `x` and `y` are at most one ulp apart wherever `c * e < min(|x|, |y|)`; `c = 3` for an optimizer that adds its
+    direction by a fused multiply-add (SGD and RMSprop with momentum), 5 where that product is rounded, 7 for one that
+    adds a ratio (Adam, AdamW, RMSprop, Adagrad).
+
+    *Proof.* Before the last addition is rounded, `x` has the relative error of `eta` in the weights' format, and `y`
+    that of `k * eta` and that of `d / k`: together `3 u e`. A product that is rounded adds `u e` on each side, a
+    division another. (A GPU multiplies by `1 / k`: one more.) The rounding of the last addition is half an ulp of its
+    result on each side. For the second claim let `X` and `Y` be the two sums before that rounding, `|X - Y| <= c * u
+    * e`. If `x` and `y` were two or more neighbours apart, then `X` would lie no higher than half the first gap from
+    the lower one and `Y` no lower than half the last gap from the upper one, or the other way round, so that `|X -
+    Y|` would be at least the mean of two gaps between them; and every gap beside numbers of size `|x|` is at least `u
+    * |x|`. Decoupled weight decay multiplies the weights first, in `x` and `y` alike, and cancels.
+
+    So the perturbation is below one ulp of the updated weight wherever the update is not larger than a third (a
+    seventh) of the weight. On a weight that the update makes anew, or cancels, it is `c * u * e`: the last bits of
+    the *update*.
+
+    **Unknown direction.** Of an optimizer without a registered direction (`register_direction`) only the realised
+    update `u = w_new - w` is known, and the weight becomes `w + k * (u / k)` where that differs from `w + u`. The
+    realised update has no bits below the weight's last one, so this lands only on weights that are not much larger
+    than their update. A closure that is evaluated many times in a step (LBFGS) is such a case.
+
+    Args:
+        k: odd, or a power of two. Published values: 1, 3, 5, 7, 9, 11 (Sun, Lao, Yezzi, Sundaramoorthi, "A PDE-based
+            Explanation of Extreme Numerical Sensitivities and Edge of Stability in Training Neural Networks", JMLR
+            25(174), 2024).
+
+    Raises:
+        LastbitError: `k` is none of these.
+
+    Example:
+        >>> Rescale(k=3).label
+        'k = 3'
+    """
+
+    kind: ClassVar[str] = "rescale"
+    k: int
+
+    @field_validator("k", mode="before")
+    @classmethod
+    def _odd_or_a_power_of_two(cls, value: Any) -> int:
+        k = check_integer("k", value, least=1)
+        if k % 2 == 0 and k & (k - 1):
+            raise LastbitError(
+                f"k = {k}: write an odd number (3, 5, 7, ...) to perturb, or a power of two for a control"
+            )
+        return k
+
+    @property
+    def label(self) -> str:
+        """The factor, as in `"k = 3"`."""
+        return f"k = {self.k}"
+
+    @classmethod
+    def member(cls, index: int, *, seed: int = 0) -> Rescale:
+        """Return k = 3, 5, 7, ... for index 1, 2, 3, ...; there is nothing to seed."""
+        return cls(k=2 * index + 1)
+
+    def attach(self, optimizer: Optimizer, model: nn.Module | None = None) -> Attachment:
+        """Rescale every step of `optimizer`; see `Perturbation.attach`."""
+        return Attachment(optimizer) if self.k == 1 else _RescaleAttachment(optimizer, self.k)
+
+
+class _RescaleAttachment(UpdateAttachment):
+    def __init__(self, optimizer: Optimizer, k: int) -> None:
+        super().__init__(optimizer)
+        self._k = k
+
+    def _perturbed(self, step: OptimizerStep, direction: Direction | None) -> Tensor:
+        if direction is None:
+            update = step.after - step.before
+            direction = Direction(-1.0, update)
+        plain = direction.applied(step.before)
+        rescaled = direction.applied(step.before, self._k)
+        return torch.where(rescaled != plain, rescaled, step.after)

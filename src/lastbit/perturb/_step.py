@@ -1,0 +1,119 @@
+"""One finished step of an optimizer, flattened: what a direction is computed from and what a perturbation changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+from torch.optim import Optimizer
+
+from lastbit.core.errors import LastbitError
+
+__all__ = ["OptimizerStep", "Snapshot"]
+
+
+def flatten(tensors: Sequence[Tensor]) -> Tensor:
+    """Return all elements of `tensors` (one device, one dtype) in one new vector, in logical order."""
+    flat: Tensor = _flatten_dense_tensors(tensors)  # type: ignore[no-untyped-call]
+    # A single tensor comes back as a view of itself.
+    return flat.clone() if len(tensors) == 1 else flat
+
+
+def unflatten(flat: Tensor, like: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return views of `flat` in the shapes of `like`: the inverse of `flatten`."""
+    views: tuple[Tensor, ...] = _unflatten_dense_tensors(flat, like)  # type: ignore[no-untyped-call]
+    return views
+
+
+class OptimizerStep:
+    """One step just taken, over the parameters of one group that share device, dtype and step count.
+
+    All tensors are vectors over the elements of those parameters: a network has many small parameters, and one
+    operation on a vector costs less than many on its pieces.
+
+    Attributes:
+        group: the parameter group: `group["lr"]` and the like.
+        before: the weights before the step.
+        after: the weights after the optimizer's own step.
+    """
+
+    def __init__(
+        self, group: Mapping[str, Any], params: list[Tensor], states: list[Mapping[str, Any]], before: Tensor
+    ) -> None:
+        self.group = group
+        self.before = before
+        self.after = flatten(params)
+        self._params = params
+        self._states = states
+
+    def gradient(self) -> Tensor:
+        """Return the gradient as the step saw it, negated where the group maximizes."""
+        flat = flatten([param.grad for param in self._params if param.grad is not None])
+        return flat.neg_() if self.group.get("maximize") else flat
+
+    def decayed_gradient(self) -> Tensor:
+        """Return the gradient plus `weight_decay` times the weights before the step (coupled weight decay)."""
+        decay = float(self.group.get("weight_decay", 0.0))
+        return self.gradient().add_(self.before, alpha=decay) if decay != 0 else self.gradient()
+
+    def state(self, name: str) -> Tensor:
+        """Return the per-weight state `name` (say `"momentum_buffer"`), as the step left it."""
+        return flatten([state[name] for state in self._states])
+
+    def count(self) -> float:
+        """Return the optimizer's own step count, the same for all parameters here; the first step is 1."""
+        return float(self._states[0]["step"])
+
+    def write(self, weights: Tensor) -> None:
+        """Put `weights` in the place of the weights after the step."""
+        torch._foreach_copy_(self._params, unflatten(weights, self._params))
+
+
+class Snapshot:
+    """The weights of an optimizer before a step.
+
+    All of them, since a closure that runs inside the step decides which have a gradient.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+        self._buckets: list[tuple[Mapping[str, Any], list[Tensor], Tensor]] = []
+        for group in optimizer.param_groups:
+            buckets: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+            for param in group["params"]:
+                buckets.setdefault((param.dtype, param.device), []).append(param)
+            self._buckets += [(group, params, flatten(params)) for params in buckets.values()]
+
+    def steps(self) -> Iterator[OptimizerStep]:
+        """Yield what the step did to the parameters that have a gradient, in a fixed order.
+
+        Raises:
+            LastbitError: a gradient is sparse.
+        """
+        # A fused step that a gradient scaler told to skip still runs the hooks.
+        found_inf = getattr(self._optimizer, "found_inf", None)
+        if found_inf is not None and bool(found_inf):
+            return
+        state = self._optimizer.state
+        for group, params, before in self._buckets:
+            graded = [param for param in params if param.grad is not None]
+            for param in graded:
+                if param.grad is not None and param.grad.layout is not torch.strided:
+                    raise LastbitError(f"cannot perturb a step with {param.grad.layout} gradients: use sparse=False")
+            states: list[Mapping[str, Any]] = [state.get(param, {}) for param in graded]
+            # A parameter that had no gradient in some steps lags behind in its count, on which bias corrections depend.
+            counts = [float(each["step"]) if "step" in each else 0.0 for each in states]
+            for count in sorted(set(counts)):
+                chosen = [each == count for each in counts]
+                if len(graded) == len(params) and all(chosen):
+                    yield OptimizerStep(group, params, states, before)
+                    continue
+                some = [param for param, wanted in zip(graded, chosen, strict=True) if wanted]
+                ids = {id(param) for param in some}
+                old = unflatten(before, params)
+                kept = [each for param, each in zip(params, old, strict=True) if id(param) in ids]
+                their_states = [each for each, wanted in zip(states, chosen, strict=True) if wanted]
+                yield OptimizerStep(group, some, their_states, flatten(kept))

@@ -1,0 +1,71 @@
+"""What perturbations of the update share: see a step from both sides, change the weights, trust no wrong direction."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lastbit.core.errors import LastbitError
+from lastbit.perturb._base import Attachment
+from lastbit.perturb._direction import Direction
+from lastbit.perturb._directions import direction_of
+from lastbit.perturb._step import OptimizerStep, Snapshot
+
+__all__ = ["UpdateAttachment"]
+
+_CHECKED_STEPS = 3
+"""Steps whose direction is checked: in the first, momentum is still the gradient; the others tell them apart."""
+
+
+class UpdateAttachment(Attachment):
+    """Replaces the weights that each step leaves by `_perturbed`; state, gradients and learning rate stay untouched."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        super().__init__(optimizer)
+        self._direction_function = direction_of(optimizer)
+        self._snapshot: Snapshot | None = None
+        self._to_check = _CHECKED_STEPS
+
+    @abstractmethod
+    def _perturbed(self, step: OptimizerStep, direction: Direction | None) -> Tensor:
+        """Return the weights to put in the place of `step.after`; `direction` is None where it is not known."""
+
+    @torch.no_grad()
+    def _before_step(self, optimizer: Optimizer) -> None:
+        self._snapshot = Snapshot(optimizer)
+
+    @torch.no_grad()
+    def _after_step(self, optimizer: Optimizer) -> None:
+        # None where the step was under way when the perturbation was attached.
+        snapshot, self._snapshot = self._snapshot, None
+        for step in snapshot.steps() if snapshot is not None else ():
+            direction = None if self._direction_function is None else self._direction_function(step)
+            if direction is not None and self._to_check > 0:
+                _check_direction(direction, step, optimizer)
+            step.write(self._perturbed(step, direction))
+        self._to_check -= 1
+
+
+def _check_direction(direction: Direction, step: OptimizerStep, optimizer: Optimizer) -> None:
+    """Check that `direction` leads to the weights that the optimizer's own step left.
+
+    The two may differ by rounding, which in the mean is far below the root of the format's epsilon times the update
+    plus a few ulps of the weights; a wrong direction differs by the order of the update itself. Weights that are not
+    finite pass: a diverging run is no wrong direction.
+
+    Raises:
+        LastbitError: it leads elsewhere.
+    """
+    epsilon = torch.finfo(step.after.dtype).eps
+    missed = (direction.applied(step.before) - step.after).double().abs().sum()
+    update = (step.after - step.before).double().abs().sum()
+    allowed = epsilon**0.5 * update + 4 * epsilon * step.after.double().abs().sum()
+    if bool(missed > allowed):
+        name = type(optimizer).__name__
+        raise LastbitError(
+            f"the direction registered for {name} does not lead where {name} stepped (missed by {float(missed):.3g} "
+            f"of an update of {float(update):.3g}): correct it with register_direction({name}, ...)"
+        )
