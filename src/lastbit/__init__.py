@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lastbit._front import audit, open_study
     from lastbit.core.errors import LastbitError
-    from lastbit.studies import audit, open_study
     from lastbit.tasks import Task
 
 __version__ = "0.1.0"
@@ -21,8 +21,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "LastbitError": "lastbit.core.errors",
     "Task": "lastbit.tasks",
-    "audit": "lastbit.studies",
-    "open_study": "lastbit.studies",
+    "audit": "lastbit._front",
+    "open_study": "lastbit._front",
 }
 
 __all__ = ["LastbitError", "Task", "__version__", "audit", "open_study"]

@@ -124,7 +124,9 @@ class Database:
             "SELECT run, seed, perturbation, control, label, status, attempts, message, seconds FROM runs "
             "ORDER BY seed, control, perturbation"
         )
-        for run, seed, perturbation, control, label, status, attempts, message, seconds in self._connection.execute(query):
+        for run, seed, perturbation, control, label, status, attempts, message, seconds in self._connection.execute(
+            query
+        ):
             found[run] = RunRecord(
                 run=run, seed=seed, perturbation=perturbation, control=bool(control), label=label,
                 status=RunStatus(status), attempts=attempts, message=message, seconds=seconds,

@@ -53,6 +53,8 @@ def analyse(folder: StudyFolder) -> dict[str, Any]:
         "command": facts["command"],
         "environment": facts["environment"],
         "execution": facts.get("execution", {}),
+        "runs_finished": len(records),
+        "runs_planned": facts["spec"]["audit"]["seeds"] * (facts["spec"]["audit"]["perturbations"] + 1),
         "runs": [_run_row(record) for record in records],
     }
 
@@ -76,7 +78,8 @@ def _run_row(record: RunRecord) -> dict[str, Any]:
 def _control(folder: StudyFolder, records: Iterable[RunRecord]) -> dict[str, Any]:
     """Compare every repeat with its base."""
     usable = {(r.seed, r.perturbation, r.control): r for r in records if r.status != RunStatus.CRASHED}
-    pairs = [(usable[seed, 0, False], r) for (seed, _, repeat), r in usable.items() if repeat and (seed, 0, False) in usable]
+    repeats = [r for (seed, _, repeat), r in usable.items() if repeat and (seed, 0, False) in usable]
+    pairs = [(usable[repeat.seed, 0, False], repeat) for repeat in repeats]
     differences = [d for base, repeat in pairs if (d := compare_repeat(folder, base, repeat)) is not None]
     first = min(differences, key=lambda difference: difference.step, default=None)
     return {
@@ -88,8 +91,9 @@ def _control(folder: StudyFolder, records: Iterable[RunRecord]) -> dict[str, Any
 
 
 def _landing(folder: StudyFolder, records: Iterable[RunRecord]) -> dict[str, Any]:
-    """Measure, for every perturbed run, the share of weights that differ from its base after the first and last step."""
-    rows, not_landed = [], []
+    """Measure the share of weights by which every perturbed run differs from its base after the first and last step."""
+    rows: list[dict[str, Any]] = []
+    not_landed = []
     bases: dict[int, dict[str, Array]] = {}
     records = [r for r in records if r.status != RunStatus.CRASHED and not r.control]
     for record in records:
@@ -145,7 +149,7 @@ def _nothing(reason: str, runs: int) -> dict[str, Any]:
     """Return a result without a single number that could be taken for a last-bit spread."""
     missing = stats.not_measured(reason, runs).to_json()
     return {
-        **{name: missing for name in _ESTIMATES},
+        **dict.fromkeys(_ESTIMATES, missing),
         "loss": None,
         "distribution": None,
         "smallest_resolvable_difference": [],
@@ -193,7 +197,9 @@ def _estimates(folder: StudyFolder, records: list[RunRecord], metric: str) -> di
         ],
         "seeds_needed": [
             row.to_json()
-            for row in stats.seeds_needed(components.sigma_total, differences=_differences(unit, components.sigma_total))
+            for row in stats.seeds_needed(
+                components.sigma_total, differences=_differences(unit, components.sigma_total)
+            )
         ],
     }
     if len(records) > 1:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
 from lastbit.store import RunRecord, StudyFolder
@@ -22,7 +23,6 @@ from lastbit.studies.progress import GridProgress, grid_progress
 from lastbit.studies.settings import AuditConfig, audit_config, command_line, split_settings
 from lastbit.studies.study import AuditStudy
 from lastbit.tasks import Task, TaskConfig, build_task, resolve
-from lastbit.core.config import validated
 from lastbit.train import (
     Crashed,
     Event,
@@ -139,7 +139,8 @@ def _facts(
     spec: dict[str, Any] = {"audit": config.model_dump(), "fingerprint": fingerprint(built)}
     if isinstance(source, Task):
         spec["object"] = source.name
-        command = f"lb.audit(<Task {source.name!r}>, " + ", ".join(f"{k}={v!r}" for k, v in config.model_dump().items()) + ")"
+        options = ", ".join(f"{name}={value!r}" for name, value in config.model_dump().items())
+        command = f"lb.audit(<Task {source.name!r}>, {options})"
     else:
         spec["task"] = source.model_dump()
         command = command_line(source, config)

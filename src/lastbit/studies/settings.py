@@ -40,7 +40,8 @@ def split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[st
         LastbitError: a name that is neither.
     """
     names = [*TaskConfig.model_fields, *AuditConfig.model_fields]
-    task, audit = {}, {}
+    task: dict[str, Any] = {}
+    audit: dict[str, Any] = {}
     for name, value in settings.items():
         choose(name, names, "setting")
         if value is not None:

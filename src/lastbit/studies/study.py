@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from rich.console import Console
 
+from lastbit.core.errors import LastbitError, choose
 from lastbit.core.status import RunStatus
 from lastbit.store import StudyFolder
 from lastbit.studies.analysis import analyse
+from lastbit.studies.summary import render_summary, summary_text
 
 __all__ = ["AuditStudy", "open_study"]
 
@@ -39,6 +42,47 @@ class AuditStudy:
     def passed(self) -> bool:
         """Whether the controls passed, so that the spreads are the last bit's."""
         return self.result["verdict_kind"] not in ("not_reproducible", "not_landed", "no_runs")
+
+    def summary(self) -> str:
+        """Return the verdict, the table of estimates and the controls as text."""
+        return summary_text(self.result)
+
+    def print_summary(self) -> None:
+        """Print the summary to the terminal, as wide as it is."""
+        console = Console(highlight=False)
+        console.print(render_summary(self.result), width=min(console.width, 120))
+
+    def conclude(self) -> None:
+        """Keep the result on disk if it is not there, as for a study that was interrupted.
+
+        Raises:
+            LastbitError: another process is at work on the study.
+        """
+        if not (self.path / "result.json").exists():
+            with StudyFolder.resume(self.path) as folder:
+                folder.save_result(self.result)
+
+    def export(self, target: str | Path) -> Path:
+        """Write the runs to a table: `.csv` or `.parquet` (a row per seed, perturbation and epoch) or `.nc` (NetCDF).
+
+        Raises:
+            LastbitError: the ending is another, or the optional packages for tables are missing.
+        """
+        target = Path(target)
+        choose(target.suffix, (".csv", ".parquet", ".nc"), "table format")
+        data = self.to_xarray()
+        try:
+            if target.suffix == ".nc":
+                data.to_netcdf(target, engine="h5netcdf")
+            else:
+                table = data.drop_dims(["step", "example"], errors="ignore").to_dataframe().reset_index()
+                if target.suffix == ".csv":
+                    table.to_csv(target, index=False)
+                else:
+                    table.to_parquet(target, index=False)
+        except ImportError as error:
+            raise LastbitError(f"{target.suffix} needs {error.name}: pip install 'lastbit[export]'") from None
+        return target
 
     def to_xarray(self) -> xr.Dataset:
         """Return the runs as arrays with named dimensions.

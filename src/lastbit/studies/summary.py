@@ -103,7 +103,9 @@ def _plan_table(result: dict[str, Any]) -> Table:
         seeds = row["n_seeds"]
         if seeds["estimate"] is not None:
             span = f"{seeds['low']:.0f} – {seeds['high']:.0f}" if seeds["low"] is not None else ""
-            table.add_row(f"a difference of {row['difference']:g} {points}", f"needs {seeds['estimate']:.0f} seeds each", span)
+            table.add_row(
+                f"a difference of {row['difference']:g} {points}", f"needs {seeds['estimate']:.0f} seeds each", span
+            )
     return table
 
 
@@ -114,16 +116,19 @@ def _control_lines(result: dict[str, Any]) -> list[str]:
     if landing["landed_fraction"] is not None:
         first, last = landing["first_step_share"], landing["last_step_share"]
         lines.append(
-            f"perturbation ({landing['kind']}) landed in {landing['landed_fraction']:.0%} of {landing['perturbed_runs']} "
-            f"runs: {first['median']:.2g} of the weights differ after the first step, {last['median']:.2g} after the last "
-            "(medians)"
+            f"perturbation ({landing['kind']}) landed in {landing['landed_fraction']:.0%} of "
+            f"{landing['perturbed_runs']} runs: it changed {first['median']:.0%} of the weights in the first step, "
+            f"{last['median']:.0%} by the last (medians)"
         )
     return lines
 
 
 def _failure_lines(result: dict[str, Any]) -> list[str]:
     failed = [run for run in result["runs"] if run["status"] != "ok"]
-    lines = [f"{run['run']} {run['status']}: {run['message']}" for run in failed[:8]]
+    lines = []
+    if result["runs_finished"] < result["runs_planned"]:
+        lines.append(f"unfinished: {result['runs_finished']} of {result['runs_planned']} runs are in")
+    lines += [f"{run['run']} {run['status']}: {run['message']}" for run in failed[:8]]
     if len(failed) > 8:
         lines.append(f"and {len(failed) - 8} more runs that did not end well")
     return lines

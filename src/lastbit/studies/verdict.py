@@ -86,7 +86,7 @@ def _without_estimates(result: dict[str, Any]) -> tuple[str, str, str] | None:
     failed = [name for name in ("mean",) if result.get(name, result["metric"].get("mean", {}))["estimate"] is None]
     if failed and landing["landed_fraction"] == 0:
         return (
-            f"the perturbation ({landing['kind']}) changed no weight in any run, so there is no last-bit spread to report.",
+            f"the perturbation ({landing['kind']}) changed no weight in any run: there is no last-bit spread to report.",
             "not_landed",
             "Choose another --perturb, or a learning rate whose updates reach the weights' last bit.",
         )

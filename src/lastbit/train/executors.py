@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -57,7 +58,7 @@ class SerialExecutor:
                 for attempt in range(1, ATTEMPTS + 1):
                     on_event(Started(job, attempt))
                     try:
-                        result = worker.run(job.payload, lambda state, job=job: on_event(Progressed(job, state)))
+                        result = worker.run(job.payload, partial(_progress, on_event, job))
                     except LastbitError:
                         raise
                     except Exception as error:
@@ -70,6 +71,10 @@ class SerialExecutor:
         """Measure one step of the work in this process."""
         with _threads(self._threads):
             return self._factory().step_seconds()
+
+
+def _progress(on_event: Callable[[Event], None], job: Job, state: Any) -> None:
+    on_event(Progressed(job, state))
 
 
 def one_line(error: BaseException) -> str:
@@ -129,9 +134,7 @@ class ProcessExecutor:
         finally:
             self.close()
 
-    def _receive(
-        self, child: _Child, waiting: deque[tuple[Job, int]], on_event: Callable[[Event], None]
-    ) -> None:
+    def _receive(self, child: _Child, waiting: deque[tuple[Job, int]], on_event: Callable[[Event], None]) -> None:
         job, attempt = child.job, child.attempt
         assert job is not None
         try:

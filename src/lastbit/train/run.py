@@ -167,7 +167,7 @@ def _arrays(
 
 
 def step_seconds(task: Task, *, device: torch.device, dtype: torch.dtype, budget: float = 0.5) -> float:
-    """Measure the time of one training step: the median over the steps that fit into `budget` seconds after a warm-up."""
+    """Return the median seconds of a training step, over about `budget` seconds after as long a warm-up."""
     training = Training(task, streams(0), Identity(), device=device, dtype=dtype)
     times = []
     with training.active():

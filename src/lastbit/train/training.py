@@ -119,7 +119,7 @@ class Training:
         losses, scores, predictions = [], [], []
         try:
             with torch.no_grad():
-                for index_B in torch.arange(len(self._test)).split(_EVALUATION_BATCH):
+                for index_B in torch.split(torch.arange(len(self._test)), _EVALUATION_BATCH):
                     inputs, targets = self._test.batch(index_B)
                     outputs = _widened(self.model(inputs))
                     losses.append(self.task.loss(outputs, targets).double() * len(index_B))

@@ -1,0 +1,81 @@
+"""`lastbit`: the commands together, and what happens when one of them cannot go on.
+
+Exit codes: 0 done; 2 something to put right in the input, said in one line; 3 the controls failed; 130 interrupted;
+1 a defect of lastbit's own.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import click
+import typer
+
+from lastbit.cli import audit, report
+from lastbit.studies import LastbitError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="lastbit",
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    help="How much of a trained network's result is the last floating-point bit, where in training that bit was "
+    "amplified, why, and which learning rates and weight decays would not have amplified it.",
+)
+app.command("audit")(audit.audit)
+app.command("report")(report.report)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"lastbit {version('lastbit')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="On an error, print the traceback too.")] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code.
+
+    Args:
+        arguments: the words after `lastbit`; those of this process by default.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        code: Any = app(words, standalone_mode=False)
+    except LastbitError as error:
+        return _fail(str(error), error.exit_code, debug)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.ctx.get_help() if error.ctx else "")
+        return 2
+    except click.ClickException as error:
+        return _fail(error.format_message(), 2, debug)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("stopped", 130, debug)
+    except Exception as error:
+        hint = "" if debug else " (a defect of lastbit: run again with --debug for the traceback, and report it)"
+        return _fail(f"{type(error).__name__}: {error}{hint}", 1, debug)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code

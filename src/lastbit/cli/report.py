@@ -1,0 +1,46 @@
+"""`lastbit report`: draw a study again without training again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lastbit.cli.output import announce_paths, check_writable, write_json
+
+__all__ = ["report"]
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of the study.", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="The report (FOLDER/report.html).", show_default=False)] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the whole result to this file.", show_default=False)] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Write the runs as a table: FILE.csv, FILE.parquet or FILE.nc.", show_default=False),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the verdict alone.")] = False,
+) -> int:
+    """Draw the report of a study again, finished or not, without training again."""
+    for target in (out, json, export):
+        if target is not None:
+            check_writable(target)
+
+    from lastbit import studies
+    from lastbit.report import render_report
+
+    study = studies.open_study(folder)
+    study.conclude()
+    if quiet:
+        print(study.verdict)
+    else:
+        study.print_summary()
+    paths = {"report": render_report(study.path, out)}
+    if json is not None:
+        paths["JSON"] = write_json(json, study.result)
+    if export is not None:
+        paths["table"] = study.export(export)
+    if not quiet:
+        announce_paths(paths)
+    return 0 if study.passed else 3
