@@ -73,6 +73,7 @@ class Split:
     def _take_loader(self, loader: DataLoader[Any]) -> None:
         sampler, batches = loader.sampler, loader.batch_sampler
         replaced = None
+        self._check_map_style(loader.dataset)
         if batches is None:
             raise LastbitError(f"{self.name}: a DataLoader with batch_size=None makes no batches: pass its dataset")
         if type(batches) is not BatchSampler:
@@ -88,12 +89,15 @@ class Split:
             )
         self._take_dataset(loader.dataset, loader.collate_fn)
 
-    def _take_dataset(self, dataset: Dataset[Any], collate: Collate | None = None) -> None:
+    def _check_map_style(self, dataset: Dataset[Any]) -> None:
         if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
             raise LastbitError(
                 f"{self.name}: {type(dataset).__name__} cannot be read by index: pass a map-style dataset "
                 "(with __len__ and __getitem__) or two tensors"
             )
+
+    def _take_dataset(self, dataset: Dataset[Any], collate: Collate | None = None) -> None:
+        self._check_map_style(dataset)
         if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2 and collate in (None, default_collate):
             self._tensors = _pair_of_tensors(dataset.tensors, self.name)
             return
