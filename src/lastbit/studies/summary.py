@@ -70,19 +70,19 @@ def _spread_table(result: dict[str, Any]) -> Table:
         ("σ last bit (same seed)", result["sigma_last_bit"], points, 1.0),
         ("σ seeds (last bit taken off)", result["sigma_seed"], points, 1.0),
         ("σ of a fresh run (both)", result["sigma_total"], points, 1.0),
-        ("share of variance that is last bit", result["last_bit_variance_share"], "%", 100.0),
+        ("last-bit share of the variance", result["last_bit_variance_share"], "%", 100.0),
         ("churn over the last bit", result["churn_last_bit"], "%", 100.0),
         ("churn over seeds", result["churn_seed"], "%", 100.0),
-        ("σ last bit of the test loss", (result["loss"] or {}).get("sigma_last_bit"), "", 1.0),
-        ("share of the test loss's variance", (result["loss"] or {}).get("last_bit_variance_share"), "%", 100.0),
-        ("weight distance, last bit (mean rel. L1)", result["weight_distance_last_bit"], "", 1.0),
-        ("weight distance, seeds (mean rel. L1)", result["weight_distance_seed"], "", 1.0),
+        ("test loss: σ last bit", (result["loss"] or {}).get("sigma_last_bit"), "", 1.0),
+        ("last-bit share of its variance", (result["loss"] or {}).get("last_bit_variance_share"), "%", 100.0),
+        ("weight distance, last bit", result["weight_distance_last_bit"], "", 1.0),
+        ("weight distance, seeds", result["weight_distance_seed"], "", 1.0),
     ]
     if result["distribution"] is not None:
         parts = result["distribution"]["total"]
         rows += [
-            ("σ on the distribution (another test set)", parts["distribution"], points, 1.0),
-            ("σ from this test set's sampling", parts["test_set"], points, 1.0),
+            ("σ on another test set", parts["distribution"], points, 1.0),
+            ("σ of this test set's sampling", parts["test_set"], points, 1.0),
         ]
     for name, value, what, scale in rows:
         if value is not None:

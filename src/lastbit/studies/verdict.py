@@ -11,8 +11,8 @@ def verdict(result: dict[str, Any]) -> tuple[str, str, str]:
     """Return the verdict of an audit's result as a sentence, as one of a few fixed words, and what to do about it.
 
     The words: `not_reproducible`, `not_landed`, `no_runs`, `not_measured` (too small a grid), `no_spread`,
-    `mostly_last_bit` (at least half of the variance), `partly_last_bit`, `hardly_last_bit` (the interval of the share
-    ends below 0.1).
+    `mostly_last_bit` (the interval of the share begins above one half), `hardly_last_bit` (it ends below a tenth),
+    `partly_last_bit` (anything between, or too few seeds to tell).
     """
     silent = _without_estimates(result)
     if silent is not None:
@@ -49,7 +49,10 @@ def verdict(result: dict[str, Any]) -> tuple[str, str, str]:
             "not_measured",
             "Ask for at least 2 seeds and 2 perturbations.",
         )
-    part = f"{_percent(share['estimate'])} of the variance (95% interval {_percent(share['low'])} to {_percent(share['high'])})"
+    part = (
+        f"{_percent(share['estimate'])} of the variance "
+        f"(95% interval {_percent(share['low'])} to {_percent(share['high'])})"
+    )
     few = _few(result)
     if share["high"] is not None and share["high"] < 0.1:
         return (
@@ -57,7 +60,7 @@ def verdict(result: dict[str, Any]) -> tuple[str, str, str]:
             "hardly_last_bit",
             f"The seed decides: fixing it makes runs comparable, averaging over seeds makes them general.{few}",
         )
-    if share["estimate"] >= 0.5:
+    if share["low"] is not None and share["low"] > 0.5:
         return (
             f"{noise}, and most of that noise is the last floating-point bit: {part}.",
             "mostly_last_bit",
@@ -86,7 +89,7 @@ def _without_estimates(result: dict[str, Any]) -> tuple[str, str, str] | None:
     failed = [name for name in ("mean",) if result.get(name, result["metric"].get("mean", {}))["estimate"] is None]
     if failed and landing["landed_fraction"] == 0:
         return (
-            f"the perturbation ({landing['kind']}) changed no weight in any run: there is no last-bit spread to report.",
+            f"the perturbation ({landing['kind']}) changed no weight in any run: there is no last-bit spread.",
             "not_landed",
             "Choose another --perturb, or a learning rate whose updates reach the weights' last bit.",
         )
