@@ -5,6 +5,8 @@ import pytest
 import scipy.stats
 
 from lastbit.stats.power import t_test_power
+
+
 @pytest.mark.parametrize("df", [1.0, 1.2, 1.5, 2.09, 3.7])
 def test_power_is_known_where_scipys_lower_tail_is_not(df):
     noncentrality, rng = 8.0, np.random.default_rng(5)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from lastbit.core.errors import LastbitError
 from lastbit.stats._inputs import Floats, Ints, check_level, group_index
@@ -75,10 +76,11 @@ def disagreement_matrix(predictions: ArrayLike) -> Floats:
 def churn(predictions: ArrayLike, seeds: ArrayLike, *, level: float = 0.95) -> ChurnResult:
     """Return the pairwise disagreement of runs, and its means within and between seeds.
 
-    Both means are over pairs. Their intervals are Student's over the delete-one-seed jackknife, which for the mean
-    within equally large seeds is the t interval over the seeds' own means; with one seed, the jackknife leaves out
-    runs. They speak of other runs on these same examples. Source: Arvesen (1969), Ann. Math. Statist. 40, 2076-2100,
-    for the jackknife of U-statistics. Simulated at 4 to 10 seeds they cover 0.93 to 0.97 at a nominal 0.95.
+    Both means are over pairs. Their intervals are Student's over the delete-one-seed jackknife on the logit scale; with
+    one seed, the jackknife leaves out runs. They speak of other runs on these same examples. Source: Arvesen (1969),
+    Ann. Math. Statist. 40, 2076-2100, for the jackknife of U-statistics and the use of a transformation. At a nominal
+    0.95 and 3 to 10 seeds the interval within seeds covers 0.93 to 0.96 in simulation, the one between seeds 0.91 to
+    0.95 (lowest where some seeds give networks much further from the rest).
 
     Args:
         predictions: (R, N) integers, the class that run r predicts for example i.
@@ -139,6 +141,15 @@ def _between(blocks: Floats, counts: Ints, level: float) -> Estimate:
 def _estimate(mean: float, leave_one_out: Floats, n: int, level: float, units: str) -> Estimate:
     if mean == 0:
         return Estimate(0.0, 0.0, None, n, "no disagreement seen: the upper end of the interval is not measured")
-    low, high = jackknife_interval(mean, leave_one_out, level=level)
+    if not np.ptp(leave_one_out) > 0:
+        return Estimate(mean, None, None, n, f"no spread seen over {units}: the interval is not measured")
     few = f"few {units}: {len(leave_one_out)}" if len(leave_one_out) < FEW_SAMPLES else ""
-    return Estimate(mean, max(low, 0.0), min(high, 1.0), n, few)
+    shares = np.clip(np.append(leave_one_out, mean), 0.0, 1.0)
+    if (shares > 0).all() and (shares < 1).all():
+        # Shares are skewed away from 0 and 1; on the logit scale they are nearly not, and the ends stay inside.
+        logits = special.logit(shares)
+        low, high = special.expit(jackknife_interval(float(logits[-1]), logits[:-1], level=level))
+    else:
+        low, high = np.clip(jackknife_interval(mean, leave_one_out, level=level), 0.0, 1.0)
+    # The way to the logit and back rounds.
+    return Estimate(mean, min(float(low), mean), max(float(high), mean), n, few)

@@ -97,7 +97,7 @@ def distribution_spread(correct: ArrayLike, seeds: ArrayLike, *, level: float = 
     The observed part has the intervals of `variance_components`. The test-set part is an average over examples, known
     far better: Student's interval over its delete-one-seed jackknife (delete-one-run with one seed). The distribution's
     part is their difference, and its interval joins the two by the modified large-sample method (Burdick and Graybill
-    1992, section 3.3): simulated at 4 to 10 seeds it covers 0.93 to 0.97 at a nominal 0.95, where the bootstrap over so
+    1992, section 3.3): simulated at 4 to 10 seeds it covers 0.94 to 0.97 at a nominal 0.95, where the bootstrap over so
     few runs does not come near. A negative variance estimate is shown as 0, and the note says so.
 
     Args:

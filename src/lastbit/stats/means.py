@@ -17,7 +17,8 @@ def mean_estimate(values: ArrayLike, *, seeds: ArrayLike | None = None, level: f
     """Return the mean of runs with Student's interval.
 
     Runs of one seed are not independent. With `seeds` the interval comes from the delete-one-seed jackknife on S - 1
-    degrees of freedom (for equally large seeds: Student's over the seeds' means) and n counts seeds.
+    degrees of freedom (for equally large seeds: Student's over the seeds' means) and n counts seeds. Where no spread
+    was seen there is no interval: none of width 0 is claimed.
 
     Args:
         values: (R,) one number per run.
@@ -37,16 +38,19 @@ def mean_estimate(values: ArrayLike, *, seeds: ArrayLike | None = None, level: f
         raise LastbitError("a mean needs at least one value, got none")
     group = np.arange(len(array)) if seeds is None else group_index(seeds, len(array))
     counts = np.bincount(group)
-    # The mean is taken about the first value, so that equal values give it back to the last bit.
+    # Sums about the first value: equal values then give it back to the last bit, and no spread is exactly none.
     sums = np.bincount(group, weights=array - array[0])
     n = len(counts)
-    mean = float(array[0] + sums.sum() / len(array))
+    offset = float(sums.sum() / len(array))
+    mean = float(array[0]) + offset
     units = "samples" if seeds is None else "seeds"
     if n < 2:
         return Estimate(mean, None, None, n, f"an interval needs two {units}, got 1")
-    leave_one_out = array[0] + (sums.sum() - sums) / (len(array) - counts)
-    low, high = jackknife_interval(mean, leave_one_out, level=level)
-    return Estimate(mean, min(low, mean), max(high, mean), n, f"few {units}: {n}" if n < FEW_SAMPLES else "")
+    leave_one_out = (sums.sum() - sums) / (len(array) - counts)
+    if not np.ptp(leave_one_out) > 0:
+        return Estimate(mean, None, None, n, f"no spread seen over {n} {units}: the interval is not measured")
+    low, high = (float(array[0]) + end for end in jackknife_interval(offset, leave_one_out, level=level))
+    return Estimate(mean, low, high, n, f"few {units}: {n}" if n < FEW_SAMPLES else "")
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike, *, seeds: ArrayLike | None = None, level: float = 0.95) -> Estimate:

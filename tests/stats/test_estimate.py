@@ -1,0 +1,79 @@
+"""Estimates: what they print, what they refuse, and the relative error of an SD."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from lastbit.core.errors import LastbitError
+from lastbit.stats import FEW_SAMPLES, Estimate, few_samples_note, not_measured, sd_relative_error
+
+
+@pytest.mark.parametrize(
+    ("estimate", "digits", "unit", "text"),
+    [
+        (Estimate(0.29, 0.22, 0.41, 36), 2, "", "0.29 [0.22, 0.41] (n = 36)"),
+        (Estimate(0.2915, 0.2234, 0.4101, 36), 3, "%", "0.291% [0.223, 0.410] (n = 36)"),
+        (Estimate(0.0042, 0.0031, 0.0067, 12), 2, "points", "0.0042 points [0.0031, 0.0067] (n = 12)"),
+        (Estimate(97.1512, 96.82, 97.48, 4), 4, "%", "97.15% [96.82, 97.48] (n = 4)"),
+        (Estimate(1234.0, 900.0, 2000.0, 4), 2, "", "1234 [900, 2000] (n = 4)"),
+        (Estimate(3.1e-12, 0.0, 5e-12, 9), 2, "", "3.1e-12 [0, 5.0e-12] (n = 9)"),
+        (Estimate(0.0, 0.0, None, 6), 2, "", "0.0 [0.0, not measured] (n = 6)"),
+        (Estimate(0.0, 0.0, 0.031, 6), 2, "", "0.000 [0.000, 0.031] (n = 6)"),
+        (Estimate(0.5, None, None, 2), 2, "", "0.50 [interval not measured] (n = 2)"),
+        (not_measured("one seed", n=1), 2, "", "not measured: one seed"),
+    ],
+)
+def test_format_shows_estimate_interval_and_samples(estimate, digits, unit, text):
+    assert estimate.format(digits=digits, unit=unit) == text
+
+
+def test_str_is_the_format_with_two_digits():
+    assert str(Estimate(0.29, 0.22, 0.41, 36)) == "0.29 [0.22, 0.41] (n = 36)"
+
+
+def test_json_round_trip_keeps_none():
+    missing = json.loads(json.dumps(not_measured("one seed", n=1).to_json()))
+    assert missing == {
+        "estimate": None,
+        "low": None,
+        "high": None,
+        "n": 1,
+        "df": None,
+        "note": "not measured: one seed",
+    }
+    assert Estimate(**json.loads(json.dumps(Estimate(0.2, 0.1, 0.4, 7, "few", 6.0).to_json()))) == Estimate(
+        0.2, 0.1, 0.4, 7, "few", 6.0
+    )
+
+
+def test_numbers_that_are_none_of_json_are_refused():
+    with pytest.raises(LastbitError, match="high must be finite, got inf: use None"):
+        Estimate(1.0, 0.5, math.inf, 3)
+    with pytest.raises(LastbitError, match="does not hold its estimate"):
+        Estimate(1.0, 1.5, 2.0, 3)
+    with pytest.raises(LastbitError, match="digits = 0"):
+        Estimate(1.0, 0.5, 2.0, 3).format(digits=0)
+    with pytest.raises(LastbitError, match="positive finite factor"):
+        Estimate(1.0, 0.5, 2.0, 3).scaled(0.0)
+
+
+def test_scaled_moves_every_number_and_keeps_the_rest():
+    assert Estimate(0.5, 0.25, None, 6, "few", 5.0).scaled(100) == Estimate(50.0, 25.0, None, 6, "few", 5.0)
+
+
+def test_relative_error_of_an_sd_is_that_of_simulated_normal_samples():
+    rng = np.random.default_rng(0)
+    for n in (20, 100):
+        simulated = rng.normal(size=(20_000, n)).std(axis=1, ddof=1).std()
+        assert simulated == pytest.approx(sd_relative_error(n - 1), rel=0.03)
+    # Six samples: the 30 % that a reader is warned of.
+    assert sd_relative_error(5) == pytest.approx(0.316, abs=1e-3)
+
+
+def test_few_samples_are_called_few():
+    assert few_samples_note(5) == "few samples: 5 degrees of freedom know an SD to about ±32 %"
+    assert few_samples_note(FEW_SAMPLES - 1) == ""
+    with pytest.raises(LastbitError, match="at least one degree of freedom"):
+        sd_relative_error(0)

@@ -1,0 +1,128 @@
+"""Power against statsmodels and Monte Carlo."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from lastbit.core.errors import LastbitError
+from lastbit.stats import Estimate, not_measured, seeds_needed, smallest_resolvable_difference
+from lastbit.stats.power import detectable_noncentrality, t_test_power
+
+
+def audit(sigma=0.3, df=30.0):
+    ends = sigma * np.sqrt(df / stats.chi2.ppf([0.975, 0.025], df))
+    return Estimate(sigma, float(ends[0]), float(ends[1]), 36, "", df)
+
+
+@pytest.mark.parametrize("n", [3, 5, 10, 40])
+@pytest.mark.parametrize(("power", "level"), [(0.8, 0.95), (0.9, 0.99)])
+def test_with_the_degrees_of_freedom_of_the_comparison_it_is_the_two_sample_t_test(n, power, level):
+    oracle = pytest.importorskip("statsmodels.stats.power").TTestIndPower()
+    # The oracle's SD is pooled from the 2n runs compared: an audit of as many degrees of freedom is the same test.
+    row = smallest_resolvable_difference(audit(1.0, 2.0 * n - 2), n_seeds=(n,), power=power, level=level)[0]
+    effect = oracle.solve_power(nobs1=n, alpha=1 - level, power=power)
+    assert row.difference.estimate == pytest.approx(effect, rel=1e-5)
+
+
+def test_a_well_known_sigma_is_the_normal_test():
+    oracle = pytest.importorskip("statsmodels.stats.power").NormalIndPower()
+    expected = oracle.solve_power(nobs1=5, alpha=0.05, power=0.8)
+    for df in (5e4, 1e6, 1e9):
+        row = smallest_resolvable_difference(audit(1.0, df), n_seeds=(5,))[0]
+        assert row.difference.estimate == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("df", "n"), [(4.3, 1), (12.0, 3), (30.0, 10)])
+def test_the_smallest_difference_is_found_as_often_as_it_says(df, n):
+    rng, sigma, repeats = np.random.default_rng(0), 0.3, 100_000
+    delta = smallest_resolvable_difference(audit(sigma, df), n_seeds=(n,))[0].difference.estimate
+    gap = rng.normal(delta, sigma * np.sqrt(2 / n), repeats)
+    se = sigma * np.sqrt(rng.chisquare(df, repeats) / df) * np.sqrt(2 / n)
+    found = np.mean(np.abs(gap / se) > stats.t.ppf(0.975, df))
+    assert found == pytest.approx(0.8, abs=4 * math.sqrt(0.8 * 0.2 / repeats))
+
+
+def test_seeds_needed_are_the_fewest_that_resolve():
+    sigma = audit()
+    for row in seeds_needed(sigma, differences=(0.1, 0.2, 0.5, 1.0)):
+        n = int(row.n_seeds.estimate)
+        resolved = [r.difference.estimate for r in smallest_resolvable_difference(sigma, n_seeds=(max(n - 1, 1), n))]
+        assert resolved[1] <= row.difference
+        assert n == 1 or resolved[0] > row.difference
+        assert row.n_seeds.low <= n <= row.n_seeds.high
+
+
+def test_a_difference_resolved_by_whole_seeds_needs_no_seed_more():
+    sigma = audit()
+    rows = smallest_resolvable_difference(sigma, n_seeds=(1, 3, 7, 100))
+    needed = seeds_needed(sigma, differences=[row.difference.estimate for row in rows])
+    assert [row.n_seeds.estimate for row in needed] == [1, 3, 7, 100]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(1.0, 500.0), st.floats(0.5, 0.95))
+def test_the_noncentrality_has_the_power_it_was_asked_for(df, power):
+    reach = detectable_noncentrality(df, power=power)
+    assert t_test_power(reach, df) == pytest.approx(power, abs=1e-6)
+    assert t_test_power(0.0, df) == pytest.approx(0.05, abs=1e-8)
+    assert detectable_noncentrality(df + 5, power=power) < reach
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.floats(1e-3, 1e3), st.integers(1, 50))
+def test_the_difference_is_proportional_to_sigma_and_falls_with_the_root_of_the_seeds(scale, n):
+    one, more = smallest_resolvable_difference(audit(1.0), n_seeds=(1, n))
+    assert more.difference.estimate == pytest.approx(one.difference.estimate / math.sqrt(n), rel=1e-12)
+    scaled = smallest_resolvable_difference(audit(scale), n_seeds=(1,))[0].difference
+    np.testing.assert_allclose(
+        [scaled.estimate, scaled.low, scaled.high],
+        [scale * x for x in (one.difference.estimate, one.difference.low, one.difference.high)],
+    )
+
+
+def test_degrees_of_freedom_are_the_samples_less_one_where_none_are_given():
+    given_n = smallest_resolvable_difference(Estimate(0.3, None, None, 13))[0].difference.estimate
+    given_df = smallest_resolvable_difference(Estimate(0.3, None, None, 99, "", 12.0))[0].difference.estimate
+    assert given_n == given_df
+
+
+def test_open_ends_and_missing_spreads_are_carried_over():
+    unseen = Estimate(0.0, 0.0, None, 12, "no spread seen", 11.0)
+    row = smallest_resolvable_difference(unseen)[0].difference
+    assert (row.estimate, row.high, row.note) == (0.0, None, "no spread seen")
+    needed = seeds_needed(unseen)[0].n_seeds
+    assert (needed.estimate, needed.high) == (1.0, None)
+    missing = not_measured("one seed", n=1)
+    assert [row.n_seeds for row in smallest_resolvable_difference(missing)] == [1, 3, 5, 10]
+    assert all(not row.difference.measured for row in smallest_resolvable_difference(missing))
+    assert all(row.n_seeds.note.startswith("not measured: ") for row in seeds_needed(missing))
+
+
+def test_rows_are_json():
+    rows = [row.to_json() for row in (*smallest_resolvable_difference(audit()), *seeds_needed(audit()))]
+    stored = json.loads(json.dumps(rows))
+    assert [row["n_seeds"] for row in stored[:4]] == [1, 3, 5, 10]
+    assert [row["difference"] for row in stored[4:]] == [0.1, 0.2, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: smallest_resolvable_difference(audit(), n_seeds=(0,)), "n_seeds = 0: .* at least 1"),
+        (lambda: smallest_resolvable_difference(audit(), n_seeds=(1.5,)), "whole number"),
+        (lambda: smallest_resolvable_difference(audit(), power=1.0), "power = 1.0"),
+        (lambda: smallest_resolvable_difference(audit(), power=0.05), "above the test's size 0.05"),
+        (lambda: smallest_resolvable_difference(audit(), level=95), r"write 0\.95"),
+        (lambda: seeds_needed(audit(), differences=(0.0,)), "difference = 0.0"),
+        (lambda: seeds_needed(audit(), differences=(math.nan,)), "difference = nan"),
+        (lambda: seeds_needed(Estimate(0.3, None, None, 1)), "at least one degree of freedom"),
+    ],
+)
+def test_bad_input_is_one_clear_line(call, message):
+    with pytest.raises(LastbitError, match=message):
+        call()
