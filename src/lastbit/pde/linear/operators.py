@@ -1,0 +1,155 @@
+"""Operators given by their Fourier symbol, and the usual derivatives by stencils."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+from lastbit.core.errors import LastbitError, choose
+from lastbit.pde.linear.grids import Grid
+from lastbit.pde.linear.stencils import Stencil, frequency_array
+from lastbit.pde.linear.weights import finite_difference_weights
+
+__all__ = ["FourierMultiplier", "Operator", "derivative", "identity", "laplacian"]
+
+
+@dataclass(frozen=True)
+class FourierMultiplier:
+    """`L e^{iω·x} = m(ω) e^{iω·x}`: an operator given by its symbol, on periodic grids.
+
+    Args:
+        function: `m`, from frequencies of shape `(…, dim)` to complex values of shape `(…)`.
+        spacing: the grid's spacing along each axis.
+    """
+
+    function: Callable[[NDArray[np.float64]], NDArray[Any]]
+    spacing: tuple[float, ...]
+
+    @property
+    def dim(self) -> int:
+        """Number of axes."""
+        return len(self.spacing)
+
+    def is_symmetric(self) -> bool:
+        """Always False: a multiplier lives on periodic grids."""
+        return False
+
+    def symbol(self, omega: ArrayLike) -> NDArray[np.complex128]:
+        """Return `m(ω)`; `omega` as for `Stencil.symbol`."""
+        return np.asarray(self.function(frequency_array(omega, self.dim)), dtype=np.complex128)
+
+    def apply(self, u: NDArray[Any], grid: Grid) -> NDArray[Any]:
+        """Return `Lu` by FFT. A real field stays real: at the Nyquist frequency only the even part of `m` acts."""
+        self._require(grid)
+        values = self.symbol(_squeeze(grid.frequencies())).reshape(grid.shape)
+        result = np.fft.ifftn(values * np.fft.fftn(u))
+        return np.asarray(result if np.iscomplexobj(u) else result.real, dtype=u.dtype)
+
+    def matrix(self, grid: Grid) -> sp.csr_array:
+        """Return `L` on the grid as a (full) matrix of shape `(grid.size, grid.size)`."""
+        columns = [self.apply(row.reshape(grid.shape), grid).ravel() for row in np.eye(grid.size)]
+        return sp.csr_array(np.stack(columns, axis=1))
+
+    def __add__(self, other: Operator) -> FourierMultiplier:
+        """Return the sum of two operators."""
+        return self._with(other, np.add)
+
+    def __rmul__(self, factor: float) -> FourierMultiplier:
+        """Return the multiple `factor · L`."""
+        return FourierMultiplier(lambda omega: float(factor) * self.function(omega), self.spacing)
+
+    def __sub__(self, other: Operator) -> FourierMultiplier:
+        """Return the difference of two operators."""
+        return self._with(other, np.subtract)
+
+    def __rsub__(self, other: Stencil) -> FourierMultiplier:
+        """Return the difference of a stencil and this."""
+        return (-1.0) * self + other
+
+    def __matmul__(self, other: Operator) -> FourierMultiplier:
+        """Return the product of two operators; operators with constant coefficients commute."""
+        return self._with(other, np.multiply)
+
+    __radd__ = __add__
+    __rmatmul__ = __matmul__
+
+    def _with(self, other: Operator, combine: Callable[[Any, Any], Any]) -> FourierMultiplier:
+        if other.spacing != self.spacing:
+            raise LastbitError(f"operators on spacings {self.spacing} and {other.spacing} met: use one spacing")
+        return FourierMultiplier(
+            lambda omega: combine(self.symbol(_squeeze(omega)), other.symbol(_squeeze(omega))), self.spacing
+        )
+
+    def _require(self, grid: Grid) -> None:
+        if grid.boundary != "periodic":
+            raise LastbitError(f"a Fourier multiplier met a {grid.boundary} grid: use boundary='periodic' or a Stencil")
+        if grid.spacing != self.spacing:
+            raise LastbitError(
+                f"an operator made for spacing {self.spacing} met a grid of spacing {grid.spacing}: use one spacing"
+            )
+
+
+Operator = Stencil | FourierMultiplier
+"""What a linear PDE is made of."""
+
+
+def _squeeze(omega: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Undo the axis that `_frequency_array` adds in one dimension."""
+    return omega[..., 0] if omega.shape[-1] == 1 else omega
+
+
+def identity(spacing: tuple[float, ...]) -> Stencil:
+    """Return the operator that changes nothing."""
+    return Stencil(((0,) * len(spacing),), (1.0,), spacing)
+
+
+def derivative(
+    order: int, *, spacing: tuple[float, ...], axis: int = 0, accuracy: int = 2, side: str = "central"
+) -> Stencil:
+    """Return the finite difference for `∂^order/∂x_axis^order` whose error is `O(dx^accuracy)`.
+
+    Args:
+        order: of the derivative, at least 1.
+        spacing: of the grid, one length per axis.
+        axis: along which to differentiate.
+        accuracy: order of the error; even for central differences.
+        side: `central`, `backward` (points at and before `x`) or `forward`.
+
+    Raises:
+        LastbitError: a side of another name, an axis that is not there, or an odd accuracy for a central difference.
+
+    Example:
+        >>> derivative(2, spacing=(0.5,)).coefficients
+        (4.0, -8.0, 4.0)
+    """
+    choose(side, ["central", "backward", "forward"], "side of the difference")
+    if order < 1 or accuracy < 1:
+        raise LastbitError(f"derivative order {order} with accuracy {accuracy}: both must be at least 1")
+    if not 0 <= axis < len(spacing):
+        raise LastbitError(f"axis {axis} of a grid with {len(spacing)} axes: count from 0")
+    if side == "central":
+        if accuracy % 2:
+            raise LastbitError(f"a central difference of accuracy {accuracy}: symmetric stencils have an even one")
+        half = (order + 1) // 2 + accuracy // 2 - 1
+        points = range(-half, half + 1)
+    else:
+        reach = order + accuracy
+        points = range(-reach + 1, 1) if side == "backward" else range(reach)
+    weights = finite_difference_weights(order, points)
+    scale = spacing[axis] ** order
+    kept = [(point, float(weight) / scale) for point, weight in zip(points, weights, strict=True) if weight]
+    offsets = tuple(tuple(point if a == axis else 0 for a in range(len(spacing))) for point, _ in kept)
+    return Stencil(offsets, tuple(c for _, c in kept), spacing)
+
+
+def laplacian(spacing: tuple[float, ...], *, accuracy: int = 2) -> Stencil:
+    """Return `Σ_axis ∂²/∂x_axis²` by central differences: the 3-, 5- or 7-point Laplacian for accuracy 2."""
+    total = derivative(2, spacing=spacing, axis=0, accuracy=accuracy)
+    for axis in range(1, len(spacing)):
+        total = total + derivative(2, spacing=spacing, axis=axis, accuracy=accuracy)
+    return total

@@ -1,0 +1,158 @@
+"""Where the roots of a stability polynomial leave the unit circle, as polynomials in the step.
+
+Shapes: `N` frequencies, `k + 1` coefficients in the amplification factor `g`, `D + 1` coefficients in the step `r`;
+`pencil_NGR` holds `P[n, j, m]`, the coefficient of `g^j r^m`.
+
+Eigenvalues of a companion matrix cannot tell `|g| = 1 + 1e−18`, which is instability for every step (forward Euler on
+the centred advection equation at `dt = 1e−9`), from `|g| = 1`. So the root condition is not decided on numbers here:
+the Schur–Cohn recursion runs on polynomials *in the step*, with a running error bound that sets to zero what cancels,
+and leaves for each frequency a few real polynomials in `r` that must not be negative. Their lowest power decides what
+happens for small steps, however small, and their first sign change is the step limit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["amplification_roots", "condition_values", "first_negative", "root_conditions"]
+
+Real = NDArray[np.float64]
+Complex = NDArray[np.complex128]
+
+CANCELLED = 1e-13
+"""A coefficient below this share of the terms it was summed from is a zero that rounding has blurred (ε = 2.2e−16, and
+the recursion adds a few dozen terms at most)."""
+
+ON_CIRCLE = 1e-12
+"""A condition above minus this share of its terms counts as met: the roots lie on the circle, to rounding."""
+
+
+def root_conditions(pencil_NGR: Complex) -> list[Real]:
+    """Return real polynomials `D_i(r)`, shape `(N, ·)` each: no root lies outside the unit circle iff none is negative.
+
+    One step of the recursion (Schur 1918, Cohn 1922; Miller, "On the location of zeros of certain classes of
+    polynomials", 1971): `f = Σ a_j g^j` of degree `k` has its roots in the closed disc iff `D = |a_k|² − |a_0|² > 0`
+    and the reduced polynomial `b_j = ā_k a_{j+1} − a_0 ā_{k−1−j}` has; or `b ≡ 0` (the roots lie in mirrored pairs) and
+    `f'` has. Where `D ≡ 0` and `b ≢ 0` a root lies outside for every `r`: the condition returned there is `−1`.
+    """
+    a = pencil_NGR
+    bound = np.abs(a)
+    conditions: list[Real] = []
+    for degree in range(pencil_NGR.shape[1] - 1, 0, -1):
+        reduced, reduced_bound = [], []
+        for j in range(degree):
+            left, left_bound = _products(a[:, degree], a[:, j + 1], bound[:, degree], bound[:, j + 1])
+            right, right_bound = _products(a[:, degree - 1 - j], a[:, 0], bound[:, degree - 1 - j], bound[:, 0])
+            total, size = left - right, left_bound + right_bound
+            reduced.append(np.where(np.abs(total) <= CANCELLED * size, 0, total))
+            reduced_bound.append(size)
+        b, b_bound = np.stack(reduced, axis=1), np.stack(reduced_bound, axis=1)
+        mirrored = np.asarray(~b.any(axis=(1, 2)))
+        condition = b[:, degree - 1].real.copy()
+        always_outside = ~condition.any(axis=1) & ~mirrored
+        condition[always_outside, 0] = -1.0
+        conditions.append(condition)
+        powers = np.arange(1, degree + 1)[:, None]
+        slope, slope_bound = _padded(powers * a[:, 1:], b.shape[2]), _padded(powers * bound[:, 1:], b.shape[2])
+        a = np.where(mirrored[:, None, None], slope, b)
+        bound = np.where(mirrored[:, None, None], slope_bound, b_bound)
+        scale = bound.max(axis=(1, 2), keepdims=True)
+        a, bound = a / np.where(scale > 0, scale, 1), bound / np.where(scale > 0, scale, 1)
+    return conditions
+
+
+def _products(conjugated: Complex, other: Complex, size: Real, other_size: Real) -> tuple[Complex, Real]:
+    """`conj(a)(r) · b(r)` for real `r`, and the same product of the sizes; coefficients along the last axis."""
+    length = conjugated.shape[-1] + other.shape[-1] - 1
+    value = np.zeros((*other.shape[:-1], length), dtype=np.complex128)
+    bound = np.zeros(value.shape)
+    for power in range(conjugated.shape[-1]):
+        window = slice(power, power + other.shape[-1])
+        value[..., window] += conjugated[..., power, None].conj() * other
+        bound[..., window] += size[..., power, None] * other_size
+    return value, bound
+
+
+def _padded(a: NDArray[np.generic], length: int) -> NDArray[np.generic]:
+    return np.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, length - a.shape[-1])])
+
+
+def condition_values(condition_NR: Real, r_N: Real) -> Real:
+    """Return `D(r) / Σ|d_m| r^m` per frequency, in `[−1, 1]`, 1 where `D ≡ 0`; below `−ON_CIRCLE` it is unstable."""
+    powers = np.where(condition_NR != 0, np.maximum(r_N, np.finfo(np.float64).tiny)[:, None], 1.0) ** np.arange(
+        condition_NR.shape[1]
+    )
+    terms = condition_NR * powers
+    size = np.abs(terms).sum(axis=1)
+    return np.asarray(np.where(size > 0, terms.sum(axis=1) / np.where(size > 0, size, 1), 1.0))
+
+
+def first_negative(condition_NR: Real) -> Real:
+    """Return, per frequency, the largest `r` with `D ≥ 0` on `[0, r]`: 0 where `D` falls at once, `inf` where never.
+
+    The lowest power's sign decides at 0. Elsewhere the positive roots cut the axis into pieces; the sign on the first
+    negative one names the root, which bisection then brings to the last bit.
+    """
+    limits = np.full(len(condition_NR), np.inf)
+    nonzero = condition_NR != 0
+    present = nonzero.any(axis=1)
+    low = nonzero.argmax(axis=1)
+    high = condition_NR.shape[1] - 1 - nonzero[:, ::-1].argmax(axis=1)
+    limits[present & (condition_NR[np.arange(len(limits)), low] < 0)] = 0.0
+    open_ = present & (limits > 0) & (high > low)
+    for first, last in sorted(set(zip(low[open_].tolist(), high[open_].tolist(), strict=True))):
+        members = np.flatnonzero(open_ & (low == first) & (high == last))
+        limits[members] = _first_sign_change(condition_NR[members, first : last + 1])
+    return limits
+
+
+def _first_sign_change(d_NR: Real) -> Real:
+    """`first_negative` for polynomials whose first and last coefficients do not vanish, the first positive."""
+    count, degree = d_NR.shape[0], d_NR.shape[1] - 1
+    companion = np.zeros((count, degree, degree))
+    companion[:, np.arange(1, degree), np.arange(degree - 1)] = 1.0
+    companion[:, :, -1] = -d_NR[:, :-1] / d_NR[:, -1:]
+    roots = np.linalg.eigvals(companion)
+    # A double root splits into a pair √ε off the axis; a sign test below tells whether the sign changes there.
+    positive = (roots.real > 0) & (np.abs(roots.imag) <= 1e-5 * np.abs(roots))
+    cuts = np.sort(np.where(positive, np.abs(roots), np.inf), axis=1)
+    found = np.isfinite(cuts)
+    nearest = np.where(found[:, :1], cuts[:, :1], 1.0) / 2
+    after = np.concatenate([cuts[:, 1:], np.full((count, 1), np.inf)], axis=1)
+    between = np.where(
+        np.isfinite(after),
+        np.sqrt(np.where(found, cuts, 1.0)) * np.sqrt(np.where(np.isfinite(after), after, 1.0)),
+        2 * cuts,
+    )
+    probes = np.concatenate([nearest, between], axis=1)
+    values = np.stack([condition_values(d_NR, np.where(np.isfinite(p), p, 1.0)) for p in probes.T], axis=1)
+    negative = (values < -ON_CIRCLE) & np.isfinite(probes)
+    leaves = negative.any(axis=1)
+    index = np.maximum(negative.argmax(axis=1), 1)
+    rows = np.arange(count)
+    inside = np.where(leaves, probes[rows, index - 1], 1.0)
+    outside = np.where(leaves, probes[rows, index], 1.0)
+    for _ in range(80):
+        middle = (inside + outside) / 2
+        below = condition_values(d_NR, middle) < 0
+        inside, outside = np.where(below, inside, middle), np.where(below, middle, outside)
+    return np.asarray(np.where(leaves, inside, np.inf))
+
+
+def amplification_roots(coefficients: Complex) -> Complex:
+    """Return the `k` roots `g` of `Σ_j a_j g^j`, shape `(…, k)`, as eigenvalues of the companion matrix.
+
+    Args:
+        coefficients: `a_0 … a_k` along the last axis. Where `a_k = 0` one root is at infinity; all are given as `inf`.
+    """
+    lead = coefficients[..., -1:]
+    finite = lead != 0
+    monic = coefficients[..., :-1] / np.where(finite, lead, 1)
+    degree = monic.shape[-1]
+    companion = np.zeros((*monic.shape[:-1], degree, degree), dtype=np.complex128)
+    companion[..., np.arange(1, degree), np.arange(degree - 1)] = 1.0
+    companion[..., :, -1] = -monic
+    usable = np.asarray(np.isfinite(companion).all(axis=(-2, -1)))
+    roots = np.linalg.eigvals(np.where(usable[..., None, None], companion, 0))
+    return np.asarray(np.where(finite & usable[..., None], roots, np.inf))
