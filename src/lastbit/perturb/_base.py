@@ -14,7 +14,7 @@ from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError
 from lastbit.core.ulp import FLOAT_DTYPES
 
-__all__ = ["Attachment", "Perturbation", "check_integer"]
+__all__ = ["Attachment", "Perturbation", "check_integer", "check_optimizer"]
 
 
 def check_integer(name: str, value: object, *, least: int | None = None) -> int:

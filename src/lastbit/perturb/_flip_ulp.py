@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import numpy_stream
 from lastbit.core.ulp import step_ulps
-from lastbit.perturb._base import Attachment, Perturbation, check_integer
+from lastbit.perturb._base import Attachment, Perturbation, check_integer, check_optimizer
 from lastbit.perturb._pairing import pairing
 
 __all__ = ["FlipUlp"]
@@ -78,8 +78,10 @@ class FlipUlp(Perturbation):
 
 class _FlipAttachment(Attachment):
     def __init__(self, optimizer: Optimizer, config: FlipUlp) -> None:
-        self._at = config.step
+        # Before any hook is in place: a refusal leaves nothing behind.
+        check_optimizer(optimizer)
         self._moves = _chosen(optimizer, config)
+        self._at = config.step
         super().__init__(optimizer)
 
     @torch.no_grad()

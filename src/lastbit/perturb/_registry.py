@@ -25,8 +25,7 @@ def make_perturbation(kind: str, index: int, *, seed: int = 0, total_steps: int 
         kind: a key of `PERTURBATIONS`.
         index: 0 is the unperturbed base of every kind; i > 0 is `Rescale(k=2 * i + 1)`, or another seed for each i.
         seed: selects another family of draws where there are any.
-                total_steps: the steps that the training will take. Every member acts from the first of them on, so one is
-            enough.
+        total_steps: the steps that the training will take; every member acts from the first of them on.
 
     Raises:
         LastbitError: no such kind, or a number out of its range.

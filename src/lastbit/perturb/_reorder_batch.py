@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import torch_stream
-from lastbit.perturb._base import Attachment, Perturbation, check_integer
+from lastbit.perturb._base import Attachment, Perturbation, check_integer, check_optimizer
 from lastbit.perturb._pairing import pairing
 
 __all__ = ["ReorderBatch"]
@@ -66,6 +66,7 @@ class ReorderBatch(Perturbation):
         """Reorder every training batch of `model` until detached; see `Perturbation.attach`."""
         if model is None:
             raise LastbitError("reordering needs the model: write ReorderBatch(...).attach(optimizer, model)")
+        check_optimizer(optimizer)
         _check_model(optimizer, model)
         return _ReorderAttachment(optimizer, model, self.seed)
 

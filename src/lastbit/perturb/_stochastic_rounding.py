@@ -105,7 +105,7 @@ class _RoundingAttachment(UpdateAttachment):
             return torch.where((native != step.before) & native.isfinite(), moved, native)
         error = rounding_error(direction, step.before, native)
         neighbour = torch.nextafter(native, torch.copysign(largest, error.to(native.dtype)))
-        gap = neighbour.to(error.dtype).sub_(native).abs_()
+        gap = (neighbour.double() - native).abs_()
         return torch.where(draws * gap < error.abs(), neighbour, native)
 
 
