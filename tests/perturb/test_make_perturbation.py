@@ -1,0 +1,48 @@
+"""The families that studies draw from."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import lastbit.perturb
+from lastbit.core.config import validated
+from lastbit.core.errors import LastbitError
+from lastbit.perturb import PERTURBATIONS, FlipUlp, Identity, Rescale, make_perturbation
+
+
+def test_the_families():
+    assert set(PERTURBATIONS) == {"identity", "rescale", "ulp", "rounding", "reorder"}
+    assert [make_perturbation("rescale", index) for index in range(6)] == [
+        Identity(),
+        *(Rescale(k=k) for k in (3, 5, 7, 9, 11)),
+    ]
+    flip = make_perturbation("ulp", 2, total_steps=10)
+    assert isinstance(flip, FlipUlp)
+    assert (flip.step, flip.n_weights) == (0, 1)
+
+
+@pytest.mark.parametrize("kind", ["ulp", "rounding", "reorder"])
+def test_every_pair_of_seed_and_index_has_draws_of_its_own(kind):
+    members = [make_perturbation(kind, index, seed=seed) for seed in range(12) for index in range(1, 12)]
+    assert len({member.seed for member in members}) == len(members)
+
+
+def test_what_is_not_there_is_refused():
+    with pytest.raises(LastbitError, match=r"unknown perturbation 'rescal' \(did you mean 'rescale'\?\)"):
+        make_perturbation("rescal", 1)
+    with pytest.raises(LastbitError, match="index = -1"):
+        make_perturbation("rescale", -1)
+    with pytest.raises(LastbitError, match="total_steps = 0"):
+        make_perturbation("rescale", 1, total_steps=0)
+    with pytest.raises(LastbitError, match="seed = -2"):
+        make_perturbation("rescale", 1, seed=-2)
+    with pytest.raises(LastbitError, match="unknown setting 'factor'"):
+        validated(Rescale, {"factor": 3, "k": 3})
+
+
+@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(lastbit.perturb.__path__)])
+def test_the_examples_run(name):
+    module = importlib.import_module(f"lastbit.perturb.{name}")
+    assert doctest.testmod(module).failed == 0
