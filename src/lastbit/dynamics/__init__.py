@@ -1,8 +1,20 @@
 """What becomes of a last-bit difference: divergence between twins, sketches, tangent growth, localisation, verdict."""
 
 from lastbit.dynamics.divergence import Divergence, measure_divergence
+from lastbit.dynamics.episodes import Episode, Episodes, growth_episodes, noise_level
 from lastbit.dynamics.growth import growth_split, log_growth
 from lastbit.dynamics.history import History, init_history, record, to_dataset
+from lastbit.dynamics.localise import (
+    Concentration,
+    FirstDifference,
+    Localisation,
+    concentration,
+    filter_energies,
+    first_difference,
+    gini,
+    localisation,
+    participation_ratio,
+)
 from lastbit.dynamics.sketch import CountSketch, Sketch, distance_interval, sketch_differs, sketch_distance, splitmix64
 from lastbit.dynamics.tangent import (
     TANGENT_FORMS,
@@ -16,20 +28,33 @@ from lastbit.dynamics.thinning import Thinning
 
 __all__ = [
     "TANGENT_FORMS",
+    "Concentration",
     "CountSketch",
     "Divergence",
+    "Episode",
+    "Episodes",
+    "FirstDifference",
     "HessianProduct",
     "History",
+    "Localisation",
     "Sketch",
     "Tangent",
     "TangentGrowth",
     "Thinning",
+    "concentration",
     "distance_interval",
+    "filter_energies",
+    "first_difference",
+    "gini",
+    "growth_episodes",
     "growth_split",
     "init_history",
     "init_tangent",
+    "localisation",
     "log_growth",
     "measure_divergence",
+    "noise_level",
+    "participation_ratio",
     "record",
     "sketch_differs",
     "sketch_distance",
