@@ -120,7 +120,7 @@ def test_the_difference_is_told_from_zero_exactly_where_the_f_test_tells_it(tail
 
 
 def coverage(truths, **grid):
-    ends = np.array([numbers(variance_components(draw(1000 + repeat, **grid)))[:, 1:] for repeat in range(600)])
+    ends = np.array([numbers(variance_components(draw(1000 + repeat, **grid)))[:, 1:] for repeat in range(400)])
     return np.mean((ends[:, :, 0] <= truths) & (truths <= ends[:, :, 1]), axis=0)
 
 
@@ -135,8 +135,8 @@ def coverage(truths, **grid):
 def test_intervals_cover_what_they_say(grid):
     sigma = grid["sigma_seed"]
     truths = np.array([1.0, sigma, np.hypot(1, sigma), 1 / (1 + sigma**2)])
-    # Nominal 0.95; 600 grids know it to 0.009, the large-sample intervals are off by up to 0.01.
-    np.testing.assert_allclose(coverage(truths, **grid), 0.95, atol=0.03)
+    # Nominal 0.95; 400 grids know it to 0.011, the large-sample intervals are off by up to 0.01.
+    np.testing.assert_allclose(coverage(truths, **grid), 0.95, atol=0.035)
 
 
 def test_ting_is_not_wider_than_tukey_and_williams_and_covers():

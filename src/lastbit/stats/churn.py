@@ -70,7 +70,7 @@ def disagreement_matrix(predictions: ArrayLike) -> Floats:
     for label in classes:
         member = (array == label).astype(np.float32)
         agreement += member @ member.T
-    return np.asarray(1.0 - agreement / examples, dtype=np.float64)
+    return np.asarray((examples - agreement) / examples, dtype=np.float64)
 
 
 def churn(predictions: ArrayLike, seeds: ArrayLike, *, level: float = 0.95) -> ChurnResult:
@@ -99,21 +99,25 @@ def churn(predictions: ArrayLike, seeds: ArrayLike, *, level: float = 0.95) -> C
     matrix = disagreement_matrix(predictions)
     group = group_index(seeds, len(matrix))
     counts: Ints = np.bincount(group)
-    blocks = block_sums(matrix, group)
+    examples = np.shape(predictions)[1]
+    # Whole numbers of disagreements add up exactly in any order; every mean below is then one rounded quotient, and
+    # means that are equal compare equal.
+    disagreements = np.rint(matrix * examples)
+    blocks = block_sums(disagreements, group)
     return ChurnResult(
         matrix=matrix,
-        churn_last_bit=_within(matrix, blocks, counts, level),
-        churn_seed=_between(blocks, counts, level),
+        churn_last_bit=_within(disagreements, blocks, counts, examples, level),
+        churn_seed=_between(blocks, counts, examples, level),
     )
 
 
-def _within(matrix: Floats, blocks: Floats, counts: Ints, level: float) -> Estimate:
+def _within(disagreements: Floats, blocks: Floats, counts: Ints, examples: int, level: float) -> Estimate:
     twins = counts > 1
     runs = int(counts[twins].sum())
     if not runs:
-        return not_measured("churn of the last bit needs two perturbations of one seed, got 1", len(matrix))
+        return not_measured("churn of the last bit needs two perturbations of one seed, got 1", len(disagreements))
     # Sums and counts are over ordered pairs: every unordered pair twice.
-    sums, pairs = np.diag(blocks)[twins], (counts * (counts - 1))[twins]
+    sums, pairs = np.diag(blocks)[twins], (counts * (counts - 1))[twins] * examples
     mean = float(sums.sum() / pairs.sum())
     if len(sums) > 1:
         return _estimate(mean, (sums.sum() - sums) / (pairs.sum() - pairs), runs, level, "seeds")
@@ -121,16 +125,16 @@ def _within(matrix: Floats, blocks: Floats, counts: Ints, level: float) -> Estim
         return Estimate(mean, None, None, runs, "an interval needs twins in two seeds, got one such seed")
     if runs < 3:
         return Estimate(mean, None, None, runs, "an interval needs three runs, got 2")
-    rows = matrix.sum(axis=1)
-    return _estimate(mean, (sums[0] - 2 * rows) / ((runs - 1) * (runs - 2)), runs, level, "runs of one seed")
+    rows = disagreements.sum(axis=1)
+    return _estimate(mean, (sums[0] - 2 * rows) / ((runs - 1) * (runs - 2) * examples), runs, level, "runs of one seed")
 
 
-def _between(blocks: Floats, counts: Ints, level: float) -> Estimate:
+def _between(blocks: Floats, counts: Ints, examples: int, level: float) -> Estimate:
     seeds = len(counts)
     if seeds < 2:
         return not_measured("churn over seeds needs two seeds, got 1", seeds)
     runs = counts.sum()
-    sums, pairs = blocks.sum(axis=1) - np.diag(blocks), counts * (runs - counts)
+    sums, pairs = blocks.sum(axis=1) - np.diag(blocks), counts * (runs - counts) * examples
     mean = float(sums.sum() / pairs.sum())
     if seeds < 3:
         return Estimate(mean, None, None, seeds, "an interval needs three seeds, got 2")

@@ -89,8 +89,11 @@ def _over(total: Floats, df: Floats | float) -> Floats:
 
 def block_sums(matrix: Floats, group: Ints) -> Floats:
     """Return the (S, S) sums of an (R, R) matrix over the blocks of each pair of groups."""
-    member = (group[:, None] == np.arange(group.max() + 1)).astype(np.float64)
-    return np.asarray(member.T @ matrix @ member, dtype=np.float64)
+    groups = int(group.max()) + 1
+    # A count over pairs of labels: matrices this small are lost time to a threaded matrix product.
+    pair = (group[:, None] * groups + group[None, :]).ravel()
+    sums = np.bincount(pair, weights=matrix.ravel(), minlength=groups**2)
+    return np.asarray(sums.reshape(groups, groups), dtype=np.float64)
 
 
 def quadratic_mean_squares(kernel: Floats, group: Ints) -> tuple[float, float, float]:

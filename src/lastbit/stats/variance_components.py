@@ -18,26 +18,16 @@ and Hultquist (1978) in the place of MSB, as Burdick and Graybill (1984), Techno
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from lastbit.core.errors import LastbitError, choose
-from lastbit.stats._inputs import Floats, Ints, check_level, numeric_array
+from lastbit.core.errors import choose
+from lastbit.stats._inputs import check_level, numeric_array
 from lastbit.stats.estimate import Estimate, EstimateJson, few_samples_note, not_measured
-from lastbit.stats.mean_squares import (
-    difference_interval,
-    root,
-    satterthwaite_df,
-    sum_interval,
-    variance_interval,
-    within_share_interval,
-)
-from lastbit.stats.one_way import OneWay, one_way
-from lastbit.stats.resampling import bootstrap_interval
+from lastbit.stats.grid import Ends, Grid, bootstrap_ends, exact_ends, last_bit_share, summarise
+from lastbit.stats.mean_squares import root, satterthwaite_df
 
 __all__ = ["VarianceComponents", "variance_components"]
 
@@ -85,47 +75,6 @@ class VarianceComponents:
         }
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """The runs of each seed that has any: counts, means and sums of squares about them, and the layout they make."""
-
-    counts: Ints
-    means: Floats
-    squares: Floats
-    layout: OneWay
-
-    @property
-    def seeds(self) -> int:
-        return len(self.counts)
-
-    @property
-    def runs(self) -> int:
-        return int(self.counts.sum())
-
-    @property
-    def balanced(self) -> bool:
-        return bool((self.counts == self.counts[0]).all())
-
-    @property
-    def within_df(self) -> int:
-        return self.runs - self.seeds
-
-
-def _summarise(values: Floats) -> _Grid:
-    present = ~np.isnan(values)
-    values, present = values[present.any(axis=1)], present[present.any(axis=1)]
-    if not len(values):
-        raise LastbitError("every run of the grid is missing (NaN): there is nothing to estimate")
-    counts: Ints = present.sum(axis=1)
-    # Taking each row's first run off first makes equal runs give a spread of exactly 0, not of rounding.
-    first = np.take_along_axis(values, present.argmax(axis=1)[:, None], axis=1)
-    offset = np.where(present, values - first, 0.0)
-    shift = offset.sum(axis=1) / counts
-    squares = (np.where(present, offset - shift[:, None], 0.0) ** 2).sum(axis=1)
-    means = (first[:, 0] - first[0, 0]) + shift
-    return _Grid(counts, means, squares, one_way(counts, means, squares))
-
-
 def variance_components(
     values: ArrayLike,
     *,
@@ -165,8 +114,8 @@ def variance_components(
     """
     check_level(level)
     choose(interval, ["exact", "bootstrap"], "interval")
-    grid = _summarise(numeric_array(values, "the values of the grid", 2))
-    ends = _exact_ends(grid, level) if interval == "exact" else _bootstrap_ends(grid, level, resamples, seed)
+    grid = summarise(numeric_array(values, "the values of the grid", 2))
+    ends = exact_ends(grid, level) if interval == "exact" else bootstrap_ends(grid, level, resamples, seed)
     how = "balanced" if grid.balanced else "unbalanced, ANOVA estimators with n0"
     which = (
         f"chi-square, Ting et al., Graybill-Wang and {'F' if grid.balanced else 'Wald F'} intervals"
@@ -184,55 +133,6 @@ def variance_components(
         n_runs=grid.runs,
         level=level,
     )
-
-
-Ends = dict[str, tuple[float, float]]
-"""Intervals by the name of what they hold: `"last_bit"`, `"seed"`, `"total"` (variances), `"share"`."""
-
-
-def _exact_ends(grid: _Grid, level: float) -> Ends:
-    ends: Ends = {}
-    layout, df = grid.layout, (float(grid.seeds - 1), float(grid.within_df))
-    msw, msu, nh = float(layout.msw), float(layout.msu), float(layout.nh)
-    if grid.within_df:
-        ends["last_bit"] = variance_interval(msw, df[1], level)
-    if grid.seeds > 1 and not grid.within_df:
-        ends["total"] = variance_interval(msu, df[0], level)
-    elif grid.seeds > 1:
-        ends["seed"] = difference_interval((msu, msw), df, (1.0, 1 / nh), level)
-        ends["total"] = sum_interval((msu, msw), df, (1.0, 1 - 1 / nh), level)
-        if msw > 0:
-            ends["share"] = within_share_interval(grid.counts, grid.means, msw, level)
-    return ends
-
-
-def _bootstrap_ends(grid: _Grid, level: float, resamples: int, seed: int) -> Ends:
-    if grid.seeds < 3:
-        raise LastbitError(
-            f"a bootstrap over seeds needs at least three seeds, got {grid.seeds}: use interval='exact' instead"
-        )
-
-    def of(part: Callable[[OneWay], Floats]) -> tuple[float, float]:
-        def statistic(index: Ints) -> Floats:
-            return part(one_way(grid.counts[index], grid.means[index], grid.squares[index]))
-
-        return bootstrap_interval(statistic, grid.seeds, level=level, resamples=resamples, seed=seed)
-
-    if not grid.within_df:
-        return {"total": of(lambda layout: layout.msu)}
-    ends = {"last_bit": of(lambda layout: layout.msw), "total": of(lambda layout: layout.total_variance)}
-    ends["seed"] = of(lambda layout: layout.seed_variance)
-    if float(grid.layout.msw) > 0:
-        ends["share"] = of(_share_of)
-    return ends
-
-
-def _share_of(layout: OneWay) -> Floats:
-    """The share of each layout; NaN where no spread at all was drawn."""
-    total = layout.msw + np.maximum(layout.seed_variance, 0.0)
-    share = np.full(np.shape(total), np.nan)
-    np.divide(layout.msw, total, out=share, where=total > 0)
-    return share
 
 
 def _notes(*notes: str) -> str:
@@ -253,7 +153,7 @@ def _unseen(n: int, df: float, where: str) -> Estimate:
     return Estimate(0.0, 0.0, None, n, note, df)
 
 
-def _last_bit(grid: _Grid, ends: Ends) -> Estimate:
+def _last_bit(grid: Grid, ends: Ends) -> Estimate:
     if not grid.within_df:
         return not_measured("last-bit spread needs two perturbations of one seed, got 1", grid.runs)
     df = float(grid.within_df)
@@ -262,13 +162,13 @@ def _last_bit(grid: _Grid, ends: Ends) -> Estimate:
     return _sigma(float(grid.layout.msw), ends["last_bit"], grid.runs, df)
 
 
-def _too_close(grid: _Grid) -> str:
+def _too_close(grid: Grid) -> str:
     if float(grid.layout.seed_variance) >= 0:
         return ""
     return "the seeds' means lie closer together than the last bit alone explains"
 
 
-def _seed(grid: _Grid, ends: Ends) -> Estimate:
+def _seed(grid: Grid, ends: Ends) -> Estimate:
     if grid.seeds < 2:
         return not_measured(f"spread over seeds needs two seeds, got {grid.seeds}", grid.seeds)
     if not grid.within_df:
@@ -279,7 +179,7 @@ def _seed(grid: _Grid, ends: Ends) -> Estimate:
     return _sigma(float(grid.layout.seed_variance), ends["seed"], grid.seeds, df, _too_close(grid))
 
 
-def _total(grid: _Grid, ends: Ends) -> Estimate:
+def _total(grid: Grid, ends: Ends) -> Estimate:
     if grid.seeds < 2:
         return not_measured(f"the spread of a fresh run needs two seeds, got {grid.seeds}", grid.runs)
     layout, df = grid.layout, float(grid.seeds - 1)
@@ -297,7 +197,7 @@ def _total(grid: _Grid, ends: Ends) -> Estimate:
     return _sigma(variance, ends["total"], grid.runs, df, _too_close(grid))
 
 
-def _share(grid: _Grid, ends: Ends) -> Estimate:
+def _share(grid: Grid, ends: Ends) -> Estimate:
     if grid.seeds < 2:
         return not_measured(f"the last-bit share needs two seeds, got {grid.seeds}", grid.runs)
     if not grid.within_df:
@@ -308,7 +208,7 @@ def _share(grid: _Grid, ends: Ends) -> Estimate:
             return not_measured(f"{NO_SPREAD} in {grid.runs} runs", grid.runs)
         note = f"{NO_SPREAD} over perturbations: the upper end of the interval is not measured"
         return Estimate(0.0, 0.0, None, grid.runs, note)
-    share = float(_share_of(layout))
+    share = float(last_bit_share(layout))
     low, high = min(ends["share"][0], share), max(ends["share"][1], share)
     few = few_samples_note(float(grid.seeds - 1))
     return Estimate(share, low, high, grid.runs, f"few seeds: {grid.seeds}" if few else "")
