@@ -118,6 +118,17 @@ def test_estimates_follow_shift_scale_and_relabelling(seed, shift, scale):
     np.testing.assert_allclose(shuffled, base, rtol=1e-9, atol=1e-12)
 
 
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=6), st.integers(0, 1000), st.floats(0, 1))
+def test_any_small_study_gives_numbers_or_says_why_not(seeds, seed, share):
+    scores = np.random.default_rng(seed).random((len(seeds), 4)) < share
+    spread = distribution_spread(scores, seeds)
+    json.dumps(spread.to_json(), allow_nan=False)
+    for split in (spread.last_bit, spread.total):
+        for part in (split.observed, split.distribution, split.test_set):
+            assert part.measured != part.note.startswith("not measured: ")
+
+
 def test_one_seed_and_one_run_per_seed_measure_what_they_can():
     scores, _ = simulate(7, n_seeds=1)
     spread = distribution_spread(scores, np.zeros(6))

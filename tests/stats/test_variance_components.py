@@ -167,6 +167,47 @@ def test_the_bootstrap_is_deterministic_and_holds_its_estimate():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ratio", [0.0, 0.05, 1.0, 5.0])
+@pytest.mark.parametrize(("seeds", "perturbations"), [(3, 3), (6, 6), (10, 4)])
+def test_three_intervals_of_the_seed_variance_compared(seeds, perturbations, ratio):
+    rng, repeats = np.random.default_rng(8), 2000
+    df = (seeds - 1, seeds * (perturbations - 1))
+    msb = (1 + perturbations * ratio) * rng.chisquare(df[0], repeats) / df[0]
+    msw = rng.chisquare(df[1], repeats) / df[1]
+    f, chi = stats.f.ppf([0.975, 0.025], *df), stats.chi2.ppf([0.975, 0.025], df[0])
+    draws = rng.chisquare(df[0], 2000), rng.chisquare(df[1], 2000)
+    pivots = (df[0] * msb[:, None] / draws[0] - df[1] * msw[:, None] / draws[1]) / perturbations
+    c = (1 / perturbations, 1 / perturbations)
+    ends = {
+        "ting": np.array([difference_interval(pair, df, c, 0.95) for pair in zip(msb, msw, strict=True)]),
+        "tukey": df[0] * (msb[:, None] - f * msw[:, None]) / (perturbations * chi),
+        "generalized": np.quantile(pivots, [0.025, 0.975], axis=1).T,
+    }
+    ends = {name: np.maximum(pair, 0) for name, pair in ends.items()}
+    for pair in ends.values():
+        # 0.95 known to 0.005; at a ratio of 0 the lower end is truncated and only one tail can miss.
+        assert 0.93 < np.mean((pair[:, 0] <= ratio) & (ratio <= pair[:, 1])) < 0.99
+    assert np.median(np.diff(ends["ting"])) <= np.median(np.diff(ends["tukey"]))
+
+
+@pytest.mark.slow
+def test_intervals_cover_over_twenty_seeds_with_missing_runs():
+    grid = {"seeds": 20, "perturbations": 4, "sigma_seed": 0.3, "missing": 0.3}
+    truths = np.array([1.0, 0.3, np.hypot(1, 0.3), 1 / 1.09])
+    np.testing.assert_allclose(coverage(truths, **grid), 0.95, atol=0.035)
+
+
+@pytest.mark.slow
+def test_heavy_tails_cost_coverage_as_documented():
+    rng, inside = np.random.default_rng(9), []
+    for _ in range(500):
+        values = rng.exponential(size=(6, 1)) + rng.exponential(size=(6, 6))
+        sigma = variance_components(values).sigma_last_bit
+        inside.append(sigma.low <= 1.0 <= sigma.high)
+    assert np.mean(inside) == pytest.approx(0.75, abs=0.08)
+
+
+@pytest.mark.slow
 def test_the_bootstrap_covers_less_with_few_seeds_than_the_exact_intervals_do():
     inside = []
     for repeat in range(150):
@@ -189,6 +230,33 @@ def test_estimates_follow_shift_scale_and_relabelling(seed, shift, scale, missin
     np.testing.assert_allclose(moved, base * unit, rtol=1e-6, atol=1e-6 * scale)
     shuffled = rng.permuted(values, axis=1)[rng.permutation(5)]
     np.testing.assert_allclose(numbers(variance_components(shuffled)), base, rtol=1e-8, atol=1e-8)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.integers(1, 4).flatmap(
+        lambda width: st.lists(
+            st.lists(st.sampled_from([0.0, 0.1, 0.3, 7.0, np.nan]), min_size=width, max_size=width),
+            min_size=1,
+            max_size=4,
+        )
+    )
+)
+def test_any_small_grid_gives_numbers_or_says_why_not(values):
+    if np.isnan(values).all():
+        return
+    parts = variance_components(values)
+    json.dumps(parts.to_json(), allow_nan=False)
+    for name in NAMES:
+        estimate = getattr(parts, name)
+        if estimate.measured:
+            assert 0 <= estimate.low <= estimate.estimate
+            assert estimate.high is None or estimate.high >= estimate.estimate
+            assert (estimate.high is None) == ("no spread seen" in estimate.note)
+        else:
+            assert estimate.note.startswith("not measured: ")
+    if parts.last_bit_variance_share.high is not None:
+        assert parts.last_bit_variance_share.high <= 1
 
 
 def test_one_seed_measures_the_last_bit_alone():
