@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated, Any
 
-import click
 import typer
+from typer.exceptions import Abort, TyperException
 
 from lastbit.cli import audit, report
 from lastbit.studies import LastbitError
@@ -61,17 +61,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: Any = app(words, standalone_mode=False)
     except LastbitError as error:
         return _fail(str(error), error.exit_code, debug)
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.ctx.get_help() if error.ctx else "")
-        return 2
-    except click.ClickException as error:
-        return _fail(error.format_message(), 2, debug)
-    except (KeyboardInterrupt, click.Abort):
+    except TyperException as error:
+        # With no command at all, the help that was printed is the message.
+        return _fail(_told(error), 2, debug) if words else 2
+    except (KeyboardInterrupt, Abort):
         return _fail("stopped", 130, debug)
     except Exception as error:
         hint = "" if debug else " (a defect of lastbit: run again with --debug for the traceback, and report it)"
         return _fail(f"{type(error).__name__}: {error}{hint}", 1, debug)
     return code if isinstance(code, int) else 0
+
+
+def _told(error: TyperException) -> str:
+    """Return what the parser says, with the option that it speaks of."""
+    option = getattr(getattr(error, "param", None), "opts", [""])[0]
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    return message if option in message else f"{option}: {message}"
 
 
 def _fail(message: str, code: int, debug: bool) -> int:

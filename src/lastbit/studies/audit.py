@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.analysis import analyse
 from lastbit.studies.control import compare_repeat
 from lastbit.studies.environment import environment
-from lastbit.studies.fingerprint import fingerprint
 from lastbit.studies.grid import GridRun, GridWorkerFactory, grid, perturbation_of
+from lastbit.studies.plan import plan, refuse_changes, rehearse, study_facts
 from lastbit.studies.progress import GridProgress, grid_progress
-from lastbit.studies.settings import AuditConfig, audit_config, command_line, split_settings
 from lastbit.studies.study import AuditStudy
-from lastbit.tasks import Task, TaskConfig, build_task, resolve
+from lastbit.tasks import Task, build_task
 from lastbit.train import (
     Crashed,
     Event,
@@ -36,9 +33,6 @@ from lastbit.train import (
 )
 
 __all__ = ["audit"]
-
-_SAME_BITS = ("torch", "processor", "vector instructions", "gpu", "cudnn")
-"""Facts of the environment without which a resumed study would not continue with the same bits."""
 
 
 class Interrupted(LastbitError):
@@ -90,14 +84,15 @@ def audit(
         raise LastbitError(f"--workers = {workers}: give a number of processes of at least 1")
     if resume is not None and out is not None:
         raise LastbitError("--out and --resume name the same thing: give --resume to continue, --out to begin")
-    source, config, stored = _plan(task, settings, Path(resume) if resume is not None else None)
+    source, config, stored = plan(task, settings, Path(resume) if resume is not None else None)
     built = source if isinstance(source, Task) else build_task(source)
     device = resolve_device(config.device)
     built.check()
+    rehearse(built, config, device)
     steps = built.epochs * (len(built.train) // built.batch_size)
-    facts = _facts(source, built, config, steps, environment(device))
+    facts = study_facts(source, built, config, steps, environment(device))
     if resume is not None:
-        _refuse_changes(stored or {}, facts, Path(resume))
+        refuse_changes(stored or {}, facts, Path(resume))
         folder = StudyFolder.resume(Path(resume))
     else:
         folder = StudyFolder.create(Path(out) if out is not None else _free_folder(built.name), facts)
@@ -106,84 +101,6 @@ def audit(
         _Audit(folder, factory, workers, steps, built.metric.name, built.metric.unit).run(quiet=quiet)
         folder.save_result(analyse(folder))
     return AuditStudy(folder.path)
-
-
-def _plan(
-    task: str | Task | None, settings: Mapping[str, Any], resume: Path | None
-) -> tuple[TaskConfig | Task, AuditConfig, dict[str, Any] | None]:
-    """Work out what is asked for: the settings given, over those of the study to resume, over the defaults."""
-    stored: dict[str, Any] | None = None
-    if resume is not None:
-        with StudyFolder.read(resume) as folder:
-            stored = folder.facts
-        if stored.get("kind") != "audit":
-            raise LastbitError(f"{resume} is a study of kind {stored.get('kind')!r}, not an audit")
-    flat = {**settings, **({"task": task} if isinstance(task, str) else {})}
-    for_task, for_audit = split_settings(flat)
-    spec = (stored or {}).get("spec", {})
-    config = audit_config({**spec.get("audit", {}), **for_audit})
-    if isinstance(task, Task):
-        if for_task:
-            raise LastbitError(f"{next(iter(for_task))} belongs to built-in tasks: set it in your Task")
-        return task, config, stored
-    if spec.get("object"):
-        raise LastbitError(f"{resume} audits a Task object ({spec['object']}): resume it from Python, with that object")
-    base = spec.get("task", {}) if for_task.get("task") in (None, spec.get("task", {}).get("task")) else {}
-    return resolve(validated(TaskConfig, {**base, **for_task}, flag="--")), config, stored
-
-
-def _facts(
-    source: TaskConfig | Task, built: Task, config: AuditConfig, steps: int, where: dict[str, Any]
-) -> dict[str, Any]:
-    """Return what `study.json` keeps of a study."""
-    spec: dict[str, Any] = {"audit": config.model_dump(), "fingerprint": fingerprint(built)}
-    if isinstance(source, Task):
-        spec["object"] = source.name
-        options = ", ".join(f"{name}={value!r}" for name, value in config.model_dump().items())
-        command = f"lb.audit(<Task {source.name!r}>, {options})"
-    else:
-        spec["task"] = source.model_dump()
-        command = command_line(source, config)
-    return {
-        "kind": "audit",
-        "spec": spec,
-        "command": command,
-        "task": {
-            "name": built.name,
-            "settings": dict(built.settings),
-            "metric": {"name": built.metric.name, "unit": built.metric.unit},
-            "train_size": len(built.train),
-            "test_size": len(built.test),
-            "steps": steps,
-            "steps_per_epoch": steps // built.epochs,
-        },
-        "environment": where,
-    }
-
-
-def _refuse_changes(stored: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    """Refuse to go on with a study under other settings, another task or another machine's arithmetic."""
-    for part in ("audit", "task"):
-        before, after = stored["spec"].get(part, {}), now["spec"].get(part, {})
-        for name in {**before, **after}:
-            if before.get(name) != after.get(name):
-                flag = f"--{name.replace('_', '-')}"
-                raise LastbitError(
-                    f"{folder} was begun with {flag} {before.get(name)}, not {after.get(name)}: "
-                    f"leave {flag} out to resume, or start another study with --out"
-                )
-    if stored["spec"].get("fingerprint") != now["spec"]["fingerprint"]:
-        raise LastbitError(
-            f"the task of {folder} is no longer the one it was begun with (its initial weights, data or sizes differ): "
-            "put the task back as it was, or start another study with --out"
-        )
-    for name in _SAME_BITS:
-        before, after = stored["environment"].get(name), now["environment"].get(name)
-        if before != after:
-            raise LastbitError(
-                f"{folder} was begun with {name} {before!r}, here it is {after!r}, and the bits would differ: "
-                "resume it where it was begun, or start another study with --out"
-            )
 
 
 def _free_folder(name: str) -> Path:
