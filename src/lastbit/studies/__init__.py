@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lastbit.core.errors import LastbitError
 
 if TYPE_CHECKING:
-    from lastbit.studies.audit import audit
+    from lastbit.studies.run_audit import audit
     from lastbit.studies.settings import AuditConfig, read_study_file
     from lastbit.studies.study import AuditStudy, open_study
     from lastbit.studies.summary import render_summary, summary_text
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AuditConfig": "lastbit.studies.settings",
     "AuditStudy": "lastbit.studies.study",
-    "audit": "lastbit.studies.audit",
+    "audit": "lastbit.studies.run_audit",
     "open_study": "lastbit.studies.study",
     "read_study_file": "lastbit.studies.settings",
     "render_summary": "lastbit.studies.summary",
