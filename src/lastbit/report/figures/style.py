@@ -1,0 +1,64 @@
+"""What the figures share: a colour-blind-safe palette, a quiet layout, escaped text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+__all__ = ["LAST_BIT", "NEUTRAL", "REAL", "SAMPLING", "SEED", "axis", "base_layout", "plain", "seed_colours"]
+
+LAST_BIT, SEED, REAL, SAMPLING, NEUTRAL = "#d55e00", "#0072b2", "#009e73", "#8a949e", "#7d8791"
+"""Colours with one meaning each; the first three from Okabe and Ito (2008), the greys readable on light and dark."""
+
+_SEEDS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a6fc0", "#9a8f1f")
+"""Okabe and Ito's palette without black and yellow, which vanish on a dark or a light page, and two more."""
+
+
+def seed_colours(seeds: Sequence[int]) -> dict[int, str]:
+    """Return a colour for each seed: distinct ones for up to eight seeds, along viridis beyond."""
+    ordered = sorted(set(seeds))
+    if len(ordered) <= len(_SEEDS):
+        return dict(zip(ordered, _SEEDS, strict=False))
+    colours = sample_colorscale("Viridis", list(np.linspace(0.12, 0.9, len(ordered))))
+    return dict(zip(ordered, colours, strict=True))
+
+
+def plain(text: str) -> str:
+    """Return untrusted text as plotly shows it literally: plotly reads tags and entities in labels."""
+    return escape(text, quote=False)
+
+
+def base_layout(**more: Any) -> go.Layout:
+    """Return the layout every figure starts from: transparent, without a template, with little margin."""
+    settings: dict[str, Any] = {
+        "template": go.layout.Template(),
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13},
+        "margin": {"l": 8, "r": 12, "t": 12, "b": 8},
+        "showlegend": False,
+        "hovermode": "closest",
+        "hoverlabel": {"align": "left"},
+        "dragmode": "zoom",
+        "modebar": {"bgcolor": "rgba(0,0,0,0)"},
+    }
+    return go.Layout(settings | more)
+
+
+def axis(title: str = "", **more: Any) -> dict[str, Any]:
+    """Return the settings of an axis: a thin grid, margins that grow with the labels."""
+    settings: dict[str, Any] = {
+        "title": {"text": plain(title), "standoff": 8, "font": {"size": 13}},
+        "tickfont": {"size": 12},
+        "automargin": True,
+        "zeroline": False,
+        "gridwidth": 1,
+        "ticks": "",
+        "exponentformat": "power",
+    }
+    return settings | more

@@ -1,0 +1,67 @@
+"""What the variance is made of, as stacked bars from 0 to 100%."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from lastbit.report.figures.style import axis, base_layout, plain
+from lastbit.report.numbers import percent
+
+__all__ = ["VarianceSplit", "variance_bars"]
+
+_WHISKER = "#101418"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VarianceSplit:
+    """A variance in two parts; `share` is the first part's, `low` and `high` its interval where it has one."""
+
+    title: str
+    first: str
+    second: str
+    share: float
+    colours: tuple[str, str]
+    low: float | None = None
+    high: float | None = None
+
+
+def variance_bars(splits: Sequence[VarianceSplit]) -> go.Figure:
+    """Return one bar per split, from above to below, with the interval of the first part as a whisker."""
+    figure = go.Figure(layout=base_layout(barmode="stack", margin={"l": 8, "r": 28, "t": 8, "b": 8}))
+    for index, split in enumerate(splits):
+        height = len(splits) - 1 - index
+        parts = ((split.first, split.share), (split.second, 1 - split.share))
+        for colour, (label, share) in zip(split.colours, parts, strict=True):
+            figure.add_bar(
+                y=[height],
+                x=[100 * share],
+                width=0.34,
+                orientation="h",
+                marker={"color": colour, "line": {"width": 0}},
+                customdata=[f"{plain(label)} {percent(share)}"],
+                hovertemplate="%{customdata}<extra></extra>",
+            )
+        if split.low is not None and split.high is not None:
+            interval = {"array": [100 * (split.high - split.share)], "arrayminus": [100 * (split.share - split.low)]}
+            figure.add_scatter(
+                x=[100 * split.share],
+                y=[height],
+                mode="markers",
+                marker={"symbol": "line-ns", "size": 10, "line": {"width": 2, "color": _WHISKER}},
+                error_x={"type": "data", "symmetric": False, "color": _WHISKER, "thickness": 2, "width": 5} | interval,
+                customdata=[f"{plain(split.first)}, 95% interval {percent(split.low)} to {percent(split.high)}"],
+                hovertemplate="%{customdata}<extra></extra>",
+            )
+        words = ", ".join(f"{plain(label)} {percent(share)}" for label, share in parts)
+        figure.add_annotation(
+            x=0, y=height + 0.2, text=f"<b>{plain(split.title)}</b><br>{words}", showarrow=False, xanchor="left",
+            yanchor="bottom", align="left",
+        )  # fmt: skip
+    figure.update_layout(
+        xaxis=axis("share of the variance", range=[0, 100], ticksuffix="%", dtick=25),
+        yaxis=axis(showticklabels=False, showgrid=False, range=[-0.35, len(splits) - 0.15], fixedrange=True),
+    )
+    return figure

@@ -1,0 +1,78 @@
+"""From a study folder to one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lastbit.core.errors import LastbitError
+
+if TYPE_CHECKING:
+    from lastbit.report.shell import Page
+    from lastbit.store import StudyFolder
+
+__all__ = ["render_report"]
+
+
+def render_report(study: Path, target: Path | None = None) -> Path:
+    """Write the report of a finished study as one HTML file that opens offline, and return its path.
+
+    The file holds everything it shows (scripts, styles, figures) and asks no network for anything. The same study gives
+    the same bytes. Nothing is trained: the report is drawn from what the folder holds.
+
+    Args:
+        study: folder of a finished study.
+        target: the file to write, atomically; by default `report.html` in the study's folder.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        LastbitError: there is no study, it has no result yet, its kind has no report, its files are damaged, or the
+            target cannot be written.
+
+    Example:
+        >>> render_report(Path("lastbit-studies/audit-digits-001"))  # doctest: +SKIP
+        PosixPath('lastbit-studies/audit-digits-001/report.html')
+    """
+    # Drawing libraries take a second to import: whoever only imports this room does not wait for them.
+    from lastbit.report.shell import render_page
+    from lastbit.store import StudyFolder, write_atomically
+
+    study = Path(study)
+    target = study / "report.html" if target is None else Path(target)
+    if target.is_dir():
+        raise LastbitError(f"{target} is a folder: name the file to write, for example {target / 'report.html'}")
+    with StudyFolder.read(study) as folder:
+        text = render_page(_page(folder))
+
+    def write(path: Path) -> None:
+        # Characters that UTF-8 has no bytes for (lone surrogates in a damaged name) must not lose the report.
+        path.write_bytes(text.encode(errors="replace"))
+
+    try:
+        write_atomically(target, write)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise LastbitError(f"cannot write the report to {target} ({reason}): name another file") from error
+    return target
+
+
+def _page(folder: StudyFolder) -> Page:
+    """Compose the page for the study's kind."""
+    from lastbit.report.audit import audit_page
+
+    kinds = {"audit": audit_page}
+    kind = folder.facts.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise LastbitError(f"{folder.path} is a study of kind {kind!r}, which has no report: choose {', '.join(kinds)}")
+    result = folder.result()
+    if result is None:
+        raise LastbitError(f"{folder.path} has no result yet: continue it with lastbit {kind} --resume {folder.path}")
+    try:
+        return kinds[kind](folder, result)
+    except KeyError as error:
+        raise LastbitError(
+            f"{folder.path} does not hold what the result of an {kind} holds ({error} is missing): "
+            f"make it again with lastbit {kind} --resume {folder.path}"
+        ) from error
