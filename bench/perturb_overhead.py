@@ -4,7 +4,7 @@
 
 A three-layer CNN (widths 8, 16, 32, batch norm, 28x28 input, batch 128), one thread. Steps with and without take turns
 within a round, in shuffled order, so that a slow moment of the machine falls on all of them alike; the table shows the
-ratio of medians and a 95% bootstrap interval over rounds. Time is the processor time of this process, which other work
+median over rounds of the ratio within a round, and its 95% bootstrap interval. Time is the processor time of this process, which other work
 on the machine disturbs less than the clock on the wall. `again` is a second unperturbed training: how well the ratio
 resolves on this machine.
 """
@@ -76,13 +76,12 @@ def measure(optimizer: str, rounds: int, seed: int) -> None:
             seconds = steps[names[column]]()
             if row >= 0:
                 times[row, column] = seconds
-    medians = np.median(times, axis=0)
-    drawn = np.median(times[stream.integers(0, rounds, (400, rounds))], axis=1)
-    low, high = np.percentile(drawn / drawn[:, :1], [2.5, 97.5], axis=0)
-    print(f"{optimizer}: base {medians[0] * 1e3:.2f} ms a step")
+    ratios = times / times[:, :1]
+    drawn = np.median(ratios[stream.integers(0, rounds, (400, rounds))], axis=1)
+    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+    print(f"{optimizer}: base {np.median(times[:, 0]) * 1e3:.2f} ms a step")
     for column, name in enumerate(names[1:], start=1):
-        ratio = medians[column] / medians[0]
-        print(f"  {name:10s} {ratio:.3f}  [{low[column]:.3f}, {high[column]:.3f}]")
+        print(f"  {name:10s} {np.median(ratios[:, column]):.3f}  [{low[column]:.3f}, {high[column]:.3f}]")
 
 
 def main() -> None:

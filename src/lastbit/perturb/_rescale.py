@@ -56,7 +56,10 @@ class Rescale(Perturbation):
     **Unknown direction.** Of an optimizer without a registered direction (`register_direction`) only the realised
     update `u = w_new - w` is known, and the weight becomes `w + k * (u / k)` where that differs from `w + u`. The
     realised update has no bits below the weight's last one, so this lands only on weights that are not much larger
-    than their update. A closure that is evaluated many times in a step (LBFGS) is such a case.
+    than their update; and where torch does not fuse the product and the sum, not at all for `k = 2^i + 2^j` (3, 5, 9),
+    since `k * (u / k)` is then `u` again (Kahan's theorem: Goldberg, What Every Computer Scientist Should Know About
+    Floating-Point Arithmetic, 1991, theorem 7). Prefer to register the direction. A closure that is evaluated many
+    times in a step (LBFGS) is perturbed this way too.
 
     Args:
         k: odd, or a power of two. Published values: 1, 3, 5, 7, 9, 11 (Sun, Lao, Yezzi, Sundaramoorthi, "A PDE-based
