@@ -18,7 +18,7 @@ def task() -> Task:
         test=(x[400:], y[400:]),
         loss=nn.functional.mse_loss,
         metric=within,
-        optimizer=lambda params: torch.optim.AdamW(params, lr=3e-3),
-        epochs=20,
+        optimizer=lambda params: torch.optim.AdamW(params, lr=1e-2),
+        epochs=30,
         batch_size=16,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -59,7 +60,7 @@ def check_task(task: Task) -> None:
 
 
 def _said(error: Exception) -> str:
-    """The first line of an error, with its kind."""
+    """Return the first line of an error, with its kind."""
     text = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {text}"
 
@@ -150,7 +151,10 @@ def _check_labels(task: Task, outputs: Tensor, targets: Tensor) -> None:
 
 def _check_loss(task: Task, outputs: Tensor, targets: Tensor, parameters: list[nn.Parameter]) -> None:
     try:
-        loss: Any = task.loss(outputs, targets)
+        with warnings.catch_warnings():
+            # (N, 1) against (N,) is broadcast to (N, N) with no more than this warning.
+            warnings.filterwarnings("error", message="Using a target size")
+            loss: Any = task.loss(outputs, targets)
     except LastbitError:
         raise
     except Exception as error:

@@ -41,17 +41,19 @@ class Metric:
 
 
 def _correct(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Whether the largest of each row of `(N, classes)` stands at the target `(N,)`."""
-    if outputs.ndim != 2 or targets.shape != outputs.shape[:1]:
+    """Say whether the largest of each row of `(N, classes)` stands at the target `(N,)`."""
+    # Of a single output the largest is always the first: every example would be of class 0 without a word.
+    fits = outputs.ndim == 2 and outputs.shape[1] > 1 and targets.shape == outputs.shape[:1]
+    if not fits or targets.is_floating_point():
         raise LastbitError(
-            f"accuracy needs outputs (N, classes) and labels (N,), got {tuple(outputs.shape)} and "
-            f"{tuple(targets.shape)}: give the task a metric of its own"
+            f"accuracy needs outputs (N, classes) of two classes or more and integer labels (N,), got "
+            f"{tuple(outputs.shape)} and {targets.dtype} {tuple(targets.shape)}: give the task a metric of its own"
         )
     return outputs.argmax(1) == targets
 
 
 def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The squared error of each example, averaged over what follows the first axis."""
+    """Return the squared error of each example, averaged over what follows the first axis."""
     if outputs.shape != targets.shape:
         # (N, 1) against (N,) would broadcast to an (N, N) table without a word.
         raise LastbitError(
