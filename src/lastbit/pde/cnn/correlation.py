@@ -62,7 +62,7 @@ class FftCorrelator:
         rows = torch.fft.rfft(kernel_MCnm.flip(-2, -1), n=width)
         spectrum_MCHw = torch.fft.fft(rows, n=height, dim=-2)
         columns = torch.fft.ifft(_contract(spectrum_MCHw, self._spectrum_BCHw, over="C"), dim=-2)
-        z = torch.fft.irfft(columns[..., : self._positions[0], :], n=width)
+        z: Tensor = torch.fft.irfft(columns[..., : self._positions[0], :], n=width)
         return z[..., : self._positions[1]]
 
     def adjoint(self, response_MBxy: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class FftCorrelator:
         height, width = self._size
         spectrum_MBHw = torch.fft.fft(torch.fft.rfft(response_MBxy, n=width), n=height, dim=-2)
         columns = torch.fft.ifft(_contract(spectrum_MBHw, self._conjugate_BCHw, over="B"), dim=-2)
-        rows = torch.fft.irfft(columns[..., : self._window[0], :], n=width)
+        rows: Tensor = torch.fft.irfft(columns[..., : self._window[0], :], n=width)
         return rows[..., : self._window[1]].flip(-2, -1)
 
 

@@ -30,7 +30,7 @@ from lastbit.pde.cnn.activation import REGIMES, swish, swish_curvature, swish_sl
 from lastbit.pde.cnn.correlation import Correlator, make_correlator
 from lastbit.pde.cnn.problem import CnnProblem
 
-__all__ = ["Linearisation", "linearise_at", "linearise_regime"]
+__all__ = ["Linearisation", "linearise_at", "linearise_regime", "regime_constants"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +95,16 @@ def linearise_at(problem: CnnProblem, kernel_MCnm: Tensor, correlator: Correlato
     )
 
 
+def regime_constants(problem: CnnProblem, regime: str, *, gauss_newton: bool) -> tuple[Tensor, float, Tensor]:
+    """Return `l'' / B` per image, `r'`, and `a r'' / B` per image, all without the pooling weight."""
+    choose(regime, REGIMES, "regime")
+    a_B = problem.output_slope_B
+    slope = {"activated": 1.0, "transitioning": 0.5, "not_activated": 0.0}[regime]
+    keep_gain = regime == "activated" or (regime == "transitioning" and gauss_newton)
+    curvature = problem.beta / 2 if regime == "transitioning" else 0.0
+    return torch.full_like(a_B, (0.25 if keep_gain else 0.0) / len(a_B)), slope, a_B * (curvature / len(a_B))
+
+
 def linearise_regime(
     problem: CnnProblem, regime: str, *, gauss_newton: bool = False, correlator: Correlator | None = None
 ) -> Linearisation:
@@ -104,25 +114,19 @@ def linearise_regime(
         problem: images, labels and activation.
         regime: `"activated"`, `"transitioning"` or `"not_activated"`.
         gauss_newton: keep the Gauss-Newton term of the transitioning regime. Without it (the usual form) `a` is held
-            constant; with it the operator is the Hessian at the kernel zero, to the letter. For images of zero mean
-            over each patch both agree.
+            constant; with it the operator is the Hessian at the kernel zero, to the letter. Both agree where the
+            positions' sum of every entry of the window vanishes, as it does for images of zero mean.
         correlator: the problem's, if it is at hand.
 
     Raises:
         LastbitError: unknown regime.
     """
-    choose(regime, REGIMES, "regime")
-    batch = len(problem.labels_B)
-    slope = {"activated": 1.0, "transitioning": 0.5, "not_activated": 0.0}[regime]
-    keep_gain = regime == "activated" or (regime == "transitioning" and gauss_newton)
-    curvature = problem.beta / 2 if regime == "transitioning" else 0.0
-    like = problem.images_BCHW
-    ones = torch.ones(1, batch, 1, 1, dtype=like.dtype, device=like.device)
+    gain_B, slope, weight_B = regime_constants(problem, regime, gauss_newton=gauss_newton)
     return Linearisation(
         correlator=make_correlator(problem) if correlator is None else correlator,
-        gain_MB=(0.25 / batch if keep_gain else 0.0) * ones[..., 0, 0],
-        slope_MBxy=problem.pool * slope * ones,
-        weight_MBxy=problem.output_slope_B[None, :, None, None] * (problem.pool * curvature / batch) * ones,
+        gain_MB=gain_B[None],
+        slope_MBxy=(problem.pool * slope) * torch.ones_like(gain_B)[None, :, None, None],
+        weight_MBxy=problem.pool * weight_B[None, :, None, None],
         kernel_shape=problem.kernel_shape,
         members=1,
     )

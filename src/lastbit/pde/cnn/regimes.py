@@ -1,7 +1,7 @@
 """Stable weight decays and steps of the linear regimes, for full support and for the window.
 
-A mode of `d/dt K = -(J + alpha) K` with eigenvalue `lambda` of J is stable under a scheme of step limit `L` (2 for Euler) iff
-`0 <= dt (lambda + alpha) <= L`. Over all modes:
+A mode of `d/dt K = -(J + alpha) K` with eigenvalue `lambda` of J is stable under a scheme of step limit `L` (2 for
+Euler) iff `0 <= dt (lambda + alpha) <= L`. Over all modes:
 
     -lambda_min(J)  <=  alpha  <=  L / dt - lambda_max(J)
 
@@ -23,7 +23,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.pde.cnn.activation import REGIMES
 from lastbit.pde.cnn.correlation import Correlator, make_correlator
 from lastbit.pde.cnn.lanczos import extreme_eigenpairs
-from lastbit.pde.cnn.linearisation import linearise_regime
+from lastbit.pde.cnn.linearisation import linearise_regime, regime_constants
 from lastbit.pde.cnn.problem import CnnProblem
 from lastbit.pde.cnn.schemes import TimeScheme, make_scheme
 
@@ -100,37 +100,23 @@ def full_support_spectrum(problem: CnnProblem, regime: str, *, gauss_newton: boo
         regime: which one.
         gauss_newton: as in `linearise_regime`.
     """
-    whole = CnnProblem.of(
-        problem.images_BCHW, kernel=(problem.images_BCHW.shape[-2], problem.images_BCHW.shape[-1]),
-        label=problem.labels_B.tolist(), beta=problem.beta, pooling=problem.pooling, boundary="periodic",
-    )  # fmt: skip
-    J = linearise_regime(whole, regime, gauss_newton=gauss_newton, correlator=_NoCorrelator())
-    spectrum_BCHw = torch.fft.rfft2(whole.images_BCHW.double())
-    weight_B, gain_B = J.weight_MBxy[0, :, 0, 0].double(), J.gain_MB[0].double()
-    mean_BC = spectrum_BCHw[:, :, 0, 0].real
-    if spectrum_BCHw.shape[1] == 1:
-        symbol_HwC = (weight_B[:, None, None] * spectrum_BCHw[:, 0].abs().square()).sum(0)[..., None]
-        rank_one = (gain_B * (J.slope_MBxy[0, :, 0, 0].double() * mean_BC[:, 0]).square()).sum()
-        symbol_HwC[0, 0, 0] += rank_one * whole.positions[0] * whole.positions[1]
+    images = problem.images_BCHW.double()
+    pixels = images.shape[-2] * images.shape[-1]
+    pool = 1.0 / pixels if problem.pooling == "mean" else 1.0
+    gain_B, slope, weight_B = regime_constants(problem, regime, gauss_newton=gauss_newton)
+    gain_B, weight_B = gain_B.double(), weight_B.double()
+    spectrum_BCHw = torch.fft.rfft2(images)
+    # The constant part of every response: pool r' times the sum over positions, the same at each entry of the kernel.
+    mean_BC = pool * slope * spectrum_BCHw[:, :, 0, 0].real
+    if images.shape[1] == 1:
+        symbol = pool * (weight_B[:, None, None] * spectrum_BCHw[:, 0].abs().square()).sum(0)
+        symbol[0, 0] += pixels * (gain_B * mean_BC[:, 0].square()).sum()
     else:
-        blocks = torch.einsum("b,bchw,bdhw->hwcd", weight_B.to(spectrum_BCHw), spectrum_BCHw.conj(), spectrum_BCHw)
-        g_BC = J.slope_MBxy[0, :, 0, 0].double()[:, None] * mean_BC
-        rank_B = torch.einsum("b,bc,bd->cd", gain_B, g_BC, g_BC) * whole.positions[0] * whole.positions[1]
-        blocks[0, 0] += rank_B
-        symbol_HwC = torch.linalg.eigvalsh(blocks)
-    return Spectrum(float(symbol_HwC.min()), float(symbol_HwC.max()), 0.0, True)
-
-
-class _NoCorrelator:
-    """Stands in where only the constants of a regime are wanted."""
-
-    def forward(self, kernel_MCnm: torch.Tensor) -> torch.Tensor:
-        """Never called."""
-        raise NotImplementedError
-
-    def adjoint(self, response_MBxy: torch.Tensor) -> torch.Tensor:
-        """Never called."""
-        raise NotImplementedError
+        weighted = pool * weight_B[:, None, None, None] * spectrum_BCHw
+        blocks_HwCC = torch.einsum("bchw,bdhw->hwcd", weighted.conj(), spectrum_BCHw)
+        blocks_HwCC[0, 0] += pixels * torch.einsum("b,bc,bd->cd", gain_B, mean_BC, mean_BC)
+        symbol = torch.linalg.eigvalsh(blocks_HwCC)
+    return Spectrum(float(symbol.min()), float(symbol.max()), 0.0, True)
 
 
 def windowed_spectrum(

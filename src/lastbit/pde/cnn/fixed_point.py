@@ -1,0 +1,94 @@
+"""Where the non-linear flow comes to rest, and how sharp the loss is there.
+
+The fixed point is followed with small steps, each 1 over the local sharpness, so that it is the one the flow itself
+reaches from the given start, not another. Its sharpness sets the edge of stability: steps above
+`limit / lambda_max(H + alpha)` cannot stay there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lastbit.core.errors import LastbitError
+from lastbit.pde.cnn.flow import CnnFlow
+from lastbit.pde.cnn.lanczos import extreme_eigenpairs
+from lastbit.pde.cnn.linearisation import linearise_at
+from lastbit.pde.cnn.problem import CnnProblem
+from lastbit.pde.cnn.simulation import norms
+
+__all__ = ["FixedPoints", "find_fixed_points"]
+
+_STEPS_PER_ROUND = 25
+
+
+@dataclass(frozen=True, eq=False)
+class FixedPoints:
+    """Fixed points of the flow, one per member.
+
+    Attributes:
+        kernel_MCnm: the kernels at rest.
+        sharpness_M: largest eigenvalue of the Hessian of the loss there, weight decay included; NaN where not found.
+        smallest_M: smallest eigenvalue; negative at a saddle.
+        residual_M: norm of the gradient relative to its parts.
+        found_M: whether the residual is within the tolerance.
+    """
+
+    kernel_MCnm: Tensor
+    sharpness_M: Tensor
+    smallest_M: Tensor
+    residual_M: Tensor
+    found_M: Tensor
+
+
+def find_fixed_points(
+    problem: CnnProblem,
+    weight_decay_M: Tensor,
+    kernel_MCnm: Tensor,
+    *,
+    tolerance: float = 1e-9,
+    max_steps: int = 5000,
+    engine: str = "auto",
+) -> FixedPoints:
+    """Follow the flow from each start to rest.
+
+    Args:
+        problem: images, labels, activation.
+        weight_decay_M: positive; without damping there is no rest.
+        kernel_MCnm: the starts.
+        tolerance: of the gradient, relative to the sum of the norms of its data and decay parts.
+        max_steps: after which a member counts as not found.
+        engine: of the correlation.
+
+    Raises:
+        LastbitError: a weight decay that is not positive.
+    """
+    if not bool((weight_decay_M > 0).all()):
+        raise LastbitError(f"weight decay = {float(weight_decay_M.min()):g}: a fixed point needs a positive one")
+    flow = CnnFlow(problem, engine=engine)
+    K = kernel_MCnm.to(flow.problem.images_BCHW).clone()
+    decay = weight_decay_M.to(K)
+    residual = torch.full_like(decay, float("inf"))
+    active = torch.arange(len(K), device=K.device)
+    for _ in range(0, max_steps, _STEPS_PER_ROUND):
+        ends = extreme_eigenpairs(
+            linearise_at(flow.problem, K[active], flow.correlator), tuple(K[active].shape), like=K, tolerance=1e-2
+        )
+        reach = torch.maximum(ends.high_M, -ends.low_M).clamp(min=0) + decay[active]
+        step = (1 / reach)[:, None, None, None]
+        moving = K[active]
+        for _ in range(_STEPS_PER_ROUND):
+            gradient, _ = flow.gradient(moving)
+            damping = decay[active][:, None, None, None] * moving
+            moving = moving - step * (gradient + damping)
+        parts = (norms(gradient) + norms(damping)).clamp(min=torch.finfo(torch.float64).tiny)
+        K[active], residual[active] = moving, norms(gradient + damping) / parts
+        active = (residual > tolerance).nonzero()[:, 0]
+        if not len(active):
+            break
+    found = residual <= tolerance
+    ends = extreme_eigenpairs(linearise_at(flow.problem, K, flow.correlator), tuple(K.shape), like=K)
+    sharpness = torch.where(found & ends.converged_M, ends.high_M + decay, float("nan"))
+    return FixedPoints(K, sharpness, ends.low_M + decay, residual, found)

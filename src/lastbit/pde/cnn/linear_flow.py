@@ -1,0 +1,132 @@
+"""The linear flow `d/dt K = -(J + alpha) K` stepped by a scheme, and the stable weight decays found by stepping it.
+
+Here stability is observed, not computed: a mode is stepped and its growth measured, the weight decay is bisected.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lastbit.core.errors import LastbitError
+from lastbit.pde.cnn.schemes import TimeScheme, make_scheme
+from lastbit.pde.cnn.simulation import norms
+
+__all__ = ["SimulatedBounds", "growth", "simulated_bounds"]
+
+
+@dataclass(frozen=True)
+class SimulatedBounds:
+    """Weight decays between which the stepped modes decay, each within `rtol` of the transition."""
+
+    alpha_min: float
+    alpha_max: float
+    rtol: float
+    steps: int
+
+
+def growth(
+    operator: Callable[[Tensor], Tensor],
+    start_MCnm: Tensor,
+    *,
+    dt: float,
+    weight_decay_M: Tensor,
+    scheme: TimeScheme | None = None,
+    steps: int = 200,
+) -> Tensor:
+    """Return `log(|v_steps| / |v_half|)` per member, `v` stepped by the scheme from the start, at rest.
+
+    The first half of the steps is left out: there a two-step scheme may grow before it decays. The state is rescaled
+    each step, so neither growth nor decay can leave the range of the format.
+
+    Args:
+        operator: J, symmetric, on `[M, C, n, m]`.
+        start_MCnm: one start per member.
+        dt: the step.
+        weight_decay_M: one per member.
+        scheme: Euler when None.
+        steps: of the scheme.
+
+    Raises:
+        LastbitError: fewer than two steps.
+    """
+    if steps < 2:
+        raise LastbitError(f"steps = {steps}: use 2 or more to see growth")
+    step = make_scheme() if scheme is None else scheme
+    v, u = start_MCnm, torch.zeros_like(start_MCnm)
+    decay = weight_decay_M.to(v)[:, None, None, None]
+    total = torch.zeros(len(v), dtype=torch.float64, device=v.device)
+    for count in range(steps):
+        direction, u = step.direction(operator(v) + decay * v, u)
+        v = v - dt * direction
+        size = norms(v).clamp(min=torch.finfo(v.dtype).tiny)
+        v, u = v / size.to(v)[:, None, None, None], u / size.to(v)[:, None, None, None]
+        if count >= steps // 2:
+            total = total + size.log()
+    return total
+
+
+def simulated_bounds(
+    operator: Callable[[Tensor], Tensor],
+    low_CHW: Tensor,
+    high_CHW: Tensor,
+    *,
+    dt: float,
+    scheme: TimeScheme | None = None,
+    steps: int = 200,
+    rtol: float = 1e-3,
+    reach: float | None = None,
+) -> SimulatedBounds:
+    """Return the weight decays between which both worst modes decay, by stepping them.
+
+    The lower end is bisected on the mode of the smallest eigenvalue, the upper on that of the largest; each is mixed
+    with a thousandth of the other and of noise, so that a wrong worst mode would give itself away by growing.
+
+    Args:
+        operator: J, symmetric, on `[M, C, n, m]`.
+        low_CHW: unit eigenvector of its smallest eigenvalue.
+        high_CHW: likewise of the largest.
+        dt: the step.
+        scheme: Euler when None.
+        steps: of the scheme, per trial.
+        rtol: width of the last bracket relative to `1 / dt` and to the bound, whichever is smaller.
+        reach: half-width of the first bracket; `8 / dt` when None.
+
+    Raises:
+        LastbitError: the transition is not within reach.
+    """
+    span = 8.0 / dt if reach is None else reach
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(low_CHW.shape, generator=generator, dtype=torch.float64).to(low_CHW)
+    noise = noise / torch.linalg.vector_norm(noise)
+    starts = (low_CHW + 1e-3 * (high_CHW + noise), high_CHW + 1e-3 * (low_CHW + noise))
+    found = []
+    for sign, start in zip((-1.0, 1.0), starts, strict=True):
+        # On the stable side of the lower end is the larger decay, of the upper end the smaller.
+        stable, unstable = _stable_decay(operator, start, dt, scheme, steps, span), sign * span
+        while abs(unstable - stable) > rtol * min(1 / dt, max(abs(stable), abs(unstable), 1e-6 / dt)):
+            trials = torch.linspace(stable, unstable, 10, dtype=torch.float64)[1:-1]
+            many = start.expand(len(trials), *start.shape)
+            grows = growth(operator, many, dt=dt, weight_decay_M=trials, scheme=scheme, steps=steps) > 0
+            first = int(grows.int().argmax()) if bool(grows.any()) else len(trials)
+            edges = [stable, *trials.tolist(), unstable]
+            stable, unstable = edges[first], edges[first + 1]
+        found.append((stable + unstable) / 2)
+    return SimulatedBounds(found[0], found[1], rtol, steps)
+
+
+def _stable_decay(
+    operator: Callable[[Tensor], Tensor], start: Tensor, dt: float, scheme: TimeScheme | None, steps: int, span: float
+) -> float:
+    """Return a weight decay at which the mode decays fastest among a coarse grid."""
+    trials = torch.linspace(-span, span, 65, dtype=torch.float64)
+    many = start.expand(len(trials), *start.shape)
+    rates = growth(operator, many, dt=dt, weight_decay_M=trials, scheme=scheme, steps=min(steps, 40))
+    best = int(rates.argmin())
+    if not math.isfinite(float(rates[best])) or float(rates[best]) > 0:
+        raise LastbitError(f"no weight decay within {span:.3g} of zero is stable at dt = {dt:g}: use a smaller step")
+    return float(trials[best])

@@ -1,0 +1,158 @@
+"""The learning rates at which the non-linear flow converges, is restrained, and blows up, found by simulation.
+
+Theory beside it, for a scheme of step limit `L` (2 for Euler) and weight decay alpha:
+
+- *lower end*, `L / lambda_max(H + alpha)` at the fixed point: above it the linearised flow there is unstable, and the
+  flow cannot settle.
+- *upper end*, `L / alpha`. The gradient of the data loss is bounded, `|grad| <= G` (|a| <= 1 and |r'| <= 1.0998), so an
+  Euler step obeys `|K'| <= |1 - dt alpha| |K| + dt G`: for `dt < 2 / alpha` the flow stays within
+  `dt G / (1 - |1 - dt alpha|)` however unstable its fixed point is. That is restraint. For `dt > 2 / alpha` the same
+  two terms give `|K'| >= |1 - dt alpha| |K| - dt G`: once it is large it grows for ever.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lastbit.core.errors import LastbitError
+from lastbit.pde.cnn.fixed_point import find_fixed_points
+from lastbit.pde.cnn.problem import CnnProblem, initial_kernels
+from lastbit.pde.cnn.schemes import TimeScheme, make_scheme
+from lastbit.pde.cnn.simulate import simulate
+from lastbit.pde.cnn.status import FlowStatus
+
+__all__ = ["Window", "find_window"]
+
+_SCAN = 12
+"""Learning rates of the first, coarse scan: from 1/100 of the upper end's theory to twice it."""
+_SECTION = 5
+"""Learning rates tried inside each bracket per round."""
+_ROUNDS = 12
+"""Rounds at most; each narrows a bracket sixfold."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Both ends of the window, simulated and predicted. None stands for "there is none in the range scanned".
+
+    Attributes:
+        weight_decay: alpha.
+        converges_below: learning rate below which every simulated member converged.
+        blows_up_above: learning rate from which on the simulated members diverge.
+        theory_low: `L / lambda_max(H + alpha)` at the fixed point.
+        theory_high: `L / alpha`.
+        sharpness: `lambda_max(H + alpha)` at the fixed point.
+        rtol: width of each bracket relative to its middle.
+        tried: every learning rate simulated and its status, in order.
+    """
+
+    weight_decay: float
+    converges_below: float | None
+    blows_up_above: float | None
+    theory_low: float | None
+    theory_high: float
+    sharpness: float | None
+    rtol: float
+    tried: tuple[tuple[float, FlowStatus], ...]
+
+
+def find_window(
+    problem: CnnProblem,
+    *,
+    weight_decay: float,
+    kernel: Tensor | None = None,
+    scheme: TimeScheme | None = None,
+    steps: int = 800,
+    rtol: float = 2.5e-3,
+    progress: Callable[[int, int], None] | None = None,
+) -> Window:
+    """Bisect both ends of the window on simulations from one start.
+
+    Near an end the flow turns from decay to growth by a factor `1 +- 2 rtol` per step, so `steps` should be above
+    `1 / rtol`: with fewer the status rule cannot tell.
+
+    Args:
+        problem: images, labels, activation.
+        weight_decay: positive.
+        kernel: `[C, n, m]`, the start; the standard normal kernel of seed 0 when None.
+        scheme: Euler when None.
+        steps: per member and round.
+        rtol: width of the final brackets.
+        progress: called with (rounds done, rounds expected).
+
+    Raises:
+        LastbitError: a weight decay that is not positive, or an rtol the steps cannot resolve.
+    """
+    if not (math.isfinite(weight_decay) and weight_decay > 0):
+        raise LastbitError(
+            f"weight decay = {weight_decay:g}: the window needs a positive one; without damping nothing restrains the flow"
+        )
+    if not 1 / steps <= rtol <= 0.5:
+        raise LastbitError(f"rtol = {rtol:g} with {steps} steps: use one from {1 / steps:.2g} (1/steps) to 0.5")
+    limit = (make_scheme() if scheme is None else scheme).step_limit()
+    start = initial_kernels(problem)[0] if kernel is None else kernel
+    start = start.reshape(problem.kernel_shape)
+    fixed = find_fixed_points(problem, torch.tensor([weight_decay], dtype=torch.float64), start[None])
+    sharpness = float(fixed.sharpness_M[0])
+    high = limit / weight_decay
+    expected = 2 + math.ceil(math.log(0.62 / rtol) / math.log(_SECTION + 1))
+    tried: dict[float, FlowStatus] = {}
+    wanted = (high * torch.logspace(-2, math.log10(2), _SCAN, dtype=torch.float64)).tolist()
+    for done in range(_ROUNDS):
+        if progress is not None:
+            progress(min(done, expected - 1), expected)
+        # A coarse scan is decided sooner: far from an end, growth and decay are fast.
+        run = simulate(
+            problem, lr=wanted, weight_decay=weight_decay, steps=steps if done else max(steps // 4, 8), kernel=start,
+            scheme=scheme, record_every=0,
+        )  # fmt: skip
+        tried.update(zip(wanted, run.status_M, strict=True))
+        brackets = [edge for edge in (_converging(tried), _diverging(tried)) if edge is not None]
+        open_ends = [edge for edge in dict.fromkeys(brackets) if edge[1] - edge[0] > rtol * edge[1]]
+        wanted = [x for lower, upper in open_ends for x in _between(lower, upper)]
+        if not wanted:
+            break
+    if progress is not None:
+        progress(expected, expected)
+    low_edge, high_edge = _converging(tried), _diverging(tried)
+    return Window(
+        weight_decay=weight_decay,
+        converges_below=None if low_edge is None else sum(low_edge) / 2,
+        blows_up_above=None if high_edge is None else sum(high_edge) / 2,
+        theory_low=limit / sharpness if math.isfinite(sharpness) else None,
+        theory_high=high,
+        sharpness=sharpness if math.isfinite(sharpness) else None,
+        rtol=rtol,
+        tried=tuple(sorted(tried.items())),
+    )
+
+
+def _between(lower: float, upper: float) -> list[float]:
+    return torch.linspace(lower, upper, _SECTION + 2, dtype=torch.float64)[1:-1].tolist()
+
+
+def _converging(tried: dict[float, FlowStatus]) -> tuple[float, float] | None:
+    """Return the last learning rate up to which all converged, and the next."""
+    rates = sorted(tried)
+    for before, after in zip(rates, rates[1:], strict=False):
+        if tried[before] is not FlowStatus.CONVERGED:
+            return None
+        if tried[after] is not FlowStatus.CONVERGED:
+            return before, after
+    return None
+
+
+def _diverging(tried: dict[float, FlowStatus]) -> tuple[float, float] | None:
+    """Return the last learning rate that did not diverge, and the next, from which on all do."""
+    rates = sorted(tried, reverse=True)
+    for after, before in zip(rates, rates[1:], strict=False):
+        if tried[after] is not FlowStatus.DIVERGED:
+            return None
+        if tried[before] is not FlowStatus.DIVERGED:
+            return before, after
+    return None
