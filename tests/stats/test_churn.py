@@ -42,6 +42,17 @@ def test_matrix_takes_booleans_and_labels_of_any_sign():
     assert disagreement_matrix([[-1, 255], [-1, 7]])[0, 1] == 0.5
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.int64])
+def test_matrix_does_not_depend_on_the_integer_type(dtype):
+    low = -100 if np.dtype(dtype).kind == "i" else 0
+    rng = np.random.default_rng(5)
+    wide = rng.choice([low, 100, low + 3], (210, 12))
+    np.testing.assert_array_equal(disagreement_matrix(wide.astype(dtype)), disagreement_matrix(wide[:, ::-1]))
+    few = np.array([[-128, 127, 0], [127, 127, 0]]) + (0 if low else 128)
+    if np.iinfo(dtype).min <= few.min():
+        assert disagreement_matrix(few.astype(dtype))[0, 1] == pytest.approx(1 / 3)
+
+
 def test_means_and_intervals_are_those_of_seeds_left_out_one_by_one():
     rng = np.random.default_rng(1)
     seeds = np.array([3, 3, 3, 8, 8, 1, 1, 1, 1, 5])
