@@ -45,8 +45,8 @@ class Two(nn.Module):
 
 def test_sizes_and_steps():
     made = task(epochs=3, settings={"note": "mine", "epochs": 99})
-    assert made.steps_per_epoch == 3
-    assert made.total_steps == 9
+    assert made.steps_per_epoch == 2
+    assert made.total_steps == 6
     assert made.settings == {
         "name": "toy",
         "note": "mine",

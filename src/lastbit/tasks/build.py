@@ -71,7 +71,7 @@ def build_task(config: TaskConfig) -> Task:
     Example:
         >>> task = build_task(TaskConfig(task="digits", epochs=2))
         >>> len(task.train), len(task.test), task.total_steps
-        (1000, 797, 64)
+        (1000, 797, 62)
     """
     if config.is_file:
         return _file_task(config)

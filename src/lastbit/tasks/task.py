@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +44,7 @@ class Task:
             depend on row `i` of both only: then a sample is augmented alike in whatever batch it stands.
         augment_draws: how many uniform draws a sample gets.
         epochs: passes over the training examples.
-        batch_size: examples per step.
+        batch_size: examples in every step; those that do not fill a last batch are left out of that epoch.
         settings: plain values to print and store with the study; the sizes are added to them.
 
     Raises:
@@ -137,8 +136,8 @@ class Task:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass, the last and smaller batch counted."""
-        return math.ceil(len(self.train) / self.batch_size)
+        """Optimizer steps in one pass; the examples of an incomplete last batch are left out of it."""
+        return len(self.train) // self.batch_size
 
     @property
     def total_steps(self) -> int:
