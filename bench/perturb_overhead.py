@@ -4,9 +4,9 @@
 
 A three-layer CNN (widths 8, 16, 32, batch norm, 28x28 input, batch 128), one thread. Steps with and without take turns
 within a round, in shuffled order, so that a slow moment of the machine falls on all of them alike; the table shows the
-median over rounds of the ratio within a round, and its 95% bootstrap interval. Time is the processor time of this process, which other work
-on the machine disturbs less than the clock on the wall. `again` is a second unperturbed training: how well the ratio
-resolves on this machine.
+median over rounds of the ratio within a round, and its 95% bootstrap interval. Time is the processor time of this
+process, which other work on the machine disturbs less than the clock on the wall. `again` is a second unperturbed
+training: how well the ratio resolves on this machine.
 """
 
 from __future__ import annotations

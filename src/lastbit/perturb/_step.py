@@ -28,6 +28,16 @@ def unflatten(flat: Tensor, like: Sequence[Tensor]) -> tuple[Tensor, ...]:
     return views
 
 
+def step_counts(states: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Return the `step` of each state, 0 where there is none."""
+    steps = [each.get("step", 0.0) for each in states]
+    if steps and all(isinstance(each, Tensor) and each.device.type != "cpu" for each in steps):
+        # Fused and capturable steps count on the device: wait for it once, not once per parameter.
+        counts: list[float] = torch.stack([each.reshape(()) for each in steps]).tolist()
+        return counts
+    return [float(each) for each in steps]
+
+
 class OptimizerStep:
     """One step just taken, over the parameters of one group that share device, dtype and step count.
 
@@ -41,13 +51,19 @@ class OptimizerStep:
     """
 
     def __init__(
-        self, group: Mapping[str, Any], params: list[Tensor], states: list[Mapping[str, Any]], before: Tensor
+        self,
+        group: Mapping[str, Any],
+        params: list[Tensor],
+        states: list[Mapping[str, Any]],
+        count: float,
+        before: Tensor,
     ) -> None:
         self.group = group
         self.before = before
         self.after = flatten(params)
         self._params = params
         self._states = states
+        self._count = count
 
     def gradient(self) -> Tensor:
         """Return the gradient as the step saw it, negated where the group maximizes."""
@@ -64,8 +80,8 @@ class OptimizerStep:
         return flatten([state[name] for state in self._states])
 
     def count(self) -> float:
-        """Return the optimizer's own step count, the same for all parameters here; the first step is 1."""
-        return float(self._states[0]["step"])
+        """Return the optimizer's own step count, the same for all parameters here; 0 where it keeps none."""
+        return self._count
 
     def write(self, weights: Tensor) -> None:
         """Put `weights` in the place of the weights after the step."""
@@ -105,15 +121,15 @@ class Snapshot:
                     raise LastbitError(f"cannot perturb a step with {param.grad.layout} gradients: use sparse=False")
             states: list[Mapping[str, Any]] = [state.get(param, {}) for param in graded]
             # A parameter that had no gradient in some steps lags behind in its count, on which bias corrections depend.
-            counts = [float(each["step"]) if "step" in each else 0.0 for each in states]
+            counts = step_counts(states)
             for count in sorted(set(counts)):
                 chosen = [each == count for each in counts]
                 if len(graded) == len(params) and all(chosen):
-                    yield OptimizerStep(group, params, states, before)
+                    yield OptimizerStep(group, params, states, count, before)
                     continue
                 some = [param for param, wanted in zip(graded, chosen, strict=True) if wanted]
                 ids = {id(param) for param in some}
                 old = unflatten(before, params)
                 kept = [each for param, each in zip(params, old, strict=True) if id(param) in ids]
                 their_states = [each for each, wanted in zip(states, chosen, strict=True) if wanted]
-                yield OptimizerStep(group, some, their_states, flatten(kept))
+                yield OptimizerStep(group, some, their_states, count, flatten(kept))
