@@ -86,6 +86,7 @@ def analysed_frequencies(equation: LinearEquation, grid: Grid | None) -> NDArray
     lattice = np.stack(np.meshgrid(*[np.arange(-2, 3)] * equation.dim, indexing="ij"), axis=-1).reshape(
         -1, equation.dim
     )
-    directions = lattice[lattice.any(axis=1) & (lattice[:, 0] >= 0)] / 2
+    directions = lattice[lattice.any(axis=1) & (lattice[:, 0] >= 0)]
+    directions = directions / np.abs(directions).max(axis=1, keepdims=True)
     long_waves = np.geomspace(SHORTEST_PHASE, 0.1, 7)[:, None, None] * directions
     return np.asarray(np.concatenate([phases, long_waves.reshape(-1, equation.dim)]) / spacing)

@@ -34,7 +34,10 @@ def stability_region(
         >>> float(stability_region(make_scheme("euler"), np.array([-1.0]), np.array([0.0]))[0, 0])
         0.0
     """
-    z = np.asarray(real)[None, :] + 1j * np.asarray(imaginary)[:, None]
+    return _spectral_radius(scheme, np.asarray(real)[None, :] + 1j * np.asarray(imaginary)[:, None])
+
+
+def _spectral_radius(scheme: TimeScheme, z: NDArray[np.complex128]) -> NDArray[np.float64]:
     return np.asarray(np.abs(amplification_roots(scheme.coefficients(z))).max(axis=-1))
 
 
@@ -61,14 +64,24 @@ def draw_stability_region(axes: Axes, scheme: TimeScheme, z: NDArray[np.complex1
         z: points that must be in view, any shape.
     """
     points = z[np.isfinite(z)]
+    points = np.concatenate([points, points.conj()])  # the waves −ω
     left, right = min(points.real.min(initial=-2.2), -2.2) * 1.1, max(points.real.max(initial=0.0) * 1.1, 0.8)
     top = max(1.15 * np.abs(points.imag).max(initial=0.0), 1.6)
-    real, imaginary = np.linspace(left, right, 241), np.linspace(-top, top, 241)
+    # Equal units on both axes, in a frame 4 wide and 3 high.
+    spare = max(8 / 3 * top - (right - left), 0.0)
+    left, right = left - 0.7 * spare, right + 0.3 * spare
+    top = max(top, 3 / 8 * (right - left))
+    real, imaginary = np.linspace(left, right, 321), np.linspace(-top, top, 241)
     radius = stability_region(scheme, real, imaginary)
     axes.contourf(real, imaginary, radius, levels=[-1.0, 1 + 1e-9], colors=["#cfe3f5"])
     axes.contour(real, imaginary, radius, levels=[1 + 1e-9], colors=["#2b6cb0"], linewidths=1.2)
-    axes.plot(points.real, points.imag, ".", markersize=3, color="#c2410c")
+    # A region without inside, such as leapfrog's segment, has nothing to fill: its points are on the locus.
+    locus = boundary_locus(scheme, 720).ravel()
+    locus = locus[np.isfinite(locus)]
+    edge = locus[_spectral_radius(scheme, locus) <= 1 + 1e-6]
+    axes.plot(edge.real, edge.imag, ".", markersize=3.5, color="#2b6cb0", markeredgewidth=0)
+    axes.plot(points.real, points.imag, ".", markersize=2.5, color="#c2410c", markeredgewidth=0)
     axes.axhline(0, color="0.8", linewidth=0.6, zorder=0)
     axes.axvline(0, color="0.8", linewidth=0.6, zorder=0)
     unit = "dt λ" if scheme.time_order == 1 else "dt² λ"
-    axes.set(xlabel=f"Re {unit}", ylabel=f"Im {unit}")
+    axes.set(xlabel=f"Re {unit}", ylabel=f"Im {unit}", xlim=(left, right), ylim=(-top, top), aspect="equal")

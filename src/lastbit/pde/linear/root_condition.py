@@ -12,10 +12,12 @@ happens for small steps, however small, and their first sign change is the step 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["amplification_roots", "condition_values", "first_negative", "root_conditions"]
+__all__ = ["Condition", "amplification_roots", "first_negative", "root_conditions"]
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -24,12 +26,42 @@ CANCELLED = 1e-13
 """A coefficient below this share of the terms it was summed from is a zero that rounding has blurred (ε = 2.2e−16, and
 the recursion adds a few dozen terms at most)."""
 
+ROUNDING = 4 * np.finfo(np.float64).eps
+"""Relative error granted to each term of a coefficient that did not cancel: a few operations' worth."""
+
 ON_CIRCLE = 1e-12
 """A condition above minus this share of its terms counts as met: the roots lie on the circle, to rounding."""
 
 
-def root_conditions(pencil_NGR: Complex) -> list[Real]:
-    """Return real polynomials `D_i(r)`, shape `(N, ·)` each: no root lies outside the unit circle iff none is negative.
+class Condition(NamedTuple):
+    """A real polynomial `D(r)` per frequency that must not be negative, and the rounding error of its coefficients."""
+
+    coefficients_NR: Real
+    errors_NR: Real
+
+    def at(self, r_N: Real) -> tuple[Real, Real, Real]:
+        """Return `D(r)`, `Σ|d_m| r^m` and the error of `D(r)`, each of shape `(N,)`."""
+        powers = np.asarray(r_N)[:, None] ** np.arange(self.coefficients_NR.shape[1])
+        terms = self.coefficients_NR * powers
+        return terms.sum(axis=1), np.abs(terms).sum(axis=1), (self.errors_NR * powers).sum(axis=1)
+
+    def is_broken(self, r_N: Real) -> NDArray[np.bool_]:
+        """Whether `D(r)` is negative by more than rounding."""
+        value, size, error = self.at(r_N)
+        return np.asarray(value < -(ON_CIRCLE * size + error))
+
+    def is_marginal(self, r_N: Real) -> NDArray[np.bool_]:
+        """Whether `D(r)` is within 1e−9 of vanishing without being identically 0: roots on the circle."""
+        value, size, error = self.at(r_N)
+        return np.asarray((np.abs(value) <= 1e-9 * size + error) & (size > 0))
+
+    def rows(self, index: NDArray[np.intp], first: int, last: int) -> Condition:
+        """Return the polynomials of some frequencies, divided by `r^first` and cut after `r^last`."""
+        return Condition(self.coefficients_NR[index, first : last + 1], self.errors_NR[index, first : last + 1])
+
+
+def root_conditions(pencil_NGR: Complex) -> list[Condition]:
+    """Return polynomials `D_i(r)`, shape `(N, ·)` each: no root lies outside the unit circle iff none is negative.
 
     One step of the recursion (Schur 1918, Cohn 1922; Miller, "On the location of zeros of certain classes of
     polynomials", 1971): `f = Σ a_j g^j` of degree `k` has its roots in the closed disc iff `D = |a_k|² − |a_0|² > 0`
@@ -38,7 +70,7 @@ def root_conditions(pencil_NGR: Complex) -> list[Real]:
     """
     a = pencil_NGR
     bound = np.abs(a)
-    conditions: list[Real] = []
+    conditions: list[Condition] = []
     for degree in range(pencil_NGR.shape[1] - 1, 0, -1):
         reduced, reduced_bound = [], []
         for j in range(degree):
@@ -52,7 +84,8 @@ def root_conditions(pencil_NGR: Complex) -> list[Real]:
         condition = b[:, degree - 1].real.copy()
         always_outside = ~condition.any(axis=1) & ~mirrored
         condition[always_outside, 0] = -1.0
-        conditions.append(condition)
+        # A coefficient set to 0 is 0 by the structure of the scheme: it carries no error.
+        conditions.append(Condition(condition, np.where(condition != 0, ROUNDING * b_bound[:, degree - 1], 0.0)))
         powers = np.arange(1, degree + 1)[:, None]
         slope, slope_bound = _padded(powers * a[:, 1:], b.shape[2]), _padded(powers * bound[:, 1:], b.shape[2])
         a = np.where(mirrored[:, None, None], slope, b)
@@ -78,37 +111,30 @@ def _padded(a: NDArray[np.generic], length: int) -> NDArray[np.generic]:
     return np.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, length - a.shape[-1])])
 
 
-def condition_values(condition_NR: Real, r_N: Real) -> Real:
-    """Return `D(r) / Σ|d_m| r^m` per frequency, in `[−1, 1]`, 1 where `D ≡ 0`; below `−ON_CIRCLE` it is unstable."""
-    powers = np.where(condition_NR != 0, np.maximum(r_N, np.finfo(np.float64).tiny)[:, None], 1.0) ** np.arange(
-        condition_NR.shape[1]
-    )
-    terms = condition_NR * powers
-    size = np.abs(terms).sum(axis=1)
-    return np.asarray(np.where(size > 0, terms.sum(axis=1) / np.where(size > 0, size, 1), 1.0))
-
-
-def first_negative(condition_NR: Real) -> Real:
+def first_negative(condition: Condition) -> Real:
     """Return, per frequency, the largest `r` with `D ≥ 0` on `[0, r]`: 0 where `D` falls at once, `inf` where never.
 
     The lowest power's sign decides at 0. Elsewhere the positive roots cut the axis into pieces; the sign on the first
-    negative one names the root, which bisection then brings to the last bit.
+    negative one names the root, which bisection then brings to the last bit. A value that its own rounding error could
+    have made negative does not count, so a frequency at which `D` cancels can only answer too late, never too soon.
     """
-    limits = np.full(len(condition_NR), np.inf)
-    nonzero = condition_NR != 0
+    d_NR = condition.coefficients_NR
+    limits = np.full(len(d_NR), np.inf)
+    nonzero = d_NR != 0
     present = nonzero.any(axis=1)
     low = nonzero.argmax(axis=1)
-    high = condition_NR.shape[1] - 1 - nonzero[:, ::-1].argmax(axis=1)
-    limits[present & (condition_NR[np.arange(len(limits)), low] < 0)] = 0.0
+    high = d_NR.shape[1] - 1 - nonzero[:, ::-1].argmax(axis=1)
+    limits[present & (d_NR[np.arange(len(limits)), low] < 0)] = 0.0
     open_ = present & (limits > 0) & (high > low)
     for first, last in sorted(set(zip(low[open_].tolist(), high[open_].tolist(), strict=True))):
         members = np.flatnonzero(open_ & (low == first) & (high == last))
-        limits[members] = _first_sign_change(condition_NR[members, first : last + 1])
+        limits[members] = _first_sign_change(condition.rows(members, first, last))
     return limits
 
 
-def _first_sign_change(d_NR: Real) -> Real:
+def _first_sign_change(condition: Condition) -> Real:
     """`first_negative` for polynomials whose first and last coefficients do not vanish, the first positive."""
+    d_NR = condition.coefficients_NR
     count, degree = d_NR.shape[0], d_NR.shape[1] - 1
     companion = np.zeros((count, degree, degree))
     companion[:, np.arange(1, degree), np.arange(degree - 1)] = 1.0
@@ -118,24 +144,23 @@ def _first_sign_change(d_NR: Real) -> Real:
     positive = (roots.real > 0) & (np.abs(roots.imag) <= 1e-5 * np.abs(roots))
     cuts = np.sort(np.where(positive, np.abs(roots), np.inf), axis=1)
     found = np.isfinite(cuts)
-    nearest = np.where(found[:, :1], cuts[:, :1], 1.0) / 2
-    after = np.concatenate([cuts[:, 1:], np.full((count, 1), np.inf)], axis=1)
-    between = np.where(
-        np.isfinite(after),
-        np.sqrt(np.where(found, cuts, 1.0)) * np.sqrt(np.where(np.isfinite(after), after, 1.0)),
-        2 * cuts,
-    )
-    probes = np.concatenate([nearest, between], axis=1)
-    values = np.stack([condition_values(d_NR, np.where(np.isfinite(p), p, 1.0)) for p in probes.T], axis=1)
-    negative = (values < -ON_CIRCLE) & np.isfinite(probes)
-    leaves = negative.any(axis=1)
+    finite = np.where(found, cuts, 1.0)
+    # One probe before the first cut, one between each cut and the next, one beyond the last.
+    between = np.sqrt(finite[:, :-1]) * np.sqrt(finite[:, 1:])
+    beyond = np.where(np.concatenate([found[:, 1:], np.zeros((count, 1), bool)], axis=1), 0.0, 2 * finite)
+    after = np.concatenate([between, np.ones((count, 1))], axis=1)
+    probes = np.concatenate([finite[:, :1] / 2, np.where(beyond > 0, beyond, after)], axis=1)
+    usable = np.concatenate([np.ones((count, 1), bool), found], axis=1)
+    negative = usable & np.stack([condition.is_broken(probe) for probe in probes.T], axis=1)
+    leaves = np.asarray(negative.any(axis=1))
     index = np.maximum(negative.argmax(axis=1), 1)
     rows = np.arange(count)
     inside = np.where(leaves, probes[rows, index - 1], 1.0)
     outside = np.where(leaves, probes[rows, index], 1.0)
-    for _ in range(80):
+    for _ in range(70):
         middle = (inside + outside) / 2
-        below = condition_values(d_NR, middle) < 0
+        value, _, error = condition.at(middle)
+        below = value < -error
         inside, outside = np.where(below, inside, middle), np.where(below, middle, outside)
     return np.asarray(np.where(leaves, inside, np.inf))
 

@@ -13,9 +13,8 @@ from lastbit.core.errors import LastbitError
 from lastbit.pde.linear.equations import SHORTEST_PHASE, LinearEquation, analysed_frequencies
 from lastbit.pde.linear.grids import Grid
 from lastbit.pde.linear.root_condition import (
-    ON_CIRCLE,
+    Condition,
     amplification_roots,
-    condition_values,
     first_negative,
     root_conditions,
 )
@@ -114,10 +113,11 @@ class VonNeumann:
         for pencil, scale in self._pencils(frequencies):
             # Frequencies at which the operator vanishes stay as they are.
             moving = scale > 0
-            values = [condition_values(d[moving], dt * scale[moving]) for d in root_conditions(pencil)]
-            if any((value < -ON_CIRCLE).any() for value in values):
+            r = dt * scale[moving]
+            conditions = [Condition(d[moving], e[moving]) for d, e in root_conditions(pencil)]
+            if any(condition.is_broken(r).any() for condition in conditions):
                 return False
-            marginal = np.any([np.abs(value) < 1e-9 for value in values], axis=0)
+            marginal = np.any([condition.is_marginal(r) for condition in conditions], axis=0)
             at = frequencies[moving][marginal]
             if len(at) and _repeated_on_circle(
                 self.amplification_roots(at[:, 0] if self.equation.dim == 1 else at, dt)
@@ -157,7 +157,8 @@ class VonNeumann:
         critical = ties[ties.sum(axis=1).argmax()]
         long_waves = False
         if refine:
-            critical, best = self._refine(critical, best)
+            widths = {1: math.pi / 256, 2: math.pi / 32, 3: math.pi / 16}
+            critical, best = self._refine(critical, best, widths[self.equation.dim])
             critical, best, long_waves = self._towards_long_waves(critical, best)
         at = critical[0] if self.equation.dim == 1 else critical
         attained = long_waves or not _repeated_on_circle(self.amplification_roots(at, best)[None])
@@ -185,12 +186,11 @@ class VonNeumann:
             note = f"no step is stable: every step, however small, amplifies waves such as ω = {_shown(worst)}"
         return StabilityLimit(dt=0.0, critical_frequency=tuple(map(float, worst)), attained=False, note=note)
 
-    def _refine(self, critical: NDArray[np.float64], best: float) -> tuple[NDArray[np.float64], float]:
-        """Shrink a box of trial frequencies around the smallest limit found so far."""
+    def _refine(self, critical: NDArray[np.float64], best: float, width: float) -> tuple[NDArray[np.float64], float]:
+        """Shrink a box of trial phases, at first `±width`, around the smallest limit found so far."""
         spacing = np.asarray(self.equation.spacing)
         trials = np.linspace(-1, 1, {1: 33, 2: 9, 3: 5}[self.equation.dim])
         box = np.stack(np.meshgrid(*[trials] * self.equation.dim, indexing="ij"), axis=-1).reshape(-1, len(spacing))
-        width = {1: math.pi / 256, 2: math.pi / 32, 3: math.pi / 16}[self.equation.dim]
         while width > 1e-9:
             points = np.clip(critical * spacing + width * box, -math.pi, math.pi)
             # Waves too long to evaluate are drawn back along their direction, which so goes on being refined.
@@ -213,10 +213,10 @@ class VonNeumann:
         length = float((np.abs(critical) * self.equation.spacing).max())
         if length == 0:
             return critical, best, True
-        if length > 1.5 * SHORTEST_PHASE:
-            return critical, best, False
-        near, middle, far = self._limits_at(np.stack([critical, 2 * critical, 4 * critical]))
-        if not near < middle < far < math.inf:
+        start = critical * SHORTEST_PHASE / length
+        direction, limit = self._refine(start, float(self._limits_at(start[None])[0]), SHORTEST_PHASE / 2)
+        near, middle, far = self._limits_at(direction * np.array([[1], [2], [4]]))
+        if limit > best or not near < middle < far < math.inf:
             return critical, best, False
         return np.zeros_like(critical), float((64 * near - 20 * middle + far) / 45), True
 
@@ -234,8 +234,8 @@ class VonNeumann:
         symbol = self.symbol(omega, dt)
         if self.equation.time_order == self.scheme.time_order:
             return [dt**self.scheme.time_order * symbol]
-        root = np.sqrt(symbol)
-        return [dt * root, -dt * root]
+        root = np.asarray(dt * np.sqrt(symbol), dtype=np.complex128)
+        return [root, -root]
 
     def _pencils(self, frequencies: NDArray[np.float64]) -> list[tuple[NDArray[np.complex128], NDArray[np.float64]]]:
         """Coefficients of `g^j r^m`, shape `(N, k + 1, D + 1)`, and `scale` with `r = dt · scale`, per branch."""
