@@ -47,7 +47,7 @@ def test_exactly_n_weights_move_by_one_ulp_after_the_step(n):
 
 
 def test_every_weight_and_both_sides_are_drawn_alike():
-    n = 500
+    n = 250
     total = torch.stack([moved_after(FlipUlp(seed=seed), 1)[0] for seed in range(n)])
     hits = total.abs().sum(0).double()
     expected = n / hits.numel()
