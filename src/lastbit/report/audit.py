@@ -16,7 +16,7 @@ from lastbit.report.figures.style import LAST_BIT, NEUTRAL, REAL, SAMPLING, SEED
 from lastbit.report.figures.variance import VarianceSplit, variance_bars
 from lastbit.report.figures.weights import weight_distances
 from lastbit.report.numbers import capitalised, number
-from lastbit.report.shell import Block, Cards, Code, Facts, FigureBlock, LegendEntry, Page, Prose, Section, Tone
+from lastbit.report.shell import Block, Cards, Code, FigureBlock, LegendEntry, Page, Prose, Section, Tone
 from lastbit.store import RunRecord, StudyFolder
 
 __all__ = ["audit_page"]
@@ -63,7 +63,7 @@ def audit_page(folder: StudyFolder, result: Mapping[str, Any]) -> Page:
         verdict=capitalised(str(result["verdict"])),
         advice=str(result["advice"]),
         sections=sections,
-        footer=f"lastbit {result['environment'].get('lastbit', '')}",
+        footer=f"Drawn by lastbit from the study {folder.path.resolve().name}; every number is in its result.json.",
     )
 
 
@@ -166,8 +166,8 @@ def _variance(result: Mapping[str, Any]) -> Section:
     name = result["metric"]["name"]
     loss = result["loss"] or {}
     for title, share in (
-        (f"Variance of {name} over fresh runs", result["last_bit_variance_share"]),
-        ("Variance of the test loss over fresh runs", loss.get("last_bit_variance_share")),
+        (f"Variance of {name} over fresh runs: the last bit or the seed", result["last_bit_variance_share"]),
+        ("Variance of the test loss over fresh runs: the last bit or the seed", loss.get("last_bit_variance_share")),
     ):
         if share is not None and share["estimate"] is not None:
             splits.append(
@@ -177,7 +177,10 @@ def _variance(result: Mapping[str, Any]) -> Section:
                 )
             )  # fmt: skip
     parts = result["distribution"] or {}
-    for title, key in ((f"Variance of {name} over fresh runs", "total"), (f"Last-bit variance of {name}", "last_bit")):
+    for title, key in (
+        (f"{capitalised(name)} of fresh runs: other networks or luck", "total"),
+        (f"{capitalised(name)} over the last bit: other networks or luck", "last_bit"),
+    ):
         if key in parts:
             real, sampling = (parts[key][part]["estimate"] for part in ("distribution", "test_set"))
             if real is not None and sampling is not None and real + sampling > 0:
@@ -276,6 +279,7 @@ def _churn(result: Mapping[str, Any]) -> list[Section]:
         name="churn",
         figure=churn_heat_map(values_RR, [seed_of[name][0] for name in names], labels),
         height=520,
+        max_width=660,
         describe="Share of test examples on which two runs predict differently, for every pair of runs",
         caption=_counted(
             "Share of test examples on which two runs predict differently. Squares on the diagonal hold runs of one "
@@ -310,11 +314,11 @@ def _weights(
 def _closing_sections(folder: StudyFolder, result: Mapping[str, Any]) -> list[Section]:
     settings = result["task"].get("settings", {})
     sections = [Section("Runs", [tables.runs_table(result)])]
+    sections.append(Section("The exact command to repeat it", [Code(str(result["command"]))]))
+    if settings:
+        sections.append(Section("Task", [tables.settings_facts(settings)]))
+    sections.append(Section("Environment", [tables.environment_facts(result)]))
     events = folder.events()
     if events:
         sections.append(Section("Events", [tables.events_table(events)]))
-    sections.append(Section("The exact command to repeat it", [Code(str(result["command"]))]))
-    if settings:
-        sections.append(Section("Task", [Facts([(str(k).replace("_", " "), str(v)) for k, v in settings.items()])]))
-    sections.append(Section("Environment", [tables.environment_facts(result)]))
     return sections

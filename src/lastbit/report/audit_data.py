@@ -84,7 +84,7 @@ def read_gaps(folder: StudyFolder, records: Sequence[RunRecord]) -> Gaps:
 def _arrays(folder: StudyFolder, record: RunRecord, gaps: Gaps) -> dict[str, Array] | None:
     try:
         arrays = folder.arrays(record.run)
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         arrays = {}
     if "losses" in arrays and "weights_final" in arrays:
         return arrays

@@ -10,7 +10,7 @@ from lastbit.report.shell import Card, Column, Facts, Prose, Row, Table
 
 __all__ = [
     "SILENT_KINDS", "cards", "control_facts", "difference_facts", "environment_facts", "estimates_table",
-    "events_table", "failures", "how_to_read", "plan_tables", "points_of", "runs_table",
+    "events_table", "failures", "how_to_read", "plan_tables", "points_of", "runs_table", "settings_facts",
 ]  # fmt: skip
 
 SILENT_KINDS = ("not_reproducible", "not_landed", "no_runs")
@@ -189,6 +189,7 @@ def plan_tables(result: Mapping[str, Any]) -> list[Table]:
     resolvable = [
         (f"{row['n_seeds']} seed{'s' if row['n_seeds'] > 1 else ''} each", show(row["difference"], points))
         for row in result["smallest_resolvable_difference"]
+        if row["difference"]["estimate"] is not None
     ]
     if resolvable:
         columns = (
@@ -202,7 +203,8 @@ def plan_tables(result: Mapping[str, Any]) -> list[Table]:
         seeds = row["n_seeds"]
         if seeds["estimate"] is not None:
             span = f"{seeds['low']:,.0f} – {seeds['high']:,.0f}" if None not in (seeds["low"], seeds["high"]) else ""
-            needed.append(Row((f"{row['difference']:g} {points}".strip(), f"{seeds['estimate']:,.0f} each", span)))
+            unit_here = "point" if points == "points" and row["difference"] == 1 else points
+            needed.append(Row((f"{row['difference']:g} {unit_here}".strip(), f"{seeds['estimate']:,.0f} each", span)))
     if needed:
         columns = (Column("a true difference of"), Column("seeds needed", True), Column("95% interval", True))
         tables.append(Table(columns, needed))
@@ -234,6 +236,11 @@ def runs_table(result: Mapping[str, Any]) -> Table:
         rows.append(Row(cells, {"ok": None, "diverged": "attention"}.get(run["status"], "failure")))
     caption = f"The first {_RUNS_SHOWN} of {len(runs)} runs; all are in runs.sqlite." if len(runs) > _RUNS_SHOWN else ""
     return Table(columns, rows, caption=caption)
+
+
+def settings_facts(settings: Mapping[str, Any]) -> Facts:
+    """Return the settings of the task."""
+    return Facts([(str(name).replace("_", " "), _plain(value)) for name, value in settings.items()])
 
 
 def environment_facts(result: Mapping[str, Any]) -> Facts:

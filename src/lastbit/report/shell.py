@@ -116,6 +116,8 @@ class FigureBlock:
     name: str
     figure: Any
     height: int
+    max_width: int | None = None
+    """Widest it may become, in pixels; None for the width of the page."""
     describe: str
     caption: str = ""
     legend: Sequence[LegendEntry] = ()

@@ -18,7 +18,7 @@ _NAMED = 60
 
 
 def churn_heat_map(churn_RR: np.ndarray[Any, Any], seeds: Sequence[int], names: Sequence[str]) -> go.Figure:
-    """Return the heat map of pairwise churn with lines between seeds.
+    """Return the heat map of pairwise churn with lines between seeds; a run beside itself is left blank.
 
     Args:
         churn_RR: shares of test examples on which two runs predict differently, 0 to 1.
@@ -34,7 +34,7 @@ def churn_heat_map(churn_RR: np.ndarray[Any, Any], seeds: Sequence[int], names: 
     figure = go.Figure(layout=base_layout())
     small = count <= _NAMED
     figure.add_heatmap(
-        z=(100 * churn_RR).astype(np.float32),
+        z=np.where(np.eye(count, dtype=bool), np.nan, 100 * churn_RR).astype(np.float32),
         colorscale="Cividis",
         zmin=0,
         xgap=0.5 if small else 0,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from lastbit.report.figures.style import NEUTRAL, axis, base_layout, plain
+from lastbit.report.figures.style import NEUTRAL, axis, base_layout, literal, log_or_linear, plain
 
 __all__ = ["Curve", "EvenCurve", "training_curves", "twin_gaps"]
 
@@ -42,7 +42,7 @@ def training_curves(
 ) -> go.Figure:
     """Return the test metric above and the training loss below, over optimizer steps, coloured by seed.
 
-    The loss has a logarithmic axis where all its finite values are positive.
+    The loss has a logarithmic axis where it is positive and spans more than 1.5 decades.
     """
     figure = go.Figure(layout=base_layout())
     for curves, panel in ((metric, "y"), (loss, "y2")):
@@ -50,14 +50,13 @@ def training_curves(
             figure.add_scatter(
                 x=curve.steps, y=_finite(curve.values), yaxis=panel, mode="lines", legendgroup=f"seed {curve.seed}",
                 line={"color": colours[curve.seed], "width": 1.3}, opacity=0.75,
-                hovertemplate=f"<b>{_literal(curve.label)}</b><br>step %{{x}}<br>%{{y:.5~g}}<extra></extra>",
+                hovertemplate=f"<b>{literal(curve.label)}</b><br>step %{{x}}<br>%{{y:.5~g}}<extra></extra>",
             )  # fmt: skip
-    values = np.concatenate([curve.values[np.isfinite(curve.values)] for curve in loss]) if loss else np.empty(0)
-    scale = "log" if len(values) and values.min() > 0 else "linear"
+    values = np.concatenate([curve.values for curve in loss]) if loss else np.empty(0)
     figure.update_layout(
         xaxis=axis("optimizer step", anchor="y2"),
         yaxis=axis(metric_title, domain=[0.54, 1]),
-        yaxis2=axis(loss_title, domain=[0, 0.46], type=scale, dtick=1 if scale == "log" else None),
+        yaxis2=axis(loss_title, domain=[0, 0.46], **log_or_linear(values)),
     )
     return figure
 
@@ -84,14 +83,14 @@ def twin_gaps(
             legendgroup="between seeds" if gap.seed is None else f"seed {gap.seed}",
             line={"color": NEUTRAL if gap.seed is None else colours[gap.seed], "width": 1.6 if reference else 1},
             opacity=1.0 if reference else crowd, name=plain(gap.label),
-            hovertemplate=f"<b>{_literal(gap.label)}</b><br>step %{{x}}<br>%{{y:.2~e}}<extra></extra>",
+            hovertemplate=f"<b>{literal(gap.label)}</b><br>step %{{x}}<br>%{{y:.2~e}}<extra></extra>",
         )  # fmt: skip
     for curve in per_epoch:
         figure.add_scatter(
             x=curve.steps, y=_positive(curve.values), yaxis="y2", mode="lines+markers", connectgaps=True,
             legendgroup=f"seed {curve.seed}", marker={"size": 4},
             line={"color": colours[curve.seed], "width": 1.3}, opacity=0.85,
-            hovertemplate=f"<b>{_literal(curve.label)}</b><br>step %{{x}}<br>%{{y:.2~e}}<extra></extra>",
+            hovertemplate=f"<b>{literal(curve.label)}</b><br>step %{{x}}<br>%{{y:.2~e}}<extra></extra>",
         )  # fmt: skip
     both = bool(per_epoch) and bool(per_step)
     log = {"type": "log", "dtick": 2, "exponentformat": "power"}
@@ -101,11 +100,6 @@ def twin_gaps(
         yaxis2=axis(epoch_title, domain=[0, 0.36] if both else [0, 1], **log),
     )
     return figure
-
-
-def _literal(text: str) -> str:
-    """Return untrusted text for a hover template, where plotly would read `%{` as the start of a variable."""
-    return plain(text).replace("%{", "% {")
 
 
 def _finite(values: Array) -> Array:

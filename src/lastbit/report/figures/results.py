@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from lastbit.report.figures.style import NEUTRAL, axis, base_layout, plain
+from lastbit.report.figures.style import NEUTRAL, axis, base_layout, literal, plain
 
 __all__ = ["Result", "result_strip"]
 
@@ -58,12 +58,13 @@ def result_strip(results: Sequence[Result], metric: str, unit: str, colours: Map
                 ],
                 "size": [15 if r.control else 9 if r.perturbation == 0 else 8 for r in rows],
                 "color": colours[seed],
+                "opacity": 1,
                 "line": {"width": [1.5 if r.control else 0 for r in rows]},
             },
             customdata=[[plain(r.run), plain(r.label), plain(r.status)] for r in rows],
             hovertemplate=(
                 "<b>%{customdata[0]}</b><br>%{customdata[1]}, %{customdata[2]}<br>"
-                f"{plain(metric)} %{{y:.5~g}}{plain(unit)}<extra></extra>"
+                f"{literal(metric)} %{{y:.5~g}}{literal(unit)}<extra></extra>"
             ),
         )
     ticks = list(range(len(seeds)))[:: -(-len(seeds) // 30) or 1]

@@ -10,13 +10,26 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-__all__ = ["LAST_BIT", "NEUTRAL", "REAL", "SAMPLING", "SEED", "axis", "base_layout", "plain", "seed_colours"]
+__all__ = [
+    "LAST_BIT",
+    "NEUTRAL",
+    "REAL",
+    "SAMPLING",
+    "SEED",
+    "axis",
+    "base_layout",
+    "literal",
+    "log_or_linear",
+    "plain",
+    "seed_colours",
+]
 
 LAST_BIT, SEED, REAL, SAMPLING, NEUTRAL = "#d55e00", "#0072b2", "#009e73", "#8a949e", "#7d8791"
 """Colours with one meaning each; the first three from Okabe and Ito (2008), the greys readable on light and dark."""
 
-_SEEDS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a6fc0", "#9a8f1f")
-"""Okabe and Ito's palette without black and yellow, which vanish on a dark or a light page, and two more."""
+_SEEDS = ("#1a7fc4", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a6fc0", "#9a8f1f")
+"""Okabe and Ito's palette (the blue a little lighter) without black and yellow, which vanish on a dark or a light page,
+and two more."""
 
 
 def seed_colours(seeds: Sequence[int]) -> dict[int, str]:
@@ -48,6 +61,25 @@ def base_layout(**more: Any) -> go.Layout:
         "modebar": {"bgcolor": "rgba(0,0,0,0)"},
     }
     return go.Layout(settings | more)
+
+
+def literal(text: str) -> str:
+    """Return untrusted text for a hover template, where plotly would read `%{` as the start of a variable."""
+    return plain(text).replace("%{", "%\u2060{")
+
+
+def log_or_linear(values: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Return the settings of an axis for positive values: logarithmic where they span more than 1.5 decades.
+
+    A narrower logarithmic axis has too few round numbers to read. Zeros, negative and non-finite values are left out of
+    the question; where nothing positive is left, or something negative is there, the axis is linear.
+    """
+    finite = values[np.isfinite(values)]
+    positive = finite[finite > 0]
+    if len(positive) and not (finite < 0).any() and positive.max() > 10**1.5 * positive.min():
+        decades = float(np.log10(positive.max() / positive.min()))
+        return {"type": "log", "dtick": max(1, round(decades / 5))}
+    return {"rangemode": "tozero"} if len(positive) and not (finite < 0).any() else {}
 
 
 def axis(title: str = "", **more: Any) -> dict[str, Any]:

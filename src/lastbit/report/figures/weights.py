@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import plotly.graph_objects as go
 
-from lastbit.report.figures.style import NEUTRAL, axis, base_layout, plain
+from lastbit.report.figures.style import NEUTRAL, axis, base_layout, log_or_linear, plain
 
 __all__ = ["WeightDistance", "weight_distances"]
 
@@ -23,9 +24,10 @@ class WeightDistance:
 
 
 def weight_distances(distances: Sequence[WeightDistance], colours: Mapping[int, str]) -> go.Figure:
-    """Return the distances by seed, logarithmic: filled markers from the seed's base, grey rings to another seed.
+    """Return the distances by seed: filled markers from the seed's base, grey rings to another seed.
 
-    The measure lies between 0 (equal) and 2 (opposite signs everywhere); a distance of 0 is not drawn.
+    The measure lies between 0 (equal) and 2 (opposite signs everywhere); the axis is logarithmic where the
+    distances span more than 1.5 decades, and a distance of 0 is not drawn.
     """
     seeds = sorted({d.seed for d in distances})
     figure = go.Figure(layout=base_layout())
@@ -36,7 +38,7 @@ def weight_distances(distances: Sequence[WeightDistance], colours: Mapping[int, 
                 continue
             spread = [0.0] if len(rows) == 1 else [0.5 * i / (len(rows) - 1) - 0.25 for i in range(len(rows))]
             figure.add_scatter(
-                x=[position + offset for offset in spread], y=[d.value for d in rows], mode="markers",
+                x=[position + offset for offset in spread], y=[d.value for d in rows], mode="markers", opacity=1,
                 legendgroup="between seeds" if between else f"seed {seed}",
                 marker={
                     "symbol": "circle-open" if between else "circle", "size": 11 if between else 8,
@@ -54,6 +56,6 @@ def weight_distances(distances: Sequence[WeightDistance], colours: Mapping[int, 
             range=[-0.6, len(seeds) - 0.4],
             showgrid=False,
         ),
-        yaxis=axis("mean relative L1", type="log", dtick=1),
+        yaxis=axis("mean relative L1", **log_or_linear(np.array([d.value for d in distances]))),
     )
     return figure

@@ -1,0 +1,183 @@
+"""Figures are pure functions of arrays; what they draw is compared with plain arithmetic on the arrays."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from lastbit.report.audit_data import MAX_LINES, curves, read_gaps, spread_within_seeds
+from lastbit.report.figures.churn import churn_heat_map
+from lastbit.report.figures.curves import Curve, EvenCurve, training_curves, twin_gaps
+from lastbit.report.figures.results import Result, result_strip
+from lastbit.report.figures.style import log_or_linear, seed_colours
+from lastbit.report.figures.variance import VarianceSplit, variance_bars
+from lastbit.report.figures.weights import WeightDistance, weight_distances
+from lastbit.report.numbers import number, percent, show
+from lastbit.report.thinning import rms_bins
+from lastbit.store import StudyFolder
+
+finite = st.floats(-1e30, 1e30, allow_subnormal=False)
+
+
+@settings(deadline=None, max_examples=80)
+@given(arrays(np.float64, st.integers(1, 200), elements=finite), st.integers(1, 60))
+def test_thinning_is_the_root_mean_square_of_each_bin(values, points):
+    thin, width = rms_bins(values, points)
+    assert len(thin) <= points
+    slow = [np.sqrt(np.mean(np.square(values[i : i + width]))) for i in range(0, len(values), width)]
+    # Two roundings per square and sum over at most 200 values; squares below 1e-308 vanish in the slow form alone.
+    np.testing.assert_allclose(thin, slow, rtol=1e-12, atol=1e-150)
+
+
+def test_thinning_leaves_short_series_alone_and_steps_over_nan():
+    np.testing.assert_array_equal(rms_bins(np.array([-1.0, np.nan, 2.0]), 3)[0], [1.0, np.nan, 2.0])
+    thin, width = rms_bins(np.array([3.0, np.nan, np.nan, np.nan, np.inf, 1.0]), 3)
+    assert width == 2
+    np.testing.assert_array_equal(thin, [3.0, np.nan, np.inf])
+    assert rms_bins(np.empty(0), 5) == (pytest.approx(np.empty(0)), 1)
+
+
+def test_thinning_keeps_differences_whose_squares_underflow():
+    thin, _ = rms_bins(np.full(10, 1e-200), 1)
+    assert thin[0] == pytest.approx(1e-200, rel=1e-12)
+
+
+def test_gaps_are_the_differences_of_the_losses_and_weights_on_disk(make_study):
+    study = make_study(seeds=3, perturbations=3)
+    with StudyFolder.read(study) as folder:
+        records = folder.runs()
+        stored = {r.run: folder.arrays(r.run) for r in records}
+        gaps = read_gaps(folder, records)
+    twins = [gap for gap in gaps.losses if gap.seed is not None]
+    assert len(twins) == 6
+    for gap in twins:
+        run = gap.label.split(",")[0]
+        base = f"seed{gap.seed:03d}-p000"
+        np.testing.assert_array_equal(gap.values, np.abs(stored[run]["losses"] - stored[base]["losses"]))
+        assert (gap.first, gap.width) == (1.0, 1)
+    between = gaps.losses[-1]
+    rows = np.array([stored[f"seed{seed:03d}-p000"]["losses"] for seed in range(3)])
+    pairs = [(rows[i] - rows[j]) ** 2 for i in range(3) for j in range(i)]
+    np.testing.assert_allclose(between.values, np.sqrt(np.mean(pairs, axis=0)), rtol=1e-10)
+    for distance in (d for d in gaps.weights if not d.between_seeds):
+        a = stored[distance.label.split(",")[0]]["weights_final"].astype(float)
+        b = stored[f"seed{distance.seed:03d}-p000"]["weights_final"].astype(float)
+        assert distance.value == pytest.approx(np.mean(2 * abs(a - b) / (abs(a) + abs(b))), rel=1e-12)
+    assert sum(d.between_seeds for d in gaps.weights) == 3
+    assert not gaps.unreadable
+
+
+def test_the_spread_within_a_seed_is_the_sd_over_its_runs(make_study):
+    with StudyFolder.read(make_study(seeds=2, perturbations=4, diverged={(1, 1)})) as folder:
+        records = folder.runs()
+    spreads = {curve.seed: curve for curve in spread_within_seeds(records, "test_loss")}
+    for seed in (0, 1):
+        rows = [r.metrics["test_loss"] for r in records if r.seed == seed and not r.control and r.status == "ok"]
+        assert len(rows) == (4 if seed == 0 else 3)
+        np.testing.assert_allclose(spreads[seed].values, np.std(rows, axis=0, ddof=1), rtol=1e-12)
+
+
+def test_long_series_are_thinned_and_many_runs_left_out_with_their_number(make_study):
+    with StudyFolder.read(make_study(seeds=1, perturbations=2, steps_per_epoch=3000)) as folder:
+        gaps = read_gaps(folder, folder.runs())
+    assert len(gaps.losses) == 1
+    assert len(gaps.losses[0].values) <= 2000
+    assert gaps.losses[0].width == 5
+    with StudyFolder.read(make_study(seeds=1, perturbations=MAX_LINES + 4, steps_per_epoch=2)) as folder:
+        records = folder.runs()
+        gaps = read_gaps(folder, records)
+    assert gaps.left_out == 3
+    assert len(gaps.losses) == len(curves(records, "accuracy")) == MAX_LINES
+
+
+def test_the_strip_draws_every_finite_run_and_marks_the_repeat():
+    rows = [
+        Result(run=f"r{i}", seed=s, perturbation=p, label="k", control=c, status="ok", value=v)
+        for i, (s, p, c, v) in enumerate(
+            [(0, 0, False, 1.0), (0, 1, False, 2.0), (0, 0, True, 1.0), (7, 0, False, np.nan), (7, 1, False, 5.0)]
+        )
+    ]
+    figure = result_strip(rows, "accuracy", "%", seed_colours([0, 7]))
+    markers = [trace for trace in figure.data if trace.mode == "markers"]
+    assert [list(trace.y) for trace in markers] == [[1.0, 2.0, 1.0], [5.0]]
+    assert list(markers[0].marker.symbol) == ["diamond", "circle", "circle-open"]
+    means = [trace for trace in figure.data if trace.mode == "lines"]
+    assert [trace.y[0] for trace in means] == [1.5, 5.0]
+    assert list(figure.layout.xaxis.ticktext) == ["0", "7"]
+
+
+def test_the_bars_add_up_to_the_whole_and_carry_the_interval():
+    split = VarianceSplit(
+        title="t", first="a", second="b", share=0.25, low=0.1, high=0.6, colours=("#000000", "#111111")
+    )
+    figure = variance_bars([split, split])
+    bars = [trace for trace in figure.data if trace.type == "bar"]
+    assert [trace.x[0] for trace in bars] == [25.0, 75.0] * 2
+    assert [trace.y[0] for trace in bars] == [1, 1, 0, 0]
+    whisker = next(trace for trace in figure.data if trace.type == "scatter")
+    assert whisker.x[0] - whisker.error_x.arrayminus[0] == pytest.approx(10)
+    assert whisker.x[0] + whisker.error_x.array[0] == pytest.approx(60)
+
+
+def test_the_churn_matrix_keeps_its_values_and_leaves_a_run_beside_itself_blank():
+    churn = np.array([[0.0, 0.1, 0.2], [0.1, 0.0, 0.3], [0.2, 0.3, 0.0]])
+    figure = churn_heat_map(churn, [0, 0, 4], ["a", "b", "c"])
+    drawn = np.array(figure.data[0].z, dtype=float)
+    off = ~np.eye(3, dtype=bool)
+    np.testing.assert_allclose(drawn[off], 100 * churn[off], rtol=1e-6)
+    assert np.isnan(np.diag(drawn)).all()
+    assert len(figure.layout.shapes) == 2, "one boundary between two seeds, in each direction"
+    assert figure.layout.shapes[0].x0 == 1.5
+
+
+def test_curves_take_nan_and_infinity():
+    steps = np.array([1, 2, 3])
+    curve = Curve(seed=0, label="run", steps=steps, values=np.array([1.0, np.nan, np.inf]))
+    figure = training_curves([curve], [curve], "accuracy", "loss", {0: "#000000"})
+    np.testing.assert_array_equal(figure.data[0].y, np.array([1.0, np.nan, np.nan], dtype=np.float32))
+    gap = EvenCurve(seed=None, label="g", first=1.0, width=2, values=np.array([0.0, -1.0, 1e-9, np.inf]))
+    drawn = twin_gaps([gap], [], "a", "b", {}).data[0]
+    np.testing.assert_array_equal(np.isnan(drawn.y), [True, True, False, True])
+    assert (drawn.x0, drawn.dx) == (1.0, 2)
+
+
+def test_weight_distances_are_drawn_as_given_and_zero_is_not():
+    rows = [
+        WeightDistance(seed=0, label="a", value=v, between_seeds=b)
+        for v, b in ((1e-6, False), (0.0, False), (1.4, True))
+    ]
+    figure = weight_distances(rows, {0: "#000000"})
+    assert [list(trace.y) for trace in figure.data] == [[1e-6], [1.4]]
+    assert figure.layout.yaxis.type == "log"
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [([1.0, 2.0], None), ([1e-6, 1.0], "log"), ([0.0, 0.0], None), ([-1.0, 100.0], None), ([np.nan], None), ([], None)],
+)
+def test_the_axis_is_logarithmic_only_over_decades_of_positive_values(values, kind):
+    assert log_or_linear(np.array(values)).get("type") == kind
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 100])
+def test_every_seed_has_a_colour_of_its_own(count):
+    colours = seed_colours(list(range(count)))
+    assert len(set(colours.values())) == count
+
+
+def test_numbers_say_what_was_not_measured():
+    missing = {"estimate": None, "low": None, "high": None, "n": 3, "df": None, "note": "not measured: too few"}
+    shown = show(missing, "points")
+    assert (shown.value, shown.interval, shown.note, shown.measured) == ("not measured", "", "too few", False)
+    one_sided = {"estimate": 0.0, "low": 0.0, "high": None, "n": 3, "df": None, "note": ""}
+    assert "not measured" in show(one_sided).interval
+    assert number(float("nan")) == number(None) == "–"
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.floats(0, 1))
+def test_a_part_never_shows_as_the_whole_or_as_nothing(share):
+    shown = percent(share)
+    assert (shown == "100%") == (share == 1)
+    assert (shown == "0%") == (share == 0)

@@ -1,0 +1,222 @@
+"""The audit's page: what stands in it, for whole, small, failed and damaged studies."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from lastbit.core.errors import LastbitError
+from lastbit.report import render_report
+from lastbit.stats import Estimate
+from lastbit.store import StudyFolder
+
+
+def result_of(study):
+    return json.loads((study / "result.json").read_text("utf-8"))
+
+
+def test_the_page_says_what_the_result_says_in_the_order_of_reading(make_study, parse):
+    study = make_study()
+    page = parse(render_report(study))
+    result = result_of(study)
+    assert page.headings == [
+        "The numbers", "How to read this", "Controls", "Every run: final accuracy", "What the variance is made of",
+        "Training curves", "When the last bit starts to matter", "Churn: which predictions change",
+        "How far the weights went apart", "Planning a comparison", "All estimates", "Runs",
+        "The exact command to repeat it", "Task", "Environment",
+    ]  # fmt: skip
+    verdict = result["verdict"][:1].upper() + result["verdict"][1:]
+    assert page.text.index(verdict) < page.text.index(result["advice"]) < page.text.index("The numbers")
+    for name, unit in (("sigma_last_bit", "points"), ("sigma_seed", "points")):
+        value = dict(result[name])
+        shown = Estimate(**value).format(2, unit)
+        number, low, high = re.match(r"(\S+) points \[(\S+), (\S+)\]", shown).groups()
+        assert f"{number} points" in page.text
+        assert f"95% interval {low} – {high}" in page.text
+        assert f"n = {value['n']}" in page.text
+    assert "passed: 3 of 3 match their run bit for bit" in page.text
+    assert "landed in 100% of 6 perturbed runs" in page.text
+    assert result["command"] in page.text
+    assert set(page.figures) == {"results", "variance", "training", "twins", "churn", "weights"}
+
+
+def test_the_page_asks_the_network_for_nothing(make_study, parse):
+    target = render_report(make_study())
+    text = target.read_text("utf-8")
+    page = parse(target)
+    for tag, name, value in page.attributes:
+        assert name not in ("src", "href", "srcset", "action", "data", "poster"), f"<{tag} {name}={value}>"
+        assert not name.startswith("on")
+    styles = "".join(re.findall(r"<style>(.*?)</style>", text, re.S))
+    assert styles
+    assert "@import" not in styles
+    assert "url(" not in styles
+    policy = next(value for tag, name, value in page.attributes if name == "content" and "default-src" in value)
+    assert "default-src 'none'" in policy
+    assert "connect-src" not in policy, "what is not named falls back to none"
+    assert "http" not in policy
+    assert {"link", "iframe", "img", "object", "embed", "base"}.isdisjoint(page.tags)
+
+
+def test_plotly_stands_in_the_page_once_and_the_file_stays_below_six_megabytes(make_study):
+    from plotly.offline import get_plotlyjs
+
+    target = render_report(make_study(seeds=6, perturbations=6, steps_per_epoch=2000))
+    text = target.read_text("utf-8")
+    assert text.count(get_plotlyjs()) == 1
+    assert target.stat().st_size < 6e6
+
+
+def test_the_same_study_gives_the_same_bytes(make_study, tmp_path):
+    study = make_study()
+    first = render_report(study).read_bytes()
+    assert render_report(study, tmp_path / "other.html").read_bytes() == first
+
+
+def test_the_report_lies_in_the_folder_unless_a_file_is_named(make_study, tmp_path):
+    study = make_study()
+    assert render_report(study) == study / "report.html"
+    target = tmp_path / "elsewhere.html"
+    assert render_report(study, target) == target
+    assert target.exists()
+    assert not list(study.glob(".report*")), "a temporary file was left behind"
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "says"),
+    [
+        ({"repeats_match": False}, "not_reproducible", "First differs at step 1"),
+        ({"landed": False}, "not_landed", "landed in 0% of 6 perturbed runs"),
+        ({"crashed": {(s, p) for s in range(3) for p in range(3)}, "message": "boom"}, "no_runs", "crashed: boom"),
+    ],
+)
+def test_failed_controls_show_no_spread_anywhere(make_study, parse, changes, kind, says):
+    study = make_study(**changes)
+    result = result_of(study)
+    assert result["verdict_kind"] == kind
+    target = render_report(study)
+    page = parse(target)
+    assert says in page.text
+    assert result["advice"] in page.text
+    for forbidden in ("σ", "share of variance", "95% interval", "churn", "Smallest difference", "Planning"):
+        assert forbidden not in page.text
+    assert not page.figures
+    assert target.stat().st_size < 200_000, "a page without figures carries no plotting library"
+    assert "Controls" in page.headings
+    assert "Runs" in page.headings
+    assert "Environment" in page.headings
+    assert ("section", "class", "verdict failure") in page.attributes
+
+
+def test_a_spread_in_a_failed_result_is_not_shown_either(make_study, parse):
+    def smuggle(result):
+        result["sigma_last_bit"] = {"estimate": 0.123456, "low": 0.1, "high": 0.2, "n": 9, "df": 6.0, "note": ""}
+
+    page = parse(render_report(make_study(repeats_match=False, edit=smuggle)))
+    assert "0.12" not in page.text.split("Runs")[0]
+
+
+def test_one_seed_leaves_the_spread_over_seeds_not_measured(make_study, parse):
+    page = parse(render_report(make_study(seeds=1)))
+    assert "σ seeds not measured" in page.text
+    assert "σ last bit" in page.text
+    assert "Planning a comparison" not in page.headings
+    assert "between seeds" not in page.text
+
+
+def test_one_perturbation_leaves_the_last_bit_not_measured(make_study, parse):
+    page = parse(render_report(make_study(perturbations=1)))
+    assert "σ last bit not measured" in page.text
+    assert "When the last bit starts to matter" not in page.headings
+
+
+def test_one_run_is_enough_for_a_page(make_study, parse):
+    page = parse(render_report(make_study(seeds=1, perturbations=1)))
+    assert "not measured" in page.text
+    assert "Every run: final accuracy" in page.headings
+
+
+def test_a_task_without_classes_has_no_churn(make_study, parse):
+    page = parse(render_report(make_study(classes=False)))
+    assert "churn" not in page.figures
+    assert "the task has no classes to disagree on" in page.text
+
+
+def test_runs_that_failed_are_listed_and_the_others_drawn(make_study, parse):
+    study = make_study(
+        seeds=4,
+        perturbations=4,
+        diverged={(1, 2)},
+        crashed={(2, 1)},
+        message="went astray",
+        event="first attempt failed",
+    )
+    page = parse(render_report(study))
+    assert "seed001-p002 (k = 5) diverged: went astray" in page.text
+    assert "seed002-p001 (k = 3) crashed: went astray" in page.text
+    assert "first attempt failed" in page.text
+    assert page.headings[-1] == "Events"
+    hovers = json.dumps(page.figures["twins"])
+    assert "seed000-p001" in hovers
+    assert "seed002-p001" not in hovers
+
+
+def test_missing_and_damaged_arrays_are_named_and_lose_nothing_else(make_study, parse):
+    study = make_study()
+    (study / "arrays" / "seed000-p001.npz").unlink()
+    (study / "arrays" / "seed001-p002.npz").write_bytes(b"PK no archive")
+    (study / "arrays" / "seed002-p000.npz").write_bytes(b"")
+    page = parse(render_report(study))
+    assert "The arrays of 3 runs are missing or damaged" in page.text
+    assert "seed000-p001" in page.text
+    assert "twins" in page.figures
+
+
+def test_a_study_without_a_result_is_refused(make_study):
+    study = make_study(finished=False)
+    with pytest.raises(LastbitError, match=rf"has no result yet: continue it with lastbit audit --resume {study}"):
+        render_report(study)
+
+
+def test_another_kind_of_study_is_refused(make_study):
+    study = make_study()
+    facts = json.loads((study / "study.json").read_text("utf-8"))
+    (study / "study.json").write_text(json.dumps(facts | {"kind": "trace"}), "utf-8")
+    with pytest.raises(LastbitError, match="kind 'trace', which has no report: choose audit"):
+        render_report(study)
+
+
+def test_a_result_that_lacks_a_part_is_refused_by_name(make_study):
+    study = make_study(edit=lambda result: result.pop("seeds_needed"))
+    with pytest.raises(LastbitError, match="'seeds_needed' is missing"):
+        render_report(study)
+
+
+def test_no_study_and_unwritable_targets_are_refused_in_one_line(make_study, tmp_path):
+    with pytest.raises(LastbitError, match="there is no study at"):
+        render_report(tmp_path / "nowhere")
+    study = make_study()
+    with pytest.raises(LastbitError, match="is a folder: name the file"):
+        render_report(study, tmp_path)
+    with pytest.raises(LastbitError, match=r"cannot write the report to .*missing"):
+        render_report(study, tmp_path / "missing" / "report.html")
+
+
+def test_a_report_that_fails_leaves_the_last_one(make_study):
+    study = make_study()
+    before = render_report(study).read_bytes()
+    result = result_of(study)
+    del result["churn_matrix"]
+    with StudyFolder.resume(study) as folder:
+        folder.save_result(result)
+    with pytest.raises(LastbitError, match="churn_matrix"):
+        render_report(study)
+    assert (study / "report.html").read_bytes() == before
+
+
+def test_importing_the_room_imports_no_drawing_library():
+    code = "import sys, lastbit.report; print([m for m in ('plotly', 'jinja2', 'torch') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
