@@ -15,6 +15,7 @@ from lastbit.dynamics.localise import (
     localisation,
     participation_ratio,
 )
+from lastbit.dynamics.rounding import rounding_bound, unit_roundoff, worst_rounding
 from lastbit.dynamics.sketch import CountSketch, Sketch, distance_interval, sketch_differs, sketch_distance, splitmix64
 from lastbit.dynamics.tangent import (
     TANGENT_FORMS,
@@ -25,9 +26,12 @@ from lastbit.dynamics.tangent import (
     step_tangent,
 )
 from lastbit.dynamics.thinning import Thinning
+from lastbit.dynamics.trend import Trend, fit_trend
+from lastbit.dynamics.verdict import VERDICTS, Verdict, judge
 
 __all__ = [
     "TANGENT_FORMS",
+    "VERDICTS",
     "Concentration",
     "CountSketch",
     "Divergence",
@@ -41,24 +45,31 @@ __all__ = [
     "Tangent",
     "TangentGrowth",
     "Thinning",
+    "Trend",
+    "Verdict",
     "concentration",
     "distance_interval",
     "filter_energies",
     "first_difference",
+    "fit_trend",
     "gini",
     "growth_episodes",
     "growth_split",
     "init_history",
     "init_tangent",
+    "judge",
     "localisation",
     "log_growth",
     "measure_divergence",
     "noise_level",
     "participation_ratio",
     "record",
+    "rounding_bound",
     "sketch_differs",
     "sketch_distance",
     "splitmix64",
     "step_tangent",
     "to_dataset",
+    "unit_roundoff",
+    "worst_rounding",
 ]
