@@ -1,0 +1,112 @@
+"""A batch and its loss: how a model is called, how a batch is cut into micro-batches, and how their losses add up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from lastbit.core.errors import LastbitError, choose
+
+__all__ = ["LossFunction", "ModelLoss", "apply_model", "batch_size", "loss_reduction", "micro_batches"]
+
+LossFunction = Callable[..., Tensor]
+"""`loss_fn(outputs, targets) -> scalar`, for a batch that is a pair `(inputs, targets)`; or a `ModelLoss`."""
+
+
+@dataclass(frozen=True)
+class ModelLoss:
+    """A loss that calls the model itself, for batches that are no pair `(inputs, targets)`.
+
+    Attributes:
+        function: `function(model, batch) -> scalar`. It must use the model it is given.
+
+    Example:
+        >>> loss_fn = ModelLoss(lambda model, batch: model(batch["pixels"]).square().mean())
+    """
+
+    function: Callable[[nn.Module, Any], Tensor]
+
+    def __call__(self, model: nn.Module, batch: Any) -> Tensor:
+        """Return the scalar loss of `model` on `batch`."""
+        return self.function(model, batch)
+
+
+def apply_model(model: nn.Module, inputs: Any) -> Any:
+    """Call `model` on inputs as a batch carries them: one tensor, a tuple of arguments or a mapping of keywords."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    if isinstance(inputs, tuple | list):
+        return model(*inputs)
+    return model(inputs)
+
+
+def batch_size(batch: Any) -> int:
+    """Return the number of examples: the length of every tensor of `batch` that has a dimension.
+
+    Raises:
+        LastbitError: the batch holds no tensor, no example, or tensors of different lengths.
+    """
+    lengths = [len(leaf) for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim > 0]
+    if not lengths:
+        raise LastbitError("the batch holds no tensor with a batch dimension: give (inputs, targets) as tensors")
+    if len(set(lengths)) > 1:
+        raise LastbitError(f"the tensors of the batch have different lengths ({lengths}): cut them to one batch size")
+    if lengths[0] == 0:
+        raise LastbitError("the batch holds 0 examples: give at least one")
+    return lengths[0]
+
+
+def micro_batches(batch: Any, size: int) -> list[Any]:
+    """Cut `batch` into parts of at most `size` examples, every tensor along its first dimension."""
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise LastbitError(f"micro_batch = {size!r}: give a positive number of examples, or None for the whole batch")
+    total = batch_size(batch)
+
+    def part(start: int) -> Any:
+        return tree_map_only(Tensor, lambda t: t[start : start + size] if t.ndim > 0 else t, batch)
+
+    return [part(start) for start in range(0, total, size)]
+
+
+def loss_reduction(loss_fn: LossFunction, reduction: str | None) -> str:
+    """Return whether the loss is a `"mean"` or a `"sum"` over examples: as stated, else as the loss says, else mean."""
+    stated = reduction if reduction is not None else getattr(loss_fn, "reduction", "mean")
+    return choose(str(stated), ("mean", "sum"), "loss reduction")
+
+
+def scalar_loss(model: nn.Module, loss_fn: LossFunction, batch: Any) -> tuple[Tensor, Any]:
+    """Return the loss and the model's outputs (None for a `ModelLoss`).
+
+    Raises:
+        LastbitError: the batch is no pair, or the loss is no differentiable, finite scalar.
+    """
+    outputs = None
+    if isinstance(loss_fn, ModelLoss):
+        loss = loss_fn(model, batch)
+    else:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            kind = (
+                f"{type(batch).__name__} of {len(batch)}" if isinstance(batch, tuple | list) else type(batch).__name__
+            )
+            raise LastbitError(
+                f"the batch is a {kind}, not a pair (inputs, targets): pass a pair, or wrap the loss as "
+                "ModelLoss(lambda model, batch: ...)"
+            )
+        outputs = apply_model(model, batch[0])
+        loss = loss_fn(outputs, batch[1])
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        arrived = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+        raise LastbitError(f"the loss is {arrived}, not a scalar tensor: reduce it with .mean() or .sum()")
+    if not loss.requires_grad:
+        raise LastbitError(
+            "the loss carries no gradient: it must depend on a trainable parameter, without .item(), .detach() or "
+            "no_grad() in between"
+        )
+    if not torch.isfinite(loss).all():
+        raise LastbitError(f"the loss is {loss.item()}: curvature needs finite weights, inputs and loss")
+    return loss.reshape(()), outputs

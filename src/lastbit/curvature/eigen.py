@@ -1,0 +1,196 @@
+"""Extreme eigenpairs of a symmetric operator from as few products as possible, warm-started and certified.
+
+The solver keeps one orthonormal basis and the operator's image of it, takes Ritz pairs from the projected matrix, and
+grows the basis by the residual of a pair that has not converged yet: the Lanczos method with full
+reorthogonalisation and thick restarts. A warm start is the *sum* of the previous Ritz vectors: if they still span
+nearly an invariant subspace of dimension S, the Krylov space of their sum finds it in S products, and where the top
+vector alone has turned it loses nothing. Block methods such as LOBPCG multiply every vector of the block in each
+iteration, which costs more products for the same accuracy (measured in `bench/curvature.py`).
+
+Axes: K wanted pairs, M basis vectors, P parameters. Vectors are rows inside and columns in the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lastbit.core.errors import LastbitError, choose
+from lastbit.curvature.operators.base import SymmetricOperator
+from lastbit.curvature.subspace import Subspace
+
+__all__ = ["Eigenpairs", "top_eigenpairs"]
+
+WARM_VECTORS = 3
+"""Ritz vectors kept for the next start: more cost more products than they save (measured on the digits networks)."""
+
+RANDOM_SHARE = 0.1
+"""Length of the random direction mixed into a warm start, against 1 for each vector of the start: it keeps a new
+eigenvector that is orthogonal to all of them from being missed, and costs no product."""
+
+
+@dataclass(frozen=True)
+class Eigenpairs:
+    """Eigenpairs with their certificate.
+
+    An eigenvalue of the operator lies within `residuals[i]` of `values[i]`, whether the pair has converged or not.
+
+    Attributes:
+        values: `(K,)`, the wanted end first: descending for the largest, ascending for the smallest, and the largest
+            followed by the smallest for both ends.
+        vectors: `(P, K)`, orthonormal columns.
+        residuals: `(K,)`, `|A v - value v|`.
+        converged: `(K,)` booleans, `residual <= max(tol |value|, atol)`; all False where the products did not suffice
+            to give as many pairs as were wanted.
+        products: operator-vector products spent.
+        which: the end asked for.
+        warm: `(P, S)`, Ritz vectors to start the next measurement from, converged or not.
+    """
+
+    values: Tensor
+    vectors: Tensor = field(repr=False)
+    residuals: Tensor
+    converged: Tensor
+    products: int
+    which: str
+    warm: Tensor = field(repr=False)
+
+    @property
+    def all_converged(self) -> bool:
+        """Whether every pair met the tolerance."""
+        return bool(self.converged.all())
+
+    @property
+    def largest(self) -> float:
+        """The algebraically largest value found."""
+        return float(self.values.max())
+
+    @property
+    def smallest(self) -> float:
+        """The algebraically smallest value found."""
+        return float(self.values.min())
+
+
+def top_eigenpairs(
+    operator: SymmetricOperator,
+    k: int = 1,
+    *,
+    which: str = "largest",
+    tol: float = 1e-3,
+    atol: float = 0.0,
+    start: Tensor | Eigenpairs | None = None,
+    max_products: int | None = None,
+    max_basis: int | None = None,
+    seed: int = 0,
+) -> Eigenpairs:
+    """Return the `k` algebraically largest or smallest eigenpairs of a symmetric operator.
+
+    A pair has converged when its residual `|A v - value v| <= max(tol |value|, atol)`: an eigenvalue is that close. The
+    value's own error is smaller, of the order of `residual^2 / gap`. Nothing short of the full spectrum certifies
+    that no larger eigenvalue was missed: where the outermost eigenvalues lie closer together than `tol`, the value may
+    belong to the second of them. A random share in every start makes anything worse unlikely.
+
+    Args:
+        operator: the matrix, by its products.
+        k: pairs wanted (at each end for `"both"`).
+        which: `"largest"`, `"smallest"` (algebraic ends) or `"both"`.
+        tol: tolerance relative to the value's size.
+        atol: absolute bound that is enough, for values near zero.
+        start: what to start from: an earlier result, a vector `(P,)` or columns `(P, S)`. The present gradient beside
+            an earlier result's `warm` vectors is the best start known to us during training: it leans towards
+            the top of the spectrum (Gur-Ari, Roberts and Dyer, arXiv 1812.04754) and costs no product.
+        max_products: products to spend at most; what has been reached then is returned with `converged` False.
+            `10 k + 200` by default.
+        max_basis: basis vectors held (memory: twice as many vectors of P numbers); `2 k + 20` by default.
+        seed: of the random start direction.
+
+    Raises:
+        LastbitError: a setting is out of range, or the start does not fit the operator.
+
+    Example:
+        >>> import torch
+        >>> from lastbit.curvature import DenseOperator
+        >>> pairs = top_eigenpairs(DenseOperator(torch.diag(torch.tensor([3.0, 1.0, -5.0]))), tol=1e-5)
+        >>> round(pairs.largest, 4), pairs.all_converged
+        (3.0, True)
+    """
+    choose(which, ("largest", "smallest", "both"), "which")
+    wanted = 2 * k if which == "both" else k
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1 or wanted > operator.size:
+        raise LastbitError(
+            f"k = {k!r} eigenpairs ({which}) of an operator with {operator.size} rows: give 1 up to "
+            f"{operator.size // 2 if which == 'both' else operator.size}"
+        )
+    if not tol >= 0 or not atol >= 0 or (tol == 0 and atol == 0):
+        raise LastbitError(f"tol = {tol}, atol = {atol}: give non-negative numbers, not both zero")
+    budget = max_products if max_products is not None else 10 * wanted + 200
+    if budget < 1:
+        raise LastbitError(f"max_products = {budget}: give at least 1")
+    capacity = min(operator.size, max(max_basis or 2 * wanted + 20, wanted + 3))
+    space = Subspace(operator, capacity, seed)
+    before = operator.products
+    space.expand(_start_vector(space, start))
+    while True:
+        values, coordinates = space.ritz()
+        picked = _picked(len(values), k, which)
+        residuals_KP = space.residuals(values[picked], coordinates[:, picked])
+        norms = residuals_KP.norm(dim=1).to("cpu", torch.float64)
+        excess = norms / torch.clamp(tol * values[picked].abs(), min=max(atol, torch.finfo(torch.float64).tiny))
+        spent = operator.products - before
+        if (len(picked) == wanted and bool((excess <= 1).all())) or space.size == operator.size or spent >= budget:
+            break
+        # The wanted pairs in turn; at both ends, the worse one, so that neither waits for the other.
+        open_pairs = torch.nonzero(excess > 1)[:, 0]
+        worst = int(excess.argmax()) if which == "both" or not len(open_pairs) else int(open_pairs[0])
+        direction_P = residuals_KP[worst]
+        if space.size == capacity:
+            _thick_restart(space, values, coordinates, k, which)
+        space.expand(direction_P)
+    warm = _picked(len(values), max(k, WARM_VECTORS), which)
+    return Eigenpairs(
+        values=values[picked],
+        vectors=space.combine(coordinates[:, picked], space.basis_MP).mT,
+        residuals=norms,
+        converged=(excess <= 1) if len(picked) == wanted else torch.zeros(len(picked), dtype=torch.bool),
+        products=spent,
+        which=which,
+        warm=space.combine(coordinates[:, warm], space.basis_MP).mT,
+    )
+
+
+def _start_vector(space: Subspace, start: Tensor | Eigenpairs | None) -> Tensor:
+    noise_P = space.random()
+    if start is None:
+        return noise_P
+    columns = start.warm if isinstance(start, Eigenpairs) else start
+    columns = columns[:, None] if columns.ndim == 1 else columns
+    size = space.operator.size
+    if columns.ndim != 2 or len(columns) != size:
+        raise LastbitError(
+            f"start has shape {tuple(columns.shape)}: give columns of {size} numbers, as Eigenpairs.vectors holds"
+        )
+    columns = columns.to(space.operator.device, space.operator.dtype)
+    if not torch.isfinite(columns).all():
+        raise LastbitError("start holds NaN or infinite numbers: leave it out to start cold")
+    total_P: Tensor = (columns / columns.norm(dim=0).clamp(min=torch.finfo(columns.dtype).tiny)).sum(1)
+    start_P: Tensor = total_P + RANDOM_SHARE * noise_P / noise_P.norm()
+    return start_P
+
+
+def _picked(size: int, k: int, which: str) -> Tensor:
+    """Return the positions of the wanted Ritz values in ascending order, the wanted end first."""
+    top = torch.arange(size).flip(0)[:k]
+    bottom = torch.arange(size)[:k]
+    if which == "both":
+        # With fewer Ritz values than wanted, the middle ones must not be counted at both ends.
+        return torch.cat([top[: (size + 1) // 2], bottom[: size // 2]])
+    return top if which == "largest" else bottom
+
+
+def _thick_restart(space: Subspace, values: Tensor, coordinates: Tensor, k: int, which: str) -> None:
+    """Keep the wanted Ritz vectors and their neighbours: half of the basis."""
+    keep = min(max(space.capacity // 2, (2 * k if which == "both" else k) + 1), space.capacity - 1)
+    kept = _picked(len(values), (keep + 1) // 2 if which == "both" else keep, which)[:keep]
+    space.restart(values[kept], coordinates[:, kept])

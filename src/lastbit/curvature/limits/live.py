@@ -1,0 +1,160 @@
+"""The stability limits of a live optimizer, read from its parameter groups and state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf, isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lastbit.core.errors import LastbitError
+from lastbit.curvature.limits.linear_update import LinearUpdate
+from lastbit.curvature.limits.rules import UpdateRule, number, update_rule
+
+__all__ = ["GroupLimit", "StabilityLimit", "group_limit", "next_step", "preconditioner", "stability_limit"]
+
+
+@dataclass(frozen=True)
+class GroupLimit:
+    """What one parameter group can bear in its next step.
+
+    The eigenvalue that is limited is that of `P^{-1/2} (H + c I) P^{-1/2}`: `H` the Hessian of the loss without weight
+    decay, `P` the preconditioner (1 for SGD), `c` the coupled weight decay (0 where decay is decoupled).
+
+    Attributes:
+        index: position in `optimizer.param_groups`.
+        lr: learning rate now.
+        weight_decay: alpha.
+        decoupled: whether alpha multiplies the weights (AdamW) instead of entering the gradient.
+        preconditioned: whether the optimizer has a preconditioner.
+        lower: smallest stable eigenvalue; below it directions grow (0 without decoupled decay).
+        upper: largest stable eigenvalue, infinite at lr = 0.
+        update: the linear update both come from.
+    """
+
+    index: int
+    lr: float
+    weight_decay: float
+    decoupled: bool
+    preconditioned: bool
+    lower: float
+    upper: float
+    update: LinearUpdate = field(repr=False)
+
+    @property
+    def coupled_decay(self) -> float:
+        """The part of weight decay that adds to the curvature."""
+        return 0.0 if self.decoupled else self.weight_decay
+
+    @property
+    def limit(self) -> float:
+        """The limit as the loss's own Hessian sees it: `upper - alpha` for SGD, `upper` with a preconditioner."""
+        return self.upper if self.preconditioned else self.upper - self.coupled_decay
+
+
+@dataclass(frozen=True)
+class StabilityLimit:
+    """The limits of all parameter groups.
+
+    Attributes:
+        optimizer: class name.
+        groups: one per parameter group, in order.
+    """
+
+    optimizer: str
+    groups: tuple[GroupLimit, ...]
+
+    @property
+    def limit(self) -> float:
+        """The smallest limit of the groups: `2/lr - alpha` for gradient descent with weight decay alpha."""
+        return min(group.limit for group in self.groups)
+
+    def __float__(self) -> float:
+        """Return `limit`."""
+        return self.limit
+
+
+def stability_limit(optimizer: torch.optim.Optimizer) -> StabilityLimit:
+    """Return the largest curvature that the optimizer's next step is stable for, per parameter group.
+
+    The limit is where the companion matrix of the optimizer's own linear update reaches spectral radius 1, with the
+    learning rate, momentum, decay, step count and preconditioner frozen as they are now. Learning rates may be
+    tensors and change by a schedule: they are read at each call.
+
+    Args:
+        optimizer: SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, or a class registered by `register_linear_update`.
+
+    Raises:
+        LastbitError: no linear update describes the class, or a group maximizes its objective.
+
+    Example:
+        >>> weights = [torch.nn.Parameter(torch.zeros(3))]
+        >>> float(stability_limit(torch.optim.SGD(weights, lr=0.1)))
+        20.0
+        >>> float(stability_limit(torch.optim.SGD(weights, lr=0.1, weight_decay=1.0)))
+        19.0
+    """
+    rule = update_rule(optimizer)
+    groups = tuple(
+        group_limit(rule, group, index, next_step(optimizer, group))
+        for index, group in enumerate(optimizer.param_groups)
+    )
+    return StabilityLimit(type(optimizer).__name__, groups)
+
+
+def group_limit(rule: UpdateRule, group: Mapping[str, Any], index: int, step: int) -> GroupLimit:
+    """Return the limit of one parameter group for its step number `step`.
+
+    Raises:
+        LastbitError: the group maximizes, or its learning rate is negative or not finite.
+    """
+    if group.get("maximize", False):
+        raise LastbitError(
+            "maximize=True turns the curvature round: minimise the negated loss, with maximize=False, to measure it"
+        )
+    lr = number(group["lr"])
+    if not (isfinite(lr) and lr >= 0):
+        raise LastbitError(f"the learning rate of parameter group {index} is {lr}: a limit needs a finite lr >= 0")
+    update = rule.update(group, step)
+    lower, upper = update.stable_interval()
+    return GroupLimit(
+        index=index,
+        lr=lr,
+        weight_decay=number(group.get("weight_decay", 0.0)),
+        decoupled=rule.decoupled(group),
+        preconditioned=rule.preconditioner is not None,
+        lower=lower,
+        upper=upper,
+        update=update,
+    )
+
+
+def next_step(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> int:
+    """Return the number of the step that comes next, from 1; the smallest of the group's tensors."""
+    steps = [optimizer.state[p]["step"] for p in group["params"] if "step" in optimizer.state.get(p, {})]
+    return 1 + int(min(map(number, steps), default=0.0))
+
+
+def preconditioner(
+    optimizer: torch.optim.Optimizer, rule: UpdateRule, group: Mapping[str, Any], parameter: Tensor
+) -> Tensor:
+    """Return the diagonal that divides the gradient of one tensor, in its shape; infinite where it never moved.
+
+    Raises:
+        LastbitError: the optimizer has a preconditioner but has taken no step yet.
+    """
+    if rule.preconditioner is None:
+        return torch.ones_like(parameter)
+    state = optimizer.state.get(parameter, {})
+    moved = state and number(state.get("step", 1)) > 0
+    if moved:
+        return rule.preconditioner(group, state).detach()
+    if not any(number(held.get("step", 1)) > 0 for held in optimizer.state.values()):
+        raise LastbitError(
+            f"{type(optimizer).__name__} has taken no step yet, so its preconditioner is not defined: take one "
+            "step first"
+        )
+    return torch.full_like(parameter, inf)

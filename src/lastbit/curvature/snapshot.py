@@ -1,0 +1,215 @@
+"""The loss of a model at its present weights, frozen: what every operator of one measurement differentiates.
+
+The snapshot calls the model with copies of its parameters and buffers, under the modes and generator states of the
+moment it was taken. So whatever the network does in its forward pass (batch statistics, spectral norm, dropout), the
+model itself is left bit for bit as it was, and training may go on while the snapshot is still used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_map_only
+
+from lastbit.core.errors import LastbitError
+from lastbit.curvature.batches import LossFunction, batch_size, loss_reduction, micro_batches, scalar_loss
+from lastbit.curvature.double_backward import (
+    explain_missing_double_backward,
+    is_missing_double_backward,
+    missing_second_derivative,
+)
+from lastbit.curvature.parameters import ParameterSpace
+from lastbit.curvature.randomness import RandomState
+
+__all__ = ["LossGraph", "LossSnapshot", "trainable_parameters"]
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the eager network inside `torch.compile` and data-parallel wrappers, which share its parameters."""
+    while True:
+        if isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        else:
+            return model
+
+
+def trainable_parameters(model: nn.Module, names: Sequence[str] | None = None) -> dict[str, nn.Parameter]:
+    """Return the parameters to measure by name: those named, or all that have `requires_grad`.
+
+    Raises:
+        LastbitError: a name is unknown or names a frozen parameter, or a weight is NaN or infinite.
+    """
+    found = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if names is not None:
+        if unknown := [name for name in names if name not in found]:
+            raise LastbitError(f"no trainable parameter {unknown[0]!r}: choose among {', '.join(found)}")
+        found = {name: parameter for name, parameter in found.items() if name in set(names)}
+    for name, parameter in found.items():
+        if not torch.isfinite(parameter).all():
+            bad = int((~torch.isfinite(parameter)).sum())
+            raise LastbitError(
+                f"parameter {name!r} holds {bad} NaN or infinite weights: measure before training diverged"
+            )
+    return found
+
+
+def _ordinary(tensor: Tensor) -> Tensor:
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
+class _Bound(nn.Module):
+    """A model with its loss, so that one functional call swaps parameters for both (a loss may read them itself)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, loss_fn: LossFunction, batch: Any) -> tuple[Tensor, Any]:
+        return scalar_loss(self.model, loss_fn, batch)
+
+
+@dataclass(frozen=True)
+class LossGraph:
+    """One forward pass with its graph: leaves to differentiate by, the loss, the outputs and the loss's gradient."""
+
+    leaves: list[Tensor]
+    loss: Tensor
+    outputs: Any
+    gradient: list[Tensor]
+
+
+class LossSnapshot:
+    """The loss on one batch at the present weights, as a function that can be differentiated again and again.
+
+    Args:
+        model: the network; its modes (train, eval) are kept as they are.
+        loss_fn: `loss_fn(outputs, targets)` or a `ModelLoss`.
+        batch: `(inputs, targets)`, or what the `ModelLoss` takes.
+        parameters: names to measure, all trainable ones by default.
+        micro_batch: examples per forward pass. None runs the batch in one pass and keeps its graph for all products;
+            a number bounds memory by one graph at a time, rebuilt for every block of vectors.
+        reduction: `"mean"` or `"sum"`, how the loss adds up over examples; by default what `loss_fn.reduction` says,
+            else mean. Only micro-batches need it.
+
+    Raises:
+        LastbitError: the batch is empty, a weight is not finite, or micro-batches would change the loss (batch
+            normalisation in train mode).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: LossFunction,
+        batch: Any,
+        *,
+        parameters: Sequence[str] | None = None,
+        micro_batch: int | None = None,
+        reduction: str | None = None,
+    ) -> None:
+        # Inference mode would make tensors that can never be differentiated.
+        with torch.inference_mode(False):
+            self._take(
+                unwrapped(model), loss_fn, tree_map_only(Tensor, _ordinary, batch), parameters, micro_batch, reduction
+            )
+
+    def _take(
+        self,
+        model: nn.Module,
+        loss_fn: LossFunction,
+        batch: Any,
+        parameters: Sequence[str] | None,
+        micro_batch: int | None,
+        reduction: str | None,
+    ) -> None:
+        self.model = model
+        self.loss_fn = loss_fn
+        found = trainable_parameters(self.model, parameters)
+        self.space = ParameterSpace.of(found)
+        total = batch_size(batch)
+        self.retained = micro_batch is None or micro_batch >= total
+        self.parts = [batch] if micro_batch is None else micro_batches(batch, micro_batch)
+        kind = loss_reduction(loss_fn, reduction) if len(self.parts) > 1 else "sum"
+        self.weights = [batch_size(part) / total if kind == "mean" else 1.0 for part in self.parts]
+        if len(self.parts) > 1:
+            self._refuse_batch_statistics()
+        self._theta = [parameter.detach().clone() for parameter in found.values()]
+        self._buffers = {name: buffer.detach().clone() for name, buffer in self.model.named_buffers()}
+        self._modes = [(module, module.training) for module in self.model.modules()]
+        self._random = RandomState.capture([self.space.device])
+        self._graph: LossGraph | None = None
+
+    def graphs(self) -> Iterator[tuple[LossGraph, float]]:
+        """Yield the graph of each part with its weight in the loss; a single part is built once and kept."""
+        if not self.retained:
+            for part, weight in zip(self.parts, self.weights, strict=True):
+                yield self._build(part), weight
+            return
+        if self._graph is None:
+            self._graph = self._build(self.parts[0])
+        yield self._graph, 1.0
+
+    def loss_and_gradient(self) -> tuple[Tensor, Tensor]:
+        """Return the loss (0-d) and its gradient as a flat vector."""
+        with torch.inference_mode(False):
+            loss = torch.zeros((), dtype=self.space.dtype, device=self.space.device)
+            gradient = torch.zeros(self.space.size, dtype=self.space.dtype, device=self.space.device)
+            for graph, weight in self.graphs():
+                loss += weight * graph.loss.detach().to(loss.dtype)
+                gradient += weight * self.space.flatten(graph.gradient)
+        return loss, gradient
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn autograd's complaint about a missing double backward into one line that names the module."""
+        try:
+            yield
+        except RuntimeError as error:
+            if not is_missing_double_backward(error):
+                raise
+            message = explain_missing_double_backward(self.model, lambda: self._forward(self.parts[0]), error)
+        else:
+            return
+        raise LastbitError(message)
+
+    def _forward(self, part: Any) -> tuple[list[Tensor], Tensor, Any]:
+        leaves = [tensor.clone().requires_grad_() for tensor in self._theta]
+        state = {f"model.{name}": leaf for name, leaf in zip(self.space.names, leaves, strict=True)}
+        state |= {f"model.{name}": buffer.clone() for name, buffer in self._buffers.items()}
+        found_modes = [(module, module.training) for module, _ in self._modes]
+        try:
+            for module, training in self._modes:
+                module.training = training
+            # Fused attention has no double backward; the math kernel is made of operations that have.
+            with self._random.replayed(), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+                loss, outputs = functional_call(_Bound(self.model), state, (self.loss_fn, part))
+        finally:
+            for module, training in found_modes:
+                module.training = training
+        return leaves, loss, outputs
+
+    def _build(self, part: Any) -> LossGraph:
+        leaves, loss, outputs = self._forward(part)
+        with torch.enable_grad(), self.explained():
+            gradient = torch.autograd.grad(loss, leaves, create_graph=True, allow_unused=True, materialize_grads=True)
+            # A gradient path that ends in an error node is one autograd.grad would leave out without a word.
+            if blocked := missing_second_derivative(gradient):
+                raise RuntimeError(blocked)
+        return LossGraph(leaves, loss, outputs, list(gradient))
+
+    def _refuse_batch_statistics(self) -> None:
+        for name, module in self.model.named_modules():
+            kind = nn.modules.batchnorm._BatchNorm
+            if isinstance(module, kind) and (module.training or module.running_mean is None):
+                raise LastbitError(
+                    f"module {name!r} ({type(module).__name__}) uses batch statistics, so micro-batches would change "
+                    "the loss: leave micro_batch out, or call model.eval() for the eval-mode Hessian"
+                )
