@@ -24,6 +24,10 @@ def test_unbounded_limits_are_said_without_infinity():
     assert analyse("heat", scheme="backward-euler").max_stable_dt == math.inf
 
 
+def test_underscores_stand_for_hyphens():
+    assert analyse("heat", scheme="heavy_ball").max_stable_dt == analyse("heat", scheme="heavy-ball").max_stable_dt
+
+
 def test_sentences_say_what_matters():
     assert "dt ≤ 0.5" in analyse("heat").sentence
     assert "no step is stable" in analyse("advection-centred").sentence

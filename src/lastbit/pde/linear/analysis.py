@@ -129,7 +129,7 @@ def analyse(problem: str, *, dx: float = 1.0, scheme: str = "euler", dim: int = 
     Args:
         problem: one of `PROBLEMS`.
         dx: grid spacing along every axis, in the problem's length.
-        scheme: one of `SCHEMES`.
+        scheme: one of `SCHEMES`; underscores may stand for the hyphens.
         dim: number of dimensions, 1 to 3 (1 for Lax–Wendroff).
         **parameters: of the problem (`diffusivity`, `speed`, `stiffness`, `decay`, `accuracy`) and of the scheme
             (`momentum`), each where it has one.
@@ -144,7 +144,7 @@ def analyse(problem: str, *, dx: float = 1.0, scheme: str = "euler", dim: int = 
         0.0
     """
     chosen = PROBLEMS[choose(problem, PROBLEMS, "problem")]
-    choose(scheme, SCHEMES, "scheme")
+    scheme = choose(scheme.replace("_", "-"), SCHEMES, "scheme")
     if chosen.scheme is not None and scheme != chosen.scheme:
         raise LastbitError(f"problem {problem!r} brings its own step: write scheme {chosen.scheme!r}, not {scheme!r}")
     if not (math.isfinite(dx) and dx > 0):

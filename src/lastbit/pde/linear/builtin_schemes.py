@@ -165,7 +165,7 @@ def make_scheme(name: str, *, time_order: int = 1, **parameters: float) -> TimeS
     """Return the built-in scheme `name`.
 
     Args:
-        name: one of `SCHEMES`.
+        name: one of `SCHEMES`; underscores may stand for the hyphens.
         time_order: of the equation it will step; it matters for `leapfrog` alone, which is Störmer's scheme for
             `u'' = λu`. The other schemes step such an equation as the system `u' = v, v' = λu`.
         **parameters: the scheme's own, `momentum` for `heavy-ball` and `nesterov`.
@@ -177,7 +177,8 @@ def make_scheme(name: str, *, time_order: int = 1, **parameters: float) -> TimeS
         >>> make_scheme("heavy-ball", momentum=0.5).real_limit
         3.0
     """
-    builder = SCHEMES[choose(name, SCHEMES, "scheme")]
+    name = choose(name.replace("_", "-"), SCHEMES, "scheme")
+    builder = SCHEMES[name]
     accepted = inspect.signature(builder).parameters
     for parameter in parameters:
         if not accepted:

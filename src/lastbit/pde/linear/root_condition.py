@@ -22,12 +22,8 @@ __all__ = ["Condition", "amplification_roots", "first_negative", "root_condition
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-CANCELLED = 1e-13
-"""A coefficient below this share of the terms it was summed from is a zero that rounding has blurred (ε = 2.2e−16, and
-the recursion adds a few dozen terms at most)."""
-
-ROUNDING = 4 * np.finfo(np.float64).eps
-"""Relative error granted to each term of a coefficient that did not cancel: a few operations' worth."""
+ROUNDING = 8 * np.finfo(np.float64).eps
+"""Relative error granted to every coefficient at the start and to every product: a few operations' worth."""
 
 ON_CIRCLE = 1e-12
 """A condition above minus this share of its terms counts as met: the roots lie on the circle, to rounding."""
@@ -41,9 +37,13 @@ class Condition(NamedTuple):
 
     def at(self, r_N: Real) -> tuple[Real, Real, Real]:
         """Return `D(r)`, `Σ|d_m| r^m` and the error of `D(r)`, each of shape `(N,)`."""
-        powers = np.asarray(r_N)[:, None] ** np.arange(self.coefficients_NR.shape[1])
-        terms = self.coefficients_NR * powers
-        return terms.sum(axis=1), np.abs(terms).sum(axis=1), (self.errors_NR * powers).sum(axis=1)
+        value, size, error = np.zeros((3, len(r_N)))
+        columns = zip(self.coefficients_NR.T[::-1], self.errors_NR.T[::-1], strict=True)
+        for coefficient, uncertainty in columns:  # Horner's rule
+            value = value * r_N + coefficient
+            size = size * r_N + np.abs(coefficient)
+            error = error * r_N + uncertainty
+        return value, size, error
 
     def is_broken(self, r_N: Real) -> NDArray[np.bool_]:
         """Whether `D(r)` is negative by more than rounding."""
@@ -68,43 +68,45 @@ def root_conditions(pencil_NGR: Complex) -> list[Condition]:
     and the reduced polynomial `b_j = ā_k a_{j+1} − a_0 ā_{k−1−j}` has; or `b ≡ 0` (the roots lie in mirrored pairs) and
     `f'` has. Where `D ≡ 0` and `b ≢ 0` a root lies outside for every `r`: the condition returned there is `−1`.
     """
-    a = pencil_NGR
-    bound = np.abs(a)
+    a, error = pencil_NGR, ROUNDING * np.abs(pencil_NGR)
     conditions: list[Condition] = []
     for degree in range(pencil_NGR.shape[1] - 1, 0, -1):
-        reduced, reduced_bound = [], []
+        reduced, reduced_error = [], []
         for j in range(degree):
-            left, left_bound = _products(a[:, degree], a[:, j + 1], bound[:, degree], bound[:, j + 1])
-            right, right_bound = _products(a[:, degree - 1 - j], a[:, 0], bound[:, degree - 1 - j], bound[:, 0])
-            total, size = left - right, left_bound + right_bound
-            reduced.append(np.where(np.abs(total) <= CANCELLED * size, 0, total))
-            reduced_bound.append(size)
-        b, b_bound = np.stack(reduced, axis=1), np.stack(reduced_bound, axis=1)
+            left, left_error = _product(a[:, degree], a[:, j + 1], error[:, degree], error[:, j + 1])
+            right, right_error = _product(a[:, degree - 1 - j], a[:, 0], error[:, degree - 1 - j], error[:, 0])
+            total, blur = left - right, left_error + right_error
+            # What its own error could have made is a 0 that rounding has blurred: 0 by the scheme's structure.
+            cancelled = np.abs(total) <= blur
+            reduced.append(np.where(cancelled, 0, total))
+            reduced_error.append(np.where(cancelled, 0, blur))
+        b, b_error = np.stack(reduced, axis=1), np.stack(reduced_error, axis=1)
         mirrored = np.asarray(~b.any(axis=(1, 2)))
         condition = b[:, degree - 1].real.copy()
         always_outside = ~condition.any(axis=1) & ~mirrored
         condition[always_outside, 0] = -1.0
-        # A coefficient set to 0 is 0 by the structure of the scheme: it carries no error.
-        conditions.append(Condition(condition, np.where(condition != 0, ROUNDING * b_bound[:, degree - 1], 0.0)))
+        conditions.append(Condition(condition, b_error[:, degree - 1]))
         powers = np.arange(1, degree + 1)[:, None]
-        slope, slope_bound = _padded(powers * a[:, 1:], b.shape[2]), _padded(powers * bound[:, 1:], b.shape[2])
+        slope, slope_error = _padded(powers * a[:, 1:], b.shape[2]), _padded(powers * error[:, 1:], b.shape[2])
         a = np.where(mirrored[:, None, None], slope, b)
-        bound = np.where(mirrored[:, None, None], slope_bound, b_bound)
-        scale = bound.max(axis=(1, 2), keepdims=True)
-        a, bound = a / np.where(scale > 0, scale, 1), bound / np.where(scale > 0, scale, 1)
+        error = np.where(mirrored[:, None, None], slope_error, b_error)
+        scale = np.abs(a).max(axis=(1, 2), keepdims=True)
+        a, error = a / np.where(scale > 0, scale, 1), error / np.where(scale > 0, scale, 1)
     return conditions
 
 
-def _products(conjugated: Complex, other: Complex, size: Real, other_size: Real) -> tuple[Complex, Real]:
-    """`conj(a)(r) · b(r)` for real `r`, and the same product of the sizes; coefficients along the last axis."""
+def _product(conjugated: Complex, other: Complex, first_error: Real, second_error: Real) -> tuple[Complex, Real]:
+    """`conj(a)(r) · b(r)` for real `r`, and its running error bound; coefficients along the last axis."""
     length = conjugated.shape[-1] + other.shape[-1] - 1
     value = np.zeros((*other.shape[:-1], length), dtype=np.complex128)
-    bound = np.zeros(value.shape)
+    error = np.zeros(value.shape)
+    size, other_size = np.abs(conjugated), np.abs(other)
     for power in range(conjugated.shape[-1]):
         window = slice(power, power + other.shape[-1])
         value[..., window] += conjugated[..., power, None].conj() * other
-        bound[..., window] += size[..., power, None] * other_size
-    return value, bound
+        error[..., window] += size[..., power, None] * (ROUNDING * other_size + second_error)
+        error[..., window] += first_error[..., power, None] * (other_size + second_error)
+    return value, error
 
 
 def _padded(a: NDArray[np.generic], length: int) -> NDArray[np.generic]:
