@@ -11,10 +11,10 @@ demo: $(STAMP)
 	@$(BIN)/lastbit audit --out demo-study
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m "slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "slow and not gpu"
 
 check: $(STAMP)
 	$(BIN)/ruff check .

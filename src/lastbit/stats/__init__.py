@@ -12,7 +12,7 @@ from lastbit.stats.means import mean_estimate, paired_difference
 from lastbit.stats.power import ResolvableDifference, SeedsNeeded, seeds_needed, smallest_resolvable_difference
 from lastbit.stats.resampling import bootstrap_interval, jackknife_interval
 from lastbit.stats.variance_components import VarianceComponents, variance_components
-from lastbit.stats.weight_distance import mean_relative_l1, pairwise_relative_l1
+from lastbit.stats.weight_distance import WeightDistance, mean_relative_l1, pairwise_relative_l1, weight_distance
 
 __all__ = [
     "FEW_SAMPLES",
@@ -23,6 +23,7 @@ __all__ = [
     "SeedsNeeded",
     "SpreadSplit",
     "VarianceComponents",
+    "WeightDistance",
     "bootstrap_interval",
     "churn",
     "disagreement_matrix",
@@ -38,4 +39,5 @@ __all__ = [
     "seeds_needed",
     "smallest_resolvable_difference",
     "variance_components",
+    "weight_distance",
 ]

@@ -2,13 +2,102 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from lastbit.core.errors import LastbitError
 from lastbit.stats._inputs import Floats, finite_array
+from lastbit.stats.estimate import FEW_SAMPLES, Estimate, EstimateJson, not_measured
+from lastbit.stats.means import mean_estimate
+from lastbit.stats.resampling import jackknife_interval
 
-__all__ = ["mean_relative_l1", "pairwise_relative_l1"]
+__all__ = ["WeightDistance", "mean_relative_l1", "pairwise_relative_l1", "weight_distance"]
+
+FARTHEST = 2.0
+"""The mean relative L1 difference of weights that have opposite signs everywhere."""
+
+
+@dataclass(frozen=True)
+class WeightDistance:
+    """Mean relative L1 differences of weights.
+
+    Attributes:
+        last_bit: of the perturbed runs of a seed from its first run, mean over runs; n counts seeds.
+        seed: between the first runs of two seeds, mean over pairs; n counts seeds.
+    """
+
+    last_bit: Estimate
+    seed: Estimate
+
+    def to_json(self) -> dict[str, EstimateJson]:
+        """Return the two estimates as JSON-able values."""
+        return {"weight_distance_last_bit": self.last_bit.to_json(), "weight_distance_seed": self.seed.to_json()}
+
+
+def weight_distance(weights: Sequence[ArrayLike], seeds: Sequence[Hashable], *, level: float = 0.95) -> WeightDistance:
+    """Return how far the last bit and the seed move the weights.
+
+    The interval within seeds is Student's over the delete-one-seed jackknife, as in `mean_estimate`. Pairs of seeds
+    share a seed, so between seeds the jackknife leaves out a seed with all its pairs (Arvesen 1969, Ann. Math. Statist.
+    40, 2076-2100). Both ends are kept within 0 and 2.
+
+    Args:
+        weights: one array per run, all of one shape; the first run of each seed is its reference.
+        seeds: the seed of each run.
+        level: confidence level.
+
+    Raises:
+        LastbitError: there is no run, shapes differ, a weight is not finite, or a bad level.
+
+    Example:
+        >>> weight_distance([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]], seeds=[0, 0, 1]).last_bit.estimate
+        1.0
+    """
+    if not len(weights) or len(weights) != len(seeds):
+        raise LastbitError(f"give one seed per run, at least one run, got {len(weights)} runs and {len(seeds)} seeds")
+    reference: dict[Hashable, int] = {}
+    within: list[float] = []
+    owners: list[int] = []
+    for index, seed in enumerate(seeds):
+        first = reference.setdefault(seed, index)
+        if first != index:
+            within.append(mean_relative_l1(weights[first], weights[index]))
+            owners.append(first)
+    last_bit = (
+        _bounded(mean_estimate(within, seeds=owners, level=level))
+        if within
+        else not_measured(
+            "weight distance over the last bit needs two perturbations of one seed, got 1", len(reference)
+        )
+    )
+    firsts = list(reference.values())
+    distances = np.zeros((len(firsts), len(firsts)))
+    for row, one in enumerate(firsts):
+        for column, other in enumerate(firsts[:row]):
+            distances[row, column] = distances[column, row] = mean_relative_l1(weights[one], weights[other])
+    return WeightDistance(last_bit, _bounded(_mean_of_pairs(distances, level)))
+
+
+def _mean_of_pairs(distances: Floats, level: float) -> Estimate:
+    seeds = len(distances)
+    if seeds < 2:
+        return not_measured("weight distance over seeds needs two seeds, got 1", seeds)
+    total, rows = distances.sum(), distances.sum(axis=1)
+    mean = float(total / (seeds * (seeds - 1)))
+    if seeds < 3:
+        return Estimate(mean, None, None, seeds, "an interval needs three seeds, got 2")
+    low, high = jackknife_interval(mean, (total - 2 * rows) / ((seeds - 1) * (seeds - 2)), level=level)
+    return Estimate(mean, min(low, mean), max(high, mean), seeds, f"few seeds: {seeds}" if seeds < FEW_SAMPLES else "")
+
+
+def _bounded(estimate: Estimate) -> Estimate:
+    if estimate.estimate is None or estimate.low is None or estimate.high is None:
+        return estimate
+    low, high = max(estimate.low, 0.0), min(estimate.high, FARTHEST)
+    return Estimate(estimate.estimate, low, max(high, estimate.estimate), estimate.n, estimate.note)
 
 
 def mean_relative_l1(a: ArrayLike, b: ArrayLike) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -177,7 +176,7 @@ def _estimates(folder: StudyFolder, records: list[RunRecord], metric: str) -> di
     finals = [record.metrics[metric][-1] for record in records]
     losses = [record.metrics["test_loss"][-1] for record in records]
     arrays = [folder.arrays(record.run) for record in records]
-    within, between = _weight_distances(seeds, [a["weights_final"] for a in arrays])
+    distance = stats.weight_distance([a["weights_final"] for a in arrays], seeds)
     result: dict[str, Any] = {
         "mean": stats.mean_estimate(finals, seeds=seeds).to_json(),
         **{
@@ -188,8 +187,7 @@ def _estimates(folder: StudyFolder, records: list[RunRecord], metric: str) -> di
         "balanced": components.balanced,
         "level": components.level,
         "loss": {"mean": stats.mean_estimate(losses, seeds=seeds).to_json(), **loss.to_json()},
-        "weight_distance_last_bit": within.to_json(),
-        "weight_distance_seed": between.to_json(),
+        **distance.to_json(),
         **_churn(records, arrays, seeds),
         "distribution": None,
         "smallest_resolvable_difference": [
@@ -232,33 +230,3 @@ def _scores(arrays: list[dict[str, Array]], test_size: int) -> Array:
     rows = [a["per_example"] for a in arrays]
     unpacked = [np.unpackbits(row, count=test_size) if row.dtype == np.uint8 else row for row in rows]
     return np.stack(unpacked).astype(np.float64)
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    seeds: list[int]
-    values: list[float]
-
-    def estimate(self, why: str) -> Estimate:
-        if not self.values:
-            return stats.not_measured(why)
-        return stats.mean_estimate(self.values, seeds=self.seeds)
-
-
-def _weight_distances(seeds: list[int], weights: list[Array]) -> tuple[Estimate, Estimate]:
-    """Return the mean relative L1 distance of final weights: to the seed's first run, and between seeds' first runs."""
-    first: dict[int, int] = {}
-    within, between = _Pairs([], []), _Pairs([], [])
-    for index, seed in enumerate(seeds):
-        if seed in first:
-            within.seeds.append(seed)
-            within.values.append(stats.mean_relative_l1(weights[first[seed]], weights[index]))
-        else:
-            for other_seed, other in first.items():
-                between.seeds.append(other_seed)
-                between.values.append(stats.mean_relative_l1(weights[other], weights[index]))
-            first[seed] = index
-    return (
-        within.estimate("weight distance over the last bit needs two perturbations"),
-        between.estimate("weight distance over seeds needs two seeds"),
-    )

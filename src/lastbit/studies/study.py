@@ -73,7 +73,7 @@ class AuditStudy:
         data = self.to_xarray()
         try:
             if target.suffix == ".nc":
-                data.to_netcdf(target, engine="h5netcdf")
+                data.to_netcdf(target, engine="scipy")
             else:
                 table = data.drop_dims(["step", "example"], errors="ignore").to_dataframe().reset_index()
                 if target.suffix == ".csv":

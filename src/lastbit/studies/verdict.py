@@ -49,6 +49,13 @@ def verdict(result: dict[str, Any]) -> tuple[str, str, str]:
             "not_measured",
             "Ask for at least 2 seeds and 2 perturbations.",
         )
+    if not sigma["estimate"]:
+        return (
+            f"{noise}, and none of it seen here is the last bit: changing it moved {name} in none of "
+            f"{sigma['n']} runs.",
+            "hardly_last_bit",
+            f"Look at the test loss and the weight distance, which resolve smaller differences.{_few(result)}",
+        )
     part = (
         f"{_percent(share['estimate'])} of the variance "
         f"(95% interval {_percent(share['low'])} to {_percent(share['high'])})"

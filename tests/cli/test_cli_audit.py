@@ -1,0 +1,202 @@
+"""The command line as a person uses it: the answer first, one line per mistake, nothing lost."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lastbit.cli import main
+
+TOY = """
+import os
+import torch
+from lastbit import Task
+
+generator = torch.Generator().manual_seed(0)
+X = torch.randn(64, 4, generator=generator)
+Y = (X[:, 0] > 0).long()
+
+
+def make(**more):
+    settings = dict(
+        name="toy", model=lambda: torch.nn.Linear(4, 2), train=(X, Y), test=(X, Y), batch_size=16, epochs=2,
+        optimizer=lambda params: torch.optim.SGD(params, lr=0.5, momentum=0.9),
+    )
+    return Task(**{**settings, **more})
+
+
+class Noisy(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x + int.from_bytes(os.urandom(2), "little") * self.training)
+
+
+def noisy():
+    return make(model=lambda: Noisy(4, 2))
+
+
+def labels_too_high():
+    return make(train=(X, Y + 36), test=(X, Y + 36))
+
+
+def not_a_task():
+    return 3
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "toy.py").write_text(TOY)
+    return tmp_path
+
+
+SMALL = ["--task", "toy.py:make", "--seeds", "2", "--perturbations", "2", "--workers", "1"]
+
+
+def test_audit_answers_first_and_names_its_files(here, capsys):
+    assert main(["audit", *SMALL, "--out", "study", "--json", "out.json"]) == 0
+    out = capsys.readouterr().out
+    first = out.splitlines()[0]
+    assert "accuracy" in first
+    assert "noise" in first or "no spread" in out
+    assert "report  study/report.html" in out
+    assert "JSON    out.json" in out
+    result = json.loads(Path("out.json").read_text())
+    assert result["control"]["bitwise_identical"] is True
+    assert Path("study/report.html").stat().st_size > 10_000
+
+
+def test_quiet_prints_the_verdict_alone(here, capsys):
+    assert main(["audit", *SMALL, "--out", "study", "--quiet"]) == 0
+    told = capsys.readouterr()
+    assert len(told.out.strip().splitlines()) == 1
+    assert told.err == ""
+
+
+def test_progress_is_one_line_per_event_where_there_is_no_terminal(here, capsys):
+    main(["audit", *SMALL, "--out", "study"])
+    lines = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("[") for line in lines) == 6
+    assert any(line.startswith("[6/6") for line in lines)
+
+
+def test_not_reproducible_exits_3_and_reports_no_spread(here, capsys):
+    assert main(["audit", "--task", "toy.py:noisy", *SMALL[2:], "--out", "study"]) == 3
+    out = capsys.readouterr().out
+    assert out.startswith("Not reproducible here: an exact repeat of seed 0 first differs at step")
+    assert "σ last bit" not in out
+    assert main(["report", "study"]) == 3
+
+
+def test_report_draws_again_and_exports(here, capsys):
+    main(["audit", *SMALL, "--out", "study", "--quiet"])
+    Path("study/report.html").unlink()
+    assert main(["report", "study", "--out", "again.html", "--export", "runs.csv", "--json", "again.json"]) == 0
+    assert Path("again.html").exists()
+    assert len(Path("runs.csv").read_text().splitlines()) == 1 + 2 * 2 * 2
+    assert json.loads(Path("again.json").read_text())["kind"] == "audit"
+    assert not Path("study/report.html").exists()
+
+
+def test_a_study_file_says_the_same_and_flags_win(here, capsys):
+    Path("study.toml").write_text(
+        'task = "toy.py:make"\nseeds = 3\nperturbations = 2\nworkers = 1\nepochs = 1\nout = "from-file"\n'
+    )
+    assert main(["audit", "study.toml", "--seeds", "2", "--quiet"]) == 0
+    spec = json.loads(Path("from-file/study.json").read_text())["spec"]
+    assert (spec["audit"]["seeds"], spec["audit"]["perturbations"], spec["task"]["epochs"]) == (2, 2, 1)
+
+
+def test_the_command_in_the_study_repeats_it(here, capsys):
+    import shlex
+
+    main(["audit", *SMALL, "--out", "one", "--quiet"])
+    command = json.loads(Path("one/study.json").read_text())["command"]
+    words = shlex.split(command)
+    assert words[:2] == ["lastbit", "audit"]
+    assert main([*words[1:], "--workers", "1", "--out", "two", "--quiet"]) == 0
+    for name in ("arrays/seed001-p001.npz", "arrays/seed000-repeat.npz"):
+        assert Path("one", name).read_bytes() == Path("two", name).read_bytes()
+
+
+MISTAKES = {
+    "--task digts": "unknown task 'digts' (did you mean 'digits'?): choose one of digits",
+    "--model cnnn": "unknown model 'cnnn'",
+    "--optimizer sdg": "unknown optimizer 'sdg'",
+    "--schedule foo": "unknown schedule 'foo'",
+    "--lr nan": "--lr = nan: input should be a finite number",
+    "--lr -1": "--lr = -1.0: input should be greater than 0",
+    "--lr inf": "--lr = inf",
+    "--weight-decay -0.1": "--weight-decay = -0.1",
+    "--momentum 1": "--momentum = 1.0",
+    "--seeds 0": "--seeds = 0",
+    "--seeds two": "'--seeds'",
+    "--perturbations 0": "--perturbations = 0",
+    "--perturb foo": "'rescale', 'ulp', 'rounding' or 'reorder'",
+    "--vary foo": "'all', 'order', 'init' or 'augment'",
+    "--dtype half": "'float32', 'float64' or 'bfloat16'",
+    "--device gpu": "choose one of auto, cpu, cuda, cuda:N",
+    "--workers 0": "--workers = 0",
+    "--epochs 0": "--epochs = 0",
+    "--batch-size 5000": "batch size 5000 exceeds the 1000 training examples",
+    "--train-size 100000": "100000",
+    "--bogus 3": "No such option: --bogus",
+    "--out toy.py": "toy.py is a file: choose another folder",
+    "--out full": "full is not empty",
+    "--resume nope": "there is no study at nope",
+    "--resume full": "full is not a study: it has no study.json",
+    "--json nope/x.json": "nope does not exist",
+    "nope.toml": "there is no study file nope.toml",
+    "bad.toml": "bad.toml is not a TOML study file",
+    "odd.toml": "unknown setting in odd.toml 'sedes' (did you mean 'seeds'?)",
+    "--task toy.py:nothing": "toy.py has no function 'nothing'",
+    "--task toy.py:not_a_task": "must return a lastbit Task, got int",
+    "--task nope.py:make": "there is no task file 'nope.py'",
+    "--task toy.py:labels_too_high": "the model gives 2 outputs but the labels go up to 37",
+    "--task toy.py:make --lr 0.1": "toy.py:make decides that itself",
+    "--task fashion-mnist --data-root full": "--data-root full",
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_gets_one_line_and_exit_code_2(here, capsys, words):
+    (here / "full").mkdir()
+    (here / "full" / "x").touch()
+    Path("bad.toml").write_text("seeds = \n")
+    Path("odd.toml").write_text("sedes = 3\n")
+    before = sorted(str(path) for path in here.rglob("*") if "__pycache__" not in str(path))
+    assert main(["audit", *words.split(), "--quiet"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert len(told.err.strip().splitlines()) == 1
+    assert told.err.startswith("error: ")
+    assert MISTAKES[words] in told.err
+    assert sorted(str(path) for path in here.rglob("*") if "__pycache__" not in str(path)) == before
+
+
+def test_debug_shows_the_traceback(here, capsys):
+    assert main(["audit", "--task", "digts", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_unknown_command(capsys):
+    assert main(["adit"]) == 2
+    assert "adit" in capsys.readouterr().err
+
+
+def test_help_and_version_need_no_torch():
+    script = (
+        "import sys\nfrom lastbit.cli import main\n"
+        "assert main(['--help']) == 0\nassert main(['audit', '--help']) == 0\nassert main(['--version']) == 0\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "audit" in done.stdout
+
+
+def test_import_of_the_package_needs_no_torch():
+    script = "import sys, lastbit\nassert lastbit.__all__\nassert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -1,0 +1,114 @@
+"""Small audits that the tests share."""
+
+import textwrap
+
+import pytest
+
+from lastbit.studies import audit
+
+TASKS = '''
+import os
+import numpy as np
+import torch
+from torch import nn
+from lastbit import Task
+
+generator = torch.Generator().manual_seed(0)
+X = torch.randn(96, 6, generator=generator)
+Y = (X[:, 0] + X[:, 1] > 0).long() + (X[:, 2] > 0).long()
+
+
+class Network(nn.Module):
+    """A small network that does something particular in training."""
+
+    def __init__(self, trick=lambda x, model: x):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 3))
+        self.trick = trick
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += self.training
+        return self.layers(self.trick(x, self) if self.training else x)
+
+
+def task(trick=lambda x, model: x, lr=0.5, epochs=3, **more):
+    settings = dict(
+        name="toy", model=lambda: Network(trick), train=(X, Y), test=(X[:40], Y[:40]), epochs=epochs, batch_size=16,
+        optimizer=lambda params: torch.optim.SGD(params, lr=lr, momentum=0.9),
+    )
+    return Task(**{**settings, **more})
+
+
+def calm():
+    return task()
+
+
+def lively():
+    """A step size at which the last bit grows to order one within the training."""
+    labels = torch.randint(0, 3, (96,), generator=torch.Generator().manual_seed(1))
+    return task(lr=1.5, epochs=30, train=(X, labels), test=(X, Y), batch_size=32)
+
+
+def still():
+    return task(lr=0.0)
+
+
+def unseeded():
+    def trick(x, model):
+        noise = int.from_bytes(os.urandom(4), "little") / 2**32
+        return x + noise * (model.calls == 5)
+    return task(trick)
+
+
+def fragile():
+    """Raises in the fourth step from initial weights with a positive first entry, whatever the perturbation."""
+    def trick(x, model):
+        if model.calls == 4 and float(model.layers[0].weight.flatten()[0]) > 0:
+            raise RuntimeError("a <b>bad</b> seed")
+        return x
+    return task(trick)
+
+
+def deadly():
+    def trick(x, model):
+        if model.calls == 4 and float(model.layers[0].weight.flatten()[0]) > 0:
+            os.kill(os.getpid(), 9)
+        return x
+    return task(trick)
+
+
+def explosive():
+    def trick(x, model):
+        return x * (float("inf") if model.calls == 8 and float(model.layers[0].weight.flatten()[0]) > 0 else 1)
+    return task(trick)
+
+
+def slow():
+    import time
+    def trick(x, model):
+        time.sleep(0.01)
+        return x
+    return task(trick, epochs=5)
+
+
+def regression():
+    from lastbit.tasks import MSE
+    target = X[:, :3].clone()
+    return task(loss=nn.functional.mse_loss, metric=MSE, train=(X, target), test=(X[:40], target[:40]), lr=0.05)
+'''
+
+
+@pytest.fixture(scope="session")
+def task_file(tmp_path_factory):
+    """A file of tasks, each with one peculiarity."""
+    path = tmp_path_factory.mktemp("tasks") / "toys.py"
+    path.write_text(textwrap.dedent(TASKS))
+    return path
+
+
+@pytest.fixture(scope="session")
+def lively_study(task_file, tmp_path_factory):
+    """A finished audit of 3 seeds x 3 perturbations."""
+    out = tmp_path_factory.mktemp("studies") / "lively"
+    return audit(f"{task_file}:lively", seeds=3, perturbations=3, workers=1, out=out, quiet=True)
