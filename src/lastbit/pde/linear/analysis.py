@@ -138,8 +138,8 @@ def analyse(problem: str, *, dx: float = 1.0, scheme: str = "euler", dim: int = 
         LastbitError: a problem, scheme or parameter that does not exist, or a value it cannot take.
 
     Example:
-        >>> analyse("heat", dx=0.1).max_stable_dt  # dx²/2
-        0.005
+        >>> analyse("heat", dx=0.5).max_stable_dt  # dx²/2
+        0.125
         >>> analyse("advection-centred").max_stable_dt  # FTCS: unstable for every step
         0.0
     """

@@ -163,7 +163,7 @@ class VonNeumann:
         at = critical[0] if self.equation.dim == 1 else critical
         attained = long_waves or not _repeated_on_circle(self.amplification_roots(at, best)[None])
         phases = np.abs(critical) * self.equation.spacing
-        waves = "ω → 0 (long waves)" if long_waves else f"ω = {_shown(critical)} (ω·dx = {_shown(phases)})"
+        waves = "ω → 0 (long waves)" if long_waves else f"ω = {_shown(critical)} (ω·dx = {_shown(phases / math.pi)} π)"
         ending = "" if attained else "; at the limit itself two roots meet on the unit circle and grow linearly"
         return StabilityLimit(
             dt=best,

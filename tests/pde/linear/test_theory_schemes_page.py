@@ -1,0 +1,40 @@
+"""The page on step limits: its code runs, its tests exist, its figures are there and come from the commands shown."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lastbit.pde.linear import PROBLEMS, SCHEMES
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "theory-schemes.md").read_text()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", PAGE, flags=re.S))
+def test_code_runs(block, capsys):
+    exec(compile(block, "theory-schemes.md", "exec"), {})
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_every_test_named_exists():
+    folders = [ROOT / "tests" / "pde" / "linear", ROOT / "tests" / "contracts"]
+    defined = {
+        name
+        for folder in folders
+        for path in folder.glob("*.py")
+        for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    named = set(re.findall(r"`(test_\w+)`", PAGE))
+    assert len(named) > 10
+    assert named <= defined
+
+
+def test_every_figure_has_its_command_and_its_file():
+    shown = set(re.findall(r"\]\((images/[\w.-]+)\)", PAGE))
+    commands = re.findall(r"lastbit pde stability (\S+) --dx 1 --scheme (\S+) .*?--plot docs/(\S+)", PAGE)
+    assert shown == {figure for _, _, figure in commands}
+    for problem, scheme, figure in commands:
+        assert problem in PROBLEMS
+        assert scheme in SCHEMES
+        assert (ROOT / "docs" / figure).stat().st_size < 100_000
