@@ -26,7 +26,7 @@ __all__ = ["simulate"]
 
 _CHECK_EVERY = 16
 """Steps between two looks for members that are done."""
-_QUIET_CHECKS = 2
+_QUIET_LOOKS = 2
 """Looks in a row at which a member must be settled before it leaves."""
 
 
@@ -104,69 +104,70 @@ class _Run:
         steps, members = self.times[-1], len(lr_M)
         self.lr_M, self.decay_M, self.steps_M = lr_M, decay_M, torch.full((members,), steps)
         device = self.flow.problem.images_BCHW.device
-        copies = 1 if self.twin is None else 2
-        k = torch.ones(copies * members)
-        k[members:] = float(self.twin or 1)
-        state = self.flow.init(
-            kernel_MCnm.repeat(copies, 1, 1, 1), lr_M.repeat(copies), decay_M.repeat(copies), k
-        )  # fmt: skip
-        self.final_MCnm = state.kernel_MCnm[:members].clone()
-        nan = torch.full((steps + 1, members), math.nan, dtype=torch.float64, device=device)
-        self.norm_SM, self.update_SM, self.loss_SM = nan.clone(), nan[1:].clone(), nan.clone()
-        rows = nan[: len(self.times)]
-        self.twin_TM, self.distance_TM, self.sharpness_TM = rows.clone(), rows.clone(), rows.clone()
-        self.shares_TM3 = rows[..., None].repeat(1, 1, 3)
+        # Twins step apart from their members, in a batch of the same shape: the last bits of a product or a transform
+        # may depend on the place in the batch, and twins must differ by the rescaling alone.
+        factors = (1,) if self.twin is None else (1, self.twin)
+        states = [self.flow.init(kernel_MCnm, lr_M, decay_M, torch.full((members,), float(k))) for k in factors]
+        self._make_room(states[0].kernel_MCnm, steps)
         alive = torch.arange(members, device=device)
         quiet = torch.zeros(members, dtype=torch.long, device=device)
         rows_of = {step: row for row, step in enumerate(self.times)}
         for step in range(steps + 1):
-            count = len(alive)
             if step in rows_of:
-                self._record(rows_of[step], state, alive)
-            following, loss = self.flow.step(state)
-            norm = norms(state.kernel_MCnm[:count])
-            self.norm_SM[step, alive], self.loss_SM[step, alive] = norm, loss[:count].double()
+                self._record(rows_of[step], states, alive)
+            stepped = [self.flow.step(state) for state in states]
+            following, loss = [pair[0] for pair in stepped], stepped[0][1]
+            kernel = states[0].kernel_MCnm
+            self.norm_SM[step, alive], self.loss_SM[step, alive] = norms(kernel), loss.double()
             if step == steps:
                 break
-            self.update_SM[step, alive] = norms(following.kernel_MCnm[:count] - state.kernel_MCnm[:count])
+            self.update_SM[step, alive] = norms(following[0].kernel_MCnm - kernel)
             if step and step % _CHECK_EVERY == 0:
-                blown, quiet = self._look(state, following, alive, quiet)
-                gone = blown | (quiet >= _QUIET_CHECKS)
+                blown = has_blown_up(self.norm_SM[step, alive], self.norm_SM[0, alive])
+                quiet = torch.where(self._still(states, following), quiet + 1, 0)
+                gone = blown | (quiet >= _QUIET_LOOKS)
                 if bool(gone.any()):
-                    self.final_MCnm[alive[gone]] = state.kernel_MCnm[:count][gone]
-                    self.steps_M[alive[gone].cpu()] = step
-                    settled = (gone & ~blown).nonzero()[:, 0]
-                    # What a settled member shows now, it shows to the end.
-                    if len(settled):
-                        self._record(-1, state.take(_copies(settled, count, copies)), alive[settled])
+                    self._let_go(step, states, alive, gone, gone & ~blown)
                     kept = (~gone).nonzero()[:, 0]
                     alive, quiet = alive[kept], quiet[kept]
-                    following = following.take(_copies(kept, count, copies))
+                    following = [state.take(kept) for state in following]
                 if progress is not None:
                     progress(step, steps)
-            state = following
+            states = following
             if not len(alive):
                 break
-        self.final_MCnm[alive] = state.kernel_MCnm[: len(alive)]
+        self.final_MCnm[alive] = states[0].kernel_MCnm
         if progress is not None:
             progress(steps, steps)
 
-    def _look(self, state: FlowState, following: FlowState, alive: Tensor, quiet: Tensor) -> tuple[Tensor, Tensor]:
-        """Return which members have blown up, and for how many looks each has been settled."""
-        count = len(alive)
-        epsilon = torch.tensor(torch.finfo(self.flow.state_dtype).eps, device=alive.device)
-        norm, update = norms(state.kernel_MCnm), norms(following.kernel_MCnm - state.kernel_MCnm)
-        still, blown = has_settled(update, norm, epsilon), has_blown_up(norm[:count], self.norm_SM[0, alive])
-        if self.twin is not None:
-            still = still[:count] & still[count:]
-        return blown, torch.where(still, quiet + 1, 0)
+    def _make_room(self, kernel_MCnm: Tensor, steps: int) -> None:
+        """Set up histories (S: every step) and records (T: the times asked for), all "not recorded"."""
+        self.final_MCnm = kernel_MCnm.clone()
+        nan = torch.full((steps + 1, len(kernel_MCnm)), math.nan, dtype=torch.float64, device=kernel_MCnm.device)
+        self.norm_SM, self.update_SM, self.loss_SM = nan.clone(), nan[1:].clone(), nan.clone()
+        rows = nan[: len(self.times)]
+        self.twin_TM, self.distance_TM, self.sharpness_TM = rows.clone(), rows.clone(), rows.clone()
+        self.shares_TM3 = rows[..., None].repeat(1, 1, 3)
 
-    def _record(self, row: int, state: FlowState, alive: Tensor) -> None:
+    def _still(self, states: list[FlowState], following: list[FlowState]) -> Tensor:
+        """Return which members have settled, their twins included."""
+        epsilon = torch.finfo(self.flow.state_dtype).eps
+        pairs = [(old.kernel_MCnm, new.kernel_MCnm) for old, new in zip(states, following, strict=True)]
+        return torch.stack([has_settled(norms(new - old), norms(old), epsilon) for old, new in pairs]).all(0)
+
+    def _let_go(self, step: int, states: list[FlowState], alive: Tensor, gone: Tensor, settled: Tensor) -> None:
+        """Keep what members show as they leave; what a settled one shows now, it shows to the end."""
+        self.final_MCnm[alive[gone]] = states[0].kernel_MCnm[gone]
+        self.steps_M[alive[gone].cpu()] = step
+        index = settled.nonzero()[:, 0]
+        if len(index):
+            self._record(-1, [state.take(index) for state in states], alive[index])
+
+    def _record(self, row: int, states: list[FlowState], alive: Tensor) -> None:
         """Take what is asked for besides loss and norm."""
-        count = len(alive)
-        kernel = state.kernel_MCnm[:count]
-        if self.twin is not None:
-            other = state.kernel_MCnm[count:]
+        kernel = states[0].kernel_MCnm
+        if len(states) > 1:
+            other = states[1].kernel_MCnm
             self.twin_TM[row, alive] = mean_relative_l1(kernel, other)
             self.distance_TM[row, alive] = (kernel.double() - other.double()).abs().flatten(1).mean(1)
         if self.want_shares:
@@ -189,11 +190,12 @@ class _Run:
         members = len(self.lr_M)
         status = [FlowStatus.RESTRAINED] * members
         epsilon = torch.finfo(self.flow.state_dtype).eps
-        lengths = self.steps_M.to(self.norm_SM.device)
+        lengths, decay_M = self.steps_M.to(self.norm_SM.device), self.decay_M.to(self.norm_SM)
         for length in sorted(set(lengths.tolist())):
             index = (lengths == length).nonzero()[:, 0]
-            eps_M = torch.full((len(index),), epsilon, dtype=torch.float64, device=index.device)
-            found = flow_status(self.norm_SM[: length + 1, index], self.update_SM[:length, index], eps_M)
+            norm_TM, loss_TM = self.norm_SM[: length + 1, index], self.loss_SM[: length + 1, index]
+            loss_TM = loss_TM + decay_M[index] / 2 * norm_TM.square()
+            found = flow_status(norm_TM, self.update_SM[:length, index], loss_TM, epsilon)
             for i, one in zip(index.tolist(), found, strict=True):
                 status[i] = one
         at = torch.tensor(self.times, device=lengths.device)
@@ -204,15 +206,10 @@ class _Run:
         self.shares_TM3 = torch.where(after_TM[..., None], self.shares_TM3[-1], self.shares_TM3)
         times_TM = torch.where(after_TM, lengths, at[:, None])
         norm_TM, data_TM = self.norm_SM.gather(0, times_TM), self.loss_SM.gather(0, times_TM)
-        loss_TM = data_TM + self.decay_M.to(norm_TM) / 2 * norm_TM.square()
+        loss_TM = data_TM + decay_M / 2 * norm_TM.square()
         return Simulation(
             step_T=at.cpu(), lr_M=self.lr_M, weight_decay_M=self.decay_M, dtype_M=[dtype] * members, status_M=status,
             steps_M=self.steps_M, loss_TM=loss_TM, data_loss_TM=data_TM, kernel_norm_TM=norm_TM,
             twin_difference_TM=self.twin_TM, twin_distance_TM=self.distance_TM, shares_TM3=self.shares_TM3,
             sharpness_TM=self.sharpness_TM, final_kernel_MCnm=self.final_MCnm.to(self.flow.compute_dtype),
         )  # fmt: skip
-
-
-def _copies(index: Tensor, count: int, copies: int) -> Tensor:
-    """Return the places of members and of their twins, which follow `count` places later."""
-    return torch.cat([index + copy * count for copy in range(copies)])

@@ -58,7 +58,8 @@ def mean_relative_l1(a_MP: Tensor, b_MP: Tensor) -> Tensor:
 
 def norms(kernel_MCnm: Tensor) -> Tensor:
     """Return Euclidean norms in float64."""
-    return torch.linalg.vector_norm(kernel_MCnm.double().flatten(1), dim=1)
+    size: Tensor = torch.linalg.vector_norm(kernel_MCnm.double().flatten(1), dim=1)
+    return size
 
 
 def merged(parts: list[tuple[Tensor, Simulation]]) -> Simulation:

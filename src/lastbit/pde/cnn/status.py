@@ -1,34 +1,39 @@
 """How a simulated member ended: converged, restrained or diverged, by one documented rule.
 
-The rule looks at two histories and at nothing else, least of all at the theory it is to test: the norm of the kernel
-`|K_t|` and of the update `|K_{t+1} - K_t|`. Their *envelopes* are the maxima `e1 ... e4` over the four quarters of the
-steps; an envelope *goes on* growing (or shrinking) if it does so by more than 2% from the second quarter to the third
-and again to the last, and the last of these two factors is, in logarithm, at least half the one before: a geometric
-change goes on, a saturating one does not.
+The rule looks at three histories and at nothing else, least of all at the theory it is to test: the norm of the kernel
+`|K_t|`, of the update `|K_{t+1} - K_t|`, and the loss. An *envelope* is the maximum over each eighth of the steps; it
+*goes on* growing (or shrinking) if it does so from every eighth to the next over the last six, by more than 2% over
+the last quarter of the steps and over the quarter before, and the last of these two factors is, in logarithm, at
+least half the one before: a geometric change goes on, a saturating one does not.
 
 - `diverged`: a value that is not finite, or a kernel `BLOW_UP` times larger than at the start (than 1, if it started
-  smaller); or, at the end, a norm above that of the start whose envelope goes on growing.
-- `converged`: the last update is rounding only, or the updates' envelope goes on shrinking. Rounding only means at most
-  `epsilon^SETTLED` of the kernel's norm, with the machine epsilon of the format: 2e-12 in float64, 6e-6 in float32,
-  3% in bfloat16. It leaves room for the gradient's rounding, which a multiplier near -1 amplifies, and asks for less
-  room where the format has few digits to spare.
+  smaller); or, at the end, a kernel `OUTGROWN` times larger than at the start whose envelope goes on growing.
+- `converged`: the last update is rounding only, or the updates' envelope goes on shrinking, or the loss fell at every
+  single step of the second half (a slow descent that never bounced). Rounding only means at most `epsilon^SETTLED` of
+  the kernel's norm, with the machine epsilon of the format: 2e-12 in float64, 6e-6 in float32, 3% in bfloat16. It
+  leaves room for the gradient's rounding, which a multiplier near -1 amplifies, and asks for less room where the
+  format has few digits to spare.
 - `restrained`: neither. The member never settles, and stays bounded.
 
-Divergence is tested first. A run of fewer than 8 steps has no quarters to speak of: unless it blew up or settled, it
+Divergence is tested first. The rule needs a run longer than the transients: close to an end of the window, where a
+mode changes by a factor `1 +- e` per step, some `4 / e` steps. A run of fewer than 16 steps has no eighths to speak of: unless it blew up or settled, it
 counts as `restrained`.
 """
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
 import torch
 from torch import Tensor
 
-__all__ = ["BLOW_UP", "CHANGE", "SETTLED", "FlowStatus", "flow_status", "has_blown_up", "has_settled"]
+__all__ = ["BLOW_UP", "CHANGE", "OUTGROWN", "SETTLED", "FlowStatus", "flow_status", "has_blown_up", "has_settled"]
 
 BLOW_UP = 1e6
 """Growth of the kernel's norm that ends a member."""
+OUTGROWN = 10.0
+"""Growth of the kernel's norm from which growth that goes on counts as blow-up under way."""
 CHANGE = 1.02
 """Factor per quarter from which an envelope counts as growing (or its inverse, as shrinking)."""
 SETTLED = 0.75
@@ -48,41 +53,42 @@ def has_blown_up(norm: Tensor, start: Tensor) -> Tensor:
     return ~(norm <= BLOW_UP * start.clamp(min=1.0))
 
 
-def has_settled(update: Tensor, norm: Tensor, epsilon: Tensor) -> Tensor:
+def has_settled(update: Tensor, norm: Tensor, epsilon: float) -> Tensor:
     """Whether an update is rounding only, element-wise."""
-    return update <= epsilon**SETTLED * norm
+    return torch.le(update, epsilon**SETTLED * norm)
 
 
-def flow_status(norm_TM: Tensor, update_TM: Tensor, epsilon_M: Tensor) -> list[FlowStatus]:
+def flow_status(norm_TM: Tensor, update_TM: Tensor, loss_TM: Tensor, epsilon: float) -> list[FlowStatus]:
     """Apply the rule to the histories of members that ran equally long.
 
     Args:
         norm_TM: norms of the kernels, the start included.
         update_TM: norms of the updates, one fewer.
-        epsilon_M: machine epsilon of each member's format.
+        loss_TM: losses with their weight decay term, the start included.
+        epsilon: machine epsilon of the format.
     """
     blown = has_blown_up(norm_TM, norm_TM[0]).any(0)
-    still = has_settled(update_TM[-1:], norm_TM[-1:], epsilon_M)
-    converged = still.any(0)
-    diverged = blown
-    if len(update_TM) >= 8:
-        norm_4M, update_4M = _log_envelopes(norm_TM[1:]), _log_envelopes(update_TM)
-        larger = norm_4M[3] > norm_TM[0].log()
-        diverged = blown | (_goes_on(norm_4M) & larger & ~converged)
-        converged = converged | _goes_on(-update_4M)
+    settled = has_settled(update_TM[-1:], norm_TM[-1:], epsilon).any(0)
+    converged, diverged = settled, blown
+    if len(update_TM) >= 16:
+        norm_8M, update_8M = _log_envelopes(norm_TM[1:]), _log_envelopes(update_TM)
+        larger = norm_8M[7] > (OUTGROWN * norm_TM[0].clamp(min=1.0)).log()
+        diverged = blown | (_goes_on(norm_8M) & larger & ~settled)
+        falls = (loss_TM[len(loss_TM) // 2 :].diff(dim=0) < 0).all(0)
+        converged = settled | _goes_on(-update_8M) | falls
     order = (FlowStatus.RESTRAINED, FlowStatus.CONVERGED, FlowStatus.DIVERGED)
     index = torch.where(diverged, 2, converged.long())
     return [order[i] for i in index.tolist()]
 
 
 def _log_envelopes(history_TM: Tensor) -> Tensor:
-    """Return the logarithms of the maxima over the four quarters: `[4, M]`."""
-    quarters = torch.tensor_split(history_TM, 4)
-    return torch.stack([quarter.amax(0) for quarter in quarters]).clamp(min=torch.finfo(history_TM.dtype).tiny).log()
+    """Return the logarithms of the maxima over eighths of the steps: `[8, M]`."""
+    eighths = torch.tensor_split(history_TM, 8)
+    return torch.stack([part.amax(0) for part in eighths]).clamp(min=torch.finfo(history_TM.dtype).tiny).log()
 
 
-def _goes_on(log_4M: Tensor) -> Tensor:
-    """Whether the growth of the last three quarters is geometric or faster."""
-    first, second = log_4M[2] - log_4M[1], log_4M[3] - log_4M[2]
-    edge = torch.log(torch.tensor(CHANGE, dtype=log_4M.dtype, device=log_4M.device))
-    return (first > edge) & (second > edge) & (second >= first / 2)
+def _goes_on(log_8M: Tensor) -> Tensor:
+    """Whether the last six of eight envelopes grow without a break, and geometrically."""
+    monotone = (log_8M[2:].diff(dim=0) > 0).all(0)
+    before, last = log_8M[5] - log_8M[3], log_8M[7] - log_8M[5]
+    return monotone & (before > math.log(CHANGE)) & (last > math.log(CHANGE)) & (last >= before / 2)
