@@ -14,18 +14,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lastbit._front import audit, open_study
     from lastbit.core.errors import LastbitError
-    from lastbit.tasks import Task
+    from lastbit.tasks import ACCURACY, MSE, Metric, Task
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "LastbitError": "lastbit.core.errors",
+    "ACCURACY": "lastbit.tasks",
+    "MSE": "lastbit.tasks",
+    "Metric": "lastbit.tasks",
     "Task": "lastbit.tasks",
     "audit": "lastbit._front",
     "open_study": "lastbit._front",
 }
 
-__all__ = ["LastbitError", "Task", "__version__", "audit", "open_study"]
+__all__ = ["ACCURACY", "MSE", "LastbitError", "Metric", "Task", "__version__", "audit", "open_study"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,54 +3,49 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from lastbit.cli import options
 from lastbit.cli.output import announce_paths, check_writable, write_json
 from lastbit.studies import LastbitError
 
 __all__ = ["audit"]
-
-_GRID, _TASK, _OUTPUT = "The grid", "The training", "Output"
-
-
-def _option(help: str, panel: str) -> Any:
-    return typer.Option(help=help, rich_help_panel=panel, show_default=False)
 
 
 def audit(
     study: Annotated[
         Path | None, typer.Argument(help="TOML study file with the same names as the flags; flags win over it.")
     ] = None,
-    task: Annotated[str | None, _option("digits (default), fashion-mnist, cifar10, FILE.py:FUNCTION.", _TASK)] = None,
-    model: Annotated[str | None, _option("cnn, mlp, resnet8, resnet20, resnet56, vgg11.", _TASK)] = None,
-    optimizer: Annotated[str | None, _option("sgd, adam, adamw, rmsprop.", _TASK)] = None,
-    lr: Annotated[float | None, _option("Learning rate at the start.", _TASK)] = None,
-    momentum: Annotated[float | None, _option("Momentum of sgd and rmsprop.", _TASK)] = None,
-    nesterov: Annotated[bool | None, _option("Nesterov's form of momentum.", _TASK)] = None,
-    weight_decay: Annotated[float | None, _option("Weight decay.", _TASK)] = None,
-    schedule: Annotated[str | None, _option("constant, linear, cosine, step.", _TASK)] = None,
-    epochs: Annotated[int | None, _option("Passes over the training data.", _TASK)] = None,
-    batch_size: Annotated[int | None, _option("Samples per step.", _TASK)] = None,
-    train_size: Annotated[int | None, _option("Training samples to keep.", _TASK)] = None,
-    norm: Annotated[str | None, _option("batch, group, none.", _TASK)] = None,
-    activation: Annotated[str | None, _option("relu, swish, tanh.", _TASK)] = None,
-    width: Annotated[int | None, _option("Channels of the first layer.", _TASK)] = None,
-    augment: Annotated[str | None, _option("none, crop, flip, crop-flip.", _TASK)] = None,
-    data_root: Annotated[str | None, _option("Folder with the data set's files.", _TASK)] = None,
-    seeds: Annotated[int | None, _option("Seeds (6).", _GRID)] = None,
-    perturbations: Annotated[int | None, _option("Runs per seed, the unperturbed one included (6).", _GRID)] = None,
-    perturb: Annotated[str | None, _option("rescale (default), ulp, rounding, reorder.", _GRID)] = None,
-    vary: Annotated[str | None, _option("What a seed changes: all (default), order, init, augment.", _GRID)] = None,
-    dtype: Annotated[str | None, _option("float32 (default), float64, bfloat16.", _GRID)] = None,
-    device: Annotated[str | None, _option("auto (default), cpu, cuda, cuda:N.", _GRID)] = None,
-    workers: Annotated[int | None, _option("Processes; 1 stays in this one; measured by default.", _GRID)] = None,
-    out: Annotated[Path | None, _option("New folder of the study (lastbit-studies/audit-TASK-NNN).", _OUTPUT)] = None,
-    resume: Annotated[Path | None, _option("Go on with the study in this folder.", _OUTPUT)] = None,
-    json: Annotated[Path | None, _option("Write the whole result to this file too.", _OUTPUT)] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print the verdict alone.", rich_help_panel=_OUTPUT)] = False,
-) -> int:  # fmt: skip
+    task: options.Task = None,
+    model: options.Model = None,
+    optimizer: options.Optimizer = None,
+    lr: options.Lr = None,
+    momentum: options.Momentum = None,
+    nesterov: options.Nesterov = None,
+    weight_decay: options.WeightDecay = None,
+    schedule: options.Schedule = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    train_size: options.TrainSize = None,
+    norm: options.Norm = None,
+    activation: options.Activation = None,
+    width: options.Width = None,
+    augment: options.Augment = None,
+    data_root: options.DataRoot = None,
+    seeds: options.Seeds = None,
+    perturbations: options.Perturbations = None,
+    perturb: options.Perturb = None,
+    vary: options.Vary = None,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
+    workers: options.Workers = None,
+    out: options.Out = None,
+    resume: options.Resume = None,
+    json: options.Json = None,
+    quiet: options.Quiet = False,
+) -> int:
     """Is my result noise? Last-bit spread against seed spread, with intervals and a verdict.
 
     Trains a grid of seeds by last-bit perturbations, with one exact repeat per seed as control.
