@@ -190,7 +190,8 @@ class Parsed(HTMLParser):
 
 
 HOSTILE = (
-    '</script><script>document.documentElement.dataset.pwned="1"</script><img src=x onerror=alert(1)>'
+    '</script><script>document.documentElement.dataset.pwned="1"</script><img src=x onerror='
+    "document.documentElement.dataset.pwned=2>"
     "<!--<script>\"'&amp;`${x}`{{ 7*7 }}{% raw %}%{x}\u2028é漢🙂"
 )
 

@@ -38,7 +38,7 @@ def browse(target: Path, profile: Path, width: int = 1200) -> tuple[str, str]:
             f"--window-size={width},2000", "--virtual-time-budget=8000", f"--user-data-dir={profile}", "--dump-dom",
             probed.as_uri(),
         ],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
     return done.stdout, "\n".join(console)

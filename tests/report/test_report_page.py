@@ -36,8 +36,8 @@ def test_the_page_says_what_the_result_says_in_the_order_of_reading(make_study, 
         assert f"{number} points" in page.text
         assert f"95% interval {low} – {high}" in page.text
         assert f"n = {value['n']}" in page.text
-    assert "passed: 3 of 3 match their run bit for bit" in page.text
-    assert "landed in 100% of 6 perturbed runs" in page.text
+    assert "passed: 3 of 3 match bit for bit" in page.text
+    assert "landed in 100% of 6 runs" in page.text
     assert result["command"] in page.text
     assert set(page.figures) == {"results", "variance", "training", "twins", "churn", "weights"}
 
@@ -88,7 +88,7 @@ def test_the_report_lies_in_the_folder_unless_a_file_is_named(make_study, tmp_pa
     ("changes", "kind", "says"),
     [
         ({"repeats_match": False}, "not_reproducible", "First differs at step 1"),
-        ({"landed": False}, "not_landed", "landed in 0% of 6 perturbed runs"),
+        ({"landed": False}, "not_landed", "landed in 0% of 6 runs"),
         ({"crashed": {(s, p) for s in range(3) for p in range(3)}, "message": "boom"}, "no_runs", "crashed: boom"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,7 +83,7 @@ def read_gaps(folder: StudyFolder, records: Sequence[RunRecord]) -> Gaps:
 def _arrays(folder: StudyFolder, record: RunRecord, gaps: Gaps) -> dict[str, Array] | None:
     try:
         arrays = folder.arrays(record.run)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+    except (LastbitError, OSError):
         arrays = {}
     if "losses" in arrays and "weights_final" in arrays:
         return arrays

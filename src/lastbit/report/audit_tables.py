@@ -53,6 +53,7 @@ def cards(result: Mapping[str, Any]) -> list[Card]:
     found = []
     for title, note, value, unit, scale, what in rows:
         shown = show(value, unit, scale)
+        what = what.removesuffix("s") if shown.n == "1" else what
         if shown.interval:
             interval = f"95% interval {shown.interval}"
         else:
@@ -69,14 +70,20 @@ def cards(result: Mapping[str, Any]) -> list[Card]:
 def how_to_read(result: Mapping[str, Any]) -> Prose:
     """Return three sentences for who reads such a page for the first time."""
     name = result["metric"]["name"]
+    plan = result["smallest_resolvable_difference"]
+    last = (
+        "Take no difference between two single runs for real that is smaller than the fourth number; the planner below "
+        "says how many seeds a smaller one needs."
+        if plan and plan[0]["difference"]["estimate"] is not None
+        else "From which difference on two single runs really differ is not measured here: it takes two seeds or more."
+    )
     return Prose(
         (
             "Runs with the same seed are the same training, computed with another rounding of the last bit: "
             f"how far their {name} spreads is σ last bit, and no fixed seed removes it.",
             "σ seeds is what another seed adds to that, and the share says how much of the whole variance the last bit "
             "makes alone.",
-            "Take no difference between two single runs for real that is smaller than the fourth number; the planner "
-            "below says how many seeds a smaller one needs.",
+            last,
         ),
         bullets=True,
     )
@@ -92,7 +99,7 @@ def control_facts(result: Mapping[str, Any]) -> Facts:
         rows = [
             (
                 "Exact repeats",
-                f"{word}: {control['pairs_identical']} of {control['pairs']} match their run bit for bit",
+                f"{word}: {control['pairs_identical']} of {control['pairs']} match bit for bit",
             ),
         ]
     fraction = landing["landed_fraction"]
@@ -102,7 +109,7 @@ def control_facts(result: Mapping[str, Any]) -> Facts:
     rows.append(
         (
             f"Perturbation ({landing['kind']})",
-            f"landed in {percent(fraction)} of {landing['perturbed_runs']} perturbed runs",
+            f"landed in {percent(fraction)} of {landing['perturbed_runs']} runs",
         )
     )
     for name, key in (("first", "first_step_share"), ("last", "last_step_share")):
@@ -112,7 +119,7 @@ def control_facts(result: Mapping[str, Any]) -> Facts:
             spread = (
                 f"{percent(share['median'])} (median; {span})" if share["min"] < share["max"] else percent(share["min"])
             )
-            rows.append((f"Weights that differ after the {name} step", spread))
+            rows.append((f"Weights changed after the {name} step", spread))
     if landing["not_landed"]:
         rows.append(("Runs it did not change", ", ".join(map(str, landing["not_landed"]))))
     return Facts(rows)

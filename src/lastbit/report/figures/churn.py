@@ -37,6 +37,7 @@ def churn_heat_map(churn_RR: np.ndarray[Any, Any], seeds: Sequence[int], names: 
         z=np.where(np.eye(count, dtype=bool), np.nan, 100 * churn_RR).astype(np.float32),
         colorscale="Cividis",
         zmin=0,
+        zmax=100 * float(churn_RR.max(initial=0.0)) or 1.0,
         xgap=0.5 if small else 0,
         ygap=0.5 if small else 0,
         customdata=hover,
