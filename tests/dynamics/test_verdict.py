@@ -10,7 +10,7 @@ from scipy.signal import lfilter
 from torch import nn
 
 from lastbit.core.errors import LastbitError
-from lastbit.dynamics import VERDICTS, Thinning, judge, rounding_bound, unit_roundoff, worst_rounding
+from lastbit.dynamics import VERDICTS, Thinning, judge, rounding_bound, single_rounding, unit_roundoff, worst_rounding
 
 ROUNDING = 2.0**-24
 
@@ -24,7 +24,7 @@ def scatter(rng, n, size, rho=0.7):
 @given(
     st.integers(0, 10_000),
     st.floats(0.04, 0.5),
-    st.floats(-8, -6.5),
+    st.floats(-7.2, -6.5),
     st.floats(-1.5, 0.3),
     st.floats(0.0, 0.2),
     st.floats(2.5, 6.0),
@@ -42,9 +42,10 @@ def test_growth_that_levels_off_is_restrained_with_its_numbers(seed, rate, low, 
     last_third = found.slope_last_third * n / 3
     assert found.verdict == "restrained" or (found.verdict == "undecided" and last_third > 0.23)
     if found.verdict == "restrained":
-        assert found.growth_rate_per_step == pytest.approx(rate, rel=0.01 + 3 * noise / rise)
-        assert found.e_folding_steps == pytest.approx(1 / rate, rel=0.01 + 3 * noise / rise)
-        assert abs(math.log10(found.saturation_level) - level) < 0.01 + 0.3 * noise
+        # Five standard errors or so, of autocorrelated scatter over 26 steps of growth and 40 of level at least.
+        assert found.growth_rate_per_step == pytest.approx(rate, rel=0.01 + 10 * noise / rise)
+        assert found.e_folding_steps == pytest.approx(1 / rate, rel=0.01 + 10 * noise / rise)
+        assert abs(math.log10(found.saturation_level) - level) < 0.01 + noise
         assert abs(found.saturation_step - (rise - math.log(2)) / rate) <= 2 + 5 * noise / rate
         assert abs(found.decades - (level - low)) < 0.01 + rate / math.log(10) + 4 * noise
         assert found.saturation_range[0] <= found.saturation_level <= found.saturation_range[1]
@@ -133,6 +134,17 @@ def test_a_random_walk_after_saturation_still_counts_as_level():
     assert judge(t, d, 1.0, tolerated_rise=0.0).verdict == "undecided"
 
 
+def test_spreading_up_to_the_rounding_of_one_step_is_no_amplification():
+    # One ulp of one small weight becomes the rounding of all weights, grows by 2.5 decades, and levels off.
+    t = np.arange(600)
+    d = np.minimum(single_rounding(1.0, torch.float32) * np.exp(0.1 * t), 1.5e-5)
+    d[:5] = [0, 1e-13, 1e-12, 1e-11, 1e-10]
+    found = judge(t, d, 1.0)
+    assert found.decades == pytest.approx(math.log10(1.5e-5 / single_rounding(1.0, torch.float32)))
+    assert found.verdict == "undecided"
+    assert judge(t, d, 1.0, decades=2).verdict == "restrained"
+
+
 def test_too_few_steps_say_how_many_would_do():
     found = judge(np.arange(10), np.exp(np.arange(10.0)) * 1e-9, 1.0)
     assert found.verdict == "undecided"
@@ -189,6 +201,7 @@ def test_the_bounds_are_what_they_say():
     slow = [0.0, 2.0**2, 2.0**2 + 2 * 2.0**2, 2.0**2 + 2 * 2.0**2 + 7 * 3.0**2]
     expected = [1e-9 + 10 * ROUNDING * math.sqrt(2 / 3 * total) for total in slow]
     assert rounding_bound(steps, norm, torch.float32, initial=1e-9).tolist() == pytest.approx(expected)
+    assert single_rounding(2.0, torch.float32) == pytest.approx(2 * ROUNDING * math.sqrt(2 / 3))
     worst = [2 * ROUNDING * total for total in (0, 2, 2 + 2 * 2, 2 + 2 * 2 + 7 * 3)]
     assert worst_rounding(steps, norm, torch.float32).tolist() == pytest.approx(worst)
     with pytest.raises(LastbitError, match=r"torch\.int32 does not round"):

@@ -15,7 +15,7 @@ from lastbit.dynamics.localise import (
     localisation,
     participation_ratio,
 )
-from lastbit.dynamics.rounding import rounding_bound, unit_roundoff, worst_rounding
+from lastbit.dynamics.rounding import rounding_bound, single_rounding, unit_roundoff, worst_rounding
 from lastbit.dynamics.sketch import CountSketch, Sketch, distance_interval, sketch_differs, sketch_distance, splitmix64
 from lastbit.dynamics.tangent import (
     TANGENT_FORMS,
@@ -65,6 +65,7 @@ __all__ = [
     "participation_ratio",
     "record",
     "rounding_bound",
+    "single_rounding",
     "sketch_differs",
     "sketch_distance",
     "splitmix64",

@@ -22,10 +22,17 @@ class Curve:
     Attributes:
         t: steps since the start of the run, increasing.
         y: natural logarithms of the distances.
+        floor: a distance below which growth is not counted; 0 counts all.
     """
 
     t: Floats
     y: Floats
+    floor: float = 0.0
+
+    @property
+    def counted(self) -> Floats:
+        """`y`, where it lies below the floor taken as the floor."""
+        return self.y if self.floor == 0 else np.maximum(self.y, math.log(self.floor))
 
     @property
     def span(self) -> float:
@@ -39,9 +46,10 @@ class Curve:
 
     @property
     def rise(self) -> float:
-        """The largest `y_t - min_{s <= t} y_s`, nats."""
-        low, high = largest_rise(self.y)
-        return float(self.y[high] - self.y[low])
+        """The largest `y_t - min_{s <= t} y_s` that counts, nats."""
+        y = self.counted
+        low, high = largest_rise(y)
+        return float(y[high] - y[low])
 
     def phase(self) -> slice:
         """Return where the curve passes from 10% to 90% of its rise.
@@ -49,32 +57,34 @@ class Curve:
         The rise is taken up to the median of the last third where that is lower than the peak: a level's own scatter
         is no growth.
         """
-        low, high = largest_rise(self.y)
-        top = float(self.y[high])
+        y = self.counted
+        low, high = largest_rise(y)
+        top = float(y[high])
         if self.late.any():
-            level = float(np.median(self.y[self.late]))
-            top = level if self.y[low] < level < top else top
-        stretch = (self.y[low : high + 1] - self.y[low]) / max(top - float(self.y[low]), 1e-300)
+            level = float(np.median(y[self.late]))
+            top = level if y[low] < level < top else top
+        stretch = (y[low : high + 1] - y[low]) / max(top - float(y[low]), 1e-300)
         first, final = int(np.argmax(stretch >= 0.1)), int(np.argmax(stretch >= 0.9))
         return slice(low + max(first - 1, 0), low + final + 1)
 
     def growth(self) -> Trend:
         """Return the growth rate in that phase, nats per step."""
         phase = self.phase()
-        return fit_trend(self.t[phase], self.y[phase]) if phase.stop - phase.start > 1 else NO_TREND
+        return fit_trend(self.t[phase], self.counted[phase]) if phase.stop - phase.start > 1 else NO_TREND
 
     def exponent(self) -> float:
         """Return `d ln d / d ln t` there: 1/2 for random rounding, 1 for biased rounding, more for amplification."""
         phase = self.phase()
         if phase.stop - phase.start < 2:
             return 0.0
-        t, y = np.maximum(self.t[phase], 1.0), self.y[phase]
+        t, y = np.maximum(self.t[phase], 1.0), self.counted[phase]
         return float((y[-1] - y[0]) / np.log(t[-1] / t[0])) if t[-1] > t[0] else math.inf
 
     def reached(self, level: float) -> float:
         """Return the first step, from the low of the largest rise on, at which the distance is `level` or more."""
-        low, _ = largest_rise(self.y)
-        return float(self.t[low + int(np.argmax(self.y[low:] >= math.log(level)))])
+        y = self.counted
+        low, _ = largest_rise(y)
+        return float(self.t[low + int(np.argmax(y[low:] >= math.log(level)))])
 
 
 def largest_rise(y: Floats) -> tuple[int, int]:

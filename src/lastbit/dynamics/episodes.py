@@ -13,7 +13,7 @@ the range of pure noise passes
 
     h = 2 σ sqrt(2 ln(2n/p))
 
-with probability at most `p = 0.05`: that is the level, and at least `floor` (0.01: one per cent of growth is not an
+with probability at most `p = 0.05`: that is the level, and at least `floor` (0.1: growth by less than 10% is not an
 episode). On unevenly thinned steps each value is held against the straight line through its two neighbours, whatever
 their spacing.
 
@@ -93,7 +93,7 @@ def noise_level(steps: ArrayLike, log_distance: ArrayLike, *, p: float = 0.05) -
 
 
 def growth_episodes(
-    steps: ArrayLike, distance: ArrayLike, *, p: float = 0.05, floor: float = 0.01, noise: float | None = None
+    steps: ArrayLike, distance: ArrayLike, *, p: float = 0.05, floor: float = 0.1, noise: float | None = None
 ) -> Episodes:
     """Find the growth episodes of one distance curve.
 

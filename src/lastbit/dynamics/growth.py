@@ -41,7 +41,8 @@ def growth_split(before: Tensor, after: Tensor) -> Tensor:
     Where all energy vanished (`g = -inf`) each tensor that had any gets -inf, and NaN where there was nothing to grow.
 
     Example:
-        >>> growth_split(torch.tensor([1.0, 1.0]), torch.tensor([1.0, 3.0])).round(decimals=4).tolist()
+        >>> split = growth_split(torch.tensor([1.0, 1.0]), torch.tensor([1.0, 3.0]))
+        >>> [round(c, 4) for c in split.tolist()]  # all of ln(sqrt(2)) in the second tensor
         [0.0, 0.3466]
     """
     first, second = before.sum(-1, keepdim=True), after.sum(-1, keepdim=True)

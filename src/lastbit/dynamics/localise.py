@@ -176,9 +176,8 @@ def first_difference(steps: ArrayLike, difference: ArrayLike, names: Sequence[st
     if not rows.size:
         return None
     row = d[rows[0]]
-    return FirstDifference(
-        int(s[rows[0]]), names[int(row.argmax())], tuple(n for n, x in zip(names, row, strict=True) if x > 0)
-    )
+    differing = tuple(str(name) for name, x in zip(names, row, strict=True) if x > 0)
+    return FirstDifference(int(s[rows[0]]), str(names[int(row.argmax())]), differing)
 
 
 def _element_energies(base: Mapping[str, Tensor], twin: Mapping[str, Tensor]) -> dict[str, Tensor]:

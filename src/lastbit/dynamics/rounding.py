@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike
 
 from lastbit.core.errors import LastbitError
 
-__all__ = ["rounding_bound", "unit_roundoff", "worst_rounding"]
+__all__ = ["rounding_bound", "single_rounding", "unit_roundoff", "worst_rounding"]
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -53,6 +53,11 @@ def unit_roundoff(dtype: torch.dtype) -> float:
     if not dtype.is_floating_point:
         raise LastbitError(f"{dtype} does not round: name a floating-point format, such as torch.float32")
     return torch.finfo(dtype).eps / 2
+
+
+def single_rounding(norm: float, dtype: torch.dtype) -> float:
+    """Return `u sqrt(2/3) |w|`, the largest root mean square that the roundings of one step put between two runs."""
+    return unit_roundoff(dtype) * float(np.sqrt(2 / 3)) * float(norm)
 
 
 def rounding_bound(steps: ArrayLike, norm: ArrayLike, dtype: torch.dtype, *, initial: float = 0.0) -> Floats:

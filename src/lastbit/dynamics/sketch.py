@@ -244,7 +244,7 @@ def distance_interval(width: int = 64, level: float = 0.95) -> tuple[float, floa
 
     Example:
         >>> [round(factor, 3) for factor in distance_interval()]
-        [0.853, 1.208]
+        [0.853, 1.209]
     """
     if not 0 < level < 1:
         raise LastbitError(f"level = {level}: write a probability between 0 and 1, such as 0.95")

@@ -2,15 +2,17 @@
 
 Let `d_s` be the L2 distance between base and twin over all weights at the recorded steps `s`, `|w_s|` the base's norm,
 `y = ln d`, and the *last third* the recorded steps in the last third of the run. Its trend is the slope of `y` there
-with a 99% interval (`trend.fit_trend`). The *rise* is the largest `y_t - min_{s <= t} y_s`. *Still growing* means that
-the interval lies above 0 and that the fitted rise over the last third is more than 0.1 decades; a random walk, the
-slowest growth of twins that know nothing of each other any more, makes 0.09 (`log10 sqrt(3/2)`) there.
+with a 99% interval (`trend.fit_trend`). The *rise* is the largest `y_t - min_{s <= t} y_s`, where a distance below the
+rounding of a single step (`rounding.single_rounding`) counts as that: once twins differ anywhere all their roundings
+differ, and reaching that size is no amplification. *Still growing* means that the interval lies above 0 and that the
+fitted rise over the last third is more than 0.1 decades; a random walk, the slowest growth of twins that know nothing
+of each other any more, makes 0.09 (`log10 sqrt(3/2)`) there.
 
 * `diverged`: a distance or a norm is not finite; or the norm has risen by three decades and is still growing; or the
   distance has risen by three decades, is still growing, and is 10 times the largest norm of the first two thirds.
-* `stable`: the distance stays within `rounding.rounding_bound` at every step, and in the last third does not grow
-  faster than rounding can add up (the slope of `y` against `ln t` is not above 1, the worst case of biased rounding). A
-  distance beyond the bound but within `rounding.worst_rounding` that rose about in proportion to `t` is stable too.
+* `stable`: the distance stays within `rounding.rounding_bound` at every step, and would still do so after as many steps
+  again at the low end of its slope. A distance beyond the bound but within `rounding.worst_rounding` that rose about in
+  proportion to `t`, as biased rounding does, is stable too.
 * `restrained`: the distance passes the bound, has risen by at least three decades, faster than a power 1.5 of `t`, and
   is not still growing in the last third; and the interval is narrow enough to tell, that is, it excludes the slope that
   would spread the whole rise evenly over the run.
@@ -32,7 +34,7 @@ from numpy.typing import ArrayLike
 
 from lastbit.core.errors import LastbitError
 from lastbit.dynamics.curve import Curve
-from lastbit.dynamics.rounding import rounding_bound, worst_rounding
+from lastbit.dynamics.rounding import rounding_bound, single_rounding, worst_rounding
 from lastbit.dynamics.trend import NO_TREND, Trend, fit_trend
 
 __all__ = ["VERDICTS", "Verdict", "judge"]
@@ -62,7 +64,7 @@ class Verdict:
     Attributes:
         verdict: one of `VERDICTS`.
         reason: why, in one sentence.
-        decades: the rise, in powers of ten.
+        decades: the rise, as above, in powers of ten.
         growth_rate_per_step: nats per step.
         growth_rate_interval: its 95% interval.
         e_folding_steps: `1 / growth_rate_per_step` where that is positive.
@@ -141,7 +143,7 @@ def judge(
     initial = float(np.exp(logs[0])) if seen[0] else 0.0
     bound = rounding_bound(s, w, dtype, initial=initial)[seen]
     worst = worst_rounding(s, w, dtype, initial=initial)[seen]
-    curve = Curve((s - s[0])[seen], logs[seen])
+    curve = Curve((s - s[0])[seen], logs[seen], single_rounding(w[0], dtype))
     return _judged(curve, w[seen], bound, worst, int(s[0]), decades * math.log(10), tolerated_rise * math.log(10))
 
 
@@ -166,7 +168,9 @@ def _judged(
         return _verdict("diverged", reason, rise, rate, last, explained)
     calm = fit_trend(c.t[late], c.y[late])
     within, faster = bool(np.all(np.exp(c.y) <= bound)), c.exponent() > FASTER_THAN_ROUNDING
-    if within and fit_trend(np.log(c.t[late]), c.y[late], level=SURE).low <= 1:
+    # Twice the steps raise the accumulated part of the bound by a factor sqrt(2).
+    later = bound[0] + math.sqrt(2) * (explained - bound[0])
+    if within and c.y[-1] + max(last.low, 0.0) * c.span <= math.log(later):
         return _verdict("stable", "the difference stays within what rounding adds up to", rise, calm, last, explained)
     if not within and not faster and bool(np.all(np.exp(c.y) <= worst)):
         reason = "the difference grew no faster than biased rounding adds up to"
@@ -206,17 +210,17 @@ def _restrained(c: Curve, start: int, last: Trend, explained: float) -> Verdict:
 def _level(c: Curve, last: Trend, explained: float, enough: float) -> Verdict:
     """Say why a difference beyond rounding that is not still growing is not restrained either."""
     needed = None
-    if c.rise < enough:
+    if c.rise < enough and last.high * c.span < enough - c.rise:
         reason = (
             f"the difference passed what rounding explains but rose by {c.rise / math.log(10):.1f} decades, fewer than "
             f"{enough / math.log(10):g}, and is level: more steps will not decide it, a longer format may"
         )
-    elif c.exponent() <= FASTER_THAN_ROUNDING:
+    elif c.rise >= enough and c.exponent() <= FASTER_THAN_ROUNDING:
         reason = "the difference rose as slowly as rounding adds up, yet past what that explains"
     else:
         reason = "the last third is too short to tell a level from growth"
         # The interval of a slope narrows with the steps to the power 3/2; beyond 100 times the run it means nothing.
-        excess = max(last.high, 0.0) * c.span / c.rise
+        excess = max(last.high, 0.0) * c.span / max(c.rise, enough)
         needed = math.ceil(c.span * float(np.clip(2 * excess ** (2 / 3), 2.0, 100.0)))
     return _verdict("undecided", reason, c.rise, c.growth(), last, explained, steps_needed=needed)
 
