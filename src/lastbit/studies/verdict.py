@@ -41,7 +41,10 @@ def verdict(result: dict[str, Any]) -> tuple[str, str, str]:
             "no_spread",
             "Look at the loss and the churn below, which resolve smaller differences.",
         )
-    noise = f"between two single runs, a difference in {name} below {_number(single['estimate'])}{points} is noise"
+    noise = (
+        f"between two single runs, a difference in {name} below {_number(single['estimate'])}{points} cannot be told "
+        "from noise"
+    )
     share = result["last_bit_variance_share"]
     if share["estimate"] is None:
         return (
