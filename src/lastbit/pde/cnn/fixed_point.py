@@ -32,7 +32,7 @@ class FixedPoints:
         kernel_MCnm: the kernels at rest.
         sharpness_M: largest eigenvalue of the Hessian of the loss there, weight decay included; NaN where not found.
         smallest_M: smallest eigenvalue; negative at a saddle.
-        residual_M: norm of the gradient relative to its parts.
+        residual_M: norm of the gradient relative to the scale `tolerance` is meant for.
         found_M: whether the residual is within the tolerance.
     """
 
@@ -58,7 +58,8 @@ def find_fixed_points(
         problem: images, labels, activation.
         weight_decay_M: positive; without damping there is no rest.
         kernel_MCnm: the starts.
-        tolerance: of the gradient, relative to the sum of the norms of its data and decay parts.
+        tolerance: of the gradient, relative to the sum of the norms of its data and decay parts, or to a thousandth of
+            that sum after the first steps, if this is larger.
         max_steps: after which a member counts as not found.
         engine: of the correlation.
 
@@ -72,6 +73,7 @@ def find_fixed_points(
     decay = weight_decay_M.to(K)
     residual = torch.full_like(decay, float("inf"))
     active = torch.arange(len(K), device=K.device)
+    first: Tensor | None = None
     for _ in range(0, max_steps, _STEPS_PER_ROUND):
         ends = extreme_eigenpairs(
             linearise_at(flow.problem, K[active], flow.correlator), tuple(K[active].shape), like=K, tolerance=1e-2
@@ -83,8 +85,11 @@ def find_fixed_points(
             gradient, _ = flow.gradient(moving)
             damping = decay[active][:, None, None, None] * moving
             moving = moving - step * (gradient + damping)
-        parts = (norms(gradient) + norms(damping)).clamp(min=torch.finfo(torch.float64).tiny)
-        K[active], residual[active] = moving, norms(gradient + damping) / parts
+        parts = norms(gradient) + norms(damping)
+        first = parts if first is None else first
+        # Where the rest is the kernel zero both parts vanish together: then the start sets the scale.
+        scale = torch.maximum(parts, 1e-3 * first[active]).clamp(min=torch.finfo(torch.float64).tiny)
+        K[active], residual[active] = moving, norms(gradient + damping) / scale
         active = (residual > tolerance).nonzero()[:, 0]
         if not len(active):
             break
