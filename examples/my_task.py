@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from lastbit.tasks import Metric, Task
+from lastbit import Metric, Task
 
 
 def task() -> Task:

@@ -1,0 +1,60 @@
+"""What README and docs show is what happens: their Python runs, their commands parse, their links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+from lastbit.cli.main import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "bench").glob("*.md"))]
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.S | re.M)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for code in blocks(page, "python"):
+        exec(compile(code, str(page), "exec"), {"__name__": "docs", "torch": torch})
+    assert page.exists()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_name_real_options(page):
+    import typer.main
+
+    root = typer.main.get_command(app)
+    text = page.read_text("utf-8")
+    shown = [line for block in blocks(page, "console") for line in block.splitlines() if line.startswith("$ ")]
+    lines = [line[2:] for line in shown] + re.findall(r"`(lastbit [a-z][^`\n]*)`", text)
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if not words or not words[0].endswith("lastbit"):
+            continue
+        command, path = root, []
+        while len(words) > 1 and words[1] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(1)]
+            path.append(command.name)
+        assert path, f"{line!r} names no command"
+        known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        for word in words[1:]:
+            if re.match(r"--[a-z]", word):
+                assert word.split("=")[0] in known | {"--help", "--debug"}, f"{line!r}: {word}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_readme_shows_the_whole_example():
+    code = blocks(ROOT / "README.md", "python")[0]
+    example = (ROOT / "examples" / "my_task.py").read_text()
+    assert code.strip() in example
