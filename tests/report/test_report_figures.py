@@ -13,7 +13,7 @@ from lastbit.report.figures.results import Result, result_strip
 from lastbit.report.figures.style import log_or_linear, seed_colours
 from lastbit.report.figures.variance import VarianceSplit, variance_bars
 from lastbit.report.figures.weights import WeightDistance, weight_distances
-from lastbit.report.numbers import number, percent, show
+from lastbit.report.formatting import number, percent, show
 from lastbit.report.thinning import rms_bins
 from lastbit.store import StudyFolder
 

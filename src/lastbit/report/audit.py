@@ -9,7 +9,7 @@ from lastbit.report import audit_figures as figures
 from lastbit.report import audit_tables as tables
 from lastbit.report.audit_data import read_gaps
 from lastbit.report.figures.style import seed_colours
-from lastbit.report.numbers import capitalised
+from lastbit.report.formatting import capitalised
 from lastbit.report.shell import Block, Cards, Code, LegendEntry, Page, Prose, Section, Tone
 from lastbit.store import StudyFolder
 
@@ -100,9 +100,12 @@ def _spread_sections(folder: StudyFolder, result: Mapping[str, Any]) -> list[Sec
     legend = legend if len(legend) <= 16 else []
     sections = [
         Section("The numbers", [Cards(tables.cards(result))]),
-        Section("How to read this", [tables.how_to_read(result)]),
+        Section("How to read this", [tables.how_to_read(result)], half=True),
         Section(
-            "Controls", [tables.control_facts(result)], "Before any spread: does a repeat repeat, does the noise land?"
+            "Controls",
+            [tables.control_facts(result)],
+            "Before any spread: does a repeat repeat, does the noise land?",
+            half=True,
         ),
         figures.results_section(result, colours, legend),
         figures.variance_section(result),

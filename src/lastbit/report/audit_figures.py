@@ -15,7 +15,7 @@ from lastbit.report.figures.results import Result, result_strip
 from lastbit.report.figures.style import LAST_BIT, NEUTRAL, REAL, SAMPLING, SEED
 from lastbit.report.figures.variance import VarianceSplit, variance_bars
 from lastbit.report.figures.weights import weight_distances
-from lastbit.report.numbers import capitalised, number
+from lastbit.report.formatting import capitalised, number
 from lastbit.report.shell import Block, FigureBlock, LegendEntry, Prose, Section
 from lastbit.store import RunRecord
 
@@ -40,7 +40,7 @@ def results_section(result: Mapping[str, Any], colours: Mapping[int, str], legen
     figure = FigureBlock(
         name="results",
         figure=result_strip(rows, name, unit, colours),
-        height=380,
+        height=330,
         describe=f"Final {name} of every run, by seed",
         caption="One marker per run: ◆ unperturbed, ○ its exact repeat, ● perturbed; the line is the seed's mean. "
         "Markers of one seed differ by the last bit alone.",

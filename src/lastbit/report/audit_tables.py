@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lastbit.report.numbers import capitalised, number, percent, show
+from lastbit.report.formatting import capitalised, number, percent, show
 from lastbit.report.shell import Card, Column, Facts, Prose, Row, Table
 
 __all__ = [
@@ -79,10 +79,9 @@ def how_to_read(result: Mapping[str, Any]) -> Prose:
     )
     return Prose(
         (
-            "Runs with the same seed are the same training, computed with another rounding of the last bit: "
-            f"how far their {name} spreads is σ last bit, and no fixed seed removes it.",
-            "σ seeds is what another seed adds to that, and the share says how much of the whole variance the last bit "
-            "makes alone.",
+            "Runs of one seed are the same training, rounded otherwise in the last bit: how far their "
+            f"{name} spreads is σ last bit, and no fixed seed removes it.",
+            "σ seeds is what another seed adds; the share says how much of all variance the last bit makes alone.",
             last,
         ),
         bullets=True,

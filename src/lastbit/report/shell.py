@@ -138,6 +138,8 @@ class Section:
     title: str
     blocks: Sequence[Block]
     lead: str = ""
+    half: bool = False
+    """Whether it may share a row with its neighbour on a wide screen."""
 
 
 @dataclass(frozen=True, kw_only=True)

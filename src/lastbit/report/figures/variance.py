@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from lastbit.report.figures.style import axis, base_layout, plain
-from lastbit.report.numbers import percent
+from lastbit.report.formatting import percent
 
 __all__ = ["VarianceSplit", "variance_bars"]
 

@@ -51,6 +51,11 @@
   if (window.Plotly) {
     draw();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+    // Paper is light and narrower than the window.
+    matchMedia("print").addEventListener("change", (event) => {
+      for (const place of plots) Plotly.relayout(place, { width: event.matches ? Math.min(680, place.clientWidth) : null });
+      repaint();
+    });
   }
 
   for (const button of document.querySelectorAll(".legend button")) {
