@@ -76,7 +76,7 @@ def test_chunks_change_rounding_at_most():
         assert torch.allclose(left, right, rtol=1e-13, atol=1e-15)
 
 
-@pytest.mark.parametrize("scheme", ["heavy_ball", "nesterov"])
+@pytest.mark.parametrize("scheme", ["heavy-ball", "nesterov"])
 def test_momentum_is_that_of_torch_optim(scheme):
     problem = CnnProblem.of(white_noise(12, seed=3), kernel=4)
     flow = CnnFlow(problem, scheme=make_scheme(scheme, 0.9))

@@ -91,7 +91,7 @@ def test_full_support_symbol_is_the_spectrum_of_the_periodic_operator(regime, ch
     ("image", "label", "scheme"),
     [
         *itertools.product(["checkerboard", "noise", "natural", "colour"], [0.0, 1.0], ["euler"]),
-        ("noise", 1.0, "heavy_ball"),
+        ("noise", 1.0, "heavy-ball"),
         ("colour", 0.0, "nesterov"),
     ],
 )

@@ -35,7 +35,7 @@ def test_amplification_factor_is_the_spectral_radius_of_the_update(name, momentu
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9, 0.99])
 def test_step_limits_are_the_closed_forms(momentum):
     assert make_scheme("euler").step_limit() == pytest.approx(2)
-    assert make_scheme("heavy_ball", momentum).step_limit() == pytest.approx(2 + 2 * momentum)
+    assert make_scheme("heavy-ball", momentum).step_limit() == pytest.approx(2 + 2 * momentum)
     expected = (2 + 2 * momentum) / (1 + 2 * momentum)
     assert make_scheme("nesterov", momentum).step_limit() == pytest.approx(expected)
 
@@ -71,6 +71,6 @@ def test_bad_schemes_are_refused():
     with pytest.raises(LastbitError, match="momentum = 1"):
         make_scheme("nesterov", 1.0)
     with pytest.raises(LastbitError, match="momentum = nan"):
-        make_scheme("heavy_ball", float("nan"))
+        make_scheme("heavy-ball", float("nan"))
     with pytest.raises(LastbitError, match=r"Euler has no momentum, got 0\.9"):
         make_scheme("euler", 0.9)

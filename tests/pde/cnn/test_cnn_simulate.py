@@ -127,7 +127,7 @@ def test_small_windows_end_where_theory_says(label, scheme, boundary):
 
 def test_with_heavy_ball_rest_and_restraint_coexist():
     """Near rest the lower end is the theory's; from afar the same step may never find the rest it could keep."""
-    problem, scheme = CnnProblem.of(checkerboard(32), kernel=8), make_scheme("heavy_ball")
+    problem, scheme = CnnProblem.of(checkerboard(32), kernel=8), make_scheme("heavy-ball")
     start = initial_kernels(problem)
     rest = find_fixed_points(problem, torch.tensor([1.5]), start)
     near = rest.kernel_MCnm[0] + 1e-2 * initial_kernels(problem, seeds=(3,))[0]

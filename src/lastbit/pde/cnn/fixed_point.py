@@ -71,25 +71,25 @@ def find_fixed_points(
     flow = CnnFlow(problem, engine=engine)
     K = kernel_MCnm.to(flow.problem.images_BCHW).clone()
     decay = weight_decay_M.to(K)
-    residual = torch.full_like(decay, float("inf"))
+    residual, caution = torch.full_like(decay, float("inf")), torch.ones_like(decay)
+    first = torch.zeros_like(decay)
     active = torch.arange(len(K), device=K.device)
-    first: Tensor | None = None
-    for _ in range(0, max_steps, _STEPS_PER_ROUND):
-        ends = extreme_eigenpairs(
-            linearise_at(flow.problem, K[active], flow.correlator), tuple(K[active].shape), like=K, tolerance=1e-2
-        )
-        reach = torch.maximum(ends.high_M, -ends.low_M).clamp(min=0) + decay[active]
-        step = (1 / reach)[:, None, None, None]
-        moving = K[active]
-        for _ in range(_STEPS_PER_ROUND):
-            gradient, _ = flow.gradient(moving)
-            damping = decay[active][:, None, None, None] * moving
-            moving = moving - step * (gradient + damping)
-        parts = norms(gradient) + norms(damping)
-        first = parts if first is None else first
+    for done in range(0, max_steps, _STEPS_PER_ROUND):
+        start, alpha = K[active], decay[active]
+        J = linearise_at(flow.problem, start, flow.correlator)
+        ends = extreme_eigenpairs(J, tuple(start.shape), like=K, tolerance=1e-2)
+        reach = torch.maximum(ends.high_M, -ends.low_M).clamp(min=0) + alpha
+        end, descent, parts, left = _descend(flow, start, alpha, 1 / (caution[active] * reach))
+        if done == 0:
+            first = parts
         # Where the rest is the kernel zero both parts vanish together: then the start sets the scale.
         scale = torch.maximum(parts, 1e-3 * first[active]).clamp(min=torch.finfo(torch.float64).tiny)
-        K[active], residual[active] = moving, norms(gradient + damping) / scale
+        residual[active] = left / scale
+        # A round that lowered neither loss nor gradient stepped over a sharper place: go back, take shorter steps.
+        kept = descent | (residual[active] <= tolerance)
+        K[active] = torch.where(kept[:, None, None, None], end, start)
+        caution[active] = torch.where(kept, (caution[active] / 2).clamp(min=1), 4 * caution[active])
+        residual[active] = torch.where(kept, residual[active], float("inf"))
         active = (residual > tolerance).nonzero()[:, 0]
         if not len(active):
             break
@@ -97,3 +97,20 @@ def find_fixed_points(
     ends = extreme_eigenpairs(linearise_at(flow.problem, K, flow.correlator), tuple(K.shape), like=K)
     sharpness = torch.where(found & ends.converged_M, ends.high_M + decay, float("nan"))
     return FixedPoints(K, sharpness, ends.low_M + decay, residual, found)
+
+
+def _descend(
+    flow: CnnFlow, start_MCnm: Tensor, alpha_M: Tensor, step_M: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Take a round of steps; return the kernels, whether loss or gradient fell, and the norms of parts and gradient."""
+    decay, step = alpha_M[:, None, None, None], step_M[:, None, None, None]
+    K, losses, sizes = start_MCnm, [], []
+    for _ in range(_STEPS_PER_ROUND):
+        gradient, data_loss = flow.gradient(K)
+        losses.append(data_loss + alpha_M / 2 * norms(K).square())
+        full = gradient + decay * K
+        parts = norms(gradient) + norms(decay * K)
+        sizes.append(norms(full))
+        K = K - step * full
+    # Near rest the loss changes by less than its rounding while the gradient still falls.
+    return K, (losses[-1] < losses[0]) | (sizes[-1] < sizes[0]), parts, sizes[-1]

@@ -6,7 +6,7 @@ For a mode with `d/dt v = -lambda v`, step `dt` and `h = dt lambda`, two steps o
 | scheme | update | T | D |
 | --- | --- | --- | --- |
 | euler | `v <- v - dt g` | `1 - h` | 0 |
-| heavy_ball | `u <- mu u + g; v <- v - dt u` | `1 + mu - h` | `mu` |
+| heavy-ball | `u <- mu u + g; v <- v - dt u` | `1 + mu - h` | `mu` |
 | nesterov | `u <- mu u + g; v <- v - dt (g + mu u)` (PyTorch's form) | `(1 + mu)(1 - h)` | `mu (1 - h)` |
 
 A mode is stable iff both roots lie in the closed unit disc (Jury: `|D| <= 1` and `|T| <= 1 + D`).
@@ -24,7 +24,7 @@ from lastbit.core.errors import LastbitError, choose
 
 __all__ = ["SCHEMES", "TimeScheme", "make_scheme"]
 
-SCHEMES = ("euler", "heavy_ball", "nesterov")
+SCHEMES = ("euler", "heavy-ball", "nesterov")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class TimeScheme:
         if self.name == "euler":
             return gradient, velocity
         velocity = self.momentum * velocity + gradient
-        if self.name == "heavy_ball":
+        if self.name == "heavy-ball":
             return velocity, velocity
         return gradient + self.momentum * velocity, velocity
 
@@ -73,20 +73,20 @@ def make_scheme(name: str = "euler", momentum: float | None = None) -> TimeSchem
     """Return the scheme called `name`.
 
     Args:
-        name: `"euler"`, `"heavy_ball"` or `"nesterov"`.
+        name: `"euler"`, `"heavy-ball"` or `"nesterov"`; an underscore may stand for the hyphen.
         momentum: in [0, 1); 0.9 when None. Euler has none.
 
     Raises:
         LastbitError: unknown scheme, momentum out of range, or momentum given to Euler.
 
     Example:
-        >>> make_scheme("heavy_ball", 0.9).step_limit()
+        >>> make_scheme("heavy-ball", 0.9).step_limit()
         3.8
     """
-    choose(name, SCHEMES, "scheme")
+    name = choose(name.replace("_", "-"), SCHEMES, "scheme")
     if name == "euler":
         if momentum:
-            raise LastbitError(f"Euler has no momentum, got {momentum}: choose heavy_ball or nesterov")
+            raise LastbitError(f"Euler has no momentum, got {momentum}: choose heavy-ball or nesterov")
         return TimeScheme("euler", 0.0)
     mu = 0.9 if momentum is None else momentum
     if not (math.isfinite(mu) and 0 <= mu < 1):

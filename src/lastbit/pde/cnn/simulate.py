@@ -124,7 +124,7 @@ class _Run:
             self.update_SM[step, alive] = norms(following[0].kernel_MCnm - kernel)
             if step and step % _CHECK_EVERY == 0:
                 blown = has_blown_up(self.norm_SM[step, alive], self.norm_SM[0, alive])
-                quiet = torch.where(self._still(states, following), quiet + 1, 0)
+                quiet = torch.where(self._still(states, following, alive), quiet + 1, 0)
                 gone = blown | (quiet >= _QUIET_LOOKS)
                 if bool(gone.any()):
                     self._let_go(step, states, alive, gone, gone & ~blown)
@@ -149,11 +149,11 @@ class _Run:
         self.twin_TM, self.distance_TM, self.sharpness_TM = rows.clone(), rows.clone(), rows.clone()
         self.shares_TM3 = rows[..., None].repeat(1, 1, 3)
 
-    def _still(self, states: list[FlowState], following: list[FlowState]) -> Tensor:
+    def _still(self, states: list[FlowState], following: list[FlowState], alive: Tensor) -> Tensor:
         """Return which members have settled, their twins included."""
-        epsilon = torch.finfo(self.flow.state_dtype).eps
+        epsilon, start = torch.finfo(self.flow.state_dtype).eps, self.norm_SM[0, alive]
         pairs = [(old.kernel_MCnm, new.kernel_MCnm) for old, new in zip(states, following, strict=True)]
-        return torch.stack([has_settled(norms(new - old), norms(old), epsilon) for old, new in pairs]).all(0)
+        return torch.stack([has_settled(norms(new - old), norms(old), start, epsilon) for old, new in pairs]).all(0)
 
     def _let_go(self, step: int, states: list[FlowState], alive: Tensor, gone: Tensor, settled: Tensor) -> None:
         """Keep what members show as they leave; what a settled one shows now, it shows to the end."""

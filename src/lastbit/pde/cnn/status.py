@@ -12,12 +12,12 @@ least half the one before: a geometric change goes on, a saturating one does not
   single step of the second half (a slow descent that never bounced). Rounding only means at most `epsilon^SETTLED` of
   the kernel's norm, with the machine epsilon of the format: 2e-12 in float64, 6e-6 in float32, 3% in bfloat16. It
   leaves room for the gradient's rounding, which a multiplier near -1 amplifies, and asks for less room where the
-  format has few digits to spare.
+  format has few digits to spare. A kernel that comes to rest at zero may move by `epsilon` of the start's norm.
 - `restrained`: neither. The member never settles, and stays bounded.
 
 Divergence is tested first. The rule needs a run longer than the transients: close to an end of the window, where a
-mode changes by a factor `1 +- e` per step, some `4 / e` steps. A run of fewer than 16 steps has no eighths to speak of: unless it blew up or settled, it
-counts as `restrained`.
+mode changes by a factor `1 +- e` per step, some `4 / e` steps. A run of fewer than 16 steps has no eighths to speak
+of: unless it blew up or settled, it counts as `restrained`.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def has_blown_up(norm: Tensor, start: Tensor) -> Tensor:
     return ~(norm <= BLOW_UP * start.clamp(min=1.0))
 
 
-def has_settled(update: Tensor, norm: Tensor, epsilon: float) -> Tensor:
-    """Whether an update is rounding only, element-wise."""
-    return torch.le(update, epsilon**SETTLED * norm)
+def has_settled(update: Tensor, norm: Tensor, start: Tensor, epsilon: float) -> Tensor:
+    """Whether an update is rounding only, of the kernel or of the one it started from, element-wise."""
+    return torch.le(update, epsilon**SETTLED * norm + epsilon * start)
 
 
 def flow_status(norm_TM: Tensor, update_TM: Tensor, loss_TM: Tensor, epsilon: float) -> list[FlowStatus]:
@@ -68,7 +68,7 @@ def flow_status(norm_TM: Tensor, update_TM: Tensor, loss_TM: Tensor, epsilon: fl
         epsilon: machine epsilon of the format.
     """
     blown = has_blown_up(norm_TM, norm_TM[0]).any(0)
-    settled = has_settled(update_TM[-1:], norm_TM[-1:], epsilon).any(0)
+    settled = has_settled(update_TM[-1:], norm_TM[-1:], norm_TM[0], epsilon).any(0)
     converged, diverged = settled, blown
     if len(update_TM) >= 16:
         norm_8M, update_8M = _log_envelopes(norm_TM[1:]), _log_envelopes(update_TM)
