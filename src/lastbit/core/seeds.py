@@ -7,6 +7,7 @@ two runs that share a seed share every decision, whatever else they do, and so t
 from __future__ import annotations
 
 import hashlib
+import operator
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ def stream_seed(seed: int, *name: str | int) -> int:
     """Return the 63-bit seed of the stream `name` of `seed`.
 
     The seed is the first 63 bits of BLAKE2b over the parts, so streams are independent for all practical purposes and
-    the same on every machine.
+    the same on every machine. Integers of NumPy count as the integers they are, text as another thing than a number.
 
     Example:
         >>> stream_seed(0, "order", 1) == stream_seed(0, "order", 1)
@@ -26,8 +27,15 @@ def stream_seed(seed: int, *name: str | int) -> int:
         >>> stream_seed(0, "order", 1) == stream_seed(0, "order", 2)
         False
     """
-    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in (int(seed), *name))
+    text = "\x1f".join(_spelled(part) for part in (operator.index(seed), *name))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+def _spelled(part: str | int) -> str:
+    if isinstance(part, str):
+        # The doubled separator cannot be taken for the end of a part.
+        return "str:" + part.replace("\x1f", "\x1f\x1f")
+    return f"int:{operator.index(part)}"
 
 
 def torch_stream(seed: int, *name: str | int, device: torch.device | str = "cpu") -> torch.Generator:

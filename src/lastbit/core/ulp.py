@@ -22,12 +22,12 @@ FLOAT_DTYPES = {
 """The floating-point formats understood, each with the integer type of its width."""
 
 
-def _integer_type(x: Tensor) -> torch.dtype:
+def _integer_type(dtype: torch.dtype) -> torch.dtype:
     try:
-        return FLOAT_DTYPES[x.dtype]
+        return FLOAT_DTYPES[dtype]
     except KeyError:
-        names = ", ".join(str(dtype) for dtype in FLOAT_DTYPES)
-        raise LastbitError(f"no last bit to speak of in a {x.dtype} tensor: use one of {names}") from None
+        names = ", ".join(str(known) for known in FLOAT_DTYPES)
+        raise LastbitError(f"no last bit to speak of in a {dtype} tensor: use one of {names}") from None
 
 
 def to_ordered(x: Tensor) -> Tensor:
@@ -35,14 +35,14 @@ def to_ordered(x: Tensor) -> Tensor:
 
     Both zeros map to 0; `-x` maps to the negative of `x`'s integer. NaNs map beyond the infinities.
     """
-    kind = _integer_type(x)
+    kind = _integer_type(x.dtype)
     bits = x.contiguous().view(kind)
     return torch.where(bits < 0, torch.iinfo(kind).min - bits, bits)
 
 
 def from_ordered(index: Tensor, dtype: torch.dtype) -> Tensor:
     """Inverse of `to_ordered` (0 becomes +0)."""
-    kind = FLOAT_DTYPES[dtype]
+    kind = _integer_type(dtype)
     bits = torch.where(index < 0, torch.iinfo(kind).min - index, index)
     return bits.to(kind).view(dtype)
 
@@ -55,11 +55,15 @@ def step_ulps(x: Tensor, steps: Tensor | int) -> Tensor:
 
     Args:
         x: floats of any shape.
-        steps: integers that broadcast to `x`, small against the width of the format.
+        steps: integers that broadcast to `x`, for float64 below 2^52 in size.
+
+    Raises:
+        LastbitError: `x` is of a format without a last bit.
     """
-    kind = _integer_type(x)
-    largest = to_ordered(torch.tensor(torch.finfo(x.dtype).max, dtype=x.dtype, device=x.device))
-    moved = (to_ordered(x) + torch.as_tensor(steps, device=x.device).to(kind)).clamp(-largest, largest)
+    # In int64, not in the format's own width, where a step near the largest number would wrap to the other sign.
+    place = to_ordered(x).long()
+    largest = to_ordered(torch.tensor(torch.finfo(x.dtype).max, dtype=x.dtype, device=x.device)).long()
+    moved = (place + torch.as_tensor(steps, device=x.device).long()).clamp(-largest, largest)
     return torch.where(torch.isfinite(x), from_ordered(moved, x.dtype), x)
 
 
@@ -76,8 +80,13 @@ def next_down(x: Tensor) -> Tensor:
 def ulp(x: Tensor) -> Tensor:
     """Return the spacing between |x| and the next float above it (NaN where `x` is not finite).
 
-    Source: the definition by Goldberg (1991) for normal numbers; the smallest subnormal for zero.
+    For the largest finite number it is the spacing below. Source: the definition by Goldberg (1991) for normal
+    numbers; the smallest subnormal for zero.
+
+    Raises:
+        LastbitError: `x` is of a format without a last bit.
     """
+    _integer_type(x.dtype)
     size = x.abs()
     largest = torch.finfo(x.dtype).max
     gap = torch.where(size >= largest, size - next_down(size), next_up(size) - size)

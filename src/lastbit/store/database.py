@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +16,7 @@ from lastbit.core.status import RunStatus
 
 __all__ = ["Database", "RunRecord"]
 
+# `metrics.value` has no declared type: SQLite would keep a REAL -0.0 as the integer 0. NaN has no place in it: NULL.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
     run TEXT PRIMARY KEY, seed INTEGER NOT NULL, perturbation INTEGER NOT NULL, control INTEGER NOT NULL,
@@ -20,7 +24,7 @@ CREATE TABLE IF NOT EXISTS runs (
     seconds REAL NOT NULL, finished_at TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS metrics (
-    run TEXT NOT NULL REFERENCES runs(run), step INTEGER NOT NULL, name TEXT NOT NULL, value REAL,
+    run TEXT NOT NULL REFERENCES runs(run), step INTEGER NOT NULL, name TEXT NOT NULL, value,
     PRIMARY KEY (run, step, name)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS events (
@@ -60,14 +64,20 @@ class Database:
     """The SQLite file of one study. One process writes, any number may read."""
 
     def __init__(self, path: Path, *, write: bool) -> None:
-        if write:
-            self._connection = sqlite3.connect(path, timeout=30)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            self._connection.executescript(_TABLES)
-        else:
-            self._connection = self._open_to_read(path)
+        self._connection = self._open_to_write(path) if write else self._open_to_read(path)
         self._connection.execute("PRAGMA foreign_keys=ON")
+
+    @staticmethod
+    def _open_to_write(path: Path) -> sqlite3.Connection:
+        connection = sqlite3.connect(path, timeout=30)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.executescript(_TABLES)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     @staticmethod
     def _open_to_read(path: Path) -> sqlite3.Connection:
@@ -78,13 +88,35 @@ class Database:
         except sqlite3.OperationalError:
             # In a folder that nobody may write to, SQLite cannot make the index of the log that WAL needs.
             connection.close()
-            connection = sqlite3.connect(f"{address}?immutable=1", timeout=30, uri=True)
+            return Database._open_in_memory(path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @staticmethod
+    def _open_in_memory(path: Path) -> sqlite3.Connection:
+        """Copy the file with its log (a writer that was killed leaves runs there) and read the copy."""
+        connection = sqlite3.connect(":memory:")
+        with tempfile.TemporaryDirectory(prefix="lastbit-") as folder:
+            copy = Path(folder) / path.name
+            shutil.copyfile(path, copy)
+            log = path.with_name(f"{path.name}-wal")
+            if log.exists():
+                shutil.copyfile(log, copy.with_name(log.name))
+            with closing(sqlite3.connect(copy)) as source:
+                source.backup(connection)
+        try:
+            connection.execute("SELECT 1 FROM runs LIMIT 1")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def add(self, run: RunRecord) -> None:
         """Make a finished run visible, with its metrics, in one transaction."""
         rows = [
-            (run.run, step, name, None if math.isnan(value) else value)
+            (run.run, step, name, None if math.isnan(value) else float(value))
             for name, values in run.metrics.items()
             for step, value in zip(run.steps, values, strict=True)
         ]

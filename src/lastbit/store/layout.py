@@ -24,10 +24,14 @@ from typing import Any
 
 from lastbit.core.errors import LastbitError
 
-__all__ = ["SCHEMA", "StorageError", "disk_errors", "read_json", "write_atomically", "write_json"]
+__all__ = ["SCHEMA", "StorageError", "disk_errors", "read_json", "sweep", "write_atomically", "write_json"]
 
 SCHEMA = 1
 """Version of everything above. A study of another version is refused, never guessed at."""
+
+
+_UNFINISHED = ".lastbit-"
+"""What the names of files begin with that are still being written."""
 
 
 class StorageError(LastbitError):
@@ -40,6 +44,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
     Raises:
         StorageError: on a full disk, a read-only place or a missing permission.
+        LastbitError: the database is no database any more.
     """
     try:
         yield
@@ -56,6 +61,12 @@ def disk_errors(folder: Path) -> Iterator[None]:
                 f"the disk that holds {folder} is full: free some space, then continue with --resume {folder}"
             ) from error
         raise StorageError(f"cannot use the database in {folder} ({error}): choose another folder") from error
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:  # a broken rule of a table is not damage
+            raise
+        raise LastbitError(
+            f"the database in {folder} is damaged ({error}): take it from a backup, or start a new study with --out"
+        ) from error
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -63,7 +74,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
     A reader sees the old content or the new one, never a part, also after a power cut.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f"{_UNFINISHED}{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -72,10 +83,30 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+        _flush_names(path.parent)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def _flush_names(folder: Path) -> None:
+    """Bring the names in `folder` to the disk: a run that the database shows must find its renamed arrays there."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot, and need not
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writers of `write_atomically` left half-written in `folder`."""
+    for left in folder.glob(f"{_UNFINISHED}*"):
+        with suppress(OSError):
+            left.unlink()
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

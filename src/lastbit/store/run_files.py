@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,9 +12,10 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from lastbit.core.errors import LastbitError
 from lastbit.core.recorder import Checkpoint
 from lastbit.store.layout import disk_errors, write_atomically
 
@@ -48,9 +51,21 @@ class RunFiles:
             write_atomically(self.arrays_path, write)
 
     def load_arrays(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Read the arrays of the finished run."""
-        with np.load(self.arrays_path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        """Read the arrays of the finished run.
+
+        Raises:
+            LastbitError: there are none, or the file is damaged or holds something else than arrays of numbers.
+        """
+        try:
+            with self.arrays_path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except FileNotFoundError:
+            raise LastbitError(f"{self.arrays_path} is missing: the study was copied or cleared in part") from None
+        except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+            raise LastbitError(
+                f"{self.arrays_path} cannot be read ({str(error).partition(chr(10))[0]}): the file is damaged "
+                "or not lastbit's"
+            ) from None
 
     def save_checkpoint(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Replace the checkpoint, whole or not at all.
@@ -60,8 +75,13 @@ class RunFiles:
         """
         plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         header = {"facts": json.dumps(facts, allow_nan=False)}
+
+        def write(path: Path) -> None:
+            # Through Python's own file, whose error says that the disk is full; safetensors' own is only text.
+            path.write_bytes(save(plain, metadata=header))
+
         with disk_errors(self.folder):
-            write_atomically(self.checkpoint_path, lambda path: save_file(plain, path, metadata=header))
+            write_atomically(self.checkpoint_path, write)
 
     def load_checkpoint(self) -> Checkpoint | None:
         """Return the last checkpoint, or None where there is none that is whole."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from lastbit.core.errors import LastbitError
 from lastbit.store.database import Database, RunRecord
-from lastbit.store.layout import SCHEMA, disk_errors, read_json, write_json
+from lastbit.store.layout import SCHEMA, disk_errors, read_json, sweep, write_json
 from lastbit.store.lock import FolderLock
 from lastbit.store.run_files import RunFiles
 
@@ -39,35 +40,48 @@ class StudyFolder:
             raise LastbitError(f"{path} is a file: choose another folder with --out")
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-            if any(item.name != "lock" for item in path.iterdir()):
-                hint = f"continue it with --resume {path}" if (path / "study.json").exists() else "it is not a study"
-                raise LastbitError(f"{path} is not empty ({hint}): choose another folder with --out")
-            lock = FolderLock(path)
-            (path / "arrays").mkdir(exist_ok=True)
-            (path / "checkpoints").mkdir(exist_ok=True)
-            database = Database(path / "runs.sqlite", write=True)
-            content = {"schema": SCHEMA, **facts}
-            write_json(path / "study.json", content)
+            cls._refuse_content(path)
+            with ExitStack() as stack:
+                lock = stack.enter_context(FolderLock(path))
+                # Another process may have made and left a study here between the first look and the lock.
+                cls._refuse_content(path)
+                (path / "arrays").mkdir()
+                (path / "checkpoints").mkdir()
+                database = Database(path / "runs.sqlite", write=True)
+                stack.callback(database.close)
+                content = {"schema": SCHEMA, **facts}
+                write_json(path / "study.json", content)
+                stack.pop_all()
         return cls(path, content, database, lock)
+
+    @staticmethod
+    def _refuse_content(path: Path) -> None:
+        if any(item.name != "lock" for item in path.iterdir()):
+            hint = f"continue it with --resume {path}" if (path / "study.json").exists() else "it is not a study"
+            raise LastbitError(f"{path} is not empty ({hint}): choose another folder with --out")
 
     @classmethod
     def resume(cls, path: Path) -> StudyFolder:
         """Open a study to go on with it.
 
         Raises:
-            LastbitError: no study, another schema version, or another process is at work on it.
+            LastbitError: no study, another schema version, a damaged database, or another process is at work on it.
         """
         facts = cls._facts(path)
-        with disk_errors(path):
-            lock = FolderLock(path)
-            return cls(path, facts, Database(path / "runs.sqlite", write=True), lock)
+        with disk_errors(path), ExitStack() as stack:
+            lock = stack.enter_context(FolderLock(path))
+            database = Database(path / "runs.sqlite", write=True)
+            stack.pop_all()
+            for name in ("", "arrays", "checkpoints"):
+                sweep(path / name)
+        return cls(path, facts, database, lock)
 
     @classmethod
     def read(cls, path: Path) -> StudyFolder:
         """Open a study to read it, also while another process is at work on it.
 
         Raises:
-            LastbitError: no study, or another schema version.
+            LastbitError: no study, another schema version, or a damaged database.
         """
         facts = cls._facts(path)
         with disk_errors(path):
@@ -89,9 +103,10 @@ class StudyFolder:
 
     def update_facts(self, **facts: Any) -> None:
         """Add to `study.json`, atomically."""
-        self.facts = {**self.facts, **facts}
+        content = {**self.facts, **facts}
         with disk_errors(self.path):
-            write_json(self.path / "study.json", self.facts)
+            write_json(self.path / "study.json", content)
+        self.facts = content
 
     def files(self, run: str) -> RunFiles:
         """Return the files of one run."""
@@ -105,10 +120,15 @@ class StudyFolder:
 
     def runs(self) -> list[RunRecord]:
         """Return the finished runs, by seed, perturbation, control last."""
-        return self._database.runs()
+        with disk_errors(self.path):
+            return self._database.runs()
 
     def arrays(self, run: str) -> dict[str, np.ndarray[Any, Any]]:
-        """Return the arrays of a finished run."""
+        """Return the arrays of a finished run.
+
+        Raises:
+            LastbitError: there are none, or the file is damaged.
+        """
         return self.files(run).load_arrays()
 
     def event(self, kind: str, message: str, run: str | None = None) -> None:
@@ -118,7 +138,8 @@ class StudyFolder:
 
     def events(self) -> list[tuple[str, str | None, str, str]]:
         """Return the log: time, run, kind, message."""
-        return self._database.events()
+        with disk_errors(self.path):
+            return self._database.events()
 
     def save_result(self, result: Mapping[str, Any]) -> None:
         """Keep what the study concluded."""
