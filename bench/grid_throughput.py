@@ -1,0 +1,124 @@
+"""What a grid costs: against the naive way, and what its records add. Ratios within one run.
+
+    python bench/grid_throughput.py [--rounds 5]
+
+The naive way is that of research scripts: R networks, stepped one after another in one process with torch's default
+threads. The grid's way is one process per core with one thread each. Both train the small CNN at 28x28 with batches of
+128 and evaluate it at the end of every epoch.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from lastbit.core.recorder import NullRecorder
+from lastbit.perturb import Identity
+from lastbit.store import RunFiles, RunRecord, StudyFolder
+from lastbit.studies.grid import GridRun, GridWorkerFactory
+from lastbit.studies.settings import AuditConfig
+from lastbit.tasks import TaskConfig, build_task
+from lastbit.train import Job, ProcessExecutor, Training, default_workers, run_training, streams
+
+NETWORKS = 4
+CONFIG = TaskConfig(task="fashion-mnist", train_size=128 * 40, epochs=1)
+CPU = torch.device("cpu")
+
+
+def naive(task):
+    """Step R networks one after another, as a script does; return steps per second."""
+    networks = [task.model() for _ in range(NETWORKS)]
+    optimizers = [task.optimizer(network.parameters()) for network in networks]
+    inputs, targets = task.train.tensors
+    test_inputs, test_targets = task.test.tensors
+    begun = time.perf_counter()
+    order = torch.randperm(len(inputs))
+    for index in order.split(task.batch_size):
+        x, y = inputs[index], targets[index]
+        for network, optimizer in zip(networks, optimizers, strict=True):
+            optimizer.zero_grad()
+            F.cross_entropy(network(x), y).backward()
+            optimizer.step()
+    for network in networks:
+        network.eval()
+        with torch.no_grad():
+            correct = [
+                (network(x).argmax(1) == y).sum()
+                for x, y in zip(test_inputs.split(512), test_targets.split(512), strict=True)
+            ]
+        assert int(sum(correct)) > 0
+    return NETWORKS * len(order.split(task.batch_size)) / (time.perf_counter() - begun)
+
+
+def grid(factory, workers, steps):
+    """Train R networks on processes that are already there, as all but a grid's first runs find them; steps/s."""
+    executor = ProcessExecutor(factory, workers=workers)
+    executor.step_seconds()
+    jobs = [Job(name=f"{seed}", payload=GridRun(seed=seed, perturbation=0)) for seed in range(NETWORKS)]
+    begun = time.perf_counter()
+    executor.run(jobs, lambda event: None)
+    return NETWORKS * steps / (time.perf_counter() - begun)
+
+
+def recording(task, folder):
+    """Return the time of what an epoch and a run leave behind, as a share of the training itself."""
+    whole, bare = [], []
+    for repeat in range(3):
+        for recorder, times in ((RunFiles(folder.path, f"bench{repeat}"), whole), (NullRecorder(), bare)):
+            begun = time.perf_counter()
+            outcome = run_training(task, streams(0), Identity(), device=CPU, recorder=recorder, checkpoint_seconds=1e9)
+            if recorder.__class__ is RunFiles:
+                folder.add(
+                    RunRecord(
+                        run=f"bench{repeat}", seed=0, perturbation=0, control=False, label="", status=outcome.status,
+                        steps=outcome.steps, metrics=outcome.metrics,
+                    )
+                )  # fmt: skip
+            times.append(time.perf_counter() - begun)
+    return statistics.median(whole) / statistics.median(bare) - 1
+
+
+def evaluation(task):
+    """Return the time of one evaluation on the test set, as a share of an epoch of training."""
+    training = Training(task, streams(0), Identity(), device=CPU, dtype=torch.float32)
+    with training.active():
+        for _ in range(5):
+            training.step()
+        begun = time.perf_counter()
+        for _ in range(20):
+            training.step()
+        step = (time.perf_counter() - begun) / 20
+        begun = time.perf_counter()
+        training.evaluate()
+        return (time.perf_counter() - begun) / (step * 60_000 // task.batch_size)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    task = build_task(CONFIG)
+    workers = default_workers()
+    ratios = []
+    with tempfile.TemporaryDirectory() as place:
+        folder = StudyFolder.create(Path(place) / "study", {"kind": "bench"})
+        factory = GridWorkerFactory(folder.path, CONFIG, AuditConfig(device="cpu"), 1e9)
+        for round_ in range(rounds):
+            one = naive(task)
+            several = grid(factory, workers, task.total_steps)
+            ratios.append(several / one)
+            print(f"round {round_}: naive {one:6.1f} steps/s, grid {several:6.1f} steps/s, ratio {ratios[-1]:.2f}")
+        torch.set_num_threads(1)
+        share = recording(task, folder)
+        folder.close()
+    print(f"grid / naive, {workers} processes: median {statistics.median(ratios):.2f}")
+    print(f"recording a run of {task.total_steps} steps: {share:+.1%} of its time")
+    print(f"evaluating 10,000 test images once per epoch of 60,000: {evaluation(task):.1%} of the epoch")
+
+
+if __name__ == "__main__":
+    main()
