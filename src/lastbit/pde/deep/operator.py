@@ -1,0 +1,84 @@
+"""The gradient flow of a deep network linearised at any weights, matrix-free, whole and layer by layer.
+
+Near weights `w` the flow `∂w/∂t = −∇loss(w) − αw` moves a small difference `v` by `∂v/∂t = −(H + α)v`, `H` the Hessian
+of the loss at `w`. `Hv` is one backward pass through the graph of the gradient, which is built once and kept; the block
+of a layer, rows and columns of `H` that belong to its weights, is a backward pass through that layer's gradient alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lastbit.core.errors import LastbitError
+from lastbit.pde.deep.network import DeepProblem
+
+__all__ = ["LinearisedFlow", "linearise"]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearisedFlow:
+    """The Hessian of the data loss at one point. Build it with `linearise`.
+
+    Attributes:
+        problem: the network and its images.
+        weights_P: where.
+        loss: the data loss there.
+        gradient_P: its gradient there.
+    """
+
+    problem: DeepProblem
+    weights_P: Tensor
+    loss: float
+    gradient_P: Tensor
+    _kernels: tuple[Tensor, ...]
+    _slopes: tuple[Tensor, ...]
+
+    def __call__(self, v_P: Tensor) -> Tensor:
+        """Return `Hv`, shape `[P]`."""
+        parts = self.problem.split(v_P)
+        return torch.cat([image.ravel() for image in self._vector_product(self._slopes, self._kernels, parts)])
+
+    def block(self, layer: int, v: Tensor) -> Tensor:
+        """Return the product of one layer's diagonal block with a vector of that layer's weights.
+
+        Args:
+            layer: counted from 0.
+            v: a vector with as many entries as the layer has weights.
+        """
+        kernel, slope = self._kernels[layer], self._slopes[layer]
+        return self._vector_product((slope,), (kernel,), [v.view(kernel.shape)])[0].ravel()
+
+    @staticmethod
+    def _vector_product(slopes: tuple[Tensor, ...], kernels: tuple[Tensor, ...], parts: list[Tensor]) -> list[Tensor]:
+        images = torch.autograd.grad(slopes, kernels, parts, retain_graph=True)
+        return list(images)
+
+
+def linearise(problem: DeepProblem, weights_P: Tensor) -> LinearisedFlow:
+    """Linearise the gradient flow of `problem` at `weights_P`.
+
+    Args:
+        problem: the network and its images.
+        weights_P: all weights in one vector, any finite values.
+
+    Raises:
+        LastbitError: the vector has another length, or the loss there is not finite.
+
+    Example:
+        >>> from lastbit.pde.deep import DeepProblem, initial_kernels
+        >>> problem = DeepProblem.of(torch.eye(4, dtype=torch.float64), widths=(2, 1), kernel=2)
+        >>> flow = linearise(problem, initial_kernels(problem))
+        >>> flow(torch.ones(16, dtype=torch.float64)).shape
+        torch.Size([16])
+    """
+    weights = weights_P.detach().to(problem.images_BCHW)
+    kernels = tuple(kernel.clone().requires_grad_() for kernel in problem.split(weights))
+    loss = problem.loss(kernels)
+    slopes = torch.autograd.grad(loss, kernels, create_graph=True)
+    gradient = torch.cat([slope.detach().ravel() for slope in slopes])
+    if not bool(torch.isfinite(loss)) or not bool(torch.isfinite(gradient).all()):
+        raise LastbitError("the loss or its gradient is not finite at these weights: start from smaller ones")
+    return LinearisedFlow(problem, weights, float(loss.detach()), gradient, kernels, slopes)

@@ -1,0 +1,192 @@
+"""How the stable learning rate moves with the size of a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from lastbit.core.errors import LastbitError, choose
+from lastbit.pde.deep.bounds import DeepBounds, deep_bounds
+
+__all__ = ["ComplexitySweep", "ComplexityTrend", "complexity_sweep"]
+
+AXES = ("depth", "width", "kernel")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComplexityTrend:
+    """One axis of a sweep: the others held at their base, every size at every seed.
+
+    Attributes:
+        axis: `depth`, `width` or `kernel`.
+        sizes: the values it took, S of them.
+        edge_lr: learning rate at the edge of stability, `[seeds][S]`; `inf` where no rate is too large.
+        lowest: smallest eigenvalue, `[seeds][S]`: `−lowest` is the least stable weight decay.
+        sharpest_layer: the layer with the sharpest block, `[seeds][S]`, counted from 1.
+        exponent: mean over seeds of the slope of `log edge_lr` against `log size`: `edge_lr ∝ size^exponent`.
+        interval: 95% interval of that mean, from Student's t over the seeds; None for a single seed.
+        converged: whether every eigenvalue did.
+    """
+
+    axis: str
+    sizes: tuple[int, ...]
+    edge_lr: tuple[tuple[float, ...], ...]
+    lowest: tuple[tuple[float, ...], ...]
+    sharpest_layer: tuple[tuple[int, ...], ...]
+    exponent: float
+    interval: tuple[float, float] | None
+    converged: bool
+
+    @property
+    def verdict(self) -> str:
+        """`falls`, `rises`, or `shows no trend` where the interval holds 0 (always for a single seed)."""
+        if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
+            return "shows no trend"
+        return "falls" if self.interval[1] < 0 else "rises"
+
+    @property
+    def sentence(self) -> str:
+        """The trend in one sentence."""
+        span = "" if self.interval is None else f", 95% interval {self.interval[0]:.2f} to {self.interval[1]:.2f}"
+        return f"with {self.axis} the stable learning rate {self.verdict} (∝ {self.axis}^{self.exponent:.2f}{span})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON; a rate without bound is None."""
+        return {
+            "axis": self.axis,
+            "sizes": list(self.sizes),
+            "edge_lr": [[value if math.isfinite(value) else None for value in row] for row in self.edge_lr],
+            "lowest": [list(row) for row in self.lowest],
+            "sharpest_layer": [list(row) for row in self.sharpest_layer],
+            "exponent": self.exponent,
+            "interval": None if self.interval is None else list(self.interval),
+            "verdict": self.verdict,
+            "converged": self.converged,
+            "sentence": self.sentence,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComplexitySweep:
+    """Trends over depth, width and kernel size around one base network."""
+
+    base: dict[str, int]
+    settings: dict[str, Any]
+    seeds: tuple[int, ...]
+    trends: tuple[ComplexityTrend, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The answer in one sentence."""
+        return "; ".join(trend.sentence for trend in self.trends) + "."
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "base": dict(self.base),
+            "settings": dict(self.settings),
+            "seeds": list(self.seeds),
+            "trends": [trend.to_json() for trend in self.trends],
+            "sentence": self.sentence,
+        }
+
+    def plot(self, path: str | Path) -> None:
+        """Write one panel per axis to `path` (PNG, SVG or PDF): a dot for each seed, a line through the medians.
+
+        Raises:
+            LastbitError: an ending that is not a figure's.
+        """
+        from matplotlib.figure import Figure
+
+        target = Path(path)
+        choose(target.suffix.lower().lstrip(".") or "(none)", ["png", "svg", "pdf"], "figure format")
+        figure = Figure(figsize=(3.2 * len(self.trends), 3.1), layout="constrained")
+        panels = figure.subplots(1, len(self.trends), sharey=True, squeeze=False)[0]
+        for panel, trend in zip(panels, self.trends, strict=True):
+            rates = np.asarray(trend.edge_lr)
+            sizes = np.broadcast_to(np.asarray(trend.sizes), rates.shape)
+            panel.loglog(sizes, rates, ".", color="#2b6cb0", alpha=0.5, markeredgewidth=0)
+            panel.loglog(trend.sizes, np.median(rates, axis=0), "-", color="#c2410c")
+            panel.set_xticks(trend.sizes, [str(size) for size in trend.sizes])
+            panel.minorticks_off()
+            panel.set_xlabel(trend.axis)
+            panel.set_title(f"{trend.verdict}: ∝ {trend.axis}^{trend.exponent:.2f}", fontsize=9)
+        panels[0].set_ylabel("learning rate at the edge of stability")
+        figure.savefig(target)
+
+
+def complexity_sweep(
+    *,
+    depths: Sequence[int] = (1, 2, 3, 4, 6),
+    widths: Sequence[int] = (2, 4, 8, 16),
+    kernels: Sequence[int] = (1, 3, 5, 7),
+    base: dict[str, int] | None = None,
+    seeds: Sequence[int] = range(8),
+    **settings: Any,
+) -> ComplexitySweep:
+    """Measure the edge of stability while depth, width or kernel size grows and the others stay.
+
+    Args:
+        depths: numbers of layers; an empty sequence leaves the axis out, as for the others.
+        widths: channels between layers.
+        kernels: rows and columns of the windows.
+        base: the network around which the axes vary; depth 3, width 4, kernel 3 if left out.
+        seeds: of the weights; every size meets every seed, so trends are paired.
+        **settings: anything else `deep_bounds` takes, the same for all networks.
+
+    Raises:
+        LastbitError: no axis with two sizes or more, no seed, an axis given twice, or anything `deep_bounds` refuses.
+    """
+    # The edge is wanted to a fraction of a percent, and an eigenvalue's error is the square of its residual's.
+    settings = {"tolerance": 1e-5, **settings}
+    around = {"depth": 3, "width": 4, "kernel": 3, **(base or {})}
+    for name in around:
+        choose(name, AXES, "axis of the sweep")
+    if twice := [axis for axis in AXES if axis in settings]:
+        raise LastbitError(f"{twice[0]} = {settings[twice[0]]} arrived as a setting: write base={{'{twice[0]}': …}}")
+    grid = {axis: tuple(sizes) for axis, sizes in zip(AXES, (depths, widths, kernels), strict=True) if len(sizes)}
+    if not grid or any(len(set(sizes)) < 2 for sizes in grid.values()) or not len(seeds):
+        raise LastbitError("a sweep needs a seed, and two different sizes or more on each axis it varies")
+    found: dict[tuple[int, ...], DeepBounds] = {}
+
+    def measured(network: dict[str, Any], seed: int) -> DeepBounds:
+        # The base network lies on every axis: measure it once.
+        key = (*(network[axis] for axis in AXES), seed)
+        if key not in found:
+            found[key] = deep_bounds(seed=seed, **network, **settings)
+        return found[key]
+
+    trends = []
+    for axis, sizes in grid.items():
+        rows = [[measured({**around, axis: size}, seed) for size in sizes] for seed in seeds]
+        trends.append(_trend(axis, sizes, rows))
+    return ComplexitySweep(base=around, settings=settings, seeds=tuple(seeds), trends=tuple(trends))
+
+
+def _trend(axis: str, sizes: tuple[int, ...], rows: list[list[DeepBounds]]) -> ComplexityTrend:
+    rates = np.array([[math.inf if bound.edge_lr is None else bound.edge_lr for bound in row] for row in rows])
+    if not np.isfinite(rates).all():
+        slopes = np.full(len(rows), np.nan)
+    else:
+        slopes = np.polyfit(np.log(sizes), np.log(rates).T, 1)[0]
+    mean, count = float(slopes.mean()), len(rows)
+    interval = None
+    if count > 1 and math.isfinite(mean):
+        half = float(stats.t.ppf(0.975, count - 1) * slopes.std(ddof=1) / math.sqrt(count))
+        interval = (mean - half, mean + half)
+    return ComplexityTrend(
+        axis=axis,
+        sizes=sizes,
+        edge_lr=tuple(tuple(map(float, row)) for row in rates),
+        lowest=tuple(tuple(bound.lowest for bound in row) for row in rows),
+        sharpest_layer=tuple(tuple(bound.binding_layer for bound in row) for row in rows),
+        exponent=mean,
+        interval=interval,
+        converged=all(bound.converged for row in rows for bound in row),
+    )
