@@ -15,6 +15,7 @@ from lastbit.dynamics.localise import (
     localisation,
     participation_ratio,
 )
+from lastbit.dynamics.product import hessian_product
 from lastbit.dynamics.rounding import rounding_bound, single_rounding, unit_roundoff, worst_rounding
 from lastbit.dynamics.sketch import CountSketch, Sketch, distance_interval, sketch_differs, sketch_distance, splitmix64
 from lastbit.dynamics.tangent import (
@@ -55,6 +56,7 @@ __all__ = [
     "gini",
     "growth_episodes",
     "growth_split",
+    "hessian_product",
     "init_history",
     "init_tangent",
     "judge",
