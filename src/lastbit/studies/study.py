@@ -50,7 +50,8 @@ class AuditStudy:
     def print_summary(self) -> None:
         """Print the summary to the terminal, as wide as it is."""
         console = Console(highlight=False)
-        console.print(render_summary(self.result), width=min(console.width, 120))
+        width = min(console.width, 120) if console.is_terminal else 110
+        Console(highlight=False, width=width).print(render_summary(self.result))
 
     def conclude(self) -> None:
         """Keep the result on disk if it is not there, as for a study that was interrupted.

@@ -60,7 +60,7 @@ def _spread_table(result: dict[str, Any]) -> Table:
     points = "points" if unit == "%" else unit
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name, side in (("", "left"), ("estimate", "right"), ("95% interval", "right"), ("n", "right"), ("", "left")):
-        table.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]
+        table.add_column(name, justify=side, no_wrap=side == "right")  # type: ignore[arg-type]
     mean = _estimate(metric["mean"])
     if mean.estimate is not None:
         shown = [mean.estimate, mean.low, mean.high]
@@ -71,8 +71,8 @@ def _spread_table(result: dict[str, Any]) -> Table:
         ("σ seeds (last bit taken off)", result["sigma_seed"], points, 1.0),
         ("σ of a fresh run (both)", result["sigma_total"], points, 1.0),
         ("last-bit share of the variance", result["last_bit_variance_share"], "%", 100.0),
-        ("churn over the last bit", result["churn_last_bit"], "%", 100.0),
-        ("churn over seeds", result["churn_seed"], "%", 100.0),
+        ("churn, last bit", result["churn_last_bit"], "%", 100.0),
+        ("churn, seeds", result["churn_seed"], "%", 100.0),
         ("test loss: σ last bit", (result["loss"] or {}).get("sigma_last_bit"), "", 1.0),
         ("last-bit share of its variance", (result["loss"] or {}).get("last_bit_variance_share"), "%", 100.0),
         ("weight distance, last bit", result["weight_distance_last_bit"], "", 1.0),
@@ -103,9 +103,9 @@ def _plan_table(result: dict[str, Any]) -> Table:
         seeds = row["n_seeds"]
         if seeds["estimate"] is not None:
             span = f"{seeds['low']:.0f} – {seeds['high']:.0f}" if seeds["low"] is not None else ""
-            table.add_row(
-                f"a difference of {row['difference']:g} {points}", f"needs {seeds['estimate']:.0f} seeds each", span
-            )
+            unit = "point" if points == "points" and row["difference"] == 1 else points
+            needs = f"needs {seeds['estimate']:.0f} seeds each"
+            table.add_row(f"a difference of {row['difference']:g} {unit}", needs, span)
     return table
 
 

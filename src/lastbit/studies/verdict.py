@@ -88,7 +88,7 @@ def _without_estimates(result: dict[str, Any]) -> tuple[str, str, str] | None:
     control, landing = result["control"], result["perturbation"]
     if control["first_difference"] is not None:
         where = control["first_difference"]
-        values = "" if where["base"] is None else f": {where['base']!r} against {where['repeat']!r}"
+        values = "" if where["base"] is None else f": {where['base']:.9g} against {where['repeat']:.9g}"
         return (
             f"not reproducible here: an exact repeat of seed {where['seed']} first differs at step {where['step']} "
             f"({where['what']}{values}), so no spread can be laid to the last bit.",
