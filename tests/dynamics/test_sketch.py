@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.ulp import next_up
-from lastbit.dynamics import CountSketch, Sketch, distance_interval, sketch_differs, sketch_distance, splitmix64
+from lastbit.dynamics import (
+    CountSketch,
+    Sketch,
+    distance_interval,
+    sketch_differs,
+    sketch_distance,
+    splitmix64,
+    stack_sketches,
+)
 
 GOLDEN, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
@@ -234,15 +242,22 @@ def test_steps_are_a_leading_axis_and_arrays_go_to_disk(tmp_path):
     w, v = weights(0), weights(1)
     plan = CountSketch(w)
     a, b = plan(w), plan(v)
-    np.savez(tmp_path / "s.npz", **a.arrays())
+    run = stack_sketches([a, b])
+    np.savez(tmp_path / "s.npz", **run.arrays())
     with np.load(tmp_path / "s.npz", allow_pickle=False) as file:
-        back = Sketch(**{name: torch.from_numpy(file[name]) for name in a.arrays()}, key=a.key)
-    stacked = Sketch(*(torch.stack([getattr(a, f), getattr(b, f)]) for f in a.arrays()), key=a.key)
-    distances = sketch_distance(stacked, back)
+        back = Sketch.from_arrays(file, json.loads(json.dumps(run.key)))
+    assert back.key == a.key
+    distances = sketch_distance(back, a)
     assert distances.shape == (2, 4)
     assert torch.equal(distances[0], torch.zeros(4, dtype=torch.float64))
     assert torch.equal(distances[1], sketch_distance(b, a))
+    assert torch.equal(sketch_distance(back[-1], b), torch.zeros(4, dtype=torch.float64))
+    assert sketch_differs(back, a).tolist() == [[False] * 4, [True] * 4]
     assert a.names == tuple(w)
+    with pytest.raises(LastbitError, match="holds one state"):
+        a[0]
+    with pytest.raises(LastbitError, match="no sketch"):
+        stack_sketches([])
 
 
 def test_mixed_formats_and_the_arguments_are_left_alone():

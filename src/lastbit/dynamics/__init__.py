@@ -17,7 +17,15 @@ from lastbit.dynamics.localise import (
 )
 from lastbit.dynamics.product import hessian_product
 from lastbit.dynamics.rounding import rounding_bound, single_rounding, unit_roundoff, worst_rounding
-from lastbit.dynamics.sketch import CountSketch, Sketch, distance_interval, sketch_differs, sketch_distance, splitmix64
+from lastbit.dynamics.sketch import (
+    CountSketch,
+    Sketch,
+    distance_interval,
+    sketch_differs,
+    sketch_distance,
+    splitmix64,
+    stack_sketches,
+)
 from lastbit.dynamics.tangent import (
     TANGENT_FORMS,
     HessianProduct,
@@ -71,6 +79,7 @@ __all__ = [
     "sketch_differs",
     "sketch_distance",
     "splitmix64",
+    "stack_sketches",
     "step_tangent",
     "to_dataset",
     "unit_roundoff",

@@ -38,7 +38,7 @@ probability. -0 counts as +0. A NaN or infinite weight makes its bucket NaN.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,15 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.core.ulp import FLOAT_DTYPES
 
-__all__ = ["CountSketch", "Sketch", "distance_interval", "sketch_differs", "sketch_distance", "splitmix64"]
+__all__ = [
+    "CountSketch",
+    "Sketch",
+    "distance_interval",
+    "sketch_differs",
+    "sketch_distance",
+    "splitmix64",
+    "stack_sketches",
+]
 
 # Axes: T tensors, R blocks of all tensors one after another, W buckets. A leading ... is any (steps, twins).
 
@@ -102,6 +110,22 @@ class Sketch:
         """Return the three arrays by name, for an `.npz` file; `key` is plain JSON-able data."""
         parts = {"values": self.values, "residuals": self.residuals, "fingerprints": self.fingerprints}
         return {name: part.cpu().numpy() for name, part in parts.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray[Any, Any]], key: Sequence[Any]) -> Sketch:
+        """Return the sketch that `arrays()` and `key` were taken from, also after a way through JSON."""
+        seed, width, tensors = key
+        values, residuals, fingerprints = (
+            torch.from_numpy(np.asarray(arrays[name])) for name in ("values", "residuals", "fingerprints")
+        )
+        named = tuple((str(name), int(size)) for name, size in tensors)
+        return cls(values, residuals, fingerprints, (int(seed), int(width), named))
+
+    def __getitem__(self, index: Any) -> Sketch:
+        """Return the states at `index` of the first leading axis: `history[-1]`, `history[:100]`."""
+        if self.fingerprints.ndim < 2:
+            raise LastbitError("this sketch holds one state: stack several before taking one out")
+        return Sketch(self.values[index], self.residuals[index], self.fingerprints[index], self.key)
 
 
 class CountSketch:
@@ -208,6 +232,24 @@ def _check_same(a: Sketch, b: Sketch) -> None:
                 raise LastbitError(
                     f"these sketches do not compare, their {what} differ: sketch both with the same {what}"
                 )
+
+
+def stack_sketches(sketches: Sequence[Sketch]) -> Sketch:
+    """Return several states (steps of a run, twins) as one sketch with a new first axis.
+
+    Raises:
+        LastbitError: there are none, or their seed, width or tensors differ.
+    """
+    if not sketches:
+        raise LastbitError("no sketch to stack: pass at least one")
+    for other in sketches[1:]:
+        _check_same(sketches[0], other)
+    return Sketch(
+        torch.stack([sketch.values for sketch in sketches]),
+        torch.stack([sketch.residuals for sketch in sketches]),
+        torch.stack([sketch.fingerprints for sketch in sketches]),
+        sketches[0].key,
+    )
 
 
 def sketch_distance(a: Sketch, b: Sketch) -> Tensor:

@@ -118,7 +118,8 @@ def judge(
         distance: L2 distances over all weights, (S,) or (twins, S). Relative distances go with `norm=1`. A zero is a
             twin that is not apart (yet) and is left out; if the first step's distance is not 0 it counts as `|δ_0|`.
         norm: the base's L2 norm (S,), or one number.
-        dtype: the format in which the weights were stored between steps.
+        dtype: the format in which the weights were stored between steps. Between bfloat16's rounding and order one lie
+            fewer than three decades, so `restrained` needs smaller `decades` there, or a run in a longer format.
         decades: the rise that `restrained` and `diverged` need, in powers of ten.
         tolerated_rise: how much a curve may still rise over its last third and count as level, in powers of ten.
 
@@ -213,7 +214,7 @@ def _level(c: Curve, last: Trend, explained: float, enough: float) -> Verdict:
     if c.rise < enough and last.high * c.span < enough - c.rise:
         reason = (
             f"the difference passed what rounding explains but rose by {c.rise / math.log(10):.1f} decades, fewer than "
-            f"{enough / math.log(10):g}, and is level: more steps will not decide it, a longer format may"
+            f"{enough / math.log(10):g}, and is level: more steps will not decide it"
         )
     elif c.rise >= enough and c.exponent() <= FASTER_THAN_ROUNDING:
         reason = "the difference rose as slowly as rounding adds up, yet past what that explains"

@@ -1,0 +1,148 @@
+"""The room as a whole on real training: twins of a small CNN on the handwritten digits, in lock step."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+from lastbit.dynamics import (
+    CountSketch,
+    distance_interval,
+    first_difference,
+    growth_episodes,
+    hessian_product,
+    init_history,
+    init_tangent,
+    judge,
+    localisation,
+    measure_divergence,
+    record,
+    sketch_differs,
+    sketch_distance,
+    step_tangent,
+    to_dataset,
+)
+
+
+def digits(dtype):
+    images, labels = load_digits(return_X_y=True)
+    return torch.tensor(images[:1000] / 16, dtype=dtype).view(-1, 1, 8, 8), torch.tensor(labels[:1000])
+
+
+def network(dtype, norm):
+    torch.manual_seed(0)
+    layers = []
+    for narrow, wide in ((1, 8), (8, 8), (8, 8)):
+        layers += [nn.Conv2d(narrow, wide, 3, padding=1), *([nn.BatchNorm2d(wide)] if norm else []), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 10)).to(dtype)
+
+
+class Rescaled:
+    """Nesterov's method written out, its update taken as `(kη)(d/k)`."""
+
+    def __init__(self, model, k, decay):
+        self.parameters, self.k, self.decay = list(model.parameters()), k, decay
+        self.buffers = [torch.zeros_like(p) for p in self.parameters]
+
+    @torch.no_grad()
+    def step(self, gradients, lr):
+        for p, buffer, g in zip(self.parameters, self.buffers, gradients, strict=True):
+            d = g + self.decay * p
+            buffer.mul_(0.9).add_(d)
+            p.sub_((self.k * lr) * ((d + 0.9 * buffer) / self.k))
+
+
+def train_twins(dtype, lr, decay, norm, epochs, ks=(1, 1, 3)):
+    """Train base, exact repeat and one k = 3 twin; return the history, the last weights and the sketch's ratios."""
+    images, labels = digits(dtype)
+    models = [network(dtype, norm) for _ in ks]
+    methods = [Rescaled(model, k, decay) for model, k in zip(models, ks, strict=True)]
+    states = [dict(model.named_parameters()) for model in models]
+    plan, history, ratios = CountSketch(states[0], seed=1), init_history(), []
+    history = record(history, 0, measure_divergence(states[0], states[1:]))
+    order, step = torch.Generator().manual_seed(1), 0
+    for _ in range(epochs):
+        for batch in torch.randperm(1000, generator=order).split(32)[:31]:
+            for model, method in zip(models, methods, strict=True):
+                loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
+                method.step(torch.autograd.grad(loss, method.parameters), lr * (1 - step / (31 * epochs)))
+            step += 1
+            found = measure_divergence(states[0], states[1:])
+            history = record(history, step, found)
+            base, repeat, twin = (plan(state) for state in states)
+            assert not sketch_differs(base, repeat).any()
+            assert torch.equal(sketch_differs(base, twin), found.differing[1] > 0)
+            exact = found.l2[1]
+            ratios.append(torch.where(exact > 0, sketch_distance(base, twin) / exact, torch.nan).tolist())
+    return history, states, np.array(ratios)
+
+
+@pytest.mark.slow
+def test_a_network_past_its_stable_step_is_restrained_and_its_sketches_agree():
+    history, states, ratios = train_twins(torch.float32, lr=0.3, decay=5e-3, norm=True, epochs=12)
+    data = to_dataset(history)
+    assert not data["all_max_ulp"].sel(twin=0).values.any()
+    distance, norm = data["all_l2"].sel(twin=1).values, data["all_norm"].values
+    found = judge(data["step"].values, distance, norm)
+    assert found.verdict == "restrained"
+    assert found.decades > 5
+    assert found.growth_rate_interval[0] > 0
+    assert float(data["all_mean_relative_l1"].sel(twin=1)[-1]) > 0.1
+    episodes = growth_episodes(data["step"].values, distance)
+    assert episodes.share > 0.9
+    assert episodes.share_of_steps < 0.7
+    assert first_difference(data["step"].values, data["l2"].sel(twin=1).values, list(data["tensor"].values)).step == 1
+    where = localisation(states[0], states[2])
+    assert 1 <= where.tensors.participation < 14
+    assert set(where.filters) == {"0.weight", "3.weight", "6.weight"}
+    # Sketched against exact distances, tensor by tensor. Steps share one hash, so these are 14 draws, not thousands:
+    # the mean ratio of each must lie in a 99.9% interval.
+    low, high = distance_interval(64, 0.999)
+    mean = np.nanmean(ratios, axis=0)
+    assert np.all((mean > 1 / high) & (mean < 1 / low))
+
+
+@pytest.mark.slow
+def test_a_calm_network_is_stable():
+    history, _, _ = train_twins(torch.float32, lr=0.002, decay=5e-4, norm=False, epochs=8)
+    data = to_dataset(history)
+    found = judge(data["step"].values, data["all_l2"].sel(twin=1).values, data["all_norm"].values)
+    assert found.verdict == "stable"
+    assert float(data["all_max_ulp"].sel(twin=1).max()) > 0
+
+
+@pytest.mark.slow
+def test_a_last_bit_twin_grows_at_the_tangents_rate():
+    # A k = 3 twin in float64: the difference that rounding made, against a tangent that started in a random direction
+    # and knows nothing of rounding.
+    images, labels = digits(torch.float64)
+    base, twin = network(torch.float64, True), network(torch.float64, True)
+    optimizer = torch.optim.SGD(base.parameters(), lr=0.3, momentum=0.9, nesterov=True, weight_decay=5e-3)
+    rescaled = Rescaled(twin, 3, 5e-3)
+    weights, others = dict(base.named_parameters()), dict(twin.named_parameters())
+    tangent, growths, distances = init_tangent(weights, seed=3), [], []
+    order = torch.Generator().manual_seed(1)
+    while len(distances) < 300 and (not distances or distances[-1] < 1e-3):
+        batch = torch.randint(1000, (32,), generator=order)
+        pair = images[batch], labels[batch]
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(base(pair[0]), pair[1]).backward()
+        tangent, growth = step_tangent(
+            tangent, weights, optimizer, hessian_product(base, nn.functional.cross_entropy, pair)
+        )
+        optimizer.step()
+        loss = nn.functional.cross_entropy(twin(pair[0]), pair[1])
+        rescaled.step(torch.autograd.grad(loss, rescaled.parameters), 0.3)
+        growths.append(growth.log_growth)
+        distances.append(float(measure_divergence(weights, [others]).whole().relative_l2))
+    # From where the twins are beyond the rounding that every step adds.
+    start = next(i for i, d in enumerate(distances) if d > 1e-14)
+    end = len(distances) - 1
+    twins = math.log(distances[end] / distances[start]) / (end - start)
+    carried = sum(growths[start + 1 : end + 1]) / (end - start)
+    assert end - start > 30
+    assert twins > 0.02
+    assert carried == pytest.approx(twins, rel=0.1)
