@@ -235,8 +235,8 @@ def quadratic_twins(relative, steps, dtype, start=1.0):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("relative", [0.5, 0.9, 0.99])
-def test_a_quadratic_loss_below_its_stable_step_is_stable(relative, dtype):
+@pytest.mark.parametrize("relative", [0.5, 0.9, 0.99, 1.0])
+def test_a_quadratic_loss_up_to_its_stable_step_is_stable(relative, dtype):
     assert judge(*quadratic_twins(relative, 400, dtype), dtype=dtype).verdict == "stable"
 
 
