@@ -138,9 +138,11 @@ def windowed_spectrum(
     """
     J = linearise_regime(problem, regime, gauss_newton=gauss_newton, correlator=correlator)
     ends = extreme_eigenpairs(J, (1, *problem.kernel_shape), like=problem.images_BCHW, tolerance=tolerance)
-    return Spectrum(
-        float(ends.low_M[0]), float(ends.high_M[0]), float(ends.residual_M[0]), bool(ends.converged_M[0])
-    )  # fmt: skip
+    low, high = float(ends.low_M[0]), float(ends.high_M[0])
+    # An end that is zero (a null space) comes out as the rounding of the other.
+    rounding = 1e-13 * max(abs(low), abs(high))
+    low, high = (0.0 if abs(end) <= rounding else end for end in (low, high))
+    return Spectrum(low, high, float(ends.residual_M[0]), bool(ends.converged_M[0]))
 
 
 def bounds(

@@ -8,8 +8,8 @@ least half the one before: a geometric change goes on, a saturating one does not
 
 - `diverged`: a value that is not finite, or a kernel `BLOW_UP` times larger than at the start (than 1, if it started
   smaller); or, at the end, a kernel `OUTGROWN` times larger than at the start whose envelope goes on growing.
-- `converged`: the last update is rounding only, or the updates' envelope goes on shrinking, or the loss fell at every
-  single step of the second half (a slow descent that never bounced). Rounding only means at most `epsilon^SETTLED` of
+- `converged`: the last update is rounding only, or the updates are below `NEAR_REST` of the kernel and their envelope
+  goes on shrinking, or the loss fell at every single step of the second half (a slow descent that never bounced). Rounding only means at most `epsilon^SETTLED` of
   the kernel's norm, with the machine epsilon of the format: 2e-12 in float64, 6e-6 in float32, 3% in bfloat16. It
   leaves room for the gradient's rounding, which a multiplier near -1 amplifies, and asks for less room where the
   format has few digits to spare. A kernel that comes to rest at zero may move by `epsilon` of the start's norm.
@@ -28,7 +28,17 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-__all__ = ["BLOW_UP", "CHANGE", "OUTGROWN", "SETTLED", "FlowStatus", "flow_status", "has_blown_up", "has_settled"]
+__all__ = [
+    "BLOW_UP",
+    "CHANGE",
+    "NEAR_REST",
+    "OUTGROWN",
+    "SETTLED",
+    "FlowStatus",
+    "flow_status",
+    "has_blown_up",
+    "has_settled",
+]
 
 BLOW_UP = 1e6
 """Growth of the kernel's norm that ends a member."""
@@ -36,6 +46,8 @@ OUTGROWN = 10.0
 """Growth of the kernel's norm from which growth that goes on counts as blow-up under way."""
 CHANGE = 1.02
 """Factor per quarter from which an envelope counts as growing (or its inverse, as shrinking)."""
+NEAR_REST = 0.1
+"""Update relative to the kernel above which a shrinking one does not yet speak of rest."""
 SETTLED = 0.75
 """Power of the machine epsilon below which an update relative to the kernel is rounding, not movement."""
 
@@ -75,7 +87,8 @@ def flow_status(norm_TM: Tensor, update_TM: Tensor, loss_TM: Tensor, epsilon: fl
         larger = norm_8M[7] > (OUTGROWN * norm_TM[0].clamp(min=1.0)).log()
         diverged = blown | (_goes_on(norm_8M) & larger & ~settled)
         falls = (loss_TM[len(loss_TM) // 2 :].diff(dim=0) < 0).all(0)
-        converged = settled | _goes_on(-update_8M) | falls
+        near = update_TM[-1] <= NEAR_REST * norm_TM[-1]
+        converged = settled | (_goes_on(-update_8M) & near) | falls
     order = (FlowStatus.RESTRAINED, FlowStatus.CONVERGED, FlowStatus.DIVERGED)
     index = torch.where(diverged, 2, converged.long())
     return [order[i] for i in index.tolist()]
