@@ -33,20 +33,26 @@ class AuditConfig(Config):
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
 
 
-def split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split flat settings into those of the task and those of the audit, leaving out those that are None.
+def split_settings(
+    settings: Mapping[str, Any], config: type[Config] = AuditConfig
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split flat settings into those of the task and those of the study, leaving out those that are None.
+
+    Args:
+        settings: by name.
+        config: the settings that the study has besides its task's.
 
     Raises:
         LastbitError: a name that is neither.
     """
-    names = [*TaskConfig.model_fields, *AuditConfig.model_fields]
+    names = [*TaskConfig.model_fields, *config.model_fields]
     task: dict[str, Any] = {}
-    audit: dict[str, Any] = {}
+    study: dict[str, Any] = {}
     for name, value in settings.items():
         choose(name, names, "setting")
         if value is not None:
-            (task if name in TaskConfig.model_fields else audit)[name] = value
-    return task, audit
+            (task if name in TaskConfig.model_fields else study)[name] = value
+    return task, study
 
 
 def read_study_file(path: Path) -> dict[str, Any]:
@@ -74,13 +80,15 @@ def audit_config(settings: Mapping[str, Any]) -> AuditConfig:
     return validated(AuditConfig, settings, flag="--")
 
 
-def command_line(task: TaskConfig, audit: AuditConfig) -> str:
-    """Return the command that repeats a study exactly: every setting spelled out."""
-    words = ["lastbit", "audit"]
-    for name, value in {**task.model_dump(), **audit.model_dump()}.items():
+def command_line(task: TaskConfig, config: Config, *, command: str = "audit") -> str:
+    """Return the command that repeats a study exactly: every setting spelled out; a sequence as several words."""
+    words = ["lastbit", command]
+    for name, value in {**task.model_dump(), **config.model_dump()}.items():
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
             words.append(flag if value else f"--no-{name.replace('_', '-')}")
+        elif isinstance(value, tuple):
+            words += [flag, *map(str, value)] if value else []
         elif value is not None:
             words += [flag, str(value)]
     return shlex.join(words)
