@@ -27,15 +27,12 @@ def rehearse(task: Task, config: AuditConfig, device: torch.device) -> None:
     """Take one perturbed step, so that what no run would survive is said before a folder is made.
 
     Raises:
-        LastbitError: the task and the perturbation do not go together, or the task's own code raised.
+        LastbitError: the task and the perturbation do not go together, the seeds would all be the same run, or the
+            task's own code raised.
     """
-    index = min(1, config.perturbations - 1)
-    perturbation = make_perturbation(config.perturb, index, seed=0, total_steps=1)
     try:
-        training = Training(task, streams(0), perturbation, device=device, dtype=DTYPES[config.dtype])
-        with training.active():
-            training.step()
-        training.close()
+        first = _first_step(task, config, device, seed=0)
+        second = _first_step(task, config, device, seed=1) if config.seeds > 1 else None
     except LastbitError:
         raise
     except Exception as error:
@@ -43,6 +40,23 @@ def rehearse(task: Task, config: AuditConfig, device: torch.device) -> None:
         raise LastbitError(
             f"the first training step of {task.name} raised {type(error).__name__}: {told[:300]}"
         ) from error
+    if first == second:
+        raise LastbitError(
+            f"--vary {config.vary}: the seeds of {task.name} differ in nothing, for it has no augmentation, dropout or "
+            "other draw to vary; choose another of all, order, init, augment"
+        )
+
+
+def _first_step(task: Task, config: AuditConfig, device: torch.device, seed: int) -> tuple[bytes, float]:
+    """Return the weights after the first perturbed step of a seed, and its loss."""
+    perturbation = make_perturbation(config.perturb, min(1, config.perturbations - 1), seed=0, total_steps=1)
+    training = Training(task, streams(seed, config.vary), perturbation, device=device, dtype=DTYPES[config.dtype])
+    try:
+        with training.active():
+            training.step()
+        return training.weights().tobytes(), float(training.losses[0])
+    finally:
+        training.close()
 
 
 def plan(
