@@ -127,7 +127,7 @@ def test_nothing_is_pickled(files, tmp_path):
         def __reduce__(self):
             return os.mkdir, (str(marker),)
 
-    np.savez(files.arrays_path, w=np.array([Bomb()], dtype=object), allow_pickle=True)
+    np.savez(files.arrays_path, w=np.array([Bomb()], dtype=object))
     with pytest.raises(LastbitError, match="cannot be read"):
         files.load_arrays()
     assert not marker.exists()

@@ -1,24 +1,26 @@
-"""A worker process: `python -m lastbit.train.child FD THREADS`, started by `ProcessExecutor` and by nobody else."""
+"""A worker process: `python -m lastbit.train.child FD THREADS PARENT`, started by `ProcessExecutor` alone."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
 from multiprocessing.connection import Connection
+from typing import cast
 
 import torch
 
 from lastbit.core.errors import LastbitError
 from lastbit.train.executors import one_line
+from lastbit.train.jobs import Worker, WorkerFactory
 
 __all__ = ["main"]
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
     """A parent that was killed leaves nobody to end this process, and its study may already go on elsewhere."""
-    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -28,12 +30,31 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def main(descriptor: int, threads: int) -> None:
+def _received(connection: Connection) -> WorkerFactory:
+    try:
+        return cast(WorkerFactory, connection.recv())
+    except EOFError:
+        sys.exit(0)
+    except Exception as error:
+        reason = one_line(error)
+
+    def broken() -> Worker:
+        raise LastbitError(
+            f"a worker process cannot load what it should run ({reason}): define it in a module that can be imported, "
+            "or use --workers 1"
+        )
+
+    return broken
+
+
+def main(descriptor: int, threads: int, parent: int) -> None:
     """Do what arrives on the pipe until it closes."""
-    _end_with_parent()
+    # Ctrl-C reaches the whole process group; what follows from it is the parent's to decide.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent(parent)
     torch.set_num_threads(threads)
     connection = Connection(descriptor)
-    factory = connection.recv()
+    factory = _received(connection)
     worker = None
     while True:
         try:
@@ -46,13 +67,12 @@ def main(descriptor: int, threads: int) -> None:
                 result = worker.run(payload, lambda state: connection.send(("progress", state)))
             else:
                 result = worker.step_seconds() if kind == "measure" else None
+            connection.send(("done", result))
         except LastbitError as error:
             connection.send(("stop", str(error)))
         except Exception as error:
             connection.send(("raised", one_line(error)))
-        else:
-            connection.send(("done", result))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

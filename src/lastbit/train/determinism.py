@@ -54,7 +54,11 @@ class GlobalGenerators:
     def __init__(self, seed: int, device: torch.device) -> None:
         self._device = device
         outside = self._read()
-        torch.manual_seed(stream_seed(seed, "torch"))
+        # Not torch.manual_seed, which would seed every other accelerator of the process too.
+        torch.default_generator.manual_seed(stream_seed(seed, "torch"))
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(stream_seed(seed, "torch"))
         np.random.seed(stream_seed(seed, "numpy") % 2**32)  # noqa: NPY002 -- user data sets draw from it
         random.seed(stream_seed(seed, "python"))
         self._state = self._read()

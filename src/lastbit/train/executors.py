@@ -23,7 +23,18 @@ from typing import Any
 import torch
 
 from lastbit.core.errors import LastbitError
-from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Executor, Finished, Job, Progressed, Started, WorkerFactory
+from lastbit.train.jobs import (
+    ATTEMPTS,
+    Crashed,
+    Event,
+    Executor,
+    Finished,
+    Job,
+    Progressed,
+    Started,
+    Worker,
+    WorkerFactory,
+)
 
 __all__ = ["ExecutorChoice", "ProcessExecutor", "SerialExecutor", "choose_executor", "default_workers"]
 
@@ -49,11 +60,17 @@ class SerialExecutor:
     def __init__(self, factory: WorkerFactory, *, threads: int) -> None:
         self._factory = factory
         self._threads = threads
+        self._worker: Worker | None = None
+
+    def _made(self) -> Worker:
+        """Return the one worker, which a measurement and the runs after it share."""
+        self._worker = self._worker or self._factory()
+        return self._worker
 
     def run(self, jobs: Sequence[Job], on_event: Callable[[Event], None]) -> None:
         """Run every job; see `Executor.run`."""
         with _threads(self._threads):
-            worker = self._factory()
+            worker = self._made()
             for job in jobs:
                 for attempt in range(1, ATTEMPTS + 1):
                     on_event(Started(job, attempt))
@@ -61,6 +78,8 @@ class SerialExecutor:
                         result = worker.run(job.payload, partial(_progress, on_event, job))
                     except LastbitError:
                         raise
+                    except _CallerRaisedError as raised:
+                        raise raised.error from None
                     except Exception as error:
                         on_event(Crashed(job, attempt, one_line(error), attempt == ATTEMPTS))
                     else:
@@ -70,16 +89,27 @@ class SerialExecutor:
     def step_seconds(self) -> float:
         """Measure one step of the work in this process."""
         with _threads(self._threads):
-            return self._factory().step_seconds()
+            return self._made().step_seconds()
+
+
+class _CallerRaisedError(BaseException):
+    """Carries what the caller's `on_event` raised past the job in which it was called, and which is not to blame."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
 
 def _progress(on_event: Callable[[Event], None], job: Job, state: Any) -> None:
-    on_event(Progressed(job, state))
+    try:
+        on_event(Progressed(job, state))
+    except Exception as error:
+        raise _CallerRaisedError(error) from None
 
 
 def one_line(error: BaseException) -> str:
-    """Return an exception as one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+    """Return an exception as one line that any file can hold."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass
@@ -99,27 +129,32 @@ class ProcessExecutor:
         self._threads = threads
         self._children: list[_Child] = []
 
-    def _start_child(self) -> _Child:
+    def _start_child(self) -> None:
         ours, theirs = Pipe()
-        command = [sys.executable, "-m", "lastbit.train.child", str(theirs.fileno()), str(self._threads)]
+        said = [theirs.fileno(), self._threads, os.getpid()]
+        command = [sys.executable, "-m", "lastbit.train.child", *map(str, said)]
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         environment = {**os.environ, "OMP_NUM_THREADS": str(self._threads), "PYTHONPATH": path}
         process = subprocess.Popen(
             command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
         theirs.close()
-        ours.send(self._factory)
-        child = _Child(process, ours)
-        self._children.append(child)
-        return child
+        self._children.append(_Child(process, ours))
+        with suppress(BrokenPipeError, ConnectionResetError):  # a child that is gone is found when it should answer
+            ours.send(self._factory)
+
+    def _staff(self, waiting: int) -> None:
+        """Start as many processes as there is work for."""
+        idle = sum(child.job is None for child in self._children)
+        for _ in range(min(waiting - idle, self._workers - len(self._children))):
+            self._start_child()
 
     def run(self, jobs: Sequence[Job], on_event: Callable[[Event], None]) -> None:
         """Run every job; see `Executor.run`."""
         waiting = deque((job, 1) for job in jobs)
         try:
-            while len(self._children) < min(self._workers, len(jobs)):
-                self._start_child()
             while waiting or any(child.job for child in self._children):
+                self._staff(len(waiting))
                 for child in self._children:
                     if child.job is None and waiting:
                         child.job, child.attempt = waiting.popleft()
@@ -139,9 +174,9 @@ class ProcessExecutor:
         assert job is not None
         try:
             kind, value = child.connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # OSError: it died in the middle of a message
             kind, value = "died", f"its process died ({_exit_reason(child.process)})"
-            self._replace(child)
+            self._remove(child)
         if kind == "progress":
             on_event(Progressed(job, value))
             return
@@ -156,32 +191,33 @@ class ProcessExecutor:
             if not final:
                 waiting.append((job, attempt + 1))
 
-    def _replace(self, child: _Child) -> None:
+    def _remove(self, child: _Child) -> None:
         child.connection.close()
+        child.process.kill()
         child.process.wait()
         self._children.remove(child)
-        self._start_child()
 
     def step_seconds(self) -> list[float]:
         """Measure one step of the work on every process at once (they go on to run the jobs)."""
         while len(self._children) < self._workers:
             self._start_child()
-        for child in self._children:
-            child.connection.send(("ready", None))
-        for child in self._children:
-            self._answer(child)
-        for child in self._children:
-            child.connection.send(("measure", None))
-        return [self._answer(child) for child in self._children]
+        for request in ("ready", "measure"):
+            for child in self._children:
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    child.connection.send((request, None))
+            answers: list[Any] = [self._answer(child) for child in self._children]
+        return answers
 
     @staticmethod
     def _answer(child: _Child) -> Any:
         try:
             kind, value = child.connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):
             raise LastbitError(
                 f"a worker process died before its first run ({_exit_reason(child.process)}): try --workers 1"
             ) from None
+        if kind == "stop":
+            raise LastbitError(value)
         if kind != "done":
             raise LastbitError(f"a worker process could not start ({value}): try --workers 1")
         return value
@@ -209,6 +245,14 @@ def _exit_reason(process: subprocess.Popen[bytes]) -> str:
     if code == -9:
         return "killed by signal 9, often for want of memory"
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+
+
+_MEASUREMENTS = 2
+"""Times each way to execute a grid is measured."""
+
+_CLEARLY_FASTER = 1.2
+"""One process with all threads is chosen only where it is faster by this factor: its threads wait for each other, so it
+loses more than single-threaded processes do when other programs want the cores too."""
 
 
 @dataclass(frozen=True)
@@ -240,15 +284,18 @@ def choose_executor(factory: WorkerFactory, workers: int | None, jobs: int) -> t
         choice = ExecutorChoice(count, cores if count == 1 else 1, "as asked")
         return choice, choice.build(factory)
     serial = SerialExecutor(factory, threads=cores)
-    one = serial.step_seconds()
     processes = ProcessExecutor(factory, workers=min(cores, jobs))
+    one = several = 0.0
     try:
-        several = sum(1 / seconds for seconds in processes.step_seconds())
+        # The ways take turns and each keeps its best, so that a moment in which other programs were busy decides nothing.
+        for _ in range(_MEASUREMENTS):
+            one = max(one, 1 / serial.step_seconds())
+            several = max(several, sum(1 / seconds for seconds in processes.step_seconds()))
     except BaseException:
         processes.close()
         raise
-    said = f"measured: {1 / one:.0f} steps/s in one process, {several:.0f} in {min(cores, jobs)}"
-    if several > 1 / one:
+    said = f"measured: {one:.0f} steps/s in one process, {several:.0f} in {min(cores, jobs)}"
+    if several > one / _CLEARLY_FASTER:
         return ExecutorChoice(min(cores, jobs), 1, said), processes
     processes.close()
     return ExecutorChoice(1, cores, said), serial

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -162,7 +163,9 @@ def _arrays(
     }
     if evaluation.predictions_N is not None:
         predictions = evaluation.predictions_N
-        arrays["predictions"] = predictions.astype(np.min_scalar_type(int(predictions.max(initial=0))))
+        if predictions.min(initial=0) >= 0:
+            predictions = predictions.astype(np.min_scalar_type(int(predictions.max(initial=0))))
+        arrays["predictions"] = predictions
     return arrays
 
 
@@ -170,7 +173,7 @@ def step_seconds(task: Task, *, device: torch.device, dtype: torch.dtype, budget
     """Return the median seconds of a training step, over about `budget` seconds after as long a warm-up."""
     training = Training(task, streams(0), Identity(), device=device, dtype=dtype)
     times = []
-    with training.active():
+    with closing(training), training.active():
         deadline = time.perf_counter() + 2 * budget
         for count in range(1, 1 + min(training.total_steps, 500)):
             begun = time.perf_counter()
@@ -180,5 +183,4 @@ def step_seconds(task: Task, *, device: torch.device, dtype: torch.dtype, budget
             times.append(time.perf_counter() - begun)
             if time.perf_counter() > deadline and count >= 3:
                 break
-    training.close()
     return float(np.median(times[len(times) // 2 :]))

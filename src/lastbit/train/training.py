@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lastbit.core.errors import LastbitError
 from lastbit.core.recorder import Checkpoint
 from lastbit.core.seeds import torch_stream
 from lastbit.perturb import Perturbation
@@ -52,6 +53,9 @@ class Training:
         perturbation: what happens to the last bit of its updates.
         device: where the tensors live.
         dtype: format of weights and inputs. For bfloat16 and float16 outputs, loss and metric are taken in float32.
+
+    Raises:
+        LastbitError: the batch size exceeds the training examples, or the perturbation cannot act on the optimizer.
     """
 
     def __init__(
@@ -61,10 +65,15 @@ class Training:
         self.streams = streams
         self.position = 0
         """Optimizer steps taken."""
-        self.steps_per_epoch = len(task.train) // task.batch_size
-        self.total_steps = self.steps_per_epoch * task.epochs
+        self.steps_per_epoch = task.steps_per_epoch
+        self.total_steps = task.total_steps
+        if self.steps_per_epoch == 0:
+            raise LastbitError(
+                f"batch size {task.batch_size} exceeds the {len(task.train)} training examples: write at most that"
+            )
         self.losses: list[Tensor] = []
         """Training loss at each step so far (0-d, on the device)."""
+        self.device = device
         self._train = task.train.to(device, dtype)
         self._test = task.test.to(device, dtype)
         init = GlobalGenerators(streams.init, device)
@@ -115,6 +124,8 @@ class Training:
     def evaluate(self) -> Evaluation:
         """Measure the model on the test set; leaves every mode, buffer and generator as it was."""
         modes = [(module, module.training) for module in self.model.modules()]
+        buffers = [(buffer, buffer.detach().clone()) for buffer in self.model.buffers()]
+        generators = self._generators.current()
         self.model.eval()
         losses, scores, predictions = [], [], []
         try:
@@ -129,6 +140,10 @@ class Training:
         finally:
             for module, mode in modes:
                 module.training = mode
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+            self._generators.restore(generators)
         score_N = torch.cat(scores)
         scale = 100.0 if self.task.metric.unit == "%" else 1.0
         return Evaluation(
@@ -154,6 +169,7 @@ class Training:
         tree = {
             "position": self.position,
             "model": dict(self.model.state_dict()),
+            "unsaved": self._unsaved(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule is not None else None,
             "perturbation": self._attachment.state_dict(),
@@ -162,18 +178,27 @@ class Training:
         }
         return tensors, {"state": pack(tree, "state", tensors)}
 
+    def _unsaved(self) -> dict[str, Tensor]:
+        """Return the buffers that `state_dict` leaves out (`persistent=False`) but training may change."""
+        saved = self.model.state_dict().keys()
+        return {name: buffer for name, buffer in self.model.named_buffers() if name not in saved}
+
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go to the state that `state` returned. Call while active."""
         tensors, facts = checkpoint
         tree = unpack(facts["state"], tensors)
         self.position = tree["position"]
         self.model.load_state_dict(tree["model"])
+        with torch.no_grad():
+            for name, buffer in self._unsaved().items():
+                buffer.copy_(tree["unsaved"][name])
         self.optimizer.load_state_dict(tree["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(tree["schedule"])
         self._attachment.load_state_dict(tree["perturbation"])
         self._generators.restore(tree["generators"])
-        self.losses = list(tree["losses"]) if tree["losses"] is not None else []
+        losses = tree["losses"]
+        self.losses = [] if losses is None else list(losses.to(self.device).unbind())
         self._epoch = -1
 
     def close(self) -> None:
