@@ -4,9 +4,15 @@ The room takes a model, a loss function and a batch, never a trainer. A measurem
 the random generators as it found them.
 """
 
-from lastbit.curvature.batches import ModelLoss
+from lastbit.curvature.batch_sharpness import BatchSharpness, batch_sharpness
+from lastbit.curvature.batches import ModelLoss, NotFiniteError
+from lastbit.curvature.density import SpectralDensity, spectral_density
+from lastbit.curvature.effective import EffectiveHessian, optimized_parameters
 from lastbit.curvature.eigen import Eigenpairs, top_eigenpairs
+from lastbit.curvature.intervals import MeanEstimate
+from lastbit.curvature.layers import LayerStability, StableLearningRates, stable_learning_rates
 from lastbit.curvature.limits import GroupLimit, LinearUpdate, StabilityLimit, register_linear_update, stability_limit
+from lastbit.curvature.monitor import StabilityMonitor, StabilityRecord
 from lastbit.curvature.operators import (
     BlockOperator,
     DenseOperator,
@@ -17,25 +23,40 @@ from lastbit.curvature.operators import (
     SymmetricOperator,
 )
 from lastbit.curvature.parameters import ParameterSpace, blocks_by_group, blocks_by_module, blocks_by_tensor
+from lastbit.curvature.trace import trace
 
 __all__ = [
+    "BatchSharpness",
     "BlockOperator",
     "DenseOperator",
+    "EffectiveHessian",
     "Eigenpairs",
     "GaussNewtonOperator",
     "GroupLimit",
     "HessianOperator",
+    "LayerStability",
     "LinearUpdate",
+    "MeanEstimate",
     "ModelLoss",
+    "NotFiniteError",
     "ParameterSpace",
     "PreconditionedOperator",
     "ShiftedOperator",
+    "SpectralDensity",
     "StabilityLimit",
+    "StabilityMonitor",
+    "StabilityRecord",
+    "StableLearningRates",
     "SymmetricOperator",
+    "batch_sharpness",
     "blocks_by_group",
     "blocks_by_module",
     "blocks_by_tensor",
+    "optimized_parameters",
     "register_linear_update",
+    "spectral_density",
     "stability_limit",
+    "stable_learning_rates",
     "top_eigenpairs",
+    "trace",
 ]

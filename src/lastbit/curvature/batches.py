@@ -12,7 +12,20 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from lastbit.core.errors import LastbitError, choose
 
-__all__ = ["LossFunction", "ModelLoss", "apply_model", "batch_size", "loss_reduction", "micro_batches"]
+__all__ = [
+    "LossFunction",
+    "ModelLoss",
+    "NotFiniteError",
+    "apply_model",
+    "batch_size",
+    "loss_reduction",
+    "micro_batches",
+]
+
+
+class NotFiniteError(LastbitError):
+    """Weights, loss or a product hold NaN or infinity: training has diverged, there is no curvature to measure."""
+
 
 LossFunction = Callable[..., Tensor]
 """`loss_fn(outputs, targets) -> scalar`, for a batch that is a pair `(inputs, targets)`; or a `ModelLoss`."""
@@ -108,5 +121,5 @@ def scalar_loss(model: nn.Module, loss_fn: LossFunction, batch: Any) -> tuple[Te
             "no_grad() in between"
         )
     if not torch.isfinite(loss).all():
-        raise LastbitError(f"the loss is {loss.item()}: curvature needs finite weights, inputs and loss")
+        raise NotFiniteError(f"the loss is {loss.item()}: curvature needs finite weights, inputs and loss")
     return loss.reshape(()), outputs

@@ -80,6 +80,7 @@ def top_eigenpairs(
     which: str = "largest",
     tol: float = 1e-3,
     atol: float = 0.0,
+    relative_to: str = "value",
     start: Tensor | Eigenpairs | None = None,
     max_products: int | None = None,
     max_basis: int | None = None,
@@ -87,17 +88,20 @@ def top_eigenpairs(
 ) -> Eigenpairs:
     """Return the `k` algebraically largest or smallest eigenpairs of a symmetric operator.
 
-    A pair has converged when its residual `|A v - value v| <= max(tol |value|, atol)`: an eigenvalue is that close. The
-    value's own error is smaller, of the order of `residual^2 / gap`. Nothing short of the full spectrum certifies
-    that no larger eigenvalue was missed: where the outermost eigenvalues lie closer together than `tol`, the value may
-    belong to the second of them. A random share in every start makes anything worse unlikely.
+    A pair has converged when its residual `|A v - value v| <= max(tol |value|, atol)` (or `tol` of the norm): an
+    eigenvalue is that close. The value's own error is smaller, of the order of `residual^2 / gap`. Nothing short of
+    the full spectrum certifies that no larger eigenvalue was missed: where the outermost eigenvalues lie closer
+    together than a few times `tol`, the value may belong to the second of them. A random share in every start makes
+    anything worse unlikely.
 
     Args:
         operator: the matrix, by its products.
         k: pairs wanted (at each end for `"both"`).
         which: `"largest"`, `"smallest"` (algebraic ends) or `"both"`.
         tol: tolerance relative to the value's size.
-        atol: absolute bound that is enough, for values near zero.
+        atol: absolute residual that is enough, for values near zero.
+        relative_to: `"value"`, or `"norm"` to make `tol` relative to the largest Ritz value in size: the way to ask for
+            the smallest eigenvalue of a Hessian, which may be zero.
         start: what to start from: an earlier result, a vector `(P,)` or columns `(P, S)`. The present gradient beside
             an earlier result's `warm` vectors is the best start known to us during training: it leans towards
             the top of the spectrum (Gur-Ari, Roberts and Dyer, arXiv 1812.04754) and costs no product.
@@ -117,6 +121,7 @@ def top_eigenpairs(
         (3.0, True)
     """
     choose(which, ("largest", "smallest", "both"), "which")
+    choose(relative_to, ("value", "norm"), "relative_to")
     wanted = 2 * k if which == "both" else k
     if isinstance(k, bool) or not isinstance(k, int) or k < 1 or wanted > operator.size:
         raise LastbitError(
@@ -137,7 +142,10 @@ def top_eigenpairs(
         picked = _picked(len(values), k, which)
         residuals_KP = space.residuals(values[picked], coordinates[:, picked])
         norms = residuals_KP.norm(dim=1).to("cpu", torch.float64)
-        excess = norms / torch.clamp(tol * values[picked].abs(), min=max(atol, torch.finfo(torch.float64).tiny))
+        excess = norms / torch.clamp(
+            tol * (values[picked].abs() if relative_to == "value" else values.abs().max()),
+            min=max(atol, torch.finfo(torch.float64).tiny),
+        )
         spent = operator.products - before
         if (len(picked) == wanted and bool((excess <= 1).all())) or space.size == operator.size or spent >= budget:
             break

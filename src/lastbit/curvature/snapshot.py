@@ -19,7 +19,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map_only
 
 from lastbit.core.errors import LastbitError
-from lastbit.curvature.batches import LossFunction, batch_size, loss_reduction, micro_batches, scalar_loss
+from lastbit.curvature.batches import (
+    LossFunction,
+    NotFiniteError,
+    batch_size,
+    loss_reduction,
+    micro_batches,
+    scalar_loss,
+)
 from lastbit.curvature.double_backward import (
     explain_missing_double_backward,
     is_missing_double_backward,
@@ -56,7 +63,7 @@ def trainable_parameters(model: nn.Module, names: Sequence[str] | None = None) -
     for name, parameter in found.items():
         if not torch.isfinite(parameter).all():
             bad = int((~torch.isfinite(parameter)).sum())
-            raise LastbitError(
+            raise NotFiniteError(
                 f"parameter {name!r} holds {bad} NaN or infinite weights: measure before training diverged"
             )
     return found

@@ -89,7 +89,8 @@ class LinearUpdate:
                 h = np.polyval(d, z) / below
                 if abs(h.imag) <= 1e-6 * abs(h):
                     found.append(float(h.real))
-        return np.unique(np.array(found))
+        # Adding 0 turns -0 into 0.
+        return np.unique(np.array(found)) + 0.0
 
     def _characteristic(self) -> tuple[Array, Array]:
         """Return `d` and `n` of `det(z - F - h b c^T) = d(z) - h n(z)`, highest power first, both of length m + 1.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lastbit.core.errors import LastbitError
-from lastbit.curvature.batches import LossFunction, ModelLoss
+from lastbit.curvature.batches import LossFunction, ModelLoss, NotFiniteError
 from lastbit.curvature.operators.base import SymmetricOperator
 from lastbit.curvature.snapshot import LossGraph, LossSnapshot
 
@@ -85,7 +85,7 @@ class GaussNewtonOperator(SymmetricOperator):
                 for row, vector_P in enumerate(vectors_KP):
                     out_KP[row] += weight * self._product(graph, dummy, pulled, outputs, slope, vector_P)
         if not torch.isfinite(out_KP).all():
-            raise LastbitError(
+            raise NotFiniteError(
                 "a Gauss–Newton product is not finite: the loss has no second derivative at these outputs"
             )
         return out_KP

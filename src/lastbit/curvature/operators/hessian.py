@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lastbit.core.errors import LastbitError
-from lastbit.curvature.batches import LossFunction
+from lastbit.curvature.batches import LossFunction, NotFiniteError
 from lastbit.curvature.operators.base import SymmetricOperator
 from lastbit.curvature.parameters import ParameterSpace
 from lastbit.curvature.snapshot import LossSnapshot
@@ -106,7 +105,7 @@ class HessianOperator(SymmetricOperator):
                     )
                 out_KP[row] += weight * self.space.flatten(products)
         if not torch.isfinite(out_KP).all():
-            raise LastbitError(
+            raise NotFiniteError(
                 "a Hessian-vector product is not finite: the loss has no second derivative at these weights"
             )
         return out_KP

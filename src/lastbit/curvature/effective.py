@@ -1,0 +1,127 @@
+"""The Hessian as an optimizer sees it: preconditioned, with its weight decay, scaled to one stability limit."""
+
+from __future__ import annotations
+
+from math import inf
+
+import torch
+from torch import Tensor, nn
+
+from lastbit.core.errors import LastbitError
+from lastbit.curvature.limits.live import GroupLimit, group_limit, next_step, preconditioner
+from lastbit.curvature.limits.rules import number, update_rule
+from lastbit.curvature.operators.base import SymmetricOperator
+from lastbit.curvature.operators.diagonal import PreconditionedOperator, ShiftedOperator
+from lastbit.curvature.operators.hessian import HessianOperator
+from lastbit.curvature.snapshot import unwrapped
+
+__all__ = ["EffectiveHessian", "optimized_parameters"]
+
+
+def optimized_parameters(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, int]:
+    """Return the trainable parameters that the optimizer moves, each with the index of its group.
+
+    Raises:
+        LastbitError: the optimizer holds none of the model's parameters.
+    """
+    groups = {id(p): index for index, group in enumerate(optimizer.param_groups) for p in group["params"]}
+    named = [(name, p) for name, p in unwrapped(model).named_parameters() if p.requires_grad]
+    found = {name: groups[id(p)] for name, p in named if id(p) in groups}
+    if not found:
+        raise LastbitError(
+            f"the {type(optimizer).__name__} holds none of the model's {len(named)} trainable parameters: build it "
+            "from model.parameters() after the model is built and moved"
+        )
+    return found
+
+
+class EffectiveHessian(SymmetricOperator):
+    """`D^{-1/2} (H + C) D^{-1/2}`, whose largest eigenvalue is what an optimizer's limit is compared with.
+
+    `H` is the Hessian of the loss, `C` the coupled weight decay of each parameter, and `D = P u_g / u`: the
+    preconditioner `P`, and where groups have different limits `u_g`, the factor that brings them to the smallest, `u`.
+    Coordinates are `x = D^{1/2} w`. The step is stable where every eigenvalue is at most `limit = u`. With groups that
+    differ in momentum this is exact for a crossing at `z = -1`, where the optimizers known here lose stability.
+
+    Args:
+        hessian: of the parameters to look at: the whole, or one of its blocks.
+        model: the network.
+        optimizer: the live optimizer; its learning rates, state and decay are read now.
+        lr_factor: multiplies every learning rate, to ask what another one would do.
+
+    Raises:
+        LastbitError: the optimizer does not hold a parameter of `hessian`, its class is unknown, or it has a
+            preconditioner but has taken no step.
+    """
+
+    def __init__(
+        self, hessian: HessianOperator, model: nn.Module, optimizer: torch.optim.Optimizer, *, lr_factor: float = 1.0
+    ) -> None:
+        super().__init__(hessian.size, hessian.dtype, hessian.device)
+        rule = update_rule(optimizer)
+        where = optimized_parameters(model, optimizer)
+        if stray := [name for name in hessian.space.names if name not in where]:
+            raise LastbitError(
+                f"the optimizer does not hold parameter {stray[0]!r}: measure optimized_parameters(model, optimizer)"
+            )
+        used = sorted({where[name] for name in hessian.space.names})
+        self.groups: dict[int, GroupLimit] = {}
+        for index in used:
+            group = optimizer.param_groups[index]
+            scaled = {**group, "lr": number(group["lr"]) * lr_factor}
+            self.groups[index] = group_limit(rule, scaled, index, next_step(optimizer, group))
+        self.limit = min(group.upper for group in self.groups.values())
+        self.hessian = hessian
+        tensors = dict(unwrapped(model).named_parameters())
+        divisors, decays, margins = [], [], []
+        for name in hessian.space.names:
+            index = where[name]
+            limit, tensor = self.groups[index], tensors[name].detach()
+            scale = limit.upper / self.limit if 0 < self.limit < inf else 1.0
+            divisor = preconditioner(optimizer, rule, optimizer.param_groups[index], tensors[name])
+            divisors.append(divisor.detach() * scale)
+            decays.append(torch.full_like(tensor, limit.coupled_decay))
+            margins.append(torch.full_like(tensor, -limit.lower / scale if abs(limit.lower) < inf else 0.0))
+        self.divisor_P = hessian.space.flatten(divisors)
+        self.decay_P = hessian.space.flatten(decays)
+        self.margin_P = hessian.space.flatten(margins)
+        self._operator = PreconditionedOperator(ShiftedOperator(hessian, self.decay_P), self.divisor_P)
+
+    def _multiply(self, vectors_KP: Tensor) -> Tensor:
+        return self._operator.multiply_rows(vectors_KP)
+
+    @property
+    def sole_group(self) -> GroupLimit | None:
+        """The one parameter group behind these parameters, None where there are several."""
+        return next(iter(self.groups.values())) if len(self.groups) == 1 else None
+
+    @property
+    def lower(self) -> float | None:
+        """Eigenvalues below it belong to growing directions; None where groups differ in it."""
+        margin = self.margin_P[torch.isfinite(self.divisor_P)]
+        if len(margin) == 0 or not bool((margin == margin[0]).all()):
+            return None
+        return -float(margin[0])
+
+    def ratio(self, eigenvalue: float) -> float:
+        """Return eigenvalue over limit: above 1 the step is unstable in that direction."""
+        if self.limit <= 0:
+            return inf
+        return 0.0 if self.limit == inf else eigenvalue / self.limit
+
+    def decay_along(self, vector_P: Tensor) -> float:
+        """Return what coupled weight decay adds to the eigenvalue of the unit vector `x`, `x^T D^{-1} C x`."""
+        weight = self._operator.scale_P * vector_P
+        return float((self.decay_P * weight).dot(weight))
+
+    def pull_back(self, gradient_P: Tensor) -> Tensor:
+        """Return a gradient in weights as the gradient in this operator's coordinates, `D^{-1/2} g`."""
+        return self._operator.scale_P * gradient_P
+
+    def coordinates(self, weights_P: Tensor) -> Tensor:
+        """Return a change of the weights in this operator's coordinates, `D^{1/2} w` (0 where nothing moves)."""
+        return torch.where(torch.isfinite(self.divisor_P), self.divisor_P.sqrt(), 0.0) * weights_P
+
+    def growth_operator(self) -> SymmetricOperator:
+        """Return the operator whose negative eigenvalues are the growing directions: this one plus decay."""
+        return ShiftedOperator(self, self.margin_P)

@@ -1,0 +1,312 @@
+"""Sharpness against the optimizer's limit while a model trains, in any loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from math import nan
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from lastbit.core.errors import LastbitError
+from lastbit.core.status import RunStatus
+from lastbit.curvature.batches import LossFunction, NotFiniteError
+from lastbit.curvature.budget import TimeBudget
+from lastbit.curvature.effective import EffectiveHessian, optimized_parameters
+from lastbit.curvature.eigen import Eigenpairs, top_eigenpairs
+from lastbit.curvature.limits.live import stability_limit
+from lastbit.curvature.operators.hessian import HessianOperator
+from lastbit.curvature.parameters import blocks_by_module
+from lastbit.curvature.snapshot import unwrapped
+
+__all__ = ["StabilityMonitor", "StabilityRecord"]
+
+COLD_PRODUCTS = 15
+"""Products expected of a first, cold measurement: 8 to 16 were needed on the networks of `bench/curvature.py`."""
+
+
+@dataclass(frozen=True)
+class StabilityRecord:
+    """One measurement.
+
+    Attributes:
+        step: optimizer steps taken when it was made, from 1.
+        status: `ok`, or `diverged` where weights or loss are not finite (numbers are then NaN).
+        loss: on the probe batch, without weight decay.
+        gradient_norm: of that loss.
+        sharpness: largest eigenvalue of the loss's Hessian in the optimizer's coordinates (`P^{-1/2} H P^{-1/2}`),
+            coupled weight decay left out; the top eigenvector is that of the Hessian with decay.
+        limit: what `sharpness` must not exceed: `2/lr - alpha` for gradient descent.
+        ratio: largest eigenvalue over limit with decay on both sides; above 1 that direction is unstable.
+        residual: of the top eigenpair relative to its eigenvalue.
+        converged: whether every eigenpair met the tolerance.
+        smallest: smallest eigenvalue in the same coordinates, decay left out (NaN if not asked for).
+        growing: how many directions were found that grow, their eigenvalue certified below `-alpha`; at most as many
+            as asked for.
+        alignment: |cosine| between the top eigenvector and the last update of the weights, in the optimizer's
+            coordinates; NaN where there was no update to compare with.
+        lrs: learning rate per parameter group.
+        layers: ratio of each layer moved alone, if asked for.
+        products: Hessian-vector products spent.
+        seconds: wall time spent.
+    """
+
+    step: int
+    status: RunStatus
+    loss: float = nan
+    gradient_norm: float = nan
+    sharpness: float = nan
+    limit: float = nan
+    ratio: float = nan
+    residual: float = nan
+    converged: bool = False
+    smallest: float = nan
+    growing: int = 0
+    alignment: float = nan
+    lrs: tuple[float, ...] = ()
+    layers: dict[str, float] = field(default_factory=dict)
+    products: int = 0
+    seconds: float = nan
+
+
+class StabilityMonitor:
+    """Records sharpness, limit and their ratio during training, within a share of its time.
+
+    Call `step()` after each `optimizer.step()`, or use the monitor as a context manager that hooks the optimizer.
+    The first look at the network happens in the constructor: everything that is wrong with model, loss or batch is
+    said there. Measuring leaves model, gradients, optimizer and generators as they were.
+
+    Args:
+        model: the network, measured in the mode it is in.
+        optimizer: the live optimizer.
+        loss_fn: `loss_fn(outputs, targets)` or a `ModelLoss`, without weight decay.
+        probe_batch: the fixed batch that curvature is measured on.
+        every: steps between measurements at least.
+        budget: share of training time that measuring may take (the interval stretches); None for no bound.
+        sinks: called with each `StabilityRecord`.
+        tol: residual of the top eigenpair, relative.
+        growing: how many growing directions to look for (0 looks at the top alone and is cheapest).
+        per_layer: record the ratio of each layer too.
+        micro_batch: examples per forward pass, to bound memory.
+
+    Raises:
+        LastbitError: a setting is out of range, the optimizer holds none of the model's parameters or is of an
+            unknown class, weights are not finite, the probe batch is empty, or the loss cannot be differentiated
+            twice.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(2, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> batch = (torch.randn(8, 2), torch.randn(8, 1))
+        >>> loss_fn = torch.nn.functional.mse_loss
+        >>> with StabilityMonitor(model, optimizer, loss_fn, batch, every=5, budget=None) as monitor:
+        ...     for _ in range(10):
+        ...         optimizer.zero_grad()
+        ...         loss_fn(model(batch[0]), batch[1]).backward()
+        ...         optimizer.step()
+        >>> [record.step for record in monitor.records]
+        [5, 10]
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        loss_fn: LossFunction,
+        probe_batch: Any,
+        *,
+        every: int = 100,
+        budget: float | None = 0.1,
+        sinks: Iterable[Callable[[StabilityRecord], None]] = (),
+        tol: float = 1e-2,
+        growing: int = 1,
+        per_layer: bool = False,
+        micro_batch: int | None = None,
+    ) -> None:
+        if isinstance(growing, bool) or not isinstance(growing, int) or growing < 0:
+            raise LastbitError(f"growing = {growing!r}: give how many growing directions to look for, 0 or more")
+        if not 0 < tol < 1:
+            raise LastbitError(f"tol = {tol}: give the relative residual wanted, such as 0.01")
+        self.model = unwrapped(model)
+        self.optimizer = optimizer
+        self.loss_fn = loss_fn
+        self.probe_batch = probe_batch
+        self.sinks = list(sinks)
+        self.tol = tol
+        self.growing = growing
+        self.per_layer = per_layer
+        self.micro_batch = micro_batch
+        self.records: list[StabilityRecord] = []
+        self.count = 0
+        self._budget = TimeBudget(every, budget)
+        self._warm: Tensor | None = None
+        self._layers_warm: dict[str, Eigenpairs] = {}
+        self._before: Tensor | None = None
+        self._hook: Any = None
+        stability_limit(optimizer)
+        self._first_look()
+        self._prepare()
+
+    @property
+    def latest(self) -> StabilityRecord | None:
+        """The last record, None before the first."""
+        return self.records[-1] if self.records else None
+
+    @property
+    def share(self) -> float:
+        """Time spent on measuring over the time of training itself."""
+        return self._budget.spent / max(self._budget.training, 1e-12)
+
+    def step(self) -> StabilityRecord | None:
+        """Count one optimizer step, measure if it is time, and return the record if one was made.
+
+        Raises:
+            LastbitError: the monitor is a context manager already, which counts the steps itself.
+        """
+        if self._hook is not None:
+            raise LastbitError("the monitor hooks the optimizer already: leave monitor.step() out of the loop")
+        return self._after_step()
+
+    def __enter__(self) -> Self:
+        """Count steps and measure by a hook on the optimizer until the block ends."""
+        self._hook = self.optimizer.register_step_post_hook(self._hooked)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the hook off."""
+        self._hook.remove()
+        self._hook = None
+
+    def measure(self) -> StabilityRecord:
+        """Measure now, whatever the budget says, and record it."""
+        begin = self._now()
+        try:
+            record = self._measured()
+        except NotFiniteError:
+            record = StabilityRecord(self.count, RunStatus.DIVERGED)
+        seconds = self._now() - begin
+        record = replace(record, seconds=seconds)
+        self._budget.measured(self.count, seconds)
+        self.records.append(record)
+        for sink in self.sinks:
+            sink(record)
+        return record
+
+    def _after_step(self) -> StabilityRecord | None:
+        self.count += 1
+        record = self.measure() if self._armed else None
+        self._prepare()
+        return record
+
+    def _hooked(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        self._after_step()
+
+    def _prepare(self) -> None:
+        """Decide whether the next step is measured, and if so keep the weights it starts from."""
+        self._armed = self._budget.allows(self.count + 1)
+        self._before = self._weights() if self._armed else None
+
+    def _first_look(self) -> None:
+        begin = self._now()
+        hessian = self._hessian()
+        direction = hessian.loss_and_gradient()[1]
+        built = self._now()
+        hessian @ direction
+        done = self._now()
+        self._budget.charge(done - begin)
+        self._budget.expected = (built - begin) + COLD_PRODUCTS * (done - built)
+
+    def _hessian(self) -> HessianOperator:
+        names = list(optimized_parameters(self.model, self.optimizer))
+        return HessianOperator(
+            self.model, self.loss_fn, self.probe_batch, parameters=names, micro_batch=self.micro_batch
+        )
+
+    def _measured(self) -> StabilityRecord:
+        hessian = self._hessian()
+        loss, gradient_P = hessian.loss_and_gradient()
+        effective = EffectiveHessian(hessian, self.model, self.optimizer)
+        pulled_P = effective.pull_back(gradient_P)
+        starts = [pulled_P[:, None] / pulled_P.norm().clamp(min=torch.finfo(pulled_P.dtype).tiny)]
+        if self._warm is not None and len(self._warm) == hessian.size:
+            starts.append(self._warm)
+        start = torch.cat(starts, 1) if pulled_P.norm() > 0 or len(starts) > 1 else None
+        both = self.growing > 0 and hessian.size >= 2 * self.growing
+        pairs = top_eigenpairs(
+            effective,
+            max(self.growing, 1) if both else 1,
+            which="both" if both else "largest",
+            tol=self.tol,
+            atol=1e-12,
+            relative_to="norm" if both else "value",
+            start=start,
+        )
+        self._warm = pairs.warm
+        top, vector_P = float(pairs.values[0]), pairs.vectors[:, 0]
+        decay = effective.decay_along(vector_P)
+        smallest, growing = self._bottom(effective, pairs) if both else (nan, 0)
+        return StabilityRecord(
+            step=self.count,
+            status=RunStatus.OK,
+            loss=float(loss),
+            gradient_norm=float(gradient_P.norm()),
+            sharpness=top - decay,
+            limit=effective.limit - decay,
+            ratio=effective.ratio(top),
+            residual=float(pairs.residuals[0]) / max(abs(top), 1e-300),
+            converged=pairs.all_converged,
+            smallest=smallest,
+            growing=growing,
+            alignment=self._alignment(effective, vector_P),
+            lrs=tuple(float(group["lr"]) for group in self.optimizer.param_groups),
+            layers=self._layers(hessian) if self.per_layer else {},
+            products=hessian.products,
+        )
+
+    def _bottom(self, effective: EffectiveHessian, pairs: Eigenpairs) -> tuple[float, int]:
+        """Return the smallest eigenvalue without decay and how many directions are certain to grow."""
+        values, residuals = pairs.values[-self.growing :], pairs.residuals[-self.growing :]
+        lowest = float(values[0]) - effective.decay_along(pairs.vectors[:, -self.growing])
+        lower = effective.lower
+        if lower is None:
+            # Groups that differ in decoupled decay shift the bottom by different amounts: a problem of its own.
+            grown = top_eigenpairs(
+                effective.growth_operator(), self.growing, which="smallest", tol=self.tol, relative_to="norm"
+            )
+            values, residuals, lower = grown.values, grown.residuals, 0.0
+        return lowest, int((values + residuals < lower).sum())
+
+    def _layers(self, hessian: HessianOperator) -> dict[str, float]:
+        ratios = {}
+        for name, held in blocks_by_module(hessian.space).items():
+            effective = EffectiveHessian(hessian.block(held), self.model, self.optimizer)
+            pairs = top_eigenpairs(effective, tol=self.tol, atol=1e-12, start=self._layers_warm.get(name))
+            self._layers_warm[name] = pairs
+            ratios[name] = effective.ratio(pairs.largest)
+        return ratios
+
+    def _alignment(self, effective: EffectiveHessian, vector_P: Tensor) -> float:
+        if self._before is None or len(self._before) != len(vector_P):
+            return nan
+        moved_P = effective.coordinates(self._weights() - self._before)
+        length = float(moved_P.norm())
+        return abs(float(moved_P.dot(vector_P))) / length if length > 0 else nan
+
+    def _weights(self) -> Tensor:
+        tensors = dict(self.model.named_parameters())
+        held = [tensors[name].detach() for name in optimized_parameters(self.model, self.optimizer)]
+        return torch.cat([tensor.reshape(-1) for tensor in held])
+
+    def _now(self) -> float:
+        """Return the time when everything queued on the device is done."""
+        device = next(self.model.parameters()).device
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter()

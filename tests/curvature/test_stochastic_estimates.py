@@ -1,0 +1,166 @@
+"""Trace, spectral density and batch sharpness against exact values, and the coverage of their intervals."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lastbit.core.errors import LastbitError
+from lastbit.curvature import DenseOperator, HessianOperator, batch_sharpness, spectral_density, trace
+from lastbit.curvature.intervals import estimate_mean, sample_until
+
+FLOAT = torch.float64
+
+
+def operator_with(spectrum, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    basis, _ = torch.linalg.qr(torch.randn(len(spectrum), len(spectrum), dtype=FLOAT, generator=generator))
+    matrix = basis @ torch.diag(torch.as_tensor(spectrum, dtype=FLOAT)) @ basis.mT
+    return DenseOperator((matrix + matrix.mT) / 2)
+
+
+SPECTRUM = np.concatenate([[40.0, 25.0, 10.0, -4.0], np.random.default_rng(0).normal(0.2, 0.4, 200)])
+
+
+@pytest.mark.parametrize("sketch", [0, 8])
+def test_the_interval_of_the_trace_covers_it(sketch):
+    operator = operator_with(SPECTRUM)
+    found = [trace(operator, rtol=0.1, sketch=sketch, seed=seed) for seed in range(50)]
+    covered = np.mean([estimate.low <= SPECTRUM.sum() <= estimate.high for estimate in found])
+    # 50 intervals of nominal 95%: fewer than 42 that cover has a chance of 2e-3.
+    assert covered >= 0.84
+    assert all(estimate.half_width <= 0.1 * abs(estimate.value) for estimate in found if estimate.converged)
+
+
+def test_the_sketch_takes_the_outliers_out():
+    operator = operator_with(SPECTRUM)
+    plain = trace(operator, sketch=0, rtol=1e-9, max_samples=24)
+    sketched = trace(operator, sketch=8, rtol=1e-9, max_samples=24)
+    assert not plain.converged
+    assert sketched.half_width < 0.7 * plain.half_width
+
+
+def test_the_trace_of_a_small_operator_is_exact():
+    estimate = trace(operator_with([3.0, -1.0, 4.0]), sketch=5)
+    assert estimate.value == pytest.approx(6.0)
+    assert estimate.half_width == 0
+
+
+def test_moments_of_the_density_are_those_of_the_spectrum():
+    operator = operator_with(SPECTRUM)
+    found = spectral_density(operator, steps=30, probes=60)
+    assert found.products == operator.products == 30 * 60
+    np.testing.assert_allclose(found.weights.sum(axis=1), 1, rtol=1e-12)
+    for order in (1, 2):
+        # The spread over probes of signs is what the mean may miss by, four standard errors here.
+        per_probe = (found.weights * found.nodes**order).sum(axis=1)
+        error = 4 * per_probe.std(ddof=1) / np.sqrt(60)
+        assert abs(found.moment(order) - np.mean(SPECTRUM**order)) < error
+    # The ends of the spectrum are nodes: the quadrature finds the outliers themselves.
+    np.testing.assert_allclose(found.nodes.max(axis=1), SPECTRUM.max(), rtol=1e-6)
+    np.testing.assert_allclose(found.nodes.min(axis=1), SPECTRUM.min(), rtol=1e-6)
+
+
+def test_each_probe_integrates_polynomials_exactly():
+    operator = operator_with(SPECTRUM)
+    found = spectral_density(operator, steps=4, probes=1, seed=3)
+    more = spectral_density(operator, steps=60, probes=1, seed=3)
+    for order in range(8):
+        assert found.moment(order) == pytest.approx(more.moment(order), rel=1e-9)
+
+
+def test_the_density_is_that_of_the_dense_decomposition():
+    operator = operator_with(SPECTRUM)
+    found = spectral_density(operator, steps=60, probes=40)
+    at = found.grid()
+    width = 0.8
+    density, low, high = found.density(at, width)
+    exact = np.exp(-0.5 * ((at[:, None] - SPECTRUM) / width) ** 2).mean(axis=1) / (width * np.sqrt(2 * np.pi))
+    assert np.trapezoid(density, at) == pytest.approx(1, abs=2e-3)
+    assert np.mean((low <= exact + 1e-9) & (exact <= high + 1e-9)) > 0.85
+    assert np.abs(density - exact).max() < 0.08 * exact.max()
+    assert found.share_below(-2.0) == pytest.approx(1 / len(SPECTRUM), rel=0.6)
+
+
+@pytest.mark.parametrize("spectrum", [[0.0, 0.0, 0.0], [2.0, 2.0], [5.0]])
+def test_an_invariant_subspace_ends_the_run_early(spectrum):
+    found = spectral_density(operator_with(spectrum), steps=10, probes=3)
+    np.testing.assert_allclose(found.nodes, spectrum[0], atol=1e-12)
+    np.testing.assert_allclose(found.weights.sum(axis=1), 1)
+
+
+def mini_batches(seed, count=None):
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(200, 4, dtype=FLOAT, generator=generator)
+    targets = torch.randint(0, 3, (200,), generator=generator)
+    draws = (torch.randint(0, 200, (16,), generator=generator) for _ in itertools.count())
+    pairs = ((inputs[i], targets[i]) for i in draws)
+    return pairs if count is None else itertools.islice(pairs, count)
+
+
+def small_network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).to(FLOAT)
+
+
+def test_batch_sharpness_is_the_rayleigh_quotient_of_each_batch():
+    model = small_network()
+    found = batch_sharpness(model, F.cross_entropy, mini_batches(1, 6), rtol=1e-9)
+    assert not found.estimate.converged
+    assert found.estimate.samples == len(found.samples) == 6
+    for batch, sample in zip(mini_batches(1, 6), found.samples, strict=True):
+        operator = HessianOperator(model, F.cross_entropy, batch)
+        gradient = operator.loss_and_gradient()[1]
+        expected = gradient @ operator.dense() @ gradient / gradient.dot(gradient)
+        assert sample == pytest.approx(float(expected), rel=1e-10)
+    assert float(found) == pytest.approx(np.mean(found.samples))
+
+
+def test_batch_sharpness_stops_when_its_interval_is_narrow():
+    found = batch_sharpness(small_network(), F.cross_entropy, mini_batches(2), rtol=0.1)
+    assert found.estimate.converged
+    assert found.estimate.samples >= 10
+    assert found.estimate.half_width <= 0.1 * abs(found.estimate.value)
+
+
+DRAWS = {
+    "normal": (lambda rng: rng.normal(1, 0.3, 4000), 1.0),
+    "log-normal": (lambda rng: rng.lognormal(0, 0.5, 4000), np.exp(0.125)),
+    "exponential": (lambda rng: rng.exponential(1, 4000), 1.0),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_the_stop_rule_keeps_its_coverage(name):
+    draw, mean = DRAWS[name]
+    rng = np.random.default_rng(4)
+    hits = []
+    for _ in range(100):
+        found, samples = sample_until(draw(rng).tolist(), 0.2)
+        hits.append(found.low <= mean <= found.high)
+        assert found.converged
+        assert found.samples == len(samples)
+    # True coverage is 0.91 or more; below 0.84 in 100 would then have a chance of 1%.
+    assert np.mean(hits) >= 0.84
+
+
+def test_bad_settings_are_one_clear_line():
+    operator = operator_with([1.0, 2.0, 3.0])
+    model = small_network()
+    cases = [
+        (lambda: trace(operator, sketch=-1), "sketch = -1"),
+        (lambda: trace(operator, sketch=0, rtol=0.0), "rtol = 0.0"),
+        (lambda: trace(operator, sketch=0, confidence=1.0), "confidence = 1.0"),
+        (lambda: spectral_density(operator, steps=0), "steps = 0"),
+        (lambda: batch_sharpness(model, F.cross_entropy, []), "no sample"),
+        (lambda: batch_sharpness(model, lambda z, y: 0 * z.sum(), mini_batches(0)), "gradient of batch 0 is zero"),
+        (lambda: estimate_mean([]), "no sample"),
+        (lambda: sample_until([1.0], 0.1, minimum=1), "minimum = 1"),
+    ]
+    for call, message in cases:
+        with pytest.raises(LastbitError, match=message):
+            call()
+    assert estimate_mean([2.0]).half_width == np.inf
