@@ -278,16 +278,16 @@ def choose_executor(factory: WorkerFactory, workers: int | None, jobs: int) -> t
         workers: number of processes; 1 means in this process with all threads; None measures.
         jobs: number of jobs to come.
     """
-    cores = default_workers()
+    cores, threads = default_workers(), torch.get_num_threads()
     if workers is not None or cores == 1 or jobs == 1:
         count = min(workers or 1, jobs)
-        choice = ExecutorChoice(count, cores if count == 1 else 1, "as asked")
+        choice = ExecutorChoice(count, threads if count == 1 else 1, "as asked")
         return choice, choice.build(factory)
-    serial = SerialExecutor(factory, threads=cores)
+    serial = SerialExecutor(factory, threads=threads)
     processes = ProcessExecutor(factory, workers=min(cores, jobs))
     one = several = 0.0
     try:
-        # The ways take turns and each keeps its best, so that a moment in which other programs were busy decides nothing.
+        # The ways take turns and each keeps its best, so that a moment with other programs at work decides nothing.
         for _ in range(_MEASUREMENTS):
             one = max(one, 1 / serial.step_seconds())
             several = max(several, sum(1 / seconds for seconds in processes.step_seconds()))
@@ -298,4 +298,4 @@ def choose_executor(factory: WorkerFactory, workers: int | None, jobs: int) -> t
     if several > one / _CLEARLY_FASTER:
         return ExecutorChoice(min(cores, jobs), 1, said), processes
     processes.close()
-    return ExecutorChoice(1, cores, said), serial
+    return ExecutorChoice(1, threads, said), serial

@@ -169,7 +169,7 @@ def _arrays(
     return arrays
 
 
-def step_seconds(task: Task, *, device: torch.device, dtype: torch.dtype, budget: float = 0.5) -> float:
+def step_seconds(task: Task, *, device: torch.device, dtype: torch.dtype, budget: float = 0.3) -> float:
     """Return the median seconds of a training step, over about `budget` seconds after as long a warm-up."""
     training = Training(task, streams(0), Identity(), device=device, dtype=dtype)
     times = []
