@@ -4,15 +4,16 @@ The rule looks at three histories and at nothing else, least of all at the theor
 `|K_t|`, of the update `|K_{t+1} - K_t|`, and the loss. An *envelope* is the maximum over each eighth of the steps; it
 *goes on* growing (or shrinking) if it does so from every eighth to the next over the last six, by more than 2% over
 the last quarter of the steps and over the quarter before, and the last of these two factors is, in logarithm, at
-least half the one before: a geometric change goes on, a saturating one does not.
+least four fifths of the one before: a geometric change goes on, a linear, algebraic or saturating one does not.
 
 - `diverged`: a value that is not finite, or a kernel `BLOW_UP` times larger than at the start (than 1, if it started
   smaller); or, at the end, a kernel `OUTGROWN` times larger than at the start whose envelope goes on growing.
-- `converged`: the last update is rounding only, or the updates are below `NEAR_REST` of the kernel and their envelope
-  goes on shrinking, or the loss fell at every single step of the second half (a slow descent that never bounced). Rounding only means at most `epsilon^SETTLED` of
-  the kernel's norm, with the machine epsilon of the format: 2e-12 in float64, 6e-6 in float32, 3% in bfloat16. It
-  leaves room for the gradient's rounding, which a multiplier near -1 amplifies, and asks for less room where the
-  format has few digits to spare. A kernel that comes to rest at zero may move by `epsilon` of the start's norm.
+- `converged`: the last update is rounding only, or it is below `NEAR_REST` of the kernel and the updates' envelope goes
+  on shrinking, or the loss fell at every single step of the second half (a slow descent that never bounced). Rounding
+  only means at most `epsilon^SETTLED` of the kernel's norm, with the machine epsilon of the format: 2e-12 in float64,
+  6e-6 in float32, 3% in bfloat16. It leaves room for the gradient's rounding, which a multiplier near -1 amplifies,
+  and asks for less room where the format has few digits to spare. Of a kernel that comes to rest at zero, the start's
+  norm is the measure: `epsilon` of it is rounding, the root of `epsilon` is near.
 - `restrained`: neither. The member never settles, and stays bounded.
 
 Divergence is tested first. The rule needs a run longer than the transients: close to an end of the window, where a
@@ -33,6 +34,7 @@ __all__ = [
     "CHANGE",
     "NEAR_REST",
     "OUTGROWN",
+    "PERSISTENCE",
     "SETTLED",
     "FlowStatus",
     "flow_status",
@@ -46,6 +48,8 @@ OUTGROWN = 10.0
 """Growth of the kernel's norm from which growth that goes on counts as blow-up under way."""
 CHANGE = 1.02
 """Factor per quarter from which an envelope counts as growing (or its inverse, as shrinking)."""
+PERSISTENCE = 0.8
+"""Share of its rate a change keeps from quarter to quarter to count as geometric; linear growth keeps 0.66."""
 NEAR_REST = 0.1
 """Update relative to the kernel above which a shrinking one does not yet speak of rest."""
 SETTLED = 0.75
@@ -87,7 +91,7 @@ def flow_status(norm_TM: Tensor, update_TM: Tensor, loss_TM: Tensor, epsilon: fl
         larger = norm_8M[7] > (OUTGROWN * norm_TM[0].clamp(min=1.0)).log()
         diverged = blown | (_goes_on(norm_8M) & larger & ~settled)
         falls = (loss_TM[len(loss_TM) // 2 :].diff(dim=0) < 0).all(0)
-        near = update_TM[-1] <= NEAR_REST * norm_TM[-1]
+        near = update_TM[-1] <= NEAR_REST * norm_TM[-1] + epsilon**0.5 * norm_TM[0]
         converged = settled | (_goes_on(-update_8M) & near) | falls
     order = (FlowStatus.RESTRAINED, FlowStatus.CONVERGED, FlowStatus.DIVERGED)
     index = torch.where(diverged, 2, converged.long())
@@ -104,4 +108,4 @@ def _goes_on(log_8M: Tensor) -> Tensor:
     """Whether the last six of eight envelopes grow without a break, and geometrically."""
     monotone = (log_8M[2:].diff(dim=0) > 0).all(0)
     before, last = log_8M[5] - log_8M[3], log_8M[7] - log_8M[5]
-    return monotone & (before > math.log(CHANGE)) & (last > math.log(CHANGE)) & (last >= before / 2)
+    return monotone & (before > math.log(CHANGE)) & (last > math.log(CHANGE)) & (last >= PERSISTENCE * before)

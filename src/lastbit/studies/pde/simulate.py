@@ -120,8 +120,9 @@ class FlowStudy:
         sharp.plot(steps, finite(run.sharpness_TM[:, 0].tolist()), color=colour, lw=1)
         sharp.axhline(self.threshold, color="black", lw=0.9, ls="--")
         sharp.annotate(
-            f"limit / lr = {self.threshold:.3g}", (0.98, self.threshold), xycoords=("axes fraction", "data"), ha="right",
-            xytext=(0, 3), textcoords="offset points", fontsize=8, bbox={"fc": "white", "ec": "none", "pad": 1},
+            f"limit / lr = {self.threshold:.3g}", (0.98, self.threshold), xycoords=("axes fraction", "data"),
+            xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8,
+            bbox={"fc": "white", "ec": "none", "pad": 1},
         )  # fmt: skip
         sharp.set_title("sharpness", fontsize=9)
         difference = run.twin_difference_TM[:, 0]

@@ -1,0 +1,190 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from lastbit.cli.pde import app as pde_app
+from lastbit.core.errors import LastbitError
+from lastbit.pde.linear import PROBLEMS
+from lastbit.studies.pde import pde_phase, pde_simulate, pde_stability, pde_window
+
+SMALL = ["--image-size", "32", "--kernel", "8"]
+
+
+@pytest.fixture(scope="module")
+def app():
+    root = typer.Typer()
+    root.add_typer(pde_app, name="pde")
+
+    @root.callback()
+    def options():
+        """Stand where the other commands stand."""
+
+    return root
+
+
+def run(app, *words):
+    result = CliRunner().invoke(app, ["pde", *map(str, words)])
+    if isinstance(result.exception, LastbitError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def read(path):
+    return json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
+
+
+def test_stability_of_the_reference_network(app, tmp_path):
+    target = tmp_path / "out.json"
+    said = run(
+        app, "stability", "cnn", "--image", "checkerboard", "--image-size", 256, "--kernel", 32, "--beta", 1, "--label", 1,
+        "--dt", 1e-8, "--pooling", "sum", "--json", target, "--plot", tmp_path / "out.svg",
+    )  # fmt: skip
+    first = said.splitlines()[0]
+    assert first.startswith("Weight decays from 1.296e+07 to 2e+08 are stable at dt = 1e-08")
+    found = read(target)
+    assert found["alpha_min"] == pytest.approx(1.296e7, rel=1e-3)
+    assert found["alpha_max"] == pytest.approx(2.0e8, rel=1e-3)
+    assert found["max_stable_dt"] == pytest.approx(2 / 1.296e7, rel=1e-3)
+    assert found["full_support"]["alpha_min"] == pytest.approx(1.0737e9, rel=1e-3)
+    assert found["windowed"]["alpha_min"] == found["alpha_min"]
+    assert set(found["regimes"]) == {"activated", "transitioning", "not_activated"}
+    assert (tmp_path / "out.svg").read_text().startswith("<?xml")
+
+
+def test_stability_says_which_side_a_weight_decay_falls_off(app, tmp_path):
+    words = ["stability", "cnn", "--dt", 0.05, "--image", "noise", *SMALL]
+    inside = run(app, *words, "--weight-decay", 20, "--check", "--json", tmp_path / "in.json", "--quiet")
+    assert "is stable" in inside
+    assert inside.count("\n") == 1
+    found = read(tmp_path / "in.json")
+    assert found["simulated"]["alpha_min"] == pytest.approx(found["alpha_min"], rel=5e-3)
+    assert found["simulated"]["alpha_max"] == pytest.approx(found["alpha_max"], rel=5e-3)
+    assert "a mode grows at any step" in run(app, *words, "--weight-decay", 0.01)
+    assert "the step is too long" in run(app, *words, "--weight-decay", 50).replace("\n", " ")
+    assert "a mode grows at any step" in run(app, *words, "--weight-decay", -1)
+    assert run(app, *words[:2], "--dt", 10, *words[4:]).startswith("No weight decay is stable")
+
+
+@pytest.mark.parametrize("problem", sorted(PROBLEMS))
+def test_stability_of_every_classical_problem(app, problem, tmp_path):
+    scheme = PROBLEMS[problem].scheme or "euler"
+    if problem == "wave":
+        scheme = "leapfrog"
+    said = run(app, "stability", problem, "--scheme", scheme, "--dx", 0.5, "--json", tmp_path / "out.json")
+    assert said.startswith(problem)
+    assert read(tmp_path / "out.json")["problem"] == problem
+
+
+def test_stability_of_heat_is_the_textbook_limit(app, tmp_path):
+    run(
+        app, "stability", "heat", "--dx", 0.5, "--dim", 2, "--parameter", "diffusivity=2", "--json", tmp_path / "a.json",
+        "--plot", tmp_path / "a.png",
+    )  # fmt: skip
+    assert read(tmp_path / "a.json")["max_stable_dt"] == pytest.approx(0.25 / (2 * 2 * 2))
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.width > 400
+
+
+def test_simulate_writes_its_histories(app, tmp_path):
+    said = run(
+        app, "simulate", "cnn", "--lr", 0.9, "--weight-decay", 1.5, "--steps", 200, "--twin", 3, *SMALL, "--json",
+        tmp_path / "out.json", "--plot", tmp_path / "out.png",
+    )  # fmt: skip
+    assert said.startswith("At lr = 0.9 and weight decay 1.5 the flow is restrained")
+    found = read(tmp_path / "out.json")
+    assert found["status"] == "restrained"
+    assert len(found["loss"]) == len(found["twin_difference"]) == len(found["step"]) == len(found["sharpness"]) == 101
+    assert found["twin_difference"][0] == 0
+    assert max(found["twin_difference"]) > 0.1
+    assert (tmp_path / "out.png").stat().st_size > 5000
+
+
+def test_simulate_reports_a_blow_up_as_a_status(app, tmp_path):
+    words = ["simulate", "--lr", 9, "--weight-decay", 1.5, "--twin", 3, *SMALL, "--dtype", "float32"]
+    said = run(app, *words, "--json", tmp_path / "out.json", "--plot", tmp_path / "out.pdf")
+    assert said.startswith("At lr = 9 and weight decay 1.5 the flow blows up")
+    found = read(tmp_path / "out.json")
+    assert found["status"] == "diverged"
+    assert found["loss"][-1] is None
+    assert "nan" not in said
+    assert run(app, "simulate", "--lr", 0.1, "--weight-decay", 1.5, *SMALL, "--quiet").count("\n") == 1
+
+
+def test_window_puts_theory_beside_simulation(app, tmp_path):
+    said = run(
+        app, "window", "cnn", "--weight-decay", 1.5, *SMALL, "--json", tmp_path / "out.json", "--plot",
+        tmp_path / "out.png",
+    )  # fmt: skip
+    assert said.startswith("At weight decay 1.5 the flow converges below lr = ")
+    found = read(tmp_path / "out.json")["window"]
+    assert found["converges_below"] == pytest.approx(found["theory_low"], rel=5e-3)
+    assert found["blows_up_above"] == pytest.approx(found["theory_high"], rel=5e-3)
+
+
+def test_phase_maps_a_grid(app, tmp_path):
+    words = ["--lr-range", 0.05, 10, "--weight-decay-range", 0.2, 5, "--points", 7, *SMALL, "--twin", 3]
+    said = run(app, "phase", "cnn", *words, "--json", tmp_path / "out.json", "--plot", tmp_path / "out.png")
+    assert said.startswith("Of 49 members ")
+    found = read(tmp_path / "out.json")
+    assert [len(row) for row in found["status"]] == [7] * 7
+    assert sum(found["counts"].values()) == 49
+    assert found["agreement"] > 0.9
+    assert (tmp_path / "out.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["stability", "cnn"], "give --dt"),
+        (["stability", "cnn", "--dt", "nan"], "dt = nan: use a positive, finite step"),
+        (["stability", "cnn", "--dt", "1", "--dx", "1"], "--dx says nothing about cnn"),
+        (["stability", "heat", "--kernel", "3"], "--kernel says nothing about heat"),
+        (["stability", "heat", "--dx", "0"], "dx = 0"),
+        (["stability", "heat", "--dim", "0"], "0 dimensions"),
+        (["stability", "haet"], r"unknown problem 'haet' \(did you mean 'heat'\?\)"),
+        (["stability", "heat", "--parameter", "diffusivity"], "write NAME=VALUE with a number"),
+        (["stability", "cnn", "--dt", "1", "--kernel", "40", "--image-size", "32"], "does not fit an image of 32 x 32"),
+        (["stability", "cnn", "--dt", "1", "--image-size", "0"], "--image-size = 0"),
+        (["stability", "cnn", "--dt", "1", "--image", "no.png"], "neither a file nor built in"),
+        (["stability", "cnn", "--dt", "1", "--plot", "a.gif"], "unknown figure format 'gif'"),
+        (["stability", "cnn", "--dt", "1", "--json", "missing/a.json"], "does not exist"),
+        (["simulate", "heat", "--lr", "1", "--weight-decay", "1"], "this command knows cnn"),
+        (["simulate", "--lr", "-1", "--weight-decay", "1"], "lr = -1: use a positive, finite learning rate"),
+        (["simulate", "--lr", "1", "--weight-decay", "1", "--pooling", "max"], "unknown pooling 'max'"),
+        (["simulate", "--lr", "1", "--weight-decay", "1", "--momentum", "0.9"], "Euler has no momentum"),
+        (["simulate", "--lr", "1", "--weight-decay", "1", "--device", "tpu9"], "--device tpu9: use cpu"),
+        (["window", "--weight-decay", "0"], "use a positive one"),
+        (["window", "--weight-decay", "1", "--rtol", "1e-9"], "rtol = 1e-09"),
+        (["phase", "--lr-range", "2", "1"], "--lr-range 2 1: use two positive numbers"),
+        (["phase", "--points", "1"], "--points 1: use 2 or more"),
+    ],
+)
+def test_bad_words_are_refused_in_one_line(app, words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LastbitError, match=message) as caught:
+        run(app, *words)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_heavy_is_imported_before_a_command_runs():
+    code = "import sys, lastbit.cli.pde; sys.exit(any(m in sys.modules for m in ('torch', 'scipy', 'matplotlib')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_studies_are_functions_too():
+    assert "stable" in pde_stability("cnn", dt=0.1, image_size=16, kernel=3).sentence
+    assert pde_simulate(lr=0.1, weight_decay=1.0, steps=50, image_size=16, kernel=3).status in (
+        "converged",
+        "restrained",
+    )
+    assert pde_window(weight_decay=2.0, image_size=16, kernel=3).window.theory_high == 1.0
+    assert len(pde_phase(points=3, image_size=16, kernel=3).table[1]) == 3
+    with pytest.raises(LastbitError, match=r"unknown setting 'kernal' \(did you mean 'kernel'\?\)"):
+        pde_simulate(lr=0.1, weight_decay=1.0, kernal=3)
