@@ -1,0 +1,72 @@
+"""The stable learning rate as networks grow: the sweep's own arithmetic, and the claim it is made for."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lastbit.core.errors import LastbitError
+from lastbit.pde.deep import complexity_sweep, deep_bounds
+
+SMALL = {"image_size": 6, "images": 2}
+
+
+def test_sweep_holds_what_single_networks_give(tmp_path):
+    sweep = complexity_sweep(
+        depths=(1, 2), widths=(2, 4), kernels=(), base={"depth": 2, "width": 2, "kernel": 3}, seeds=(0, 1, 2), **SMALL
+    )
+    depth, width = sweep.trends
+    assert (depth.axis, width.axis) == ("depth", "width")
+    single = deep_bounds(depth=2, width=4, kernel=3, seed=1, **SMALL)
+    assert width.edge_lr[1][1] == pytest.approx(single.edge_lr, rel=1e-7)
+    assert width.sharpest_layer[1][1] == single.binding_layer
+    # The base network is on both axes.
+    assert [row[1] for row in depth.edge_lr] == [row[0] for row in width.edge_lr]
+
+    slopes = [math.log(row[1] / row[0]) / math.log(2) for row in width.edge_lr]
+    assert width.exponent == pytest.approx(np.mean(slopes))
+    low, high = stats.t.interval(0.95, 2, loc=np.mean(slopes), scale=stats.sem(slopes))
+    assert width.interval == pytest.approx((low, high))
+
+    answer = json.loads(json.dumps(sweep.to_json(), allow_nan=False))
+    assert answer["trends"][0]["sizes"] == [1, 2]
+    sweep.plot(tmp_path / "sweep.png")
+    assert (tmp_path / "sweep.png").stat().st_size > 5_000
+    with pytest.raises(LastbitError, match="figure format"):
+        sweep.plot(tmp_path / "sweep.bmp")
+
+
+def test_one_seed_gives_no_trend():
+    sweep = complexity_sweep(depths=(1, 2), widths=(), kernels=(), base={"width": 2, "kernel": 2}, seeds=(0,), **SMALL)
+    assert sweep.trends[0].interval is None
+    assert sweep.trends[0].verdict == "shows no trend"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", ["swish", "linear"])
+def test_stable_learning_rate_falls_with_depth_width_and_kernel(activation):
+    """C12. The intervals, over eight starts, must lie below 0 on every axis."""
+    sweep = complexity_sweep(
+        depths=(1, 2, 4), widths=(2, 4, 8), kernels=(1, 3, 5), activation=activation, image_size=12, images=2
+    )
+    for trend in sweep.trends:
+        assert trend.converged
+        assert trend.interval[1] < 0, trend.sentence
+        assert trend.verdict == "falls"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"depths": (2,)}, "two different sizes"),
+        ({"depths": (), "widths": (), "kernels": ()}, "two different sizes"),
+        ({"seeds": ()}, "needs a seed"),
+        ({"base": {"hight": 3}}, "unknown axis"),
+        ({"width": 3}, "write base="),
+    ],
+)
+def test_bad_sweeps_are_refused_in_one_line(arguments, message):
+    with pytest.raises(LastbitError, match=message):
+        complexity_sweep(**arguments)
