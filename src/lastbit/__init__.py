@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lastbit._front import audit, open_study
+    from lastbit._front import audit, compare_sketches, open_study, trace
     from lastbit.core.errors import LastbitError
     from lastbit.tasks import ACCURACY, MSE, Metric, Task
 
@@ -25,10 +25,23 @@ _HOMES = {
     "Metric": "lastbit.tasks",
     "Task": "lastbit.tasks",
     "audit": "lastbit._front",
+    "compare_sketches": "lastbit._front",
     "open_study": "lastbit._front",
+    "trace": "lastbit._front",
 }
 
-__all__ = ["ACCURACY", "MSE", "LastbitError", "Metric", "Task", "__version__", "audit", "open_study"]
+__all__ = [
+    "ACCURACY",
+    "MSE",
+    "LastbitError",
+    "Metric",
+    "Task",
+    "__version__",
+    "audit",
+    "compare_sketches",
+    "open_study",
+    "trace",
+]
 
 
 def __getattr__(name: str) -> Any:

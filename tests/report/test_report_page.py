@@ -183,8 +183,8 @@ def test_a_study_without_a_result_is_refused(make_study):
 def test_another_kind_of_study_is_refused(make_study):
     study = make_study()
     facts = json.loads((study / "study.json").read_text("utf-8"))
-    (study / "study.json").write_text(json.dumps(facts | {"kind": "trace"}), "utf-8")
-    with pytest.raises(LastbitError, match="kind 'trace', which has no report: choose audit"):
+    (study / "study.json").write_text(json.dumps(facts | {"kind": "elsewhere"}), "utf-8")
+    with pytest.raises(LastbitError, match="kind 'elsewhere', which has no report: choose audit"):
         render_report(study)
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import Abort, TyperException
 
-from lastbit.cli import audit, report
+from lastbit.cli import audit, pde, report, trace
 from lastbit.studies import LastbitError
 
 __all__ = ["app", "main"]
@@ -29,7 +29,9 @@ app = typer.Typer(
     "amplified, why, and which learning rates and weight decays would not have amplified it.",
 )
 app.command("audit")(audit.audit)
+app.command("trace")(trace.trace)
 app.command("report")(report.report)
+app.add_typer(pde.app, name="pde")
 
 
 def _version(wanted: bool) -> None:
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    words = trace.spread_values([word for word in words if word != "--debug"])
     try:
         code: Any = app(words, standalone_mode=False)
     except LastbitError as error:

@@ -15,26 +15,38 @@ if TYPE_CHECKING:
     from lastbit.studies.settings import AuditConfig, read_study_file
     from lastbit.studies.study import AuditStudy, open_study
     from lastbit.studies.summary import render_summary, summary_text
+    from lastbit.studies.tracing.compare import compare_sketches
+    from lastbit.studies.tracing.config import TraceConfig
+    from lastbit.studies.tracing.run_trace import trace
+    from lastbit.studies.tracing.study import TraceStudy
 
 _HOMES = {
     "AuditConfig": "lastbit.studies.settings",
     "AuditStudy": "lastbit.studies.study",
+    "TraceConfig": "lastbit.studies.tracing.config",
+    "TraceStudy": "lastbit.studies.tracing.study",
     "audit": "lastbit.studies.run_audit",
+    "compare_sketches": "lastbit.studies.tracing.compare",
     "open_study": "lastbit.studies.study",
     "read_study_file": "lastbit.studies.settings",
     "render_summary": "lastbit.studies.summary",
     "summary_text": "lastbit.studies.summary",
+    "trace": "lastbit.studies.tracing.run_trace",
 }
 
 __all__ = [
     "AuditConfig",
     "AuditStudy",
     "LastbitError",
+    "TraceConfig",
+    "TraceStudy",
     "audit",
+    "compare_sketches",
     "open_study",
     "read_study_file",
     "render_summary",
     "summary_text",
+    "trace",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lastbit.core.status import RunStatus
 from lastbit.store import StudyFolder
 from lastbit.studies.analysis import analyse
 from lastbit.studies.summary import render_summary, summary_text
+from lastbit.studies.tracing.study import TraceStudy
 
 __all__ = ["AuditStudy", "open_study"]
 
@@ -142,10 +144,15 @@ class AuditStudy:
         return f"AuditStudy({str(self.path)!r}): {self.verdict}"
 
 
-def open_study(path: str | Path) -> AuditStudy:
-    """Open an audit that was trained before, finished or not.
+def open_study(path: str | Path) -> AuditStudy | TraceStudy:
+    """Open a study that was trained before, finished or not.
 
     Raises:
-        LastbitError: the folder holds no study, or one of another format.
+        LastbitError: the folder holds no study, one of another format, or one of a kind that cannot be opened.
     """
-    return AuditStudy(Path(path))
+    with StudyFolder.read(Path(path)) as folder:
+        kind = choose(str(folder.facts.get("kind")), _KINDS, "kind of study")
+    return _KINDS[kind](Path(path))
+
+
+_KINDS: dict[str, Callable[[Path], AuditStudy | TraceStudy]] = {"audit": AuditStudy, "trace": TraceStudy}

@@ -1,0 +1,145 @@
+"""A trace as a Python object: its verdict, its tables, its arrays with named dimensions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from rich.console import Console
+
+from lastbit.core.errors import LastbitError, choose
+from lastbit.store import StudyFolder
+from lastbit.studies.tracing.analysis import analyse_trace, finished_members
+from lastbit.studies.tracing.summary import render_trace, trace_text
+
+__all__ = ["TraceStudy"]
+
+_TWIN_STEP_TENSOR = ("mean_relative_l1", "l2", "relative_l2", "max_ulp", "share_differing", "cosine")
+
+
+class TraceStudy:
+    """A trace on disk.
+
+    Example:
+        >>> study = TraceStudy(Path("lastbit-studies/trace-digits-001"))  # doctest: +SKIP
+        >>> study.to_xarray()["relative_l2"].sel(twin="twin1").max("tensor")  # doctest: +SKIP
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with StudyFolder.read(path) as folder:
+            if folder.facts.get("kind") != "trace":
+                raise LastbitError(f"{path} is a study of kind {folder.facts.get('kind')!r}, not a trace")
+            self.result: dict[str, Any] = folder.result() or analyse_trace(folder)
+            """What the trace concluded, as in the JSON file."""
+
+    @property
+    def verdict(self) -> str:
+        """The verdict, one sentence."""
+        return str(self.result["sentence"])
+
+    @property
+    def passed(self) -> bool:
+        """Whether the controls passed, so that the growth is the last bit's."""
+        return all(m["verdict_kind"] not in ("not_reproducible", "not_landed") for m in self.result["members"])
+
+    def summary(self) -> str:
+        """Return the verdict, the most amplifying tensors, the episodes and the controls as text."""
+        return trace_text(self.result)
+
+    def print_summary(self) -> None:
+        """Print the summary to the terminal, as wide as it is."""
+        console = Console(highlight=False)
+        console.print(render_trace(self.result), width=min(console.width, 120))
+
+    def conclude(self) -> None:
+        """Keep the result on disk if it is not there, as for a sweep that was interrupted.
+
+        Raises:
+            LastbitError: another process is at work on the study.
+        """
+        if not (self.path / "result.json").exists():
+            with StudyFolder.resume(self.path) as folder:
+                folder.save_result(self.result)
+
+    def to_xarray(self, member: str | None = None) -> xr.Dataset:
+        """Return what was measured, with dimensions `twin` (the exact repeat first), `step` and `tensor`.
+
+        Per twin, step and tensor the measures of `dynamics.Divergence`; `all_<measure>` (`twin`, `step`) over all
+        weights; `loss_gap` (`twin`, `step`); `norm` (`step`, `tensor`) and `all_norm` (`step`) of the base;
+        `rounding_bound` (`step`); `log_removed` (`twin`, `step`) by renormalisation; `first_step` (`twin`, `tensor`),
+        -1 where nothing ever differed; `churn` (`twin`, `probe_step`); `filter_l2` and `filter_norm` (`step`, `filter`),
+        with the filter's `filter_tensor` and `filter_index`; with `--tangent`, `tangent_log_growth` (`tangent_step`) and `tangent_split`
+        (`tangent_step`, `tensor`; NaN for a tensor that the optimizer does not hold).
+
+        Args:
+            member: of a sweep, as `result["members"]` names them; by default the first.
+
+        Raises:
+            LastbitError: no such member.
+        """
+        with StudyFolder.read(self.path) as folder:
+            names = [m["name"] for m in finished_members(folder)]
+            name = choose(member, names, "member") if member is not None else names[0]
+            arrays = folder.arrays(name)
+            command = folder.facts["command"]
+        variables: dict[str, Any] = {}
+        for key in _TWIN_STEP_TENSOR:
+            variables[key] = (("twin", "step", "tensor"), arrays[key])
+            variables[f"all_{key}"] = (("twin", "step"), arrays[f"all_{key}"])
+        for key in ("loss_gap", "log_removed"):
+            variables[key] = (("twin", "step"), arrays[key])
+        variables |= {
+            "norm": (("step", "tensor"), arrays["norm"]),
+            "all_norm": ("step", arrays["all_norm"]),
+            "rounding_bound": ("step", arrays["rounding_bound"]),
+            "first_step": (("twin", "tensor"), arrays["first_step"]),
+            "churn": (("twin", "probe_step"), arrays["churn"]),
+            "filter_l2": (("step", "filter"), arrays["filter_l2"]),
+            "filter_norm": (("step", "filter"), arrays["filter_norm"]),
+        }
+        count = arrays["l2"].shape[0]
+        coordinates: dict[str, Any] = {
+            "twin": ["repeat", *(f"twin{index}" for index in range(1, count))],
+            "label": ("twin", arrays["label"]),
+            "step": arrays["step"],
+            "tensor": arrays["tensor"],
+            "size": ("tensor", arrays["size"]),
+            "probe_step": arrays["probe_step"],
+            "filter_tensor": ("filter", arrays["filter_tensor"]),
+            "filter_index": ("filter", arrays["filter_index"]),
+        }
+        if "tangent_step" in arrays:
+            split = np.full((len(arrays["tangent_step"]), len(arrays["tensor"])), np.nan, dtype=np.float32)
+            split[:, np.isin(arrays["tensor"], arrays["tangent_tensor"])] = arrays["tangent_split"]
+            variables["tangent_log_growth"] = ("tangent_step", arrays["tangent_log_growth"])
+            variables["tangent_split"] = (("tangent_step", "tensor"), split)
+            coordinates["tangent_step"] = arrays["tangent_step"]
+        return xr.Dataset(variables, coordinates, {"verdict": self.verdict, "command": command, "member": name})
+
+    def export(self, target: str | Path) -> Path:
+        """Write the first member to a file: `.nc` (all arrays, NetCDF), `.csv` or `.parquet` (per twin and step).
+
+        Raises:
+            LastbitError: the ending is another, or the optional packages for tables are missing.
+        """
+        target = Path(target)
+        choose(target.suffix, (".csv", ".parquet", ".nc"), "table format")
+        data = self.to_xarray()
+        try:
+            if target.suffix == ".nc":
+                data.to_netcdf(target, engine="scipy")
+                return target
+            table = data[[name for name in data.data_vars if data[name].dims == ("twin", "step")]].to_dataframe()
+            if target.suffix == ".csv":
+                table.reset_index().to_csv(target, index=False)
+            else:
+                table.reset_index().to_parquet(target, index=False)
+        except ImportError as error:
+            raise LastbitError(f"{target.suffix} needs {error.name}: pip install 'lastbit[export]'") from None
+        return target
+
+    def __repr__(self) -> str:
+        return f"TraceStudy({str(self.path)!r}): {self.verdict}"

@@ -1,0 +1,132 @@
+"""A tangent carried along the base run: a hook that sees every mini-batch and every step, and changes nothing.
+
+The Hessian product of a step is taken at the weights before that step, on the mini-batch of that step, in the mode and
+with the generator state under which the network saw it, so that dropout draws the same mask.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lastbit.curvature import HessianOperator
+from lastbit.curvature.batches import NotFiniteError
+from lastbit.dynamics import Tangent, TangentGrowth, init_tangent, step_tangent
+from lastbit.tasks import Task
+from lastbit.train import Training
+
+__all__ = ["TangentWatch"]
+
+Array = np.ndarray[Any, Any]
+
+
+class TangentWatch:
+    """Carries a tangent along one training.
+
+    Give `watched_task` to the training instead of the task, then `attach` to the training; `arrays` holds what was
+    found. Where the run stops being finite the tangent ends, and the run goes on.
+
+    Args:
+        task: what is trained.
+        seed: of the tangent's first direction.
+    """
+
+    def __init__(self, task: Task, *, seed: int = 0) -> None:
+        self.watched_task = replace(task, loss=self._loss)
+        self.seconds = 0.0
+        self._task = task
+        self._seed = seed
+        self._targets: Any = None
+        self._inputs: tuple[Any, ...] = ()
+        self._generators: tuple[Tensor, Tensor | None] | None = None
+        self._busy = self._ended = False
+        self._tangent: Tangent | None = None
+        self._parameters: dict[str, nn.Parameter] = {}
+        self._steps: list[int] = []
+        self._growths: list[TangentGrowth] = []
+
+    def attach(self, training: Training) -> None:
+        """Follow `training` from where it stands, until its model and optimizer go."""
+        held = {id(p) for group in training.optimizer.param_groups for p in group["params"]}
+        self._parameters = {n: p for n, p in training.model.named_parameters() if p.requires_grad and id(p) in held}
+        self._tangent = init_tangent(self._parameters, seed=self._seed)
+        self._training = training
+        training.model.register_forward_pre_hook(self._before_forward)
+        training.optimizer.register_step_pre_hook(self._before_step)
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if not self._busy:
+            self._targets = targets
+        return self._task.loss(outputs, targets)
+
+    def _before_forward(self, model: nn.Module, args: tuple[Any, ...]) -> None:
+        if model.training and not self._busy:
+            self._inputs = args
+            device = self._training.device
+            on_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+            self._generators = torch.get_rng_state(), on_device
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if self._ended or self._tangent is None:
+            return
+        began = time.perf_counter()
+        self._busy = True
+        try:
+            self._tangent, growth = step_tangent(self._tangent, self._parameters, optimizer, self._product)
+        except NotFiniteError:
+            self._ended = True
+        else:
+            self._ended = not np.isfinite(growth.log_growth)
+            if not self._ended:
+                self._steps.append(self._training.position + 1)
+                self._growths.append(growth)
+        finally:
+            self._busy = False
+            self.seconds += time.perf_counter() - began
+
+    def _product(self, directions: Sequence[Tensor]) -> Sequence[Tensor]:
+        device = self._training.device
+        assert self._generators is not None
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.set_rng_state(self._generators[0])
+            if self._generators[1] is not None:
+                torch.cuda.set_rng_state(self._generators[1], device)
+            hessian = HessianOperator(
+                self._training.model,
+                self._widened_loss,
+                (self._inputs, self._targets),
+                parameters=list(self._parameters),
+            )
+            return hessian.space.unflatten(hessian @ hessian.space.flatten(directions))
+
+    def _widened_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Take the loss as a training does: of half-precision outputs in float32."""
+        wide = outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
+        return self._task.loss(wide, targets)
+
+    def arrays(self) -> Mapping[str, Array]:
+        """Return the growth of every step.
+
+        `tangent_step` (R,), `tangent_log_growth` (R,) in nats, `tangent_split`, its parts by tensor, and
+        `tangent_share`, each tensor's share of the squared norm after the step, both float32 (R, T); `tangent_tensor`
+        (T,), names.
+        """
+        names = np.array(list(self._parameters))
+
+        def stacked(name: str) -> Array:
+            rows = [getattr(growth, name).float().cpu().numpy() for growth in self._growths]
+            return np.stack(rows) if rows else np.empty((0, len(names)), dtype=np.float32)
+
+        return {
+            "tangent_step": np.array(self._steps, dtype=np.int64),
+            "tangent_log_growth": np.array([growth.log_growth for growth in self._growths], dtype=np.float64),
+            "tangent_split": stacked("split"),
+            "tangent_share": stacked("share"),
+            "tangent_tensor": names,
+        }
