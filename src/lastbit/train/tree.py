@@ -77,6 +77,6 @@ def unpack(packed: Any, tensors: Mapping[str, Tensor]) -> Any:
         items = [unpack(item, tensors) for item in value]
         return items if kind == "list" else tuple(items)
     if kind in ("dict", "counter"):
-        items = {unpack(k, tensors): unpack(v, tensors) for k, v in value}
-        return items if kind == "dict" else Counter(items)
+        pairs = {unpack(k, tensors): unpack(v, tensors) for k, v in value}
+        return pairs if kind == "dict" else Counter(pairs)
     return value

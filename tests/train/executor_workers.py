@@ -1,0 +1,105 @@
+"""Workers for the executor tests, in a module that worker processes can import."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lastbit.core.errors import LastbitError
+
+
+def note(folder, text):
+    """Leave a line that the test reads, whichever process wrote it."""
+    (Path(folder) / f"{time.monotonic_ns()}-{os.getpid()}").write_text(text)
+
+
+def notes(folder):
+    return [path.read_text() for path in sorted(Path(folder).iterdir())]
+
+
+class Worker:
+    """Does what a job's payload, `(action, value)`, names."""
+
+    def __init__(self, plan):
+        self.plan = plan
+        note(plan.folder, f"made {os.getpid()}")
+
+    def run(self, payload, progress):
+        action, value = payload
+        note(self.plan.folder, f"ran {action} {value}")
+        return getattr(self, action)(value, progress)
+
+    def square(self, value, progress):
+        progress(value)
+        return value * value, os.getpid()
+
+    def raises(self, value, progress):
+        raise ValueError(f"no {value}\nand more")
+
+    def raises_once(self, value, progress):
+        marker = Path(self.plan.folder).parent / f"once-{value}"
+        if not marker.exists():
+            marker.touch()
+            raise RuntimeError("the first time")
+        return value
+
+    def stops(self, value, progress):
+        raise LastbitError("the disk is full: free some space")
+
+    def exits(self, value, progress):
+        os._exit(value)
+
+    def kills_itself(self, value, progress):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def dies_speaking(self, value, progress):
+        # The head of a message of 4096 bytes, and three of them: killed in the middle of sending a result.
+        os.write(int(sys.argv[1]), b"\x00\x00\x10\x00abc")
+        os._exit(1)
+
+    def unsendable(self, value, progress):
+        return threading.Lock()
+
+    def threads(self, value, progress):
+        return torch.get_num_threads()
+
+    def sleeps(self, value, progress):
+        progress(os.getpid())
+        time.sleep(value)
+
+    def step_seconds(self):
+        note(self.plan.folder, "measured")
+        return 0.25
+
+
+@dataclass(frozen=True)
+class Factory:
+    """Makes a `Worker`; `fails` names what it does instead."""
+
+    folder: str
+    fails: str = ""
+
+    def __call__(self):
+        if self.fails == "lastbit":
+            raise LastbitError("the task has no examples")
+        if self.fails == "exit":
+            os._exit(3)
+        return Worker(self)
+
+
+class Unloadable:
+    """Travels, and cannot be unpacked where it arrives."""
+
+    def __reduce__(self):
+        return _refuse, (os.getpid(),)
+
+
+def _refuse(pid):
+    if os.getpid() != pid:
+        raise ImportError("no module named 'mine'")
+    return Unloadable()
