@@ -203,7 +203,7 @@ def test_no_step_draws_from_the_clock_or_the_weights():
         assert ends[0] == ends[1], kind
 
 
-def continued_everywhere(make, path):
+def check_continues_everywhere(make, path):
     """Continue from a checkpoint at every step index, in a new training, through a file; compare with the end."""
     whole = make()
     folder = StudyFolder.create(path, {})
@@ -227,24 +227,24 @@ def continued_everywhere(make, path):
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "step"])
 def test_a_checkpoint_at_any_step_continues_bit_for_bit(tmp_path, schedule):
-    continued_everywhere(lambda: make_training(make_task(schedule=schedule)), tmp_path)
+    check_continues_everywhere(lambda: make_training(make_task(schedule=schedule)), tmp_path)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_continues_bit_for_bit(tmp_path, optimizer):
     task = make_task(optimizer=OPTIMIZERS[optimizer], schedule="linear")
-    continued_everywhere(lambda: make_training(task, perturbation=Rescale(k=3)), tmp_path)
+    check_continues_everywhere(lambda: make_training(task, perturbation=Rescale(k=3)), tmp_path)
 
 
 @pytest.mark.parametrize("kind", PERTURBATIONS)
 def test_every_perturbation_continues_bit_for_bit(tmp_path, kind):
     task = make_task(model=lambda: Net(dropout=0.0))  # reordering refuses dropout
-    continued_everywhere(lambda: make_training(task, perturbation=make_perturbation(kind, 1)), tmp_path)
+    check_continues_everywhere(lambda: make_training(task, perturbation=make_perturbation(kind, 1)), tmp_path)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
 def test_other_formats_continue_bit_for_bit(tmp_path, dtype):
-    continued_everywhere(lambda: make_training(perturbation=Rescale(k=3), dtype=dtype), tmp_path)
+    check_continues_everywhere(lambda: make_training(perturbation=Rescale(k=3), dtype=dtype), tmp_path)
 
 
 def one_cycle(optimizer, total):
@@ -263,11 +263,11 @@ def chained(optimizer, total):
 
 @pytest.mark.parametrize("schedule", [one_cycle, chained])
 def test_schedules_of_torch_continue_bit_for_bit(tmp_path, schedule):
-    continued_everywhere(lambda: make_training(make_task(schedule=schedule)), tmp_path)
+    check_continues_everywhere(lambda: make_training(make_task(schedule=schedule)), tmp_path)
 
 
 def test_draws_and_buffers_outside_the_state_dict_continue(tmp_path):
-    continued_everywhere(lambda: make_training(make_task(model=Fickle)), tmp_path)
+    check_continues_everywhere(lambda: make_training(make_task(model=Fickle)), tmp_path)
 
 
 def test_a_state_stays_what_it_was_and_restores_twice(reference):
@@ -380,7 +380,7 @@ class Noisy(torch.utils.data.Dataset):
 def test_a_dataset_that_draws_is_repeated_and_continued(tmp_path, odd_settings):
     task = make_task(train=Noisy(), test=Noisy(), batch_size=10)
     assert finish(make_training(task)) == finish(make_training(task))
-    continued_everywhere(lambda: make_training(task), tmp_path)
+    check_continues_everywhere(lambda: make_training(task), tmp_path)
 
 
 def test_closing_detaches_the_perturbation():

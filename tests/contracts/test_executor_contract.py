@@ -1,0 +1,378 @@
+"""What every executor owes: each job's result once, siblings that go on, and nothing left behind."""
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lastbit.core.errors import LastbitError
+from lastbit.train import (
+    Crashed,
+    ExecutorChoice,
+    Finished,
+    Job,
+    ProcessExecutor,
+    Progressed,
+    SerialExecutor,
+    Started,
+    choose_executor,
+    default_workers,
+)
+
+HELPERS = str(Path(__file__).parents[1] / "train")
+EXECUTORS = {
+    "serial": lambda factory: SerialExecutor(factory, threads=1),
+    "processes": lambda factory: ProcessExecutor(factory, workers=2),
+}
+every_executor = pytest.mark.parametrize("executor", EXECUTORS.values(), ids=EXECUTORS)
+
+
+@pytest.fixture
+def helpers(monkeypatch):
+    monkeypatch.syspath_prepend(HELPERS)
+    return importlib.import_module("executor_workers")
+
+
+@pytest.fixture
+def factory(helpers, tmp_path):
+    (tmp_path / "notes").mkdir()
+    return helpers.Factory(str(tmp_path / "notes"))
+
+
+def jobs(*payloads):
+    return [Job(name=f"job{index}", payload=payload) for index, payload in enumerate(payloads)]
+
+
+def children():
+    """The live child processes of this one, by the kernel's account."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(parent) == os.getpid() and state != "Z" and "lastbit.train.child" in _command(path.parent):
+            found.append(int(path.parent.name))
+    return found
+
+
+def _command(folder):
+    try:
+        return (folder / "cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def run(executor, work):
+    events = []
+    executor.run(work, events.append)
+    return events
+
+
+def results(events):
+    return {event.job.name: event.result for event in events if isinstance(event, Finished)}
+
+
+@every_executor
+def test_every_job_once_with_its_result(executor, factory, helpers):
+    threads = torch.get_num_threads()
+    events = run(executor(factory), jobs(*(("square", n) for n in range(6))))
+    assert {name: value for name, (value, _) in results(events).items()} == {f"job{n}": n * n for n in range(6)}
+    for n in range(6):
+        mine = [event for event in events if event.job.name == f"job{n}"]
+        assert [type(event) for event in mine] == [Started, Progressed, Finished]
+        assert (mine[0].attempt, mine[1].state, mine[2].attempt) == (1, n, 1)
+    said = helpers.notes(factory.folder)
+    workers = {pid for _, pid in results(events).values()}
+    # A process makes its worker once, whatever it runs after that.
+    made = [line for line in said if line.startswith("made")]
+    assert {int(line.split()[1]) for line in made} >= workers
+    assert len(made) == len(set(made)) <= 2
+    assert sorted(line for line in said if line.startswith("ran")) == [f"ran square {n}" for n in range(6)]
+    assert children() == []
+    assert torch.get_num_threads() == threads
+
+
+@every_executor
+def test_no_jobs_is_no_work(executor, factory):
+    assert run(executor(factory), []) == []
+    assert children() == []
+
+
+@every_executor
+def test_a_job_that_raises_is_tried_twice_and_the_others_go_on(executor, factory):
+    events = run(executor(factory), jobs(("raises", 1), ("square", 2), ("raises_once", 3), ("square", 4)))
+    crashed = {(e.job.name, e.attempt, e.message, e.final) for e in events if isinstance(e, Crashed)}
+    assert crashed == {
+        ("job0", 1, "ValueError: no 1 and more", False),
+        ("job0", 2, "ValueError: no 1 and more", True),
+        ("job2", 1, "RuntimeError: the first time", False),
+    }
+    found = results(events)
+    assert found.keys() == {"job1", "job2", "job3"}
+    assert found["job2"] == 3
+    assert [event.attempt for event in events if isinstance(event, Finished) and event.job.name == "job2"] == [2]
+
+
+DEATHS = {
+    "exits": "its process died (exit code 7)",
+    "kills_itself": "its process died (killed by signal 9, often for want of memory)",
+    "dies_speaking": "its process died (exit code 1)",
+    "unsendable": "TypeError: cannot pickle '_thread.lock' object",
+}
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [["kills_itself"], pytest.param(["exits", "unsendable", "dies_speaking"], marks=pytest.mark.slow)],
+    ids=["one", "many"],
+)
+def test_a_process_that_dies_is_replaced_and_its_job_tried_once_more(factory, actions):
+    work = jobs(*[(action, 7) for action in actions], ("square", 2), ("square", 3))
+    events = run(ProcessExecutor(factory, workers=2), work)
+    for job, action in zip(work, actions, strict=False):
+        mine = [(e.attempt, e.message, e.final) for e in events if isinstance(e, Crashed) and e.job is job]
+        assert mine == [(1, DEATHS[action], False), (2, DEATHS[action], True)]
+    assert sorted(value for value, _ in results(events).values()) == [4, 9]
+    assert children() == []
+
+
+@every_executor
+def test_what_the_user_can_fix_stops_the_grid(executor, factory, helpers):
+    work = jobs(("square", 1), ("stops", 0), *[("sleeps", 1.0)] * 30)
+    with pytest.raises(LastbitError, match=r"^the disk is full: free some space$"):
+        run(executor(factory), work)
+    assert len(helpers.notes(factory.folder)) < len(work)
+    assert children() == []
+
+
+class Stop(Exception):
+    pass
+
+
+CALLERS = [
+    pytest.param(executor, kind, error, id=f"{name}-{kind.__name__}-{error.__name__}", marks=marks)
+    for name, executor in EXECUTORS.items()
+    for kind in (Started, Progressed, Finished)
+    for error in (Stop, KeyboardInterrupt)
+    for marks in ([pytest.mark.slow] if name == "processes" and (kind, error) == (Finished, Stop) else [],)
+]
+
+
+@pytest.mark.parametrize(("executor", "kind", "error"), CALLERS)
+def test_a_caller_that_raises_leaves_no_process_alive(executor, factory, kind, error):
+    """What `on_event` raises is the caller's: no job is blamed for it or tried again."""
+    seen, threads = [], torch.get_num_threads()
+
+    def on_event(event):
+        seen.append(event)
+        if isinstance(event, kind):
+            raise error
+
+    with pytest.raises(error):
+        executor(factory).run(jobs(("square", 1), ("square", 2)), on_event)
+    assert not [event for event in seen if isinstance(event, Crashed)]
+    assert children() == []
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.slow
+def test_processes_that_are_busy_are_ended_too(factory):
+    begun = time.monotonic()
+
+    def on_event(event):
+        if isinstance(event, Progressed):
+            assert event.state in children()
+            raise Stop
+
+    with pytest.raises(Stop):
+        ProcessExecutor(factory, workers=2).run(jobs(("sleeps", 60), ("sleeps", 60)), on_event)
+    assert children() == []
+    assert time.monotonic() - begun < 40
+
+
+@pytest.mark.parametrize(
+    ("fails", "message"),
+    [
+        ("lastbit", r"^the task has no examples$"),
+        ("exit", r"a worker process died before its first run \(exit code 3\): try --workers 1"),
+    ],
+)
+def test_a_worker_that_cannot_be_made_is_said(helpers, tmp_path, fails, message):
+    executor = ProcessExecutor(helpers.Factory(str(tmp_path), fails), workers=1)
+    try:
+        with pytest.raises(LastbitError, match=message):
+            executor.step_seconds()
+    finally:
+        executor.close()
+    assert children() == []
+
+
+def test_what_cannot_be_loaded_in_a_process_is_said_once(helpers):
+    with pytest.raises(LastbitError, match=r"cannot load what it should run \(ImportError: no module named 'mine'\)"):
+        run(ProcessExecutor(helpers.Unloadable(), workers=1), jobs(("square", 1)))
+    assert children() == []
+
+
+def test_what_cannot_be_sent_leaves_no_process(helpers):
+    with pytest.raises((AttributeError, TypeError), match="pickle"):
+        run(ProcessExecutor(lambda: None, workers=1), jobs(("square", 1)))
+    assert children() == []
+
+
+def test_threads_are_those_asked_for(factory):
+    before = torch.get_num_threads()
+    assert results(run(SerialExecutor(factory, threads=2), jobs(("threads", 0)))) == {"job0": 2}
+    assert results(run(ProcessExecutor(factory, workers=1, threads=2), jobs(("threads", 0)))) == {"job0": 2}
+    assert torch.get_num_threads() == before
+
+
+def test_measured_processes_go_on_to_run(factory, helpers):
+    executor = ProcessExecutor(factory, workers=2)
+    assert executor.step_seconds() == [0.25, 0.25]
+    run(executor, jobs(("square", 1)))
+    said = helpers.notes(factory.folder)
+    assert len([line for line in said if line.startswith("made")]) == 2
+    assert children() == []
+
+
+def test_a_measured_worker_goes_on_to_run_in_this_process(factory, helpers):
+    executor = SerialExecutor(factory, threads=1)
+    assert executor.step_seconds() == 0.25
+    run(executor, jobs(("square", 1)))
+    assert len([line for line in helpers.notes(factory.folder) if line.startswith("made")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "several", "expected"),
+    [
+        ([0.01, 0.01], [[0.011, 0.011]] * 2, 2),  # 100 steps a second against 182
+        ([0.01, 0.01], [[0.03, 0.03]] * 2, 1),  # 100 against 67
+        ([0.01, 0.01], [[0.022, 0.022]] * 2, 2),  # 100 against 91: one process is not clearly the faster
+        ([0.01, 0.01], [[0.5, 0.0099]] * 2, 2),
+        ([0.01, 0.03], [[0.5, 0.5], [0.03, 0.03]], 1),  # of each way the best moment counts
+    ],
+)
+def test_the_choice_follows_the_measurement(monkeypatch, factory, one, several, expected):
+    closed = []
+    monkeypatch.setattr("lastbit.train.executors.default_workers", lambda: 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(SerialExecutor, "step_seconds", lambda self, left=list(one): left.pop(0))
+    monkeypatch.setattr(ProcessExecutor, "step_seconds", lambda self, left=list(several): left.pop(0))
+    monkeypatch.setattr(ProcessExecutor, "close", lambda self: closed.append(self))
+    choice, executor = choose_executor(factory, None, 6)
+    assert (choice.workers, choice.threads) == ((2, 1) if expected == 2 else (1, 3))
+    assert type(executor) is (ProcessExecutor if expected == 2 else SerialExecutor)
+    assert len(closed) == (expected == 1)
+    assert choice.reason.startswith("measured: 100 steps/s in one process, ")
+
+
+def test_a_measurement_that_fails_closes_the_processes(monkeypatch, factory):
+    closed = []
+
+    def fail(self):
+        raise LastbitError("no step")
+
+    monkeypatch.setattr("lastbit.train.executors.default_workers", lambda: 2)
+    monkeypatch.setattr(SerialExecutor, "step_seconds", lambda self: 0.1)
+    monkeypatch.setattr(ProcessExecutor, "step_seconds", fail)
+    monkeypatch.setattr(ProcessExecutor, "close", lambda self: closed.append(self))
+    with pytest.raises(LastbitError, match="no step"):
+        choose_executor(factory, None, 6)
+    assert len(closed) == 1
+
+
+@pytest.mark.parametrize(
+    ("workers", "cores", "count", "expected"),
+    [(3, 4, 9, (3, 1)), (8, 4, 3, (3, 1)), (1, 4, 9, (1, 5)), (None, 1, 9, (1, 5)), (None, 4, 1, (1, 5))],
+)
+def test_what_is_asked_for_is_not_measured(monkeypatch, factory, workers, cores, count, expected):
+    monkeypatch.setattr("lastbit.train.executors.default_workers", lambda: cores)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
+    monkeypatch.setattr(SerialExecutor, "step_seconds", pytest.fail)
+    monkeypatch.setattr(ProcessExecutor, "step_seconds", pytest.fail)
+    choice, executor = choose_executor(factory, workers, count)
+    assert (choice.workers, choice.threads, choice.reason) == (*expected, "as asked")
+    assert type(executor) is type(ExecutorChoice(*expected, "").build(factory))
+    assert isinstance(executor, SerialExecutor) == (expected[0] == 1)
+
+
+def test_the_number_of_workers_is_that_of_the_cores_this_process_may_use():
+    assert default_workers() == len(os.sched_getaffinity(0))
+
+
+SCRIPT = """
+import os, sys
+with open(os.path.join(os.environ["NOTES"], "script"), "a") as file:
+    file.write("run ")
+sys.path.insert(0, os.environ["HELPERS"])
+from executor_workers import Factory
+from lastbit.train import Finished, Job, ProcessExecutor, Progressed
+
+def on_event(event):
+    if isinstance(event, Finished):
+        print("finished", event.result[0], flush=True)
+    if isinstance(event, Progressed):
+        print("busy", event.state, flush=True)
+
+payloads = [(sys.argv[1], int(sys.argv[2]))]
+jobs = [Job(name=str(i), payload=payload) for i, payload in enumerate(payloads)]
+ProcessExecutor(Factory(os.environ["NOTES"]), workers=1).run(jobs, on_event)
+"""
+
+
+def started(tmp_path, *arguments):
+    script = tmp_path / "unguarded.py"
+    script.write_text(SCRIPT)
+    (tmp_path / "notes").mkdir()
+    environment = {**os.environ, "NOTES": str(tmp_path / "notes"), "HELPERS": HELPERS}
+    return subprocess.Popen(
+        [sys.executable, str(script), *arguments], env=environment, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_a_script_without_a_main_guard_runs_once(tmp_path):
+    with started(tmp_path, "square", "3") as script:
+        assert script.stdout.read() == "busy 3\nfinished 9\n"
+    assert script.returncode == 0
+    assert (tmp_path / "notes" / "script").read_text() == "run "
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_a_parent_that_is_killed_takes_its_processes_with_it(tmp_path, number):
+    with started(tmp_path, "sleeps", "60") as script:
+        child = int(script.stdout.readline().split()[1])
+        assert alive(child)
+        script.send_signal(number)
+        script.wait()
+        deadline = time.monotonic() + 2
+        while alive(child) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not alive(child)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_grid_and_its_processes_say_nothing(tmp_path):
+    script = started(tmp_path, "sleeps", "60")
+    with script:
+        child = int(script.stdout.readline().split()[1])
+        os.kill(child, signal.SIGINT)  # as a terminal sends it to the whole group
+        time.sleep(0.2)
+        assert alive(child)
+        script.send_signal(signal.SIGINT)
+        script.wait()
+    assert script.returncode != 0
+    assert not alive(child)
