@@ -42,8 +42,8 @@ def read(path):
 def test_stability_of_the_reference_network(app, tmp_path):
     target = tmp_path / "out.json"
     said = run(
-        app, "stability", "cnn", "--image", "checkerboard", "--image-size", 256, "--kernel", 32, "--beta", 1, "--label", 1,
-        "--dt", 1e-8, "--pooling", "sum", "--json", target, "--plot", tmp_path / "out.svg",
+        app, "stability", "cnn", "--image", "checkerboard", "--image-size", 256, "--kernel", 32, "--beta", 1,
+        "--label", 1, "--dt", 1e-8, "--pooling", "sum", "--json", target, "--plot", tmp_path / "out.svg",
     )  # fmt: skip
     first = said.splitlines()[0]
     assert first.startswith("Weight decays from 1.296e+07 to 2e+08 are stable at dt = 1e-08")
@@ -83,8 +83,8 @@ def test_stability_of_every_classical_problem(app, problem, tmp_path):
 
 def test_stability_of_heat_is_the_textbook_limit(app, tmp_path):
     run(
-        app, "stability", "heat", "--dx", 0.5, "--dim", 2, "--parameter", "diffusivity=2", "--json", tmp_path / "a.json",
-        "--plot", tmp_path / "a.png",
+        app, "stability", "heat", "--dx", 0.5, "--dim", 2, "--parameter", "diffusivity=2",
+        "--json", tmp_path / "a.json", "--plot", tmp_path / "a.png",
     )  # fmt: skip
     assert read(tmp_path / "a.json")["max_stable_dt"] == pytest.approx(0.25 / (2 * 2 * 2))
     with Image.open(tmp_path / "a.png") as picture:
@@ -180,10 +180,7 @@ def test_nothing_heavy_is_imported_before_a_command_runs():
 
 def test_studies_are_functions_too():
     assert "stable" in pde_stability("cnn", dt=0.1, image_size=16, kernel=3).sentence
-    assert pde_simulate(lr=0.1, weight_decay=1.0, steps=50, image_size=16, kernel=3).status in (
-        "converged",
-        "restrained",
-    )
+    assert pde_simulate(lr=0.1, weight_decay=1.0, steps=300, image_size=16, kernel=3).status == "converged"
     assert pde_window(weight_decay=2.0, image_size=16, kernel=3).window.theory_high == 1.0
     assert len(pde_phase(points=3, image_size=16, kernel=3).table[1]) == 3
     with pytest.raises(LastbitError, match=r"unknown setting 'kernal' \(did you mean 'kernel'\?\)"):

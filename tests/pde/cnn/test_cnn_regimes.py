@@ -23,13 +23,13 @@ from lastbit.pde.cnn.regimes import full_support_spectrum
 
 
 def natural(channels):
-    photo = torch.as_tensor(load_sample_image("china.jpg")[100:164, 200:264].copy()).double() / 127.5 - 1
+    photo = torch.as_tensor(load_sample_image("china.jpg")[100:140, 200:240].copy()).double() / 127.5 - 1
     return photo.permute(2, 0, 1)[:channels]
 
 
 IMAGES = {
-    "checkerboard": lambda: checkerboard(64),
-    "noise": lambda: white_noise(64, seed=1),
+    "checkerboard": lambda: checkerboard(40),
+    "noise": lambda: white_noise(40, seed=1),
     "natural": lambda: natural(1),
     "colour": lambda: natural(3),
     "batch": lambda: torch.stack([white_noise(24, seed=s) for s in range(3)]),
