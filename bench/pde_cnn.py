@@ -1,6 +1,7 @@
 """How fast the one-layer CNN's PDE is against its promises; each line says what was promised and what was found.
 
-Run it alone on a quiet machine: `python bench/pde_cnn.py`. `--quick` takes the plain loops at 128^2/16^2, and no engines.
+Run it alone on a quiet machine: `python bench/pde_cnn.py`. `--quick` takes the plain loops at 128^2/16^2 and leaves
+out the engines.
 """
 
 from __future__ import annotations
@@ -54,6 +55,24 @@ def plain_step(image, kernel, lr, decay, gather):
     return kernel - lr * (gradient + decay * kernel)
 
 
+def plain_loop(image, kernel, lr, decay):
+    """One step of the flow with each position's patch gathered where it is needed: the formula as it is written."""
+    n, m = kernel.shape
+    rows, columns = image.shape[0] - n + 1, image.shape[1] - m + 1
+    z = np.empty((rows, columns))
+    for x in range(rows):
+        for y in range(columns):
+            z[x, y] = (image[x : x + n, y : y + m] * kernel).sum()
+    s = 1 / (1 + np.exp(-z))
+    a = 1 / (1 + np.exp(-(z * s).mean())) - 1
+    slope = s + z * s * (1 - s)
+    gradient = np.zeros_like(kernel)
+    for x in range(rows):
+        for y in range(columns):
+            gradient += slope[x, y] * image[x : x + n, y : y + m]
+    return kernel - lr * (a * gradient / z.size + decay * kernel)
+
+
 def seconds(action, repeats):
     """Best wall and CPU seconds of one call."""
     action()
@@ -74,7 +93,7 @@ def flow_against_plain(size, window, members):
     state = flow.init(start, 0.03 * ones, 20 * ones, ones)
     stepped, _ = flow.step(state)
     image, kernel = checkerboard(size)[0].numpy(), start[0, 0].numpy()
-    expected = plain_step(image, kernel, float(state.lr_M[0]), 20.0, patches_by_position)
+    expected = plain_loop(image, kernel, float(state.lr_M[0]), 20.0)
     error = np.abs(stepped.kernel_MCnm[0, 0].numpy() - expected).max()
     wall, cpu = seconds(lambda: flow.step(state), 10)
     print(
@@ -82,10 +101,15 @@ def flow_against_plain(size, window, members):
         f"{1e3 * cpu / members:.2f} ms CPU per member and step (promised 4.6 ms: a thousandth of 4.6 CPU s); "
         f"largest difference to the plain loop after a step {error:.1e}"
     )
-    for gather in (patches_by_position, patches_by_index):
-        slow_wall, slow_cpu = seconds(lambda gather=gather: plain_step(image, kernel, 0.03, 20.0, gather), 2)
+    ways = {
+        "position by position": lambda: plain_loop(image, kernel, 0.03, 20.0),
+        "im2col by slices, BLAS": lambda: plain_step(image, kernel, 0.03, 20.0, patches_by_position),
+        "im2col by an index array, BLAS": lambda: plain_step(image, kernel, 0.03, 20.0, patches_by_index),
+    }
+    for name, way in ways.items():
+        slow_wall, slow_cpu = seconds(way, 2)
         print(
-            f"  plain loop, {gather.__name__}: {slow_wall:.2f} s wall, {slow_cpu:.2f} s CPU; "
+            f"  plain NumPy, {name}: {slow_wall:.2f} s wall, {slow_cpu:.2f} s CPU; "
             f"ratio {slow_wall / wall * members:,.0f} wall, {slow_cpu / cpu * members:,.0f} CPU"
         )
 
