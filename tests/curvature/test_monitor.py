@@ -27,7 +27,7 @@ def digits():
 
 def network(norm=False, seed=0):
     torch.manual_seed(seed)
-    layers = [nn.Linear(64, 12), *([nn.BatchNorm1d(12), nn.Dropout(0.2)] if norm else []), nn.Tanh(), nn.Linear(12, 10)]
+    layers = [nn.Linear(64, 6), *([nn.BatchNorm1d(6), nn.Dropout(0.2)] if norm else []), nn.Tanh(), nn.Linear(6, 10)]
     return nn.Sequential(*layers)
 
 
@@ -177,7 +177,7 @@ def test_gradient_descent_rises_to_the_edge_of_stability_and_stays():
     optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
     monitor = StabilityMonitor(model, optimizer, half_squared_error, batch, every=100, budget=None, growing=0)
     with monitor:
-        train(model, optimizer, batch, 1200)
+        train(model, optimizer, batch, 900)
     ratios = np.array([record.ratio for record in monitor.records])
     assert all(record.converged for record in monitor.records)
     assert monitor.records[-1].limit == pytest.approx(10)

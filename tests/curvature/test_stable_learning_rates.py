@@ -57,7 +57,7 @@ def stepped(optimizer, model, steps=1):
     return optimizer
 
 
-def grows(optimizer, model, steps=1000):
+def grows(optimizer, model, steps=600):
     """Whether the optimizer's own code blows the quadratic up, its second moments held still."""
     held = {p: {k: v.clone() for k, v in s.items() if k.endswith("_sq")} for p, s in optimizer.state.items()}
     with torch.no_grad():
@@ -113,7 +113,10 @@ def built(name, factor=1.0):
     return model, optimizer
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK = ("heavy ball", "two rates and momenta", "adamw, two groups")
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in CASES])
 def test_the_stable_learning_rate_is_where_training_turns(name):
     model, optimizer = built(name)
     whole = stable_learning_rates(model, LOSS, BATCH, optimizer, tol=1e-9).whole
@@ -168,7 +171,7 @@ def test_layers_are_the_diagonal_blocks(by):
     assert str(table).count("\n") == len(names) + 1
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("kind", ["sgd", *(pytest.param(k, marks=pytest.mark.slow) for k in ("adam", "adamw"))])
 def test_the_weight_decay_interval_is_where_training_turns(kind):
     make = {
         "sgd": lambda m, a: optim.SGD(m.parameters(), lr=0.15, weight_decay=a),

@@ -25,7 +25,7 @@ def operator_with(spectrum, seed=0):
 SPECTRUM = np.concatenate([[40.0, 25.0, 10.0, -4.0], np.random.default_rng(0).normal(0.2, 0.4, 200)])
 
 
-@pytest.mark.parametrize("sketch", [0, 8])
+@pytest.mark.parametrize("sketch", [pytest.param(0, marks=pytest.mark.slow), 8])
 def test_the_interval_of_the_trace_covers_it(sketch):
     operator = operator_with(SPECTRUM)
     found = [trace(operator, rtol=0.1, sketch=sketch, seed=seed) for seed in range(50)]
@@ -138,13 +138,13 @@ def test_the_stop_rule_keeps_its_coverage(name):
     draw, mean = DRAWS[name]
     rng = np.random.default_rng(4)
     hits = []
-    for _ in range(100):
+    for _ in range(60):
         found, samples = sample_until(draw(rng).tolist(), 0.2)
         hits.append(found.low <= mean <= found.high)
         assert found.converged
         assert found.samples == len(samples)
-    # True coverage is 0.91 or more; below 0.84 in 100 would then have a chance of 1%.
-    assert np.mean(hits) >= 0.84
+    # True coverage is 0.91 or more; fewer than 48 of 60 would then have a chance of 0.4%.
+    assert np.sum(hits) >= 48
 
 
 def test_bad_settings_are_one_clear_line():

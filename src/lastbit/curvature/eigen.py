@@ -120,19 +120,7 @@ def top_eigenpairs(
         >>> round(pairs.largest, 4), pairs.all_converged
         (3.0, True)
     """
-    choose(which, ("largest", "smallest", "both"), "which")
-    choose(relative_to, ("value", "norm"), "relative_to")
-    wanted = 2 * k if which == "both" else k
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1 or wanted > operator.size:
-        raise LastbitError(
-            f"k = {k!r} eigenpairs ({which}) of an operator with {operator.size} rows: give 1 up to "
-            f"{operator.size // 2 if which == 'both' else operator.size}"
-        )
-    if not tol >= 0 or not atol >= 0 or (tol == 0 and atol == 0):
-        raise LastbitError(f"tol = {tol}, atol = {atol}: give non-negative numbers, not both zero")
-    budget = max_products if max_products is not None else 10 * wanted + 200
-    if budget < 1:
-        raise LastbitError(f"max_products = {budget}: give at least 1")
+    wanted, budget = _checked(operator, k, which, tol, atol, relative_to, max_products)
     capacity = min(operator.size, max(max_basis or 2 * wanted + 20, wanted + 3))
     space = Subspace(operator, capacity, seed)
     before = operator.products
@@ -166,6 +154,32 @@ def top_eigenpairs(
         which=which,
         warm=space.combine(coordinates[:, warm], space.basis_MP).mT,
     )
+
+
+def _checked(
+    operator: SymmetricOperator,
+    k: int,
+    which: str,
+    tol: float,
+    atol: float,
+    relative_to: str,
+    max_products: int | None,
+) -> tuple[int, int]:
+    """Return how many pairs are wanted in all and how many products may be spent, or say what is out of range."""
+    choose(which, ("largest", "smallest", "both"), "which")
+    choose(relative_to, ("value", "norm"), "relative_to")
+    wanted = 2 * k if which == "both" else k
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1 or wanted > operator.size:
+        raise LastbitError(
+            f"k = {k!r} eigenpairs ({which}) of an operator with {operator.size} rows: give 1 up to "
+            f"{operator.size // 2 if which == 'both' else operator.size}"
+        )
+    if not tol >= 0 or not atol >= 0 or (tol == 0 and atol == 0):
+        raise LastbitError(f"tol = {tol}, atol = {atol}: give non-negative numbers, not both zero")
+    budget = max_products if max_products is not None else 10 * wanted + 200
+    if budget < 1:
+        raise LastbitError(f"max_products = {budget}: give at least 1")
+    return wanted, budget
 
 
 def _start_vector(space: Subspace, start: Tensor | Eigenpairs | None) -> Tensor:

@@ -79,6 +79,10 @@ class LinearUpdate:
         d, n = self._characteristic()
         symmetric = np.convolve(d, n[::-1]) - np.convolve(d[::-1], n)
         size = float(np.abs(symmetric).max())
+        # Coefficients at rounding level at both ends (it is self-reciprocal) would send roots to 0 and infinity.
+        kept = np.flatnonzero(np.abs(symmetric) > 1e-15 * size)
+        if len(kept):
+            symmetric = symmetric[kept[0] : kept[-1] + 1]
         points = [1.0 + 0j, -1.0 + 0j]
         if size > max(1e-12 * float(np.abs(d).max() * np.abs(n).max()), 1e-300):
             points += [z for z in np.roots(symmetric) if abs(abs(z) - 1) < 1e-6]
