@@ -63,8 +63,8 @@ def test_bisection_on_the_descent_finds_both_bounds(name, activation):
         weight_decay=decay,
         low=0.7 * found.edge_lr,
         high=1.5 * found.edge_lr,
-        steps=100,
-        tolerance=3e-3,
+        steps=60,
+        tolerance=4e-3,
     )
     assert edge == pytest.approx(found.edge_lr, rel=5e-3)
     alpha_min = simulated_alpha_min(
@@ -74,8 +74,8 @@ def test_bisection_on_the_descent_finds_both_bounds(name, activation):
         lr=0.3 * found.edge_lr,
         low=0.5 * found.alpha_min,
         high=1.5 * found.alpha_min,
-        steps=100,
-        tolerance=3e-3,
+        steps=60,
+        tolerance=4e-3,
     )
     assert alpha_min == pytest.approx(found.alpha_min, rel=5e-3)
     # The upper bound on the decay is the same edge seen from the other side.

@@ -12,6 +12,7 @@ from lastbit.pde.linear import (
     FourierMultiplier,
     Grid,
     LinearEquation,
+    VonNeumann,
     analyse,
     laplacian,
     make_scheme,
@@ -54,7 +55,7 @@ def case(problem, scheme, shape, parameters):
 def grows(analysis, grid, dt, steps):
     noise = np.random.default_rng(3).standard_normal(grid.shape)
     neumann = analysis.von_neumann
-    simulation = simulate(neumann.equation, neumann.scheme, grid, noise, dt, steps, amplitude_limit=1e6)
+    simulation = simulate(neumann.equation, neumann.scheme, grid, noise, dt, steps, amplitude_limit=1e3)
     return simulation.ended_at is not None
 
 
@@ -63,9 +64,10 @@ def test_simulation_holds_just_below_the_limit_and_grows_just_above(problem, sch
     analysis, grid, limit = case(problem, scheme, shape, parameters)
     if not (problem == "advection-diffusion" and len(shape) == 1 and shape[0] == 8):
         assert limit == pytest.approx(analysis.max_stable_dt, rel=1e-9)
-    steps = 14_000 if shape == (8,) else 4000
-    assert not grows(analysis, grid, 0.9975 * limit, steps)
-    assert grows(analysis, grid, 1.0025 * limit, 2 * steps)
+    # Long waves near advection–diffusion's limit grow by a thousandth per step, the others by a hundredth.
+    steps = 8000 if shape == (8,) else 1500
+    assert not grows(analysis, grid, 0.9955 * limit, steps)
+    assert grows(analysis, grid, 1.0045 * limit, steps)
 
 
 @pytest.mark.slow
@@ -94,11 +96,13 @@ def test_one_wave_is_multiplied_by_a_combination_of_the_roots(problem, scheme):
     """A wave's history obeys the stability polynomial at its own symbol: the simulation knows the stencil only."""
     if PROBLEMS[problem].scheme not in (None, scheme):
         return
-    analysis = analyse(problem, scheme=scheme, dx=0.5)
-    neumann, grid = analysis.von_neumann, Grid(shape=(12,), spacing=(0.5,))
+    chosen = PROBLEMS[problem]
+    equation = chosen.build((0.5,), chosen.parameters({}))
+    neumann = VonNeumann(equation, make_scheme(scheme, time_order=chosen.time_order))
+    grid = Grid(shape=(12,), spacing=(0.5,))
     omega, dt = 2 * math.pi * 2 / 6.0, 0.004
     wave = np.exp(1j * omega * grid.coordinates()[0])
-    history = [(simulate(neumann.equation, neumann.scheme, grid, wave, dt, steps).u / wave)[0] for steps in range(1, 8)]
+    history = [(simulate(neumann.equation, neumann.scheme, grid, wave, dt, steps).u / wave)[0] for steps in range(1, 6)]
     roots = neumann.amplification_roots(omega, dt)
     characteristic = np.poly(roots)
     residual = np.convolve(history, characteristic, mode="valid")

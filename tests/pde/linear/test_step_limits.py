@@ -67,6 +67,7 @@ def test_textbook_limit(problem, scheme, dim, dx, parameters, limit):
     assert analysis.max_stable_dt == analysis.closed_form
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", PROBLEMS)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_closed_form_is_what_the_root_condition_finds(problem, scheme):

@@ -71,12 +71,12 @@ def draw_stability_region(axes: Axes, scheme: TimeScheme, z: NDArray[np.complex1
     spare = max(8 / 3 * top - (right - left), 0.0)
     left, right = left - 0.7 * spare, right + 0.3 * spare
     top = max(top, 3 / 8 * (right - left))
-    real, imaginary = np.linspace(left, right, 321), np.linspace(-top, top, 241)
+    real, imaginary = np.linspace(left, right, 201), np.linspace(-top, top, 151)
     radius = stability_region(scheme, real, imaginary)
     axes.contourf(real, imaginary, radius, levels=[-1.0, 1 + 1e-9], colors=["#cfe3f5"])
     axes.contour(real, imaginary, radius, levels=[1 + 1e-9], colors=["#2b6cb0"], linewidths=1.2)
     # A region without inside, such as leapfrog's segment, has nothing to fill: its points are on the locus.
-    locus = boundary_locus(scheme, 720).ravel()
+    locus = boundary_locus(scheme, 480).ravel()
     locus = locus[np.isfinite(locus)]
     edge = locus[_spectral_radius(scheme, locus) <= 1 + 1e-6]
     axes.plot(edge.real, edge.imag, ".", markersize=3.5, color="#2b6cb0", markeredgewidth=0)

@@ -177,6 +177,8 @@ def amplification_roots(coefficients: Complex) -> Complex:
     finite = lead != 0
     monic = coefficients[..., :-1] / np.where(finite, lead, 1)
     degree = monic.shape[-1]
+    if degree == 1:
+        return np.asarray(np.where(finite, -monic, np.inf))
     companion = np.zeros((*monic.shape[:-1], degree, degree), dtype=np.complex128)
     companion[..., np.arange(1, degree), np.arange(degree - 1)] = 1.0
     companion[..., :, -1] = -monic
