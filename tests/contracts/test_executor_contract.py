@@ -156,12 +156,13 @@ class Stop(Exception):
     pass
 
 
+SLOW = [(Finished, Stop), (Finished, KeyboardInterrupt), (Progressed, KeyboardInterrupt)]
 CALLERS = [
     pytest.param(executor, kind, error, id=f"{name}-{kind.__name__}-{error.__name__}", marks=marks)
     for name, executor in EXECUTORS.items()
     for kind in (Started, Progressed, Finished)
     for error in (Stop, KeyboardInterrupt)
-    for marks in ([pytest.mark.slow] if name == "processes" and (kind, error) == (Finished, Stop) else [],)
+    for marks in ([pytest.mark.slow] if name == "processes" and (kind, error) in SLOW else [],)
 ]
 
 
