@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import Abort, TyperException
 
-from lastbit.cli import audit, pde, report, trace
+from lastbit.cli import audit, eos, pde, report, trace
 from lastbit.studies import LastbitError
 
 __all__ = ["app", "main"]
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.command("audit")(audit.audit)
 app.command("trace")(trace.trace)
+app.command("eos")(eos.eos)
 app.command("report")(report.report)
 app.add_typer(pde.app, name="pde")
 
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
-    words = trace.spread_values([word for word in words if word != "--debug"])
+    words = eos.gather_values(trace.spread_values([word for word in words if word != "--debug"]))
     try:
         code: Any = app(words, standalone_mode=False)
     except LastbitError as error:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from lastbit.core.errors import LastbitError
 
 if TYPE_CHECKING:
+    from lastbit.studies.edge.config import EosConfig
+    from lastbit.studies.edge.run_eos import eos
+    from lastbit.studies.edge.study import EosStudy
     from lastbit.studies.run_audit import audit
     from lastbit.studies.settings import AuditConfig, read_study_file
     from lastbit.studies.study import AuditStudy, open_study
@@ -23,10 +26,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "AuditConfig": "lastbit.studies.settings",
     "AuditStudy": "lastbit.studies.study",
+    "EosConfig": "lastbit.studies.edge.config",
+    "EosStudy": "lastbit.studies.edge.study",
     "TraceConfig": "lastbit.studies.tracing.config",
     "TraceStudy": "lastbit.studies.tracing.study",
     "audit": "lastbit.studies.run_audit",
     "compare_sketches": "lastbit.studies.tracing.compare",
+    "eos": "lastbit.studies.edge.run_eos",
     "open_study": "lastbit.studies.study",
     "read_study_file": "lastbit.studies.settings",
     "render_summary": "lastbit.studies.summary",
@@ -37,11 +43,14 @@ _HOMES = {
 __all__ = [
     "AuditConfig",
     "AuditStudy",
+    "EosConfig",
+    "EosStudy",
     "LastbitError",
     "TraceConfig",
     "TraceStudy",
     "audit",
     "compare_sketches",
+    "eos",
     "open_study",
     "read_study_file",
     "render_summary",

@@ -1,0 +1,56 @@
+"""What the cells of an edge-of-stability study say together: the result that terminal, JSON and report share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lastbit.store import StudyFolder
+from lastbit.studies.edge.analysis import analyse_cell, control_of
+from lastbit.studies.edge.verdict import cell_kind, study_verdict
+
+__all__ = ["HEADLINES", "conclude"]
+
+HEADLINES = (
+    "limit", "steps", "sharpness", "limits", "ratios", "ratio_tail", "sharpness_tail", "entered_at_step",
+    "growth_share_above_limit", "growth", "per_layer", "converged_fraction",
+)  # fmt: skip
+"""What the result repeats at its top of the first training: the whole answer where there is no sweep."""
+
+
+def conclude(folder: StudyFolder) -> dict[str, Any]:
+    """Return the result of the trainings that are in.
+
+    At the top the keys of the first training (`HEADLINES`), the verdict and the settings; `cells[]` holds every
+    training in full, in the order of the sweep.
+    """
+    facts = folder.facts
+    settings = {cell["name"]: cell for cell in facts["cells"]}
+    records = {record.run: record for record in folder.runs()}
+    found = []
+    for name, cell in settings.items():
+        if name not in records:
+            continue
+        record, arrays = records[name], folder.arrays(name)
+        analysed = analyse_cell(
+            arrays, facts.get("stable", {}).get(name, {}), dtype=facts["spec"]["audit"]["dtype"], status=record.status
+        )
+        found.append(
+            {
+                **{key: value for key, value in cell.items() if key != "settings"},
+                "settings": cell["settings"], "status": str(record.status), "message": record.message,
+                "seconds": record.seconds, "control": control_of(arrays), **analysed,
+            }
+        )  # fmt: skip
+    for cell in found:
+        cell["verdict_kind"] = cell_kind(cell)
+    if found:
+        sentence, kind, advice = study_verdict(found)
+        first = {name: found[0][name] for name in (*HEADLINES, "control")}
+    else:
+        sentence, kind, advice = "no training is finished yet.", "no_runs", "Continue it with lastbit eos --resume."
+        first = {}
+    return {
+        "kind": "eos", "verdict": sentence, "verdict_kind": kind, "advice": advice, **first, "cells": found,
+        "cells_planned": len(settings), "cells_finished": len(found), "task": facts["task"], "spec": facts["spec"],
+        "command": facts["command"], "environment": facts["environment"],
+    }  # fmt: skip

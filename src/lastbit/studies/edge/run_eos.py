@@ -1,0 +1,247 @@
+"""The edge-of-stability study: plan, rehearse, train every cell with its twins, keep what they left, conclude."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lastbit.core.config import validated
+from lastbit.core.errors import LastbitError
+from lastbit.core.status import RunStatus
+from lastbit.curvature import StabilityRecord
+from lastbit.store import RunRecord, StudyFolder
+from lastbit.studies.edge.analysis import stable_rows
+from lastbit.studies.edge.conclude import conclude
+from lastbit.studies.edge.config import AXES, Cell, EosConfig, cells, eos_command, eos_config
+from lastbit.studies.edge.flow import gradient_flow
+from lastbit.studies.edge.follow import Followed, follow
+from lastbit.studies.edge.study import EosStudy
+from lastbit.studies.edge.workload import build_cell
+from lastbit.studies.environment import environment
+from lastbit.studies.fingerprint import fingerprint
+from lastbit.studies.plan import refuse_changes
+from lastbit.studies.progress import GridProgress, grid_progress
+from lastbit.tasks import Task
+from lastbit.train import resolve_device
+
+__all__ = ["eos"]
+
+
+class Interrupted(LastbitError):
+    """The user stopped the study; finished trainings are safe."""
+
+    exit_code = 130
+
+
+def eos(
+    task: str | Task | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> EosStudy:
+    """Follow trainings along their edge of stability: sharpness against the optimizer's limit, twins beside it.
+
+    Trains each cell of the sweep with an exact repeat and `twins` perturbed twins in lock step, and measures the
+    sharpness every `every` steps. With no settings: full-batch gradient descent at a rate of 0.2 on 600 digits.
+
+    Args:
+        task: name of a built-in task (`"digits"`), `"FILE.py:FUNCTION"`, or a `Task`.
+        out: folder of the study, new or empty; by default the next free `lastbit-studies/eos-TASK-NNN`.
+        resume: folder of a sweep that was interrupted, in place of `out`; its finished trainings stay.
+        quiet: show no progress.
+        **settings: those of `EosConfig`; `lr`, `momentum`, `weight_decay`, `depth`, `width` and `kernel` may be
+            sequences, and make a sweep.
+
+    Returns:
+        The finished study.
+
+    Raises:
+        LastbitError: a setting, the task or the folder does not do; or the user interrupted.
+
+    Example:
+        >>> study = eos("digits", weight_decay=(0, 0.01), steps=600, quiet=True)  # doctest: +SKIP
+        >>> study.result["ratio_tail"]["estimate"]  # doctest: +SKIP
+        1.03
+    """
+    if resume is not None and out is not None:
+        raise LastbitError("--out and --resume name the same thing: give --resume to continue, --out to begin")
+    stored = _stored(Path(resume)) if resume is not None else None
+    config = _plan(task, settings, stored)
+    device = resolve_device(config.device)
+    sweep = [(cell, _task_of(task, config, cell)) for cell in cells(config)]
+    for cell, built in sweep:
+        _rehearse(built, cell, config, device)
+    facts = _facts(task, config, sweep, environment(device))
+    if resume is not None:
+        refuse_changes(stored or {}, facts, Path(resume))
+        folder = StudyFolder.resume(Path(resume))
+    else:
+        folder = StudyFolder.create(Path(out) if out is not None else _free_folder(sweep[0][1].name), facts)
+    with folder:
+        _train(folder, sweep, config, device, quiet=quiet)
+        folder.save_result(conclude(folder))
+    return EosStudy(folder.path)
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    with StudyFolder.read(path) as folder:
+        facts = folder.facts
+    if facts.get("kind") != "eos":
+        raise LastbitError(f"{path} is a study of kind {facts.get('kind')!r}, not an edge-of-stability study")
+    return facts
+
+
+def _plan(task: str | Task | None, settings: Mapping[str, Any], stored: Mapping[str, Any] | None) -> EosConfig:
+    """Return the settings given, over those of the study to resume, over the defaults."""
+    before = dict(stored["spec"]["audit"]) if stored is not None else {}
+    if isinstance(task, Task):
+        return _object_config(task, {**before, **settings})
+    if stored is not None and stored["spec"].get("object"):
+        raise LastbitError(f"this study follows a Task object ({stored['spec']['object']}): resume it from Python")
+    given = {name: value for name, value in settings.items() if value is not None}
+    return eos_config({**before, **given, **({"task": task} if task is not None else {})})
+
+
+def _object_config(task: Task, settings: Mapping[str, Any]) -> EosConfig:
+    """Return the settings of the measurement alone: what is trained the `Task` decides."""
+    for name, value in settings.items():
+        if value not in (None, (), []) and name in _OF_THE_TASK:
+            raise LastbitError(f"{name} belongs to built-in tasks: set it in your Task")
+    given = {name: value for name, value in settings.items() if value not in (None, (), [])}
+    config = validated(EosConfig, {**given, "task": "object.py:task"}, flag="--")
+    return config.model_copy(update={"task": task.name})
+
+
+_OF_THE_TASK = (
+    *AXES, "model", "activation", "loss", "optimizer", "nesterov", "schedule", "train_size", "batch_size",
+    "data_root",
+)  # fmt: skip
+
+
+def _task_of(task: str | Task | None, config: EosConfig, cell: Cell) -> Task:
+    return task if isinstance(task, Task) else build_cell(config, cell)
+
+
+def _rehearse(task: Task, cell: Cell, config: EosConfig, device: torch.device) -> None:
+    """Take one measured step, so that what no training would survive is said before a folder is made."""
+    task.check()
+    short = config.model_copy(update={"steps": 1, "every": 1, "twins": min(config.twins, 1)})
+    try:
+        follow(replace(task, epochs=1), short, device=device, looks=False)
+    except LastbitError:
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split())
+        where = f"{task.name} ({cell.label})" if cell.label else task.name
+        raise LastbitError(f"the first step of {where} raised {type(error).__name__}: {told[:300]}") from error
+
+
+def _facts(
+    task: str | Task | None, config: EosConfig, sweep: list[tuple[Cell, Task]], where: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what `study.json` keeps of the study."""
+    built = sweep[0][1]
+    settings = {k: list(v) if isinstance(v, tuple) else v for k, v in config.model_dump().items()}
+    # `audit` is the part of a spec that `refuse_changes` holds against the settings of a resumed study.
+    spec: dict[str, Any] = {"audit": settings, "fingerprint": fingerprint(built)}
+    command = eos_command(config)
+    if isinstance(task, Task):
+        spec["object"] = task.name
+        given = {name: value for name, value in settings.items() if value not in (None, []) and name != "task"}
+        command = f"lb.eos(<Task {task.name!r}>, {', '.join(f'{k}={v!r}' for k, v in given.items())})"
+    return {
+        "kind": "eos",
+        "spec": spec,
+        "command": command,
+        "task": {
+            "name": built.name,
+            "settings": dict(built.settings),
+            "train_size": len(built.train),
+            "batch_size": built.batch_size,
+            "full_batch": built.batch_size >= len(built.train),
+            "steps": min(config.steps or built.total_steps, built.total_steps),
+        },
+        "cells": [{**cell.model_dump(), "settings": dict(cell_task.settings)} for cell, cell_task in sweep],
+        "environment": where,
+    }
+
+
+def _free_folder(name: str) -> Path:
+    root = Path("lastbit-studies")
+    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
+    number = 1
+    while (folder := root / f"eos-{stem}-{number:03d}").exists():
+        number += 1
+    return folder
+
+
+def _train(
+    folder: StudyFolder, sweep: list[tuple[Cell, Task]], config: EosConfig, device: torch.device, *, quiet: bool
+) -> None:
+    there = {record.run for record in folder.runs()}
+    left = [(number, cell, task) for number, (cell, task) in enumerate(sweep) if cell.name not in there]
+    done, total = len(sweep) - len(left), folder.facts["task"]["steps"]
+    runs = 1 if config.twins == 0 else config.twins + 2
+    try:
+        with grid_progress(runs=len(sweep), done=done, steps=total, quiet=quiet) as progress:
+            beside = f"base, exact repeat, {config.twins} twins" if config.twins else "no twins"
+            progress.event(
+                f"edge of stability of {len(sweep)} training(s) x {runs} run(s) ({beside}), {total} steps, "
+                f"into {folder.path}"
+            )
+            for number, cell, task in left:
+                _one(folder, number, cell, task, config, device, progress)
+    except KeyboardInterrupt:
+        count = len(folder.runs())
+        folder.event("interrupted", f"{count} of {len(sweep)} trainings finished")
+        raise Interrupted(
+            f"stopped with {count} of {len(sweep)} trainings finished and safe: continue with lastbit eos --resume "
+            f"{folder.path}"
+        ) from None
+
+
+def _one(
+    folder: StudyFolder, number: int, cell: Cell, task: Task, config: EosConfig, device: torch.device,
+    progress: GridProgress,
+) -> None:  # fmt: skip
+    began = time.monotonic()
+    name = cell.label or cell.name
+    progress.started(name, 1)
+    latest: list[StabilityRecord] = []
+
+    def on_step(step: int, record: StabilityRecord | None) -> None:
+        latest[:] = [record] if record is not None else latest
+        if step % 10 == 0:
+            progress.progressed(name, step)
+
+    found = follow(task, config, device=device, on_step=on_step)
+    if config.flow and found.status == RunStatus.OK:
+        found.arrays |= gradient_flow(task, seed=config.seed, steps=found.steps, device=device)
+    _keep(folder, number, cell, found, time.monotonic() - began)
+    said = (
+        f"sharpness {latest[-1].ratio:.3g} of its limit" if latest and found.status == RunStatus.OK else found.message
+    )
+    progress.finished(name, said, "")
+
+
+def _keep(folder: StudyFolder, number: int, cell: Cell, found: Followed, seconds: float) -> None:
+    """Put the arrays in place, then make the training visible."""
+    folder.files(cell.name).arrays(found.arrays)
+    stable = {str(step): stable_rows(rows) for step, rows in found.stable.items()}
+    folder.update_facts(stable={**folder.facts.get("stable", {}), cell.name: stable})
+    names = ("sharpness", "limit", "ratio", "loss")
+    folder.add(
+        RunRecord(
+            run=cell.name, seed=folder.facts["spec"]["audit"]["seed"], perturbation=number, control=False,
+            label=cell.label or "base", status=found.status, message=found.message, seconds=seconds,
+            steps=tuple(int(step) for step in found.arrays["step"]),
+            metrics={name: [float(value) for value in found.arrays[name]] for name in names},
+        )
+    )  # fmt: skip
