@@ -80,7 +80,7 @@ class SerialExecutor:
                         raise
                     except _CallerRaisedError as raised:
                         raise raised.error from None
-                    except Exception as error:
+                    except (Exception, SystemExit) as error:  # a process of its own would end by either, alone
                         on_event(Crashed(job, attempt, one_line(error), attempt == ATTEMPTS))
                     else:
                         on_event(Finished(job, attempt, result))
@@ -294,7 +294,7 @@ def choose_executor(factory: WorkerFactory, workers: int | None, jobs: int) -> t
     except BaseException:
         processes.close()
         raise
-    said = f"measured: {one:.0f} steps/s in one process, {several:.0f} in {min(cores, jobs)}"
+    said = f"measured: {one:.3g} steps/s in one process, {several:.3g} in {min(cores, jobs)}"
     if several > one / _CLEARLY_FASTER:
         return ExecutorChoice(min(cores, jobs), 1, said), processes
     processes.close()
