@@ -177,13 +177,14 @@ def test_gradient_descent_rises_to_the_edge_of_stability_and_stays():
     optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
     monitor = StabilityMonitor(model, optimizer, half_squared_error, batch, every=100, budget=None, growing=0)
     with monitor:
-        train(model, optimizer, batch, 900)
+        train(model, optimizer, batch, 1500)
     ratios = np.array([record.ratio for record in monitor.records])
     assert all(record.converged for record in monitor.records)
     assert monitor.records[-1].limit == pytest.approx(10)
-    # Full-batch gradient descent hovers a little above 2/lr here: within 15% from the first record, 5% in the tail.
+    # Full-batch gradient descent hovers a little above 2/lr here: within 16% from the first record on,
+    # and within 5% on average over the last third.
     assert (np.abs(ratios - 1) < 0.16).all()
-    assert abs(ratios[-4:].mean() - 1) < 0.05
+    assert abs(ratios[-5:].mean() - 1) < 0.05
 
 
 def test_a_run_that_diverges_gives_a_record_and_goes_on():

@@ -421,3 +421,19 @@ def test_a_missing_double_backward_names_the_module_and_the_cure(layer, shape, m
     with pytest.raises(LastbitError, match=message) as caught:
         operator @ torch.ones(operator.size, dtype=FLOAT)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["batch norm 2d", "attention", "dropout"])
+def test_on_a_gpu_products_are_those_of_the_cpu_and_leave_no_trace(name):
+    model, batch = built(name, training=name != "dropout")
+    v = torch.randn(HessianOperator(model, F.cross_entropy, batch).size, dtype=FLOAT)
+    expected = HessianOperator(model, F.cross_entropy, batch) @ v
+    moved, there = copy.deepcopy(model).cuda(), tuple(t.cuda() for t in batch)
+    generator = torch.cuda.get_rng_state()
+    product = HessianOperator(moved, F.cross_entropy, there) @ v.cuda()
+    torch.testing.assert_close(product.cpu(), expected, rtol=1e-9, atol=1e-11)
+    assert torch.equal(torch.cuda.get_rng_state(), generator)
+    for key, value in moved.state_dict().items():
+        assert torch.equal(value.cpu(), model.state_dict()[key])

@@ -4,8 +4,8 @@ The solver keeps one orthonormal basis and the operator's image of it, takes Rit
 grows the basis by the residual of a pair that has not converged yet: the Lanczos method with full
 reorthogonalisation and thick restarts. A warm start is the *sum* of the previous Ritz vectors: if they still span
 nearly an invariant subspace of dimension S, the Krylov space of their sum finds it in S products, and where the top
-vector alone has turned it loses nothing. Block methods such as LOBPCG multiply every vector of the block in each
-iteration, which costs more products for the same accuracy (measured in `bench/curvature.py`).
+vector alone has turned it loses nothing. `bench/curvature.py` sets the products spent beside those of
+LOBPCG and of a cold `eigsh`.
 
 Axes: K wanted pairs, M basis vectors, P parameters. Vectors are rows inside and columns in the result.
 """
@@ -23,8 +23,9 @@ from lastbit.curvature.subspace import Subspace
 
 __all__ = ["Eigenpairs", "top_eigenpairs"]
 
-WARM_VECTORS = 3
-"""Ritz vectors kept for the next start: more cost more products than they save (measured on the digits networks)."""
+WARM_VECTORS = 2
+"""Ritz vectors kept for the next start. On the digits networks of `bench/curvature.py`, one or two beside the gradient
+needed 5.2 products, three 5.7; two are kept for the case that the outermost two change places."""
 
 RANDOM_SHARE = 0.1
 """Length of the random direction mixed into a warm start, against 1 for each vector of the start: it keeps a new
