@@ -83,7 +83,7 @@ def test_stability_of_every_classical_problem(app, problem, tmp_path):
 
 def test_stability_of_heat_is_the_textbook_limit(app, tmp_path):
     run(
-        app, "stability", "heat", "--dx", 0.5, "--dim", 2, "--parameter", "diffusivity=2",
+        app, "stability", "heat", "--dx", 0.5, "--dim", 2, "--diffusivity", 2,
         "--json", tmp_path / "a.json", "--plot", tmp_path / "a.png",
     )  # fmt: skip
     assert read(tmp_path / "a.json")["max_stable_dt"] == pytest.approx(0.25 / (2 * 2 * 2))
@@ -148,7 +148,8 @@ def test_phase_maps_a_grid(app, tmp_path):
         (["stability", "heat", "--dx", "0"], "dx = 0"),
         (["stability", "heat", "--dim", "0"], "0 dimensions"),
         (["stability", "haet"], r"unknown problem 'haet' \(did you mean 'heat'\?\)"),
-        (["stability", "heat", "--parameter", "diffusivity"], "write NAME=VALUE with a number"),
+        (["stability", "heat", "--speed", "2"], "unknown parameter of 'heat' by 'euler' 'speed'"),
+        (["stability", "cnn", "--dt", "1", "--speed", "2"], "--speed says nothing about cnn"),
         (["stability", "cnn", "--dt", "1", "--kernel", "40", "--image-size", "32"], "does not fit an image of 32 x 32"),
         (["stability", "cnn", "--dt", "1", "--image-size", "0"], "--image-size = 0"),
         (["stability", "cnn", "--dt", "1", "--image", "no.png"], "neither a file nor built in"),

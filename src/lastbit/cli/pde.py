@@ -70,7 +70,11 @@ def stability(
     ] = False,
     dx: Annotated[float | None, _option("Grid spacing of the other problems (1).")] = None,
     dim: Annotated[int | None, _option("Their number of dimensions (1).")] = None,
-    parameter: Annotated[list[str] | None, _option("Their parameters, NAME=VALUE; may be repeated.")] = None,
+    diffusivity: Annotated[float | None, _option("Diffusivity of heat, advection-diffusion, ... (1).")] = None,
+    speed: Annotated[float | None, _option("Speed of advection and of waves (1).")] = None,
+    stiffness: Annotated[float | None, _option("Stiffness of the biharmonic problem (1).")] = None,
+    decay: Annotated[float | None, _option("Decay of anti-diffusion.")] = None,
+    accuracy: Annotated[float | None, _option("Order of accuracy of the stencils.")] = None,
     image: Image = None,
     image_size: ImageSize = None,
     channels: Channels = None,
@@ -96,7 +100,9 @@ def stability(
         beta=beta, label=label, pooling=pooling, boundary=boundary, seed=seed, device=device,
         check=check or None, gauss_newton=gauss_newton or None,
     )  # fmt: skip
-    of_others = _given(dx=dx, dim=dim, **_parameters(parameter or []))
+    of_others = _given(
+        dx=dx, dim=dim, diffusivity=diffusivity, speed=speed, stiffness=stiffness, decay=decay, accuracy=accuracy
+    )
     wrong = of_others if problem == "cnn" else of_cnn
     if wrong:
         name = next(iter(wrong)).replace("_", "-")
@@ -237,18 +243,6 @@ def phase(
 def _given(**values: Any) -> dict[str, Any]:
     """Return what the user gave; the rest has its default where it belongs."""
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _parameters(words: list[str]) -> dict[str, float]:
-    """Return the numbers of NAME=VALUE words."""
-    values = {}
-    for word in words:
-        name, _, text = word.partition("=")
-        try:
-            values[name.strip().replace("-", "_")] = float(text)
-        except ValueError:
-            raise LastbitError(f"--parameter {word}: write NAME=VALUE with a number, as in diffusivity=2") from None
-    return values
 
 
 def _only_cnn(problem: str) -> None:

@@ -99,15 +99,15 @@ class PhaseStudy:
                 shading="nearest",
             )  # fmt: skip
             figure.colorbar(drawn, ax=axes[1], label="mean relative difference to the twin")
-            axes[1].set_title("amplification of one last bit", fontsize=9)
+            axes[1].set_title("amplification of one last bit (white: diverged)", fontsize=9)
         for panel in axes:
+            colour = "black" if panel is axes[0] else "#35c2d6"
             for curve, style, name in (
-                (one.theory_low_A, "k--", "limit / sharpness at rest"),
-                (one.theory_high_A, "k-", "limit / alpha"),
+                (one.theory_low_A, "--", "limit / sharpness at rest"),
+                (one.theory_high_A, "-", "limit / alpha"),
             ):
-                (line,) = panel.plot(curve.numpy(), decay, style, lw=1.4)
+                (line,) = panel.plot(curve.numpy(), decay, style, color=colour, lw=1.4, label=name)
                 if panel is axes[0]:
-                    line.set_label(name)
                     handles.append(line)
             panel.set(xscale="log", yscale="log" if decay.min() > 0 else "linear", xlabel="learning rate")
             panel.set(xlim=(lr.min(), lr.max()), ylim=(decay.min(), decay.max()))
