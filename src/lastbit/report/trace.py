@@ -169,8 +169,8 @@ def _episodes(result: Mapping[str, Any]) -> list[Block]:
         for e in result["episodes"]
     ]  # fmt: skip
     caption = (
-        f"An episode rises by more than the noise, {number(result['episode_noise'], 2)} nats, and never falls by as much "
-        "on the way; pure noise makes one with probability 5% at most."
+        f"An episode rises by more than the noise, {number(result['episode_noise'], 2)} nats, and never falls by as "
+        "much on the way; pure noise makes one with probability 5% at most."
     )
     return [Table(columns, rows, caption=caption)]
 

@@ -132,11 +132,13 @@ def _advance_renormalised(twins: Twins, target: int) -> Array:
 
 
 def _rounding(arrays: dict[str, Array], dtype: torch.dtype) -> dict[str, Array]:
-    steps, norm = arrays["step"], np.nan_to_num(arrays["all_norm"], nan=np.inf)
-    return {
-        "rounding_bound": rounding_bound(steps, norm, dtype),
-        "single_rounding": np.array([single_rounding(float(norm[0]), dtype)]),
-    }
+    steps, norm = arrays["step"], arrays["all_norm"]
+    # A training that diverges ends with one norm that is not finite; nothing is explained there.
+    finite = int(np.isfinite(norm).sum())
+    bound = np.full(len(steps), np.nan)
+    with np.errstate(over="ignore"):
+        bound[:finite] = rounding_bound(steps[:finite], norm[:finite], dtype)
+    return {"rounding_bound": bound, "single_rounding": np.array([single_rounding(float(norm[0]), dtype)])}
 
 
 def rehearse_trace(task: Task, member: Member, config: TraceConfig, device: torch.device) -> None:

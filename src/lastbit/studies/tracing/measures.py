@@ -54,7 +54,9 @@ def judged(arrays: dict[str, Array], dtype: torch.dtype) -> dict[str, Any]:
     distances = arrays["all_l2"][1:]
     if arrays["log_removed"].any():
         return _renormalised(arrays)
-    found: Verdict = judge(steps, distances, norm, dtype=dtype)
+    # Squares of weights that grow without bound pass the range of float64 one step before they do.
+    with np.errstate(over="ignore"):
+        found: Verdict = judge(steps, distances, norm, dtype=dtype)
     facts = found.to_json()
     last = float(norm[np.isfinite(norm)][-1]) if np.isfinite(norm).any() else math.nan
     late = norm[steps >= steps[0] + 2 / 3 * (steps[-1] - steps[0])]

@@ -1,7 +1,7 @@
 """What is kept of the twins as they go: divergences, sketches, loss gaps, churn on a probe, filters, concentration.
 
 Everything is recorded at the same thinned steps, counted from the branch in units of `every`; churn and concentration
-over elements cost a forward pass and a sort, and are taken at about one in eight of them.
+over elements cost a forward pass and a sort, and are taken at about one in ten of them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Array = np.ndarray[Any, Any]
 SKETCH_SEED, SKETCH_WIDTH = 0, 64
 """The same in every study, so that sketches of any two compare."""
 
-PROBED = Thinning(dense=8, grid=48)
+PROBED = Thinning(dense=4, grid=32)
 """Which recorded steps are probed for churn and concentration: each costs a forward pass of every run."""
 
 
@@ -140,9 +140,9 @@ class TraceRecorder:
 
         `step` (S,), `tensor`, `size` (T,), the variables of `dynamics.to_dataset`, `loss_gap` (K, S): the training loss
         of the mini-batch of that step, twin minus base, NaN at the branch; `repeat_loss_step`, the first step at which
-        the loss of the repeat is another in any bit, empty where there is none; `probe_step` (P,), `churn` (K, P), share
-        of the probe predicted otherwise than by the base (NaN without classes); `filter_l2`, `filter_norm` (S, F) with
-        `filter_tensor`, `filter_index` (F,); `element_*` (P, T) and `filter_participation`, `filter_gini` (P, C) of the
+        the loss of the repeat is another in any bit, empty where there is none; `probe_step` (P,), `churn` (K, P),
+        share of the probe predicted otherwise than by the base (NaN without classes); `filter_l2`, `filter_norm` (S, F)
+        with `filter_tensor`, `filter_index` (F,); `element_*` (P, T) and `filter_participation`, `filter_gini` (P, C) of the
         first twin, with `convolution` (C,).
         """
         data = to_dataset(self.history)

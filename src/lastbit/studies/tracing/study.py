@@ -70,9 +70,9 @@ class TraceStudy:
         Per twin, step and tensor the measures of `dynamics.Divergence`; `all_<measure>` (`twin`, `step`) over all
         weights; `loss_gap` (`twin`, `step`); `norm` (`step`, `tensor`) and `all_norm` (`step`) of the base;
         `rounding_bound` (`step`); `log_removed` (`twin`, `step`) by renormalisation; `first_step` (`twin`, `tensor`),
-        -1 where nothing ever differed; `churn` (`twin`, `probe_step`); `filter_l2` and `filter_norm` (`step`, `filter`),
-        with the filter's `filter_tensor` and `filter_index`; with `--tangent`, `tangent_log_growth` (`tangent_step`) and `tangent_split`
-        (`tangent_step`, `tensor`; NaN for a tensor that the optimizer does not hold).
+        -1 where nothing ever differed; `churn` (`twin`, `probe_step`); `filter_l2` and `filter_norm` (`step`,
+        `filter`), with the filter's `filter_tensor` and `filter_index`; with `--tangent`, `tangent_log_growth`
+        (`tangent_step`) and `tangent_split` (`tangent_step`, `tensor`; NaN where the optimizer does not hold a tensor).
 
         Args:
             member: of a sweep, as `result["members"]` names them; by default the first.

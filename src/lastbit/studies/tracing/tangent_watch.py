@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lastbit.curvature import HessianOperator
 from lastbit.curvature.batches import NotFiniteError
-from lastbit.dynamics import Tangent, TangentGrowth, init_tangent, step_tangent
+from lastbit.dynamics import Tangent, TangentGrowth, hessian_product, init_tangent, step_tangent
 from lastbit.tasks import Task
 from lastbit.train import Training
 
@@ -97,13 +96,13 @@ class TangentWatch:
             torch.set_rng_state(self._generators[0])
             if self._generators[1] is not None:
                 torch.cuda.set_rng_state(self._generators[1], device)
-            hessian = HessianOperator(
+            product = hessian_product(
                 self._training.model,
                 self._widened_loss,
                 (self._inputs, self._targets),
                 parameters=list(self._parameters),
             )
-            return hessian.space.unflatten(hessian @ hessian.space.flatten(directions))
+            return product(directions)
 
     def _widened_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Take the loss as a training does: of half-precision outputs in float32."""
