@@ -169,6 +169,18 @@ def test_single_precision_follows_the_images():
     )
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_everything_follows_the_images_to_their_device():
+    problem = problem_of(widths=(2, 2, 1))
+    there = DeepProblem.of(problem.images_BCHW.cuda(), widths=(2, 2, 1), kernel=2, label=[0.0, 1.0, 0.3], beta=1.3)
+    flow = linearise(there, initial_kernels(there))
+    assert flow(flow.weights_P).is_cuda
+    here, on_device = spectrum(linearise(problem, initial_kernels(problem))), spectrum(flow)
+    assert on_device.sharpness == pytest.approx(here.sharpness, rel=1e-8)
+    assert on_device.lowest == pytest.approx(here.lowest, rel=1e-8)
+
+
 def test_layers_keep_their_start_when_layers_are_added():
     shallow, deep = (problem_of(widths=widths) for widths in ((2, 2), (2, 2, 1)))
     kept = shallow.parameters

@@ -29,7 +29,7 @@ def test_underscores_stand_for_hyphens():
 
 
 def test_sentences_say_what_matters():
-    assert "dt ≤ 0.5" in analyse("heat").sentence
+    assert "dt ≤ 0.5; beyond it waves of ω = 3.14159 (ω·dx = π) grow first" in analyse("heat").sentence
     assert "no step is stable" in analyse("advection-centred").sentence
     assert "equation itself amplifies" in analyse("anti-diffusion", decay=1.0).sentence
     assert "dt < 1;" in analyse("wave", scheme="leapfrog").sentence
@@ -66,6 +66,7 @@ def test_figure_for_limits_of_every_kind(tmp_path, problem, scheme, dim):
         ({"problem": "heat", "scheme": "heavy-ball", "momentun": 0.5}, "did you mean 'momentum'"),
         ({"problem": "heat", "diffusivity": -1.0}, "positive"),
         ({"problem": "heat", "diffusivity": math.inf}, "finite"),
+        ({"problem": "heat", "diffusivity": "one"}, "diffusivity = 'one'"),
         ({"problem": "heat", "accuracy": 3}, "choose one of 2, 4"),
     ],
 )

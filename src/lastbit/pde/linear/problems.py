@@ -58,8 +58,8 @@ class Problem:
         """
         for name, value in given.items():
             choose(name, self.defaults, f"parameter of problem {self.name!r}")
-            if not math.isfinite(value):
-                raise LastbitError(f"{name} = {value} arrived: give a finite number")
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise LastbitError(f"{name} = {value!r} arrived: give a finite number")
         values = {**self.defaults, **{name: float(value) for name, value in given.items()}}
         for name in ("diffusivity", "stiffness", "speed"):
             if name in values and values[name] <= 0:

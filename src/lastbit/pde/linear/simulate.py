@@ -110,9 +110,9 @@ def simulate(
             if step < len(levels):
                 current = levels[step]
             else:
-                total = _combined(scaled, levels[-scheme.steps :], polynomials)
+                total = _combined(scaled, levels, polynomials)
                 current = -total / lead if solve is None else solve(-total)
-                levels = [*levels[-scheme.steps :][1:], current] if step >= scheme.steps else [*levels, current]
+                levels = [*levels[1:], current]
             shown = current[0] if system else current
             amplitudes[step] = np.abs(shown).max()
             if not np.isfinite(current).all() or amplitudes[step] > amplitude_limit:

@@ -163,7 +163,9 @@ class VonNeumann:
         at = critical[0] if self.equation.dim == 1 else critical
         attained = long_waves or not _repeated_on_circle(self.amplification_roots(at, best)[None])
         phases = np.abs(critical) * self.equation.spacing
-        waves = "ω → 0 (long waves)" if long_waves else f"ω = {_shown(critical)} (ω·dx = {_shown(phases / math.pi)} π)"
+        waves = (
+            "ω → 0 (long waves)" if long_waves else f"ω = {_shown(critical)} (ω·dx = {_shown(phases / math.pi, 'π')})"
+        )
         ending = "" if attained else "; at the limit itself two roots meet on the unit circle and grow linearly"
         return StabilityLimit(
             dt=best,
@@ -289,6 +291,6 @@ def _repeated_on_circle(roots: NDArray[np.complex128]) -> bool:
     return bool((pairs.sum(axis=(-1, -2)) > on_circle.sum(axis=-1)).any())
 
 
-def _shown(values: NDArray[np.float64]) -> str:
-    text = ", ".join(f"{value:.6g}" for value in np.atleast_1d(values))
+def _shown(values: NDArray[np.float64], unit: str = "") -> str:
+    text = ", ".join(unit if unit and value == 1 else f"{value:.6g}{unit}" for value in np.atleast_1d(values))
     return f"({text})" if np.size(values) > 1 else text
