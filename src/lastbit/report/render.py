@@ -61,9 +61,10 @@ def render_report(study: Path, target: Path | None = None) -> Path:
 def _page(folder: StudyFolder) -> Page:
     """Compose the page for the study's kind."""
     from lastbit.report.audit import audit_page
+    from lastbit.report.eos import eos_page, sharpness_page
     from lastbit.report.trace import trace_page
 
-    kinds = {"audit": audit_page, "trace": trace_page}
+    kinds = {"audit": audit_page, "trace": trace_page, "eos": eos_page, "sharpness": sharpness_page}
     kind = folder.facts.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
         raise LastbitError(f"{folder.path} is a study of kind {kind!r}, which has no report: choose {', '.join(kinds)}")

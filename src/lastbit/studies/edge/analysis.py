@@ -1,4 +1,4 @@
-"""From what a cell left behind to what it says: one dictionary of plain values, the same for terminal, JSON and report."""
+"""From what a cell left behind to what it says: one dictionary of plain values for terminal, JSON and report."""
 
 from __future__ import annotations
 

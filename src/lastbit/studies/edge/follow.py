@@ -1,6 +1,6 @@
-"""One training followed along its edge: base run, exact repeat and twins stepped together, curvature measured between.
+"""One training followed along its edge: base run, exact repeat and twins in lock step, curvature measured between.
 
-Axes: K twins (the exact repeat first), S measured steps, L layers, M steps with layers, Q steps with a spectrum, T steps.
+Axes: K twins (the exact repeat first), S measured steps, L layers, M looks at layers, Q spectra, T steps.
 """
 
 from __future__ import annotations

@@ -1,0 +1,175 @@
+"""The figures of an edge-of-stability report, each in its section with legend, caption and words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from plotly.colors import sample_colorscale
+
+from lastbit.report.figures.eos_edge import FLOW, LIMIT, RatioCurve, edge_curves, ratio_curves, twin_colour
+from lastbit.report.figures.eos_layers import layer_map
+from lastbit.report.figures.eos_spectrum import Spectrum, spectra, spectrum_colours
+from lastbit.report.figures.eos_sweep import Settled, settled
+from lastbit.report.figures.style import SEED
+from lastbit.report.shell import FigureBlock, LegendEntry, Section
+
+__all__ = ["edge_section", "layer_section", "single_spectrum", "spectrum_section", "sweep_sections"]
+
+Array = np.ndarray[Any, Any]
+
+_POINTS = 1000
+"""The most points of a line."""
+
+_TWINS = 4
+"""The most twins drawn one by one."""
+
+
+def _thin(count: int) -> Array:
+    """Return the positions of at most `_POINTS` of `count` points.
+
+    They stand an odd stride apart: an even one would show one half of an oscillation of period two.
+    """
+    stride = max(1, -(-count // _POINTS))
+    return np.arange(0, count, stride + (stride % 2 == 0))
+
+
+def edge_section(cell: Mapping[str, Any], arrays: Mapping[str, Array]) -> Section:
+    """Return loss, sharpness with its limit, and the twins' difference."""
+    kept = _thin(len(arrays["step"]))
+    twins = []
+    if "distance" in arrays:
+        at = _thin(len(arrays["distance_step"]))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = arrays["distance"][1:, at] / arrays["norm"][at]
+        twins = [(f"twin {n + 1}", arrays["distance_step"][at], row) for n, row in enumerate(relative[:_TWINS])]
+    flow = (arrays["flow_step"], arrays["flow_loss"], arrays["flow_sharpness"]) if "flow_step" in arrays else None
+    batch = arrays.get("batch_sharpness")
+    preconditioned = cell["settings"].get("optimizer") in ("adam", "adamw", "rmsprop")
+    figure = edge_curves(
+        arrays["step"][kept], arrays["loss"][kept], arrays["sharpness"][kept], arrays["limit"][kept], twins,
+        flow=flow, batch=batch, sharpness_title="preconditioned sharpness" if preconditioned else "sharpness",
+    )  # fmt: skip
+    legend = [LegendEntry("training", SEED, "training"), LegendEntry("limit", LIMIT, "limit")]
+    legend += [LegendEntry("gradient flow", FLOW, "flow")] if flow else []
+    legend += [LegendEntry("batch sharpness", FLOW, "batch")] if batch is not None else []
+    legend += [LegendEntry(label, twin_colour(n), f"twin {n}") for n, (label, _, _) in enumerate(twins)]
+    caption = (
+        "Loss and sharpness on the same examples at the same steps; weight decay is left out of both and lowers the "
+        "limit instead. "
+    )
+    if twins:
+        caption += "Below, the L2 distance of each twin from the run, relative to its weights; the exact repeat is 0. "
+    if flow:
+        caption += "The gradient flow is gradient descent with vanishing steps, at the same scaled time. "
+    if batch is not None:
+        caption += "Batch sharpness, E[gᵀHg/|g|²] over mini-batches, is what stochastic descent holds at its limit. "
+    block = FigureBlock(
+        name="edge",
+        figure=figure,
+        height=720 if twins else 520,
+        describe="Loss, sharpness with the stability limit, and the difference of twins over the optimizer steps",
+        caption=caption.strip(),
+        legend=legend,
+    )
+    named = f" ({cell['label']})" if cell["label"] else ""
+    return Section(f"Sharpness against its limit{named}", [block])
+
+
+def spectrum_section(cell: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[Section]:
+    """Return the spectral density at the chosen steps, where there is one."""
+    if "spectrum_step" not in arrays:
+        return []
+    found = [
+        Spectrum(label=f"step {step}", nodes=nodes, weights=weights)
+        for step, nodes, weights in zip(
+            arrays["spectrum_step"], arrays["spectrum_nodes"], arrays["spectrum_weights"], strict=True
+        )
+    ]
+    return [_spectra(found, cell["limit"])]
+
+
+def single_spectrum(result: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[Section]:
+    """Return the spectral density of one measurement."""
+    found = Spectrum(label="now", nodes=arrays["spectrum_nodes"], weights=arrays["spectrum_weights"])
+    return [_spectra([found], result["whole"]["limit"])]
+
+
+def _spectra(found: Sequence[Spectrum], limit: float | None) -> Section:
+    colours = spectrum_colours(len(found))
+    block = FigureBlock(
+        name="spectrum",
+        figure=spectra(found, limit),
+        height=340,
+        describe="Spectral density of the Hessian in the optimizer's coordinates, with the stability limit",
+        caption="Distribution of the Hessian's eigenvalues in the optimizer's coordinates, weight decay included, by "
+        "stochastic Lanczos quadrature, smoothed by 0.5% of the range. Dashed: the limit at the end, beyond which a "
+        "direction is unstable; eigenvalues below 0 belong to directions that grow unless weight decay holds them.",
+        legend=[
+            *(LegendEntry(s.label, c, f"spectrum {n}") for n, (s, c) in enumerate(zip(found, colours, strict=True))),
+            LegendEntry("limit", LIMIT),
+        ],
+    )
+    return Section("The spectrum", [block])
+
+
+def layer_section(cell: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[Section]:
+    """Return the heat map of the layers' ratios, where they were measured."""
+    if "layer" not in arrays:
+        return []
+    names = [str(name) for name in arrays["layer"]]
+    block = FigureBlock(
+        name="layers",
+        figure=layer_map(names, arrays["layer_step"], arrays["layer_ratio"].T),
+        height=120 + 34 * min(len(names), 30),
+        describe="Sharpness over limit of every layer moved alone, over the optimizer steps",
+        caption="Each layer moved alone, the others held: red layers are past their limit by themselves. The whole "
+        "network is at least as sharp as its sharpest layer.",
+    )
+    return [Section("Layer by layer", [block])]
+
+
+def sweep_sections(cells: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """Return what a sweep shows: every ratio over the steps, and where each training settles."""
+    if len(cells) < 2:
+        return []
+    colours = list(sample_colorscale("Viridis", list(np.linspace(0.08, 0.86, len(cells)))))
+    curves = []
+    for number, cell in enumerate(cells):
+        kept = _thin(len(cell["steps"]))
+        ratio = np.array([np.nan if value is None else value for value in cell["ratios"]], dtype=float)
+        curves.append(
+            RatioCurve(
+                label=cell["label"], group=f"cell {number}", colour=colours[number],
+                steps=np.asarray(cell["steps"])[kept], ratio=ratio[kept],
+            )
+        )  # fmt: skip
+    lines = FigureBlock(
+        name="sweep-ratio",
+        figure=ratio_curves(curves),
+        height=360,
+        describe="Sharpness over limit of every training of the sweep over its steps",
+        caption="Each training against its own limit, the dashed line.",
+        legend=[*(LegendEntry(c.label, c.colour, c.group) for c in curves), LegendEntry("limit", LIMIT, "limit")],
+    )
+    rows = [_settled(cell) for cell in cells]
+    points = FigureBlock(
+        name="sweep-settled",
+        figure=settled(rows),
+        height=460,
+        describe="Where each training settles against its limit, and its stable learning rates",
+        caption="Above: the mean ratio over the last third with its 95% interval. Below: the largest stable learning "
+        "rate at the first measurement (ring) and at the last (filled), beside the rate in use (dash).",
+    )
+    return [Section("The sweep", [lines, points])]
+
+
+def _settled(cell: Mapping[str, Any]) -> Settled:
+    stable = sorted(cell["stable_learning_rates"].items(), key=lambda item: int(item[0]))
+    rates = [found["whole"]["max_lr"] for _, found in stable]
+    tail = cell["ratio_tail"]
+    return Settled(
+        label=cell["label"], ratio=tail["estimate"], low=tail["low"], high=tail["high"],
+        first_lr=rates[0] if rates else None, last_lr=rates[-1] if rates else None, lr=cell["lr"],
+    )  # fmt: skip
