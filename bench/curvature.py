@@ -106,7 +106,7 @@ def warm_starts(rounds: int) -> None:
             cold_eigsh = operator.products - before
             gradient = operator.loss_and_gradient()[1][:, None]
             cold = top_eigenpairs(operator, tol=1e-2)
-            start = gradient if previous is None else torch.cat([gradient / gradient.norm(), previous.warm], 1)
+            start = gradient if previous is None else torch.cat([previous.warm, gradient / gradient.norm()], 1)
             warm = top_eigenpairs(operator, tol=1e-2, start=start)
             if previous is not None:
                 block = block_products(operator, previous.vectors)

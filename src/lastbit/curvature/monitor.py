@@ -26,7 +26,7 @@ from lastbit.curvature.snapshot import unwrapped
 __all__ = ["StabilityMonitor", "StabilityRecord"]
 
 COLD_PRODUCTS = 15
-"""Products expected of a first, cold measurement: 8 to 16 were needed on the networks of `bench/curvature.py`."""
+"""Products expected of a first, cold measurement: 6 to 16 were needed on small networks of digits."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ class StabilityMonitor:
         pulled_P = effective.pull_back(gradient_P)
         starts = [pulled_P[:, None] / pulled_P.norm().clamp(min=torch.finfo(pulled_P.dtype).tiny)]
         if self._warm is not None and len(self._warm) == hessian.size:
-            starts.append(self._warm)
+            starts.insert(0, self._warm)
         start = torch.cat(starts, 1) if pulled_P.norm() > 0 or len(starts) > 1 else None
         both = self.growing > 0 and hessian.size >= 2 * self.growing
         pairs = top_eigenpairs(
