@@ -114,14 +114,13 @@ def simulate(
                 current = -total / lead if solve is None else solve(-total)
                 levels = [*levels[1:], current]
             shown = current[0] if system else current
-            amplitudes[step] = np.abs(shown).max()
-            if not np.isfinite(current).all() or amplitudes[step] > amplitude_limit:
+            amplitudes[step] = amplitude = np.abs(shown).max()
+            # A velocity that is not finite shows in the field one step later.
+            if not amplitude <= amplitude_limit or amplitude == math.inf:
                 ended_at = step
                 break
     finite = np.isfinite(amplitudes)
-    diverged = ended_at is not None and not np.isfinite(current).all()
-    if diverged:
-        finite[ended_at] = False
+    diverged = ended_at is not None and not finite[ended_at]
     status = RunStatus.DIVERGED if diverged else RunStatus.OK
     return Simulation(u=shown, amplitudes=amplitudes, finite=finite, status=status, ended_at=ended_at)
 

@@ -216,7 +216,10 @@ class VonNeumann:
         if length == 0:
             return critical, best, True
         start = critical * SHORTEST_PHASE / length
-        direction, limit = self._refine(start, float(self._limits_at(start[None])[0]), SHORTEST_PHASE / 2)
+        first = float(self._limits_at(start[None])[0])
+        if first > 1.05 * best:
+            return critical, best, False
+        direction, limit = self._refine(start, first, SHORTEST_PHASE / 2)
         near, middle, far = self._limits_at(direction * np.array([[1], [2], [4]]))
         if limit > best or not near < middle < far < math.inf:
             return critical, best, False
