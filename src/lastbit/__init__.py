@@ -12,8 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lastbit._front import audit, compare_sketches, open_study, trace
+    from lastbit._front import audit, compare_sketches, eos, open_study, sharpness, trace
     from lastbit.core.errors import LastbitError
+    from lastbit.studies.edge.monitor import StabilityMonitor
     from lastbit.tasks import ACCURACY, MSE, Metric, Task
 
 __version__ = "0.1.0"
@@ -23,10 +24,13 @@ _HOMES = {
     "ACCURACY": "lastbit.tasks",
     "MSE": "lastbit.tasks",
     "Metric": "lastbit.tasks",
+    "StabilityMonitor": "lastbit.studies.edge.monitor",
     "Task": "lastbit.tasks",
     "audit": "lastbit._front",
     "compare_sketches": "lastbit._front",
+    "eos": "lastbit._front",
     "open_study": "lastbit._front",
+    "sharpness": "lastbit._front",
     "trace": "lastbit._front",
 }
 
@@ -35,11 +39,14 @@ __all__ = [
     "MSE",
     "LastbitError",
     "Metric",
+    "StabilityMonitor",
     "Task",
     "__version__",
     "audit",
     "compare_sketches",
+    "eos",
     "open_study",
+    "sharpness",
     "trace",
 ]
 

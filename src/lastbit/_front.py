@@ -11,11 +11,15 @@ from typing import Any
 from lastbit import studies
 from lastbit.report import render_report
 from lastbit.studies import compare_sketches
+from lastbit.studies.edge.sharpness_study import SharpnessStudy
+from lastbit.studies.edge.study import EosStudy
 from lastbit.studies.study import AuditStudy
 from lastbit.studies.tracing.study import TraceStudy
 from lastbit.tasks import Task
 
-__all__ = ["Study", "Trace", "audit", "compare_sketches", "open_study", "trace"]
+__all__ = [
+    "Edge", "Sharpness", "Study", "Trace", "audit", "compare_sketches", "eos", "open_study", "sharpness", "trace",
+]  # fmt: skip
 
 
 class Study(AuditStudy):
@@ -58,10 +62,53 @@ def trace(task: str | Task | None = None, **options: Any) -> Trace:
     return Trace(studies.trace(task, **options).path)
 
 
-def open_study(path: str | Path) -> Study | Trace:
+class Edge(EosStudy):
+    """An edge-of-stability study on disk that can draw its report."""
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the HTML report, one file that opens offline, and return where it lies (`report.html` in the study)."""
+        self.conclude()
+        return render_report(self.path, None if path is None else Path(path))
+
+
+def eos(task: str | Task | None = None, **options: Any) -> Edge:
+    """Follow trainings along their edge of stability, twins beside them; see `lastbit.studies.eos`.
+
+    Example:
+        >>> study = eos("digits", weight_decay=(0, 0.01), quiet=True)  # doctest: +SKIP
+        >>> study.result["entered_at_step"]  # doctest: +SKIP
+        348
+    """
+    return Edge(studies.eos(task, **options).path)
+
+
+class Sharpness(SharpnessStudy):
+    """One measurement of sharpness on disk that can draw its report."""
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the HTML report, one file that opens offline, and return where it lies (`report.html` in the study)."""
+        return render_report(self.path, None if path is None else Path(path))
+
+
+def sharpness(task: str | Task | None = None, **options: Any) -> Sharpness:
+    """Measure how sharp a network is now, by layer, and what its optimizer could bear; see `lastbit.studies.sharpness`.
+
+    Example:
+        >>> found = sharpness("digits", after=100)  # doctest: +SKIP
+        >>> found.result["whole"]["ratio"]  # doctest: +SKIP
+    """
+    return Sharpness(studies.sharpness(task, **options).path)
+
+
+def open_study(path: str | Path) -> Study | Trace | Edge | Sharpness:
     """Open a study that was trained before, finished or not.
 
     Raises:
         LastbitError: the folder holds no study, or one of another format.
     """
-    return Trace(Path(path)) if isinstance(studies.open_study(path), TraceStudy) else Study(Path(path))
+    found = studies.open_study(path)
+    if isinstance(found, TraceStudy):
+        return Trace(Path(path))
+    if isinstance(found, EosStudy):
+        return Edge(Path(path))
+    return Sharpness(Path(path)) if isinstance(found, SharpnessStudy) else Study(Path(path))

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import Abort, TyperException
 
-from lastbit.cli import audit, eos, pde, report, trace
+from lastbit.cli import audit, eos, pde, report, sharpness, trace
 from lastbit.studies import LastbitError
 
 __all__ = ["app", "main"]
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.command("audit")(audit.audit)
 app.command("trace")(trace.trace)
 app.command("eos")(eos.eos)
+app.command("sharpness")(sharpness.sharpness)
 app.command("report")(report.report)
 app.add_typer(pde.app, name="pde")
 

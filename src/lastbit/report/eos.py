@@ -132,7 +132,8 @@ def _cards(cell: Mapping[str, Any]) -> list[Card]:
     decades = None if growth is None else growth["decades"]
     return [
         Card(
-            title="Sharpness / limit", value=number(cell["ratio_tail"]["estimate"], 4) if ratio.measured else ratio.value,
+            title="Sharpness / limit",
+            value=number(cell["ratio_tail"]["estimate"], 4) if ratio.measured else ratio.value,
             interval=f"95% interval {_span(cell['ratio_tail'])}" if ratio.interval else "interval not measured",
             samples=f"limit {number(cell['limit'])}", note="mean over the last third", measured=ratio.measured,
         ),
@@ -147,6 +148,7 @@ def _cards(cell: Mapping[str, Any]) -> list[Card]:
         ),
         Card(
             title="Rise of the last bit", value=f"{number(decades, 2)} decades", measured=decades is not None,
+            interval="" if decades is None else f"{number(growth['decades_above_limit'], 2)} of them above the limit",
             note="from one step's rounding to the largest difference between twins",
         ),
     ]  # fmt: skip

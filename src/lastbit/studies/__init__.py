@@ -12,7 +12,10 @@ from lastbit.core.errors import LastbitError
 
 if TYPE_CHECKING:
     from lastbit.studies.edge.config import EosConfig
+    from lastbit.studies.edge.measure import sharpness
+    from lastbit.studies.edge.monitor import StabilityMonitor
     from lastbit.studies.edge.run_eos import eos
+    from lastbit.studies.edge.sharpness_study import SharpnessStudy
     from lastbit.studies.edge.study import EosStudy
     from lastbit.studies.run_audit import audit
     from lastbit.studies.settings import AuditConfig, read_study_file
@@ -28,6 +31,8 @@ _HOMES = {
     "AuditStudy": "lastbit.studies.study",
     "EosConfig": "lastbit.studies.edge.config",
     "EosStudy": "lastbit.studies.edge.study",
+    "SharpnessStudy": "lastbit.studies.edge.sharpness_study",
+    "StabilityMonitor": "lastbit.studies.edge.monitor",
     "TraceConfig": "lastbit.studies.tracing.config",
     "TraceStudy": "lastbit.studies.tracing.study",
     "audit": "lastbit.studies.run_audit",
@@ -36,6 +41,7 @@ _HOMES = {
     "open_study": "lastbit.studies.study",
     "read_study_file": "lastbit.studies.settings",
     "render_summary": "lastbit.studies.summary",
+    "sharpness": "lastbit.studies.edge.measure",
     "summary_text": "lastbit.studies.summary",
     "trace": "lastbit.studies.tracing.run_trace",
 }
@@ -46,6 +52,8 @@ __all__ = [
     "EosConfig",
     "EosStudy",
     "LastbitError",
+    "SharpnessStudy",
+    "StabilityMonitor",
     "TraceConfig",
     "TraceStudy",
     "audit",
@@ -54,6 +62,7 @@ __all__ = [
     "open_study",
     "read_study_file",
     "render_summary",
+    "sharpness",
     "summary_text",
     "trace",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -14,10 +14,12 @@ from lastbit.core.errors import LastbitError, choose
 from lastbit.core.status import RunStatus
 from lastbit.store import StudyFolder
 from lastbit.studies.analysis import analyse
+from lastbit.studies.edge.sharpness_study import SharpnessStudy
+from lastbit.studies.edge.study import EosStudy
 from lastbit.studies.summary import render_summary, summary_text
 from lastbit.studies.tracing.study import TraceStudy
 
-__all__ = ["AuditStudy", "open_study"]
+__all__ = ["AnyStudy", "AuditStudy", "open_study"]
 
 
 class AuditStudy:
@@ -144,7 +146,11 @@ class AuditStudy:
         return f"AuditStudy({str(self.path)!r}): {self.verdict}"
 
 
-def open_study(path: str | Path) -> AuditStudy | TraceStudy:
+AnyStudy: TypeAlias = AuditStudy | TraceStudy | EosStudy | SharpnessStudy
+"""What `open_study` returns."""
+
+
+def open_study(path: str | Path) -> AnyStudy:
     """Open a study that was trained before, finished or not.
 
     Raises:
@@ -155,4 +161,9 @@ def open_study(path: str | Path) -> AuditStudy | TraceStudy:
     return _KINDS[kind](Path(path))
 
 
-_KINDS: dict[str, Callable[[Path], AuditStudy | TraceStudy]] = {"audit": AuditStudy, "trace": TraceStudy}
+_KINDS: dict[str, Callable[[Path], AnyStudy]] = {
+    "audit": AuditStudy,
+    "trace": TraceStudy,
+    "eos": EosStudy,
+    "sharpness": SharpnessStudy,
+}

@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 LIMIT, FLOW = LAST_BIT, REAL
 """The colours of the limit and of the gradient flow."""
 
-_TWINS = ("#cc79a7", "#8a6fc0", "#e69f00", "#56b4e9")
+_TWINS = ("#cc79a7", "#e69f00", "#8a6fc0", "#56b4e9")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import product
 from typing import Any, Literal, Self
 
@@ -200,11 +200,13 @@ def cells(config: EosConfig) -> list[Cell]:
     return found
 
 
-def eos_command(config: EosConfig, command: str = "eos") -> str:
-    """Return the command that repeats the study exactly: every setting spelled out."""
+def eos_command(config: EosConfig, command: str = "eos", *, without: Collection[str] = ()) -> str:
+    """Return the command that repeats the study exactly: every setting spelled out, but those of `without`."""
     words = ["lastbit", command]
     for name, value in config.model_dump().items():
         flag = f"--{name.replace('_', '-')}"
+        if name in without:
+            continue
         if isinstance(value, bool):
             words.append(flag if value else f"--no-{name.replace('_', '-')}")
         elif isinstance(value, tuple):

@@ -42,6 +42,7 @@ class GrowthSplit:
         rate_above: mean net growth there, nats per step.
         rate_below: mean net growth elsewhere, nats per step.
         decades: from the floor to the largest distance, in powers of ten (geometric mean over twins).
+        decades_above: how much of that rise was made, net, where the limit was exceeded.
     """
 
     share_above: Estimate
@@ -49,6 +50,7 @@ class GrowthSplit:
     rate_above: Estimate
     rate_below: Estimate
     decades: float | None
+    decades_above: float | None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -58,6 +60,7 @@ class GrowthSplit:
             "rate_above_limit": self.rate_above.to_json(),
             "rate_below_limit": self.rate_below.to_json(),
             "decades": self.decades,
+            "decades_above_limit": self.decades_above,
         }
 
 
@@ -83,10 +86,11 @@ def split_growth(steps: Array, ratio: Array, distance: Array, floor: float) -> G
         why = not_measured("no twin" if not len(d) else f"{max(len(s) - 1, 0)} intervals are too few", n=len(d))
         if len(d) and len(s) >= 2 * BLOCKS:
             why = not_measured("the twins never differed", n=len(d))
-        return GrowthSplit(why, None, why, why, None)
+        return GrowthSplit(why, None, why, why, None, None)
     logs = np.log(np.maximum(d, floor))
     growth_KI, span_I, above_I = np.diff(logs, axis=1), np.diff(s), r[:-1] > 1
     gains_I, net_I = np.maximum(growth_KI, 0).sum(axis=0), growth_KI.mean(axis=0)
+    rising_KI = np.arange(len(span_I)) < logs.argmax(axis=1)[:, None]
     block_I = (np.arange(len(span_I)) * BLOCKS) // len(span_I)
 
     def jackknifed(top_I: Array, bottom_I: Array, missing: str, clip: bool = False) -> Estimate:
@@ -98,6 +102,7 @@ def split_growth(steps: Array, ratio: Array, distance: Array, floor: float) -> G
         rate_above=jackknifed(net_I * above_I, span_I * above_I, "the limit was never exceeded"),
         rate_below=jackknifed(net_I * ~above_I, span_I * ~above_I, "the limit was always exceeded"),
         decades=float(np.mean(logs.max(axis=1) - np.log(floor)) / np.log(10)),
+        decades_above=float(np.mean((growth_KI * above_I * rising_KI).sum(axis=1)) / np.log(10)),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from itertools import pairwise
 
 from torch import nn
@@ -23,14 +24,16 @@ def plain_mlp(shape: tuple[int, int, int], classes: int, *, depth: int, width: i
         activation: `relu`, `swish` or `tanh`.
 
     Example:
-        >>> [layer.out_features for layer in plain_mlp((1, 8, 8), 10, depth=2, width=64, activation="tanh")[1::2]]
-        [64, 64, 10]
+        >>> network = plain_mlp((1, 8, 8), 10, depth=2, width=64, activation="tanh")
+        >>> {name: layer.out_features for name, layer in network.named_children() if hasattr(layer, "out_features")}
+        {'hidden1': 64, 'hidden2': 64, 'output': 10}
     """
     sizes = [math.prod(shape), *[width] * depth]
-    layers: list[nn.Module] = [nn.Flatten()]
-    for size_in, size_out in pairwise(sizes):
-        layers += [nn.Linear(size_in, size_out), activation_layer(activation)]
-    return nn.Sequential(*layers, nn.Linear(width, classes))
+    layers: dict[str, nn.Module] = {"flatten": nn.Flatten()}
+    for number, (size_in, size_out) in enumerate(pairwise(sizes), start=1):
+        layers[f"hidden{number}"] = nn.Linear(size_in, size_out)
+        layers[f"activation{number}"] = activation_layer(activation)
+    return nn.Sequential(OrderedDict(layers | {"output": nn.Linear(width, classes)}))
 
 
 def plain_cnn(
@@ -49,7 +52,8 @@ def plain_cnn(
         activation: `relu`, `swish` or `tanh`.
     """
     channels = [shape[0], *[width] * depth]
-    layers: list[nn.Module] = []
-    for before, after in pairwise(channels):
-        layers += [nn.Conv2d(before, after, kernel, padding=kernel // 2), activation_layer(activation)]
-    return nn.Sequential(*layers, GlobalMean(), nn.Linear(width, classes))
+    layers: dict[str, nn.Module] = {}
+    for number, (before, after) in enumerate(pairwise(channels), start=1):
+        layers[f"conv{number}"] = nn.Conv2d(before, after, kernel, padding=kernel // 2)
+        layers[f"activation{number}"] = activation_layer(activation)
+    return nn.Sequential(OrderedDict(layers | {"mean": GlobalMean(), "output": nn.Linear(width, classes)}))

@@ -29,7 +29,7 @@ from lastbit.studies.progress import GridProgress, grid_progress
 from lastbit.tasks import Task
 from lastbit.train import resolve_device
 
-__all__ = ["eos"]
+__all__ = ["eos", "object_config"]
 
 
 class Interrupted(LastbitError):
@@ -102,14 +102,14 @@ def _plan(task: str | Task | None, settings: Mapping[str, Any], stored: Mapping[
     """Return the settings given, over those of the study to resume, over the defaults."""
     before = dict(stored["spec"]["audit"]) if stored is not None else {}
     if isinstance(task, Task):
-        return _object_config(task, {**before, **settings})
+        return object_config(task, {**before, **settings})
     if stored is not None and stored["spec"].get("object"):
         raise LastbitError(f"this study follows a Task object ({stored['spec']['object']}): resume it from Python")
     given = {name: value for name, value in settings.items() if value is not None}
     return eos_config({**before, **given, **({"task": task} if task is not None else {})})
 
 
-def _object_config(task: Task, settings: Mapping[str, Any]) -> EosConfig:
+def object_config(task: Task, settings: Mapping[str, Any]) -> EosConfig:
     """Return the settings of the measurement alone: what is trained the `Task` decides."""
     for name, value in settings.items():
         if value not in (None, (), []) and name in _OF_THE_TASK:

@@ -1,0 +1,90 @@
+"""`lastbit sharpness`: one measurement of how far past the stable step a network is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from lastbit.cli import options
+from lastbit.cli.eos import EdgeModel, Loss, ProbeSize, Seed
+from lastbit.cli.output import announce_paths, check_writable, write_json
+
+__all__ = ["sharpness"]
+
+_NETWORK, _EDGE = "The network", "The measurement"
+
+
+def _option(help: str, panel: str) -> Any:
+    return typer.Option(help=help, rich_help_panel=panel, show_default=False)
+
+
+Depth: TypeAlias = Annotated[int | None, _option("Hidden layers, or convolutions (2, 3).", _NETWORK)]
+Width: TypeAlias = Annotated[int | None, _option("Units, or channels, of each layer (64, 16).", _NETWORK)]
+Kernel: TypeAlias = Annotated[int | None, _option("Side of a cnn's kernels, odd (3).", _NETWORK)]
+CheckpointFile: TypeAlias = Annotated[
+    Path | None, _option("Weights to load: .safetensors, or a file of torch.save (read without pickle code).", _EDGE)
+]
+After: TypeAlias = Annotated[int, _option("Training steps to take first (0; Adam and its like need 1).", _EDGE)]
+By: TypeAlias = Annotated[str, _option("Rows of the table: module (default), tensor, group.", _EDGE)]
+
+
+def sharpness(
+    task: Annotated[
+        str | None,
+        typer.Argument(help="digits (default), fashion-mnist, cifar10, FILE.py:FUNCTION.", show_default=False),
+    ] = None,
+    checkpoint: CheckpointFile = None,
+    after: After = 0,
+    by: By = "module",
+    model: EdgeModel = None,
+    depth: Depth = None,
+    width: Width = None,
+    kernel: Kernel = None,
+    activation: options.Activation = None,
+    loss: Loss = None,
+    optimizer: options.Optimizer = None,
+    lr: options.Lr = None,
+    momentum: options.Momentum = None,
+    nesterov: options.Nesterov = None,
+    weight_decay: options.WeightDecay = None,
+    train_size: options.TrainSize = None,
+    batch_size: options.BatchSize = None,
+    data_root: options.DataRoot = None,
+    probe_size: ProbeSize = None,
+    seed: Seed = None,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
+    out: options.Out = None,
+    json: options.Json = None,
+    quiet: options.Quiet = False,
+) -> int:
+    """How sharp is a network now, by layer, and which learning rates would be stable?
+
+    One measurement: the largest eigenvalues against the optimizer's limit, the spectrum, and a verdict.
+    """
+    settings = dict(locals())
+    own = {name: settings.pop(name) for name in ("task", "checkpoint", "after", "by", "out", "json", "quiet")}
+    if own["json"] is not None:
+        check_writable(own["json"])
+
+    from lastbit import studies
+
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    found = studies.sharpness(
+        own["task"], checkpoint=own["checkpoint"], after=own["after"], by=own["by"], out=own["out"], **chosen
+    )
+
+    from lastbit.report import render_report
+
+    if quiet:
+        print(found.verdict)
+    else:
+        found.print_summary()
+    paths = {"report": render_report(found.path)}
+    if own["json"] is not None:
+        paths["JSON"] = write_json(own["json"], found.result)
+    if not quiet:
+        announce_paths(paths)
+    return 0

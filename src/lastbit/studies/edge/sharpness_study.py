@@ -1,0 +1,109 @@
+"""One measurement on disk, as a Python object and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from lastbit.core.errors import LastbitError
+from lastbit.store import StudyFolder
+from lastbit.studies.edge.summary import layer_table
+
+__all__ = ["SharpnessStudy"]
+
+Array = np.ndarray[Any, Any]
+
+_BARS = " ▁▂▃▄▅▆▇█"
+
+
+class SharpnessStudy:
+    """A measurement of sharpness on disk.
+
+    Example:
+        >>> found = SharpnessStudy(Path("lastbit-studies/sharpness-digits-001"))  # doctest: +SKIP
+        >>> found.result["whole"]["ratio"]  # doctest: +SKIP
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with StudyFolder.read(path) as folder:
+            if folder.facts.get("kind") != "sharpness":
+                raise LastbitError(f"{path} is a study of kind {folder.facts.get('kind')!r}, not a measurement")
+            result = folder.result()
+            if result is None:
+                raise LastbitError(f"{path} holds no result: measure again with lastbit sharpness")
+            self.result: dict[str, Any] = result
+            """What was measured, as in the JSON file."""
+            self.arrays = folder.arrays("measurement")
+
+    @property
+    def verdict(self) -> str:
+        """The verdict, one sentence."""
+        return str(self.result["verdict"])
+
+    @property
+    def passed(self) -> bool:
+        """Whether the eigenvalue of the whole network is certified by its residual."""
+        return bool(self.result["whole"]["converged"])
+
+    def summary(self) -> str:
+        """Return the verdict, the table by layer and the spectrum as text."""
+        target = StringIO()
+        Console(file=target, width=110, no_color=True, highlight=False).print(self._render())
+        return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
+
+    def print_summary(self) -> None:
+        """Print the summary to the terminal, as wide as it is."""
+        console = Console(highlight=False)
+        width = min(console.width, 120) if console.is_terminal else 110
+        Console(highlight=False, width=width).print(self._render())
+
+    def conclude(self) -> None:
+        """Do nothing: a measurement is finished once it is there."""
+
+    def export(self, target: str | Path) -> Path:
+        """Refuse: a single measurement has no table of runs."""
+        raise LastbitError("a single measurement has no runs to export: its numbers are in result.json, see --json")
+
+    def _render(self) -> RenderableType:
+        result, whole = self.result, self.result["whole"]
+        verdict, estimate = self.verdict, self.result["trace"]
+        interval = f"95% interval {estimate['low']:.4g} to {estimate['high']:.4g}"
+        rows = [*result["per_layer"], {**whole, "name": "(whole)"}]
+        lines = [
+            f"loss {result['loss']:.4g} on {result['examples']:,} training examples, gradient norm "
+            f"{result['gradient_norm']:.3g}",
+            f"trace {estimate['estimate']:.4g} ({interval}); smallest eigenvalue "
+            f"{whole['smallest']:.3g}; {result['share_of_negative_eigenvalues']:.0%} of all below 0",
+        ]
+        return Group(
+            Text(verdict[:1].upper() + verdict[1:], style="bold"),
+            Text(result["advice"]),
+            Text(""),
+            layer_table(rows),
+            Text(""),
+            *(Text(line) for line in (*_spectrum(self.arrays, whole), "", *lines)),
+        )
+
+    def __repr__(self) -> str:
+        return f"SharpnessStudy({str(self.path)!r}): {self.verdict}"
+
+
+def _spectrum(arrays: Mapping[str, Array], whole: Mapping[str, Any], columns: int = 72) -> list[str]:
+    """Return the spectral density as a line of bars: the logarithm of the share of eigenvalues in each bin."""
+    nodes, weights = arrays["spectrum_nodes"].reshape(-1), arrays["spectrum_weights"].reshape(-1)
+    low, high = float(nodes.min()), float(nodes.max())
+    if not high > low:
+        return []
+    shares, _ = np.histogram(nodes, bins=columns, range=(low, high), weights=weights / len(arrays["spectrum_nodes"]))
+    # Six decades from the lowest bar to the highest: a single outlying eigenvalue shows beside the bulk.
+    height = np.clip((np.log10(np.maximum(shares, 1e-300)) + 6) / 6, 0, 1)
+    bars = "".join(_BARS[int(np.ceil(h * (len(_BARS) - 1)))] for h in height)
+    ends = f"{low:<.3g}".ljust(columns - 8) + f"{high:>8.3g}"
+    return ["eigenvalues (bars: logarithm of their density over six decades)", bars, ends]
