@@ -181,8 +181,8 @@ def test_a_run_that_stops_being_finite_is_diverged(tmp_path):
 
     x = torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
     task = Task(
-        name="explosive", model=lambda: nn.Linear(3, 1), train=(x, x[:, :1]), test=(x, x[:, :1]), loss=nn.functional.mse_loss,
-        metric=MSE, optimizer=exploding, batch_size=16, epochs=60,
+        name="explosive", model=lambda: nn.Linear(3, 1), train=(x, x[:, :1]), test=(x, x[:, :1]),
+        loss=nn.functional.mse_loss, metric=MSE, optimizer=exploding, batch_size=16, epochs=60,
     )  # fmt: skip
     study = small(task, tmp_path, tangent=True)
     assert study.result["verdict"] == "diverged"
@@ -224,8 +224,8 @@ def test_ten_thousand_steps_of_sixty_tensors_stay_below_100_mb_per_run(tmp_path)
 
     x = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
     task = Task(
-        name="sixty", model=Deep, train=(x, x), test=(x, x), loss=nn.functional.mse_loss, metric=MSE, batch_size=8, epochs=20,
-        optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
+        name="sixty", model=Deep, train=(x, x), test=(x, x), loss=nn.functional.mse_loss, metric=MSE,
+        batch_size=8, epochs=20, optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
     )  # fmt: skip
     study = small(task, tmp_path)
     data = study.to_xarray()

@@ -96,16 +96,16 @@ def _cards(result: Mapping[str, Any]) -> list[Card]:
     interval = f"95% interval {number(low, 2)} – {number(high, 2)}" if None not in (low, high) else "no interval"
     rate = result["growth_rate_per_step"]
     fold = result["e_folding_steps"]
-    twins = f"{result['perturbation']['twins']} twins"
+    count = result["perturbation"]["twins"]
+    twins = f"n = {count} twin{'s' if count != 1 else ''}"
     level = result["saturation_level"]
     spread = result["saturation_range"]
-    share = result["episodes_share"]
-    covered = result["episodes_share_of_steps"]
+    half = result["half_of_growth_in_share_of_steps"]
     return [
         Card(
-            title="Growth rate", value=f"{number(rate, 3)} per step" if rate is not None else "not measured",
+            title="Growth rate", value=number(rate, 3) if rate is not None else "not measured",
             interval=interval, samples=twins, measured=rate is not None,
-            note=f"one e-folding in {number(fold, 3)} steps" if fold else "no growth",
+            note="nats per step" + (f", an e-folding in {number(fold, 3)} steps" if fold else ": no growth"),
         ),
         Card(
             title="Rise", value=f"{number(result['decades'], 2)} decades", samples=twins,
@@ -118,9 +118,9 @@ def _cards(result: Mapping[str, Any]) -> list[Card]:
             note="of the weights, relative L2, median of the last third", measured=level is not None,
         ),
         Card(
-            title="Growth in episodes", value=percent(share), samples=f"{len(result['episodes'])} episodes",
-            interval=f"in {percent(covered)} of the steps", note="how concentrated in time the growth is",
-            measured=bool(result["episodes"]),
+            title="Half of all growth", value=f"in {percent(half)}" if half is not None else "not measured",
+            interval="of the steps, the fastest", samples=twins, measured=half is not None,
+            note="how localised in time: 50% would be even growth",
         ),
     ]  # fmt: skip
 
@@ -147,7 +147,7 @@ def _controls(result: Mapping[str, Any]) -> Facts:
     if where is not None:
         return Facts([*rows, ("First differs at", f"step {where['step']:,}"), ("In", str(where["what"]))])
     rows.append(("Perturbation", f"landed in {percent(landing['landed_fraction'])} of {landing['twins']} twins"))
-    rows.append(("Weights changed in the first recorded step", percent(landing["first_step_share"])))
+    rows.append(("Weights changed in the first step", percent(landing["first_step_share"])))
     rows.append(("Weights changed at the end", percent(landing["last_step_share"])))
     return Facts(rows)
 
@@ -263,7 +263,7 @@ def _sweep_table(result: Mapping[str, Any]) -> Table:
         )
         for m in result["members"]
     ]  # fmt: skip
-    return Table(columns, rows, caption="The figures below are those of the first.")
+    return Table(columns, rows, caption="The figures below, but for the next, are those of the first.")
 
 
 def _closing_sections(folder: StudyFolder, result: Mapping[str, Any]) -> list[Section]:

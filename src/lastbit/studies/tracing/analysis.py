@@ -14,6 +14,7 @@ from lastbit.studies.tracing.measures import (
     concentration_facts,
     curve,
     first_facts,
+    half_of_growth,
     judged,
     tangent_facts,
     tensor_rows,
@@ -109,6 +110,7 @@ def _member(member: dict[str, Any], arrays: dict[str, Array], records: list[RunR
         "episodes_share": episodes.share,
         "episodes_share_of_steps": episodes.share_of_steps,
         "episode_noise": episodes.noise,
+        "half_of_growth_in_share_of_steps": half_of_growth(arrays),
         "participation": concentration_facts(arrays, episodes),
         "tensors": tensors,
         "most_amplifying": grew,
@@ -124,6 +126,7 @@ def _nothing(kind: str) -> dict[str, Any]:
         "growth_rate_per_step", "growth_rate_interval", "e_folding_steps", "saturation_step", "saturation_level",
         "saturation_level_l2", "saturation_range", "first_difference", "participation", "decades", "final", "tangent",
         "rounding_bound", "slope_last_third", "slope_interval", "steps_needed",
+        "half_of_growth_in_share_of_steps",
     )  # fmt: skip
     return {
         "verdict": kind, "verdict_kind": kind, "reason": "", **dict.fromkeys(silent), "episodes": [],
@@ -157,11 +160,12 @@ def _control(arrays: dict[str, Array]) -> dict[str, Any]:
 def _landing(arrays: dict[str, Array]) -> dict[str, Any]:
     """Say in which twins the perturbation was ever seen, and in what share of the weights."""
     share = arrays["all_share_differing"][1:]
-    landed = np.asarray((arrays["first_step"][1:] >= 0).any(axis=1))
+    first = arrays["first_step_share"][1:]
+    landed = np.asarray((arrays["first_step"][1:] >= 0).any(axis=1) | (first > 0))
     return {
         "twins": len(landed),
         "landed_fraction": float(landed.mean()),
-        "first_step_share": float(np.median(share[:, min(1, share.shape[1] - 1)])),
+        "first_step_share": float(np.median(first)),
         "last_step_share": float(np.median(share[:, -1])),
     }
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from lastbit.core.errors import LastbitError
-from lastbit.dynamics import Divergence, rounding_bound, single_rounding
+from lastbit.dynamics import Divergence, measure_divergence, rounding_bound, single_rounding
 from lastbit.studies.settings import DTYPES
 from lastbit.studies.tracing.config import Member, TraceConfig
 from lastbit.studies.tracing.recorder import TraceRecorder
@@ -32,7 +32,8 @@ class Traced:
     Attributes:
         arrays: of the member, see `TraceRecorder.arrays` and `TangentWatch.arrays`; with `log_removed` (K, S), the
             logarithms of what renormalisation took away, `rounding_bound` (S,) and `single_rounding` (1,), both L2
-            distances over all weights.
+            distances over all weights, and `first_step_share` (K,), the share of weights that differ after the first
+            step from the branch.
         sketches: of every run.
         labels: of every run.
         metrics: probed steps, and the metrics of every run at them.
@@ -88,18 +89,24 @@ def trace_twins(
         recorder = TraceRecorder(twins, config.every)
         removed = np.zeros(config.twins + 1)
         removals: dict[int, Array] = {}
-        found = recorder.take()
+        recorder.take()
         removals[twins.position] = removed.copy()
-        while twins.position < twins.total and _worth_going_on(found):
-            target = recorder.next_step(twins.position)
+        twins.advance(twins.start + 1)
+        base, *others = twins.weights()
+        # Twins may come together again before the next record: whether the perturbation landed is seen here.
+        landed = measure_divergence(base, others).whole().share_differing[:, 0].cpu().numpy()
+        going_on = True
+        while going_on:
+            target = recorder.next_step()
             if config.renormalise:
                 removed += _advance_renormalised(twins, target)
             else:
                 twins.advance(target)
-            found = recorder.take()
+            going_on = _worth_going_on(recorder.take()) and twins.position < twins.total
             removals[twins.position] = removed.copy()
             on_step(twins.position)
         arrays = recorder.arrays() | (dict(watch.arrays()) if watch else {})
+        arrays["first_step_share"] = landed
         arrays["log_removed"] = np.stack([removals[int(step)] for step in arrays["step"]], axis=1)
         arrays |= _rounding(arrays, dtype)
         seconds = {**recorder.seconds, "tangent": watch.seconds if watch else 0.0}

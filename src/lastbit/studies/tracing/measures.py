@@ -20,7 +20,16 @@ from lastbit.dynamics import (
 )
 from lastbit.dynamics import gini as gini_of
 
-__all__ = ["concentration_facts", "curve", "first_facts", "judged", "tangent_facts", "tensor_rows", "twins_grew"]
+__all__ = [
+    "concentration_facts",
+    "curve",
+    "first_facts",
+    "half_of_growth",
+    "judged",
+    "tangent_facts",
+    "tensor_rows",
+    "twins_grew",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -38,6 +47,27 @@ def curve(arrays: dict[str, Array]) -> Array:
     with np.errstate(invalid="ignore"):
         logs = np.log(np.where(positive | np.isnan(d), d, 1.0)).sum(axis=0) / np.maximum(positive.sum(axis=0), 1)
     return np.where(positive.any(axis=0) | np.isnan(d).any(axis=0), np.exp(logs), 0.0)
+
+
+def half_of_growth(arrays: dict[str, Array]) -> float | None:
+    """Return the share of steps that holds half of all growth, the fastest first: how localised it is in time.
+
+    Median over perturbed twins; growth is that of the running maximum of the distance, on a logarithmic scale, so that
+    the scatter about a level does not count; steps count from the first at which the twin differs. Even exponential
+    growth all along gives one half.
+    """
+    shares = []
+    for distance, removed in zip(arrays["all_l2"][1:], arrays["log_removed"][1:], strict=True):
+        use = np.flatnonzero(np.isfinite(distance) & (distance > 0))
+        if len(use) < 3:
+            continue
+        spans = np.diff(arrays["step"][use]).astype(np.float64)
+        gains = np.diff(np.maximum.accumulate(np.log(distance[use]) + removed[use]))
+        order = np.argsort(-gains / spans)
+        grown, spent = np.cumsum(gains[order]), np.cumsum(spans[order])
+        if grown[-1] > 0:
+            shares.append(float(np.interp(grown[-1] / 2, np.append(0, grown), np.append(0, spent))) / float(spent[-1]))
+    return float(np.median(shares)) if shares else None
 
 
 def twins_grew(arrays: dict[str, Array]) -> Episodes:
@@ -58,6 +88,8 @@ def judged(arrays: dict[str, Array], dtype: torch.dtype) -> dict[str, Any]:
     with np.errstate(over="ignore"):
         found: Verdict = judge(steps, distances, norm, dtype=dtype)
     facts = found.to_json()
+    if found.verdict == "undecided" and not distances[:, -1].any():
+        facts |= {"verdict": "stable", "reason": "the twins came together again, bit for bit", "steps_needed": None}
     last = float(norm[np.isfinite(norm)][-1]) if np.isfinite(norm).any() else math.nan
     late = norm[steps >= steps[0] + 2 / 3 * (steps[-1] - steps[0])]
     unit = float(np.median(late)) if np.isfinite(late).all() and len(late) else last

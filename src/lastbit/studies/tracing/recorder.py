@@ -73,9 +73,9 @@ class TraceRecorder:
         """Return the step of a record; the last step of the training has one of its own."""
         return min(self.twins.start + index * self.every, self.twins.total)
 
-    def next_step(self, step: int) -> int:
-        """Return the step after `step` at which to record."""
-        index = self.index(step) + 1
+    def next_step(self) -> int:
+        """Return the step at which to record next."""
+        index = self.history.steps[-1] + 1
         while not self.history.thinning.wants(index) and self.step_of(index) < self.twins.total:
             index += 1
         return self.step_of(index)
@@ -141,9 +141,9 @@ class TraceRecorder:
         `step` (S,), `tensor`, `size` (T,), the variables of `dynamics.to_dataset`, `loss_gap` (K, S): the training loss
         of the mini-batch of that step, twin minus base, NaN at the branch; `repeat_loss_step`, the first step at which
         the loss of the repeat is another in any bit, empty where there is none; `probe_step` (P,), `churn` (K, P),
-        share of the probe predicted otherwise than by the base (NaN without classes); `filter_l2`, `filter_norm` (S, F)
-        with `filter_tensor`, `filter_index` (F,); `element_*` (P, T) and `filter_participation`, `filter_gini` (P, C) of the
-        first twin, with `convolution` (C,).
+        share of the probe predicted otherwise than by the base (NaN without classes); `filter_l2`, `filter_norm`
+        (S, F) with `filter_tensor`, `filter_index` (F,); `element_*` (P, T) and `filter_participation`, `filter_gini`
+        (P, C) of the first twin, with `convolution` (C,).
         """
         data = to_dataset(self.history)
         steps = np.array([self.step_of(index) for index in self.history.steps])

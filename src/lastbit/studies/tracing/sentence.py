@@ -75,4 +75,6 @@ def _called(member: dict[str, Any], members: list[dict[str, Any]]) -> str:
 def _share(value: float | None) -> str:
     if value is None:
         return "an unknown share"
-    return f"{100 * value:.2g}%" if value >= 1e-3 else f"{value:.1e}"
+    if value == 0:
+        return "0%"
+    return f"{100 * value:.{0 if value >= 0.1 else 1}f}%" if value >= 1e-3 else f"{value:.1e}"

@@ -89,6 +89,8 @@ def _episode_lines(result: dict[str, Any]) -> list[str]:
     ]
     if len(episodes) > _EPISODES_SHOWN:
         lines.append(f"  and {len(episodes) - _EPISODES_SHOWN} smaller ones")
+    if result["half_of_growth_in_share_of_steps"] is not None:
+        lines.append(f"half of all growth fell in {100 * result['half_of_growth_in_share_of_steps']:.2g}% of the steps")
     return lines
 
 
@@ -132,7 +134,7 @@ def _control_lines(result: dict[str, Any]) -> list[str]:
     if control["bitwise_identical"]:
         lines.append(
             f"perturbation landed in {landing['landed_fraction']:.0%} of {landing['twins']} twins: it changed "
-            f"{landing['first_step_share']:.0%} of the weights in the first recorded step, "
+            f"{landing['first_step_share']:.0%} of the weights in the first step, "
             f"{landing['last_step_share']:.0%} by the last (medians)"
         )
     if len(result["members"]) < result["members_planned"]:
