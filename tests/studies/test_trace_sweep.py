@@ -1,0 +1,109 @@
+"""Sweeps: members over learning rates and formats, scaled time, what an interruption leaves."""
+
+import numpy as np
+import pytest
+
+from lastbit.core.errors import LastbitError
+from lastbit.store import StudyFolder
+from lastbit.studies import open_study, trace
+from lastbit.studies.tracing import run_trace
+from lastbit.studies.tracing.config import members, trace_settings
+
+SMALL = {"model": "mlp", "width": 8, "train_size": 100, "batch_size": 50, "twins": 1, "quiet": True}
+
+
+def test_scaled_time_keeps_lr_times_steps_to_half_an_epoch():
+    task, config = trace_settings("digits", {"lr": [0.3, 0.1, 0.07], "scaled_time": True, "epochs": 7, "from_step": 60})
+    found = members(config, task.epochs)
+    assert [m.epochs for m in found] == [7, 21, 30]
+    assert [m.from_step for m in found] == [60, 180, 257]
+    for member in found:
+        assert abs(member.epochs * member.lr - 7 * 0.3) <= member.lr / 2
+    assert [m.name for m in found] == ["lr0.3-float32", "lr0.1-float32", "lr0.07-float32"]
+
+
+def test_values_may_come_as_numbers_words_or_both():
+    for rates in ([0.1, 0.05], ["0.1", "0.05"], "0.1,0.05", ["0.1,0.05"], "0.1 0.05"):
+        assert trace_settings("digits", {"lr": rates})[1].lr == (0.1, 0.05)
+    _, config = trace_settings(None, {"dtype": ["float32", "float64"]})
+    assert config.dtype == ("float32", "float64")
+    assert config.lr == (0.3,)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """Two rates on scaled time in two formats."""
+    out = tmp_path_factory.mktemp("sweeps") / "sweep"
+    settings = {**SMALL, "lr": [0.4, 0.2], "dtype": ["float32", "float64"], "scaled_time": True, "epochs": 12}
+    return trace("digits", out=out, **settings)
+
+
+def test_a_sweep_keeps_every_member_with_its_own_result(sweep):
+    assert [(m["lr"], m["dtype"], m["epochs"]) for m in sweep.result["members"]] == [
+        (0.4, "float32", 12), (0.2, "float32", 24), (0.4, "float64", 12), (0.2, "float64", 24),
+    ]  # fmt: skip
+    assert sweep.result["members"][0]["verdict"] == sweep.result["verdict"]
+    assert "4 trainings" in sweep.verdict
+    for member in sweep.result["members"]:
+        data = sweep.to_xarray(member["name"])
+        assert data["step"].values[-1] == member["steps"] == member["epochs"] * 2
+        assert member["control"]["bitwise_identical"]
+    # A longer format starts lower: its first differences are 2^29 times smaller.
+    first = [float(sweep.to_xarray(m["name"])["all_relative_l2"][1, 1]) for m in sweep.result["members"]]
+    assert 2**27 < first[0] / first[2] < 2**31
+    with pytest.raises(LastbitError, match=r"unknown member 'lr9'.*choose one of lr0.4-float32"):
+        sweep.to_xarray("lr9")
+
+
+def test_a_member_of_a_sweep_has_the_bits_of_a_trace_of_its_own(sweep, tmp_path):
+    single = trace("digits", out=tmp_path / "one", **{**SMALL, "lr": 0.2, "epochs": 24})
+    assert single.to_xarray().drop_attrs().identical(sweep.to_xarray("lr0.2-float32").drop_attrs())
+
+
+def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on(sweep, tmp_path, monkeypatch):
+    settings = {**SMALL, "lr": [0.4, 0.2], "dtype": ["float32", "float64"], "scaled_time": True, "epochs": 12}
+    whole, calls = run_trace.trace_twins, []
+
+    def interrupted(task, member, *rest):
+        calls.append(member.name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return whole(task, member, *rest)
+
+    out = tmp_path / "sweep"
+    monkeypatch.setattr(run_trace, "trace_twins", interrupted)
+    with pytest.raises(LastbitError, match=r"stopped with 2 of 4 trainings traced and safe.*--resume") as stopped:
+        trace("digits", out=out, **settings)
+    assert stopped.value.exit_code == 130
+    half = open_study(out)
+    assert [m["name"] for m in half.result["members"]] == ["lr0.4-float32", "lr0.2-float32"]
+    assert "unfinished: 2 of 4" in half.summary()
+    with pytest.raises(LastbitError, match="was begun with --twins 1, not 2"):
+        trace(resume=out, twins=2)
+    with pytest.raises(LastbitError, match="was begun with --epochs 12, not 13"):
+        trace(resume=out, epochs=13)
+    monkeypatch.setattr(run_trace, "trace_twins", whole)
+    trained = []
+    monkeypatch.setattr(run_trace, "_keep", lambda *a, keep=run_trace._keep: (trained.append(a[2].name), keep(*a)))
+    finished = trace(resume=out, quiet=True)
+    assert trained == ["lr0.4-float64", "lr0.2-float64"]
+    for member in sweep.result["members"]:
+        assert finished.to_xarray(member["name"]).drop_attrs().identical(sweep.to_xarray(member["name"]).drop_attrs())
+
+
+def test_what_a_kill_leaves_of_a_member_is_not_taken_for_finished(sweep, tmp_path):
+    """Arrays without the runs in the database, as after a kill between the two."""
+    with StudyFolder.read(sweep.path) as folder:
+        facts, arrays = folder.facts, folder.arrays("lr0.4-float32")
+    with StudyFolder.create(tmp_path / "killed", {k: v for k, v in facts.items() if k != "schema"}) as folder:
+        folder.files("lr0.4-float32").arrays(arrays)
+    with pytest.raises(LastbitError, match="holds no finished training: continue it with lastbit trace --resume"):
+        open_study(tmp_path / "killed")
+
+
+def test_an_audit_is_not_resumed_as_a_trace(lively_study, sweep, tmp_path):
+    with pytest.raises(LastbitError, match="a study of kind 'audit', not a trace"):
+        trace(resume=lively_study.path)
+    with pytest.raises(LastbitError, match="name the same thing"):
+        trace("digits", out=tmp_path / "x", resume=sweep.path)
+    assert np.isfinite(sweep.to_xarray()["all_l2"].values).all()
