@@ -1,0 +1,218 @@
+"""`lastbit trace` as a person uses it: the answer first, one line per mistake, nothing lost."""
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lastbit.cli import main
+from lastbit.cli.trace import spread_values
+
+TOY = """
+import os
+import torch
+from lastbit import Task
+
+generator = torch.Generator().manual_seed(0)
+X = torch.randn(64, 4, generator=generator)
+Y = (X[:, 0] > 0).long()
+
+
+def make(**more):
+    settings = dict(
+        name="toy", model=lambda: torch.nn.Linear(4, 2), train=(X, Y), test=(X, Y), batch_size=16, epochs=10,
+        optimizer=lambda params: torch.optim.SGD(params, lr=0.5, momentum=0.9),
+    )
+    return Task(**{**settings, **more})
+
+
+class Noisy(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x + int.from_bytes(os.urandom(2), "little") * self.training)
+
+
+def noisy():
+    return make(model=lambda: Noisy(4, 2))
+
+
+def rmsprop():
+    return make(optimizer=lambda params: torch.optim.RMSprop(params, lr=0.01))
+
+
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return 2 * x * gradient
+
+
+class Squared(torch.nn.Module):
+    def forward(self, x):
+        return Square.apply(x)
+
+
+def once():
+    return make(model=lambda: torch.nn.Sequential(torch.nn.Linear(4, 2), Squared()))
+
+
+def convolutional():
+    return make(model=lambda: torch.nn.Sequential(
+        torch.nn.Unflatten(1, (1, 4)), torch.nn.Conv1d(1, 3, 2), torch.nn.Flatten(), torch.nn.Linear(9, 2)
+    ))
+"""
+
+SMALL = ["--task", "toy.py:make", "--twins", "2"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "toy.py").write_text(TOY)
+    return tmp_path
+
+
+def test_trace_answers_first_and_names_its_files(here, capsys):
+    assert main(["trace", *SMALL, "--tangent", "--out", "study", "--json", "out.json"]) == 0
+    told = capsys.readouterr()
+    first = told.out.splitlines()[0]
+    assert first.split(":")[0] in ("Stable", "Restrained", "Undecided")
+    assert "control passed" in told.out
+    assert "report  study/report.html" in told.out
+    assert "JSON    out.json" in told.out
+    result = json.loads(Path("out.json").read_text())
+    assert result["control_max_difference"] == 0
+    assert result["tangent"]["steps"] == 40
+    assert Path("study/report.html").stat().st_size > 10_000
+    assert any(line.startswith("[1/1") for line in told.err.splitlines())
+
+
+def test_quiet_prints_the_verdict_alone(here, capsys):
+    assert main(["trace", *SMALL, "--out", "study", "--quiet"]) == 0
+    told = capsys.readouterr()
+    assert len(told.out.strip().splitlines()) == 1
+    assert told.err == ""
+
+
+def test_not_reproducible_exits_3_and_traces_nothing(here, capsys):
+    assert main(["trace", "--task", "toy.py:noisy", "--out", "study"]) == 3
+    out = capsys.readouterr().out
+    assert out.startswith("Not reproducible here: the exact repeat first differs at step")
+    assert "amplifying" not in out
+    assert main(["report", "study", "--quiet"]) == 3
+
+
+def test_report_draws_again_and_exports(here, capsys):
+    main(["trace", *SMALL, "--out", "study", "--quiet"])
+    before = Path("study/report.html").read_bytes()
+    Path("study/report.html").unlink()
+    assert main(["report", "study", "--out", "again.html", "--export", "curves.csv", "--json", "again.json"]) == 0
+    assert Path("again.html").read_bytes() == before
+    assert json.loads(Path("again.json").read_text())["kind"] == "trace"
+    assert "all_relative_l2" in Path("curves.csv").read_text().splitlines()[0]
+
+
+def test_several_values_follow_one_flag(here, capsys):
+    small = "trace --model mlp --width 4 --train-size 64 --batch-size 32 --twins 1 --epochs 2 --quiet"
+    assert main([*small.split(), "--lr", "0.1", "0.05", "--scaled-time", "--out", "study"]) == 0
+    members = json.loads(Path("study/result.json").read_text())["members"]
+    assert [(m["lr"], m["epochs"]) for m in members] == [(0.1, 2), (0.05, 4)]
+
+
+@pytest.mark.parametrize(
+    ("words", "spread"),
+    [
+        ("trace --lr 0.1 0.05 --quiet", "trace --lr 0.1 --lr 0.05 --quiet"),
+        ("trace --lr 0.1 --epochs 2", "trace --lr 0.1 --epochs 2"),
+        ("trace --lr -1 2", "trace --lr -1 --lr 2"),
+        ("trace --dtype float32 float64 --lr 1 2", "trace --dtype float32 --dtype float64 --lr 1 --lr 2"),
+        ("trace --lr=0.1 0.2", "trace --lr=0.1 0.2"),
+        ("audit --lr 0.1 0.05", "audit --lr 0.1 0.05"),
+        ("", ""),
+    ],
+)
+def test_only_the_flags_of_a_sweep_are_spread(words, spread):
+    assert spread_values(words.split()) == spread.split()
+
+
+@pytest.mark.parametrize(
+    "words", ["--task toy.py:make --twins 1", "--task digits --train-size 64 --epochs 1 --twins 1"]
+)
+def test_the_command_in_the_study_repeats_it(here, words, capsys):
+    assert main(["trace", *words.split(), "--out", "one", "--quiet"]) == 0
+    said = shlex.split(json.loads(Path("one/study.json").read_text())["command"])
+    assert said[:2] == ["lastbit", "trace"]
+    assert main([*said[1:], "--out", "two", "--quiet"]) == 0
+    files = sorted(path.name for path in Path("one/arrays").iterdir())
+    assert len(files) == 4
+    for name in files:
+        with np.load(Path("one/arrays", name)) as one, np.load(Path("two/arrays", name)) as two:
+            assert all(one[key].tobytes() == two[key].tobytes() for key in one.files)
+
+
+MISTAKES = {
+    "--task digts": "unknown task 'digts' (did you mean 'digits'?)",
+    "--twins 0": "--twins = 0: input should be greater than or equal to 1",
+    "--every 0": "--every = 0",
+    "--from-step 40 --task toy.py:make": "--from-step = 40: the training has 40 steps; write at most 39",
+    "--from-step -1": "--from-step = -1",
+    "--tangent --task toy.py:rmsprop": "unknown optimizer for tangent growth 'RMSprop': choose one of SGD, Adam, AdamW",
+    "--tangent --optimizer rmsprop": "choose one of SGD, Adam, AdamW",
+    "--tangent --task toy.py:once": "module '1' (Squared) cannot be differentiated twice",
+    "--layer head --task toy.py:convolutional": "--layer 'head' is no convolution of toy: choose one of 1.weight",
+    "--layer conv --task toy.py:make": "this network has none",
+    "--lr nan": "--lr = nan: input should be a finite number",
+    "--lr -1": "--lr = -1.0: input should be greater than 0",
+    "--lr 0.1 fast": "--lr 'fast' is no number",
+    "--lr 0.1 0.1": "write each value once",
+    "--lr 0.1 --scaled-time": "--scaled-time scales the epochs of a sweep",
+    "--lr 0.1 --task toy.py:make": "toy.py:make decides that itself",
+    "--dtype half": "unknown --dtype 'half': choose one of float32, float64, bfloat16",
+    "--dtype bfloat16 --renormalise": "--renormalise with --dtype bfloat16",
+    "--perturb foo": "'rescale', 'ulp', 'rounding' or 'reorder'",
+    "--seed -1": "--seed = -1",
+    "--device gpu": "choose one of auto, cpu, cuda, cuda:N",
+    "--bogus 3": "No such option: --bogus",
+    "--out toy.py": "toy.py is a file: choose another folder",
+    "--out full": "full is not empty",
+    "--resume nope": "there is no study at nope",
+    "--json nope/x.json": "nope does not exist",
+    "--batch-size 5000": "batch size 5000 exceeds the 1000 training examples",
+    "stray": "stray",
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_gets_one_line_and_exit_code_2(here, capsys, words):
+    (here / "full").mkdir()
+    (here / "full" / "x").touch()
+    before = sorted(str(path) for path in here.rglob("*") if "__pycache__" not in str(path))
+    assert main(["trace", *words.split(), "--quiet"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert len(told.err.strip().splitlines()) == 1
+    assert told.err.startswith("error: ")
+    assert MISTAKES[words] in told.err
+    assert sorted(str(path) for path in here.rglob("*") if "__pycache__" not in str(path)) == before
+
+
+def test_ctrl_c_says_what_is_safe(here, capsys, monkeypatch):
+    from lastbit.studies.tracing import run_trace
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_trace, "trace_twins", interrupted)
+    assert main(["trace", *SMALL, "--out", "study", "--quiet"]) == 130
+    told = capsys.readouterr().err.strip()
+    assert told == ("error: stopped with 0 of 1 trainings traced and safe: continue with lastbit trace --resume study")
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    assert main(["trace", "--resume", "study", "--quiet"]) == 0
