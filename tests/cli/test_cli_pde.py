@@ -12,7 +12,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.pde.linear import PROBLEMS
 from lastbit.studies.pde import pde_phase, pde_simulate, pde_stability, pde_window
 
-SMALL = ["--image-size", "32", "--kernel", "8"]
+SMALL = ["--image-size", "24", "--kernel", "8"]
 
 
 @pytest.fixture(scope="module")

@@ -96,7 +96,7 @@ def test_full_support_symbol_is_the_spectrum_of_the_periodic_operator(regime, ch
     ],
 )
 def test_simulated_thresholds_are_the_bounds_to_half_a_percent(image, label, scheme):
-    problem = CnnProblem.of(IMAGES[image](), kernel=6, label=label)
+    problem = CnnProblem.of(IMAGES[image](), kernel=4, label=label)
     J = linearise_regime(problem, "transitioning")
     size = int(np.prod(problem.kernel_shape))
     matrix = J(torch.eye(size, dtype=torch.float64).reshape(size, *problem.kernel_shape)).reshape(size, size)

@@ -96,6 +96,7 @@ class _Run:
     def __init__(self, flow: CnnFlow, times: list[int], twin: int | None, shares: bool, sharpness: bool) -> None:
         self.flow, self.times, self.twin = flow, times, twin
         self.want_shares, self.want_sharpness = shares, sharpness
+        self._epsilons = (torch.finfo(flow.state_dtype).eps, torch.finfo(flow.compute_dtype).eps)
 
     def __call__(
         self, kernel_MCnm: Tensor, lr_M: Tensor, decay_M: Tensor, progress: Callable[[int, int], None] | None
@@ -111,6 +112,7 @@ class _Run:
         self._make_room(states[0].kernel_MCnm, steps)
         alive = torch.arange(members, device=device)
         quiet = torch.zeros(members, dtype=torch.long, device=device)
+        before = torch.zeros_like(states[0].kernel_MCnm, dtype=torch.float64)
         rows_of = {step: row for row, step in enumerate(self.times)}
         for step in range(steps + 1):
             if step in rows_of:
@@ -121,7 +123,10 @@ class _Run:
             self.norm_SM[step, alive], self.loss_SM[step, alive] = norms(kernel), loss.double()
             if step == steps:
                 break
-            self.update_SM[step, alive] = norms(following[0].kernel_MCnm - kernel)
+            update = (following[0].kernel_MCnm - kernel).double()
+            self.update_SM[step, alive] = norms(update)
+            self.back_SM[step, alive] = (update * before).flatten(1).sum(1) < 0
+            before = update
             if step and step % _CHECK_EVERY == 0:
                 blown = has_blown_up(self.norm_SM[step, alive], self.norm_SM[0, alive])
                 quiet = torch.where(self._still(states, following, alive), quiet + 1, 0)
@@ -129,7 +134,7 @@ class _Run:
                 if bool(gone.any()):
                     self._let_go(step, states, alive, gone, gone & ~blown)
                     kept = (~gone).nonzero()[:, 0]
-                    alive, quiet = alive[kept], quiet[kept]
+                    alive, quiet, before = alive[kept], quiet[kept], before[kept]
                     following = [state.take(kept) for state in following]
                 if progress is not None:
                     progress(step, steps)
@@ -145,15 +150,18 @@ class _Run:
         self.final_MCnm = kernel_MCnm.clone()
         nan = torch.full((steps + 1, len(kernel_MCnm)), math.nan, dtype=torch.float64, device=kernel_MCnm.device)
         self.norm_SM, self.update_SM, self.loss_SM = nan.clone(), nan[1:].clone(), nan.clone()
+        self.back_SM = torch.zeros_like(self.update_SM, dtype=torch.bool)
         rows = nan[: len(self.times)]
         self.twin_TM, self.distance_TM, self.sharpness_TM = rows.clone(), rows.clone(), rows.clone()
         self.shares_TM3 = rows[..., None].repeat(1, 1, 3)
 
     def _still(self, states: list[FlowState], following: list[FlowState], alive: Tensor) -> Tensor:
         """Return which members have settled, their twins included."""
-        epsilon, start = torch.finfo(self.flow.state_dtype).eps, self.norm_SM[0, alive]
+        start = self.norm_SM[0, alive]
         pairs = [(old.kernel_MCnm, new.kernel_MCnm) for old, new in zip(states, following, strict=True)]
-        return torch.stack([has_settled(norms(new - old), norms(old), start, epsilon) for old, new in pairs]).all(0)
+        return torch.stack(
+            [has_settled(norms(new - old), norms(old), start, *self._epsilons) for old, new in pairs]
+        ).all(0)
 
     def _let_go(self, step: int, states: list[FlowState], alive: Tensor, gone: Tensor, settled: Tensor) -> None:
         """Keep what members show as they leave; what a settled one shows now, it shows to the end."""
@@ -189,13 +197,16 @@ class _Run:
         """Settle the statuses and return the records."""
         members = len(self.lr_M)
         status = [FlowStatus.RESTRAINED] * members
-        epsilon = torch.finfo(self.flow.state_dtype).eps
+        epsilon, compute_epsilon = self._epsilons
         lengths, decay_M = self.steps_M.to(self.norm_SM.device), self.decay_M.to(self.norm_SM)
         for length in sorted(set(lengths.tolist())):
             index = (lengths == length).nonzero()[:, 0]
-            norm_TM, loss_TM = self.norm_SM[: length + 1, index], self.loss_SM[: length + 1, index]
-            loss_TM = loss_TM + decay_M[index] / 2 * norm_TM.square()
-            found = flow_status(norm_TM, self.update_SM[:length, index], loss_TM, epsilon)
+            norm_TM, data_TM = self.norm_SM[: length + 1, index], self.loss_SM[: length + 1, index]
+            loss_TM = data_TM + decay_M[index] / 2 * norm_TM.square()
+            update_TM, back_TM = self.update_SM[:length, index], self.back_SM[:length, index]
+            found = flow_status(
+                norm_TM, update_TM, back_TM, loss_TM, data_TM, epsilon=epsilon, compute_epsilon=compute_epsilon
+            )
             for i, one in zip(index.tolist(), found, strict=True):
                 status[i] = one
         at = torch.tensor(self.times, device=lengths.device)

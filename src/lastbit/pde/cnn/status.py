@@ -1,19 +1,20 @@
 """How a simulated member ended: converged, restrained or diverged, by one documented rule.
 
-The rule looks at three histories and at nothing else, least of all at the theory it is to test: the norm of the kernel
-`|K_t|`, of the update `|K_{t+1} - K_t|`, and the loss. An *envelope* is the maximum over each eighth of the steps; it
-*goes on* growing (or shrinking) if it does so from every eighth to the next over the last six, by more than 2% over
-the last quarter of the steps and over the quarter before, and the last of these two factors is, in logarithm, at
-least four fifths of the one before: a geometric change goes on, a linear, algebraic or saturating one does not.
+The rule looks at histories and at nothing else, least of all at the theory it is to test: the norm of the kernel
+`|K_t|`, of the update `|K_{t+1} - K_t|`, whether an update turned back on the one before (negative inner product), and
+the loss with and without its weight decay term. An *envelope* is the maximum over each eighth of the steps; it *goes
+on* growing (or shrinking) if it does so from every eighth to the next over the last six, by more than 2% over the last
+quarter of the steps and over the quarter before, and the last of these two factors is, in logarithm, at least four
+fifths of the one before: a geometric change goes on, a linear, algebraic or saturating one does not.
 
 - `diverged`: a value that is not finite, or a kernel `BLOW_UP` times larger than at the start (than 1, if it started
   smaller); or, at the end, a kernel `OUTGROWN` times larger than at the start whose envelope goes on growing.
-- `converged`: the last update is rounding only, or it is below `NEAR_REST` of the kernel and the updates' envelope goes
-  on shrinking, or the loss fell at every single step of the second half (a slow descent that never bounced). Rounding
-  only means at most `epsilon^SETTLED` of the kernel's norm, with the machine epsilon of the format: 2e-12 in float64,
-  6e-6 in float32, 3% in bfloat16. It leaves room for the gradient's rounding, which a multiplier near -1 amplifies,
-  and asks for less room where the format has few digits to spare. Of a kernel that comes to rest at zero, the start's
-  norm is the measure: `epsilon` of it is rounding, the root of `epsilon` is near.
+- `converged`, by one of three signs. *Settled*: the last update is rounding only, at most `epsilon^SETTLED` of the
+  kernel's norm, with the machine epsilon of its format (2e-12 in float64, 6e-6 in float32, 3% in bfloat16), or the
+  kernel has vanished, to `VANISHED` machine epsilons of the start's norm. *Settling*: the updates' envelope goes on
+  shrinking, and so does that of the changes of the data loss, unless they are below the root of the machine epsilon (a
+  large part of the kernel that dies out must not hide a small one that keeps bouncing). *Drifting*: at every single
+  step of the second half the loss fell and the update did not turn back (a slow descent).
 - `restrained`: neither. The member never settles, and stays bounded.
 
 Divergence is tested first. The rule needs a run longer than the transients: close to an end of the window, where a
@@ -32,10 +33,10 @@ from torch import Tensor
 __all__ = [
     "BLOW_UP",
     "CHANGE",
-    "NEAR_REST",
     "OUTGROWN",
     "PERSISTENCE",
     "SETTLED",
+    "VANISHED",
     "FlowStatus",
     "flow_status",
     "has_blown_up",
@@ -50,8 +51,8 @@ CHANGE = 1.02
 """Factor per quarter from which an envelope counts as growing (or its inverse, as shrinking)."""
 PERSISTENCE = 0.8
 """Share of its rate a change keeps from quarter to quarter to count as geometric; linear growth keeps 0.66."""
-NEAR_REST = 0.1
-"""Update relative to the kernel above which a shrinking one does not yet speak of rest."""
+VANISHED = 64.0
+"""Machine epsilons of the start's norm below which a kernel is zero but for rounding."""
 SETTLED = 0.75
 """Power of the machine epsilon below which an update relative to the kernel is rounding, not movement."""
 
@@ -69,30 +70,44 @@ def has_blown_up(norm: Tensor, start: Tensor) -> Tensor:
     return ~(norm <= BLOW_UP * start.clamp(min=1.0))
 
 
-def has_settled(update: Tensor, norm: Tensor, start: Tensor, epsilon: float) -> Tensor:
-    """Whether an update is rounding only, of the kernel or of the one it started from, element-wise."""
-    return torch.le(update, epsilon**SETTLED * norm + epsilon * start)
+def has_settled(update: Tensor, norm: Tensor, start: Tensor, epsilon: float, compute_epsilon: float) -> Tensor:
+    """Whether an update is rounding only, or the kernel has vanished, element-wise."""
+    return torch.le(update, epsilon**SETTLED * norm) | (norm <= VANISHED * compute_epsilon * start)
 
 
-def flow_status(norm_TM: Tensor, update_TM: Tensor, loss_TM: Tensor, epsilon: float) -> list[FlowStatus]:
+def flow_status(
+    norm_TM: Tensor,
+    update_TM: Tensor,
+    back_TM: Tensor,
+    loss_TM: Tensor,
+    data_loss_TM: Tensor,
+    *,
+    epsilon: float,
+    compute_epsilon: float,
+) -> list[FlowStatus]:
     """Apply the rule to the histories of members that ran equally long.
 
     Args:
         norm_TM: norms of the kernels, the start included.
         update_TM: norms of the updates, one fewer.
+        back_TM: whether each update turned back on the one before.
         loss_TM: losses with their weight decay term, the start included.
-        epsilon: machine epsilon of the format.
+        data_loss_TM: losses without it.
+        epsilon: machine epsilon of the kernel's format.
+        compute_epsilon: machine epsilon of the format that the loss and its gradient are computed in.
     """
     blown = has_blown_up(norm_TM, norm_TM[0]).any(0)
-    settled = has_settled(update_TM[-1:], norm_TM[-1:], norm_TM[0], epsilon).any(0)
+    settled = has_settled(update_TM[-1:], norm_TM[-1:], norm_TM[0], epsilon, compute_epsilon).any(0)
     converged, diverged = settled, blown
-    if len(update_TM) >= 16:
+    steps = len(update_TM)
+    if steps >= 16:
         norm_8M, update_8M = _log_envelopes(norm_TM[1:]), _log_envelopes(update_TM)
+        change_8M = _log_envelopes(data_loss_TM.diff(dim=0).abs())
         larger = norm_8M[7] > (OUTGROWN * norm_TM[0].clamp(min=1.0)).log()
         diverged = blown | (_goes_on(norm_8M) & larger & ~settled)
+        quiet = (change_8M[7] < math.log(compute_epsilon) / 2) | _goes_on(-change_8M)
         falls = (loss_TM[len(loss_TM) // 2 :].diff(dim=0) < 0).all(0)
-        near = update_TM[-1] <= NEAR_REST * norm_TM[-1] + epsilon**0.5 * norm_TM[0]
-        converged = settled | (_goes_on(-update_8M) & near) | falls
+        converged = settled | (_goes_on(-update_8M) & quiet) | (falls & ~back_TM[steps // 2 :].any(0))
     order = (FlowStatus.RESTRAINED, FlowStatus.CONVERGED, FlowStatus.DIVERGED)
     index = torch.where(diverged, 2, converged.long())
     return [order[i] for i in index.tolist()]

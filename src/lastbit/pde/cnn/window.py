@@ -110,9 +110,8 @@ def find_window(
     for done in range(_ROUNDS):
         if progress is not None:
             progress(min(done, expected - 1), expected)
-        # A coarse scan is decided sooner: far from an end, growth and decay are fast.
         run = simulate(
-            problem, lr=wanted, weight_decay=weight_decay, steps=steps if done else max(steps // 4, 8), kernel=start,
+            problem, lr=wanted, weight_decay=weight_decay, steps=steps, kernel=start,
             scheme=scheme, record_every=0,
         )  # fmt: skip
         tried.update(zip(wanted, run.status_M, strict=True))
