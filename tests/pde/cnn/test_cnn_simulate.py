@@ -138,6 +138,22 @@ def test_small_windows_end_where_theory_says(label, scheme, boundary):
     assert window.theory_high == pytest.approx(make_scheme(scheme).step_limit() / decay)
 
 
+def test_a_rest_far_below_the_upper_end_is_found():
+    problem = CnnProblem.of(checkerboard(20), kernel=5, label=0.0)
+    window = find_window(problem, weight_decay=0.05, steps=400)
+    assert window.theory_low < window.theory_high / 100
+    assert window.converges_below == pytest.approx(window.theory_low, rel=1e-2)
+
+
+def test_without_a_sharper_rest_there_is_no_window():
+    """A concave data loss everywhere at rest: nothing is restrained, rest is left for a blow-up."""
+    problem = CnnProblem.of(white_noise(20, seed=1), kernel=5)
+    window = find_window(problem, weight_decay=0.4)
+    assert window.theory_low == window.theory_high == pytest.approx(5.0)
+    assert window.sharpness < 0.4
+    assert window.converges_below == window.blows_up_above == pytest.approx(5.0, rel=0.03)
+
+
 def test_with_heavy_ball_rest_and_restraint_coexist():
     """Near rest the lower end is the theory's; from afar the same step may never find the rest it could keep."""
     problem, scheme = CnnProblem.of(checkerboard(24), kernel=8), make_scheme("heavy-ball")

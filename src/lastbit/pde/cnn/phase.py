@@ -28,7 +28,8 @@ class PhaseDiagram:
         status_AE: indices into `statuses`.
         loss_AE: loss after the last step, weight decay included; NaN where diverged.
         twin_difference_AE: mean relative L1 difference to the twin at the end; NaN without twins or where diverged.
-        theory_low_A: `L / lambda_max(H + alpha)` at the fixed point; NaN where alpha <= 0 or it was not found.
+        theory_low_A: `L / lambda_max(H + alpha)` at the fixed point, or `L / alpha` if smaller; NaN where alpha <= 0 or
+            no fixed point was found.
         theory_high_A: `L / alpha`; NaN where alpha <= 0.
         steps: of every member, at most.
     """
@@ -99,7 +100,9 @@ def phase_diagram(
     low_A = torch.full_like(decay_A, float("nan"))
     if theory and bool(damped.any()):
         starts = start.expand(int(damped.sum()), *start.shape)
-        low_A[damped] = limit / find_fixed_points(problem, decay_A[damped], starts).sharpness_M.double().cpu()
+        sharpness_A = find_fixed_points(problem, decay_A[damped], starts).sharpness_M.double().cpu()
+        # min keeps NaN: where no rest was found there is no curve.
+        low_A[damped] = torch.minimum(limit / sharpness_A, limit / decay_A[damped])
     return PhaseDiagram(
         lr_E=lr_E,
         weight_decay_A=decay_A,

@@ -3,7 +3,7 @@
 Theory beside it, for a scheme of step limit `L` (2 for Euler) and weight decay alpha:
 
 - *lower end*, `L / lambda_max(H + alpha)` at the fixed point: above it the linearised flow there is unstable, and the
-  flow cannot settle.
+  flow cannot settle. (A run that happens to come close to such a rest may look settled until it leaves again.)
 - *upper end*, at least `L / alpha`. The gradient of the data loss is bounded, `|grad| <= G`, for `|a| <= 1` and
   `|r'| <= 1.0998`. So an Euler step obeys `|K'| <= |1 - dt alpha| |K| + dt G`: for `dt < 2 / alpha` the flow ends up
   within `dt G / (1 - |1 - dt alpha|)`, however unstable its fixed point. That is restraint. For `dt > 2 / alpha` the
@@ -36,7 +36,9 @@ _SCAN = 12
 """Learning rates of the first, coarse scan: from 1/100 of the upper end's theory to twice it."""
 _SECTION = 5
 """Learning rates tried inside each bracket per round."""
-_ROUNDS = 12
+_DEEPEST = 1e-5
+"""Learning rate, relative to the upper end's theory, below which no rest is looked for."""
+_ROUNDS = 14
 """Rounds at most; each narrows a bracket sixfold."""
 
 
@@ -48,7 +50,8 @@ class Window:
         weight_decay: alpha.
         converges_below: learning rate below which every simulated member converged.
         blows_up_above: learning rate from which on the simulated members diverge.
-        theory_low: `L / lambda_max(H + alpha)` at the fixed point.
+        theory_low: `L / lambda_max(H + alpha)` at the fixed point, or `theory_high` where that is smaller: the rest may
+            be stable beyond, but a flow that starts far from it is not bound to come near.
         theory_high: `L / alpha`.
         sharpness: `lambda_max(H + alpha)` at the fixed point.
         rtol: width of each bracket relative to its middle.
@@ -115,6 +118,10 @@ def find_window(
             scheme=scheme, record_every=0,
         )  # fmt: skip
         tried.update(zip(wanted, run.status_M, strict=True))
+        lowest = min(tried)
+        if tried[lowest] is not FlowStatus.CONVERGED and lowest > _DEEPEST * high:
+            wanted = (lowest * torch.logspace(-1.6, -0.2, 8, dtype=torch.float64)).tolist()
+            continue
         brackets = [edge for edge in (_converging(tried), _diverging(tried)) if edge is not None]
         open_ends = [edge for edge in dict.fromkeys(brackets) if edge[1] - edge[0] > rtol * edge[1]]
         wanted = [x for lower, upper in open_ends for x in _between(lower, upper)]
@@ -127,7 +134,7 @@ def find_window(
         weight_decay=weight_decay,
         converges_below=None if low_edge is None else sum(low_edge) / 2,
         blows_up_above=None if high_edge is None else sum(high_edge) / 2,
-        theory_low=limit / sharpness if math.isfinite(sharpness) else None,
+        theory_low=min(limit / sharpness, high) if math.isfinite(sharpness) else None,
         theory_high=high,
         sharpness=sharpness if math.isfinite(sharpness) else None,
         rtol=rtol,
