@@ -135,7 +135,7 @@ def filter_section(result: Mapping[str, Any], arrays: Mapping[str, Array], layer
         figure=difference_map(arrays["step"], relative, names, edges=_edges(result)),
         height=min(760, 130 + max(6, min(22, 620 // max(1, len(names)))) * len(names)),
         describe=f"Map of the relative L2 difference by filter of {chosen} and optimizer step",
-        caption="Each filter's L2 difference relative to its own norm, root mean square over the twins.",
+        caption="Each filter's L2 difference relative to its own norm, geometric mean over the twins.",
     )
     why = "the layer asked for" if layer == chosen else "the convolution that took the largest part in the growth"
     return [Section(f"Filters of {chosen}", [figure], f"{why[0].upper()}{why[1:]}.")]

@@ -106,7 +106,7 @@ class TraceRecorder:
         self.seconds[what] += time.perf_counter() - began
 
     def _filter_distances(self, base: Mapping[str, Tensor], others: list[dict[str, Tensor]]) -> tuple[Array, Array]:
-        """Return the root mean square over perturbed twins of each filter's L2 difference, and the filters' norms."""
+        """Return each filter's L2 difference, geometric mean over the perturbed twins that differ, and its norm."""
         convolutions = {name: x for name, x in base.items() if x.ndim >= 3}
         if not convolutions:
             return np.empty(0, np.float32), np.empty(0, np.float32)
@@ -118,8 +118,11 @@ class TraceRecorder:
             for twin in others[1:]
         ]
         norms = torch.cat([x.double().flatten(1).square().sum(1) for x in convolutions.values()])
-        mean = torch.stack(energies).mean(0)
-        return mean.sqrt().cpu().numpy(), norms.sqrt().cpu().numpy()
+        stacked = torch.stack(energies)
+        apart = stacked > 0
+        logs = torch.where(apart, stacked, 1.0).log().sum(0) / apart.sum(0).clamp(min=1)
+        mean = torch.where(apart.any(0), (logs / 2).exp(), 0.0)
+        return mean.cpu().numpy(), norms.sqrt().cpu().numpy()
 
     def _probe(self, index: int, base: Mapping[str, Tensor], others: list[dict[str, Tensor]]) -> None:
         evaluations = []

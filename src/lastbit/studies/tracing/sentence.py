@@ -7,8 +7,8 @@ from typing import Any
 __all__ = ["member_sentence", "sentence"]
 
 _ADVICE = {
-    "restrained": "Runs that differ in one bit end as different networks of like quality: report intervals over "
-    "perturbations (lastbit audit), or train with a smaller learning rate, where the growth vanishes.",
+    "restrained": "Runs that differ in the last bit end as different networks: lastbit audit says what that does to "
+    "the metric, and --lr with smaller rates and --scaled-time whether the growth goes away with them.",
     "stable": "The last bit does not matter to this training: a spread between runs comes from elsewhere.",
     "diverged": "The step is too long for the training to stay bounded: a smaller learning rate, or weight decay "
     "within its bounds, keeps it so.",
