@@ -141,7 +141,7 @@ def eos_config(settings: Mapping[str, Any]) -> EosConfig:
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         choose(name, EosConfig.model_fields, "setting")
-        if value is not None:
+        if value is not None and value != [] and value != ():
             flat[name] = _values(name, value) if name in AXES else value
     config = validated(EosConfig, flat, flag="--")
     return config if config.is_file else _filled(config)

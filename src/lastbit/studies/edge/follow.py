@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.core.status import RunStatus
 from lastbit.curvature import (
@@ -142,7 +141,7 @@ class _Follower:
         self.spectrum_steps = {every, min(-(-total // (3 * every)) * every, last), last} if looks else set()
 
     def run(self, on_step: Callable[[int, StabilityRecord | None], None], probe: tuple[Tensor, Tensor]) -> Followed:
-        """Take every step, measure, and return what was seen."""
+        """Take every step, measure, and return what was seen; there are at least `every` steps."""
         with self.base.active():
             self.monitor = StabilityMonitor(
                 self.base.model, self.base.optimizer, self.loss, probe, every=self.config.every, budget=None, growing=0
@@ -210,11 +209,6 @@ class _Follower:
             found.status, found.message = records[-1].status, f"weights or loss are not finite at step {steps}"
         elif not np.isfinite(losses[0]).all():
             found.status, found.message = RunStatus.DIVERGED, "the training loss is not finite"
-        if not records:
-            raise LastbitError(
-                f"--every = {self.config.every}: the training has {self.total} steps, so nothing is measured; write "
-                f"at most {self.total}"
-            )
         found.arrays = record_arrays(records) | {"train_loss": np.stack(losses)}
         if self.distances:
             rows = [row for _, row in self.distances]

@@ -28,6 +28,7 @@ from lastbit.studies.edge.checkpoint import load_checkpoint
 from lastbit.studies.edge.config import EosConfig, cells, eos_command, eos_config
 from lastbit.studies.edge.run_eos import object_config
 from lastbit.studies.edge.sharpness_study import SharpnessStudy
+from lastbit.studies.edge.threads import suitable_threads
 from lastbit.studies.edge.workload import build_cell, probe_batch, widened_loss
 from lastbit.studies.environment import environment
 from lastbit.studies.settings import DTYPES
@@ -82,7 +83,8 @@ def sharpness(
     steps = max(after, 1)
     built = task if isinstance(task, Task) else build_cell(config.model_copy(update={"steps": steps}), found[0])
     built.check()
-    measured = _measure(built, config, None if checkpoint is None else Path(checkpoint), after, by, device)
+    with suitable_threads(built):
+        measured = _measure(built, config, None if checkpoint is None else Path(checkpoint), after, by, device)
     facts = _facts(task, built, config, measured, checkpoint, after, by, device)
     folder = StudyFolder.create(Path(out) if out is not None else _free_folder(built.name), facts)
     with folder:

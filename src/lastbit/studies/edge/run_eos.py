@@ -21,6 +21,7 @@ from lastbit.studies.edge.config import AXES, Cell, EosConfig, cells, eos_comman
 from lastbit.studies.edge.flow import gradient_flow
 from lastbit.studies.edge.follow import Followed, follow
 from lastbit.studies.edge.study import EosStudy
+from lastbit.studies.edge.threads import suitable_threads
 from lastbit.studies.edge.workload import build_cell
 from lastbit.studies.environment import environment
 from lastbit.studies.fingerprint import fingerprint
@@ -132,9 +133,16 @@ def _task_of(task: str | Task | None, config: EosConfig, cell: Cell) -> Task:
 def _rehearse(task: Task, cell: Cell, config: EosConfig, device: torch.device) -> None:
     """Take one measured step, so that what no training would survive is said before a folder is made."""
     task.check()
+    steps = min(config.steps or task.total_steps, task.total_steps)
+    if config.every > steps:
+        raise LastbitError(
+            f"--every = {config.every}: the training has {steps} steps, so nothing would be measured; write at most "
+            f"{steps}"
+        )
     short = config.model_copy(update={"steps": 1, "every": 1, "twins": min(config.twins, 1)})
     try:
-        follow(replace(task, epochs=1), short, device=device, looks=False)
+        with suitable_threads(task):
+            follow(replace(task, epochs=1), short, device=device, looks=False)
     except LastbitError:
         raise
     except Exception as error:
@@ -221,9 +229,11 @@ def _one(
         if step % 10 == 0:
             progress.progressed(name, step)
 
-    found = follow(task, config, device=device, on_step=on_step)
-    if config.flow and found.status == RunStatus.OK:
-        found.arrays |= gradient_flow(task, seed=config.seed, steps=found.steps, device=device)
+    with suitable_threads(task) as threads:
+        folder.update_facts(execution={"threads": threads})
+        found = follow(task, config, device=device, on_step=on_step)
+        if config.flow and found.status == RunStatus.OK:
+            found.arrays |= gradient_flow(task, seed=config.seed, steps=found.steps, device=device)
     _keep(folder, number, cell, found, time.monotonic() - began)
     said = (
         f"sharpness {latest[-1].ratio:.3g} of its limit" if latest and found.status == RunStatus.OK else found.message

@@ -1,0 +1,187 @@
+"""The edge-of-stability study from end to end on toys, against dense matrices and closed forms."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lastbit import Task
+from lastbit.core.errors import LastbitError
+from lastbit.studies import EosStudy, eos, open_study
+from lastbit.studies.edge import run_eos
+from lastbit.studies.edge.flow import gradient_flow
+from lastbit.tasks import MSE
+
+GENERATOR = torch.Generator().manual_seed(0)
+X = torch.randn(40, 4, generator=GENERATOR)
+Y = X @ torch.randn(4, 3, generator=GENERATOR)
+
+
+def half(outputs, targets):
+    return 0.5 * (outputs - targets).square().sum(1).mean()
+
+
+def linear(lr=0.1, epochs=80, batch_size=40, **more):
+    """Linear regression: its Hessian is the covariance of the inputs, whatever the weights."""
+    settings = dict(
+        name="linear", model=lambda: nn.Linear(4, 3, bias=False), train=(X, Y), test=(X, Y), loss=half,
+        optimizer=lambda p: torch.optim.SGD(p, lr=lr), epochs=epochs, batch_size=batch_size, metric=MSE,
+    )  # fmt: skip
+    return Task(**{**settings, **more})
+
+
+COVARIANCE = torch.linalg.eigvalsh((X.T @ X / 40).double())
+
+
+def test_sharpness_and_limit_are_those_of_the_covariance(tmp_path):
+    study = eos(linear(lr=0.1), out=tmp_path / "s", every=1, twins=1, quiet=True)
+    cell = study.result["cells"][0]
+    assert cell["limit"] == pytest.approx(20)
+    assert cell["sharpness"] == pytest.approx([float(COVARIANCE[-1])] * 80, rel=1e-2)
+    assert cell["ratio_tail"]["estimate"] == pytest.approx(float(COVARIANCE[-1]) / 20, rel=1e-2)
+    assert cell["entered_at_step"] is None
+    assert study.result["verdict_kind"] == "below_edge"
+    stable = cell["stable_learning_rates"]["80"]["whole"]
+    assert stable["max_lr"] == pytest.approx(2 / float(COVARIANCE[-1]), rel=1e-2)
+
+
+def test_the_result_holds_every_promised_key_and_survives_json(tmp_path):
+    study = eos(linear(), out=tmp_path / "s", every=1, quiet=True)
+    for holder in (study.result, study.result["cells"][0]):
+        for key in ("limit", "sharpness", "ratio_tail", "entered_at_step", "growth_share_above_limit", "per_layer",
+                    "converged_fraction"):  # fmt: skip
+            assert key in holder
+    assert json.loads((tmp_path / "s" / "result.json").read_text()) == study.result
+    assert isinstance(open_study(tmp_path / "s"), EosStudy)
+
+
+def test_the_repeat_matches_bit_for_bit_and_the_twins_landed(tmp_path):
+    study = eos(linear(), out=tmp_path / "s", every=1, twins=2, quiet=True)
+    control = study.result["cells"][0]["control"]
+    assert control == {
+        "bitwise_identical": True, "first_difference": None, "largest_distance": 0.0, "twins_landed": 2, "twins": 2,
+    }  # fmt: skip
+    data = study.to_xarray()
+    assert float(data["distance"].sel(twin="repeat").max()) == 0
+    assert float(data["distance"].sel(twin="twin1").max()) > 0
+
+
+def test_the_growth_rate_above_the_limit_is_that_of_the_sharpest_direction(tmp_path):
+    """Past the limit a difference grows by |1 - lr lambda| per step, exactly, for a quadratic loss.
+
+    The weights start without a part in the sharpest direction, so that they do not grow with the difference.
+    """
+    values, vectors = torch.linalg.eigh((X.T @ X / 40).double())
+
+    def model():
+        network = nn.Linear(4, 3, bias=False, dtype=torch.float64)
+        with torch.no_grad():
+            network.weight -= (network.weight @ vectors[:, -1:]) @ vectors[:, -1:].T
+        return network
+
+    task = linear(lr=2.3 / float(values[-1]), epochs=60, model=model, train=(X, 0 * Y), test=(X, 0 * Y))
+    study = eos(task, out=tmp_path / "s", every=1, twins=1, dtype="float64", quiet=True)
+    data = study.to_xarray()
+    distance = data["distance"].sel(twin="twin1").values
+    rate = np.log(distance[-1] / distance[-11]) / 10
+    assert rate == pytest.approx(np.log(1.3), rel=0.02)
+    assert study.result["growth"]["share_of_steps_above_limit"] == 1.0
+    assert study.result["growth_share_above_limit"]["estimate"] == 1.0
+
+
+def test_weight_decay_moves_the_limit_and_not_the_sharpness_of_the_data_loss(tmp_path):
+    task = linear(optimizer=lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=1.5))
+    cell = eos(task, out=tmp_path / "s", every=1, twins=0, quiet=True).result["cells"][0]
+    assert cell["limit"] == pytest.approx(18.5)
+    assert cell["sharpness"][0] == pytest.approx(float(COVARIANCE[-1]), rel=1e-2)
+
+
+def test_a_training_that_blows_up_is_a_result(tmp_path):
+    study = eos(linear(lr=1e4, epochs=40), out=tmp_path / "s", every=1, twins=1, quiet=True)
+    assert study.result["verdict_kind"] == "diverged"
+    assert study.result["cells"][0]["status"] == "diverged"
+    assert "not finite" in study.verdict
+    json.dumps(study.result, allow_nan=False)
+
+
+def test_mini_batches_are_measured_along_their_own_gradients(tmp_path):
+    cell = eos(linear(batch_size=10, epochs=20), out=tmp_path / "s", every=5, twins=0, quiet=True).result["cells"][0]
+    values = np.array(cell["batch_sharpness"]["values"])
+    assert (values > 0).all()
+    assert cell["batch_sharpness"]["tail"]["estimate"] > 0
+
+
+def test_steps_cut_a_training_short_and_too_rare_measurements_are_refused(tmp_path):
+    study = eos(linear(), out=tmp_path / "s", steps=12, every=3, twins=0, quiet=True)
+    assert study.result["steps"] == [3, 6, 9, 12]
+    with pytest.raises(LastbitError, match="--every = 90: the training has 80 steps"):
+        eos(linear(), out=tmp_path / "t", every=90, quiet=True)
+    assert not (tmp_path / "t").exists()
+
+
+def test_an_interrupted_sweep_goes_on_where_it_stood(tmp_path, monkeypatch):
+    settings = dict(weight_decay="0,0.1,0.2", steps=8, every=1, width=4, twins=1, quiet=True, train_size=60)
+    whole = eos("digits", out=tmp_path / "whole", **settings).result
+    one, count = run_eos._one, []
+
+    def stopping(*args):
+        if count:
+            raise KeyboardInterrupt
+        count.append(1)
+        one(*args)
+
+    monkeypatch.setattr(run_eos, "_one", stopping)
+    with pytest.raises(LastbitError, match="1 of 3 trainings finished and safe: continue with lastbit eos --resume"):
+        eos("digits", out=tmp_path / "part", **settings)
+    monkeypatch.setattr(run_eos, "_one", one)
+    with pytest.raises(LastbitError, match="begun with --weight-decay"):
+        eos(resume=tmp_path / "part", weight_decay="0,0.3")
+    resumed = eos(resume=tmp_path / "part", quiet=True).result
+    for before, after in zip(whole["cells"], resumed["cells"], strict=True):
+        assert before["sharpness"] == after["sharpness"]
+        assert before["loss"] == after["loss"]
+
+
+def test_the_flow_of_a_quadratic_is_its_closed_form():
+    """For linear regression the residual decays as exp(-t C) along the covariance's eigenvectors."""
+    task = linear(lr=0.1, epochs=60)
+    found = gradient_flow(task, seed=0, steps=60, device=torch.device("cpu"))
+    values, vectors = torch.linalg.eigh((X.T @ X / 40).double())
+    from lastbit.perturb import Identity
+    from lastbit.train import Training, streams
+
+    start = Training(task, streams(0), Identity(), device=torch.device("cpu"), dtype=torch.float64)
+    gap = start.model.weight.detach() - torch.linalg.lstsq(X.double(), Y.double()).solution.T
+    parts = (gap @ vectors).square().sum(0)
+    times = torch.from_numpy(found["flow_step"])[:, None] * 0.1
+    losses = 0.5 * (parts * values * torch.exp(-2 * times * values)).sum(1)
+    assert found["flow_loss"] == pytest.approx(losses.numpy(), rel=2e-2, abs=1e-5)
+    assert found["flow_sharpness"] == pytest.approx([float(values[-1])] * 60, rel=1e-2)
+
+
+def test_an_optimizer_without_a_flow_is_refused():
+    task = linear(optimizer=lambda p: torch.optim.Adam(p))
+    with pytest.raises(LastbitError, match="Adam is no gradient descent"):
+        gradient_flow(task, seed=0, steps=3, device=torch.device("cpu"))
+
+
+MISTAKES = {
+    "lr belongs to built-in tasks": dict(lr=0.1),
+    "unknown setting": dict(sedes=1),
+}
+
+
+@pytest.mark.parametrize("message", MISTAKES)
+def test_settings_of_the_task_belong_into_the_task(tmp_path, message):
+    with pytest.raises(LastbitError, match=message):
+        eos(linear(), out=tmp_path / "s", quiet=True, **MISTAKES[message])
+    assert not (tmp_path / "s").exists()
+
+
+def test_an_optimizer_without_a_limit_is_refused_before_a_folder_is_made(tmp_path):
+    task = linear(optimizer=lambda p: torch.optim.Rprop(p))
+    with pytest.raises(LastbitError, match="Rprop has no stability limit"):
+        eos(task, out=tmp_path / "s", quiet=True)
+    assert not (tmp_path / "s").exists()

@@ -1,0 +1,102 @@
+"""The numbers of an edge-of-stability study on series whose answer is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lastbit.studies.edge.growth_share import split_growth
+from lastbit.studies.edge.tail import entered_at, tail_mean
+
+
+def test_tail_mean_is_that_of_the_last_third():
+    steps = np.arange(0, 300)
+    values = np.where(steps < 200, 5.0, 1.0) + 1e-3 * np.sin(steps)
+    found = tail_mean(steps, values)
+    assert found.estimate == pytest.approx(1.0, abs=1e-3)
+
+
+def test_batch_means_cover_the_mean_of_a_correlated_series_where_students_interval_does_not():
+    """An AR(1) series with correlation 0.9: 500 points hold the information of 26."""
+    rng = np.random.default_rng(0)
+    hits = naive = 0
+    for _ in range(300):
+        noise = rng.normal(size=1700)
+        series = np.zeros(1700)
+        for i in range(1, 1700):
+            series[i] = 0.9 * series[i - 1] + noise[i]
+        series = series[200:]
+        found = tail_mean(np.arange(1500), series)
+        hits += found.low <= 0 <= found.high
+        tail = series[-500:]
+        naive += abs(tail.mean()) < 1.96 * tail.std() / np.sqrt(len(tail))
+    assert 0.87 <= hits / 300 <= 0.99
+    assert naive / 300 < 0.6
+
+
+def test_a_short_or_empty_tail_is_not_measured():
+    assert tail_mean(np.arange(30), np.ones(30)).estimate is None
+    assert tail_mean(np.empty(0), np.empty(0)).estimate is None
+    assert tail_mean(np.arange(300), np.full(300, np.nan)).estimate is None
+
+
+def test_entry_is_the_first_measurement_at_the_limit():
+    assert entered_at(np.array([3, 6, 9]), np.array([0.9, 1.0, 0.8])) == 6
+    assert entered_at(np.array([3, 6]), np.array([0.9, np.nan])) is None
+
+
+def twins(rates, ratio, noise=0.0, seed=0):
+    """Distances that grow by the given rates per step, two twins."""
+    rng = np.random.default_rng(seed)
+    logs = np.log(1e-8) + np.concatenate([[0.0], np.cumsum(rates)])[None] + noise * rng.normal(size=(2, len(rates) + 1))
+    return split_growth(np.arange(len(rates) + 1), np.append(ratio, ratio[-1]), np.exp(logs), 1e-12)
+
+
+def test_growth_that_follows_the_limit_lies_above_it_and_growth_that_does_not_lies_where_the_steps_are():
+    rng = np.random.default_rng(1)
+    ratio = np.where(rng.random(2000) < 0.3, 1.05, 0.95)
+    bound = twins(np.where(ratio > 1, 0.02, -0.005), ratio)
+    assert bound.share_above.estimate == 1.0
+    assert bound.rate_above.estimate == pytest.approx(0.02, rel=1e-9)
+    assert bound.rate_below.estimate == pytest.approx(-0.005, rel=1e-9)
+    free = twins(np.full(2000, 0.01), ratio)
+    assert free.share_above.estimate == pytest.approx(free.share_of_steps, abs=1e-9)
+    assert free.share_above.low < free.share_of_steps < free.share_above.high
+
+
+def test_the_interval_of_the_share_covers_the_share_behind_the_noise():
+    hits = 0
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        ratio = np.where(rng.random(400) < 0.5, 1.05, 0.95)
+        gains = rng.exponential(np.where(ratio > 1, 0.03, 0.01))
+        split = twins(gains, ratio, seed=seed)
+        hits += split.share_above.low <= 0.75 <= split.share_above.high
+    assert hits / 120 >= 0.88
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 100), st.integers(45, 200))
+def test_the_share_does_not_depend_on_the_unit_of_the_distance(seed, scale, count):
+    rng = np.random.default_rng(seed)
+    ratio = rng.uniform(0.8, 1.2, count)
+    distance = np.exp(rng.normal(size=(3, count)).cumsum(axis=1))
+    one = split_growth(np.arange(count), ratio, distance, 1e-9)
+    other = split_growth(np.arange(count), ratio, scale * distance, 1e-9 * scale)
+    assert 0 <= one.share_above.estimate <= 1
+    assert one.share_above.estimate == pytest.approx(other.share_above.estimate, abs=1e-9)
+    total = one.rate_above.estimate, one.rate_below.estimate
+    assert all(value is None or np.isfinite(value) for value in total)
+
+
+def test_growth_below_the_rounding_of_one_step_is_none():
+    steps = np.arange(100)
+    distance = np.exp(np.linspace(np.log(1e-12), np.log(1e-9), 100))[None]
+    split = split_growth(steps, np.full(100, 1.2), distance, floor=1e-8)
+    assert split.share_above.estimate is None
+    assert split.decades == pytest.approx(0.0)
+
+
+def test_twins_that_never_differ_have_no_growth():
+    split = split_growth(np.arange(100), np.full(100, 1.2), np.zeros((2, 100)), 1e-8)
+    assert split.share_above.note.endswith("the twins never differed")
