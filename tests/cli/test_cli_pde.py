@@ -118,7 +118,7 @@ def test_simulate_reports_a_blow_up_as_a_status(app, tmp_path):
 
 def test_window_puts_theory_beside_simulation(app, tmp_path):
     said = run(
-        app, "window", "cnn", "--weight-decay", 1.5, *SMALL, "--json", tmp_path / "out.json", "--plot",
+        app, "window", "cnn", "--weight-decay", 1.5, "--steps", 500, *SMALL, "--json", tmp_path / "out.json", "--plot",
         tmp_path / "out.png",
     )  # fmt: skip
     assert said.startswith("At weight decay 1.5 the flow converges below lr = ")
@@ -182,7 +182,7 @@ def test_nothing_heavy_is_imported_before_a_command_runs():
 def test_studies_are_functions_too():
     assert "stable" in pde_stability("cnn", dt=0.1, image_size=16, kernel=3).sentence
     assert pde_simulate(lr=0.1, weight_decay=1.0, steps=300, image_size=16, kernel=3).status == "converged"
-    assert pde_window(weight_decay=2.0, image_size=16, kernel=3).window.theory_high == 1.0
+    assert pde_window(weight_decay=2.0, steps=400, image_size=16, kernel=3).window.theory_high == 1.0
     assert len(pde_phase(points=3, image_size=16, kernel=3).table[1]) == 3
     with pytest.raises(LastbitError, match=r"unknown setting 'kernal' \(did you mean 'kernel'\?\)"):
         pde_simulate(lr=0.1, weight_decay=1.0, kernal=3)

@@ -92,7 +92,7 @@ def test_full_support_symbol_is_the_spectrum_of_the_periodic_operator(regime, ch
     [
         *itertools.product(["checkerboard", "noise", "natural", "colour"], [0.0, 1.0], ["euler"]),
         ("noise", 1.0, "heavy-ball"),
-        ("colour", 0.0, "nesterov"),
+        pytest.param("colour", 0.0, "nesterov", marks=pytest.mark.slow),
     ],
 )
 def test_simulated_thresholds_are_the_bounds_to_half_a_percent(image, label, scheme):
