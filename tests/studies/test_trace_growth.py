@@ -11,6 +11,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.dynamics import unit_roundoff
 from lastbit.studies import trace
 from lastbit.studies.tracing.config import TraceConfig
+from lastbit.studies.tracing.jumps import largest_jumps
 from lastbit.studies.tracing.renormalise import FRESH, THRESHOLD, relative_distance, renormalise
 from lastbit.studies.tracing.twins import make_twins
 from lastbit.tasks import MSE, Task, load_file_task
@@ -157,6 +158,22 @@ def test_renormalised_twins_measure_the_rate_without_ever_saturating(tmp_path):
 def test_bfloat16_is_too_coarse_to_renormalise(tmp_path):
     with pytest.raises(LastbitError, match="--renormalise with --dtype bfloat16"):
         trace("digits", renormalise=True, dtype="bfloat16", out=tmp_path / "study")
+
+
+def test_a_jump_is_found_with_the_tensors_that_took_part():
+    steps, names = np.arange(8), np.array(["conv", "middle", "head"])
+    l2 = np.tile(1e-6 * 1.1 ** steps[:, None], (2, 1, 3))
+    l2[1, 5:, :2] *= 500
+    l2[:, 0] = 0
+    arrays = {
+        "step": 3 * steps, "tensor": names, "l2": l2, "all_l2": np.linalg.norm(l2, axis=-1),
+        "log_removed": np.zeros((2, 8)), "single_rounding": np.array([1e-9]),
+    }  # fmt: skip
+    (jump,) = largest_jumps(arrays)
+    assert (jump["start"], jump["end"], jump["tensors"], jump["last"]) == (12, 15, ["conv", "middle"], "middle")
+    assert jump["factor"] == pytest.approx(550 * math.sqrt(2 / 3), rel=1e-3)
+    # The same growth, had it only brought the twins up to the rounding of one step, is no jump.
+    assert largest_jumps(arrays | {"single_rounding": np.array([1.0])}) == []
 
 
 @pytest.mark.slow

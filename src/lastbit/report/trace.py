@@ -172,7 +172,32 @@ def _episodes(result: Mapping[str, Any]) -> list[Block]:
         f"An episode rises by more than the noise, {number(result['episode_noise'], 2)} nats, and never falls by as "
         "much on the way; pure noise makes one with probability 5% at most."
     )
-    return [Table(columns, rows, caption=caption)]
+    blocks: list[Block] = [Table(columns, rows, caption=caption)]
+    if result["jumps"]:
+        blocks.append(_jumps(result))
+    return blocks
+
+
+def _jumps(result: Mapping[str, Any]) -> Table:
+    """Return the largest jump of each twin, and how far along the network it reached."""
+    columns = (
+        Column("largest jump of"), Column("from step", True), Column("to step", True), Column("grew by a factor", True),
+        Column("tensors", True), Column("the last of them"),
+    )  # fmt: skip
+    rows = [
+        Row(
+            (
+                j["twin"], f"{j['start']:,}", f"{j['end']:,}", f"{j['factor']:,.0f}", str(len(j["tensors"])),
+                j["last"] or "–",
+            )
+        )
+        for j in result["jumps"]
+    ]  # fmt: skip
+    caption = (
+        "A unit or pooling window that switches leaves the outputs nearly as they were but changes the gradients below "
+        "it: such a jump reaches the tensors up to that layer and none beyond."
+    )
+    return Table(columns, rows, caption=caption)
 
 
 def _factor(rise: float) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from lastbit.core.errors import LastbitError
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.settings import DTYPES
+from lastbit.studies.tracing.jumps import largest_jumps
 from lastbit.studies.tracing.measures import (
     concentration_facts,
     curve,
@@ -111,6 +112,7 @@ def _member(member: dict[str, Any], arrays: dict[str, Array], records: list[RunR
         "episodes_share_of_steps": episodes.share_of_steps,
         "episode_noise": episodes.noise,
         "half_of_growth_in_share_of_steps": half_of_growth(arrays),
+        "jumps": largest_jumps(arrays),
         "participation": concentration_facts(arrays, episodes),
         "tensors": tensors,
         "most_amplifying": grew,
@@ -131,7 +133,7 @@ def _nothing(kind: str) -> dict[str, Any]:
     return {
         "verdict": kind, "verdict_kind": kind, "reason": "", **dict.fromkeys(silent), "episodes": [],
         "episodes_share": None, "episodes_share_of_steps": None, "episode_noise": None, "tensors": [],
-        "most_amplifying": [], "renormalised": False,
+        "most_amplifying": [], "jumps": [], "renormalised": False,
     }  # fmt: skip
 
 

@@ -89,6 +89,11 @@ def _episode_lines(result: dict[str, Any]) -> list[str]:
     ]
     if len(episodes) > _EPISODES_SHOWN:
         lines.append(f"  and {len(episodes) - _EPISODES_SHOWN} smaller ones")
+    lines += [
+        f"  largest jump of {jump['twin']}: × {jump['factor']:,.0f} from step {jump['start']:,} to {jump['end']:,}, in "
+        f"{len(jump['tensors'])} tensors up to {jump['last']}"
+        for jump in result["jumps"][:3]
+    ]
     if result["half_of_growth_in_share_of_steps"] is not None:
         lines.append(f"half of all growth fell in {100 * result['half_of_growth_in_share_of_steps']:.2g}% of the steps")
     return lines
