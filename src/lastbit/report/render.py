@@ -75,6 +75,6 @@ def _page(folder: StudyFolder) -> Page:
         return kinds[kind](folder, result)
     except KeyError as error:
         raise LastbitError(
-            f"{folder.path} does not hold what the result of an {kind} holds ({error} is missing): "
+            f"{folder.path} does not hold what a finished {kind} holds ({error} is missing): "
             f"make it again with lastbit {kind} --resume {folder.path}"
         ) from error
