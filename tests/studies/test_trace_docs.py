@@ -1,0 +1,32 @@
+"""The page on reading a trace: its Python runs as it stands, and its picture is light."""
+
+import re
+from pathlib import Path
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_examples_run_as_they_stand(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "trace.md").read_text("utf-8"), re.S)
+    assert len(blocks) == 2
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "docs/trace.md", "exec"), names)
+    assert (tmp_path / "first.html").stat().st_size > 10_000
+
+
+def test_every_picture_is_there_and_below_200_kb():
+    pictures = re.findall(r"\]\((images/[^)]+)\)", (DOCS / "trace.md").read_text("utf-8"))
+    assert pictures
+    assert all((DOCS / picture).stat().st_size < 200_000 for picture in pictures)
+
+
+def test_every_flag_on_the_page_is_a_flag_of_the_command():
+    import inspect
+
+    from lastbit.cli.trace import trace
+
+    flags = set(re.findall(r"--([a-z][a-z-]*)", (DOCS / "trace.md").read_text("utf-8")))
+    known = {name.replace("_", "-") for name in inspect.signature(trace).parameters}
+    assert flags <= known
