@@ -25,10 +25,10 @@ def half(outputs, targets):
 
 def linear(lr=0.1, epochs=80, batch_size=40, **more):
     """Linear regression: its Hessian is the covariance of the inputs, whatever the weights."""
-    settings = dict(
-        name="linear", model=lambda: nn.Linear(4, 3, bias=False), train=(X, Y), test=(X, Y), loss=half,
-        optimizer=lambda p: torch.optim.SGD(p, lr=lr), epochs=epochs, batch_size=batch_size, metric=MSE,
-    )  # fmt: skip
+    settings = {
+        "name": "linear", "model": lambda: nn.Linear(4, 3, bias=False), "train": (X, Y), "test": (X, Y), "loss": half,
+        "optimizer": lambda p: torch.optim.SGD(p, lr=lr), "epochs": epochs, "batch_size": batch_size, "metric": MSE,
+    }  # fmt: skip
     return Task(**{**settings, **more})
 
 
@@ -98,6 +98,39 @@ def test_weight_decay_moves_the_limit_and_not_the_sharpness_of_the_data_loss(tmp
     assert cell["sharpness"][0] == pytest.approx(float(COVARIANCE[-1]), rel=1e-2)
 
 
+class Product(nn.Module):
+    """`f = u v`: with the loss `c/2 (f - 1)^2` and decay `alpha`, at rest `u^2 = v^2 = 1 - alpha/c`, and the data
+    loss's sharpness there is `c (3 u^2 - 1) = 2 c - 3 alpha`."""
+
+    def __init__(self):
+        super().__init__()
+        self.u = nn.Parameter(torch.tensor([1.2]))
+        self.v = nn.Parameter(torch.tensor([0.5]))
+
+    def forward(self, x):
+        return (self.u * self.v).expand(len(x), 1)
+
+
+@pytest.mark.parametrize(("c", "rests"), [(5.9, True), (6.4, False)])
+def test_the_edge_of_the_data_loss_lies_at_2_over_lr_minus_alpha(tmp_path, c, rests):
+    """At alpha = 1 and lr = 0.2 a sharpness of 8.8 is below the edge at 9; one of 9.8 is past it, though below 10."""
+    one = torch.ones(2, 1)
+    task = linear(
+        name="product", model=Product, train=(one, one), test=(one, one), batch_size=2, epochs=900,
+        loss=lambda o, t: 0.5 * c * (o - t).square().mean(),
+        optimizer=lambda p: torch.optim.SGD(p, lr=0.2, weight_decay=1.0),
+    )  # fmt: skip
+    cell = eos(task, out=tmp_path / "s", every=9, twins=0, quiet=True).result["cells"][0]
+    assert cell["limit"] == pytest.approx(9.0)
+    tail = np.array(cell["sharpness"][-30:])
+    if rests:
+        assert tail == pytest.approx([2 * c - 3] * 30, rel=1e-2)
+        assert cell["ratio_tail"]["estimate"] < 1
+    else:
+        assert tail.std() > 0.1
+        assert np.std(cell["loss"][-30:]) > 1e-3 * np.mean(cell["loss"][-30:])
+
+
 def test_a_training_that_blows_up_is_a_result(tmp_path):
     study = eos(linear(lr=1e4, epochs=40), out=tmp_path / "s", every=1, twins=1, quiet=True)
     assert study.result["verdict_kind"] == "diverged"
@@ -122,7 +155,7 @@ def test_steps_cut_a_training_short_and_too_rare_measurements_are_refused(tmp_pa
 
 
 def test_an_interrupted_sweep_goes_on_where_it_stood(tmp_path, monkeypatch):
-    settings = dict(weight_decay="0,0.1,0.2", steps=8, every=1, width=4, twins=1, quiet=True, train_size=60)
+    settings = {"weight_decay": "0,0.1,0.2", "steps": 8, "width": 4, "twins": 1, "quiet": True, "train_size": 60}
     whole = eos("digits", out=tmp_path / "whole", **settings).result
     one, count = run_eos._one, []
 
@@ -168,8 +201,8 @@ def test_an_optimizer_without_a_flow_is_refused():
 
 
 MISTAKES = {
-    "lr belongs to built-in tasks": dict(lr=0.1),
-    "unknown setting": dict(sedes=1),
+    "lr belongs to built-in tasks": {"lr": 0.1},
+    "sedes": {"sedes": 1},
 }
 
 

@@ -20,10 +20,10 @@ def network():
 
 
 def toy(**more):
-    settings = dict(
-        name="toy", model=network, train=(X, Y), test=(X, Y), epochs=20, batch_size=30,
-        optimizer=lambda p: torch.optim.SGD(p, lr=0.5),
-    )  # fmt: skip
+    settings = {
+        "name": "toy", "model": network, "train": (X, Y), "test": (X, Y), "epochs": 20, "batch_size": 30,
+        "optimizer": lambda p: torch.optim.SGD(p, lr=0.5),
+    }  # fmt: skip
     return Task(**{**settings, **more})
 
 

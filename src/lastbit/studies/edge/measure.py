@@ -18,6 +18,7 @@ from lastbit.curvature import (
     StableLearningRates,
     optimized_parameters,
     spectral_density,
+    stability_limit,
     stable_learning_rates,
     trace,
 )
@@ -129,6 +130,11 @@ def _measure(
     with training.active():
         for _ in range(after):
             training.step()
+        if not after and not optimizer.state and _adaptive(optimizer):
+            raise LastbitError(
+                f"{type(optimizer).__name__} has taken no step yet, so its preconditioner is not defined: take some with "
+                "--after 100, or give a --checkpoint that holds the optimizer's state"
+            )
         stable = stable_learning_rates(model, loss, batch, optimizer, by=by)
         names = list(optimized_parameters(model, optimizer))
         hessian = HessianOperator(model, loss, batch, parameters=names)
@@ -142,6 +148,10 @@ def _measure(
         density=density, examples=len(batch[0]),
         trace={"estimate": total.value, "low": total.low, "high": total.high, "n": total.samples},
     )  # fmt: skip
+
+
+def _adaptive(optimizer: torch.optim.Optimizer) -> bool:
+    return any(group.preconditioned for group in stability_limit(optimizer).groups)
 
 
 def _facts(

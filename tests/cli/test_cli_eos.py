@@ -1,0 +1,155 @@
+"""`lastbit eos` and `lastbit sharpness` as a person uses them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lastbit.cli import main
+
+TOY = """
+import torch
+from lastbit import Task
+
+generator = torch.Generator().manual_seed(0)
+X = torch.randn(40, 4, generator=generator)
+Y = (X[:, 0] > 0).long()
+
+
+def make(optimizer=lambda p: torch.optim.SGD(p, lr=0.5), model=lambda: torch.nn.Linear(4, 2)):
+    return Task(name="toy", model=model, train=(X, Y), test=(X, Y), batch_size=40, epochs=70, optimizer=optimizer)
+
+
+def signs():
+    return make(lambda p: torch.optim.Rprop(p))
+
+
+class Attention(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Linear(4, 2)
+
+    def forward(self, x):
+        return Once.apply(self.inner(x))
+
+
+class Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return gradient
+
+
+def once():
+    return make(model=Attention)
+"""
+
+SMALL = ["--steps", "66", "--every", "1", "--width", "6", "--train-size", "60", "--twins", "1"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "toy.py").write_text(TOY)
+    return tmp_path
+
+
+def test_eos_answers_first_and_names_its_files(here, capsys):
+    assert main(["eos", *SMALL, "--weight-decay", "0", "0.1", "--out", "study", "--json", "out.json"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].startswith("Of 2 trainings")
+    assert "control passed: 2 of 2" in out
+    assert "report  study/report.html" in out
+    result = json.loads(Path("out.json").read_text())
+    assert [cell["weight_decay"] for cell in result["cells"]] == [0.0, 0.1]
+    for key in ("limit", "sharpness", "ratio_tail", "entered_at_step", "growth_share_above_limit", "per_layer",
+                "converged_fraction"):  # fmt: skip
+        assert key in result
+    assert main(["report", "study", "--quiet"]) == 0
+    assert capsys.readouterr().out.startswith("of 2 trainings")
+
+
+def test_a_task_in_a_file_is_followed_as_it_is(here, capsys):
+    assert main(["eos", "--task", "toy.py:make", "--every", "1", "--quiet", "--out", "study"]) == 0
+    told = capsys.readouterr()
+    assert len(told.out.strip().splitlines()) == 1
+    assert told.err == ""
+    facts = json.loads(Path("study/study.json").read_text())
+    assert facts["task"]["steps"] == 70
+    assert facts["task"]["full_batch"] is True
+
+
+def test_the_command_in_the_study_repeats_it(here, capsys):
+    import shlex
+
+    main(["eos", *SMALL, "--out", "one", "--quiet"])
+    command = json.loads(Path("one/study.json").read_text())["command"]
+    words = shlex.split(command)
+    assert words[:2] == ["lastbit", "eos"]
+    assert main([*words[1:], "--out", "two", "--quiet"]) == 0
+    losses = [json.loads(Path(name, "result.json").read_text())["cells"][0]["loss"] for name in ("one", "two")]
+    assert losses[0] == losses[1]
+
+
+def test_sharpness_measures_once(here, capsys):
+    assert main(["sharpness", "toy.py:make", "--after", "5", "--out", "study", "--json", "out.json"]) == 0
+    out = capsys.readouterr().out
+    assert "stable step: sharpness" in out.splitlines()[0]
+    assert "(whole)" in out
+    assert json.loads(Path("out.json").read_text())["after"] == 5
+    words = json.loads(Path("out.json").read_text())["command"].split()
+    assert main([*words[1:], "--quiet", "--out", "again"]) == 0
+    assert main(["report", "study", "--quiet"]) == 0
+
+
+MISTAKES = {
+    "eos --task digts": "unknown task 'digts'",
+    "eos --weight-decay 0 0.1 x": "'x' is not a number",
+    "eos --lr": "is not a number",
+    "eos --model mlp --kernel 3 5": "--kernel: mlp has no kernel to vary",
+    "eos --loss hinge": "'squared-error' or 'cross-entropy'",
+    "eos --every 0": "--every = 0",
+    "eos --twins -1": "--twins = -1",
+    "eos --dtype bfloat16": "'float32' or 'float64'",
+    "eos --batch-size 601": "--batch-size = 601 exceeds the 600 training examples",
+    "eos --resume nope": "there is no study at nope",
+    "eos --resume a --out b": "name the same thing",
+    "eos --task toy.py:make --lr 0.1": "toy.py:make decides that itself",
+    "eos --task toy.py:signs": "Rprop has no stability limit",
+    "eos --task toy.py:once": "cannot be differentiated twice",
+    "eos --out full": "full is not empty",
+    "eos --json nope/x.json": "nope does not exist",
+    "sharpness toy.py:nothing": "toy.py has no function 'nothing'",
+    "sharpness toy.py:make --checkpoint nope.pt": "there is no checkpoint nope.pt",
+    "sharpness toy.py:make --by layer": "unknown --by 'layer'",
+    "sharpness --optimizer adam": "Adam has taken no step yet",
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_gets_one_line_and_exit_code_2(here, capsys, words):
+    (here / "full").mkdir()
+    (here / "full" / "x").touch()
+    command, *rest = words.split()
+    assert main([command, *rest, "--quiet"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert len(told.err.strip().splitlines()) == 1
+    assert MISTAKES[words] in told.err
+    assert not (here / "lastbit-studies").exists()
+
+
+def test_help_needs_no_torch():
+    import subprocess
+    import sys
+
+    script = (
+        "import sys\nfrom lastbit.cli import main\nassert main(['eos', '--help']) == 0\n"
+        "assert main(['sharpness', '--help']) == 0\nassert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

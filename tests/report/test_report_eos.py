@@ -1,0 +1,160 @@
+"""The page of an edge-of-stability study: whole, offline, honest where something is missing."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+import torch
+from torch import nn
+
+from lastbit import StabilityMonitor, Task
+from lastbit.core.errors import LastbitError
+from lastbit.report import render_report
+from lastbit.report.figures.eos_edge import RatioCurve, edge_curves, ratio_curves
+from lastbit.report.figures.eos_spectrum import Spectrum, spectra
+from lastbit.studies import eos, open_study, sharpness
+
+GENERATOR = torch.Generator().manual_seed(0)
+X = torch.randn(40, 4, generator=GENERATOR)
+Y = torch.randint(0, 3, (40,), generator=GENERATOR)
+
+
+def toy(lr=3.0, name="toy", **more):
+    settings = {
+        "name": name, "model": lambda: nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)), "train": (X, Y),
+        "test": (X, Y), "epochs": 70, "batch_size": 40, "optimizer": lambda p: torch.optim.SGD(p, lr=lr),
+    }  # fmt: skip
+    return Task(**{**settings, **more})
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return eos(toy(), out=tmp_path_factory.mktemp("eos") / "s", every=1, twins=2, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    settings = {"steps": 66, "every": 1, "width": 4, "train_size": 60, "twins": 0, "flow": True}
+    return eos("digits", out=tmp_path_factory.mktemp("eos") / "s", lr="0.1,1000", quiet=True, **settings)
+
+
+def page_of(study, tmp_path):
+    return render_report(study.path, tmp_path / "r.html").read_text("utf-8")
+
+
+def figures(text):
+    return re.findall(r'data-figure="figure-([^"]*)"', text)
+
+
+def test_every_figure_of_a_single_training_is_there(study, tmp_path):
+    text = page_of(study, tmp_path)
+    assert figures(text) == ["edge", "spectrum", "layers"]
+    assert "Of the training" not in text
+    assert "http://" not in re.sub(r"<script.*?</script>", "", text, flags=re.S)
+    for row in study.result["per_layer"]:
+        assert f">{row['name']}<" in text
+
+
+def test_a_sweep_shows_each_training_and_one_that_diverged(sweep, tmp_path):
+    text = page_of(sweep, tmp_path)
+    assert figures(text)[:2] == ["sweep-ratio", "sweep-settled"]
+    assert "diverged: weights or loss are not finite" in text
+    assert [cell["status"] for cell in sweep.result["cells"]] == ["ok", "diverged"]
+
+
+def test_the_same_study_gives_the_same_bytes(study, tmp_path):
+    assert page_of(study, tmp_path) == page_of(study, tmp_path)
+
+
+def test_hostile_names_stay_text(tmp_path):
+    hostile = "<script>document.documentElement.dataset.pwned=1</script>%{x}"
+    text = page_of(eos(toy(name=hostile, epochs=6), out=tmp_path / "s", every=1, twins=0, quiet=True), tmp_path)
+    assert hostile not in text
+
+
+def test_a_measurement_has_a_page(tmp_path):
+    found = sharpness(toy(), out=tmp_path / "s")
+    text = page_of(found, tmp_path)
+    assert figures(text) == ["spectrum"]
+    assert "the whole network" in text
+
+
+def test_missing_arrays_and_keys_are_said_in_one_line(study, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(study.path, copy)
+    (copy / "arrays" / "cell000.npz").unlink()
+    with pytest.raises(LastbitError, match=r"cell000\.npz is missing"):
+        render_report(copy, tmp_path / "r.html")
+    result = json.loads((copy / "result.json").read_text())
+    del result["cells"]
+    (copy / "result.json").write_text(json.dumps(result))
+    with pytest.raises(LastbitError, match="'cells' is missing"):
+        render_report(copy, tmp_path / "r.html")
+
+
+def test_a_live_monitor_leaves_a_study_that_can_be_drawn(tmp_path):
+    model, seen = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    loss_fn = nn.functional.cross_entropy
+    with StabilityMonitor(
+        model,
+        optimizer,
+        loss_fn,
+        (X, Y),
+        every=2,
+        budget=None,
+        per_layer=True,
+        study=tmp_path / "s",
+        sinks=[seen.append],
+    ) as monitor:
+        for _ in range(20):
+            optimizer.zero_grad()
+            loss_fn(model(X), Y).backward()
+            optimizer.step()
+    assert [record.step for record in seen] == list(range(2, 21, 2)) == [record.step for record in monitor.records]
+    study = open_study(tmp_path / "s")
+    assert study.result["sharpness"] == [record.sharpness for record in monitor.records]
+    assert study.result["limit"] == pytest.approx(4.0)
+    assert [row["name"] for row in study.result["per_layer"]] == ["0", "2"]
+    assert figures(page_of(study, tmp_path)) == ["edge", "layers"]
+    with pytest.raises(LastbitError, match="is not empty"):
+        StabilityMonitor(model, optimizer, loss_fn, (X, Y), study=tmp_path / "s")
+
+
+def test_a_monitor_without_a_study_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    with StabilityMonitor(model, optimizer, nn.functional.cross_entropy, (X, Y)) as monitor:
+        monitor.measure()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_edge_figure_draws_what_it_is_given():
+    steps, ones = np.arange(1, 51), np.ones(50)
+    batch = np.array([[10, 1.0, 0.9, 1.1], [20, 2.0, 1.8, 2.2]])
+    figure = edge_curves(
+        steps, ones, 2 * ones, 3 * ones, [("twin 1", steps, np.where(steps > 5, 1e-3, 0.0))],
+        flow=(steps, ones, 40 * ones), batch=batch,
+    )  # fmt: skip
+    assert isinstance(figure, go.Figure)
+    assert len(figure.data) == 7
+    assert figure.layout.yaxis2.range[1] >= 40
+    twin = next(trace for trace in figure.data if trace.legendgroup == "twin 0")
+    assert np.isnan(twin.y[:5]).all()
+
+
+def test_a_ratio_that_blew_up_does_not_press_the_others_flat():
+    steps = np.arange(1, 51)
+    curve = RatioCurve(label="a", group="g", colour="#000000", steps=steps, ratio=np.where(steps < 40, 1.0, 1e9))
+    assert ratio_curves([curve]).layout.yaxis.range[1] == 2.0
+
+
+def test_a_density_integrates_to_one():
+    nodes, weights = np.array([[0.0, 4.0], [0.0, 5.0]]), np.array([[0.9, 0.1], [0.8, 0.2]])
+    figure = spectra([Spectrum(label="now", nodes=nodes, weights=weights)], None)
+    x, y = np.asarray(figure.data[0].x), np.nan_to_num(np.asarray(figure.data[0].y, dtype=float))
+    assert np.trapezoid(y, x) == pytest.approx(1.0, abs=0.01)
