@@ -132,8 +132,8 @@ def _how_to_read() -> Prose:
             "same samples in the same order. What lies between them is the last bit and what training made of it.",
             "Restrained: the difference grew exponentially, then stayed bounded while training went on. Stable: it "
             "stayed within what rounding adds up to. Diverged: it grew without bound.",
-            "A tensor that is bright early in the map, or that took a large share of the growth, is where the learning "
-            "rate is too large for the last bit to stay where it is.",
+            "A tensor that is bright early in the map, or that took a large share of the growth, is where the last bit "
+            "was amplified.",
         ),
         bullets=True,
     )

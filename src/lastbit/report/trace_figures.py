@@ -172,6 +172,14 @@ def origin_section(result: Mapping[str, Any], arrays: Mapping[str, Array]) -> li
     return [Section("Where along the network it started", [figure], lead)]
 
 
+def _formats_told(formats: Sequence[str]) -> str:
+    """Say which line style is which format, where there are several."""
+    if len(formats) < 2:
+        return ""
+    styles = ", ".join(f"{style} {name}" for style, name in zip(("solid", "dotted", "dashed"), formats, strict=False))
+    return f"Lines: {styles}. "
+
+
 def sweep_section(result: Mapping[str, Any], members: Mapping[str, Mapping[str, Array]]) -> list[Section]:
     """Return the differences of every member of a sweep over scaled time."""
     if len(members) < 2:
@@ -201,8 +209,8 @@ def sweep_section(result: Mapping[str, Any], members: Mapping[str, Mapping[str, 
         height=400,
         describe="Relative L2 difference of twins for every learning rate and format of the sweep",
         legend=_legend(curves),
-        caption="Geometric mean over the twins. Accumulated rounding would grow with the number of steps, so with "
-        "smaller rates; an instability grows with the rate."
+        caption=f"Geometric mean over the twins. {_formats_told(formats)}Accumulated rounding would "
+        "grow with the number of steps, so with smaller rates; growth by a step that is too long goes away with them."
         if scaled
         else "Geometric mean over the twins. A longer format starts lower; an instability takes it to the same level.",
     )

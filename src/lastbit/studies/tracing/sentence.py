@@ -59,8 +59,21 @@ def sentence(members: list[dict[str, Any]]) -> tuple[str, str]:
         )
     if len(members) == 1 or first["verdict"] == "not_reproducible":
         return member_sentence(first) + ".", advice
-    told = "; ".join(f"{_called(member, members)} {member['verdict'].replace('_', ' ')}" for member in members)
-    return f"{len(members)} trainings traced: {told}.", f"{_called(first, members)}: {member_sentence(first)}. {advice}"
+    kinds = list(dict.fromkeys(member["verdict"] for member in members))
+    told = "; ".join(f"{kind.replace('_', ' ')} at {_listed(kind, members)}" for kind in kinds)
+    return f"{len(members)} trainings traced: {told}.", f"{_called(first, members)}: {member_sentence(first)}."
+
+
+def _listed(kind: str, members: list[dict[str, Any]]) -> str:
+    """Return the members with a verdict, rates together that share a format."""
+    mine = [member for member in members if member["verdict"] == kind]
+    if len({m["lr"] for m in members}) == 1:
+        return ", ".join(member["dtype"] for member in mine)
+    parts = []
+    for dtype in dict.fromkeys(member["dtype"] for member in mine):
+        rates = ", ".join(f"{member['lr']:g}" for member in mine if member["dtype"] == dtype)
+        parts.append(f"lr {rates}" + (f" in {dtype}" if len({m["dtype"] for m in members}) > 1 else ""))
+    return " and ".join(parts)
 
 
 def _called(member: dict[str, Any], members: list[dict[str, Any]]) -> str:
