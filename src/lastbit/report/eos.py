@@ -193,8 +193,8 @@ def _controls(cells: Sequence[Mapping[str, Any]]) -> Facts:
 def _sweep_table(cells: Sequence[Mapping[str, Any]]) -> Table:
     columns = (
         Column("training"), Column("limit", True), Column("sharpness / limit", True), Column("95% interval", True),
-        Column("entered at step", True), Column("growing directions", True), Column("growth above", True),
-        Column("loss at the end", True), Column("status"),
+        Column("entered", True), Column("growing", True), Column("growth above", True),
+        Column("final loss", True), Column("status"),
     )  # fmt: skip
     rows = []
     for cell in cells:
@@ -205,12 +205,12 @@ def _sweep_table(cells: Sequence[Mapping[str, Any]]) -> Table:
             cell["label"] or "base", number(cell["limit"]), number(tail["estimate"]),
             _span(tail) if tail["low"] is not None else "",
             "never" if cell["entered_at_step"] is None else f"{cell['entered_at_step']:,}",
-            "–" if grown is None else f"in {percent(grown)} of looks",
+            "–" if grown is None else f"{percent(grown)} of looks",
             "–" if share is None else percent(share), number(losses[-1] if losses else None),
             cell["status"] if not cell["message"] else f"{cell['status']}: {cell['message']}",
         )  # fmt: skip
         rows.append(Row(cells_, None if cell["status"] == "ok" else "attention"))
-    caption = "Growing directions: an eigenvalue of the data loss certified below −α, which weight decay cannot hold."
+    caption = "Growing: an eigenvalue of the data loss certified below −α, which weight decay cannot hold."
     return Table(columns, rows, caption=caption)
 
 

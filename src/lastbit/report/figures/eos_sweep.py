@@ -44,12 +44,12 @@ def settled(rows: Sequence[Settled]) -> go.Figure:
     marks = (
         ("first step", [row.first_lr for row in rows], SEED, "circle-open", "first"),
         ("last step", [row.last_lr for row in rows], SEED, "circle", "last"),
-        ("the rate in use", [row.lr for row in rows], REAL, "line-ew", "lr"),
+        ("the rate in use", [row.lr for row in rows], REAL, "line-ew-open", "lr"),
     )
     for title, values, colour, symbol, group in marks:
         figure.add_scatter(
             x=names, y=values, yaxis="y2", mode="markers", legendgroup=group,
-            marker={"symbol": symbol, "size": 10, "color": colour, "line": {"width": 2, "color": colour}},
+            marker={"symbol": symbol, "size": 12, "color": colour, "line": {"width": 2, "color": colour}},
             hovertemplate=f"<b>%{{x}}</b><br>{title}: %{{y:.4~g}}<extra></extra>",
         )  # fmt: skip
     top = max([1.2, *(1.1 * (row.high or row.ratio) for row in rows if row.ratio is not None)])

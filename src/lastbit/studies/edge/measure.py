@@ -132,8 +132,8 @@ def _measure(
             training.step()
         if not after and not optimizer.state and _adaptive(optimizer):
             raise LastbitError(
-                f"{type(optimizer).__name__} has taken no step yet, so its preconditioner is not defined: take some with "
-                "--after 100, or give a --checkpoint that holds the optimizer's state"
+                f"{type(optimizer).__name__} has taken no step yet, so its preconditioner is not defined: take some "
+                "with --after 100, or give a --checkpoint that holds the optimizer's state"
             )
         stable = stable_learning_rates(model, loss, batch, optimizer, by=by)
         names = list(optimized_parameters(model, optimizer))

@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["AT_EDGE", "cell_kind", "cell_sentence", "study_verdict"]
 
 AT_EDGE = 0.1
-"""How far the mean ratio of the last third may be from 1 and count as hovering at the limit."""
+"""How far the mean ratio of the last third may be from 1 and count as hovering, where the limit was reached."""
 
 
 def cell_kind(cell: Mapping[str, Any]) -> str:
@@ -21,7 +21,8 @@ def cell_kind(cell: Mapping[str, Any]) -> str:
     tail = cell["ratio_tail"]["estimate"]
     if tail is None:
         return "not_measured"
-    if abs(tail - 1) <= AT_EDGE:
+    # A training that is still sharpening towards its limit is not held there.
+    if abs(tail - 1) <= AT_EDGE and cell["entered_at_step"] is not None:
         return "at_edge"
     return "below_edge" if tail < 1 else "beyond_edge"
 
@@ -90,7 +91,7 @@ def study_verdict(cells: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:
         if held := [cell for cell, found in zip(cells, kinds, strict=True) if found == kind]:
             named = "; ".join(_labelled(cell) for cell in held)
             parts.append(f"{len(held)} {word} ({named})")
-    sentence = f"of {len(cells)} trainings {', '.join(parts)}."
+    sentence = f"of {len(cells)} trainings, {', '.join(parts)}."
     kind = "at_edge" if "at_edge" in kinds else kinds[0]
     return sentence, kind, "Each training has a row of its own below, against its own limit."
 
