@@ -199,7 +199,7 @@ def test_twins_branch_at_the_step_they_are_told_to(task_file, tmp_path, kind):
     assert not data["l2"].isel(step=0).values.any()
     assert data["max_ulp"].sel(twin="twin1").isel(step=1).values.any()
     assert study.result["first_difference"]["step"] == 41
-    whole = small(f"{task_file}:lively", tmp_path, out=tmp_path / "whole")
+    whole = small(f"{task_file}:lively", tmp_path, out=tmp_path / "whole", every=10)
     base = compare_sketches(study.path, whole.path)
     assert base["step"].values[-1] == 90
     assert not base["differs"].values.any()
@@ -241,7 +241,7 @@ def test_a_dropout_network_repeats_and_its_tangent_draws_the_same_masks(tmp_path
     x = torch.randn(32, 6, generator=torch.Generator().manual_seed(0))
     task = Task(
         name="dropout", model=lambda: nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Dropout(0.5), nn.Linear(16, 2)),
-        train=(x, (x[:, 0] > 0).long()), test=(x, (x[:, 0] > 0).long()), batch_size=16, epochs=30,
+        train=(x, (x[:, 0] > 0).long()), test=(x, (x[:, 0] > 0).long()), batch_size=16, epochs=6,
         optimizer=lambda params: torch.optim.SGD(params, lr=0.3),
     )  # fmt: skip
     watched = small(task, tmp_path, tangent=True, dtype="float64")

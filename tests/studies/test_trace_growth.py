@@ -94,10 +94,10 @@ def test_the_one_layer_cnn_flow_is_judged_as_its_theory_says(tmp_path, lr, verdi
     image[::2, 1::2] = image[1::2, ::2] = -1
     task = Task(
         name="flow", model=OneLayer, train=(image.view(1, 1, 39, 39), torch.ones(1)), metric=MSE, batch_size=1,
-        epochs=300, test=(image.view(1, 1, 39, 39), torch.ones(1)), loss=nn.functional.binary_cross_entropy_with_logits,
+        epochs=240, test=(image.view(1, 1, 39, 39), torch.ones(1)), loss=nn.functional.binary_cross_entropy_with_logits,
         optimizer=lambda params: torch.optim.SGD(params, lr=lr, weight_decay=20.0),
     )  # fmt: skip
-    result = run(task, tmp_path)
+    result = run(task, tmp_path, every=2)
     assert result["verdict"] == verdict
     if verdict == "restrained":
         assert result["decades"] > 10
@@ -145,14 +145,14 @@ def test_renormalised_twins_measure_the_rate_without_ever_saturating(tmp_path):
     x, y = 2 * torch.eye(4), torch.full((4, 1), 2.0)
     task = Task(
         name="saddle", model=at_minimum, train=(x, y), test=(x, y), loss=nn.functional.mse_loss, metric=MSE,
-        optimizer=lambda params: torch.optim.SGD(params, lr=1.25), batch_size=4, epochs=200,
+        optimizer=lambda params: torch.optim.SGD(params, lr=1.25), batch_size=4, epochs=150,
     )  # fmt: skip
-    result = run(task, tmp_path, dtype="float32", renormalise=True, perturbation="ulp", twins=2)
+    result = run(task, tmp_path, dtype="float32", renormalise=True, perturbation="ulp")
     assert result["verdict"] == "undecided"
     assert result["renormalised"]
     assert "--renormalise" in result["reason"]
     assert result["growth_rate_per_step"] == pytest.approx(math.log(1.5), rel=0.01)
-    assert result["decades"] > 30
+    assert result["decades"] > 20
 
 
 def test_bfloat16_is_too_coarse_to_renormalise(tmp_path):

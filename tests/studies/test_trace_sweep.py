@@ -34,13 +34,13 @@ def test_values_may_come_as_numbers_words_or_both():
 def sweep(tmp_path_factory):
     """Two rates on scaled time in two formats."""
     out = tmp_path_factory.mktemp("sweeps") / "sweep"
-    settings = {**SMALL, "lr": [0.4, 0.2], "dtype": ["float32", "float64"], "scaled_time": True, "epochs": 12}
+    settings = {**SMALL, "lr": [0.4, 0.2], "dtype": ["float32", "float64"], "scaled_time": True, "epochs": 6}
     return trace("digits", out=out, **settings)
 
 
 def test_a_sweep_keeps_every_member_with_its_own_result(sweep):
     assert [(m["lr"], m["dtype"], m["epochs"]) for m in sweep.result["members"]] == [
-        (0.4, "float32", 12), (0.2, "float32", 24), (0.4, "float64", 12), (0.2, "float64", 24),
+        (0.4, "float32", 6), (0.2, "float32", 12), (0.4, "float64", 6), (0.2, "float64", 12),
     ]  # fmt: skip
     assert sweep.result["members"][0]["verdict"] == sweep.result["verdict"]
     assert "4 trainings" in sweep.verdict
@@ -56,12 +56,12 @@ def test_a_sweep_keeps_every_member_with_its_own_result(sweep):
 
 
 def test_a_member_of_a_sweep_has_the_bits_of_a_trace_of_its_own(sweep, tmp_path):
-    single = trace("digits", out=tmp_path / "one", **{**SMALL, "lr": 0.2, "epochs": 24})
+    single = trace("digits", out=tmp_path / "one", **{**SMALL, "lr": 0.2, "epochs": 12})
     assert single.to_xarray().drop_attrs().identical(sweep.to_xarray("lr0.2-float32").drop_attrs())
 
 
 def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on(sweep, tmp_path, monkeypatch):
-    settings = {**SMALL, "lr": [0.4, 0.2], "dtype": ["float32", "float64"], "scaled_time": True, "epochs": 12}
+    settings = {**SMALL, "lr": [0.4, 0.2], "dtype": ["float32", "float64"], "scaled_time": True, "epochs": 6}
     whole, calls = run_trace.trace_twins, []
 
     def interrupted(task, member, *rest):
@@ -80,7 +80,7 @@ def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on(sweep, tmp_path
     assert "unfinished: 2 of 4" in half.summary()
     with pytest.raises(LastbitError, match="was begun with --twins 1, not 2"):
         trace(resume=out, twins=2)
-    with pytest.raises(LastbitError, match="was begun with --epochs 12, not 13"):
+    with pytest.raises(LastbitError, match="was begun with --epochs 6, not 13"):
         trace(resume=out, epochs=13)
     monkeypatch.setattr(run_trace, "trace_twins", whole)
     trained = []

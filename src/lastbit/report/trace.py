@@ -146,7 +146,7 @@ def _controls(result: Mapping[str, Any]) -> Facts:
     where = control["first_difference"]
     if where is not None:
         return Facts([*rows, ("First differs at", f"step {where['step']:,}"), ("In", str(where["what"]))])
-    rows.append(("Perturbation", f"landed in {percent(landing['landed_fraction'])} of {landing['twins']} twins"))
+    rows.append(("Perturbation", f"landed in {percent(landing['landed_fraction'])} of the {landing['twins']} twin(s)"))
     rows.append(("Weights changed in the first step", percent(landing["first_step_share"])))
     rows.append(("Weights changed at the end", percent(landing["last_step_share"])))
     return Facts(rows)

@@ -69,6 +69,10 @@ def _sweep_table(members: list[dict[str, Any]]) -> Table:
     return table
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _scientific(value: float | None) -> str:
     return "–" if value is None else f"{value:.2e}"
 
@@ -138,8 +142,8 @@ def _control_lines(result: dict[str, Any]) -> list[str]:
     lines = [f"control {mark}: largest difference of the exact repeat {control['max_difference']:g} in every measure"]
     if control["bitwise_identical"]:
         lines.append(
-            f"perturbation landed in {landing['landed_fraction']:.0%} of {landing['twins']} twins: it changed "
-            f"{landing['first_step_share']:.0%} of the weights in the first step, "
+            f"perturbation landed in {landing['landed_fraction']:.0%} of {_count(landing['twins'], 'twin')}: it "
+            f"changed {landing['first_step_share']:.0%} of the weights in the first step, "
             f"{landing['last_step_share']:.0%} by the last (medians)"
         )
     if len(result["members"]) < result["members_planned"]:
