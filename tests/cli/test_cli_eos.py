@@ -48,7 +48,7 @@ def once():
     return make(model=Attention)
 """
 
-SMALL = ["--steps", "66", "--every", "1", "--width", "6", "--train-size", "60", "--twins", "1"]
+SMALL = ["--steps", "20", "--every", "2", "--width", "6", "--train-size", "60", "--twins", "1"]
 
 
 @pytest.fixture

@@ -40,7 +40,8 @@ __all__ = ["Followed", "follow", "record_arrays", "run_labels"]
 Array = np.ndarray[Any, Any]
 
 LAYER_LOOKS = 40
-"""Steps at which every layer is measured: as many columns as the heat map of the report can show apart."""
+"""Steps at which every layer is measured: as many columns as the heat map of the report can show apart. A look costs
+as much as several measurements, so that at most every fifth has one."""
 
 LANCZOS_STEPS, PROBES = 40, 4
 """Of each spectral density."""
@@ -135,7 +136,7 @@ class _Follower:
         self.looks = looks
         # A look falls on the next measured step; the last measured one always has one.
         every, last = config.every, total - total % config.every
-        count = min(LAYER_LOOKS, total) if looks else 0
+        count = min(LAYER_LOOKS, max(2, total // (5 * every))) if looks else 0
         spread = np.linspace(1, total, count).round().astype(int).tolist()
         self.layer_steps = {min(int(-(-step // every) * every), last) for step in spread}
         self.spectrum_steps = {every, min(-(-total // (3 * every)) * every, last), last} if looks else set()
