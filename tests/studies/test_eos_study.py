@@ -35,8 +35,12 @@ def linear(lr=0.1, epochs=80, batch_size=40, **more):
 COVARIANCE = torch.linalg.eigvalsh((X.T @ X / 40).double())
 
 
-def test_sharpness_and_limit_are_those_of_the_covariance(tmp_path):
-    study = eos(linear(lr=0.1), out=tmp_path / "s", every=1, twins=1, quiet=True)
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return eos(linear(), out=tmp_path_factory.mktemp("eos") / "s", every=1, twins=2, quiet=True)
+
+
+def test_sharpness_and_limit_are_those_of_the_covariance(study):
     cell = study.result["cells"][0]
     assert cell["limit"] == pytest.approx(20)
     assert cell["sharpness"] == pytest.approx([float(COVARIANCE[-1])] * 80, rel=1e-2)
@@ -47,18 +51,16 @@ def test_sharpness_and_limit_are_those_of_the_covariance(tmp_path):
     assert stable["max_lr"] == pytest.approx(2 / float(COVARIANCE[-1]), rel=1e-2)
 
 
-def test_the_result_holds_every_promised_key_and_survives_json(tmp_path):
-    study = eos(linear(), out=tmp_path / "s", every=1, quiet=True)
+def test_the_result_holds_every_promised_key_and_survives_json(study):
     for holder in (study.result, study.result["cells"][0]):
         for key in ("limit", "sharpness", "ratio_tail", "entered_at_step", "growth_share_above_limit", "per_layer",
                     "converged_fraction"):  # fmt: skip
             assert key in holder
-    assert json.loads((tmp_path / "s" / "result.json").read_text()) == study.result
-    assert isinstance(open_study(tmp_path / "s"), EosStudy)
+    assert json.loads((study.path / "result.json").read_text()) == study.result
+    assert isinstance(open_study(study.path), EosStudy)
 
 
-def test_the_repeat_matches_bit_for_bit_and_the_twins_landed(tmp_path):
-    study = eos(linear(), out=tmp_path / "s", every=1, twins=2, quiet=True)
+def test_the_repeat_matches_bit_for_bit_and_the_twins_landed(study):
     control = study.result["cells"][0]["control"]
     assert control == {
         "bitwise_identical": True, "first_difference": None, "largest_distance": 0.0, "twins_landed": 2, "twins": 2,
@@ -116,11 +118,11 @@ def test_the_edge_of_the_data_loss_lies_at_2_over_lr_minus_alpha(tmp_path, c, re
     """At alpha = 1 and lr = 0.2 a sharpness of 8.8 is below the edge at 9; one of 9.8 is past it, though below 10."""
     one = torch.ones(2, 1)
     task = linear(
-        name="product", model=Product, train=(one, one), test=(one, one), batch_size=2, epochs=900,
+        name="product", model=Product, train=(one, one), test=(one, one), batch_size=2, epochs=450,
         loss=lambda o, t: 0.5 * c * (o - t).square().mean(),
         optimizer=lambda p: torch.optim.SGD(p, lr=0.2, weight_decay=1.0),
     )  # fmt: skip
-    cell = eos(task, out=tmp_path / "s", every=9, twins=0, quiet=True).result["cells"][0]
+    cell = eos(task, out=tmp_path / "s", every=7, twins=0, quiet=True).result["cells"][0]
     assert cell["limit"] == pytest.approx(9.0)
     tail = np.array(cell["sharpness"][-30:])
     if rests:
@@ -155,7 +157,7 @@ def test_steps_cut_a_training_short_and_too_rare_measurements_are_refused(tmp_pa
 
 
 def test_an_interrupted_sweep_goes_on_where_it_stood(tmp_path, monkeypatch):
-    settings = {"weight_decay": "0,0.1,0.2", "steps": 8, "width": 4, "twins": 1, "quiet": True, "train_size": 60}
+    settings = {"weight_decay": "0,0.1,0.2", "steps": 6, "width": 4, "twins": 1, "quiet": True, "train_size": 60}
     whole = eos("digits", out=tmp_path / "whole", **settings).result
     one, count = run_eos._one, []
 
