@@ -32,12 +32,12 @@ def write_json(target: Path, result: Mapping[str, Any]) -> Path:
     """Write a result as JSON.
 
     Raises:
-        LastbitError: the file cannot be written; the study itself is safe.
+        LastbitError: the file cannot be written.
     """
     try:
         target.write_text(json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
     except OSError as error:
-        raise LastbitError(f"cannot write {target} ({error.strerror}): the study is safe, see lastbit report") from None
+        raise LastbitError(f"cannot write {target} ({error.strerror}): name another file with --json") from None
     return target
 
 

@@ -1,4 +1,7 @@
-"""Which steps and weight decays are stable: of a classical problem by von Neumann's analysis, of the CNN by regime."""
+"""Which steps and weight decays are stable: of a classical problem by von Neumann's analysis, of the CNN by regime.
+
+Deep networks have a file of their own, `deep.py`; `pde_stability` answers for all three.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from lastbit.pde.cnn import (
     regime_stability,
     simulated_bounds,
 )
+from lastbit.studies.pde.deep import DeepStability, pde_deep
 from lastbit.studies.pde.figures import finite, new_figure, save
 from lastbit.studies.pde.setting import CnnSetting, cnn_setting
 
@@ -172,18 +176,18 @@ def pde_stability(
     dx: float = 1.0,
     dim: int = 1,
     **settings: Any,
-) -> CnnStability | LinearStability:
-    """Say which steps, and for the CNN which weight decays, are stable.
+) -> CnnStability | DeepStability | LinearStability:
+    """Say which steps, and for networks which weight decays, are stable.
 
     Args:
-        problem: `"cnn"`, or a built-in problem of `lastbit.pde.linear`.
-        dt: step (learning rate) the CNN's weight decays are for.
-        weight_decay: of the CNN: what `max_stable_dt` is for.
+        problem: `"cnn"`, `"deep"` (see `pde_deep`), or a built-in problem of `lastbit.pde.linear`.
+        dt: step (learning rate) the CNN's weight decays are for, and that a deep network is judged at.
+        weight_decay: of the CNN: what `max_stable_dt` is for; of a deep network: its decay, 0 when None.
         check: of the CNN: bisect both ends on simulations of the linear flow too.
         gauss_newton: of the CNN: keep the Gauss-Newton term in the transitioning regime.
         dx: grid spacing of a classical problem.
         dim: number of its dimensions.
-        **settings: fields of `CnnSetting`, or `scheme` and parameters of the classical problem.
+        **settings: fields of `CnnSetting`, of `DeepSetting`, or `scheme` and parameters of the classical problem.
 
     Raises:
         LastbitError: a problem or setting that cannot be, in one line.
@@ -195,10 +199,15 @@ def pde_stability(
         >>> round(found.answer.alpha_min), round(found.answer.alpha_max)
         (3364, 2000)
     """
+    if problem == "deep":
+        if check or gauss_newton:
+            raise LastbitError("check and gauss_newton belong to the one-layer CNN: leave them out for deep")
+        decay = {} if weight_decay is None else {"weight_decay": weight_decay}
+        return pde_deep(dt=dt, **decay, **settings)
     if problem != "cnn":
         from lastbit.pde.linear import PROBLEMS, analyse
 
-        choose(problem, ["cnn", *PROBLEMS], "problem")
+        choose(problem, ["cnn", "deep", *PROBLEMS], "problem")
         return LinearStability(analyse(problem, dx=dx, dim=dim, **settings))
     if dt is None:
         raise LastbitError("the stable weight decays depend on the step: give --dt (the learning rate)")
