@@ -251,7 +251,7 @@ def test_a_dropout_network_repeats_and_its_tangent_draws_the_same_masks(tmp_path
 
 
 def test_a_task_object_keeps_its_own_settings(tmp_path):
-    x = torch.randn(8, 3)
+    x = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
     task = Task(
         name="mine", model=lambda: nn.Linear(3, 2), train=(x, torch.arange(8) % 2), test=(x, torch.arange(8) % 2),
         optimizer=lambda params: torch.optim.Adam(params, lr=0.1), batch_size=4, epochs=2,

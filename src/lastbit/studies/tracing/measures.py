@@ -33,6 +33,9 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 
+ENOUGH = 8
+"""Recorded steps in the last third from which on twins that are equal at the end count as stable, as in the verdict."""
+
 SMALL = 1e-3
 """Relative L2 distance up to which twins grow as the tangent does."""
 
@@ -88,7 +91,8 @@ def judged(arrays: dict[str, Array], dtype: torch.dtype) -> dict[str, Any]:
     with np.errstate(over="ignore"):
         found: Verdict = judge(steps, distances, norm, dtype=dtype)
     facts = found.to_json()
-    if found.verdict == "undecided" and not distances[:, -1].any():
+    together = not distances[:, -1].any() and int((steps >= steps[0] + 2 / 3 * (steps[-1] - steps[0])).sum()) >= ENOUGH
+    if found.verdict == "undecided" and together:
         facts |= {"verdict": "stable", "reason": "the twins came together again, bit for bit", "steps_needed": None}
     last = float(norm[np.isfinite(norm)][-1]) if np.isfinite(norm).any() else math.nan
     late = norm[steps >= steps[0] + 2 / 3 * (steps[-1] - steps[0])]

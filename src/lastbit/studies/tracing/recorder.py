@@ -1,7 +1,7 @@
 """What is kept of the twins as they go: divergences, sketches, loss gaps, churn on a probe, filters, concentration.
 
 Everything is recorded at the same thinned steps, counted from the branch in units of `every`; churn and concentration
-over elements cost a forward pass and a sort, and are taken at about one in ten of them.
+over elements cost a forward pass and a sort, and are taken at about one in six of them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Array = np.ndarray[Any, Any]
 SKETCH_SEED, SKETCH_WIDTH = 0, 64
 """The same in every study, so that sketches of any two compare."""
 
-PROBED = Thinning(dense=4, grid=32)
+PROBED = Thinning(dense=8, grid=64)
 """Which recorded steps are probed for churn and concentration: each costs a forward pass of every run."""
 
 
@@ -92,7 +92,8 @@ class TraceRecorder:
         began = time.perf_counter()
         self._sketches[index] = [self._sketch(weights) for weights in (base, *others)]
         self._spent("sketches", began)
-        if PROBED.wants(index) or self.twins.position == self.twins.total:
+        # How long the run will be is known: what would be thinned away later need not be probed at all.
+        if PROBED.keeps(index, self.index(self.twins.total)):
             began = time.perf_counter()
             self._probe(index, base, others)
             self._spent("probe", began)
