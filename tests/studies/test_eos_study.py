@@ -179,6 +179,23 @@ def test_an_interrupted_sweep_goes_on_where_it_stood(tmp_path, monkeypatch):
         assert before["loss"] == after["loss"]
 
 
+def test_a_training_that_raises_does_not_end_its_siblings(tmp_path, monkeypatch):
+    one = run_eos._one
+
+    def failing(folder, number, *args):
+        if number == 0:
+            raise RuntimeError("a bad\nday")
+        one(folder, number, *args)
+
+    monkeypatch.setattr(run_eos, "_one", failing)
+    settings = {"weight_decay": "0,0.1", "steps": 6, "width": 4, "twins": 0, "quiet": True, "train_size": 60}
+    result = eos("digits", out=tmp_path / "s", **settings).result
+    assert (result["cells_planned"], result["cells_finished"]) == (2, 1)
+    assert "unfinished: 1 of 2 trainings are in" in open_study(tmp_path / "s").summary()
+    monkeypatch.setattr(run_eos, "_one", one)
+    assert eos(resume=tmp_path / "s", quiet=True).result["cells_finished"] == 2
+
+
 def test_the_flow_of_a_quadratic_is_its_closed_form():
     """For linear regression the residual decays as exp(-t C) along the covariance's eigenvectors."""
     task = linear(lr=0.1, epochs=60)

@@ -6,7 +6,7 @@ Axes: K twins (the exact repeat first), S measured steps, L layers, M looks at l
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from lastbit.core.status import RunStatus
 from lastbit.curvature import (
     EffectiveHessian,
     HessianOperator,
+    NotFiniteError,
     StabilityMonitor,
     StabilityRecord,
     StableLearningRates,
@@ -176,6 +177,12 @@ class _Follower:
             return
         if record.layers:
             self.layers.append(record)
+        with suppress(NotFiniteError):  # on the way to infinity: the next measurement says that it diverged
+            self._dear_look(step, record, crossing=crossing)
+
+    def _dear_look(self, step: int, record: StabilityRecord, *, crossing: bool) -> None:
+        """Measure what is measured at a few steps only."""
+        if record.layers:
             self._batch_sharpness(step)
         if (crossing and self.looks) or step in self.spectrum_steps:
             with self.base.active():

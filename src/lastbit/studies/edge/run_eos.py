@@ -205,7 +205,15 @@ def _train(
                 f"into {folder.path}"
             )
             for number, cell, task in left:
-                _one(folder, number, cell, task, config, device, progress)
+                try:
+                    _one(folder, number, cell, task, config, device, progress)
+                except LastbitError:
+                    raise
+                except Exception as error:
+                    # Not recorded as a run, so that --resume tries it again; its siblings go on.
+                    told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                    folder.event("crashed", told, cell.name)
+                    progress.finished(cell.label or "training", f"crashed ({told})", "")
     except KeyboardInterrupt:
         count = len(folder.runs())
         folder.event("interrupted", f"{count} of {len(sweep)} trainings finished")
@@ -220,7 +228,7 @@ def _one(
     progress: GridProgress,
 ) -> None:  # fmt: skip
     began = time.monotonic()
-    name = cell.label or cell.name
+    name = cell.label or "training"
     progress.started(name, 1)
     latest: list[StabilityRecord] = []
 
