@@ -15,6 +15,7 @@ from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.analysis import analyse
 from lastbit.studies.control import compare_repeat
 from lastbit.studies.environment import environment
+from lastbit.studies.folders import new_folder
 from lastbit.studies.grid import GridRun, GridWorkerFactory, grid, perturbation_of
 from lastbit.studies.plan import plan, refuse_changes, rehearse, study_facts
 from lastbit.studies.progress import GridProgress, grid_progress
@@ -95,21 +96,12 @@ def audit(
         refuse_changes(stored or {}, facts, Path(resume))
         folder = StudyFolder.resume(Path(resume))
     else:
-        folder = StudyFolder.create(Path(out) if out is not None else _free_folder(built.name), facts)
+        folder = StudyFolder.create(new_folder("audit", built.name, out), facts)
     with folder:
         factory = GridWorkerFactory(folder.path.absolute(), source, config, checkpoint_seconds)
         _Audit(folder, factory, workers, steps, built.metric.name, built.metric.unit).run(quiet=quiet)
         folder.save_result(analyse(folder))
     return AuditStudy(folder.path)
-
-
-def _free_folder(name: str) -> Path:
-    root = Path("lastbit-studies")
-    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
-    number = 1
-    while (folder := root / f"audit-{stem}-{number:03d}").exists():
-        number += 1
-    return folder
 
 
 class _Audit:

@@ -32,6 +32,7 @@ from lastbit.studies.edge.sharpness_study import SharpnessStudy
 from lastbit.studies.edge.threads import suitable_threads
 from lastbit.studies.edge.workload import build_cell, probe_batch, widened_loss
 from lastbit.studies.environment import environment
+from lastbit.studies.folders import new_folder
 from lastbit.studies.settings import DTYPES
 from lastbit.tasks import Task
 from lastbit.train import Training, resolve_device, streams
@@ -87,7 +88,7 @@ def sharpness(
     with suitable_threads(built):
         measured = _measure(built, config, None if checkpoint is None else Path(checkpoint), after, by, device)
     facts = _facts(task, built, config, measured, checkpoint, after, by, device)
-    folder = StudyFolder.create(Path(out) if out is not None else _free_folder(built.name), facts)
+    folder = StudyFolder.create(new_folder("sharpness", built.name, out), facts)
     with folder:
         density = measured.density
         folder.files("measurement").arrays({"spectrum_nodes": density.nodes, "spectrum_weights": density.weights})
@@ -182,15 +183,6 @@ def sharpness_command(config: EosConfig) -> str:
     """Return the command that repeats a measurement, without the settings of a whole training."""
     words = eos_command(config, "sharpness", without=_NOT_OF_ONE)
     return words.replace(f" --task {config.task}", f" {config.task}", 1)
-
-
-def _free_folder(name: str) -> Path:
-    root = Path("lastbit-studies")
-    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
-    number = 1
-    while (folder := root / f"sharpness-{stem}-{number:03d}").exists():
-        number += 1
-    return folder
 
 
 def _result(facts: Mapping[str, Any], measured: _Measured) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from lastbit.studies.edge.threads import suitable_threads
 from lastbit.studies.edge.workload import build_cell
 from lastbit.studies.environment import environment
 from lastbit.studies.fingerprint import fingerprint
+from lastbit.studies.folders import new_folder
 from lastbit.studies.plan import refuse_changes
 from lastbit.studies.progress import GridProgress, grid_progress
 from lastbit.tasks import Task
@@ -84,7 +85,7 @@ def eos(
         refuse_changes(stored or {}, facts, Path(resume))
         folder = StudyFolder.resume(Path(resume))
     else:
-        folder = StudyFolder.create(Path(out) if out is not None else _free_folder(sweep[0][1].name), facts)
+        folder = StudyFolder.create(new_folder("eos", sweep[0][1].name, out), facts)
     with folder:
         _train(folder, sweep, config, device, quiet=quiet)
         folder.save_result(conclude(folder))
@@ -179,15 +180,6 @@ def _facts(
         "cells": [{**cell.model_dump(), "settings": dict(cell_task.settings)} for cell, cell_task in sweep],
         "environment": where,
     }
-
-
-def _free_folder(name: str) -> Path:
-    root = Path("lastbit-studies")
-    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
-    number = 1
-    while (folder := root / f"eos-{stem}-{number:03d}").exists():
-        number += 1
-    return folder
 
 
 def _train(

@@ -15,6 +15,7 @@ from lastbit.core.status import RunStatus
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.environment import environment
 from lastbit.studies.fingerprint import fingerprint
+from lastbit.studies.folders import new_folder
 from lastbit.studies.plan import refuse_changes
 from lastbit.studies.progress import GridProgress, grid_progress
 from lastbit.studies.settings import command_line, split_settings
@@ -88,7 +89,7 @@ def trace(
         refuse_changes(stored or {}, facts, Path(resume))
         folder = StudyFolder.resume(Path(resume))
     else:
-        folder = StudyFolder.create(Path(out) if out is not None else _free_folder(built.name), facts)
+        folder = StudyFolder.create(new_folder("trace", built.name, out), facts)
     with folder:
         _train(folder, sweep, config, quiet=quiet)
         folder.save_result(analyse_trace(folder))
@@ -194,15 +195,6 @@ def _refuse_other_twins(stored: Mapping[str, Any], now: Mapping[str, Any], folde
                 f"{folder} was begun with {flag} {before.get(name)}, not {after[name]}: leave {flag} out to resume, or "
                 "start another study with --out"
             )
-
-
-def _free_folder(name: str) -> Path:
-    root = Path("lastbit-studies")
-    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
-    number = 1
-    while (folder := root / f"trace-{stem}-{number:03d}").exists():
-        number += 1
-    return folder
 
 
 def _train(folder: StudyFolder, sweep: list[tuple[Member, Task]], config: TraceConfig, *, quiet: bool) -> None:
