@@ -4,6 +4,7 @@ import io
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +200,21 @@ def test_studies_refuse_what_they_do_not_know():
         pde_deep(kernal=3)
     with pytest.raises(LastbitError, match="belong to the one-layer CNN"):
         pde_stability("deep", check=True)
+
+
+def test_eigenvalues_that_did_not_converge_give_no_verdict():
+    study = pde_deep(dt=0.5, depth=2, weight_decay=5.0, **LINEAR)
+    rough = replace(study.bounds.layers[1], converged=False)
+    bounds = replace(study.bounds, converged=False, layers=(study.bounds.layers[0], rough))
+    unsure = replace(study, bounds=bounds)
+    assert "did not converge" in unsure.sentence
+    assert "stable" not in unsure.sentence
+    assert [row[0] for row in unsure.table[1]] == ["1", "2 (not converged)", "all"]
+    grown = pde_complexity(depths=(1, 2), widths=(), kernels=(), seeds=1, **LINEAR)
+    (trend,) = grown.sweep.trends
+    unsure_sweep = replace(grown, sweep=replace(grown.sweep, trends=(replace(trend, converged=False),)))
+    assert unsure_sweep.sentence.endswith("; eigenvalues did not all converge over depth.")
+    assert "converge" not in grown.sentence
 
 
 def test_the_help_names_every_problem():

@@ -52,7 +52,8 @@ class DeepStability:
 
     def _ends(self, lowest: float, sharpness: float, edge: float | None) -> list[str]:
         most = [] if self.bounds.lr is None else [f"{self.limit / self.bounds.lr - sharpness:.6g}"]
-        return [f"{sharpness:.6g}", f"{-lowest:.6g}", *most, "any" if edge is None else f"{edge:.6g}"]
+        # 0 − 0 is 0, where −0 would be shown with its sign.
+        return [f"{sharpness:.6g}", f"{0.0 - lowest:.6g}", *most, "any" if edge is None else f"{edge:.6g}"]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON: the setting, the bounds of the whole, and `layers`."""

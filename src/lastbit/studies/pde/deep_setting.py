@@ -85,7 +85,7 @@ def deep_setting(**values: Any) -> DeepSetting:
         LastbitError: a value that cannot be, in one line.
     """
     setting = validated(DeepSetting, values, flag="--")
-    if setting.scheme == "euler" and setting.momentum is not None:
+    if setting.scheme == "euler" and setting.momentum:
         raise LastbitError(f"Euler has no momentum, got {setting.momentum:g}: choose heavy-ball or nesterov")
     if setting.image != "noise" and setting.images not in (None, 1):
         raise LastbitError(f"--images = {setting.images}: {setting.image} is a single image; leave --images out")
