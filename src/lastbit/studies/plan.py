@@ -114,8 +114,10 @@ def study_facts(
 
 def refuse_changes(stored: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
     """Refuse to go on with a study under other settings, another task or another machine's arithmetic."""
-    for part in ("audit", "task"):
+    for part in {**stored["spec"], **now["spec"]}:
         before, after = stored["spec"].get(part, {}), now["spec"].get(part, {})
+        if not (isinstance(before, dict) and isinstance(after, dict)):
+            continue
         for name in {**before, **after}:
             if before.get(name) != after.get(name):
                 flag = f"--{name.replace('_', '-')}"

@@ -32,7 +32,7 @@ def conclude(folder: StudyFolder) -> dict[str, Any]:
             continue
         record, arrays = records[name], folder.arrays(name)
         analysed = analyse_cell(
-            arrays, facts.get("stable", {}).get(name, {}), dtype=facts["spec"]["audit"]["dtype"], status=record.status
+            arrays, facts.get("stable", {}).get(name, {}), dtype=facts["spec"]["eos"]["dtype"], status=record.status
         )
         found.append(
             {

@@ -138,7 +138,7 @@ class StabilityMonitor(curvature.StabilityMonitor):
         settings = {"optimizer": kind, "model": type(self.model).__name__, "every": self._budget.every}
         return {
             "kind": "eos",
-            "spec": {"audit": {"seed": 0, "dtype": dtype}, "monitor": True},
+            "spec": {"eos": {"seed": 0, "dtype": dtype}, "monitor": True},
             "command": f"lb.StabilityMonitor(model, optimizer, loss_fn, probe_batch, study={str(path)!r})",
             "task": {
                 "name": type(self.model).__name__, "settings": settings, "train_size": 0, "batch_size": 0,

@@ -102,7 +102,7 @@ def _stored(path: Path) -> dict[str, Any]:
 
 def _plan(task: str | Task | None, settings: Mapping[str, Any], stored: Mapping[str, Any] | None) -> EosConfig:
     """Return the settings given, over those of the study to resume, over the defaults."""
-    before = dict(stored["spec"]["audit"]) if stored is not None else {}
+    before = dict(stored["spec"]["eos"]) if stored is not None else {}
     if isinstance(task, Task):
         return object_config(task, {**before, **settings})
     if stored is not None and stored["spec"].get("object"):
@@ -158,8 +158,7 @@ def _facts(
     """Return what `study.json` keeps of the study."""
     built = sweep[0][1]
     settings = {k: list(v) if isinstance(v, tuple) else v for k, v in config.model_dump().items()}
-    # `audit` is the part of a spec that `refuse_changes` holds against the settings of a resumed study.
-    spec: dict[str, Any] = {"audit": settings, "fingerprint": fingerprint(built)}
+    spec: dict[str, Any] = {"eos": settings, "fingerprint": fingerprint(built)}
     command = eos_command(config)
     if isinstance(task, Task):
         spec["object"] = task.name
@@ -249,7 +248,7 @@ def _keep(folder: StudyFolder, number: int, cell: Cell, found: Followed, seconds
     names = ("sharpness", "limit", "ratio", "loss")
     folder.add(
         RunRecord(
-            run=cell.name, seed=folder.facts["spec"]["audit"]["seed"], perturbation=number, control=False,
+            run=cell.name, seed=folder.facts["spec"]["eos"]["seed"], perturbation=number, control=False,
             label=cell.label or "base", status=found.status, message=found.message, seconds=seconds,
             steps=tuple(int(step) for step in found.arrays["step"]),
             metrics={name: [float(value) for value in found.arrays[name]] for name in names},

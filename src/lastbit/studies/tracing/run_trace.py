@@ -85,7 +85,6 @@ def trace(
         rehearse_trace(task_of_member, member, config, device)
     facts = _facts(source, built, config, sweep, environment(device))
     if resume is not None:
-        _refuse_other_twins(stored or {}, facts, Path(resume))
         refuse_changes(stored or {}, facts, Path(resume))
         folder = StudyFolder.resume(Path(resume))
     else:
@@ -183,18 +182,6 @@ def _facts(
         },
         "environment": where,
     }
-
-
-def _refuse_other_twins(stored: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """Refuse to go on with a sweep under other settings."""
-    before, after = stored["spec"]["trace"], now["spec"]["trace"]
-    for name in after:
-        if before.get(name) != after[name]:
-            flag = f"--{name.replace('_', '-')}"
-            raise LastbitError(
-                f"{folder} was begun with {flag} {before.get(name)}, not {after[name]}: leave {flag} out to resume, or "
-                "start another study with --out"
-            )
 
 
 def _train(folder: StudyFolder, sweep: list[tuple[Member, Task]], config: TraceConfig, *, quiet: bool) -> None:
