@@ -20,8 +20,10 @@ def blocks(page, language):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # Read from top to bottom, a page may use what it showed before.
+    shown = {"__name__": "docs", "torch": torch}
     for code in blocks(page, "python"):
-        exec(compile(code, str(page), "exec"), {"__name__": "docs", "torch": torch})
+        exec(compile(code, str(page), "exec"), shown)
     assert page.exists()
 
 
