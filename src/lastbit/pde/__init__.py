@@ -1,1 +1,1 @@
-"""Partial differential equations: linear schemes, the CNN gradient-descent PDE, deep networks. Import from its parts."""
+"""Partial differential equations: linear schemes, the CNN gradient-descent PDE, deep networks."""
