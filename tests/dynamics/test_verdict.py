@@ -38,9 +38,11 @@ def test_growth_that_levels_off_is_restrained_with_its_numbers(seed, rate, low, 
     distance = np.exp(y)
     distance[0] = 0.0
     found = judge(t, distance, 1.0)
-    # A 99% interval lies above 0 in one per cent of levels or so: those, and only those, may be left undecided.
+    # A 99% interval lies above 0 in one per cent of levels or so: those may be left undecided, and where the scatter is
+    # large a last third whose interval is too wide to tell a level from growth, which the reason then says.
     last_third = found.slope_last_third * n / 3
-    assert found.verdict == "restrained" or (found.verdict == "undecided" and last_third > 0.23)
+    wide = noise > 0.1 and "too short to tell" in found.reason
+    assert found.verdict == "restrained" or (found.verdict == "undecided" and (last_third > 0.23 or wide))
     if found.verdict == "restrained":
         # Five standard errors or so, of autocorrelated scatter over 26 steps of growth and 40 of level at least.
         assert found.growth_rate_per_step == pytest.approx(rate, rel=0.01 + 10 * noise / rise)
