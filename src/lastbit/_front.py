@@ -13,6 +13,7 @@ from lastbit.report import render_report
 from lastbit.studies import compare_sketches
 from lastbit.studies.edge.sharpness_study import SharpnessStudy
 from lastbit.studies.edge.study import EosStudy
+from lastbit.studies.stored import StoredStudy
 from lastbit.studies.study import AuditStudy
 from lastbit.studies.tracing.study import TraceStudy
 from lastbit.tasks import Task
@@ -22,13 +23,17 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Study(AuditStudy):
-    """An audit on disk that can draw its report."""
+class _Drawn(StoredStudy):
+    """A study that can draw its report."""
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the HTML report, one file that opens offline, and return where it lies (`report.html` in the study)."""
         self.conclude()
         return render_report(self.path, None if path is None else Path(path))
+
+
+class Study(AuditStudy, _Drawn):
+    """An audit on disk that can draw its report."""
 
 
 def audit(task: str | Task | None = None, **options: Any) -> Study:
@@ -42,13 +47,8 @@ def audit(task: str | Task | None = None, **options: Any) -> Study:
     return Study(studies.audit(task, **options).path)
 
 
-class Trace(TraceStudy):
+class Trace(TraceStudy, _Drawn):
     """A trace on disk that can draw its report."""
-
-    def report(self, path: str | Path | None = None) -> Path:
-        """Write the HTML report, one file that opens offline, and return where it lies (`report.html` in the study)."""
-        self.conclude()
-        return render_report(self.path, None if path is None else Path(path))
 
 
 def trace(task: str | Task | None = None, **options: Any) -> Trace:
@@ -62,13 +62,8 @@ def trace(task: str | Task | None = None, **options: Any) -> Trace:
     return Trace(studies.trace(task, **options).path)
 
 
-class Edge(EosStudy):
+class Edge(EosStudy, _Drawn):
     """An edge-of-stability study on disk that can draw its report."""
-
-    def report(self, path: str | Path | None = None) -> Path:
-        """Write the HTML report, one file that opens offline, and return where it lies (`report.html` in the study)."""
-        self.conclude()
-        return render_report(self.path, None if path is None else Path(path))
 
 
 def eos(task: str | Task | None = None, **options: Any) -> Edge:
@@ -82,12 +77,8 @@ def eos(task: str | Task | None = None, **options: Any) -> Edge:
     return Edge(studies.eos(task, **options).path)
 
 
-class Sharpness(SharpnessStudy):
+class Sharpness(SharpnessStudy, _Drawn):
     """One measurement of sharpness on disk that can draw its report."""
-
-    def report(self, path: str | Path | None = None) -> Path:
-        """Write the HTML report, one file that opens offline, and return where it lies (`report.html` in the study)."""
-        return render_report(self.path, None if path is None else Path(path))
 
 
 def sharpness(task: str | Task | None = None, **options: Any) -> Sharpness:

@@ -8,21 +8,22 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
-from rich.console import Console
+from rich.console import RenderableType
 
-from lastbit.core.errors import LastbitError, choose
+from lastbit.core.errors import choose
 from lastbit.core.status import RunStatus
 from lastbit.store import StudyFolder
 from lastbit.studies.analysis import analyse
 from lastbit.studies.edge.sharpness_study import SharpnessStudy
 from lastbit.studies.edge.study import EosStudy
+from lastbit.studies.stored import StoredStudy, write_table
 from lastbit.studies.summary import render_summary, summary_text
 from lastbit.studies.tracing.study import TraceStudy
 
 __all__ = ["AnyStudy", "AuditStudy", "open_study"]
 
 
-class AuditStudy:
+class AuditStudy(StoredStudy):
     """An audit on disk.
 
     Example:
@@ -38,11 +39,6 @@ class AuditStudy:
             """What the audit concluded, as in the JSON file."""
 
     @property
-    def verdict(self) -> str:
-        """The verdict, one sentence."""
-        return str(self.result["verdict"])
-
-    @property
     def passed(self) -> bool:
         """Whether the controls passed, so that the spreads are the last bit's."""
         return self.result["verdict_kind"] not in ("not_reproducible", "not_landed", "no_runs")
@@ -51,21 +47,8 @@ class AuditStudy:
         """Return the verdict, the table of estimates and the controls as text."""
         return summary_text(self.result)
 
-    def print_summary(self) -> None:
-        """Print the summary to the terminal, as wide as it is."""
-        console = Console(highlight=False)
-        width = min(console.width, 120) if console.is_terminal else 110
-        Console(highlight=False, width=width).print(render_summary(self.result))
-
-    def conclude(self) -> None:
-        """Keep the result on disk if it is not there, as for a study that was interrupted.
-
-        Raises:
-            LastbitError: another process is at work on the study.
-        """
-        if not (self.path / "result.json").exists():
-            with StudyFolder.resume(self.path) as folder:
-                folder.save_result(self.result)
+    def _render(self) -> RenderableType:
+        return render_summary(self.result)
 
     def export(self, target: str | Path) -> Path:
         """Write the runs to a table: `.csv` or `.parquet` (a row per seed, perturbation and epoch) or `.nc` (NetCDF).
@@ -73,21 +56,7 @@ class AuditStudy:
         Raises:
             LastbitError: the ending is another, or the optional packages for tables are missing.
         """
-        target = Path(target)
-        choose(target.suffix, (".csv", ".parquet", ".nc"), "table format")
-        data = self.to_xarray()
-        try:
-            if target.suffix == ".nc":
-                data.to_netcdf(target, engine="scipy")
-            else:
-                table = data.drop_dims(["step", "example"], errors="ignore").to_dataframe().reset_index()
-                if target.suffix == ".csv":
-                    table.to_csv(target, index=False)
-                else:
-                    table.to_parquet(target, index=False)
-        except ImportError as error:
-            raise LastbitError(f"{target.suffix} needs {error.name}: pip install 'lastbit[export]'") from None
-        return target
+        return write_table(target, self.to_xarray(), lambda data: data.drop_dims(["step", "example"], errors="ignore"))
 
     def to_xarray(self) -> xr.Dataset:
         """Return the runs as arrays with named dimensions.
@@ -141,9 +110,6 @@ class AuditStudy:
         }
         attributes = {"verdict": self.verdict, "command": self.result["command"], "unit": task["metric"]["unit"]}
         return xr.Dataset(variables, coordinates, attributes)
-
-    def __repr__(self) -> str:
-        return f"AuditStudy({str(self.path)!r}): {self.verdict}"
 
 
 AnyStudy: TypeAlias = AuditStudy | TraceStudy | EosStudy | SharpnessStudy

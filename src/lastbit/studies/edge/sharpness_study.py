@@ -14,6 +14,7 @@ from rich.text import Text
 from lastbit.core.errors import LastbitError
 from lastbit.store import StudyFolder
 from lastbit.studies.edge.summary import layer_table
+from lastbit.studies.stored import StoredStudy
 
 __all__ = ["SharpnessStudy"]
 
@@ -22,7 +23,7 @@ Array = np.ndarray[Any, Any]
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
-class SharpnessStudy:
+class SharpnessStudy(StoredStudy):
     """A measurement of sharpness on disk.
 
     Example:
@@ -43,11 +44,6 @@ class SharpnessStudy:
             self.arrays = folder.arrays("measurement")
 
     @property
-    def verdict(self) -> str:
-        """The verdict, one sentence."""
-        return str(self.result["verdict"])
-
-    @property
     def passed(self) -> bool:
         """Whether the eigenvalue of the whole network is certified by its residual."""
         return bool(self.result["whole"]["converged"])
@@ -57,12 +53,6 @@ class SharpnessStudy:
         target = StringIO()
         Console(file=target, width=110, no_color=True, highlight=False).print(self._render())
         return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
-
-    def print_summary(self) -> None:
-        """Print the summary to the terminal, as wide as it is."""
-        console = Console(highlight=False)
-        width = min(console.width, 120) if console.is_terminal else 110
-        Console(highlight=False, width=width).print(self._render())
 
     def conclude(self) -> None:
         """Do nothing: a measurement is finished once it is there."""
@@ -90,9 +80,6 @@ class SharpnessStudy:
             Text(""),
             *(Text(line) for line in (*_spectrum(self.arrays, whole), "", *lines)),
         )
-
-    def __repr__(self) -> str:
-        return f"SharpnessStudy({str(self.path)!r}): {self.verdict}"
 
 
 def _spectrum(arrays: Mapping[str, Array], whole: Mapping[str, Any], columns: int = 72) -> list[str]:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from rich.console import Console
+from rich.console import RenderableType
 
 from lastbit.core.errors import LastbitError, choose
 from lastbit.store import StudyFolder
 from lastbit.studies.edge.conclude import conclude
 from lastbit.studies.edge.summary import eos_text, render_eos
+from lastbit.studies.stored import StoredStudy, write_table
 
 __all__ = ["EosStudy"]
 
@@ -21,7 +22,7 @@ _MEASURED = (
 )  # fmt: skip
 
 
-class EosStudy:
+class EosStudy(StoredStudy):
     """An edge-of-stability study on disk.
 
     Example:
@@ -38,11 +39,6 @@ class EosStudy:
             """What the study concluded, as in the JSON file."""
 
     @property
-    def verdict(self) -> str:
-        """The verdict, one sentence."""
-        return str(self.result["verdict"])
-
-    @property
     def passed(self) -> bool:
         """Whether every repeat matched bit for bit, so that the growth is the last bit's."""
         return self.result["verdict_kind"] not in ("not_reproducible", "no_runs")
@@ -51,21 +47,8 @@ class EosStudy:
         """Return the verdict, the table of trainings, the layers and the controls as text."""
         return eos_text(self.result)
 
-    def print_summary(self) -> None:
-        """Print the summary to the terminal, as wide as it is."""
-        console = Console(highlight=False)
-        width = min(console.width, 120) if console.is_terminal else 110
-        Console(highlight=False, width=width).print(render_eos(self.result))
-
-    def conclude(self) -> None:
-        """Keep the result on disk if it is not there, as for a sweep that was interrupted.
-
-        Raises:
-            LastbitError: another process is at work on the study.
-        """
-        if not (self.path / "result.json").exists():
-            with StudyFolder.resume(self.path) as folder:
-                folder.save_result(self.result)
+    def _render(self) -> RenderableType:
+        return render_eos(self.result)
 
     def to_xarray(self, cell: str | None = None) -> xr.Dataset:
         """Return what was measured in one training, with dimensions `step`, `twin` (the repeat first) and `layer`.
@@ -106,21 +89,4 @@ class EosStudy:
         Raises:
             LastbitError: the ending is another, or the optional packages for tables are missing.
         """
-        target = Path(target)
-        choose(target.suffix, (".csv", ".parquet", ".nc"), "table format")
-        data = self.to_xarray()
-        try:
-            if target.suffix == ".nc":
-                data.to_netcdf(target, engine="scipy")
-                return target
-            table = data[list(_MEASURED)].to_dataframe().reset_index()
-            if target.suffix == ".csv":
-                table.to_csv(target, index=False)
-            else:
-                table.to_parquet(target, index=False)
-        except ImportError as error:
-            raise LastbitError(f"{target.suffix} needs {error.name}: pip install 'lastbit[export]'") from None
-        return target
-
-    def __repr__(self) -> str:
-        return f"EosStudy({str(self.path)!r}): {self.verdict}"
+        return write_table(target, self.to_xarray(), lambda data: data[list(_MEASURED)])

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from rich.console import Console
+from rich.console import RenderableType
 
 from lastbit.core.errors import LastbitError, choose
 from lastbit.store import StudyFolder
+from lastbit.studies.stored import StoredStudy, write_table
 from lastbit.studies.tracing.analysis import analyse_trace, finished_members
 from lastbit.studies.tracing.summary import render_trace, trace_text
 
@@ -19,7 +20,7 @@ __all__ = ["TraceStudy"]
 _TWIN_STEP_TENSOR = ("mean_relative_l1", "l2", "relative_l2", "max_ulp", "share_differing", "cosine")
 
 
-class TraceStudy:
+class TraceStudy(StoredStudy):
     """A trace on disk.
 
     Example:
@@ -49,20 +50,8 @@ class TraceStudy:
         """Return the verdict, the most amplifying tensors, the episodes and the controls as text."""
         return trace_text(self.result)
 
-    def print_summary(self) -> None:
-        """Print the summary to the terminal, as wide as it is."""
-        console = Console(highlight=False)
-        console.print(render_trace(self.result), width=min(console.width, 120))
-
-    def conclude(self) -> None:
-        """Keep the result on disk if it is not there, as for a sweep that was interrupted.
-
-        Raises:
-            LastbitError: another process is at work on the study.
-        """
-        if not (self.path / "result.json").exists():
-            with StudyFolder.resume(self.path) as folder:
-                folder.save_result(self.result)
+    def _render(self) -> RenderableType:
+        return render_trace(self.result)
 
     def to_xarray(self, member: str | None = None) -> xr.Dataset:
         """Return what was measured, with dimensions `twin` (the exact repeat first), `step` and `tensor`.
@@ -125,21 +114,8 @@ class TraceStudy:
         Raises:
             LastbitError: the ending is another, or the optional packages for tables are missing.
         """
-        target = Path(target)
-        choose(target.suffix, (".csv", ".parquet", ".nc"), "table format")
-        data = self.to_xarray()
-        try:
-            if target.suffix == ".nc":
-                data.to_netcdf(target, engine="scipy")
-                return target
-            table = data[[name for name in data.data_vars if data[name].dims == ("twin", "step")]].to_dataframe()
-            if target.suffix == ".csv":
-                table.reset_index().to_csv(target, index=False)
-            else:
-                table.reset_index().to_parquet(target, index=False)
-        except ImportError as error:
-            raise LastbitError(f"{target.suffix} needs {error.name}: pip install 'lastbit[export]'") from None
-        return target
 
-    def __repr__(self) -> str:
-        return f"TraceStudy({str(self.path)!r}): {self.verdict}"
+        def rows(data: xr.Dataset) -> xr.Dataset:
+            return data[[name for name in data.data_vars if data[name].dims == ("twin", "step")]]
+
+        return write_table(target, self.to_xarray(), rows)

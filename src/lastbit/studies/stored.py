@@ -1,0 +1,75 @@
+"""What every study on disk can do as a Python object, whatever was measured."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+from rich.console import Console, RenderableType
+
+from lastbit.core.errors import LastbitError, choose
+from lastbit.store import StudyFolder
+
+__all__ = ["StoredStudy", "write_table"]
+
+
+class StoredStudy(ABC):
+    """A study on disk with its result."""
+
+    path: Path
+    """Folder of the study."""
+    result: dict[str, Any]
+    """What the study concluded, as in the JSON file."""
+
+    @property
+    def verdict(self) -> str:
+        """The verdict, one sentence."""
+        return str(self.result["verdict"])
+
+    @abstractmethod
+    def _render(self) -> RenderableType:
+        """Return the summary for a rich console."""
+
+    def print_summary(self) -> None:
+        """Print the summary to the terminal, as wide as it is."""
+        console = Console(highlight=False)
+        width = min(console.width, 120) if console.is_terminal else 110
+        Console(highlight=False, width=width).print(self._render())
+
+    def conclude(self) -> None:
+        """Keep the result on disk if it is not there, as for a study that was interrupted.
+
+        Raises:
+            LastbitError: another process is at work on the study.
+        """
+        if not (self.path / "result.json").exists():
+            with StudyFolder.resume(self.path) as folder:
+                folder.save_result(self.result)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r}): {self.verdict}"
+
+
+def write_table(target: str | Path, data: xr.Dataset, rows: Callable[[xr.Dataset], xr.Dataset]) -> Path:
+    """Write `data` whole to `.nc` (NetCDF), or what `rows` keeps of it as a table to `.csv` or `.parquet`.
+
+    Raises:
+        LastbitError: the ending is another, or the optional packages for tables are missing.
+    """
+    target = Path(target)
+    choose(target.suffix, (".csv", ".parquet", ".nc"), "table format")
+    try:
+        if target.suffix == ".nc":
+            data.to_netcdf(target, engine="scipy")
+            return target
+        table = rows(data).to_dataframe().reset_index()
+        if target.suffix == ".csv":
+            table.to_csv(target, index=False)
+        else:
+            table.to_parquet(target, index=False)
+    except ImportError as error:
+        raise LastbitError(f"{target.suffix} needs {error.name}: pip install 'lastbit[export]'") from None
+    return target
