@@ -65,7 +65,7 @@ def read_study_file(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             content = tomllib.load(file)
     except FileNotFoundError:
-        raise LastbitError(f"there is no study file {path}") from None
+        raise LastbitError(f"there is no study file {path} (a task is named with --task)") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise LastbitError(f"{path} is not a TOML study file: {error}") from None
     settings = {name.replace("-", "_"): value for name, value in content.items()}
