@@ -76,10 +76,16 @@ def recording(task, folder):
             if recorder.__class__ is RunFiles:
                 folder.add(
                     RunRecord(
-                        run=f"bench{repeat}", seed=0, perturbation=0, control=False, label="", status=outcome.status,
-                        steps=outcome.steps, metrics=outcome.metrics,
+                        run=f"bench{repeat}",
+                        seed=0,
+                        perturbation=0,
+                        control=False,
+                        label="",
+                        status=outcome.status,
+                        steps=outcome.steps,
+                        metrics=outcome.metrics,
                     )
-                )  # fmt: skip
+                )
             times.append(time.perf_counter() - begun)
     return statistics.median(whole) / statistics.median(bare) - 1
 

@@ -19,11 +19,20 @@ MAY_IMPORT = {
     "store": {"core"},
     "launch": {"core", "perturb", "dynamics"},
     "studies": {
-        "core", "tasks", "perturb", "curvature", "pde", "stats", "dynamics", "train", "store", "launch",
+        "core",
+        "tasks",
+        "perturb",
+        "curvature",
+        "pde",
+        "stats",
+        "dynamics",
+        "train",
+        "store",
+        "launch",
     },
     "report": {"core", "stats", "store"},
     "cli": {"studies", "report"},
-}  # fmt: skip
+}
 
 
 def rooms_imported(source: str, package: str) -> set[str]:

@@ -19,8 +19,17 @@ from lastbit.studies.tracing.study import TraceStudy
 from lastbit.tasks import Task
 
 __all__ = [
-    "Edge", "Sharpness", "Study", "Trace", "audit", "compare_sketches", "eos", "open_study", "sharpness", "trace",
-]  # fmt: skip
+    "Edge",
+    "Sharpness",
+    "Study",
+    "Trace",
+    "audit",
+    "compare_sketches",
+    "eos",
+    "open_study",
+    "sharpness",
+    "trace",
+]
 
 
 class _Drawn(StoredStudy):

@@ -19,8 +19,15 @@ def test_eos_answers_first_and_names_its_files(here, capsys):
     assert "report  study/report.html" in out
     result = json.loads(Path("out.json").read_text())
     assert [cell["weight_decay"] for cell in result["cells"]] == [0.0, 0.1]
-    for key in ("limit", "sharpness", "ratio_tail", "entered_at_step", "growth_share_above_limit", "per_layer",
-                "converged_fraction"):  # fmt: skip
+    for key in (
+        "limit",
+        "sharpness",
+        "ratio_tail",
+        "entered_at_step",
+        "growth_share_above_limit",
+        "per_layer",
+        "converged_fraction",
+    ):
         assert key in result
     assert main(["report", "study", "--quiet"]) == 0
     assert capsys.readouterr().out.startswith("of 2 trainings")

@@ -42,9 +42,28 @@ def read(path):
 def test_stability_of_the_reference_network(app, tmp_path):
     target = tmp_path / "out.json"
     said = run(
-        app, "stability", "cnn", "--image", "checkerboard", "--image-size", 256, "--kernel", 32, "--beta", 1,
-        "--label", 1, "--dt", 1e-8, "--pooling", "sum", "--json", target, "--plot", tmp_path / "out.svg",
-    )  # fmt: skip
+        app,
+        "stability",
+        "cnn",
+        "--image",
+        "checkerboard",
+        "--image-size",
+        256,
+        "--kernel",
+        32,
+        "--beta",
+        1,
+        "--label",
+        1,
+        "--dt",
+        1e-8,
+        "--pooling",
+        "sum",
+        "--json",
+        target,
+        "--plot",
+        tmp_path / "out.svg",
+    )
     first = said.splitlines()[0]
     assert first.startswith("Weight decays from 1.296e+07 to 2e+08 are stable at dt = 1e-08")
     found = read(target)
@@ -83,9 +102,20 @@ def test_stability_of_every_classical_problem(app, problem, tmp_path):
 
 def test_stability_of_heat_is_the_textbook_limit(app, tmp_path):
     run(
-        app, "stability", "heat", "--dx", 0.5, "--dim", 2, "--diffusivity", 2,
-        "--json", tmp_path / "a.json", "--plot", tmp_path / "a.png",
-    )  # fmt: skip
+        app,
+        "stability",
+        "heat",
+        "--dx",
+        0.5,
+        "--dim",
+        2,
+        "--diffusivity",
+        2,
+        "--json",
+        tmp_path / "a.json",
+        "--plot",
+        tmp_path / "a.png",
+    )
     assert read(tmp_path / "a.json")["max_stable_dt"] == pytest.approx(0.25 / (2 * 2 * 2))
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.width > 400
@@ -93,9 +123,23 @@ def test_stability_of_heat_is_the_textbook_limit(app, tmp_path):
 
 def test_simulate_writes_its_histories(app, tmp_path):
     said = run(
-        app, "simulate", "cnn", "--lr", 0.9, "--weight-decay", 1.5, "--steps", 200, "--twin", 3, *SMALL, "--json",
-        tmp_path / "out.json", "--plot", tmp_path / "out.png",
-    )  # fmt: skip
+        app,
+        "simulate",
+        "cnn",
+        "--lr",
+        0.9,
+        "--weight-decay",
+        1.5,
+        "--steps",
+        200,
+        "--twin",
+        3,
+        *SMALL,
+        "--json",
+        tmp_path / "out.json",
+        "--plot",
+        tmp_path / "out.png",
+    )
     assert said.startswith("At lr = 0.9 and weight decay 1.5 the flow is restrained")
     found = read(tmp_path / "out.json")
     assert found["status"] == "restrained"
@@ -118,9 +162,19 @@ def test_simulate_reports_a_blow_up_as_a_status(app, tmp_path):
 
 def test_window_puts_theory_beside_simulation(app, tmp_path):
     said = run(
-        app, "window", "cnn", "--weight-decay", 1.5, "--steps", 500, *SMALL, "--json", tmp_path / "out.json", "--plot",
+        app,
+        "window",
+        "cnn",
+        "--weight-decay",
+        1.5,
+        "--steps",
+        500,
+        *SMALL,
+        "--json",
+        tmp_path / "out.json",
+        "--plot",
         tmp_path / "out.png",
-    )  # fmt: skip
+    )
     assert said.startswith("At weight decay 1.5 the flow converges below lr = ")
     found = read(tmp_path / "out.json")["window"]
     assert found["converges_below"] == pytest.approx(found["theory_low"], rel=5e-3)

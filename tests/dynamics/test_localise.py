@@ -68,8 +68,10 @@ def test_filters_and_elements_of_a_known_difference():
     assert found.elements["bias"] == concentration(torch.zeros(6))
     assert set(found.filters) == {"conv"}
     energies = filter_energies(base, twin)["conv"]
-    slow = [sum((x - y) ** 2 for x, y in zip(a.double().view(-1), b.double().view(-1), strict=True))
-            for a, b in zip(twin["conv"], base["conv"], strict=True)]  # fmt: skip
+    slow = [
+        sum((x - y) ** 2 for x, y in zip(a.double().view(-1), b.double().view(-1), strict=True))
+        for a, b in zip(twin["conv"], base["conv"], strict=True)
+    ]
     assert energies.tolist() == pytest.approx([float(x) for x in slow], rel=1e-12)
 
 

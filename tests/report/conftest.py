@@ -90,12 +90,18 @@ class StudyMaker:
                         folder.files(run).arrays(arrays)
                     folder.add(
                         RunRecord(
-                            run=run, seed=seed, perturbation=perturbation, control=control, label=words, status=status,
+                            run=run,
+                            seed=seed,
+                            perturbation=perturbation,
+                            control=control,
+                            label=words,
+                            status=status,
                             message="" if status == RunStatus.OK else message or "the training loss is not finite",
-                            seconds=1.5, steps=() if status == RunStatus.CRASHED else _ends(steps_per_epoch),
+                            seconds=1.5,
+                            steps=() if status == RunStatus.CRASHED else _ends(steps_per_epoch),
                             metrics={} if status == RunStatus.CRASHED else metrics,
                         )
-                    )  # fmt: skip
+                    )
             if event:
                 folder.event("crashed", event, "seed000-p001")
             if finished:

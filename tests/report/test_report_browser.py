@@ -34,12 +34,23 @@ def browse(target: Path, profile: Path, width: int = 1200) -> tuple[str, str]:
     probed.write_text(text.replace("</main>", f"</main>{PROBE}", 1), "utf-8")
     done = subprocess.run(
         [
-            str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0",
-            f"--window-size={width},2000", "--virtual-time-budget=8000", f"--user-data-dir={profile}", "--dump-dom",
+            str(BROWSER),
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--enable-logging=stderr",
+            "--v=0",
+            f"--window-size={width},2000",
+            "--virtual-time-budget=8000",
+            f"--user-data-dir={profile}",
+            "--dump-dom",
             probed.as_uri(),
         ],
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
     return done.stdout, "\n".join(console)
 

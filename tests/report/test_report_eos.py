@@ -25,9 +25,14 @@ Y = torch.randint(0, 3, (40,), generator=GENERATOR)
 
 def toy(lr=3.0, name="toy", **more):
     settings = {
-        "name": name, "model": lambda: nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)), "train": (X, Y),
-        "test": (X, Y), "epochs": 70, "batch_size": 40, "optimizer": lambda p: torch.optim.SGD(p, lr=lr),
-    }  # fmt: skip
+        "name": name,
+        "model": lambda: nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)),
+        "train": (X, Y),
+        "test": (X, Y),
+        "epochs": 70,
+        "batch_size": 40,
+        "optimizer": lambda p: torch.optim.SGD(p, lr=lr),
+    }
     return Task(**{**settings, **more})
 
 
@@ -184,9 +189,14 @@ def test_the_edge_figure_draws_what_it_is_given():
     steps, ones = np.arange(1, 51), np.ones(50)
     batch = np.array([[10, 1.0, 0.9, 1.1], [20, 2.0, 1.8, 2.2]])
     figure = edge_curves(
-        steps, ones, 2 * ones, 3 * ones, [("twin 1", steps, np.where(steps > 5, 1e-3, 0.0))],
-        flow=(steps, ones, 40 * ones), batch=batch,
-    )  # fmt: skip
+        steps,
+        ones,
+        2 * ones,
+        3 * ones,
+        [("twin 1", steps, np.where(steps > 5, 1e-3, 0.0))],
+        flow=(steps, ones, 40 * ones),
+        batch=batch,
+    )
     assert isinstance(figure, go.Figure)
     assert len(figure.data) == 7
     assert figure.layout.yaxis2.range[1] >= 40

@@ -14,9 +14,15 @@ from lastbit.report.shell import embedded_json
 
 def test_hostile_names_appear_as_text_and_nowhere_as_markup(make_study, parse, hostile):
     study = make_study(
-        name=hostile, metric="m" + hostile, label="{}" + hostile, message=hostile, command=hostile, event=hostile,
-        diverged={(0, 1)}, seeds=2,
-    )  # fmt: skip
+        name=hostile,
+        metric="m" + hostile,
+        label="{}" + hostile,
+        message=hostile,
+        command=hostile,
+        event=hostile,
+        diverged={(0, 1)},
+        seeds=2,
+    )
     target = render_report(study)
     calm = parse(render_report(make_study(seeds=2, diverged={(0, 1)}, event="x")))
     page = parse(target)

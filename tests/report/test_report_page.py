@@ -22,11 +22,22 @@ def test_the_page_says_what_the_result_says_in_the_order_of_reading(make_study, 
     page = parse(render_report(study))
     result = result_of(study)
     assert page.headings == [
-        "The numbers", "How to read this", "Controls", "Every run: final accuracy", "What the variance is made of",
-        "Training curves", "When the last bit starts to matter", "Churn: which predictions change",
-        "How far the weights went apart", "Planning a comparison", "All estimates", "Runs",
-        "The exact command to repeat it", "Task", "Environment",
-    ]  # fmt: skip
+        "The numbers",
+        "How to read this",
+        "Controls",
+        "Every run: final accuracy",
+        "What the variance is made of",
+        "Training curves",
+        "When the last bit starts to matter",
+        "Churn: which predictions change",
+        "How far the weights went apart",
+        "Planning a comparison",
+        "All estimates",
+        "Runs",
+        "The exact command to repeat it",
+        "Task",
+        "Environment",
+    ]
     verdict = result["verdict"][:1].upper() + result["verdict"][1:]
     assert page.text.index(verdict) < page.text.index(result["advice"]) < page.text.index("The numbers")
     for name, unit in (("sigma_last_bit", "points"), ("sigma_seed", "points")):

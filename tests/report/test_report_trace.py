@@ -38,23 +38,43 @@ def arrays_of(steps, tensors, twins, names, seed=0, rate=0.06, repeat_matches=Tr
     first = np.where(relative.any(axis=1), steps[1], -1)
     first[0] = np.where(first[0] < 0, -1, 5)
     arrays = {
-        "step": steps, "tensor": np.array(names), "size": sizes, "l2": l2, "relative_l2": relative,
-        "mean_relative_l1": relative, "max_ulp": (relative > 0).astype(np.int64), "cosine": np.zeros_like(l2),
-        "share_differing": (relative > 0).astype(float), "norm": norm, "all_norm": np.full(count, 3 * width**0.5),
-        "all_l2": whole, "all_relative_l2": whole / (3 * width**0.5), "all_mean_relative_l1": relative.mean(-1),
-        "all_max_ulp": (relative > 0).any(-1).astype(np.int64), "all_cosine": np.zeros_like(whole),
-        "all_share_differing": (relative > 0).mean(-1), "first_step": first,
+        "step": steps,
+        "tensor": np.array(names),
+        "size": sizes,
+        "l2": l2,
+        "relative_l2": relative,
+        "mean_relative_l1": relative,
+        "max_ulp": (relative > 0).astype(np.int64),
+        "cosine": np.zeros_like(l2),
+        "share_differing": (relative > 0).astype(float),
+        "norm": norm,
+        "all_norm": np.full(count, 3 * width**0.5),
+        "all_l2": whole,
+        "all_relative_l2": whole / (3 * width**0.5),
+        "all_mean_relative_l1": relative.mean(-1),
+        "all_max_ulp": (relative > 0).any(-1).astype(np.int64),
+        "all_cosine": np.zeros_like(whole),
+        "all_share_differing": (relative > 0).mean(-1),
+        "first_step": first,
         "loss_gap": whole * rng.standard_normal(whole.shape),
-        "repeat_loss_step": np.array([] if repeat_matches else [5], dtype=np.int64), "probe_step": probe,
-        "churn": np.full((twins + 1, len(probe)), 0.1 if classes else np.nan), "log_removed": np.zeros_like(whole),
-        "filter_l2": relative[1, :, :1] * np.ones(6), "filter_norm": np.ones((count, 6)),
-        "filter_tensor": np.array([names[0]] * 6), "filter_index": np.arange(6), "convolution": np.array(names[:1]),
-        "element_participation": np.ones((len(probe), width)), "element_gini": np.zeros((len(probe), width)),
-        "filter_participation": np.full((len(probe), 1), 3.0), "filter_gini": np.zeros((len(probe), 1)),
-        "rounding_bound": 1e-6 * np.sqrt(steps - steps[0]), "single_rounding": np.array([1e-7]),
+        "repeat_loss_step": np.array([] if repeat_matches else [5], dtype=np.int64),
+        "probe_step": probe,
+        "churn": np.full((twins + 1, len(probe)), 0.1 if classes else np.nan),
+        "log_removed": np.zeros_like(whole),
+        "filter_l2": relative[1, :, :1] * np.ones(6),
+        "filter_norm": np.ones((count, 6)),
+        "filter_tensor": np.array([names[0]] * 6),
+        "filter_index": np.arange(6),
+        "convolution": np.array(names[:1]),
+        "element_participation": np.ones((len(probe), width)),
+        "element_gini": np.zeros((len(probe), width)),
+        "filter_participation": np.full((len(probe), 1), 3.0),
+        "filter_gini": np.zeros((len(probe), 1)),
+        "rounding_bound": 1e-6 * np.sqrt(steps - steps[0]),
+        "single_rounding": np.array([1e-7]),
         "first_step_share": np.array([0.0] + [0.5] * twins),
         "label": np.array(["repeat", *(f"k = {2 * i + 3}" for i in range(twins))]),
-    }  # fmt: skip
+    }
     if not classes:
         arrays["convolution"] = arrays["filter_tensor"] = np.array([], dtype=np.str_)
         arrays["filter_index"] = np.array([], dtype=np.int64)
@@ -73,22 +93,38 @@ def make_trace(tmp_path):
         steps = np.arange(0, 401) if steps is None else steps
         path = tmp_path / f"trace-{len(list(tmp_path.iterdir()))}"
         members = [
-            {"name": f"lr{lr:g}-float32", "lr": lr, "dtype": "float32", "epochs": 4, "from_step": 0,
-             "steps": int(steps[-1]), "cost": {"training": 1.0, "all": 2.0}}
+            {
+                "name": f"lr{lr:g}-float32",
+                "lr": lr,
+                "dtype": "float32",
+                "epochs": 4,
+                "from_step": 0,
+                "steps": int(steps[-1]),
+                "cost": {"training": 1.0, "all": 2.0},
+            }
             for lr in lrs
-        ]  # fmt: skip
+        ]
         spec = {"twins": twins, "perturb": "rescale", "layer": None}
         facts = {
-            "kind": "trace", "spec": {"trace": spec}, "command": f"lastbit trace --task {name}", "members": members,
+            "kind": "trace",
+            "spec": {"trace": spec},
+            "command": f"lastbit trace --task {name}",
+            "members": members,
             "task": {"name": name, "settings": {"model": name}, "metric": {"name": "accuracy", "unit": "%"}},
             "environment": {"processor": name},
-        }  # fmt: skip
+        }
         with StudyFolder.create(path, facts) as folder:
             for number, member in enumerate(members):
                 rate = 0.06 * member["lr"] / lrs[0]
                 folder.files(member["name"]).arrays(arrays_of(steps, names, twins, names, number, rate, **more))
-                run = RunRecord(run=f"{member['name']}-base", seed=number, perturbation=0, control=False, label=name,
-                                status=RunStatus.OK)  # fmt: skip
+                run = RunRecord(
+                    run=f"{member['name']}-base",
+                    seed=number,
+                    perturbation=0,
+                    control=False,
+                    label=name,
+                    status=RunStatus.OK,
+                )
                 folder.add(run)
             folder.save_result(analyse_trace(folder))
         return path
@@ -102,11 +138,22 @@ def test_the_page_says_the_verdict_first_and_every_part_in_order(make_trace, par
     assert result["verdict"] == "restrained"
     page = parse(render_report(study))
     assert page.headings == [
-        "The numbers", "How to read this", "Controls", "How the last bit grew", "Growth episodes",
-        "Which tensors, and when", "Where along the network it started", "Filters of conv.weight",
-        "What the network shows of it", "Over how much of the network it is spread", "Tensors", "Where the time went",
-        "The exact command to repeat it", "Task", "Environment",
-    ]  # fmt: skip
+        "The numbers",
+        "How to read this",
+        "Controls",
+        "How the last bit grew",
+        "Growth episodes",
+        "Which tensors, and when",
+        "Where along the network it started",
+        "Filters of conv.weight",
+        "What the network shows of it",
+        "Over how much of the network it is spread",
+        "Tensors",
+        "Where the time went",
+        "The exact command to repeat it",
+        "Task",
+        "Environment",
+    ]
     verdict = result["sentence"][:1].upper() + result["sentence"][1:]
     assert page.text.index(verdict) < page.text.index("The numbers")
     assert set(page.figures) == {"difference", "map", "origin", "filters", "effect"}
@@ -165,12 +212,23 @@ def test_a_map_of_many_steps_is_thinned(make_trace):
 def browse(target: Path, profile: Path) -> tuple[str, str]:
     done = subprocess.run(
         [
-            str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0",
-            "--window-size=1200,2000", "--virtual-time-budget=8000", f"--user-data-dir={profile}", "--dump-dom",
+            str(BROWSER),
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--enable-logging=stderr",
+            "--v=0",
+            "--window-size=1200,2000",
+            "--virtual-time-budget=8000",
+            f"--user-data-dir={profile}",
+            "--dump-dom",
             target.as_uri(),
         ],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     return done.stdout, "\n".join(line for line in done.stderr.splitlines() if ":CONSOLE" in line)
 
 

@@ -13,9 +13,21 @@ from lastbit.core.status import RunStatus
 from lastbit.store import RunFiles, RunRecord, StorageError, StudyFolder, write_atomically, write_json
 
 DTYPES = [
-    torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.bool, torch.uint8, torch.int8, torch.int16,
-    torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64, torch.complex64,
-]  # fmt: skip
+    torch.float64,
+    torch.float32,
+    torch.bfloat16,
+    torch.float16,
+    torch.bool,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
+    torch.complex64,
+]
 OLD = {"w": np.arange(4.0)}
 
 

@@ -211,10 +211,18 @@ def test_metrics_of_numpy_are_numbers_too(study):
 
 def test_every_field_of_a_run_comes_back(study):
     run = record(
-        "seed003-repeat", seed=2**62, perturbation=7, control=True, label="σ „x“ \x00 end", status=RunStatus.DIVERGED,
-        attempts=2, message="the training loss is not finite from step 3 on", seconds=1e-3, steps=(1, 10),
+        "seed003-repeat",
+        seed=2**62,
+        perturbation=7,
+        control=True,
+        label="σ „x“ \x00 end",
+        status=RunStatus.DIVERGED,
+        attempts=2,
+        message="the training loss is not finite from step 3 on",
+        seconds=1e-3,
+        steps=(1, 10),
         metrics={"train_loss": [1.0, math.inf]},
-    )  # fmt: skip
+    )
     study.add(run)
     assert study.runs() == [run]
 

@@ -23,8 +23,11 @@ def small(task, tmp_path, **options):
 def test_result_holds_everything_it_promises(lively_study):
     result = lively_study.result
     assert result["control"] == {
-        "bitwise_identical": True, "pairs": 3, "pairs_identical": 3, "first_difference": None,
-    }  # fmt: skip
+        "bitwise_identical": True,
+        "pairs": 3,
+        "pairs_identical": 3,
+        "first_difference": None,
+    }
     assert result["perturbation"]["landed_fraction"] == 1
     assert 0 < result["perturbation"]["first_step_share"]["min"] <= 1
     assert result["metric"]["name"] == "accuracy"
@@ -48,8 +51,14 @@ def test_numbers_agree_with_the_runs_themselves(lively_study):
     shares = [run["metrics"]["accuracy"] for run in lively_study.result["runs"] if not run["control"]]
     np.testing.assert_array_equal(np.array(shares).reshape(3, 3), final)
     predictions = data["predictions"].values.reshape(9, -1)
-    churn = np.mean([(predictions[3 * s + i] != predictions[3 * s + j]).mean()
-                     for s in range(3) for i in range(3) for j in range(i)])  # fmt: skip
+    churn = np.mean(
+        [
+            (predictions[3 * s + i] != predictions[3 * s + j]).mean()
+            for s in range(3)
+            for i in range(3)
+            for j in range(i)
+        ]
+    )
     assert lively_study.result["churn_last_bit"]["estimate"] == pytest.approx(churn)
 
 
@@ -206,9 +215,13 @@ def test_a_task_object_that_cannot_travel_runs_in_this_process(tmp_path, capsys)
 def test_settings_of_built_in_tasks_are_refused_beside_a_task_object(lively_study, tmp_path):
     x, y = torch.randn(8, 4), torch.arange(8) % 2
     task = Task(
-        name="t", model=lambda: torch.nn.Linear(4, 2), train=(x, y), test=(x, y), batch_size=4,
+        name="t",
+        model=lambda: torch.nn.Linear(4, 2),
+        train=(x, y),
+        test=(x, y),
+        batch_size=4,
         optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
-    )  # fmt: skip
+    )
     with pytest.raises(LastbitError, match="lr belongs to built-in tasks"):
         audit(task, lr=0.1, out=tmp_path / "study")
     with pytest.raises(LastbitError, match=r"unknown setting 'sedes' \(did you mean 'seeds'\?\)"):
@@ -225,9 +238,13 @@ def test_what_no_run_would_survive_is_said_before_a_folder_is_made(tmp_path):
 
     x, y = torch.randn(8, 4), torch.arange(8) % 2
     task = Task(
-        name="t", model=lambda: Broken(4, 2), train=(x, y), test=(x, y), batch_size=4,
+        name="t",
+        model=lambda: Broken(4, 2),
+        train=(x, y),
+        test=(x, y),
+        batch_size=4,
         optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
-    )  # fmt: skip
+    )
     with pytest.raises(LastbitError, match="no such luck"):
         audit(task, out=tmp_path / "study")
     assert not (tmp_path / "study").exists()

@@ -61,8 +61,10 @@ def test_depth_width_and_kernel_reach_the_network():
     config = eos_config({"model": "cnn", "depth": 2, "width": 5, "kernel": 7})
     network = build_cell(config, cells(config)[0]).model()
     assert [tuple(p.shape) for n, p in network.named_parameters() if n.endswith("weight")] == [
-        (5, 1, 7, 7), (5, 5, 7, 7), (10, 5),
-    ]  # fmt: skip
+        (5, 1, 7, 7),
+        (5, 5, 7, 7),
+        (10, 5),
+    ]
 
 
 MISTAKES = {

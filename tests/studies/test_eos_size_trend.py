@@ -16,7 +16,12 @@ def sweep(power=-1.0, seeds=3, noise=0.0, lrs=(0.1,), entered=True, scale=1.0, r
     draw = np.random.default_rng(random)
     return [
         {
-            "depth": depth, "width": 64, "lr": lr, "seed": seed, "label": "", "status": "ok",
+            "depth": depth,
+            "width": 64,
+            "lr": lr,
+            "seed": seed,
+            "label": "",
+            "status": "ok",
             "entered_at_step": 3 * depth if entered else None,
             "stable_lr": {
                 name: scale * depth**power * float(np.exp(noise * draw.standard_normal()))
@@ -26,7 +31,7 @@ def sweep(power=-1.0, seeds=3, noise=0.0, lrs=(0.1,), entered=True, scale=1.0, r
         for lr in lrs
         for depth in SIZES
         for seed in range(seeds)
-    ]  # fmt: skip
+    ]
 
 
 def exponent(cells, quantity="stable_lr_first"):

@@ -27,9 +27,16 @@ def half(outputs, targets):
 def linear(lr=0.1, epochs=80, batch_size=40, **more):
     """Linear regression: its Hessian is the covariance of the inputs, whatever the weights."""
     settings = {
-        "name": "linear", "model": lambda: nn.Linear(4, 3, bias=False), "train": (X, Y), "test": (X, Y), "loss": half,
-        "optimizer": lambda p: torch.optim.SGD(p, lr=lr), "epochs": epochs, "batch_size": batch_size, "metric": MSE,
-    }  # fmt: skip
+        "name": "linear",
+        "model": lambda: nn.Linear(4, 3, bias=False),
+        "train": (X, Y),
+        "test": (X, Y),
+        "loss": half,
+        "optimizer": lambda p: torch.optim.SGD(p, lr=lr),
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "metric": MSE,
+    }
     return Task(**{**settings, **more})
 
 
@@ -60,8 +67,15 @@ def test_a_training_that_left_its_limit_again_did_not_stay_below_it(study):
 
 def test_the_result_holds_every_promised_key_and_survives_json(study):
     for holder in (study.result, study.result["cells"][0]):
-        for key in ("limit", "sharpness", "ratio_tail", "entered_at_step", "growth_share_above_limit", "per_layer",
-                    "converged_fraction"):  # fmt: skip
+        for key in (
+            "limit",
+            "sharpness",
+            "ratio_tail",
+            "entered_at_step",
+            "growth_share_above_limit",
+            "per_layer",
+            "converged_fraction",
+        ):
             assert key in holder
     assert json.loads((study.path / "result.json").read_text()) == study.result
     assert isinstance(open_study(study.path), EosStudy)
@@ -70,8 +84,12 @@ def test_the_result_holds_every_promised_key_and_survives_json(study):
 def test_the_repeat_matches_bit_for_bit_and_the_twins_landed(study):
     control = study.result["cells"][0]["control"]
     assert control == {
-        "bitwise_identical": True, "first_difference": None, "largest_distance": 0.0, "twins_landed": 2, "twins": 2,
-    }  # fmt: skip
+        "bitwise_identical": True,
+        "first_difference": None,
+        "largest_distance": 0.0,
+        "twins_landed": 2,
+        "twins": 2,
+    }
     data = study.to_xarray()
     assert float(data["distance"].sel(twin="repeat").max()) == 0
     assert float(data["distance"].sel(twin="twin1").max()) > 0
@@ -125,10 +143,15 @@ def test_the_edge_of_the_data_loss_lies_at_2_over_lr_minus_alpha(tmp_path, c, re
     """At alpha = 1 and lr = 0.2 a sharpness of 8.8 is below the edge at 9; one of 9.8 is past it, though below 10."""
     one = torch.ones(2, 1)
     task = linear(
-        name="product", model=Product, train=(one, one), test=(one, one), batch_size=2, epochs=450,
+        name="product",
+        model=Product,
+        train=(one, one),
+        test=(one, one),
+        batch_size=2,
+        epochs=450,
         loss=lambda o, t: 0.5 * c * (o - t).square().mean(),
         optimizer=lambda p: torch.optim.SGD(p, lr=0.2, weight_decay=1.0),
-    )  # fmt: skip
+    )
     cell = eos(task, out=tmp_path / "s", every=7, twins=0, quiet=True).result["cells"][0]
     assert cell["limit"] == pytest.approx(9.0)
     tail = np.array(cell["sharpness"][-30:])

@@ -140,8 +140,11 @@ def test_an_interrupt_says_what_is_safe_and_how_to_go_on(task_file, tmp_path, mo
     from lastbit.studies import run_audit
 
     out = tmp_path / "study"
-    monkeypatch.setattr(run_audit._Audit, "_check_control", lambda self, seed: (_ for _ in ()).throw(KeyboardInterrupt)
-                        if len(self.records) == 2 else None)  # fmt: skip
+    monkeypatch.setattr(
+        run_audit._Audit,
+        "_check_control",
+        lambda self, seed: (_ for _ in ()).throw(KeyboardInterrupt) if len(self.records) == 2 else None,
+    )
     with pytest.raises(LastbitError, match=f"stopped with 2 of 6 runs finished and safe: .*--resume {out}") as stopped:
         audit(f"{task_file}:calm", seeds=2, perturbations=2, workers=1, out=out, quiet=True)
     assert stopped.value.exit_code == 130

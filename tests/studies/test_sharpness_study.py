@@ -22,9 +22,14 @@ def network():
 
 def toy(**more):
     settings = {
-        "name": "toy", "model": network, "train": (X, Y), "test": (X, Y), "epochs": 20, "batch_size": 30,
+        "name": "toy",
+        "model": network,
+        "train": (X, Y),
+        "test": (X, Y),
+        "epochs": 20,
+        "batch_size": 30,
         "optimizer": lambda p: torch.optim.SGD(p, lr=0.5),
-    }  # fmt: skip
+    }
     return Task(**{**settings, **more})
 
 
@@ -73,9 +78,12 @@ def test_every_form_of_a_checkpoint_gives_the_same(tmp_path, weights, form):
     if form.endswith("safetensors"):
         save_file(state, path)
     else:
-        held = {"model.pt": {"model": state}, "state_dict.pt": {"state_dict": state, "epoch": 3},
-                "wrapped.pt": {f"_orig_mod.module.{k}": v for k, v in state.items()},
-                "lightning.pt": {"state_dict": {f"model.{k}": v for k, v in state.items()}, "epoch": 3}}  # fmt: skip
+        held = {
+            "model.pt": {"model": state},
+            "state_dict.pt": {"state_dict": state, "epoch": 3},
+            "wrapped.pt": {f"_orig_mod.module.{k}": v for k, v in state.items()},
+            "lightning.pt": {"state_dict": {f"model.{k}": v for k, v in state.items()}, "epoch": 3},
+        }
         torch.save(held.get(form, state), path)
     found = sharpness(toy(), checkpoint=path, out=tmp_path / "s")
     assert found.result["whole"]["sharpness"] == pytest.approx(

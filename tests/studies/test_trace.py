@@ -17,9 +17,17 @@ from lastbit.tasks import MSE, Task, load_file_task
 from lastbit.train import Training, streams
 
 KEYS = (
-    "verdict", "growth_rate_per_step", "e_folding_steps", "saturation_step", "saturation_level", "first_difference",
-    "episodes", "participation", "control_max_difference", "tensors",
-)  # fmt: skip
+    "verdict",
+    "growth_rate_per_step",
+    "e_folding_steps",
+    "saturation_step",
+    "saturation_level",
+    "first_difference",
+    "episodes",
+    "participation",
+    "control_max_difference",
+    "tensors",
+)
 
 
 @pytest.fixture(scope="module")
@@ -144,8 +152,13 @@ def test_arrays_have_named_dimensions(traced, tmp_path):
     data = traced.to_xarray()
     assert data["l2"].dims == ("twin", "step", "tensor")
     assert dict(data.sizes) | {"probe_step": 0, "filter": 0, "tangent_step": 0} == {
-        "twin": 3, "step": 91, "tensor": 4, "probe_step": 0, "filter": 0, "tangent_step": 0,
-    }  # fmt: skip
+        "twin": 3,
+        "step": 91,
+        "tensor": 4,
+        "probe_step": 0,
+        "filter": 0,
+        "tangent_step": 0,
+    }
     assert data["twin"].values.tolist() == ["repeat", "twin1", "twin2"]
     assert data["label"].values.tolist() == ["repeat", "k = 3", "k = 5"]
     again = open_study(traced.path)
@@ -181,9 +194,16 @@ def test_a_run_that_stops_being_finite_is_diverged(tmp_path):
 
     x = torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
     task = Task(
-        name="explosive", model=lambda: nn.Linear(3, 1), train=(x, x[:, :1]), test=(x, x[:, :1]),
-        loss=nn.functional.mse_loss, metric=MSE, optimizer=exploding, batch_size=16, epochs=60,
-    )  # fmt: skip
+        name="explosive",
+        model=lambda: nn.Linear(3, 1),
+        train=(x, x[:, :1]),
+        test=(x, x[:, :1]),
+        loss=nn.functional.mse_loss,
+        metric=MSE,
+        optimizer=exploding,
+        batch_size=16,
+        epochs=60,
+    )
     study = small(task, tmp_path, tangent=True)
     assert study.result["verdict"] == "diverged"
     assert study.result["reached"] < 60
@@ -224,9 +244,16 @@ def test_ten_thousand_steps_of_sixty_tensors_stay_below_100_mb_per_run(tmp_path)
 
     x = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
     task = Task(
-        name="sixty", model=Deep, train=(x, x), test=(x, x), loss=nn.functional.mse_loss, metric=MSE,
-        batch_size=8, epochs=20, optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
-    )  # fmt: skip
+        name="sixty",
+        model=Deep,
+        train=(x, x),
+        test=(x, x),
+        loss=nn.functional.mse_loss,
+        metric=MSE,
+        batch_size=8,
+        epochs=20,
+        optimizer=lambda params: torch.optim.SGD(params, lr=0.1),
+    )
     study = small(task, tmp_path)
     data = study.to_xarray()
     assert data.sizes["tensor"] == 60
@@ -240,10 +267,14 @@ def test_ten_thousand_steps_of_sixty_tensors_stay_below_100_mb_per_run(tmp_path)
 def test_a_dropout_network_repeats_and_its_tangent_draws_the_same_masks(tmp_path):
     x = torch.randn(32, 6, generator=torch.Generator().manual_seed(0))
     task = Task(
-        name="dropout", model=lambda: nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Dropout(0.5), nn.Linear(16, 2)),
-        train=(x, (x[:, 0] > 0).long()), test=(x, (x[:, 0] > 0).long()), batch_size=16, epochs=6,
+        name="dropout",
+        model=lambda: nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Dropout(0.5), nn.Linear(16, 2)),
+        train=(x, (x[:, 0] > 0).long()),
+        test=(x, (x[:, 0] > 0).long()),
+        batch_size=16,
+        epochs=6,
         optimizer=lambda params: torch.optim.SGD(params, lr=0.3),
-    )  # fmt: skip
+    )
     watched = small(task, tmp_path, tangent=True, dtype="float64")
     assert watched.result["control"]["bitwise_identical"]
     plain = small(task, tmp_path, out=tmp_path / "plain", dtype="float64")
@@ -253,9 +284,14 @@ def test_a_dropout_network_repeats_and_its_tangent_draws_the_same_masks(tmp_path
 def test_a_task_object_keeps_its_own_settings(tmp_path):
     x = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
     task = Task(
-        name="mine", model=lambda: nn.Linear(3, 2), train=(x, torch.arange(8) % 2), test=(x, torch.arange(8) % 2),
-        optimizer=lambda params: torch.optim.Adam(params, lr=0.1), batch_size=4, epochs=2,
-    )  # fmt: skip
+        name="mine",
+        model=lambda: nn.Linear(3, 2),
+        train=(x, torch.arange(8) % 2),
+        test=(x, torch.arange(8) % 2),
+        optimizer=lambda params: torch.optim.Adam(params, lr=0.1),
+        batch_size=4,
+        epochs=2,
+    )
     with pytest.raises(LastbitError, match="lr belongs to built-in tasks"):
         trace(task, lr=0.1, out=tmp_path / "study")
     with pytest.raises(LastbitError, match=r"unknown setting 'twin' \(did you mean 'twins'\?\)"):

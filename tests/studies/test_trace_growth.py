@@ -28,10 +28,16 @@ def quadratic(relative, steps, optimizer=torch.optim.SGD, **options):
     y = torch.randn(8, 1, generator=generator, dtype=torch.float64)
     lr = relative * 2 / CURVATURES[0]
     return Task(
-        name="quadratic", model=lambda: nn.Linear(4, 1, bias=False), train=(x.float(), y.float()),
-        test=(x.float(), y.float()), loss=nn.functional.mse_loss, metric=MSE, batch_size=8, epochs=steps,
+        name="quadratic",
+        model=lambda: nn.Linear(4, 1, bias=False),
+        train=(x.float(), y.float()),
+        test=(x.float(), y.float()),
+        loss=nn.functional.mse_loss,
+        metric=MSE,
+        batch_size=8,
+        epochs=steps,
         optimizer=lambda params: optimizer(params, lr=lr, **options),
-    )  # fmt: skip
+    )
 
 
 def run(task, tmp_path, **options):
@@ -93,10 +99,16 @@ def test_the_one_layer_cnn_flow_is_judged_as_its_theory_says(tmp_path, lr, verdi
     image = torch.ones(39, 39)
     image[::2, 1::2] = image[1::2, ::2] = -1
     task = Task(
-        name="flow", model=OneLayer, train=(image.view(1, 1, 39, 39), torch.ones(1)), metric=MSE, batch_size=1,
-        epochs=240, test=(image.view(1, 1, 39, 39), torch.ones(1)), loss=nn.functional.binary_cross_entropy_with_logits,
+        name="flow",
+        model=OneLayer,
+        train=(image.view(1, 1, 39, 39), torch.ones(1)),
+        metric=MSE,
+        batch_size=1,
+        epochs=240,
+        test=(image.view(1, 1, 39, 39), torch.ones(1)),
+        loss=nn.functional.binary_cross_entropy_with_logits,
         optimizer=lambda params: torch.optim.SGD(params, lr=lr, weight_decay=20.0),
-    )  # fmt: skip
+    )
     result = run(task, tmp_path, every=2)
     assert result["verdict"] == verdict
     if verdict == "restrained":
@@ -144,9 +156,16 @@ def test_renormalised_twins_measure_the_rate_without_ever_saturating(tmp_path):
 
     x, y = 2 * torch.eye(4), torch.full((4, 1), 2.0)
     task = Task(
-        name="saddle", model=at_minimum, train=(x, y), test=(x, y), loss=nn.functional.mse_loss, metric=MSE,
-        optimizer=lambda params: torch.optim.SGD(params, lr=1.25), batch_size=4, epochs=150,
-    )  # fmt: skip
+        name="saddle",
+        model=at_minimum,
+        train=(x, y),
+        test=(x, y),
+        loss=nn.functional.mse_loss,
+        metric=MSE,
+        optimizer=lambda params: torch.optim.SGD(params, lr=1.25),
+        batch_size=4,
+        epochs=150,
+    )
     result = run(task, tmp_path, dtype="float32", renormalise=True, perturbation="ulp")
     assert result["verdict"] == "undecided"
     assert result["renormalised"]
@@ -166,9 +185,13 @@ def test_a_jump_is_found_with_the_tensors_that_took_part():
     l2[1, 5:, :2] *= 500
     l2[:, 0] = 0
     arrays = {
-        "step": 3 * steps, "tensor": names, "l2": l2, "all_l2": np.linalg.norm(l2, axis=-1),
-        "log_removed": np.zeros((2, 8)), "single_rounding": np.array([1e-9]),
-    }  # fmt: skip
+        "step": 3 * steps,
+        "tensor": names,
+        "l2": l2,
+        "all_l2": np.linalg.norm(l2, axis=-1),
+        "log_removed": np.zeros((2, 8)),
+        "single_rounding": np.array([1e-9]),
+    }
     (jump,) = largest_jumps(arrays)
     assert (jump["start"], jump["end"], jump["tensors"], jump["last"]) == (12, 15, ["conv", "middle"], "middle")
     assert jump["factor"] == pytest.approx(550 * math.sqrt(2 / 3), rel=1e-3)

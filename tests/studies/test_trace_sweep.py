@@ -40,8 +40,11 @@ def sweep(tmp_path_factory):
 
 def test_a_sweep_keeps_every_member_with_its_own_result(sweep):
     assert [(m["lr"], m["dtype"], m["epochs"]) for m in sweep.result["members"]] == [
-        (0.4, "float32", 6), (0.2, "float32", 12), (0.4, "float64", 6), (0.2, "float64", 12),
-    ]  # fmt: skip
+        (0.4, "float32", 6),
+        (0.2, "float32", 12),
+        (0.4, "float64", 6),
+        (0.2, "float64", 12),
+    ]
     assert sweep.result["members"][0]["verdict"] == sweep.result["verdict"]
     assert "4 trainings" in sweep.verdict
     for member in sweep.result["members"]:

@@ -154,7 +154,7 @@ def test_a_spawned_process_builds_the_same_task(file):
         ("def toy():\n    return 1 / 0", "toy", r"mine\.py:toy raised ZeroDivisionError: division by zero \(line 2\)"),
         (GOOD.replace("epochs=4", "epochs=-4"), "toy", "raised .*LastbitError: epochs must be a whole number"),
     ],
-)  # fmt: skip
+)
 def test_files_that_give_no_task_are_refused_in_one_line(file, text, function, match):
     with pytest.raises(LastbitError, match=match) as caught:
         load_file_task(f"{file(text)}:{function}")

@@ -165,7 +165,7 @@ def test_generators_are_restored_when_the_check_fails():
         ({"train": X}, "train that is no Dataset"),
         ({"test": (X, Y[:3])}, "test: inputs .* must agree"),
     ],
-)  # fmt: skip
+)
 def test_fields_of_the_wrong_kind_are_refused_at_once(changes, match):
     with pytest.raises(LastbitError, match=match):
         task(**changes)
@@ -209,7 +209,7 @@ LABELS[19] = 37
         ({"augment": lambda x, u: x[:2], "augment_draws": 1}, "augment must return 8 inputs for 8"),
         ({"augment": lambda x, u: x @ u}, "augment raised RuntimeError"),
     ],
-)  # fmt: skip
+)
 def test_parts_that_do_not_fit_are_named_by_the_check(changes, match):
     made = task(**changes)
     if match is None:

@@ -98,7 +98,7 @@ def test_every_combination_resolves_completely_and_to_itself(**given_):
         ({"optimizer": "rmsprop", "nesterov": True}, "nesterov = True: rmsprop has none; sgd"),
         ({"nesterov": True, "momentum": 0}, "nesterov = True needs a momentum above 0"),
     ],
-)  # fmt: skip
+)
 def test_settings_that_make_no_sense_are_refused_in_one_line(values, match):
     with pytest.raises(LastbitError, match=match) as caught:
         validated(TaskConfig, values, flag="--")

@@ -49,11 +49,17 @@ def make_task(**more):
     """Five steps of 8 examples in an epoch (4 of the 44 are left out), two epochs."""
     schedule = more.pop("schedule", "cosine")
     settings = {
-        "name": "toy", "model": more.pop("model", Net), "train": (IMAGES, LABELS), "test": (IMAGES[:20], LABELS[:20]),
-        "optimizer": sgd, "epochs": 2, "batch_size": 8, "augment": AUGMENTATIONS["crop-flip"].make(1),
+        "name": "toy",
+        "model": more.pop("model", Net),
+        "train": (IMAGES, LABELS),
+        "test": (IMAGES[:20], LABELS[:20]),
+        "optimizer": sgd,
+        "epochs": 2,
+        "batch_size": 8,
+        "augment": AUGMENTATIONS["crop-flip"].make(1),
         "augment_draws": 3,
         "schedule": partial(make_schedule, name=schedule) if isinstance(schedule, str) else schedule,
-    }  # fmt: skip
+    }
     return Task(**{**settings, **more})
 
 
@@ -86,9 +92,17 @@ def outside():
     """What belongs to the caller and must stay as it is."""
     numpy_state = np.random.get_state()  # noqa: NPY002
     return (
-        bits(torch.get_rng_state()), numpy_state[1].tobytes(), numpy_state[2:], random.getstate(),
-        torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(), torch.backends.cudnn.benchmark,
-        torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision(),
-        torch.utils.deterministic.fill_uninitialized_memory, torch.is_grad_enabled(), torch.get_default_dtype(),
-    )  # fmt: skip
+        bits(torch.get_rng_state()),
+        numpy_state[1].tobytes(),
+        numpy_state[2:],
+        random.getstate(),
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.benchmark,
+        torch.backends.cudnn.allow_tf32,
+        torch.get_float32_matmul_precision(),
+        torch.utils.deterministic.fill_uninitialized_memory,
+        torch.is_grad_enabled(),
+        torch.get_default_dtype(),
+    )

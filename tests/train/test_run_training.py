@@ -252,8 +252,10 @@ def test_a_regression_has_float_scores_and_no_predictions():
 
 @pytest.mark.parametrize("shift", [-1, 0, 300])
 def test_predictions_of_any_integers_are_kept(shift):
-    task = make_task(metric=Metric(name="right", per_example=lambda out, y: out.argmax(1) == y),
-                     predict=lambda out: out.argmax(1) + shift)  # fmt: skip
+    task = make_task(
+        metric=Metric(name="right", per_example=lambda out, y: out.argmax(1) == y),
+        predict=lambda out: out.argmax(1) + shift,
+    )
     plain = train()[1].arrays_["predictions"].astype(int)
     assert train(task)[1].arrays_["predictions"].astype(int).tolist() == (plain + shift).tolist()
 
@@ -274,13 +276,24 @@ class Pictures(torch.utils.data.Dataset):
 def test_a_users_task_of_data_sets_and_loaders(folder):
     loader = torch.utils.data.DataLoader(Pictures(20), batch_size=3)
     task = Task(
-        name="mine", model=Net, train=Pictures(44), test=loader, metric=ACCURACY, epochs=2, batch_size=8,
+        name="mine",
+        model=Net,
+        train=Pictures(44),
+        test=loader,
+        metric=ACCURACY,
+        epochs=2,
+        batch_size=8,
         optimizer=lambda params: torch.optim.Adam(params, lr=1e-3),
-    )  # fmt: skip
+    )
     tensors = Task(
-        name="mine", model=Net, train=(IMAGES, LABELS), test=(IMAGES[:20], LABELS[:20]), epochs=2, batch_size=8,
+        name="mine",
+        model=Net,
+        train=(IMAGES, LABELS),
+        test=(IMAGES[:20], LABELS[:20]),
+        epochs=2,
+        batch_size=8,
         optimizer=lambda params: torch.optim.Adam(params, lr=1e-3),
-    )  # fmt: skip
+    )
     whole = result(*train(task))
     assert whole == result(*train(tensors))
     files: RunFiles = folder.files("cut")

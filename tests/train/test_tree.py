@@ -16,9 +16,18 @@ from lastbit.core.errors import LastbitError
 from lastbit.train.tree import pack, unpack
 
 TORCH = [
-    torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.bool, torch.uint8, torch.int8, torch.int16,
-    torch.int32, torch.int64, torch.uint32,
-]  # fmt: skip
+    torch.float64,
+    torch.float32,
+    torch.bfloat16,
+    torch.float16,
+    torch.bool,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.uint32,
+]
 NUMPY = ["<u4", "<u8", "<u2", "|u1", "|b1", "<i8", "<f8", "<f4", "<f2", ">f8", "<c16"]
 
 
@@ -93,9 +102,14 @@ def test_a_tree_comes_back_bit_for_bit_through_a_file(tmp_path_factory, tree):
 
 def test_keys_that_write_alike_keep_their_own_tensors():
     tree = {
-        1: torch.tensor(1), "1": torch.tensor(2), "a/b": torch.tensor(3), "a": {"b": torch.tensor(4)},
-        "x": [np.array(5)], "x/0": np.array(6), "1'": torch.tensor(7),
-    }  # fmt: skip
+        1: torch.tensor(1),
+        "1": torch.tensor(2),
+        "a/b": torch.tensor(3),
+        "a": {"b": torch.tensor(4)},
+        "x": [np.array(5)],
+        "x/0": np.array(6),
+        "1'": torch.tensor(7),
+    }
     held = {}
     assert spelled(unpack(pack(tree, "t", held), held)) == spelled(tree)
     assert len(held) == 7

@@ -79,14 +79,30 @@ def simulate(
 
     with progress_bar("steps", quiet) as progress:
         study = pde_simulate(
-            lr=lr, weight_decay=weight_decay, steps=steps, twin=twin, dtype=dtype, record_every=record_every,
-            sharpness=sharpness, progress=progress,
+            lr=lr,
+            weight_decay=weight_decay,
+            steps=steps,
+            twin=twin,
+            dtype=dtype,
+            record_every=record_every,
+            sharpness=sharpness,
+            progress=progress,
             **given(
-                image=image, image_size=image_size, channels=channels, kernel=kernel, beta=beta, label=label,
-                pooling=pooling, boundary=boundary, scheme=scheme, momentum=momentum, seed=seed,
-                init_scale=init_scale, device=device,
+                image=image,
+                image_size=image_size,
+                channels=channels,
+                kernel=kernel,
+                beta=beta,
+                label=label,
+                pooling=pooling,
+                boundary=boundary,
+                scheme=scheme,
+                momentum=momentum,
+                seed=seed,
+                init_scale=init_scale,
+                device=device,
             ),
-        )  # fmt: skip
+        )
     show(study, json, plot, quiet)
 
 
@@ -120,13 +136,26 @@ def window(
 
     with progress_bar("rounds of simulations", quiet) as progress:
         study = pde_window(
-            weight_decay=weight_decay, steps=steps, rtol=rtol, progress=progress,
+            weight_decay=weight_decay,
+            steps=steps,
+            rtol=rtol,
+            progress=progress,
             **given(
-                image=image, image_size=image_size, channels=channels, kernel=kernel, beta=beta, label=label,
-                pooling=pooling, boundary=boundary, scheme=scheme, momentum=momentum, seed=seed,
-                init_scale=init_scale, device=device,
+                image=image,
+                image_size=image_size,
+                channels=channels,
+                kernel=kernel,
+                beta=beta,
+                label=label,
+                pooling=pooling,
+                boundary=boundary,
+                scheme=scheme,
+                momentum=momentum,
+                seed=seed,
+                init_scale=init_scale,
+                device=device,
             ),
-        )  # fmt: skip
+        )
     show(study, json, plot, quiet)
 
 
@@ -163,14 +192,29 @@ def phase(
 
     with progress_bar("steps", quiet) as progress:
         study = pde_phase(
-            lr_range=lr_range, weight_decay_range=weight_decay_range, points=points, steps=steps, twin=twin,
-            dtype=dtype, progress=progress,
+            lr_range=lr_range,
+            weight_decay_range=weight_decay_range,
+            points=points,
+            steps=steps,
+            twin=twin,
+            dtype=dtype,
+            progress=progress,
             **given(
-                image=image, image_size=image_size, channels=channels, kernel=kernel, beta=beta, label=label,
-                pooling=pooling, boundary=boundary, scheme=scheme, momentum=momentum, seed=seed,
-                init_scale=init_scale, device=device,
+                image=image,
+                image_size=image_size,
+                channels=channels,
+                kernel=kernel,
+                beta=beta,
+                label=label,
+                pooling=pooling,
+                boundary=boundary,
+                scheme=scheme,
+                momentum=momentum,
+                seed=seed,
+                init_scale=init_scale,
+                device=device,
             ),
-        )  # fmt: skip
+        )
     show(study, json, plot, quiet)
 
 

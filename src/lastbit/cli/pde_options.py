@@ -14,9 +14,29 @@ from lastbit.cli import options
 from lastbit.cli.output import announce_paths, check_writable, write_json
 
 __all__ = [
-    "Beta", "Boundary", "Channels", "Device", "Image", "ImageSize", "InitScale", "Json", "Kernel", "Label", "Momentum",
-    "Plot", "Pooling", "Problem", "Quiet", "Scheme", "Seed", "check_targets", "given", "option", "progress_bar", "show",
-]  # fmt: skip
+    "Beta",
+    "Boundary",
+    "Channels",
+    "Device",
+    "Image",
+    "ImageSize",
+    "InitScale",
+    "Json",
+    "Kernel",
+    "Label",
+    "Momentum",
+    "Plot",
+    "Pooling",
+    "Problem",
+    "Quiet",
+    "Scheme",
+    "Seed",
+    "check_targets",
+    "given",
+    "option",
+    "progress_bar",
+    "show",
+]
 
 _PROBLEM, _OUTPUT = "The problem", "Output"
 

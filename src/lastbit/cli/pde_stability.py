@@ -28,24 +28,40 @@ from lastbit.studies import LastbitError
 __all__ = ["PROBLEMS", "stability"]
 
 PROBLEMS = (
-    "cnn", "deep", "heat", "advection-upwind", "advection-centred", "advection-lax-wendroff", "advection-diffusion",
-    "wave", "biharmonic", "anti-diffusion",
-)  # fmt: skip
+    "cnn",
+    "deep",
+    "heat",
+    "advection-upwind",
+    "advection-centred",
+    "advection-lax-wendroff",
+    "advection-diffusion",
+    "wave",
+    "biharmonic",
+    "anti-diffusion",
+)
 """Spelled out because asking the theory for them imports PyTorch, and help should be quick."""
 
 _DEEP, _CLASSICAL, _CNN = "The deep network", "The classical problems", "The one-layer network"
 
 _BOTH = {"scheme", "momentum"}
 _NETWORK = _BOTH | {
-    "dt", "weight_decay", "image", "image_size", "channels", "kernel", "beta", "label", "pooling", "seed",
+    "dt",
+    "weight_decay",
+    "image",
+    "image_size",
+    "channels",
+    "kernel",
+    "beta",
+    "label",
+    "pooling",
+    "seed",
     "device",
-}  # fmt: skip
+}
 _CLASSICAL_TAKES = _BOTH | {"dx", "dim", "diffusivity", "speed", "stiffness", "decay", "accuracy"}
 _TAKES = {
     "cnn": _NETWORK | {"boundary", "check", "gauss_newton"},
-    "deep": _NETWORK
-    | {"depth", "width", "activation", "images", "image_seed", "gain", "train_steps", "train_lr"},
-}  # fmt: skip
+    "deep": _NETWORK | {"depth", "width", "activation", "images", "image_seed", "gain", "train_steps", "train_lr"},
+}
 
 
 def stability(

@@ -239,9 +239,14 @@ def _alike(*tensors: Tensor | None) -> bool:
 
 def _convolved(dimensions: int) -> Callable[..., Tensor | None]:
     def convolve(
-        input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
         groups: int = 1,
-    ) -> Tensor | None:  # fmt: skip
+    ) -> Tensor | None:
         options = (stride, padding, dilation)
         plain = all(isinstance(n, int | tuple | list) for n in options)
         if not plain or input.ndim != dimensions + 2 or not _alike(input, weight, bias):
@@ -253,9 +258,15 @@ def _convolved(dimensions: int) -> Callable[..., Tensor | None]:
 
 
 def _batch_normalised(
-    input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
-    bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
-) -> Tensor | None:  # fmt: skip
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor | None:
     alike = _alike(input, running_mean, running_var, weight, bias)
     if not training or not alike or input.ndim < 2 or input.numel() == input.shape[1]:
         return None

@@ -32,11 +32,16 @@ def results_section(result: Mapping[str, Any], colours: Mapping[int, str], legen
     name, unit = result["metric"]["name"], result["metric"]["unit"]
     rows = [
         Result(
-            run=run["run"], seed=run["seed"], perturbation=run["perturbation"], label=run["label"],
-            control=run["control"], status=run["status"], value=_value(run, name),
+            run=run["run"],
+            seed=run["seed"],
+            perturbation=run["perturbation"],
+            label=run["label"],
+            control=run["control"],
+            status=run["status"],
+            value=_value(run, name),
         )
         for run in result["runs"]
-    ]  # fmt: skip
+    ]
     figure = FigureBlock(
         name="results",
         figure=result_strip(rows, name, unit, colours),
@@ -70,10 +75,15 @@ def variance_section(result: Mapping[str, Any]) -> Section:
         if share is not None and share["estimate"] is not None:
             splits.append(
                 VarianceSplit(
-                    title=title, first="last bit", second="seed", share=share["estimate"], low=share["low"],
-                    high=share["high"], colours=_CAUSES,
+                    title=title,
+                    first="last bit",
+                    second="seed",
+                    share=share["estimate"],
+                    low=share["low"],
+                    high=share["high"],
+                    colours=_CAUSES,
                 )
-            )  # fmt: skip
+            )
     parts = result["distribution"] or {}
     for title, key in (
         (f"{capitalised(name)} of fresh runs: other networks or luck", "total"),
@@ -84,10 +94,13 @@ def variance_section(result: Mapping[str, Any]) -> Section:
             if real is not None and sampling is not None and real + sampling > 0:
                 splits.append(
                     VarianceSplit(
-                        title=title, first="on the distribution", second="this test set's sampling",
-                        share=real**2 / (real**2 + sampling**2), colours=_SAMPLES,
+                        title=title,
+                        first="on the distribution",
+                        second="this test set's sampling",
+                        share=real**2 / (real**2 + sampling**2),
+                        colours=_SAMPLES,
                     )
-                )  # fmt: skip
+                )
     title = "What the variance is made of"
     if not splits:
         return Section(title, [Prose(("Not measured: the runs show no spread to divide, or the grid is too small.",))])
@@ -189,9 +202,10 @@ def churn_sections(result: Mapping[str, Any]) -> list[Section]:
         caption=_counted(
             "Share of test examples on which two runs predict differently. Squares on the diagonal hold runs of one "
             "seed: where they are as bright as the rest, the last bit changes as many predictions as another seed",
-            count, _MATRIX_RUNS,
+            count,
+            _MATRIX_RUNS,
         ),
-    )  # fmt: skip
+    )
     return [Section("Churn: which predictions change", [block])]
 
 

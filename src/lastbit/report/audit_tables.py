@@ -9,9 +9,17 @@ from lastbit.report.formatting import capitalised, number, percent, show
 from lastbit.report.shell import Card, Column, Facts, Prose, Row, Table
 
 __all__ = [
-    "SILENT_KINDS", "cards", "control_facts", "difference_facts", "estimates_table",
-    "failures", "how_to_read", "plan_tables", "points_of", "runs_table",
-]  # fmt: skip
+    "SILENT_KINDS",
+    "cards",
+    "control_facts",
+    "difference_facts",
+    "estimates_table",
+    "failures",
+    "how_to_read",
+    "plan_tables",
+    "points_of",
+    "runs_table",
+]
 
 SILENT_KINDS = ("not_reproducible", "not_landed", "no_runs")
 """Verdicts of an audit whose controls failed: its runs say nothing of the last bit, so no spread is shown."""
@@ -60,10 +68,14 @@ def cards(result: Mapping[str, Any]) -> list[Card]:
             interval = "interval not measured" if shown.measured else shown.note
         found.append(
             Card(
-                title=title, value=shown.value, interval=interval, samples=f"n = {shown.n} {what}", note=note,
+                title=title,
+                value=shown.value,
+                interval=interval,
+                samples=f"n = {shown.n} {what}",
+                note=note,
                 measured=shown.measured,
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -182,9 +194,12 @@ def estimates_table(result: Mapping[str, Any]) -> Table:
             shown = show(value, unit, scale)
             found.append(Row((title, shown.value, shown.interval, shown.n, shown.note)))
     columns = (
-        Column("quantity"), Column("estimate", True), Column("95% interval", True), Column("n", True),
+        Column("quantity"),
+        Column("estimate", True),
+        Column("95% interval", True),
+        Column("n", True),
         Column("note", quiet=True),
-    )  # fmt: skip
+    )
     return Table(columns, found, caption=capitalised(str(result.get("method", ""))), fold=100)
 
 
@@ -231,9 +246,13 @@ def runs_table(result: Mapping[str, Any]) -> Table:
     runs = sorted(result["runs"], key=lambda run: run["status"] == "ok")
     names = sorted({name for run in runs for name in run["metrics"]}, key=lambda n: (n != result["metric"]["name"], n))
     columns = [
-        Column("run"), Column("perturbation"), Column("status"), Column("attempts", True), Column("seconds", True),
+        Column("run"),
+        Column("perturbation"),
+        Column("status"),
+        Column("attempts", True),
+        Column("seconds", True),
         *(Column(name.replace("_", " "), True) for name in names),
-    ]  # fmt: skip
+    ]
     rows = []
     for run in runs[:_RUNS_SHOWN]:
         status = f"{run['status']}: {run['message']}" if run["message"] else run["status"]

@@ -111,33 +111,44 @@ def _subtitle(result: Mapping[str, Any]) -> str:
 def _cards(cell: Mapping[str, Any]) -> list[Card]:
     ratio, share = show(cell["ratio_tail"]), show(cell["growth_share_above_limit"], "%", 100)
     entered, growth = cell["entered_at_step"], cell["growth"]
-    above = "" if growth is None or growth["share_of_steps_above_limit"] is None else (
-        f"in {percent(growth['share_of_steps_above_limit'])} of the steps"
-    )  # fmt: skip
+    above = (
+        ""
+        if growth is None or growth["share_of_steps_above_limit"] is None
+        else (f"in {percent(growth['share_of_steps_above_limit'])} of the steps")
+    )
     decades = None if growth is None else growth["decades"]
     return [
         Card(
             title="Sharpness / limit",
             value=number(cell["ratio_tail"]["estimate"], 4) if ratio.measured else ratio.value,
             interval=f"95% interval {span(cell['ratio_tail'])}" if ratio.interval else "interval not measured",
-            samples=f"limit {number(cell['limit'])}", note="mean over the last third", measured=ratio.measured,
+            samples=f"limit {number(cell['limit'])}",
+            note="mean over the last third",
+            measured=ratio.measured,
         ),
         *_batch_card(cell),
         Card(
-            title="Edge entered", value=f"step {entered:,}" if entered is not None else "never",
-            note="the first measurement at the limit or above", measured=entered is not None,
+            title="Edge entered",
+            value=f"step {entered:,}" if entered is not None else "never",
+            note="the first measurement at the limit or above",
+            measured=entered is not None,
         ),
         Card(
-            title="Growth above the limit", value=share.value, samples=above, measured=share.measured,
+            title="Growth above the limit",
+            value=share.value,
+            samples=above,
+            measured=share.measured,
             interval=f"95% interval {share.interval}" if share.interval else "interval not measured",
             note="share of a last-bit difference's growth",
         ),
         Card(
-            title="Rise of the last bit", value=f"{number(decades, 2)} decades", measured=decades is not None,
+            title="Rise of the last bit",
+            value=f"{number(decades, 2)} decades",
+            measured=decades is not None,
             interval="" if decades is None else f"{number(growth['decades_above_limit'], 2)} of them above the limit",
             note="from one step's rounding to the largest difference between twins",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _batch_card(cell: Mapping[str, Any]) -> list[Card]:
@@ -202,9 +213,12 @@ def _growth(cell: Mapping[str, Any]) -> list[Section]:
         shown = show(growth[name], "%" if unit == "%" else unit, scale)
         rows.append(Row((title, shown.value, shown.interval, shown.n, shown.note)))
     columns = (
-        Column("quantity"), Column("estimate", True), Column("95% interval", True), Column("n", True),
+        Column("quantity"),
+        Column("estimate", True),
+        Column("95% interval", True),
+        Column("n", True),
         Column("note", quiet=True),
-    )  # fmt: skip
+    )
     steps = growth["share_of_steps_above_limit"]
     said = "" if steps is None else f" The limit is exceeded in {percent(steps)} of the steps."
     verdict = cell["last_bit"]
@@ -217,18 +231,24 @@ def _stable_tables(cell: Mapping[str, Any]) -> list[Section]:
     if not stable:
         return []
     columns = (
-        Column("step", True), Column("sharpness", True), Column("limit", True), Column("stable learning rate", True),
+        Column("step", True),
+        Column("sharpness", True),
+        Column("limit", True),
+        Column("stable learning rate", True),
         Column("stable weight decay"),
-    )  # fmt: skip
+    )
     rows = [
         Row(
             (
-                f"{int(step):,}", number(found["whole"]["sharpness"]), number(found["whole"]["limit"]),
-                number(found["whole"]["max_lr"]), decay_words(found["whole"]["decay_interval"]),
+                f"{int(step):,}",
+                number(found["whole"]["sharpness"]),
+                number(found["whole"]["limit"]),
+                number(found["whole"]["max_lr"]),
+                decay_words(found["whole"]["decay_interval"]),
             )
         )
         for step, found in stable
-    ]  # fmt: skip
+    ]
     layers = layer_table([*stable[-1][1]["layers"], stable[-1][1]["whole"]])
     lead = "What the linear theory allows, first for the whole network along the training, then by layer at its end."
     return [Section("Stable learning rates", [Table(columns, rows), layers], lead)]

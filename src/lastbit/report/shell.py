@@ -18,9 +18,23 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 __all__ = [
-    "Block", "Card", "Cards", "Code", "Column", "Facts", "FigureBlock", "LegendEntry", "Page", "Prose", "Row",
-    "Section", "Table", "Tone", "embedded_json", "render_page",
-]  # fmt: skip
+    "Block",
+    "Card",
+    "Cards",
+    "Code",
+    "Column",
+    "Facts",
+    "FigureBlock",
+    "LegendEntry",
+    "Page",
+    "Prose",
+    "Row",
+    "Section",
+    "Table",
+    "Tone",
+    "embedded_json",
+    "render_page",
+]
 
 Tone = Literal["pass", "attention", "failure"]
 

@@ -108,26 +108,37 @@ def _cards(result: Mapping[str, Any]) -> list[Card]:
     half = result["half_of_growth_in_share_of_steps"]
     return [
         Card(
-            title="Growth rate", value=number(rate, 3) if rate is not None else "not measured",
-            interval=interval, samples=twins, measured=rate is not None,
+            title="Growth rate",
+            value=number(rate, 3) if rate is not None else "not measured",
+            interval=interval,
+            samples=twins,
+            measured=rate is not None,
             note="nats per step" + (f", an e-folding in {number(fold, 3)} steps" if fold else ": no growth"),
         ),
         Card(
-            title="Rise", value=f"{number(result['decades'], 2)} decades", samples=twins,
-            note="from the lowest to the highest difference", measured=result["decades"] is not None,
+            title="Rise",
+            value=f"{number(result['decades'], 2)} decades",
+            samples=twins,
+            note="from the lowest to the highest difference",
+            measured=result["decades"] is not None,
         ),
         Card(
-            title="Level", value=percent(level) if level is not None else "none",
+            title="Level",
+            value=percent(level) if level is not None else "none",
             interval=f"from {percent(spread[0])} to {percent(spread[1])}" if spread else "",
             samples=f"reached by step {result['saturation_step']:,}" if result["saturation_step"] is not None else "",
-            note="of the weights, relative L2, median of the last third", measured=level is not None,
+            note="of the weights, relative L2, median of the last third",
+            measured=level is not None,
         ),
         Card(
-            title="Half of all growth", value=f"in {percent(half)}" if half is not None else "not measured",
-            interval="of the steps, the fastest", samples=twins, measured=half is not None,
+            title="Half of all growth",
+            value=f"in {percent(half)}" if half is not None else "not measured",
+            interval="of the steps, the fastest",
+            samples=twins,
+            measured=half is not None,
             note="how localised in time: 50% would be even growth",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _how_to_read() -> Prose:
@@ -161,18 +172,24 @@ def _episodes(result: Mapping[str, Any]) -> list[Block]:
     if not result["episodes"]:
         return [Prose(("The difference never rose above its noise.",))]
     columns = (
-        Column("from step", True), Column("to step", True), Column("grew by a factor", True),
-        Column("nats per step", True), Column("share of all growth", True),
-    )  # fmt: skip
+        Column("from step", True),
+        Column("to step", True),
+        Column("grew by a factor", True),
+        Column("nats per step", True),
+        Column("share of all growth", True),
+    )
     rows = [
         Row(
             (
-                f"{e['start']:,}", f"{e['end']:,}", _factor(e["rise"]),
-                number(e["rate"], 3), percent(e["share"]),
+                f"{e['start']:,}",
+                f"{e['end']:,}",
+                _factor(e["rise"]),
+                number(e["rate"], 3),
+                percent(e["share"]),
             )
         )
         for e in result["episodes"]
-    ]  # fmt: skip
+    ]
     caption = (
         f"An episode rises by more than the noise, {number(result['episode_noise'], 2)} nats, and never falls by as "
         "much on the way; pure noise makes one with probability 5% at most."
@@ -186,18 +203,26 @@ def _episodes(result: Mapping[str, Any]) -> list[Block]:
 def _jumps(result: Mapping[str, Any]) -> Table:
     """Return the largest jump of each twin, and how far along the network it reached."""
     columns = (
-        Column("largest jump of"), Column("from step", True), Column("to step", True), Column("grew by a factor", True),
-        Column("tensors", True), Column("the last of them"),
-    )  # fmt: skip
+        Column("largest jump of"),
+        Column("from step", True),
+        Column("to step", True),
+        Column("grew by a factor", True),
+        Column("tensors", True),
+        Column("the last of them"),
+    )
     rows = [
         Row(
             (
-                j["twin"], f"{j['start']:,}", f"{j['end']:,}", f"{j['factor']:,.0f}", str(len(j["tensors"])),
+                j["twin"],
+                f"{j['start']:,}",
+                f"{j['end']:,}",
+                f"{j['factor']:,.0f}",
+                str(len(j["tensors"])),
                 j["last"] or "–",
             )
         )
         for j in result["jumps"]
-    ]  # fmt: skip
+    ]
     caption = (
         "A unit or pooling window that switches leaves the outputs nearly as they were but changes the gradients below "
         "it: such a jump reaches the tensors up to that layer and none beyond."
@@ -233,9 +258,13 @@ def _tangent(result: Mapping[str, Any]) -> list[Section]:
 
 def _localisation(result: Mapping[str, Any]) -> list[Section]:
     columns = (
-        Column("over"), Column("carriers", True), Column("while growing", True), Column("at the end", True),
-        Column("Gini while growing", True), Column("Gini at the end", True),
-    )  # fmt: skip
+        Column("over"),
+        Column("carriers", True),
+        Column("while growing", True),
+        Column("at the end", True),
+        Column("Gini while growing", True),
+        Column("Gini at the end", True),
+    )
     found = result["participation"]
     growing, end = found.get("while_growing", found["at_the_end"]), found["at_the_end"]
     names: list[tuple[str, tuple[str, ...]]] = [("all tensors", ("tensors",))]
@@ -257,23 +286,32 @@ def _localisation(result: Mapping[str, Any]) -> list[Section]:
 
 def _tensor_table(result: Mapping[str, Any]) -> Table:
     columns = (
-        Column("tensor"), Column("weights", True), Column("share of growth", True), Column("first differs", True),
-        Column("relative L2", True), Column("mean relative L1", True), Column("largest ulp distance", True),
-        Column("differing", True), Column("cosine", True),
-    )  # fmt: skip
+        Column("tensor"),
+        Column("weights", True),
+        Column("share of growth", True),
+        Column("first differs", True),
+        Column("relative L2", True),
+        Column("mean relative L1", True),
+        Column("largest ulp distance", True),
+        Column("differing", True),
+        Column("cosine", True),
+    )
     rows = [
         Row(
             (
-                row["tensor"], f"{row['size']:,}",
+                row["tensor"],
+                f"{row['size']:,}",
                 f"{100 * row['growth_share']:.1f}%" if row["growth_share"] is not None else "–",
                 f"{row['first_step']:,}" if row["first_step"] is not None else "never",
-                number(row["relative_l2"], 3), number(row["mean_relative_l1"], 3), f"{row['max_ulp']:,}",
+                number(row["relative_l2"], 3),
+                number(row["mean_relative_l1"], 3),
+                f"{row['max_ulp']:,}",
                 percent(row["share_differing"]) if row["share_differing"] is not None else "–",
                 number(row["cosine"], 2),
             )
         )
         for row in result["tensors"]
-    ]  # fmt: skip
+    ]
     return Table(
         columns, rows, caption="At the last step; means over the twins, the largest for ulp distances.", fold=30
     )
@@ -281,26 +319,38 @@ def _tensor_table(result: Mapping[str, Any]) -> Table:
 
 def _sweep_table(result: Mapping[str, Any]) -> Table:
     columns = (
-        Column("training"), Column("steps", True), Column("verdict"), Column("decades", True),
-        Column("growth per step", True), Column("relative L2 at the end", True),
-    )  # fmt: skip
+        Column("training"),
+        Column("steps", True),
+        Column("verdict"),
+        Column("decades", True),
+        Column("growth per step", True),
+        Column("relative L2 at the end", True),
+    )
     rows = [
         Row(
             (
-                m["name"], f"{m['reached']:,}", m["verdict"].replace("_", " "), number(m["decades"], 2),
-                number(m["growth_rate_per_step"], 3), number((m["final"] or {}).get("relative_l2"), 3),
+                m["name"],
+                f"{m['reached']:,}",
+                m["verdict"].replace("_", " "),
+                number(m["decades"], 2),
+                number(m["growth_rate_per_step"], 3),
+                number((m["final"] or {}).get("relative_l2"), 3),
             )
         )
         for m in result["members"]
-    ]  # fmt: skip
+    ]
     return Table(columns, rows, caption="The figures below, but for the next, are those of the first.")
 
 
 def _cost_section(result: Mapping[str, Any]) -> list[Section]:
     names = {
-        "training": "training", "divergence": "measuring divergence", "sketches": "sketches",
-        "probe": "churn and concentration", "tangent": "tangent", "all": "all",
-    }  # fmt: skip
+        "training": "training",
+        "divergence": "measuring divergence",
+        "sketches": "sketches",
+        "probe": "churn and concentration",
+        "tangent": "tangent",
+        "all": "all",
+    }
     cost = result.get("cost", {})
     rows = [(capitalised(names.get(name, name)), f"{seconds:.1f} s") for name, seconds in cost.items()]
     return [Section("Where the time went", [Facts(rows)])] if rows else []

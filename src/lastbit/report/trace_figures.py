@@ -20,8 +20,13 @@ from lastbit.report.figures.trace_tensors import TensorRow, origin_figure
 from lastbit.report.shell import Block, FigureBlock, LegendEntry, Prose, Section
 
 __all__ = [
-    "difference_section", "effect_section", "filter_section", "map_section", "origin_section", "sweep_section",
-]  # fmt: skip
+    "difference_section",
+    "effect_section",
+    "filter_section",
+    "map_section",
+    "origin_section",
+    "sweep_section",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -41,11 +46,14 @@ def _twin_curves(arrays: Mapping[str, Array], steps: Array, values_KS: Array) ->
     kept = spaced(steps, _POINTS)
     return [
         TwinCurve(
-            label=str(arrays["label"][index]), group=f"twin {index}", steps=steps[kept], values=values_KS[index][kept],
+            label=str(arrays["label"][index]),
+            group=f"twin {index}",
+            steps=steps[kept],
+            values=values_KS[index][kept],
             colour=TWIN_COLOURS[(index - 1) % len(TWIN_COLOURS)],
         )
         for index in range(1, min(values_KS.shape[0], _LINES + 1))
-    ]  # fmt: skip
+    ]
 
 
 def _legend(curves: Sequence[TwinCurve]) -> list[LegendEntry]:
@@ -151,11 +159,14 @@ def origin_section(result: Mapping[str, Any], arrays: Mapping[str, Array]) -> li
     start, end = relative[at], relative[-1]
     rows = [
         TensorRow(
-            name=row["tensor"], first_step=row["first_step"], at_first=float(start[i]), at_end=float(end[i]),
+            name=row["tensor"],
+            first_step=row["first_step"],
+            at_first=float(start[i]),
+            at_end=float(end[i]),
             growth_share=row["growth_share"],
         )
         for i, row in enumerate(result["tensors"])
-    ]  # fmt: skip
+    ]
     figure = FigureBlock(
         name="origin",
         figure=origin_figure(rows),
@@ -198,11 +209,14 @@ def sweep_section(result: Mapping[str, Any], members: Mapping[str, Mapping[str, 
         time = arrays["step"][kept] * (row["lr"] if scaled else 1)
         curves.append(
             TwinCurve(
-                label=name, group=name, steps=time, values=_geometric(arrays["all_relative_l2"][1:])[kept],
+                label=name,
+                group=name,
+                steps=time,
+                values=_geometric(arrays["all_relative_l2"][1:])[kept],
                 colour=TWIN_COLOURS[place % len(TWIN_COLOURS)],
                 dash=dashes[formats.index(row["dtype"]) % 3] if scaled and len(formats) > 1 else "solid",
             )
-        )  # fmt: skip
+        )
     figure = FigureBlock(
         name="sweep",
         figure=scaled_time_curves(curves, scaled=scaled),

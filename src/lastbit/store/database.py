@@ -126,10 +126,18 @@ class Database:
             connection.execute(
                 "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    run.run, run.seed, run.perturbation, int(run.control), run.label, str(run.status), run.attempts,
-                    run.message, run.seconds, _now(),
+                    run.run,
+                    run.seed,
+                    run.perturbation,
+                    int(run.control),
+                    run.label,
+                    str(run.status),
+                    run.attempts,
+                    run.message,
+                    run.seconds,
+                    _now(),
                 ),
-            )  # fmt: skip
+            )
             connection.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?)", rows)
 
     def event(self, kind: str, message: str, run: str | None = None) -> None:
@@ -160,10 +168,18 @@ class Database:
             query
         ):
             found[run] = RunRecord(
-                run=run, seed=seed, perturbation=perturbation, control=bool(control), label=label,
-                status=RunStatus(status), attempts=attempts, message=message, seconds=seconds,
-                steps=tuple(steps.get(run, ())), metrics=metrics.get(run, {}),
-            )  # fmt: skip
+                run=run,
+                seed=seed,
+                perturbation=perturbation,
+                control=bool(control),
+                label=label,
+                status=RunStatus(status),
+                attempts=attempts,
+                message=message,
+                seconds=seconds,
+                steps=tuple(steps.get(run, ())),
+                metrics=metrics.get(run, {}),
+            )
         return list(found.values())
 
     def close(self) -> None:

@@ -142,9 +142,16 @@ def _reason_for_silence(control: dict[str, Any], landing: dict[str, Any], record
 
 
 _ESTIMATES = (
-    "mean", "sigma_last_bit", "sigma_seed", "sigma_total", "last_bit_variance_share", "churn_last_bit", "churn_seed",
-    "weight_distance_last_bit", "weight_distance_seed",
-)  # fmt: skip
+    "mean",
+    "sigma_last_bit",
+    "sigma_seed",
+    "sigma_total",
+    "last_bit_variance_share",
+    "churn_last_bit",
+    "churn_seed",
+    "weight_distance_last_bit",
+    "weight_distance_seed",
+)
 
 
 def _nothing(reason: str, runs: int) -> dict[str, Any]:

@@ -46,9 +46,16 @@ def check_workers(workers: Any) -> None:
 
 
 def choose_execution(
-    folder: StudyFolder, factory: WorkerFactory, workers: int | None, jobs: int, progress: GridProgress, *,
-    task: object, begun: bool, threads: int | None = None,
-) -> Executor:  # fmt: skip
+    folder: StudyFolder,
+    factory: WorkerFactory,
+    workers: int | None,
+    jobs: int,
+    progress: GridProgress,
+    *,
+    task: object,
+    begun: bool,
+    threads: int | None = None,
+) -> Executor:
     """Return the executor for the runs that are left, and keep the choice in the study's facts.
 
     Args:

@@ -12,8 +12,11 @@ from lastbit.store import StudyFolder
 __all__ = ["begin_study", "check_kind", "new_folder", "stored_facts"]
 
 _CALLED = {
-    "audit": "an audit", "trace": "a trace", "eos": "an edge-of-stability study", "sharpness": "a measurement",
-}  # fmt: skip
+    "audit": "an audit",
+    "trace": "a trace",
+    "eos": "an edge-of-stability study",
+    "sharpness": "a measurement",
+}
 
 _SAME_BITS = ("torch", "processor", "vector instructions", "gpu", "cudnn")
 """Facts of the environment without which a resumed study would not continue with the same bits."""

@@ -118,9 +118,14 @@ class _Audit:
 
     def _execute(self, left: list[Job], progress: GridProgress) -> None:
         executor = choose_execution(
-            self.folder, self.factory, self.workers, len(left), progress, task=self.factory.task,
+            self.folder,
+            self.factory,
+            self.workers,
+            len(left),
+            progress,
+            task=self.factory.task,
             begun=bool(self.records),
-        )  # fmt: skip
+        )
         executor.run(left, lambda event: self._on_event(event, progress))
 
     def _on_event(self, event: Event, progress: GridProgress) -> None:
@@ -138,9 +143,14 @@ class _Audit:
         elif isinstance(event, Finished):
             outcome = event.result
             self._record(
-                cell, outcome.status, event.attempt, outcome.message,
-                seconds=outcome.seconds, steps=outcome.steps, metrics=outcome.metrics,
-            )  # fmt: skip
+                cell,
+                outcome.status,
+                event.attempt,
+                outcome.message,
+                seconds=outcome.seconds,
+                steps=outcome.steps,
+                metrics=outcome.metrics,
+            )
             final = outcome.metrics[self.metric][-1] if outcome.metrics[self.metric] else math.nan
             said = f"{self.metric} {final:.4g}{self.unit}" if outcome.status == RunStatus.OK else outcome.message
             progress.finished(name, said, self._spread())
@@ -150,9 +160,16 @@ class _Audit:
         config = self.factory.config
         label = "repeat" if cell.control else perturbation_of(cell, config.perturb, self.steps).label
         record = RunRecord(
-            run=cell.name, seed=cell.seed, perturbation=cell.perturbation, control=cell.control, label=label,
-            status=status, attempts=attempts, message=message, **outcome,
-        )  # fmt: skip
+            run=cell.name,
+            seed=cell.seed,
+            perturbation=cell.perturbation,
+            control=cell.control,
+            label=label,
+            status=status,
+            attempts=attempts,
+            message=message,
+            **outcome,
+        )
         self.folder.add(record)
         self.records[record.run] = record
 

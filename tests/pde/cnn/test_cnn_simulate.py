@@ -252,9 +252,13 @@ def test_low_precision_reaches_the_same_rest_to_its_own_digits():
     problem = CnnProblem.of(checkerboard(32), kernel=8)
     start = initial_kernels(problem)
     run = simulate(
-        problem, lr=0.3, weight_decay=1.0, steps=200, kernel=start.expand(3, -1, -1, -1),
+        problem,
+        lr=0.3,
+        weight_decay=1.0,
+        steps=200,
+        kernel=start.expand(3, -1, -1, -1),
         dtype=["float64", "float32", "bfloat16"],
-    )  # fmt: skip
+    )
     assert run.status_M == ["converged"] * 3
     norms = run.final_kernel_MCnm.flatten(1).norm(dim=1)
     assert float(norms[1]) == pytest.approx(float(norms[0]), rel=1e-5)

@@ -109,8 +109,10 @@ def test_one_wave_is_multiplied_by_a_combination_of_the_roots(problem, scheme):
     np.testing.assert_allclose(residual, 0, atol=1e-12 * np.abs(characteristic).sum() * max(np.abs(history)))
 
 
-@pytest.mark.parametrize(("scheme", "order"), [("euler", 1), ("rk2", 2), ("rk4", 4), ("crank-nicolson", 2),
-                                               ("backward-euler", 1), ("leapfrog", 2)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("scheme", "order"),
+    [("euler", 1), ("rk2", 2), ("rk4", 4), ("crank-nicolson", 2), ("backward-euler", 1), ("leapfrog", 2)],
+)
 def test_converges_to_the_exact_solution_at_its_order(scheme, order):
     """cos(x) under the exact spectral heat equation (rotation for leapfrog, which cannot bear decay)."""
     grid = Grid(shape=(8,), spacing=(2 * math.pi / 8,))

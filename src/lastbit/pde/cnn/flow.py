@@ -65,9 +65,12 @@ class FlowState:
     def take(self, members: Tensor) -> FlowState:
         """Return some members only."""
         return FlowState(
-            self.kernel_MCnm[members], self.velocity_MCnm[members], self.lr_M[members],
-            self.weight_decay_M[members], self.k_M[members],
-        )  # fmt: skip
+            self.kernel_MCnm[members],
+            self.velocity_MCnm[members],
+            self.lr_M[members],
+            self.weight_decay_M[members],
+            self.k_M[members],
+        )
 
 
 class CnnFlow:
@@ -126,7 +129,7 @@ class CnnFlow:
         kernel = kernel_MCnm.to(self.compute_dtype)
         parts = [
             regime_shares(self.correlator.forward(part), self.problem.beta) for part in torch.split(kernel, self._chunk)
-        ]  # fmt: skip
+        ]
         return torch.cat(parts)
 
     def _gradient(self, kernel_MCnm: Tensor) -> tuple[Tensor, Tensor]:

@@ -142,6 +142,11 @@ def _ritz(
     # The rounding of the operator itself puts a floor under any residual.
     allowed = max(tolerance, 256 * torch.finfo(basis_MJP.dtype).eps) * scale
     return Extremes(
-        low_M=pairs[0][0], high_M=pairs[1][0], low_vector_MCnm=pairs[0][1], high_vector_MCnm=pairs[1][1],
-        residual_M=residual, converged_M=residual <= allowed, iterations=matrix_MJJ.shape[1] + 2,
-    )  # fmt: skip
+        low_M=pairs[0][0],
+        high_M=pairs[1][0],
+        low_vector_MCnm=pairs[0][1],
+        high_vector_MCnm=pairs[1][1],
+        residual_M=residual,
+        converged_M=residual <= allowed,
+        iterations=matrix_MJJ.shape[1] + 2,
+    )

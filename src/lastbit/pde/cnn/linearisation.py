@@ -66,9 +66,13 @@ class Linearisation:
             return x if len(x) == 1 else x[members]
 
         return Linearisation(
-            self.correlator, pick(self.gain_MB), pick(self.slope_MBxy), pick(self.weight_MBxy), self.kernel_shape,
+            self.correlator,
+            pick(self.gain_MB),
+            pick(self.slope_MBxy),
+            pick(self.weight_MBxy),
+            self.kernel_shape,
             len(members),
-        )  # fmt: skip
+        )
 
 
 def linearise_at(problem: CnnProblem, kernel_MCnm: Tensor, correlator: Correlator | None = None) -> Linearisation:

@@ -15,9 +15,12 @@ __all__ = ["members_of"]
 
 
 def members_of(
-    problem: CnnProblem, lr: float | Sequence[float] | Tensor, weight_decay: float | Sequence[float] | Tensor,
-    kernel: Tensor | None, dtype: str | Sequence[str],
-) -> tuple[Tensor, Tensor, Tensor, list[str]]:  # fmt: skip
+    problem: CnnProblem,
+    lr: float | Sequence[float] | Tensor,
+    weight_decay: float | Sequence[float] | Tensor,
+    kernel: Tensor | None,
+    dtype: str | Sequence[str],
+) -> tuple[Tensor, Tensor, Tensor, list[str]]:
     """Return learning rates, weight decays, kernels and formats of all members, checked."""
     lr_M = torch.as_tensor(lr, dtype=torch.float64).reshape(-1)
     decay_M = torch.as_tensor(weight_decay, dtype=torch.float64).reshape(-1)
@@ -45,6 +48,8 @@ def members_of(
     if not bool(torch.isfinite(start).all()):
         raise LastbitError("the start kernel holds NaN or infinite values")
     return (
-        lr_M.expand(members), decay_M.expand(members), start.expand(members, *start.shape[1:]),
+        lr_M.expand(members),
+        decay_M.expand(members),
+        start.expand(members, *start.shape[1:]),
         names * (members if len(names) == 1 else 1),
-    )  # fmt: skip
+    )

@@ -89,9 +89,17 @@ def phase_diagram(
         raise LastbitError("a phase diagram needs at least one learning rate and one weight decay")
     start = (initial_kernels(problem)[0] if kernel is None else kernel).reshape(problem.kernel_shape)
     run = simulate(
-        problem, lr=lr_E.repeat(len(decay_A)), weight_decay=decay_A.repeat_interleave(len(lr_E)), steps=steps,
-        kernel=start, twin=twin, scheme=scheme, record_every=0, dtype=dtype, progress=progress,
-    )  # fmt: skip
+        problem,
+        lr=lr_E.repeat(len(decay_A)),
+        weight_decay=decay_A.repeat_interleave(len(lr_E)),
+        steps=steps,
+        kernel=start,
+        twin=twin,
+        scheme=scheme,
+        record_every=0,
+        dtype=dtype,
+        progress=progress,
+    )
     grid = (len(decay_A), len(lr_E))
     order = list(FlowStatus)
     status = torch.tensor([order.index(one) for one in run.status_M]).reshape(grid)

@@ -94,9 +94,7 @@ class CnnProblem:
             raise LastbitError(f"beta = {beta}: use a positive number")
         choose(pooling, POOLINGS, "pooling")
         choose(boundary, BOUNDARIES, "boundary")
-        return cls(
-            images_BCHW, labels.expand(batch).contiguous(), (rows, columns), float(beta), pooling, boundary
-        )  # fmt: skip
+        return cls(images_BCHW, labels.expand(batch).contiguous(), (rows, columns), float(beta), pooling, boundary)
 
     @property
     def positions(self) -> tuple[int, int]:

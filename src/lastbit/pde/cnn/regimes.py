@@ -211,9 +211,13 @@ def regime_stability(
         }
         found[regime] = {
             support: RegimeStability(
-                regime, support, spectrum, dt, weight_decay,
+                regime,
+                support,
+                spectrum,
+                dt,
+                weight_decay,
                 *bounds(spectrum, dt=dt, weight_decay=weight_decay, scheme=step),
             )
             for support, spectrum in spectra.items()
-        }  # fmt: skip
+        }
     return found

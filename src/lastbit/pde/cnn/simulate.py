@@ -186,9 +186,7 @@ class _Run:
             chosen = bounded.nonzero()[:, 0]
             if len(chosen):
                 J = linearise_at(flow.problem, compute[chosen], flow.correlator)
-                ends = extreme_eigenpairs(
-                    J, (len(chosen), *flow.problem.kernel_shape), like=compute, tolerance=1e-4
-                )  # fmt: skip
+                ends = extreme_eigenpairs(J, (len(chosen), *flow.problem.kernel_shape), like=compute, tolerance=1e-4)
                 decay = self.decay_M.to(alive.device)[alive[chosen]]
                 found = torch.where(ends.converged_M, ends.high_M.double() + decay, math.nan)
                 self.sharpness_TM[row, alive[chosen]] = found
@@ -219,8 +217,18 @@ class _Run:
         norm_TM, data_TM = self.norm_SM.gather(0, times_TM), self.loss_SM.gather(0, times_TM)
         loss_TM = data_TM + decay_M / 2 * norm_TM.square()
         return Simulation(
-            step_T=at.cpu(), lr_M=self.lr_M, weight_decay_M=self.decay_M, dtype_M=[dtype] * members, status_M=status,
-            steps_M=self.steps_M, loss_TM=loss_TM, data_loss_TM=data_TM, kernel_norm_TM=norm_TM,
-            twin_difference_TM=self.twin_TM, twin_distance_TM=self.distance_TM, shares_TM3=self.shares_TM3,
-            sharpness_TM=self.sharpness_TM, final_kernel_MCnm=self.final_MCnm.to(self.flow.compute_dtype),
-        )  # fmt: skip
+            step_T=at.cpu(),
+            lr_M=self.lr_M,
+            weight_decay_M=self.decay_M,
+            dtype_M=[dtype] * members,
+            status_M=status,
+            steps_M=self.steps_M,
+            loss_TM=loss_TM,
+            data_loss_TM=data_TM,
+            kernel_norm_TM=norm_TM,
+            twin_difference_TM=self.twin_TM,
+            twin_distance_TM=self.distance_TM,
+            shares_TM3=self.shares_TM3,
+            sharpness_TM=self.sharpness_TM,
+            final_kernel_MCnm=self.final_MCnm.to(self.flow.compute_dtype),
+        )

@@ -76,5 +76,5 @@ def merged(parts: list[tuple[Tensor, Simulation]]) -> Simulation:
         elif field.name != "step_T":
             together[field.name] = torch.cat([v.double() if v.is_floating_point() else v for v in values])[
                 order.to(values[0].device)
-            ]  # fmt: skip
+            ]
     return Simulation(**together)  # type: ignore[arg-type]

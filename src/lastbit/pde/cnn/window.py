@@ -114,9 +114,14 @@ def find_window(
         if progress is not None:
             progress(min(done, expected - 1), expected)
         run = simulate(
-            problem, lr=wanted, weight_decay=weight_decay, steps=steps, kernel=start,
-            scheme=scheme, record_every=0,
-        )  # fmt: skip
+            problem,
+            lr=wanted,
+            weight_decay=weight_decay,
+            steps=steps,
+            kernel=start,
+            scheme=scheme,
+            record_every=0,
+        )
         tried.update(zip(wanted, run.status_M, strict=True))
         lowest = min(tried)
         if tried[lowest] is not FlowStatus.CONVERGED and lowest > _DEEPEST * high:

@@ -157,9 +157,11 @@ def bounds_at(
     whole = spectrum(flow, tolerance=tolerance, max_products=max_products)
     told(1, 1 + problem.depth)
     blocks = block_spectra(
-        flow, tolerance=tolerance, max_products=max_products,
+        flow,
+        tolerance=tolerance,
+        max_products=max_products,
         progress=lambda done, of: told(1 + done, 1 + of),
-    )  # fmt: skip
+    )
     # An eigenvalue is known to its residual, so a decay that meets the bound to rounding counts as enough.
     enough = weight_decay >= -whole.lowest - whole.residual
     highest = _edge(whole, limit, weight_decay)
@@ -264,6 +266,11 @@ def deep_bounds(
             )
         weights = trained.weights_P
     return bounds_at(
-        problem, weights, descent_scheme(scheme, momentum), weight_decay=weight_decay, lr=lr, tolerance=tolerance,
+        problem,
+        weights,
+        descent_scheme(scheme, momentum),
+        weight_decay=weight_decay,
+        lr=lr,
+        tolerance=tolerance,
         progress=progress,
-    )  # fmt: skip
+    )

@@ -45,8 +45,10 @@ def churn_heat_map(churn_RR: np.ndarray[Any, Any], seeds: Sequence[int], names: 
         colorbar={"title": {"text": "churn", "side": "top"}, "ticksuffix": "%", "thickness": 10, "outlinewidth": 0},
     )
     for edge in starts[1:]:
-        for line in ({"x0": edge - 0.5, "x1": edge - 0.5, "y0": -0.5, "y1": count - 0.5},
-                     {"y0": edge - 0.5, "y1": edge - 0.5, "x0": -0.5, "x1": count - 0.5}):  # fmt: skip
+        for line in (
+            {"x0": edge - 0.5, "x1": edge - 0.5, "y0": -0.5, "y1": count - 0.5},
+            {"y0": edge - 0.5, "y1": edge - 0.5, "x0": -0.5, "x1": count - 0.5},
+        ):
             figure.add_shape(type="line", line={"color": "#ffffff", "width": 1.5 if len(starts) <= 30 else 0.5}, **line)
     every = -(-len(starts) // 20)
     middles = [(edges[i] + edges[i + 1] - 1) / 2 for i in range(len(starts))][::every]

@@ -48,10 +48,15 @@ def training_curves(
     for curves, panel in ((metric, "y"), (loss, "y2")):
         for curve in curves:
             figure.add_scatter(
-                x=curve.steps, y=_finite(curve.values), yaxis=panel, mode="lines", legendgroup=f"seed {curve.seed}",
-                line={"color": colours[curve.seed], "width": 1.3}, opacity=0.75,
+                x=curve.steps,
+                y=_finite(curve.values),
+                yaxis=panel,
+                mode="lines",
+                legendgroup=f"seed {curve.seed}",
+                line={"color": colours[curve.seed], "width": 1.3},
+                opacity=0.75,
                 hovertemplate=f"<b>{literal(curve.label)}</b><br>step %{{x}}<br>%{{y:.5~g}}<extra></extra>",
-            )  # fmt: skip
+            )
     values = np.concatenate([curve.values for curve in loss]) if loss else np.empty(0)
     figure.update_layout(
         xaxis=axis("optimizer step", anchor="y2"),
@@ -79,19 +84,30 @@ def twin_gaps(
     for gap in per_step:
         reference = gap.seed is None
         figure.add_scatter(
-            x0=gap.first, dx=gap.width, y=_positive(gap.values), mode="lines", connectgaps=True,
+            x0=gap.first,
+            dx=gap.width,
+            y=_positive(gap.values),
+            mode="lines",
+            connectgaps=True,
             legendgroup="between seeds" if gap.seed is None else f"seed {gap.seed}",
             line={"color": NEUTRAL if gap.seed is None else colours[gap.seed], "width": 1.6 if reference else 1},
-            opacity=1.0 if reference else crowd, name=plain(gap.label),
+            opacity=1.0 if reference else crowd,
+            name=plain(gap.label),
             hovertemplate=f"<b>{literal(gap.label)}</b><br>step %{{x}}<br>%{{y:.2~e}}<extra></extra>",
-        )  # fmt: skip
+        )
     for curve in per_epoch:
         figure.add_scatter(
-            x=curve.steps, y=_positive(curve.values), yaxis="y2", mode="lines+markers", connectgaps=True,
-            legendgroup=f"seed {curve.seed}", marker={"size": 4},
-            line={"color": colours[curve.seed], "width": 1.3}, opacity=0.85,
+            x=curve.steps,
+            y=_positive(curve.values),
+            yaxis="y2",
+            mode="lines+markers",
+            connectgaps=True,
+            legendgroup=f"seed {curve.seed}",
+            marker={"size": 4},
+            line={"color": colours[curve.seed], "width": 1.3},
+            opacity=0.85,
             hovertemplate=f"<b>{literal(curve.label)}</b><br>step %{{x}}<br>%{{y:.2~e}}<extra></extra>",
-        )  # fmt: skip
+        )
     both = bool(per_epoch) and bool(per_step)
     log = {"type": "log", "dtick": 2, "exponentformat": "power"}
     figure.update_layout(

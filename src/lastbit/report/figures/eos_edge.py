@@ -77,10 +77,15 @@ def edge_curves(
         at, value, low, high = batch.T
         reach = {"type": "data", "symmetric": False, "array": high - value, "arrayminus": value - low}
         figure.add_scatter(
-            x=at, y=value, yaxis="y2", mode="markers", legendgroup="batch", error_y=reach | {"width": 0},
+            x=at,
+            y=value,
+            yaxis="y2",
+            mode="markers",
+            legendgroup="batch",
+            error_y=reach | {"width": 0},
             marker={"size": 6, "color": FLOW, "symbol": "diamond"},
             hovertemplate="<b>batch sharpness</b><br>step %{x}<br>%{y:.4~g}<extra></extra>",
-        )  # fmt: skip
+        )
     for number, (label, at, values) in enumerate(twins):
         shown = np.where(values > 0, values, np.nan)
         _line(figure, at, shown, "y3", _TWINS[number % len(_TWINS)], label, f"twin {number}", "%{y:.2~e}")
@@ -146,11 +151,22 @@ def rate_curves(curves: Sequence[RatioCurve], rates: Sequence[float]) -> go.Figu
 
 
 def _line(
-    figure: go.Figure, x: Array, y: Array, panel: str, colour: str, label: str, group: str, shown: str,
+    figure: go.Figure,
+    x: Array,
+    y: Array,
+    panel: str,
+    colour: str,
+    label: str,
+    group: str,
+    shown: str,
     dash: str = "solid",
-) -> None:  # fmt: skip
+) -> None:
     figure.add_scatter(
-        x=x, y=np.where(np.isfinite(y), y, np.nan).astype(np.float32), yaxis=panel, mode="lines", legendgroup=group,
+        x=x,
+        y=np.where(np.isfinite(y), y, np.nan).astype(np.float32),
+        yaxis=panel,
+        mode="lines",
+        legendgroup=group,
         line={"color": colour or NEUTRAL, "width": 1.4, "dash": dash},
         hovertemplate=f"<b>{literal(label)}</b><br>step %{{x}}<br>{shown}<extra></extra>",
-    )  # fmt: skip
+    )

@@ -52,9 +52,15 @@ def edge_section(cell: Mapping[str, Any], arrays: Mapping[str, Array]) -> Sectio
     batch = arrays.get("batch_sharpness")
     preconditioned = cell["settings"].get("optimizer") in ("adam", "adamw", "rmsprop")
     figure = edge_curves(
-        arrays["step"][kept], arrays["loss"][kept], arrays["sharpness"][kept], arrays["limit"][kept], twins,
-        flow=flow, batch=batch, sharpness_title="preconditioned sharpness" if preconditioned else "sharpness",
-    )  # fmt: skip
+        arrays["step"][kept],
+        arrays["loss"][kept],
+        arrays["sharpness"][kept],
+        arrays["limit"][kept],
+        twins,
+        flow=flow,
+        batch=batch,
+        sharpness_title="preconditioned sharpness" if preconditioned else "sharpness",
+    )
     legend = [LegendEntry("training", SEED, "training"), LegendEntry("limit", LIMIT, "limit")]
     legend += [LegendEntry("gradient flow", FLOW, "flow")] if flow else []
     legend += [LegendEntry("batch sharpness", FLOW, "batch")] if batch is not None else []
@@ -104,10 +110,12 @@ def _spectra(found: Sequence[Spectrum], limit: float | None) -> Section:
     colours = spectrum_colours(len(found))
     near = limit is not None and within_reach(found, limit)
     where = (
-        "Dashed: the latest limit, beyond which a direction is unstable;" if near
-        else f"The latest limit, {number(limit)}, lies far beyond the range drawn;" if limit is not None
+        "Dashed: the latest limit, beyond which a direction is unstable;"
+        if near
+        else f"The latest limit, {number(limit)}, lies far beyond the range drawn;"
+        if limit is not None
         else "No eigenvalue is too large at a learning rate of 0;"
-    )  # fmt: skip
+    )
     block = FigureBlock(
         name="spectrum",
         figure=spectra(found, limit if near else None),
@@ -191,19 +199,28 @@ def _sweep_curves(cells: Sequence[Mapping[str, Any]]) -> list[RatioCurve]:
         ratio, stable = (np.array(cell[name], dtype=float)[kept] for name in ("ratios", "stable_lrs"))
         curves.append(
             RatioCurve(
-                label=kind, group=f"kind {place}", colour=colours[place], ratio=ratio, stable_lr=stable,
+                label=kind,
+                group=f"kind {place}",
+                colour=colours[place],
+                ratio=ratio,
+                stable_lr=stable,
                 steps=np.asarray(cell["steps"])[kept],
             )
-        )  # fmt: skip
+        )
     return curves
 
 
 def _settled(cell: Mapping[str, Any], kind: str) -> Settled:
     tail, stable = cell["ratio_tail"], cell["stable_lr"]
     return Settled(
-        label=kind, ratio=tail["estimate"], low=tail["low"], high=tail["high"],
-        first_lr=stable["first"], last_lr=stable["tail"], lr=cell["lr"],
-    )  # fmt: skip
+        label=kind,
+        ratio=tail["estimate"],
+        low=tail["low"],
+        high=tail["high"],
+        first_lr=stable["first"],
+        last_lr=stable["tail"],
+        lr=cell["lr"],
+    )
 
 
 def _size_section(cells: Sequence[Mapping[str, Any]], trends: Sequence[Mapping[str, Any]]) -> list[Section]:
@@ -225,10 +242,14 @@ def _size_section(cells: Sequence[Mapping[str, Any]], trends: Sequence[Mapping[s
         kept = [(size, value) for size, value in pairs if value is not None]
         found.append(
             SizeCurve(
-                axis=name, quantity=quantity, at=[size for size, _ in kept], values=[value for _, value in kept],
-                sizes=trend["sizes"] if trend["means"] else [], means=trend["means"],
+                axis=name,
+                quantity=quantity,
+                at=[size for size, _ in kept],
+                values=[value for _, value in kept],
+                sizes=trend["sizes"] if trend["means"] else [],
+                means=trend["means"],
             )
-        )  # fmt: skip
+        )
     figure = FigureBlock(
         name="sweep-size",
         figure=size_curves(found),

@@ -47,12 +47,14 @@ def size_curves(curves: Sequence[SizeCurve]) -> go.Figure:
         ticks = {"type": "log", "tickvals": sizes, "ticktext": [str(size) for size in sizes]}
         domain = [left, (column + 1) * width]
         titles = ("stable learning rate", "first step at the limit") if column == 0 else ("", "")
-        figure.update_layout({
-            f"xaxis{numbers[0]}": axis("", domain=domain, anchor=f"y{numbers[0]}", **ticks),
-            f"xaxis{numbers[1]}": axis(name, domain=domain, anchor=f"y{numbers[1]}", **ticks),
-            f"yaxis{numbers[0]}": axis(titles[0], domain=[0.46, 1], anchor=f"x{numbers[0]}", **PLAIN_LOG),
-            f"yaxis{numbers[1]}": axis(titles[1], domain=[0, 0.36], anchor=f"x{numbers[1]}", **PLAIN_LOG),
-        })  # fmt: skip
+        figure.update_layout(
+            {
+                f"xaxis{numbers[0]}": axis("", domain=domain, anchor=f"y{numbers[0]}", **ticks),
+                f"xaxis{numbers[1]}": axis(name, domain=domain, anchor=f"y{numbers[1]}", **ticks),
+                f"yaxis{numbers[0]}": axis(titles[0], domain=[0.46, 1], anchor=f"x{numbers[0]}", **PLAIN_LOG),
+                f"yaxis{numbers[1]}": axis(titles[1], domain=[0, 0.36], anchor=f"x{numbers[1]}", **PLAIN_LOG),
+            }
+        )
     return figure
 
 
@@ -60,10 +62,13 @@ def _draw(figure: go.Figure, curve: SizeCurve, number: str) -> None:
     label, colour, symbol = QUANTITIES[curve.quantity]
     panel = {"xaxis": f"x{number}", "yaxis": f"y{number}", "legendgroup": curve.quantity}
     figure.add_scatter(
-        x=curve.at, y=curve.values, mode="markers", **panel,
+        x=curve.at,
+        y=curve.values,
+        mode="markers",
+        **panel,
         marker={"symbol": symbol, "size": 9, "color": colour, "line": {"width": 1.5, "color": colour}},
         hovertemplate=f"<b>{plain(curve.axis)} %{{x}}</b><br>{label}: %{{y:.4~g}}<extra></extra>",
-    )  # fmt: skip
+    )
     figure.add_scatter(
         x=curve.sizes, y=curve.means, mode="lines", **panel, line={"color": colour, "width": 1.4}, hoverinfo="skip"
     )

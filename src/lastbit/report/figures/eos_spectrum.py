@@ -56,10 +56,13 @@ def spectra(found: Sequence[Spectrum], limit: float | None) -> go.Figure:
         kernel = np.exp(-0.5 * ((at[:, None, None] - spectrum.nodes) / width) ** 2) / (width * np.sqrt(2 * np.pi))
         density = (kernel * spectrum.weights).sum(axis=2).mean(axis=1)
         figure.add_scatter(
-            x=at, y=np.where(density > _FLOOR, density, np.nan).astype(np.float32), mode="lines",
-            legendgroup=f"spectrum {number}", line={"color": colour, "width": 1.4},
+            x=at,
+            y=np.where(density > _FLOOR, density, np.nan).astype(np.float32),
+            mode="lines",
+            legendgroup=f"spectrum {number}",
+            line={"color": colour, "width": 1.4},
             hovertemplate=f"<b>{literal(spectrum.label)}</b><br>eigenvalue %{{x:.4~g}}<br>%{{y:.2~e}}<extra></extra>",
-        )  # fmt: skip
+        )
     if limit is not None:
         figure.add_vline(x=limit, line={"color": LAST_BIT, "width": 1.5, "dash": "dash"})
     figure.update_layout(

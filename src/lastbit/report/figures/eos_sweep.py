@@ -34,10 +34,14 @@ def settled(rows: Sequence[Settled]) -> go.Figure:
             continue
         reach = [(row.high or row.ratio) - row.ratio], [row.ratio - (row.low or row.ratio)]
         figure.add_scatter(
-            x=[name], y=[row.ratio], mode="markers", marker={"size": 9, "color": SEED}, legendgroup="ratio",
+            x=[name],
+            y=[row.ratio],
+            mode="markers",
+            marker={"size": 9, "color": SEED},
+            legendgroup="ratio",
             error_y={"type": "data", "symmetric": False, "array": reach[0], "arrayminus": reach[1], "thickness": 1.5},
             hovertemplate="<b>%{x}</b><br>sharpness / limit %{y:.4~g}<extra></extra>",
-        )  # fmt: skip
+        )
     figure.add_shape(
         type="line", xref="paper", x0=0, x1=1, y0=1, y1=1, line={"color": LAST_BIT, "width": 1.5, "dash": "dash"}
     )
@@ -48,10 +52,14 @@ def settled(rows: Sequence[Settled]) -> go.Figure:
     )
     for title, values, colour, symbol, group in marks:
         figure.add_scatter(
-            x=names, y=values, yaxis="y2", mode="markers", legendgroup=group,
+            x=names,
+            y=values,
+            yaxis="y2",
+            mode="markers",
+            legendgroup=group,
             marker={"symbol": symbol, "size": 12, "color": colour, "line": {"width": 2, "color": colour}},
             hovertemplate=f"<b>%{{x}}</b><br>{title}: %{{y:.4~g}}<extra></extra>",
-        )  # fmt: skip
+        )
     top = max([1.2, *(1.1 * (row.high or row.ratio) for row in rows if row.ratio is not None)])
     figure.update_layout(
         xaxis=axis("", type="category", anchor="y2"),

@@ -44,9 +44,13 @@ def result_strip(results: Sequence[Result], metric: str, unit: str, colours: Map
         if used:
             mean = float(np.mean(used))
             figure.add_scatter(
-                x=[position - 0.38, position + 0.38], y=[mean, mean], mode="lines", hoverinfo="skip",
-                line={"color": NEUTRAL, "width": 1.5}, legendgroup=f"seed {seed}",
-            )  # fmt: skip
+                x=[position - 0.38, position + 0.38],
+                y=[mean, mean],
+                mode="lines",
+                hoverinfo="skip",
+                line={"color": NEUTRAL, "width": 1.5},
+                legendgroup=f"seed {seed}",
+            )
         figure.add_scatter(
             x=[position + (0.56 * r.perturbation / most - 0.28 if most else 0.0) for r in rows],
             y=[r.value for r in rows],

@@ -56,16 +56,22 @@ def difference_curves(
     figure = go.Figure(layout=base_layout())
     _shade(figure, episodes)
     figure.add_scatter(
-        x=steps, y=_positive(bound), mode="lines", line={"color": NEUTRAL, "width": 1.4, "dash": "dash"},
+        x=steps,
+        y=_positive(bound),
+        mode="lines",
+        line={"color": NEUTRAL, "width": 1.4, "dash": "dash"},
         legendgroup="bound",
         hovertemplate="accumulated rounding explains up to %{y:.2~e}<br>step %{x}<extra></extra>",
-    )  # fmt: skip
+    )
     if floor > 0 and len(steps):
         figure.add_scatter(
-            x=[float(steps[0]), float(steps[-1])], y=[floor, floor], mode="lines", legendgroup="floor",
+            x=[float(steps[0]), float(steps[-1])],
+            y=[floor, floor],
+            mode="lines",
+            legendgroup="floor",
             line={"color": NEUTRAL, "width": 1.2, "dash": "dot"},
             hovertemplate="the rounding of one step: %{y:.2~e}<extra></extra>",
-        )  # fmt: skip
+        )
     _lines(figure, twins, "relative L2 %{y:.2~e}")
     figure.update_layout(xaxis=axis("optimizer step"), yaxis=axis("relative L2 difference", **_LOG))
     return figure
@@ -108,18 +114,31 @@ def scaled_time_curves(curves: Sequence[TwinCurve], *, scaled: bool) -> go.Figur
 def _lines(figure: go.Figure, curves: Sequence[TwinCurve], what: str, panel: str = "y", x: str = "step %{x}") -> None:
     for curve in curves:
         figure.add_scatter(
-            x=curve.steps, y=_positive(curve.values), yaxis=panel, mode="lines", name=plain(curve.label),
-            legendgroup=curve.group, line={"color": curve.colour, "width": 1.6, "dash": curve.dash}, opacity=0.9,
+            x=curve.steps,
+            y=_positive(curve.values),
+            yaxis=panel,
+            mode="lines",
+            name=plain(curve.label),
+            legendgroup=curve.group,
+            line={"color": curve.colour, "width": 1.6, "dash": curve.dash},
+            opacity=0.9,
             hovertemplate=f"<b>{literal(curve.label)}</b><br>{x}<br>{what}<extra></extra>",
-        )  # fmt: skip
+        )
 
 
 def _shade(figure: go.Figure, episodes: Sequence[Shaded]) -> None:
     for episode in episodes:
         figure.add_shape(
-            type="rect", x0=episode.start, x1=episode.end, y0=0, y1=1, yref="paper", fillcolor=_SHADE,
-            line={"width": 0}, layer="below",
-        )  # fmt: skip
+            type="rect",
+            x0=episode.start,
+            x1=episode.end,
+            y0=0,
+            y1=1,
+            yref="paper",
+            fillcolor=_SHADE,
+            line={"width": 0},
+            layer="below",
+        )
 
 
 def _positive(values: Array) -> Array:

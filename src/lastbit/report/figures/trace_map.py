@@ -72,11 +72,14 @@ def difference_map(
         zmax=high if high > low else low + 1,
         hoverongaps=False,
         colorbar={
-            "title": {"text": plain(unit), "side": "right"}, "thickness": 12, "outlinewidth": 0,
-            "tickvals": ticks.tolist(), "ticktext": [f"10<sup>{int(t)}</sup>" for t in ticks],
+            "title": {"text": plain(unit), "side": "right"},
+            "thickness": 12,
+            "outlinewidth": 0,
+            "tickvals": ticks.tolist(),
+            "ticktext": [f"10<sup>{int(t)}</sup>" for t in ticks],
         },
         hovertemplate="<b>%{y}</b><br>step %{x}<br>" + plain(unit) + " 10<sup>%{z:.2f}</sup><extra></extra>",
-    )  # fmt: skip
+    )
     for edge in edges:
         figure.add_shape(
             type="line",
@@ -92,10 +95,13 @@ def difference_map(
         xaxis=axis("optimizer step", showgrid=False),
         # Category labels would have to be unique and would hide rows; the hover reads the same texts.
         yaxis=axis(
-            autorange="reversed", tickvals=list(range(len(names)))[::every], showgrid=False,
-            ticktext=[plain(name) for name in names][::every], labelalias=_aliases(names),
+            autorange="reversed",
+            tickvals=list(range(len(names)))[::every],
+            showgrid=False,
+            ticktext=[plain(name) for name in names][::every],
+            labelalias=_aliases(names),
         ),
-    )  # fmt: skip
+    )
     return figure
 
 

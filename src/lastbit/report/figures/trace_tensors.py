@@ -43,16 +43,24 @@ def origin_figure(rows: Sequence[TensorRow]) -> go.Figure:
         ([r.at_end for r in rows], LAST_BIT, "at the end"),
     ):
         figure.add_scatter(
-            x=[value if value > 0 and np.isfinite(value) else None for value in values], y=places, mode="markers",
-            marker={"color": colour, "size": 8}, customdata=[literal(r.name) for r in rows],
+            x=[value if value > 0 and np.isfinite(value) else None for value in values],
+            y=places,
+            mode="markers",
+            marker={"color": colour, "size": 8},
+            customdata=[literal(r.name) for r in rows],
             hovertemplate=f"<b>%{{customdata}}</b><br>{label}: relative L2 %{{x:.2~e}}<extra></extra>",
-        )  # fmt: skip
+        )
     shares = [100 * r.growth_share if r.growth_share is not None else None for r in rows]
     figure.add_bar(
-        x=shares, y=places, orientation="h", xaxis="x2", marker={"color": LAST_BIT, "line": {"width": 0}}, width=0.6,
+        x=shares,
+        y=places,
+        orientation="h",
+        xaxis="x2",
+        marker={"color": LAST_BIT, "line": {"width": 0}},
+        width=0.6,
         customdata=[literal(r.name) for r in rows],
         hovertemplate="<b>%{customdata}</b><br>%{x:.3~g}% of all growth<extra></extra>",
-    )  # fmt: skip
+    )
     every = -(-len(rows) // 48) or 1
     figure.update_layout(
         xaxis=axis("relative L2 difference", type="log", domain=[0, 0.62], dtick=1),

@@ -57,9 +57,14 @@ def variance_bars(splits: Sequence[VarianceSplit]) -> go.Figure:
             )
         words = ", ".join(f"{plain(label)} {percent(share)}" for label, share in parts)
         figure.add_annotation(
-            x=0, y=height + 0.2, text=f"<b>{plain(split.title)}</b><br>{words}", showarrow=False, xanchor="left",
-            yanchor="bottom", align="left",
-        )  # fmt: skip
+            x=0,
+            y=height + 0.2,
+            text=f"<b>{plain(split.title)}</b><br>{words}",
+            showarrow=False,
+            xanchor="left",
+            yanchor="bottom",
+            align="left",
+        )
     figure.update_layout(
         xaxis=axis("share of the variance", range=[0, 100], ticksuffix="%", dtick=25),
         yaxis=axis(showticklabels=False, showgrid=False, range=[-0.35, len(splits) - 0.15], fixedrange=True),

@@ -38,15 +38,19 @@ def weight_distances(distances: Sequence[WeightDistance], colours: Mapping[int, 
                 continue
             spread = [0.0] if len(rows) == 1 else [0.5 * i / (len(rows) - 1) - 0.25 for i in range(len(rows))]
             figure.add_scatter(
-                x=[position + offset for offset in spread], y=[d.value for d in rows], mode="markers", opacity=1,
+                x=[position + offset for offset in spread],
+                y=[d.value for d in rows],
+                mode="markers",
+                opacity=1,
                 legendgroup="between seeds" if between else f"seed {seed}",
                 marker={
-                    "symbol": "circle-open" if between else "circle", "size": 11 if between else 8,
+                    "symbol": "circle-open" if between else "circle",
+                    "size": 11 if between else 8,
                     "color": NEUTRAL if between else colours[seed],
                 },
                 customdata=[plain(d.label) for d in rows],
                 hovertemplate="<b>%{customdata}</b><br>mean relative L1 %{y:.2~e}<extra></extra>",
-            )  # fmt: skip
+            )
     ticks = list(range(len(seeds)))[:: -(-len(seeds) // 30) or 1]
     figure.update_layout(
         xaxis=axis(

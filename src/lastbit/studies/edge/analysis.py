@@ -22,9 +22,13 @@ __all__ = ["analyse_cell", "control_of", "stable_rows"]
 Array = np.ndarray[Any, Any]
 
 _SERIES = {
-    "sharpness": "sharpness", "ratio": "ratios", "loss": "loss", "gradient_norm": "gradient_norm",
-    "alignment": "alignment", "lr": "lrs",
-}  # fmt: skip
+    "sharpness": "sharpness",
+    "ratio": "ratios",
+    "loss": "loss",
+    "gradient_norm": "gradient_norm",
+    "alignment": "alignment",
+    "lr": "lrs",
+}
 """Names of arrays, and what they are called in the result, where `lr` is the setting."""
 
 
@@ -167,10 +171,14 @@ def _batch_sharpness(arrays: Mapping[str, Array]) -> dict[str, Any] | None:
     compared = bool(np.isfinite(ratio[late]).all())
     missing = not_measured("2/lr is the edge of stochastic descent without momentum or preconditioner alone")
     return {
-        "steps": plain(step), "values": plain(value), "low": plain(low), "high": plain(high),
-        "limits": plain(arrays["batch_limit"]), "tail": mean_estimate(value[late]).to_json(),
+        "steps": plain(step),
+        "values": plain(value),
+        "low": plain(low),
+        "high": plain(high),
+        "limits": plain(arrays["batch_limit"]),
+        "tail": mean_estimate(value[late]).to_json(),
         "ratio_tail": (mean_estimate(ratio[late]) if compared else missing).to_json(),
-    }  # fmt: skip
+    }
 
 
 def _flow(arrays: Mapping[str, Array]) -> dict[str, Any] | None:

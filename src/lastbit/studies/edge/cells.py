@@ -20,9 +20,14 @@ __all__ = ["train_cells"]
 
 
 def train_cells(
-    folder: StudyFolder, task: Task | None, config: EosConfig, sweep: Sequence[tuple[Cell, Task]], *,
-    workers: int | None, quiet: bool,
-) -> None:  # fmt: skip
+    folder: StudyFolder,
+    task: Task | None,
+    config: EosConfig,
+    sweep: Sequence[tuple[Cell, Task]],
+    *,
+    workers: int | None,
+    quiet: bool,
+) -> None:
     """Train the cells that are not in yet, and keep each in the study as it ends.
 
     Args:
@@ -86,8 +91,16 @@ def _keep(folder: StudyFolder, number: int, cell: Cell, attempts: int, trained: 
     folder.update_facts(stable={**folder.facts.get("stable", {}), cell.name: trained.stable})
     folder.add(
         RunRecord(
-            run=cell.name, seed=cell.seed, perturbation=number, control=False, label=cell.label or "base",
-            attempts=attempts, status=trained.status, message=trained.message, seconds=trained.seconds,
-            steps=trained.steps, metrics=trained.metrics,
+            run=cell.name,
+            seed=cell.seed,
+            perturbation=number,
+            control=False,
+            label=cell.label or "base",
+            attempts=attempts,
+            status=trained.status,
+            message=trained.message,
+            seconds=trained.seconds,
+            steps=trained.steps,
+            metrics=trained.metrics,
         )
-    )  # fmt: skip
+    )

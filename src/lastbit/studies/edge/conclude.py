@@ -13,9 +13,21 @@ from lastbit.studies.unfinished import with_progress
 __all__ = ["HEADLINES", "conclude"]
 
 HEADLINES = (
-    "limit", "steps", "sharpness", "limits", "ratios", "ratio_tail", "sharpness_tail", "entered_at_step",
-    "stable_lr", "growth_share_above_limit", "growth", "per_layer", "batch_sharpness", "converged_fraction",
-)  # fmt: skip
+    "limit",
+    "steps",
+    "sharpness",
+    "limits",
+    "ratios",
+    "ratio_tail",
+    "sharpness_tail",
+    "entered_at_step",
+    "stable_lr",
+    "growth_share_above_limit",
+    "growth",
+    "per_layer",
+    "batch_sharpness",
+    "converged_fraction",
+)
 """What the result repeats at its top of the first training: the whole answer where there is no sweep."""
 
 
@@ -39,10 +51,14 @@ def conclude(folder: StudyFolder) -> dict[str, Any]:
         found.append(
             {
                 **{key: value for key, value in cell.items() if key != "settings"},
-                "settings": cell["settings"], "status": str(record.status), "message": record.message,
-                "seconds": record.seconds, "control": control_of(arrays), **analysed,
+                "settings": cell["settings"],
+                "status": str(record.status),
+                "message": record.message,
+                "seconds": record.seconds,
+                "control": control_of(arrays),
+                **analysed,
             }
-        )  # fmt: skip
+        )
     for cell in found:
         cell["verdict_kind"] = cell_kind(cell)
     trends = size_trends(found)
@@ -53,8 +69,15 @@ def conclude(folder: StudyFolder) -> dict[str, Any]:
         said = "no training is finished yet.", "no_runs", ""
         first = {}
     return {
-        "kind": "eos", **with_progress(folder, said, len(found), len(settings), "trainings"), **first, "cells": found,
+        "kind": "eos",
+        **with_progress(folder, said, len(found), len(settings), "trainings"),
+        **first,
+        "cells": found,
         "trends": trends,
-        "cells_planned": len(settings), "cells_finished": len(found), "task": facts["task"], "spec": facts["spec"],
-        "command": facts["command"], "environment": facts["environment"],
-    }  # fmt: skip
+        "cells_planned": len(settings),
+        "cells_finished": len(found),
+        "task": facts["task"],
+        "spec": facts["spec"],
+        "command": facts["command"],
+        "environment": facts["environment"],
+    }

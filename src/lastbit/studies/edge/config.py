@@ -86,8 +86,11 @@ class EosConfig(Config):
             return self
         choose(self.task, TASKS, "task")
         for name, valid in (
-            ("model", MODELS), ("activation", ACTIVATIONS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES),
-        ):  # fmt: skip
+            ("model", MODELS),
+            ("activation", ACTIVATIONS),
+            ("optimizer", OPTIMIZERS),
+            ("schedule", SCHEDULES),
+        ):
             if getattr(self, name) is not None:
                 choose(getattr(self, name), valid, name)
         self._check_optimizer()

@@ -242,9 +242,20 @@ class _Follower:
 def record_arrays(records: list[StabilityRecord]) -> dict[str, Array]:
     """Return measurements as arrays over axis S: `step`, `loss`, `sharpness`, `limit`, `ratio` and the rest."""
     names = (
-        "step", "loss", "gradient_norm", "sharpness", "limit", "ratio", "residual", "converged", "smallest", "growing",
-        "alignment", "products", "seconds",
-    )  # fmt: skip
+        "step",
+        "loss",
+        "gradient_norm",
+        "sharpness",
+        "limit",
+        "ratio",
+        "residual",
+        "converged",
+        "smallest",
+        "growing",
+        "alignment",
+        "products",
+        "seconds",
+    )
     found = {name: np.array([getattr(record, name) for record in records]) for name in names}
     found["lr"] = np.array([record.lrs[0] if record.lrs else np.nan for record in records])
     return found

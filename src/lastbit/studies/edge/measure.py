@@ -77,9 +77,11 @@ def sharpness(
     if isinstance(after, bool) or not isinstance(after, int) or after < 0:
         raise LastbitError(f"--after = {after!r}: give a number of training steps, 0 or more")
     given = {name: value for name, value in settings.items() if value is not None}
-    config = object_config(task, given) if isinstance(task, Task) else eos_config(
-        {**given, **({"task": task} if task is not None else {})}
-    )  # fmt: skip
+    config = (
+        object_config(task, given)
+        if isinstance(task, Task)
+        else eos_config({**given, **({"task": task} if task is not None else {})})
+    )
     found = cells(config)
     if len(found) > 1:
         raise LastbitError(f"one measurement takes one value of each setting, got {len(found)} combinations")
@@ -97,11 +99,16 @@ def sharpness(
         whole = measured.stable.whole
         folder.add(
             RunRecord(
-                run="measurement", seed=config.seed, perturbation=0, control=False, label=built.name,
-                status=RunStatus.OK, steps=(after,),
+                run="measurement",
+                seed=config.seed,
+                perturbation=0,
+                control=False,
+                label=built.name,
+                status=RunStatus.OK,
+                steps=(after,),
                 metrics={"loss": [measured.loss], "sharpness": [whole.sharpness], "limit": [whole.limit]},
             )
-        )  # fmt: skip
+        )
         folder.save_result(_result(folder.facts, measured))
     return SharpnessStudy(folder.path)
 
@@ -147,10 +154,14 @@ def _measure(
         total = trace(hessian, seed=config.seed)
     training.close()
     return _Measured(
-        loss=float(value), gradient_norm=float(gradient.norm()), optimizer=type(optimizer).__name__, stable=stable,
-        density=density, examples=len(batch[0]),
+        loss=float(value),
+        gradient_norm=float(gradient.norm()),
+        optimizer=type(optimizer).__name__,
+        stable=stable,
+        density=density,
+        examples=len(batch[0]),
         trace={"estimate": total.value, "low": total.low, "high": total.high, "n": total.samples},
-    )  # fmt: skip
+    )
 
 
 def _adaptive(optimizer: torch.optim.Optimizer) -> bool:
@@ -158,9 +169,15 @@ def _adaptive(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def _facts(
-    task: str | Task | None, built: Task, config: EosConfig, measured: _Measured, checkpoint: str | Path | None,
-    after: int, by: str, device: torch.device,
-) -> dict[str, Any]:  # fmt: skip
+    task: str | Task | None,
+    built: Task,
+    config: EosConfig,
+    measured: _Measured,
+    checkpoint: str | Path | None,
+    after: int,
+    by: str,
+    device: torch.device,
+) -> dict[str, Any]:
     settings = {k: list(v) if isinstance(v, tuple) else v for k, v in config.model_dump().items()}
     more = f" --after {after} --by {by}" + (f" --checkpoint {checkpoint}" if checkpoint is not None else "")
     given = f"lb.sharpness(<Task {built.name!r}>, after={after}, by={by!r}, checkpoint={checkpoint!r})"
@@ -169,12 +186,14 @@ def _facts(
         "spec": {"settings": settings, "after": after, "by": by, "checkpoint": str(checkpoint or "")},
         "command": given if isinstance(task, Task) else sharpness_command(config) + more,
         "task": {
-            "name": built.name, "settings": dict(built.settings), "train_size": len(built.train),
+            "name": built.name,
+            "settings": dict(built.settings),
+            "train_size": len(built.train),
             "batch_size": built.batch_size,
         },
         "examples": measured.examples,
         "environment": environment(device),
-    }  # fmt: skip
+    }
 
 
 _NOT_OF_ONE = ("steps", "twins", "perturb", "every", "flow", "schedule", "seeds")
@@ -192,13 +211,25 @@ def _result(facts: Mapping[str, Any], measured: _Measured) -> dict[str, Any]:
     whole = rows["whole"]
     sentence, kind, advice = _verdict(whole, rows["layers"], measured.optimizer)
     return {
-        "kind": "sharpness", "verdict": sentence, "verdict_kind": kind, "advice": advice, "whole": whole,
-        "per_layer": rows["layers"], "optimizer": measured.optimizer, "loss": plain(measured.loss),
-        "gradient_norm": plain(measured.gradient_norm), "trace": plain(measured.trace),
-        "share_of_negative_eigenvalues": measured.density.share_below(0.0), "examples": measured.examples,
-        "after": facts["spec"]["after"], "dtype": facts["spec"]["settings"]["dtype"], "task": facts["task"],
-        "spec": facts["spec"], "command": facts["command"], "environment": facts["environment"],
-    }  # fmt: skip
+        "kind": "sharpness",
+        "verdict": sentence,
+        "verdict_kind": kind,
+        "advice": advice,
+        "whole": whole,
+        "per_layer": rows["layers"],
+        "optimizer": measured.optimizer,
+        "loss": plain(measured.loss),
+        "gradient_norm": plain(measured.gradient_norm),
+        "trace": plain(measured.trace),
+        "share_of_negative_eigenvalues": measured.density.share_below(0.0),
+        "examples": measured.examples,
+        "after": facts["spec"]["after"],
+        "dtype": facts["spec"]["settings"]["dtype"],
+        "task": facts["task"],
+        "spec": facts["spec"],
+        "command": facts["command"],
+        "environment": facts["environment"],
+    }
 
 
 def _verdict(whole: Mapping[str, Any], layers: list[dict[str, Any]], optimizer: str) -> tuple[str, str, str]:

@@ -113,13 +113,18 @@ class StabilityMonitor(curvature.StabilityMonitor):
             rows = list({record.step: record for record in self.records}.values())
             folder.add(
                 RunRecord(
-                    run=_RUN, seed=0, perturbation=0, control=False, label="training",
+                    run=_RUN,
+                    seed=0,
+                    perturbation=0,
+                    control=False,
+                    label="training",
                     status=self.records[-1].status if bad is None else bad.status,
                     message="" if bad is None else f"weights or loss are not finite at step {bad.step}",
-                    seconds=self._budget.training, steps=tuple(record.step for record in rows),
+                    seconds=self._budget.training,
+                    steps=tuple(record.step for record in rows),
                     metrics={name: [float(getattr(record, name)) for record in rows] for name in names},
                 )
-            )  # fmt: skip
+            )
             folder.save_result(conclude(folder))
 
     def _keep(self, record: StabilityRecord) -> None:
@@ -150,12 +155,16 @@ class StabilityMonitor(curvature.StabilityMonitor):
             "spec": {"eos": {"seed": 0, "dtype": dtype}, "monitor": True},
             "command": f"lb.StabilityMonitor(model, optimizer, loss_fn, probe_batch, study={str(path)!r})",
             "task": {
-                "name": type(self.model).__name__, "settings": settings, "train_size": 0, "batch_size": 0,
-                "full_batch": False, "steps": 0,
+                "name": type(self.model).__name__,
+                "settings": settings,
+                "train_size": 0,
+                "batch_size": 0,
+                "full_batch": False,
+                "steps": 0,
             },
             "cells": [{"name": _RUN, "label": "", "lr": None, "settings": settings}],
             "environment": environment(parameter.device),
-        }  # fmt: skip
+        }
 
 
 def _end_that_is_not_finite(records: list[StabilityRecord]) -> StabilityRecord | None:

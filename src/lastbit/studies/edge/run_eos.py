@@ -101,9 +101,17 @@ def object_config(task: Task, settings: Mapping[str, Any]) -> EosConfig:
 
 
 _OF_THE_TASK = (
-    *AXES, "model", "activation", "loss", "optimizer", "nesterov", "schedule", "train_size", "batch_size",
+    *AXES,
+    "model",
+    "activation",
+    "loss",
+    "optimizer",
+    "nesterov",
+    "schedule",
+    "train_size",
+    "batch_size",
     "data_root",
-)  # fmt: skip
+)
 
 
 def _rehearse(task: Task, cell: Cell, config: EosConfig, device: torch.device) -> None:

@@ -18,9 +18,18 @@ from lastbit.studies.stored import StoredStudy, write_table
 __all__ = ["EosStudy"]
 
 _MEASURED = (
-    "loss", "gradient_norm", "sharpness", "limit", "ratio", "residual", "converged", "smallest", "growing", "alignment",
+    "loss",
+    "gradient_norm",
+    "sharpness",
+    "limit",
+    "ratio",
+    "residual",
+    "converged",
+    "smallest",
+    "growing",
+    "alignment",
     "lr",
-)  # fmt: skip
+)
 
 
 class EosStudy(StoredStudy):

@@ -37,8 +37,17 @@ def render_eos(result: Mapping[str, Any]) -> RenderableType:
 def _cells_table(cells: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     batches = any(cell["batch_sharpness"] is not None for cell in cells)
-    titles = ("training", "limit", "sharpness / limit", "95% interval", *(("batch sharpness / limit",) * batches),
-              "entered", "stable lr: first, last third", "growth above", "of steps")  # fmt: skip
+    titles = (
+        "training",
+        "limit",
+        "sharpness / limit",
+        "95% interval",
+        *(("batch sharpness / limit",) * batches),
+        "entered",
+        "stable lr: first, last third",
+        "growth above",
+        "of steps",
+    )
     for title in titles:
         table.add_column(title, justify="left" if title == "training" else "right")
     for cell in cells:
@@ -89,9 +98,13 @@ def layer_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             continue
         mark = "" if row["converged"] else " (not converged)"
         table.add_row(
-            row["name"], f"{row['size']:,}", _number(row["sharpness"]) + mark, _number(row["ratio"], digits=3),
-            _number(row["max_lr"], "differs"), decay_words(row["decay_interval"]),
-        )  # fmt: skip
+            row["name"],
+            f"{row['size']:,}",
+            _number(row["sharpness"]) + mark,
+            _number(row["ratio"], digits=3),
+            _number(row["max_lr"], "differs"),
+            decay_words(row["decay_interval"]),
+        )
     return table
 
 

@@ -113,9 +113,12 @@ def study_verdict(cells: Sequence[Mapping[str, Any]], trends: Sequence[Mapping[s
         sentence, advice = cell_sentence(cell)
         return f"{cell['label']}: {sentence}", "not_reproducible", advice
     words = {
-        "at_edge": "at the edge", "below_edge": "below it", "beyond_edge": "beyond it", "diverged": "diverged",
+        "at_edge": "at the edge",
+        "below_edge": "below it",
+        "beyond_edge": "beyond it",
+        "diverged": "diverged",
         "not_measured": "not measured",
-    }  # fmt: skip
+    }
     parts = []
     for kind, word in words.items():
         if held := [cell for cell, found in zip(cells, kinds, strict=True) if found == kind]:

@@ -62,20 +62,32 @@ def build_cell(config: EosConfig, cell: Cell) -> Task:
         raise LastbitError(f"--batch-size = {batch} exceeds the {examples} training examples: write at most that")
     steps, options = config.steps or 0, OPTIMIZERS[config.optimizer or "sgd"].options
     settings = {
-        "task": config.task, "model": config.model, "norm": "none", "activation": config.activation,
-        "width": cell.width, "optimizer": config.optimizer, "lr": cell.lr,
+        "task": config.task,
+        "model": config.model,
+        "norm": "none",
+        "activation": config.activation,
+        "width": cell.width,
+        "optimizer": config.optimizer,
+        "lr": cell.lr,
         "momentum": cell.momentum if "momentum" in options else None,
-        "nesterov": config.nesterov if "nesterov" in options else None, "weight_decay": cell.weight_decay,
-        "schedule": config.schedule, "epochs": -(-steps // (examples // batch)), "batch_size": batch,
-        "train_size": examples, "augment": "none", "data_root": config.data_root,
-    }  # fmt: skip
+        "nesterov": config.nesterov if "nesterov" in options else None,
+        "weight_decay": cell.weight_decay,
+        "schedule": config.schedule,
+        "epochs": -(-steps // (examples // batch)),
+        "batch_size": batch,
+        "train_size": examples,
+        "augment": "none",
+        "data_root": config.data_root,
+    }
     task = build_task(validated(TaskConfig, settings, flag="--"))
     changes = {"depth": cell.depth, "kernel": cell.kernel, "loss": config.loss}
     more = {name: value for name, value in changes.items() if value is not None}
     return replace(
-        task, model=_network(config, cell) or task.model, loss=LOSSES[config.loss or "squared-error"],
+        task,
+        model=_network(config, cell) or task.model,
+        loss=LOSSES[config.loss or "squared-error"],
         settings={**task.settings, **more},
-    )  # fmt: skip
+    )
 
 
 def _network(config: EosConfig, cell: Cell) -> Callable[[], nn.Module] | None:

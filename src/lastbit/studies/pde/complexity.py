@@ -111,9 +111,14 @@ def pde_complexity(
         raise LastbitError("no axis is left: give --depths, --widths or --kernels two sizes or more")
     base = {axis: getattr(setting, axis) for axis in grid}
     sweep = complexity_sweep(
-        depths=grid["depth"], widths=grid["width"], kernels=grid["kernel"], base=base, seeds=range(seeds),
-        progress=progress, **setting.arguments("seed", *grid),
-    )  # fmt: skip
+        depths=grid["depth"],
+        widths=grid["width"],
+        kernels=grid["kernel"],
+        base=base,
+        seeds=range(seeds),
+        progress=progress,
+        **setting.arguments("seed", *grid),
+    )
     return ComplexityStudy(setting, sweep)
 
 

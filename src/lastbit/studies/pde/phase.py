@@ -96,9 +96,13 @@ class PhaseStudy:
         axes[0].set_title("how each member ended", fontsize=9)
         if twins:
             drawn = axes[1].pcolormesh(
-                lr, decay, one.twin_difference_AE.clamp(min=1e-17).numpy(), norm=LogNorm(1e-17, 2), cmap="magma",
+                lr,
+                decay,
+                one.twin_difference_AE.clamp(min=1e-17).numpy(),
+                norm=LogNorm(1e-17, 2),
+                cmap="magma",
                 shading="nearest",
-            )  # fmt: skip
+            )
             figure.colorbar(drawn, ax=axes[1], label="mean relative difference to the twin")
             axes[1].set_title("amplification of one last bit (white: diverged)", fontsize=9)
         for panel in axes:
@@ -161,7 +165,14 @@ def pde_phase(
         for low, high in (lr_range, weight_decay_range)
     ]
     diagram = phase_diagram(
-        problem, lrs=axis[0], weight_decays=axis[1], steps=steps, kernel=setting.start(problem), twin=twin,
-        scheme=setting.time_scheme(), dtype=dtype, progress=progress,
-    )  # fmt: skip
+        problem,
+        lrs=axis[0],
+        weight_decays=axis[1],
+        steps=steps,
+        kernel=setting.start(problem),
+        twin=twin,
+        scheme=setting.time_scheme(),
+        dtype=dtype,
+        progress=progress,
+    )
     return PhaseStudy(setting, diagram)

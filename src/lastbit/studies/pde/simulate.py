@@ -121,10 +121,15 @@ class FlowStudy:
         sharp.plot(steps, plain(run.sharpness_TM[:, 0].tolist()), color=colour, lw=1)
         sharp.axhline(self.threshold, color="black", lw=0.9, ls="--")
         sharp.annotate(
-            f"limit / lr = {self.threshold:.3g}", (0.98, self.threshold), xycoords=("axes fraction", "data"),
-            xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8,
+            f"limit / lr = {self.threshold:.3g}",
+            (0.98, self.threshold),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
             bbox={"fc": "white", "ec": "none", "pad": 1},
-        )  # fmt: skip
+        )
         sharp.set_title("sharpness", fontsize=9)
         difference = run.twin_difference_TM[:, 0]
         if bool((difference > 0).any()):
@@ -176,10 +181,19 @@ def pde_simulate(
     setting = cnn_setting(**settings)
     problem = setting.problem()
     run = simulate(
-        problem, lr=lr, weight_decay=weight_decay, steps=steps, kernel=setting.start(problem), twin=twin, dtype=dtype,
-        scheme=setting.time_scheme(), record_every=max(1, steps // 100) if record_every is None else record_every,
-        shares=True, sharpness=sharpness, progress=progress,
-    )  # fmt: skip
+        problem,
+        lr=lr,
+        weight_decay=weight_decay,
+        steps=steps,
+        kernel=setting.start(problem),
+        twin=twin,
+        dtype=dtype,
+        scheme=setting.time_scheme(),
+        record_every=max(1, steps // 100) if record_every is None else record_every,
+        shares=True,
+        sharpness=sharpness,
+        progress=progress,
+    )
     return FlowStudy(setting, lr, weight_decay, dtype, twin, run)
 
 

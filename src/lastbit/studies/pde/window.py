@@ -86,9 +86,15 @@ class WindowStudy:
             if value is not None:
                 axes.axvline(value, color="black", lw=0.9, ls="--")
                 axes.annotate(
-                    name, (value, 1.0), xycoords=("data", "axes fraction"), xytext=(-3, 2),
-                    textcoords="offset points", ha="right", va="bottom", fontsize=8,
-                )  # fmt: skip
+                    name,
+                    (value, 1.0),
+                    xycoords=("data", "axes fraction"),
+                    xytext=(-3, 2),
+                    textcoords="offset points",
+                    ha="right",
+                    va="bottom",
+                    fontsize=8,
+                )
         axes.set_xscale("log")
         axes.set_yticks(range(3), [str(status) for status in FlowStatus])
         axes.set_ylim(-0.6, 2.6)
@@ -125,9 +131,14 @@ def pde_window(
     setting = cnn_setting(**settings)
     problem = setting.problem()
     window = find_window(
-        problem, weight_decay=weight_decay, kernel=setting.start(problem), scheme=setting.time_scheme(), steps=steps,
-        rtol=rtol, progress=progress,
-    )  # fmt: skip
+        problem,
+        weight_decay=weight_decay,
+        kernel=setting.start(problem),
+        scheme=setting.time_scheme(),
+        steps=steps,
+        rtol=rtol,
+        progress=progress,
+    )
     return WindowStudy(setting, window)
 
 

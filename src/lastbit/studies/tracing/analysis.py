@@ -128,16 +128,38 @@ def _member(member: dict[str, Any], arrays: dict[str, Array], records: list[RunR
 def _nothing(kind: str) -> dict[str, Any]:
     """Return a result without a number that could be taken for a last bit's growth."""
     silent = (
-        "growth_rate_per_step", "growth_rate_interval", "e_folding_steps", "saturation_step", "saturation_level",
-        "saturation_level_l2", "saturation_range", "first_difference", "participation", "decades", "final", "tangent",
-        "rounding_bound", "slope_last_third", "slope_interval", "steps_needed",
+        "growth_rate_per_step",
+        "growth_rate_interval",
+        "e_folding_steps",
+        "saturation_step",
+        "saturation_level",
+        "saturation_level_l2",
+        "saturation_range",
+        "first_difference",
+        "participation",
+        "decades",
+        "final",
+        "tangent",
+        "rounding_bound",
+        "slope_last_third",
+        "slope_interval",
+        "steps_needed",
         "half_of_growth_in_share_of_steps",
-    )  # fmt: skip
+    )
     return {
-        "verdict": kind, "verdict_kind": kind, "reason": "", **dict.fromkeys(silent), "episodes": [],
-        "episodes_share": None, "episodes_share_of_steps": None, "episode_noise": None, "tensors": [],
-        "most_amplifying": [], "jumps": [], "renormalised": False,
-    }  # fmt: skip
+        "verdict": kind,
+        "verdict_kind": kind,
+        "reason": "",
+        **dict.fromkeys(silent),
+        "episodes": [],
+        "episodes_share": None,
+        "episodes_share_of_steps": None,
+        "episode_noise": None,
+        "tensors": [],
+        "most_amplifying": [],
+        "jumps": [],
+        "renormalised": False,
+    }
 
 
 def _control(arrays: dict[str, Array]) -> dict[str, Any]:
