@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lastbit.studies import eos
+from lastbit import eos
 from lastbit.train import default_workers
 
 CELLS = 4

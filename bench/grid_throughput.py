@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from lastbit.core.recorder import NullRecorder
 from lastbit.perturb import Identity
 from lastbit.store import RunFiles, RunRecord, StudyFolder
-from lastbit.studies.grid import GridRun, GridWorkerFactory
-from lastbit.studies.settings import AuditConfig
+from lastbit.studies.audit.grid import GridRun, GridWorkerFactory
+from lastbit.studies.frame.settings import AuditConfig
 from lastbit.tasks import TaskConfig, build_task
 from lastbit.train import Job, ProcessExecutor, Training, default_workers, run_training, streams
 

@@ -12,9 +12,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lastbit._front import audit, compare_sketches, eos, open_study, sharpness, trace
     from lastbit.core.errors import LastbitError
-    from lastbit.studies.edge.monitor import StabilityMonitor
+    from lastbit.studies.audit.run_audit import audit
+    from lastbit.studies.eos.monitor import StabilityMonitor
+    from lastbit.studies.eos.run_eos import eos
+    from lastbit.studies.opening import open_study
+    from lastbit.studies.sharpness.measure import sharpness
+    from lastbit.studies.trace.compare import compare_sketches
+    from lastbit.studies.trace.run_trace import trace
     from lastbit.tasks import ACCURACY, MSE, Metric, Task
 
 __version__ = "0.1.0"
@@ -24,14 +29,14 @@ _HOMES = {
     "ACCURACY": "lastbit.tasks",
     "MSE": "lastbit.tasks",
     "Metric": "lastbit.tasks",
-    "StabilityMonitor": "lastbit.studies.edge.monitor",
+    "StabilityMonitor": "lastbit.studies.eos.monitor",
     "Task": "lastbit.tasks",
-    "audit": "lastbit._front",
-    "compare_sketches": "lastbit._front",
-    "eos": "lastbit._front",
-    "open_study": "lastbit._front",
-    "sharpness": "lastbit._front",
-    "trace": "lastbit._front",
+    "audit": "lastbit.studies.audit.run_audit",
+    "compare_sketches": "lastbit.studies.trace.compare",
+    "eos": "lastbit.studies.eos.run_eos",
+    "open_study": "lastbit.studies.opening",
+    "sharpness": "lastbit.studies.sharpness.measure",
+    "trace": "lastbit.studies.trace.run_trace",
 }
 
 __all__ = [

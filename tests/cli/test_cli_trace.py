@@ -112,7 +112,7 @@ def test_a_mistake_gets_one_line_and_exit_code_2(refused, words):
 
 
 def test_ctrl_c_says_what_is_safe(here, capsys, monkeypatch):
-    from lastbit.studies.tracing import run_trace
+    from lastbit.studies.trace import run_trace
 
     def interrupted(*args):
         raise KeyboardInterrupt

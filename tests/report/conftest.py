@@ -12,7 +12,7 @@ import pytest
 
 from lastbit.core.status import RunStatus
 from lastbit.store import RunRecord, StudyFolder
-from lastbit.studies.analysis import analyse
+from lastbit.studies.audit.analysis import analyse
 
 STEPS_PER_EPOCH, EPOCHS, WEIGHTS, EXAMPLES = 10, 3, 20, 50
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lastbit.report import render_report
+from lastbit.studies.frame.report import render_report
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

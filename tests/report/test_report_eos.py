@@ -10,13 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from lastbit import StabilityMonitor, Task
+from lastbit import StabilityMonitor, Task, eos, open_study, sharpness
 from lastbit.core.errors import LastbitError
-from lastbit.report import render_report
 from lastbit.report.figures.eos_edge import RatioCurve, edge_curves, ratio_curves
 from lastbit.report.figures.eos_size import SizeCurve, size_curves
 from lastbit.report.figures.eos_spectrum import Spectrum, spectra, within_reach
-from lastbit.studies import eos, open_study, sharpness
+from lastbit.studies.frame.report import render_report
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(40, 4, generator=GENERATOR)

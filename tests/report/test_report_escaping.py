@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastbit.report import render_report
+from lastbit.report.blocks import embedded_json
 from lastbit.report.figures.style import literal, plain
-from lastbit.report.shell import embedded_json
+from lastbit.studies.frame.report import render_report
 
 
 def test_hostile_names_appear_as_text_and_nowhere_as_markup(make_study, parse, hostile):

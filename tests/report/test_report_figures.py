@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lastbit.report.audit_data import MAX_LINES, curves, read_gaps, spread_within_seeds
 from lastbit.report.figures.churn import churn_heat_map
 from lastbit.report.figures.curves import Curve, EvenCurve, training_curves, twin_gaps
 from lastbit.report.figures.results import Result, result_strip
@@ -16,6 +15,7 @@ from lastbit.report.figures.weights import WeightDistance, weight_distances
 from lastbit.report.formatting import number, percent, show
 from lastbit.report.thinning import rms_bins
 from lastbit.store import StudyFolder
+from lastbit.studies.audit.gaps import MAX_LINES, curves, read_gaps, spread_within_seeds
 
 finite = st.floats(-1e30, 1e30, allow_subnormal=False)
 

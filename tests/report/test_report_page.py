@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from lastbit.core.errors import LastbitError
-from lastbit.report import render_report
 from lastbit.stats import Estimate
 from lastbit.store import StudyFolder
+from lastbit.studies.frame.report import render_report
 
 
 def result_of(study):

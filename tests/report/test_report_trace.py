@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from lastbit.core.status import RunStatus
-from lastbit.report import render_report
 from lastbit.report.figures.trace_map import MAX_COLUMNS, difference_map, spaced
 from lastbit.store import RunRecord, StudyFolder
-from lastbit.studies.tracing.analysis import analyse_trace
+from lastbit.studies.frame.report import render_report
+from lastbit.studies.trace.analysis import analyse_trace
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

@@ -5,7 +5,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from lastbit.studies import audit
+from lastbit import audit
 
 TASKS = '''
 import os

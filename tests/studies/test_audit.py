@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from lastbit import audit, open_study
 from lastbit.core.errors import LastbitError
-from lastbit.studies import audit, open_study
 from lastbit.tasks import Task
 
 ESTIMATES = ("sigma_last_bit", "sigma_seed", "sigma_total", "last_bit_variance_share", "churn_last_bit", "churn_seed")

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from lastbit import eos, sharpness
 from lastbit.core.errors import LastbitError
-from lastbit.studies import eos, sharpness
-from lastbit.studies.edge.worker import CellWorker
+from lastbit.studies.eos.worker import CellWorker
 from lastbit.tasks import load_file_task
 
 TOY = """

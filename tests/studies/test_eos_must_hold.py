@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lastbit.studies import eos
+from lastbit import eos
 
 pytestmark = pytest.mark.slow
 

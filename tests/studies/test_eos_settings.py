@@ -7,8 +7,8 @@ import pytest
 from lastbit.cli.eos import SEVERAL
 from lastbit.cli.values import join_values
 from lastbit.core.errors import LastbitError
-from lastbit.studies.edge.config import cells, eos_command, eos_config
-from lastbit.studies.edge.workload import build_cell
+from lastbit.studies.eos.config import cells, eos_command, eos_config
+from lastbit.studies.eos.workload import build_cell
 
 
 @pytest.mark.parametrize("value", ["0,0.1,1", (0, 0.1, 1), ["0", "0.1", "1"], ["0,0.1", "1"]])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lastbit.studies.edge.size_trend import QUANTITIES, size_trends, trend_sentence
+from lastbit.studies.eos.size_trend import QUANTITIES, size_trends, trend_sentence
 
 SIZES = (1, 2, 4, 8)
 

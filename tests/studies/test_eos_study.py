@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from lastbit import Task
+from lastbit import Task, eos, open_study
 from lastbit.core.errors import LastbitError
-from lastbit.studies import EosStudy, eos, open_study
-from lastbit.studies.edge.flow import gradient_flow
-from lastbit.studies.edge.verdict import cell_sentence
-from lastbit.studies.edge.worker import CellWorker
+from lastbit.studies.eos.flow import gradient_flow
+from lastbit.studies.eos.study import EosStudy
+from lastbit.studies.eos.verdict import cell_sentence
+from lastbit.studies.eos.worker import CellWorker
 from lastbit.tasks import MSE
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastbit.studies.edge.growth_share import split_growth
-from lastbit.studies.edge.tail import entered_at, tail_mean
+from lastbit.studies.eos.growth_share import split_growth
+from lastbit.studies.eos.tail import entered_at, tail_mean
 
 
 def test_tail_mean_is_that_of_the_last_third():

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lastbit import eos
 from lastbit.core.errors import LastbitError
 from lastbit.store import StudyFolder
-from lastbit.studies import eos
 
 SWEEP = {"seeds": 2, "depth": 1, "steps": 9, "width": 4, "twins": 1, "train_size": 60}
 
@@ -98,7 +98,7 @@ def test_a_number_of_workers_below_one_is_refused(tmp_path, workers):
 
 SCRIPT = """
 import sys
-from lastbit.studies import eos
+from lastbit import eos
 eos("digits", seeds=2, depth=1, steps=9, width=4, twins=1, train_size=60, out=sys.argv[1], workers=2, quiet=True)
 """
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lastbit import audit
 from lastbit.core.errors import LastbitError
 from lastbit.store import StudyFolder
-from lastbit.studies import audit
 
 SCRIPT = """
 import sys
-from lastbit.studies import audit
+from lastbit import audit
 file, out, workers = sys.argv[1:]
 audit(file, seeds=2, perturbations=2, workers=int(workers), out=out, quiet=True, checkpoint_seconds=0)
 """
@@ -137,7 +137,7 @@ def test_a_second_process_on_the_folder_is_refused(whole):
 
 
 def test_an_interrupt_says_what_is_safe_and_how_to_go_on(task_file, tmp_path, monkeypatch):
-    from lastbit.studies import run_audit
+    from lastbit.studies.audit import run_audit
 
     out = tmp_path / "study"
     monkeypatch.setattr(

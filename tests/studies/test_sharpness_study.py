@@ -6,10 +6,10 @@ import torch
 from safetensors.torch import save_file, save_model
 from torch import nn
 
-from lastbit import Task
+from lastbit import Task, open_study, sharpness
 from lastbit.core.errors import LastbitError
-from lastbit.studies import SharpnessStudy, open_study, sharpness
-from lastbit.studies.edge.checkpoint import load_checkpoint
+from lastbit.studies.sharpness.checkpoint import load_checkpoint
+from lastbit.studies.sharpness.study import SharpnessStudy
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(30, 4, generator=GENERATOR)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from lastbit import compare_sketches, open_study, trace
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.dynamics import CountSketch, Thinning
 from lastbit.perturb import make_perturbation
-from lastbit.studies import compare_sketches, open_study, trace
 from lastbit.tasks import MSE, Task, load_file_task
 from lastbit.train import Training, streams
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from lastbit import trace
 from lastbit.core.errors import LastbitError
 from lastbit.dynamics import unit_roundoff
-from lastbit.studies import trace
-from lastbit.studies.tracing.config import TraceConfig
-from lastbit.studies.tracing.jumps import largest_jumps
-from lastbit.studies.tracing.renormalise import FRESH, THRESHOLD, relative_distance, renormalise
-from lastbit.studies.tracing.twins import make_twins
+from lastbit.studies.trace.config import TraceConfig
+from lastbit.studies.trace.jumps import largest_jumps
+from lastbit.studies.trace.renormalise import FRESH, THRESHOLD, relative_distance, renormalise
+from lastbit.studies.trace.twins import make_twins
 from lastbit.tasks import MSE, Task, load_file_task
 
 CURVATURES = (2.0, 1.0, 0.7, 0.5)

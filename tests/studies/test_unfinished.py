@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import lastbit as lb
+from lastbit import eos, trace
 from lastbit.cli import main
-from lastbit.studies import eos, trace
 
 TINY = {"train_size": 60, "quiet": True}
 
@@ -92,7 +92,7 @@ def test_a_killed_study_says_so_and_finishes_later(whole, tmp_path, capsys, kind
 
 SCRIPT = """
 import sys
-from lastbit.studies import audit
+from lastbit import audit
 audit(sys.argv[1], seeds=2, perturbations=3, workers=1, out=sys.argv[2], quiet=True)
 """
 

@@ -17,7 +17,7 @@ from typer.exceptions import Abort, TyperException
 
 from lastbit.cli import audit, eos, pde, report, sharpness, trace
 from lastbit.cli.values import join_values
-from lastbit.studies import LastbitError
+from lastbit.core.errors import LastbitError
 
 __all__ = ["app", "main"]
 

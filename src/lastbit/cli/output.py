@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lastbit.studies import LastbitError
+from lastbit.core.errors import LastbitError
 
 if TYPE_CHECKING:
-    from lastbit.studies.stored import StoredStudy
+    from lastbit.studies.frame.stored import StoredStudy
 
 __all__ = ["announce_paths", "check_writable", "present", "write_json"]
 
@@ -33,7 +33,7 @@ def present(
         export: file for the runs as a table.
         quiet: print the verdict alone.
     """
-    from lastbit.report import render_report
+    from lastbit.studies.frame.report import render_report
 
     if quiet:
         print(study.verdict)

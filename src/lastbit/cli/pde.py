@@ -32,7 +32,7 @@ from lastbit.cli.pde_options import (
     show,
 )
 from lastbit.cli.pde_stability import stability
-from lastbit.studies import LastbitError
+from lastbit.core.errors import LastbitError
 
 __all__ = ["app"]
 

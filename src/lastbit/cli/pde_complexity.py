@@ -23,7 +23,7 @@ from lastbit.cli.pde_options import (
     progress_bar,
     show,
 )
-from lastbit.studies import LastbitError
+from lastbit.core.errors import LastbitError
 
 __all__ = ["complexity"]
 

@@ -31,8 +31,8 @@ def report(
     """
     check_writable(out, json, export)
 
-    from lastbit import studies
+    import lastbit
 
-    study = studies.open_study(folder)
+    study = lastbit.open_study(folder)
     present(study, report=out, json=json, export=export, quiet=quiet)
     return 0 if study.passed or study.too_early else 3

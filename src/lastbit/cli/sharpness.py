@@ -66,8 +66,8 @@ def sharpness(
         del settings[own]
     check_writable(json)
 
-    from lastbit import studies
+    import lastbit
 
     chosen = {name: value for name, value in settings.items() if value is not None}
-    present(studies.sharpness(**chosen), json=json, quiet=quiet)
+    present(lastbit.sharpness(**chosen), json=json, quiet=quiet)
     return 0

@@ -31,9 +31,9 @@ def make_study(command: str, parameters: Mapping[str, Any]) -> int:
     settings = _chosen_settings(parameters)
     check_writable(parameters["json"])
 
-    from lastbit import studies
+    import lastbit
 
-    study = getattr(studies, command)(**settings, quiet=parameters["quiet"])
+    study = getattr(lastbit, command)(**settings, quiet=parameters["quiet"])
     present(study, json=parameters["json"], quiet=parameters["quiet"])
     return 0 if study.passed else 3
 
@@ -47,7 +47,7 @@ def _chosen_settings(parameters: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in flags.items() if value not in (None, [])}
     if parameters["study"] is None:
         return given
-    from lastbit.studies import read_study_file
+    from lastbit.studies.frame.settings import read_study_file
 
     from_file = read_study_file(parameters["study"], [name for name in flags if name != "resume"])
     if "resume" in given:

@@ -1,0 +1,1 @@
+"""Is my result noise? Last-bit spread against seed spread."""

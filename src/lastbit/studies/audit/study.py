@@ -1,0 +1,105 @@
+"""A study that was trained, as a Python object: its verdict, its tables, its runs as arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from rich.console import RenderableType
+
+from lastbit.core.status import RunStatus
+from lastbit.store import StudyFolder
+from lastbit.studies.audit.analysis import analyse
+from lastbit.studies.audit.summary import render_summary
+from lastbit.studies.frame.folders import check_kind
+from lastbit.studies.frame.stored import StoredStudy, write_table
+
+__all__ = ["AuditStudy"]
+
+
+class AuditStudy(StoredStudy):
+    """An audit on disk.
+
+    Example:
+        >>> study = open_study("lastbit-studies/audit-digits-001")  # doctest: +SKIP
+        >>> study.result["last_bit_variance_share"]["estimate"]  # doctest: +SKIP
+        0.7
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with StudyFolder.read(path) as folder:
+            check_kind(folder, "audit")
+            self.result: dict[str, Any] = folder.result() or analyse(folder)
+            """What the audit concluded, as in the JSON file."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the controls passed, so that the spreads are the last bit's."""
+        return self.result["verdict_kind"] not in ("not_reproducible", "not_landed", "no_runs")
+
+    def _render(self) -> RenderableType:
+        return render_summary(self.result)
+
+    def export(self, target: str | Path) -> Path:
+        """Write the runs to a table: `.csv` or `.parquet` (a row per seed, perturbation and epoch) or `.nc` (NetCDF).
+
+        Raises:
+            LastbitError: the ending is another, or the optional packages for tables are missing.
+        """
+        return write_table(target, self.to_xarray(), lambda data: data.drop_dims(["step", "example"], errors="ignore"))
+
+    def to_xarray(self) -> xr.Dataset:
+        """Return the runs as arrays with named dimensions.
+
+        `train_loss`, `test_loss` and the metric by (seed, perturbation, epoch), with `step` (optimizer steps) along
+        `epoch`; `loss` by (seed, perturbation, step); `predictions` by (seed, perturbation, example) where there are
+        classes; `status` and `label` by (seed, perturbation). Exact repeats are left out; a run that is missing is NaN
+        (`status` "missing", predictions -1).
+        """
+        with StudyFolder.read(self.path) as folder:
+            task, grid = folder.facts["task"], folder.facts["spec"]["audit"]
+            seeds, columns = grid["seeds"], grid["perturbations"]
+            per_epoch, steps = task["steps_per_epoch"], task["steps"]
+            epochs = steps // per_epoch
+            names = ["train_loss", "test_loss", task["metric"]["name"]]
+            metrics = {name: np.full((seeds, columns, epochs), np.nan) for name in names}
+            losses = np.full((seeds, columns, steps), np.nan)
+            status = np.full((seeds, columns), "missing", dtype=object)
+            label = np.full((seeds, columns), "", dtype=object)
+            predictions: dict[tuple[int, int], np.ndarray[Any, Any]] = {}
+            for run in folder.runs():
+                if run.control:
+                    continue
+                cell = run.seed, run.perturbation
+                status[cell], label[cell] = str(run.status), run.label
+                if run.status == RunStatus.CRASHED:
+                    continue
+                for name in names:
+                    metrics[name][cell][: len(run.metrics[name])] = run.metrics[name]
+                arrays = folder.arrays(run.run)
+                losses[cell][: len(arrays["losses"])] = arrays["losses"]
+                if "predictions" in arrays:
+                    predictions[cell] = arrays["predictions"]
+        variables: dict[str, Any] = {
+            name: (("seed", "perturbation", "epoch"), values) for name, values in metrics.items()
+        }
+        variables["loss"] = (("seed", "perturbation", "step"), losses)
+        variables["status"] = (("seed", "perturbation"), status.astype(str))
+        variables["label"] = (("seed", "perturbation"), label.astype(str))
+        if predictions:
+            table = np.full((seeds, columns, task["test_size"]), -1, dtype=np.int64)
+            for cell, row in predictions.items():
+                table[cell] = row
+            variables["predictions"] = (("seed", "perturbation", "example"), table)
+        coordinates = {
+            "seed": np.arange(seeds),
+            "perturbation": np.arange(columns),
+            "epoch": np.arange(1, epochs + 1),
+            "step": np.arange(1, steps + 1),
+            "step_at_epoch_end": ("epoch", per_epoch * np.arange(1, epochs + 1)),
+        }
+        attributes = {"verdict": self.verdict, "command": self.result["command"], "unit": task["metric"]["unit"]}
+        return xr.Dataset(variables, coordinates, attributes)

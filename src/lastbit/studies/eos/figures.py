@@ -1,0 +1,268 @@
+"""The figures of an edge-of-stability report, each in its section with legend, caption and words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from plotly.colors import sample_colorscale
+
+from lastbit.report.blocks import FigureBlock, LegendEntry, Section
+from lastbit.report.figures.eos_edge import FLOW, LIMIT, RatioCurve, edge_curves, rate_curves, ratio_curves, twin_colour
+from lastbit.report.figures.eos_layers import layer_map
+from lastbit.report.figures.eos_size import QUANTITIES, SizeCurve, size_curves
+from lastbit.report.figures.eos_spectrum import Spectrum, spectra, spectrum_colours, within_reach
+from lastbit.report.figures.eos_sweep import Settled, settled
+from lastbit.report.figures.style import SEED
+from lastbit.report.formatting import number
+from lastbit.studies.eos.tables import trend_table
+
+__all__ = ["edge_section", "layer_section", "single_spectrum", "spectrum_section", "sweep_sections"]
+
+Array = np.ndarray[Any, Any]
+
+_POINTS = 1000
+"""The most points of a line."""
+
+_TWINS = 4
+"""The most twins drawn one by one."""
+
+
+def _thin(count: int) -> Array:
+    """Return the positions of at most `_POINTS` of `count` points.
+
+    They stand an odd stride apart: an even one would show one half of an oscillation of period two.
+    """
+    stride = max(1, -(-count // _POINTS))
+    return np.arange(0, count, stride + (stride % 2 == 0))
+
+
+def edge_section(cell: Mapping[str, Any], arrays: Mapping[str, Array]) -> Section:
+    """Return loss, sharpness with its limit, and the twins' difference."""
+    kept = _thin(len(arrays["step"]))
+    twins = []
+    if "distance" in arrays:
+        at = _thin(len(arrays["distance_step"]))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = arrays["distance"][1:, at] / arrays["norm"][at]
+        twins = [(f"twin {n + 1}", arrays["distance_step"][at], row) for n, row in enumerate(relative[:_TWINS])]
+    flow = (arrays["flow_step"], arrays["flow_loss"], arrays["flow_sharpness"]) if "flow_step" in arrays else None
+    batch = arrays.get("batch_sharpness")
+    preconditioned = cell["settings"].get("optimizer") in ("adam", "adamw", "rmsprop")
+    figure = edge_curves(
+        arrays["step"][kept],
+        arrays["loss"][kept],
+        arrays["sharpness"][kept],
+        arrays["limit"][kept],
+        twins,
+        flow=flow,
+        batch=batch,
+        sharpness_title="preconditioned sharpness" if preconditioned else "sharpness",
+    )
+    legend = [LegendEntry("training", SEED, "training"), LegendEntry("limit", LIMIT, "limit")]
+    legend += [LegendEntry("gradient flow", FLOW, "flow")] if flow else []
+    legend += [LegendEntry("batch sharpness", FLOW, "batch")] if batch is not None else []
+    legend += [LegendEntry(label, twin_colour(n), f"twin {n}") for n, (label, _, _) in enumerate(twins)]
+    caption = (
+        "Loss and sharpness on the same examples at the same steps; weight decay is left out of both and lowers the "
+        "limit instead. "
+    )
+    if twins:
+        caption += "Below, the L2 distance of each twin from the run, relative to its weights; the exact repeat is 0. "
+    if flow:
+        caption += "The gradient flow is gradient descent with vanishing steps, at the same scaled time. "
+    if batch is not None:
+        caption += "Batch sharpness, E[gᵀHg/|g|²], is the curvature that mini-batches meet along their own gradients. "
+    block = FigureBlock(
+        name="edge",
+        figure=figure,
+        height=720 if twins else 520,
+        describe="Loss, sharpness with the stability limit, and the difference of twins over the optimizer steps",
+        caption=caption.strip(),
+        legend=legend,
+    )
+    named = f" ({cell['label']})" if cell["label"] else ""
+    return Section(f"Sharpness against its limit{named}", [block])
+
+
+def spectrum_section(cell: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[Section]:
+    """Return the spectral density at the chosen steps, where there is one."""
+    if "spectrum_step" not in arrays:
+        return []
+    found = [
+        Spectrum(label=f"step {step}", nodes=nodes, weights=weights)
+        for step, nodes, weights in zip(
+            arrays["spectrum_step"], arrays["spectrum_nodes"], arrays["spectrum_weights"], strict=True
+        )
+    ]
+    return [_spectra(found, cell["limit"])]
+
+
+def single_spectrum(result: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[Section]:
+    """Return the spectral density of one measurement."""
+    found = Spectrum(label="now", nodes=arrays["spectrum_nodes"], weights=arrays["spectrum_weights"])
+    return [_spectra([found], result["whole"]["limit"])]
+
+
+def _spectra(found: Sequence[Spectrum], limit: float | None) -> Section:
+    colours = spectrum_colours(len(found))
+    near = limit is not None and within_reach(found, limit)
+    where = (
+        "Dashed: the latest limit, beyond which a direction is unstable;"
+        if near
+        else f"The latest limit, {number(limit)}, lies far beyond the range drawn;"
+        if limit is not None
+        else "No eigenvalue is too large at a learning rate of 0;"
+    )
+    block = FigureBlock(
+        name="spectrum",
+        figure=spectra(found, limit if near else None),
+        height=340,
+        describe="Spectral density of the Hessian in the optimizer's coordinates, with the stability limit",
+        caption="Distribution of the Hessian's eigenvalues in the optimizer's coordinates, weight decay included, by "
+        "stochastic Lanczos quadrature, smoothed by 0.5% of the range drawn. "
+        f"{where} eigenvalues below 0 belong to directions that grow unless weight decay holds them.",
+        legend=[
+            *(LegendEntry(s.label, c, f"spectrum {n}") for n, (s, c) in enumerate(zip(found, colours, strict=True))),
+            *([LegendEntry("limit", LIMIT)] if near else []),
+        ],
+    )
+    return Section("The spectrum", [block])
+
+
+def layer_section(cell: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[Section]:
+    """Return the heat map of the layers' ratios, where they were measured."""
+    if "layer" not in arrays:
+        return []
+    names = [str(name) for name in arrays["layer"]]
+    block = FigureBlock(
+        name="layers",
+        figure=layer_map(names, arrays["layer_step"], arrays["layer_ratio"].T),
+        height=120 + 34 * min(len(names), 30),
+        describe="Sharpness over limit of every layer moved alone, over the optimizer steps",
+        caption="Each layer moved alone, the others held: red layers are past their limit by themselves. The whole "
+        "network is at least as sharp as its sharpest layer.",
+    )
+    return [Section("Layer by layer", [block])]
+
+
+def sweep_sections(cells: Sequence[Mapping[str, Any]], trends: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """Return what a sweep shows: every ratio over the steps, where each training settles, and what size does."""
+    if len(cells) < 2:
+        return []
+    curves = _sweep_curves(cells)
+    legend = [LegendEntry(c.label, c.colour, c.group) for c in {c.group: c for c in curves}.values()]
+    lines = FigureBlock(
+        name="sweep-ratio",
+        figure=ratio_curves(curves),
+        height=360,
+        describe="Sharpness over limit of every training of the sweep over its steps",
+        caption="Each training against its own limit, the dashed line.",
+        legend=[*legend, LegendEntry("limit", LIMIT, "limit")],
+    )
+    rates = sorted({cell["lr"] for cell in cells if cell["lr"] is not None})
+    course = FigureBlock(
+        name="sweep-rates",
+        figure=rate_curves(curves, rates),
+        height=360,
+        describe="Stable learning rate of every training of the sweep over its steps",
+        caption="The largest stable learning rate at every measurement. At the edge it meets the rate in use, whatever "
+        "the network.",
+        legend=[*legend, LegendEntry("the rate in use", LIMIT, "rate")],
+    )
+    points = FigureBlock(
+        name="sweep-settled",
+        figure=settled([_settled(cell, kind) for cell, kind in zip(cells, _kinds(cells), strict=True)]),
+        height=460,
+        describe="Where each training settles against its limit, and its stable learning rates",
+        caption="Above: the mean ratio over the last third with its 95% interval. Below: the largest stable learning "
+        "rate at the first measurement (ring) and over the last third (filled), beside the rate in use (dash).",
+    )
+    return [Section("The sweep", [lines, course, points]), *_size_section(cells, trends)]
+
+
+def _kinds(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what each training is called, its seed left out where more than the seed is varied."""
+    bare = [re.sub(r"(, )?seed \d+$", "", cell["label"]) for cell in cells]
+    return bare if len(set(bare)) > 1 else [cell["label"] for cell in cells]
+
+
+def _sweep_curves(cells: Sequence[Mapping[str, Any]]) -> list[RatioCurve]:
+    kinds = _kinds(cells)
+    distinct = list(dict.fromkeys(kinds))
+    colours = list(sample_colorscale("Viridis", list(np.linspace(0.08, 0.86, max(len(distinct), 2)))))
+    curves = []
+    for cell, kind in zip(cells, kinds, strict=True):
+        kept, place = _thin(len(cell["steps"])), distinct.index(kind)
+        ratio, stable = (np.array(cell[name], dtype=float)[kept] for name in ("ratios", "stable_lrs"))
+        curves.append(
+            RatioCurve(
+                label=kind,
+                group=f"kind {place}",
+                colour=colours[place],
+                ratio=ratio,
+                stable_lr=stable,
+                steps=np.asarray(cell["steps"])[kept],
+            )
+        )
+    return curves
+
+
+def _settled(cell: Mapping[str, Any], kind: str) -> Settled:
+    tail, stable = cell["ratio_tail"], cell["stable_lr"]
+    return Settled(
+        label=kind,
+        ratio=tail["estimate"],
+        low=tail["low"],
+        high=tail["high"],
+        first_lr=stable["first"],
+        last_lr=stable["tail"],
+        lr=cell["lr"],
+    )
+
+
+def _size_section(cells: Sequence[Mapping[str, Any]], trends: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """Return stable learning rates and entry against the sizes that are varied, drawn and as exponents."""
+    if not trends:
+        return []
+    found = []
+    for trend in trends:
+        name, quantity = trend["axis"], trend["quantity"]
+        pairs = [
+            (
+                cell[name],
+                cell[quantity]
+                if quantity == "entered_at_step"
+                else cell["stable_lr"][quantity.removeprefix("stable_lr_")],
+            )
+            for cell in cells
+        ]
+        kept = [(size, value) for size, value in pairs if value is not None]
+        found.append(
+            SizeCurve(
+                axis=name,
+                quantity=quantity,
+                at=[size for size, _ in kept],
+                values=[value for _, value in kept],
+                sizes=trend["sizes"] if trend["means"] else [],
+                means=trend["means"],
+            )
+        )
+    figure = FigureBlock(
+        name="sweep-size",
+        figure=size_curves(found),
+        height=560,
+        describe="Stable learning rates and the first step at the limit against the size of the network",
+        caption="A point for each training; lines join geometric means, over the seeds that have a value at every "
+        "size. Above: the stable learning rates. Below: the first measured step at the limit.",
+        legend=[LegendEntry(label, colour, name) for name, (label, colour, _) in QUANTITIES.items()],
+    )
+    return [Section("What the size of the network does", [figure, trend_table(trends)], _TREND_LEAD)]
+
+
+_TREND_LEAD = (
+    "Exponents p of quantity ~ size^p, all else equal, with 95% intervals over the seeds. Below 0 larger networks bear "
+    "less; a trend is told only where the interval leaves out 0."
+)

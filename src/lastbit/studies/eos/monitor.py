@@ -1,0 +1,177 @@
+"""The live monitor with a study behind it: what it records is kept on disk as it comes, and can be drawn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from torch import nn
+from torch.optim import Optimizer
+
+from lastbit import curvature
+from lastbit.core.errors import LastbitError
+from lastbit.core.status import RunStatus
+from lastbit.curvature import StabilityRecord
+from lastbit.curvature.batches import LossFunction
+from lastbit.store import RunRecord, StudyFolder
+from lastbit.studies.eos.conclude import conclude
+from lastbit.studies.eos.follow import record_arrays
+from lastbit.studies.frame.environment import environment
+
+__all__ = ["StabilityMonitor"]
+
+SAVE_SECONDS = 30.0
+"""Between two writes of the arrays: a killed training loses at most that much of its record."""
+
+_RUN = "training"
+
+
+class StabilityMonitor(curvature.StabilityMonitor):
+    """`lastbit.curvature.StabilityMonitor` that keeps its records in a study where `study` names a folder.
+
+    The study is of the kind that `lastbit eos` makes, with one training and no twins: `lastbit report FOLDER` draws it.
+    Its arrays are written every half minute; `close()`, or leaving the context, concludes it.
+
+    Args:
+        model: the network, measured in the mode it is in.
+        optimizer: the live optimizer.
+        loss_fn: `loss_fn(outputs, targets)`, without weight decay.
+        probe_batch: the fixed batch that curvature is measured on.
+        study: new or empty folder to keep the records in; None keeps them in memory alone.
+        sinks: called with each record.
+        **options: those of `lastbit.curvature.StabilityMonitor`: `every`, `budget`, `tol`, `growing`, `per_layer`,
+            `micro_batch`.
+
+    Raises:
+        LastbitError: as the monitor itself; or the folder has content or cannot be written.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(2, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> batch = (torch.randn(8, 2), torch.randn(8, 1))
+        >>> monitor = StabilityMonitor(model, optimizer, torch.nn.functional.mse_loss, batch, every=10)
+        >>> round(monitor.measure().limit, 6)
+        20.0
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        loss_fn: LossFunction,
+        probe_batch: Any,
+        *,
+        study: str | Path | None = None,
+        sinks: Iterable[Callable[[StabilityRecord], None]] = (),
+        **options: Any,
+    ) -> None:
+        super().__init__(model, optimizer, loss_fn, probe_batch, sinks=sinks, **options)
+        self._folder: StudyFolder | None = None
+        self._concluded = False
+        if study is not None:
+            self._folder = StudyFolder.create(Path(study), self._facts(Path(study)))
+            self._saved = time.monotonic()
+            self.sinks.insert(0, self._keep)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the hook off and conclude the study."""
+        super().__exit__(kind, error, trace)
+        self.close()
+
+    def __enter__(self) -> Self:
+        """Count steps and measure by a hook on the optimizer until the block ends.
+
+        Raises:
+            LastbitError: the monitor is entered already, or its study is concluded.
+        """
+        if self._concluded:
+            raise LastbitError("the monitor's study is concluded: make a new monitor with another folder")
+        return super().__enter__()
+
+    def close(self) -> None:
+        """Conclude the study, if there is one, and give its folder back. Twice does no harm."""
+        folder, self._folder = self._folder, None
+        if folder is None:
+            return
+        self._concluded = True
+        with folder:
+            if not self.records:
+                folder.event("nothing measured", f"{self.count} steps were taken")
+                return
+            self._write(folder)
+            folder.update_facts(task={**folder.facts["task"], "steps": self.count})
+            bad = _end_that_is_not_finite(self.records)
+            names = ("sharpness", "limit", "ratio", "loss")
+            # A measurement repeated at one step replaces the one before it: the database holds one value a step.
+            rows = list({record.step: record for record in self.records}.values())
+            folder.add(
+                RunRecord(
+                    run=_RUN,
+                    seed=0,
+                    perturbation=0,
+                    control=False,
+                    label="training",
+                    status=self.records[-1].status if bad is None else bad.status,
+                    message="" if bad is None else f"weights or loss are not finite at step {bad.step}",
+                    seconds=self._budget.training,
+                    steps=tuple(record.step for record in rows),
+                    metrics={name: [float(getattr(record, name)) for record in rows] for name in names},
+                )
+            )
+            folder.save_result(conclude(folder))
+
+    def _keep(self, record: StabilityRecord) -> None:
+        if self._folder is not None and time.monotonic() - self._saved > SAVE_SECONDS:
+            self._write(self._folder)
+            self._saved = time.monotonic()
+
+    def _write(self, folder: StudyFolder) -> None:
+        arrays = record_arrays(self.records)
+        measured = [record for record in self.records if record.layers]
+        if measured:
+            names = list(dict.fromkeys(name for record in measured for name in record.layers))
+            ratios = [[record.layers.get(name, float("nan")) for name in names] for record in measured]
+            arrays |= {"layer": np.array(names), "layer_step": np.array([r.step for r in measured])}
+            arrays["layer_ratio"] = np.array(ratios)
+        folder.files(_RUN).arrays(arrays)
+
+    def _facts(self, path: Path) -> dict[str, Any]:
+        parameter = next(self.model.parameters())
+        kind = type(self.optimizer).__name__.lower()
+        dtype = str(parameter.dtype).removeprefix("torch.")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            what = "is not empty" if path.is_dir() else "is no folder"
+            raise LastbitError(f"{path} {what}: name another folder for the monitor's study")
+        settings = {"optimizer": kind, "model": type(self.model).__name__, "every": self._budget.every}
+        return {
+            "kind": "eos",
+            "spec": {"eos": {"seed": 0, "dtype": dtype}, "monitor": True},
+            "command": f"lb.StabilityMonitor(model, optimizer, loss_fn, probe_batch, study={str(path)!r})",
+            "task": {
+                "name": type(self.model).__name__,
+                "settings": settings,
+                "train_size": 0,
+                "batch_size": 0,
+                "full_batch": False,
+                "steps": 0,
+            },
+            "cells": [{"name": _RUN, "label": "", "lr": None, "settings": settings}],
+            "environment": environment(parameter.device),
+        }
+
+
+def _end_that_is_not_finite(records: list[StabilityRecord]) -> StabilityRecord | None:
+    """Return the first of the records from which on nothing is finite; None where the last one is."""
+    first = None
+    for record in reversed(records):
+        if record.status == RunStatus.OK:
+            break
+        first = record
+    return first

@@ -1,0 +1,149 @@
+"""What growing a network does to the learning rates it bears: power laws over the sizes of a sweep.
+
+    quantity ~ size^p,      p by least squares of the logarithms over the sizes, all else equal.
+
+One line of a sweep holds every size at the same values of the other settings and with the same seed. A line in which a
+quantity is missing at some size (the training diverged, or never reached its limit) is left out whole, so that no size
+stands for fewer seeds than another. The exponents of a seed's lines are averaged, for trainings of one seed at several
+learning rates start from the same weights and are no samples; the interval is Student's over the seeds. With one seed
+and one line it is that of the least-squares slope, whose residuals then hold what departs from a power law, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from lastbit.stats import Estimate, mean_estimate, not_measured
+from lastbit.studies.eos.config import AXES
+
+__all__ = ["QUANTITIES", "size_trends", "trend_sentence"]
+
+Array = np.ndarray[Any, Any]
+Cell = Mapping[str, Any]
+
+_SIZES = ("depth", "width", "kernel")
+"""The settings by which a network grows."""
+
+MONOTONE = 0.5
+"""Rank correlation from which on a slope is called a trend."""
+
+QUANTITIES = {
+    "stable_lr_first": "stable lr, first",
+    "stable_lr_lowest": "stable lr, lowest",
+    "stable_lr_tail": "stable lr, last third",
+    "entered_at_step": "first step at the limit",
+}
+"""What is followed over the sizes, and how to say it."""
+
+
+def size_trends(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Return one entry for each size that is varied and each of `QUANTITIES`; empty where no size is varied.
+
+    Each holds `axis`, `quantity`, `sizes`, `means` (geometric, by size), `exponent` (an estimate), `rank_correlation`
+    (Spearman's, mean over the lines; a limit that was never reached counts as reached last), `direction` (`falls`,
+    `rises`, `unclear` where the interval holds 0 or there is none, `not monotone` where it does not but the ranks
+    disagree, `not measured`), `trainings` that the exponent comes from and those `left_out`.
+    """
+    varied = [axis for axis in _SIZES if len({cell.get(axis) for cell in cells}) > 1]
+    return [_trend(axis, name, cells) for axis in varied for name in QUANTITIES]
+
+
+def _value(cell: Cell, quantity: str) -> float | None:
+    if quantity == "entered_at_step":
+        entered: int | None = cell["entered_at_step"]
+        return math.inf if entered is None and cell["status"] == "ok" else entered
+    rate: float | None = cell["stable_lr"][quantity.removeprefix("stable_lr_")]
+    return rate
+
+
+def _lines(axis: str, quantity: str, cells: Sequence[Cell]) -> tuple[list[float], dict[tuple[Any, ...], Array]]:
+    """Return the sizes, and by seed and other settings the values at them, NaN where one is missing."""
+    sizes = sorted({float(cell[axis]) for cell in cells})
+    others = [name for name in AXES if name != axis]
+    lines: dict[tuple[Any, ...], Array] = defaultdict(lambda: np.full(len(sizes), np.nan))
+    for cell in cells:
+        value = _value(cell, quantity)
+        key = (cell.get("seed"), *(cell.get(name) for name in others))
+        lines[key][sizes.index(float(cell[axis]))] = np.nan if value is None else value
+    return sizes, lines
+
+
+def _trend(axis: str, quantity: str, cells: Sequence[Cell]) -> dict[str, Any]:
+    sizes, lines = _lines(axis, quantity, cells)
+    whole = {key: line for key, line in lines.items() if np.isfinite(line).all() and (line > 0).all()}
+    exponent = _exponent(np.log(sizes), whole)
+    ranked = [line for line in lines.values() if not np.isnan(line).any() and len(set(line)) > 1]
+    ranks = [float(stats.spearmanr(sizes, line).statistic) for line in ranked]
+    rank = float(np.mean(ranks)) if ranks else None
+    used = len(whole) * len(sizes)
+    return {
+        "axis": axis,
+        "quantity": quantity,
+        "sizes": [int(size) for size in sizes],
+        "means": [float(x) for x in np.exp(np.mean([np.log(line) for line in whole.values()], axis=0))]
+        if whole
+        else [],
+        "exponent": exponent.to_json(),
+        "rank_correlation": rank,
+        "direction": _direction(exponent, rank),
+        "trainings": used,
+        "left_out": len(cells) - used,
+    }
+
+
+def _direction(exponent: Estimate, rank: float | None) -> str:
+    if exponent.low is None or exponent.high is None or exponent.low <= 0 <= exponent.high:
+        return "unclear" if exponent.measured else "not measured"
+    # A slope can be certain where the quantity first falls and then rises.
+    if rank is None or abs(rank) < MONOTONE:
+        return "not monotone"
+    return "falls" if exponent.high < 0 else "rises"
+
+
+def _exponent(logs: Array, lines: Mapping[tuple[Any, ...], Array]) -> Estimate:
+    if not lines:
+        return not_measured("no line of the sweep has it at every size")
+    seeds = [seed for seed, *_ in lines]
+    slopes = [float(np.polyfit(logs, np.log(line), 1)[0]) for line in lines.values()]
+    if len(set(seeds)) > 1:
+        return mean_estimate(slopes, seeds=seeds)
+    if len(lines) > 1 or len(logs) < 3:
+        return Estimate(float(np.mean(slopes)), None, None, 1, "one seed: no interval; write --seeds 3")
+    fit = stats.linregress(logs, np.log(next(iter(lines.values()))))
+    reach = float(stats.t.ppf(0.975, len(logs) - 2) * fit.stderr)
+    low, high = float(fit.slope) - reach, float(fit.slope) + reach
+    return Estimate(float(fit.slope), low, high, 1, f"one seed: interval of the fit through {len(logs)} sizes")
+
+
+def trend_sentence(trends: Sequence[Mapping[str, Any]]) -> str:
+    """Return what a sweep over sizes says of the stable learning rate; empty without such a sweep."""
+    parts = []
+    for axis in dict.fromkeys(trend["axis"] for trend in trends):
+        found = {trend["quantity"]: trend for trend in trends if trend["axis"] == axis}
+        first = found["stable_lr_first"]
+        said = [
+            _clause(found[f"stable_lr_{when}"], words)
+            for when, words in (("first", "at the first measurement"), ("tail", "over the last third"))
+        ]
+        seeds = first["exponent"]["n"]
+        count = f"{first['trainings']} trainings, {seeds} seed{'s' if seeds != 1 else ''}"
+        sizes = f"from {axis} {first['sizes'][0]} to {first['sizes'][-1]}"
+        parts.append(f"{sizes} the stable learning rate {' and '.join(said)} ({count})")
+    return "; ".join(parts)
+
+
+def _clause(trend: Mapping[str, Any], when: str) -> str:
+    exponent = trend["exponent"]
+    if exponent["estimate"] is None:
+        return f"is not measured {when}"
+    word = {"unclear": "shows no clear trend", "not monotone": "is not monotone"}.get(
+        trend["direction"], trend["direction"]
+    )
+    span = "" if exponent["low"] is None else f", 95% interval {exponent['low']:.2g} to {exponent['high']:.2g}"
+    return f"{word} {when} (as {trend['axis']}^{exponent['estimate']:.2g}{span})"

@@ -1,0 +1,87 @@
+"""What the pages of all kinds of study have in common: the head, and the facts at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lastbit.report.blocks import Code, Column, Facts, Page, Row, Section, Table, Tone
+from lastbit.report.formatting import capitalised
+from lastbit.store import StudyFolder
+
+__all__ = ["study_page"]
+
+
+def study_page(
+    folder: StudyFolder,
+    result: Mapping[str, Any],
+    *,
+    title: str,
+    subtitle: str,
+    verdict: str,
+    kinds: Mapping[str, tuple[Tone, str]],
+    sections: Sequence[Section],
+) -> Page:
+    """Return the page of a study: its own sections, then the command, the task, the environment and the events.
+
+    Args:
+        folder: the study, for its name and events.
+        result: what it concluded, or says so far.
+        title: what was studied.
+        subtitle: of what size.
+        verdict: in words.
+        kinds: tone and badge of each kind of verdict.
+        sections: what the kind of study shows.
+
+    Raises:
+        KeyError: the result lacks something that every result holds.
+    """
+    kind, name = str(result["verdict_kind"]), folder.path.resolve().name
+    tone, badge = kinds.get(kind, ("attention", kind.replace("_", " ")))
+    footer = f"Drawn by lastbit from the study {name}; every number is in its result.json."
+    if not result.get("finished", True):
+        failed = tone == "failure" and kind != "no_runs"
+        tone, badge = "failure" if failed else "attention", "Unfinished"
+        footer = f"Drawn by lastbit from the unfinished study {name}; lastbit report --json FILE writes every number."
+    closing = [Section("The exact command to repeat it", [Code(str(result["command"]))])]
+    if settings := result["task"].get("settings"):
+        closing.append(Section("Task", [_settings_facts(settings)]))
+    closing.append(Section("Environment", [_environment_facts(result)]))
+    if events := folder.events():
+        closing.append(Section("Events", [_events_table(events)]))
+    return Page(
+        title=title,
+        subtitle=subtitle,
+        tone=tone,
+        badge=badge,
+        verdict=capitalised(verdict),
+        advice=str(result["advice"]),
+        sections=[*sections, *closing],
+        footer=footer,
+    )
+
+
+def _settings_facts(settings: Mapping[str, Any]) -> Facts:
+    """Return the settings of the task."""
+    return Facts([(str(name).replace("_", " "), _plain(value)) for name, value in settings.items()])
+
+
+def _environment_facts(result: Mapping[str, Any]) -> Facts:
+    """Return what the result may depend on besides its settings."""
+    rows = [(str(name), _plain(value)) for name, value in result["environment"].items()]
+    if execution := result.get("execution"):
+        how = f"{execution.get('workers')} process(es) × {execution.get('threads')} thread(s)"
+        rows.append(("execution", f"{how} ({execution['reason']})" if execution.get("reason") else how))
+    return Facts(rows)
+
+
+def _plain(value: Any) -> str:
+    return {True: "yes", False: "no", None: "–"}[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def _events_table(events: Sequence[tuple[str, str | None, str, str]]) -> Table:
+    """Return the log of what happened."""
+    columns = (Column("time (UTC)"), Column("run"), Column("event"), Column("message", quiet=True))
+    rows = [Row((at[:19].replace("T", " "), run or "", kind, message)) for at, run, kind, message in events[-200:]]
+    caption = f"The last 200 of {len(events)} events." if len(events) > 200 else ""
+    return Table(columns, rows, caption=caption)

@@ -1,0 +1,92 @@
+"""From a study folder to one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lastbit.core.errors import LastbitError
+
+if TYPE_CHECKING:
+    from lastbit.report.blocks import Page
+    from lastbit.store import StudyFolder
+
+__all__ = ["render_report"]
+
+
+def render_report(study: Path, target: Path | None = None, *, result: Mapping[str, Any] | None = None) -> Path:
+    """Write the report of a study as one HTML file that opens offline, and return its path.
+
+    The file holds everything it shows (scripts, styles, figures) and asks no network for anything. The same study gives
+    the same bytes. Nothing is trained: the report is drawn from what the folder holds, also while a process is at work
+    on it.
+
+    Args:
+        study: folder of the study.
+        target: the file to write, atomically; by default `report.html` in the study's folder, or, where a process is at
+            work on it and the folder is its own, `NAME-report.html` beside the folder `NAME`.
+        result: what the runs say that are in, of a study that is unfinished and so has stored no result.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        LastbitError: there is no study, it has no result yet, its kind has no report, its files are damaged, or the
+            target cannot be written.
+
+    Example:
+        >>> render_report(Path("lastbit-studies/audit-digits-001"))  # doctest: +SKIP
+        PosixPath('lastbit-studies/audit-digits-001/report.html')
+    """
+    # Drawing libraries take a second to import: whoever only imports this room does not wait for them.
+    from lastbit.report.blocks import render_page
+    from lastbit.store import StudyFolder, write_atomically
+
+    study = Path(study)
+    with StudyFolder.read(study) as folder:
+        target = _beside(folder) if target is None else Path(target)
+        if target.is_dir():
+            raise LastbitError(f"{target} is a folder: name the file to write, for example {target / 'report.html'}")
+        text = render_page(_page(folder, result))
+
+    def write(path: Path) -> None:
+        # Characters that UTF-8 has no bytes for (lone surrogates in a damaged name) must not lose the report.
+        path.write_bytes(text.encode(errors="replace"))
+
+    try:
+        write_atomically(target, write)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise LastbitError(f"cannot write the report to {target} ({reason}): name another file") from error
+    return target
+
+
+def _beside(folder: StudyFolder) -> Path:
+    """Return where the report goes that was given no place."""
+    if folder.held:
+        whole = folder.path.resolve()
+        return whole.with_name(f"{whole.name}-report.html")
+    return folder.path / "report.html"
+
+
+def _page(folder: StudyFolder, said: Mapping[str, Any] | None) -> Page:
+    """Compose the page for the study's kind."""
+    from lastbit.studies.audit.page import audit_page
+    from lastbit.studies.eos.page import eos_page, sharpness_page
+    from lastbit.studies.trace.page import trace_page
+
+    kinds = {"audit": audit_page, "trace": trace_page, "eos": eos_page, "sharpness": sharpness_page}
+    kind = folder.facts.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise LastbitError(f"{folder.path} is a study of kind {kind!r}, which has no report: choose {', '.join(kinds)}")
+    result = folder.result() or said
+    if result is None:
+        raise LastbitError(f"{folder.path} has no result yet: continue it with lastbit {kind} --resume {folder.path}")
+    try:
+        return kinds[kind](folder, result)
+    except KeyError as error:
+        raise LastbitError(
+            f"{folder.path} does not hold what a finished {kind} holds ({error} is missing): "
+            f"make it again with lastbit {kind} --resume {folder.path}"
+        ) from error

@@ -1,0 +1,1 @@
+"""How sharp is a network now, and what could its optimizer bear?"""

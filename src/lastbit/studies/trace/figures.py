@@ -1,0 +1,231 @@
+"""The figures of a trace's report, each in its section with legend, caption and words for who cannot see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lastbit.report.blocks import Block, FigureBlock, LegendEntry, Prose, Section
+from lastbit.report.figures.trace_difference import (
+    TWIN_COLOURS,
+    Shaded,
+    TwinCurve,
+    difference_curves,
+    scaled_time_curves,
+    visible_effect,
+)
+from lastbit.report.figures.trace_map import difference_map, spaced
+from lastbit.report.figures.trace_tensors import TensorRow, origin_figure
+
+__all__ = [
+    "difference_section",
+    "effect_section",
+    "filter_section",
+    "map_section",
+    "origin_section",
+    "sweep_section",
+]
+
+Array = np.ndarray[Any, Any]
+
+_POINTS = 1200
+"""The most points of a line."""
+
+_LINES = 24
+"""The most twins drawn one by one."""
+
+
+def _shaded(result: Mapping[str, Any]) -> list[Shaded]:
+    return [Shaded(start=e["start"], end=e["end"]) for e in result["episodes"]]
+
+
+def _twin_curves(arrays: Mapping[str, Array], steps: Array, values_KS: Array) -> list[TwinCurve]:
+    """Return one curve per perturbed twin, thinned."""
+    kept = spaced(steps, _POINTS)
+    return [
+        TwinCurve(
+            label=str(arrays["label"][index]),
+            group=f"twin {index}",
+            steps=steps[kept],
+            values=values_KS[index][kept],
+            colour=TWIN_COLOURS[(index - 1) % len(TWIN_COLOURS)],
+        )
+        for index in range(1, min(values_KS.shape[0], _LINES + 1))
+    ]
+
+
+def _legend(curves: Sequence[TwinCurve]) -> list[LegendEntry]:
+    return [LegendEntry(curve.label, curve.colour, curve.group) for curve in curves]
+
+
+def difference_section(result: Mapping[str, Any], arrays: Mapping[str, Array]) -> Section:
+    """Return the difference over steps, with the ulp floor, the bound of rounding and the episodes."""
+    steps, norm = arrays["step"], arrays["all_norm"]
+    curves = _twin_curves(arrays, steps, arrays["all_relative_l2"])
+    kept = spaced(steps, _POINTS)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bound = arrays["rounding_bound"] / norm
+        floor = float(arrays["single_rounding"][0] / norm[0]) if norm[0] else 0.0
+    figure = FigureBlock(
+        name="difference",
+        figure=difference_curves(curves, steps[kept], bound[kept], floor, _shaded(result)),
+        height=430,
+        describe="Relative L2 difference of every twin from the base run over the optimizer steps, logarithmic",
+        caption="Dotted: the ulp floor, what the roundings of one step alone put between two runs. Dashed: what "
+        "accumulated rounding explains in training that does not amplify. Grey bands: growth episodes. The exact "
+        "repeat is 0 everywhere and not drawn.",
+        legend=_legend(curves),
+    )
+    blocks: list[Block] = [figure]
+    if result["renormalised"]:
+        blocks.append(Prose(("The twins were renormalised: each fall is where one was brought back to its base.",)))
+    return Section("How the last bit grew", blocks)
+
+
+def effect_section(result: Mapping[str, Any], arrays: Mapping[str, Array]) -> Section:
+    """Return what the training loss and the predictions show of the difference."""
+    gaps = _twin_curves(arrays, arrays["step"], np.abs(arrays["loss_gap"]))
+    churn = []
+    if np.isfinite(arrays["churn"]).any():
+        churn = _twin_curves(arrays, arrays["probe_step"], 100 * arrays["churn"])
+    figure = FigureBlock(
+        name="effect",
+        figure=visible_effect(gaps, churn, _shaded(result)),
+        height=430 if churn else 280,
+        describe="Gap between the training losses of twins and base, and share of predictions that differ, over steps",
+        caption="Above, how far the loss of the same mini-batch is from the base's; below, the share of the first test "
+        "samples that a twin predicts otherwise.",
+        legend=_legend(gaps),
+    )
+    return Section("What the network shows of it", [figure])
+
+
+def map_section(result: Mapping[str, Any], arrays: Mapping[str, Array]) -> Section:
+    """Return the tensor by step map."""
+    names = [str(name) for name in arrays["tensor"]]
+    figure = FigureBlock(
+        name="map",
+        figure=difference_map(arrays["step"], _geometric(arrays["relative_l2"][1:]), names, edges=_edges(result)),
+        height=min(900, 130 + max(16, min(26, 900 // max(1, len(names)))) * len(names)),
+        describe="Map of the relative L2 difference by tensor and optimizer step",
+        caption="Geometric mean over the twins of each tensor's L2 difference relative to its own norm. Tensors run "
+        "from the network's input (top) to its output; dotted lines are the ends of growth episodes.",
+    )
+    return Section("Which tensors, and when", [figure])
+
+
+def _edges(result: Mapping[str, Any]) -> list[float]:
+    return [float(edge) for e in result["episodes"][:12] for edge in (e["start"], e["end"])]
+
+
+def _geometric(values_KST: Array) -> Array:
+    """Return the geometric mean over twins (S, T) of what is positive, 0 where nothing is."""
+    positive = np.isfinite(values_KST) & (values_KST > 0)
+    logs = np.log(np.where(positive, values_KST, 1.0)).sum(axis=0) / np.maximum(positive.sum(axis=0), 1)
+    return np.where(positive.any(axis=0), np.exp(logs), 0.0)
+
+
+def filter_section(result: Mapping[str, Any], arrays: Mapping[str, Array], layer: str | None) -> list[Section]:
+    """Return the filter by step map of the chosen convolution, or of the one that amplified most."""
+    convolutions = [str(name) for name in arrays["convolution"]]
+    ranked = [name for name in result["most_amplifying"] if name in convolutions] or convolutions
+    chosen = layer if layer in convolutions else ranked[0] if ranked else None
+    if chosen is None:
+        return []
+    mine = arrays["filter_tensor"] == chosen
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = arrays["filter_l2"][:, mine] / arrays["filter_norm"][:, mine]
+    names = [f"filter {index}" for index in arrays["filter_index"][mine]]
+    figure = FigureBlock(
+        name="filters",
+        figure=difference_map(arrays["step"], relative, names, edges=_edges(result)),
+        height=min(760, 130 + max(6, min(22, 620 // max(1, len(names)))) * len(names)),
+        describe=f"Map of the relative L2 difference by filter of {chosen} and optimizer step",
+        caption="Each filter's L2 difference relative to its own norm, geometric mean over the twins.",
+    )
+    why = "the layer asked for" if layer == chosen else "the convolution that took the largest part in the growth"
+    return [Section(f"Filters of {chosen}", [figure], f"{why[0].upper()}{why[1:]}.")]
+
+
+def origin_section(result: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[Section]:
+    """Return where along the network the difference started and what carried its growth."""
+    first = result["first_difference"]
+    if first is None:
+        return []
+    at = int(np.flatnonzero(arrays["step"] == first["step"])[0])
+    relative = _geometric(arrays["relative_l2"][1:])
+    start, end = relative[at], relative[-1]
+    rows = [
+        TensorRow(
+            name=row["tensor"],
+            first_step=row["first_step"],
+            at_first=float(start[i]),
+            at_end=float(end[i]),
+            growth_share=row["growth_share"],
+        )
+        for i, row in enumerate(result["tensors"])
+    ]
+    figure = FigureBlock(
+        name="origin",
+        figure=origin_figure(rows),
+        height=min(1000, 110 + max(15, min(26, 900 // max(1, len(rows)))) * len(rows)),
+        describe="For each tensor the difference at the first step and at the end, and its share of the growth",
+        legend=[
+            LegendEntry(f"at step {first['step']:,}, where the twins first part", "#0072b2"),
+            LegendEntry("at the end", "#d55e00"),
+        ],
+        caption="Right: each tensor's part of the logarithmic growth of the whole difference within the episodes; the "
+        "parts add up to 100%.",
+    )
+    lead = f"First difference: step {first['step']:,}, largest in {first['tensor']}."
+    return [Section("Where along the network it started", [figure], lead)]
+
+
+def _formats_told(formats: Sequence[str]) -> str:
+    """Say which line style is which format, where there are several."""
+    if len(formats) < 2:
+        return ""
+    styles = ", ".join(f"{style} {name}" for style, name in zip(("solid", "dotted", "dashed"), formats, strict=False))
+    return f"Lines: {styles}. "
+
+
+def sweep_section(result: Mapping[str, Any], members: Mapping[str, Mapping[str, Array]]) -> list[Section]:
+    """Return the differences of every member of a sweep over scaled time."""
+    if len(members) < 2:
+        return []
+    rows = {member["name"]: member for member in result["members"]}
+    rates = sorted({row["lr"] for row in rows.values() if row["lr"] is not None}, reverse=True)
+    formats = sorted({row["dtype"] for row in rows.values()})
+    # Over scaled time only where there are rates to scale by.
+    scaled = len(rates) > 1
+    dashes = ("solid", "dot", "dash")
+    curves = []
+    for name, arrays in members.items():
+        row = rows[name]
+        place = rates.index(row["lr"]) if scaled else formats.index(row["dtype"])
+        kept = spaced(arrays["step"], _POINTS)
+        time = arrays["step"][kept] * (row["lr"] if scaled else 1)
+        curves.append(
+            TwinCurve(
+                label=name,
+                group=name,
+                steps=time,
+                values=_geometric(arrays["all_relative_l2"][1:])[kept],
+                colour=TWIN_COLOURS[place % len(TWIN_COLOURS)],
+                dash=dashes[formats.index(row["dtype"]) % 3] if scaled and len(formats) > 1 else "solid",
+            )
+        )
+    figure = FigureBlock(
+        name="sweep",
+        figure=scaled_time_curves(curves, scaled=scaled),
+        height=400,
+        describe="Relative L2 difference of twins for every learning rate and format of the sweep",
+        legend=_legend(curves),
+        caption=f"Geometric mean over the twins. {_formats_told(formats)}Accumulated rounding would "
+        "grow with the number of steps, so with smaller rates; growth by a step that is too long goes away with them."
+        if scaled
+        else "Geometric mean over the twins. A longer format starts lower; an instability takes it to the same level.",
+    )
+    return [Section("The sweep", [figure])]

@@ -1,0 +1,121 @@
+"""A trace as a Python object: its verdict, its tables, its arrays with named dimensions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from rich.console import RenderableType
+
+from lastbit.core.errors import LastbitError, choose
+from lastbit.store import StudyFolder
+from lastbit.studies.frame.folders import check_kind
+from lastbit.studies.frame.stored import StoredStudy, write_table
+from lastbit.studies.trace.analysis import analyse_trace, finished_members
+from lastbit.studies.trace.summary import render_trace
+
+__all__ = ["TraceStudy"]
+
+_TWIN_STEP_TENSOR = ("mean_relative_l1", "l2", "relative_l2", "max_ulp", "share_differing", "cosine")
+
+
+class TraceStudy(StoredStudy):
+    """A trace on disk.
+
+    Example:
+        >>> study = TraceStudy(Path("lastbit-studies/trace-digits-001"))  # doctest: +SKIP
+        >>> study.to_xarray()["relative_l2"].sel(twin="twin1").max("tensor")  # doctest: +SKIP
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with StudyFolder.read(path) as folder:
+            check_kind(folder, "trace")
+            self.result: dict[str, Any] = folder.result() or analyse_trace(folder)
+            """What the trace concluded, as in the JSON file."""
+
+    @property
+    def verdict(self) -> str:
+        """The verdict, one sentence."""
+        return str(self.result["sentence"])
+
+    @property
+    def passed(self) -> bool:
+        """Whether the controls passed, so that the growth is the last bit's."""
+        return all(m["verdict_kind"] not in ("not_reproducible", "not_landed") for m in self.result["members"])
+
+    def _render(self) -> RenderableType:
+        return render_trace(self.result)
+
+    def to_xarray(self, member: str | None = None) -> xr.Dataset:
+        """Return what was measured, with dimensions `twin` (the exact repeat first), `step` and `tensor`.
+
+        Per twin, step and tensor the measures of `dynamics.Divergence`; `all_<measure>` (`twin`, `step`) over all
+        weights; `loss_gap` (`twin`, `step`); `norm` (`step`, `tensor`) and `all_norm` (`step`) of the base;
+        `rounding_bound` (`step`); `log_removed` (`twin`, `step`) by renormalisation; `first_step` (`twin`, `tensor`),
+        -1 where nothing ever differed; `churn` (`twin`, `probe_step`); `filter_l2` and `filter_norm` (`step`,
+        `filter`), with the filter's `filter_tensor` and `filter_index`; with `--tangent`, `tangent_log_growth`
+        (`tangent_step`) and `tangent_split` (`tangent_step`, `tensor`; NaN where the optimizer does not hold a tensor).
+
+        Args:
+            member: of a sweep, as `result["members"]` names them; by default the first.
+
+        Raises:
+            LastbitError: no such member.
+        """
+        with StudyFolder.read(self.path) as folder:
+            names = [m["name"] for m in finished_members(folder)]
+            if not names:
+                raise LastbitError(
+                    f"{self.path} has no finished training: continue it with lastbit trace --resume {self.path}"
+                )
+            name = choose(member, names, "member") if member is not None else names[0]
+            arrays = folder.arrays(name)
+            command = folder.facts["command"]
+        variables: dict[str, Any] = {}
+        for key in _TWIN_STEP_TENSOR:
+            variables[key] = (("twin", "step", "tensor"), arrays[key])
+            variables[f"all_{key}"] = (("twin", "step"), arrays[f"all_{key}"])
+        for key in ("loss_gap", "log_removed"):
+            variables[key] = (("twin", "step"), arrays[key])
+        variables |= {
+            "norm": (("step", "tensor"), arrays["norm"]),
+            "all_norm": ("step", arrays["all_norm"]),
+            "rounding_bound": ("step", arrays["rounding_bound"]),
+            "first_step": (("twin", "tensor"), arrays["first_step"]),
+            "churn": (("twin", "probe_step"), arrays["churn"]),
+            "filter_l2": (("step", "filter"), arrays["filter_l2"]),
+            "filter_norm": (("step", "filter"), arrays["filter_norm"]),
+        }
+        count = arrays["l2"].shape[0]
+        coordinates: dict[str, Any] = {
+            "twin": ["repeat", *(f"twin{index}" for index in range(1, count))],
+            "label": ("twin", arrays["label"]),
+            "step": arrays["step"],
+            "tensor": arrays["tensor"],
+            "size": ("tensor", arrays["size"]),
+            "probe_step": arrays["probe_step"],
+            "filter_tensor": ("filter", arrays["filter_tensor"]),
+            "filter_index": ("filter", arrays["filter_index"]),
+        }
+        if "tangent_step" in arrays:
+            split = np.full((len(arrays["tangent_step"]), len(arrays["tensor"])), np.nan, dtype=np.float32)
+            split[:, np.isin(arrays["tensor"], arrays["tangent_tensor"])] = arrays["tangent_split"]
+            variables["tangent_log_growth"] = ("tangent_step", arrays["tangent_log_growth"])
+            variables["tangent_split"] = (("tangent_step", "tensor"), split)
+            coordinates["tangent_step"] = arrays["tangent_step"]
+        return xr.Dataset(variables, coordinates, {"verdict": self.verdict, "command": command, "member": name})
+
+    def export(self, target: str | Path) -> Path:
+        """Write the first member to a file: `.nc` (all arrays, NetCDF), `.csv` or `.parquet` (per twin and step).
+
+        Raises:
+            LastbitError: the ending is another, or the optional packages for tables are missing.
+        """
+
+        def rows(data: xr.Dataset) -> xr.Dataset:
+            return data[[name for name in data.data_vars if data[name].dims == ("twin", "step")]]
+
+        return write_table(target, self.to_xarray(), rows)
