@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow check bench docs clean
+.PHONY: demo test test-slow check bench clean
 
 demo: $(STAMP)
 	@rm -rf demo-study
