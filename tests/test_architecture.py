@@ -1,11 +1,13 @@
 """A room imports only from the rooms named in its row, imports inside functions included."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[1] / "src" / "lastbit"
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "lastbit"
 
 MAY_IMPORT = {
     "core": set(),
@@ -71,6 +73,12 @@ def test_room_imports_only_what_its_row_allows(room):
 def test_every_room_is_in_the_table():
     rooms = {path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert rooms <= set(MAY_IMPORT)
+
+
+def test_the_page_shows_this_table():
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", page, re.M)
+    assert {room: set(re.findall(r"`(\w+)`", allowed)) for room, allowed in rows} == MAY_IMPORT
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import torch
 from lastbit.cli.main import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "bench").glob("*.md"))]
+FRONT = ROOT / "README.md"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "bench").glob("*.md"))]
 
 
 def blocks(page, language):
@@ -50,13 +51,50 @@ def test_commands_name_real_options(page):
                 assert word.split("=")[0] in known | {"--help", "--debug"}, f"{line!r}: {word}"
 
 
+def links(page):
+    """The files that a page links to, each with the heading it names (empty for none)."""
+    for target, heading in re.findall(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text("utf-8")):
+        yield ((page.parent / target).resolve() if target else page), heading
+
+
+def headings(page):
+    """The names under which a page's headings are linked to."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.S | re.M)
+    titles = re.findall(r"^#+ (.+)$", prose, re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text("utf-8")):
-        assert (page.parent / target).exists(), target
+    for target, heading in links(page):
+        assert target.exists(), target
+        assert not heading or heading in headings(target), f"{target.name} has no heading #{heading}"
+
+
+def test_every_page_is_reached_from_the_front():
+    reached, todo = set(), [FRONT]
+    while todo:
+        page = todo.pop()
+        reached.add(page)
+        todo += [target for target, _ in links(page) if target.suffix == ".md" and target not in reached]
+    assert set(PAGES) <= reached
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page):
+    """A page may name a file by its path from the root of the project."""
+    text = page.read_text("utf-8")
+    for path in re.findall(r"(?<![\w./-])((?:src|tests|bench|docs|examples)/[\w./-]*[\w/])", text):
+        assert (page.parent / path).exists() or (ROOT / path).exists(), path
+
+
+def test_make_has_every_target_that_is_named():
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+    for page in PAGES:
+        assert set(re.findall(r"(?:`|\$ )make ([a-z-]+)", page.read_text("utf-8"))) <= targets, page.name
 
 
 def test_the_readme_shows_the_whole_example():
-    code = blocks(ROOT / "README.md", "python")[0]
+    code = blocks(FRONT, "python")[0]
     example = (ROOT / "examples" / "my_task.py").read_text()
     assert code.strip() in example
