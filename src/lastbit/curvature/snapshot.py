@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_map_only
 
+from lastbit.core import generators
 from lastbit.core.errors import LastbitError
 from lastbit.curvature.batches import (
     LossFunction,
@@ -37,7 +38,6 @@ from lastbit.curvature.double_backward import (
 )
 from lastbit.curvature.fused import fused_second_derivatives
 from lastbit.curvature.parameters import ParameterSpace
-from lastbit.curvature.randomness import RandomState
 
 __all__ = ["LossGraph", "LossSnapshot", "trainable_parameters"]
 
@@ -181,7 +181,7 @@ class LossSnapshot:
             self._refuse_batch_statistics()
         self._keep(found)
         self._modes = [(module, module.training) for module in self.model.modules()]
-        self._random = RandomState.capture([self.space.device])
+        self._random = generators.save(self.space.device)
         self._graph: LossGraph | None = None
         self._fused = True
 
@@ -247,7 +247,8 @@ class LossSnapshot:
             for module, training in self._modes:
                 module.training = training
             # Fused attention has no double backward; the math kernel is made of operations that have.
-            with self._random.replayed(), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), _uncompiled():
+            replayed = generators.replayed(self._random, self.space.device)
+            with replayed, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), _uncompiled():
                 found: T = functional_call(_Bound(self.model), state, (run,), tie_weights=False)
         finally:
             for module, training in found_modes:

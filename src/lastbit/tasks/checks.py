@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import math
-import random
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.generators import LentGenerators
 from lastbit.tasks.split import Split, placed
 
 if TYPE_CHECKING:
     from lastbit.tasks.task import Task
 
-__all__ = ["check_task", "forked_rng"]
-
-
-@contextmanager
-def forked_rng() -> Iterator[None]:
-    """Seed the CPU's global generator inside, and restore it and those of Python and NumPy on leaving."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 (a user's code may draw from it)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed, which would seed every accelerator too.
-            torch.default_generator.manual_seed(0)
-            yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
+__all__ = ["check_task"]
 
 
 def check_task(task: Task) -> None:
@@ -45,7 +29,7 @@ def check_task(task: Task) -> None:
         raise LastbitError(
             f"batch size {task.batch_size} exceeds the {len(task.train)} training examples: write at most that"
         )
-    with forked_rng():
+    with LentGenerators(0).active():
         model = _build(task)
         parameters = [p for p in model.parameters() if p.requires_grad]
         _check_optimizer(task, model)

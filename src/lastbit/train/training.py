@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lastbit.core import generators
 from lastbit.core.errors import LastbitError
 from lastbit.core.recorder import Checkpoint
 from lastbit.core.seeds import torch_stream
 from lastbit.perturb import Perturbation
 from lastbit.tasks import Task
-from lastbit.train.determinism import GlobalGenerators, deterministic
+from lastbit.train.determinism import deterministic
 from lastbit.train.streams import Streams
 from lastbit.train.tree import pack, unpack
 
@@ -76,9 +77,8 @@ class Training:
         self.device = device
         self._train = task.train.to(device, dtype)
         self._test = task.test.to(device, dtype)
-        init = GlobalGenerators(streams.init, device)
-        self._generators = GlobalGenerators(streams.augment, device)
-        with init.active(), deterministic():
+        self._generators = generators.LentGenerators(streams.augment, device)
+        with generators.LentGenerators(streams.init, device).active(), deterministic():
             self.model = task.model().to(device=device, dtype=dtype)
             self.model.train()
             self.optimizer = task.optimizer(self.model.parameters())
@@ -129,7 +129,7 @@ class Training:
         """Measure the model on the test set; leaves every mode, buffer and generator as it was."""
         modes = [(module, module.training) for module in self.model.modules()]
         buffers = [(buffer, buffer.detach().clone()) for buffer in self.model.buffers()]
-        generators = self._generators.current()
+        drawn = generators.save(self.device)
         self.model.eval()
         losses, scores, predictions = [], [], []
         try:
@@ -147,7 +147,7 @@ class Training:
             with torch.no_grad():
                 for buffer, before in buffers:
                     buffer.copy_(before)
-            self._generators.restore(generators)
+            generators.restore(drawn, self.device)
         score_N = torch.cat(scores)
         scale = 100.0 if self.task.metric.unit == "%" else 1.0
         return Evaluation(
@@ -181,7 +181,7 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule is not None else None,
             "perturbation": self._attachment.state_dict(),
-            "generators": self._generators.current(),
+            "generators": generators.save(self.device),
             "losses": torch.stack(self.losses).cpu() if self.losses else None,
         }
         return tensors, {"state": pack(tree, "state", tensors)}
@@ -204,7 +204,7 @@ class Training:
         if self.schedule is not None:
             self.schedule.load_state_dict(tree["schedule"])
         self._attachment.load_state_dict(tree["perturbation"])
-        self._generators.restore(tree["generators"])
+        generators.restore(tree["generators"], self.device)
         losses = tree["losses"]
         self.losses = [] if losses is None else list(losses.to(self.device).unbind())
         self._epoch = -1

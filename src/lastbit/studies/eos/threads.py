@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
+from lastbit.core.generators import LentGenerators
 from lastbit.tasks import Task
-from lastbit.tasks.checks import forked_rng
 
 __all__ = ["needs_threads", "suitable_threads", "weight_count"]
 
@@ -24,7 +24,7 @@ def needs_threads(task: Task) -> bool:
 
 def weight_count(task: Task) -> int:
     """Count the weights of the task's network, without touching a random generator."""
-    with forked_rng():
+    with LentGenerators(0).active():
         return sum(p.numel() for p in task.model().parameters())
 
 

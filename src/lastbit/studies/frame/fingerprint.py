@@ -6,8 +6,8 @@ import hashlib
 
 import torch
 
+from lastbit.core.generators import LentGenerators
 from lastbit.tasks import Task
-from lastbit.train.determinism import GlobalGenerators
 
 __all__ = ["fingerprint"]
 
@@ -24,8 +24,7 @@ def fingerprint(*tasks: Task) -> str:
 
 
 def _add(digest: hashlib.blake2b, task: Task) -> None:
-    generators = GlobalGenerators(0, torch.device("cpu"))
-    with generators.active():
+    with LentGenerators(0).active():
         model = task.model()
         optimizer = task.optimizer(model.parameters())
         samples = [split.batch(torch.arange(min(4, len(split)))) for split in (task.train, task.test)]

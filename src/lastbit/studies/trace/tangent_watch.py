@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lastbit.core import generators
 from lastbit.curvature.batches import NotFiniteError
 from lastbit.dynamics import Tangent, TangentGrowth, hessian_product, init_tangent, step_tangent
 from lastbit.tasks import Task
@@ -43,7 +44,7 @@ class TangentWatch:
         self._seed = seed
         self._targets: Any = None
         self._inputs: tuple[Any, ...] = ()
-        self._generators: tuple[Tensor, Tensor | None] | None = None
+        self._generators: dict[str, Any] = {}
         self._busy = self._ended = False
         self._tangent: Tangent | None = None
         self._parameters: dict[str, nn.Parameter] = {}
@@ -67,9 +68,7 @@ class TangentWatch:
     def _before_forward(self, model: nn.Module, args: tuple[Any, ...]) -> None:
         if model.training and not self._busy:
             self._inputs = args
-            device = self._training.device
-            on_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-            self._generators = torch.get_rng_state(), on_device
+            self._generators = generators.save(self._training.device)
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if self._ended or self._tangent is None:
@@ -90,12 +89,7 @@ class TangentWatch:
             self.seconds += time.perf_counter() - began
 
     def _product(self, directions: Sequence[Tensor]) -> Sequence[Tensor]:
-        device = self._training.device
-        assert self._generators is not None
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.set_rng_state(self._generators[0])
-            if self._generators[1] is not None:
-                torch.cuda.set_rng_state(self._generators[1], device)
+        with generators.replayed(self._generators, self._training.device):
             product = hessian_product(
                 self._training.model,
                 self._training.loss,
