@@ -1,0 +1,107 @@
+"""What `result.json` of before says, looked up in what it says now: every field, under the list of renamed fields.
+
+Whoever renames, moves or removes a field of a result adds it here and to "Renamed fields" in CHANGELOG.md. Nothing else
+of an old result may be missing, and no number may have changed.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+RENAMED: dict[str, dict[str, str | None]] = {
+    "audit": {},
+    "trace": {},
+    "eos": {},
+    "sharpness": {},
+}
+"""By kind of study: path of before (`members[].verdict`) to path of now, None where it was removed. It holds for what
+is below the path too, and the longest path counts."""
+
+INFINITE: dict[str, set[str]] = {"audit": set(), "trace": set(), "eos": set(), "sharpness": set()}
+"""By kind: paths of before where null was written for an infinity, which is "inf" or "-inf" now."""
+
+SENTENCES = {"verdict", "sentence", "advice", "note", "reason"}
+"""Last parts of paths under which sentences stand: their wording may change, the numbers in them may not."""
+
+_NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
+
+
+def differences(
+    kind: str,
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    *,
+    rel: float = 0.0,
+    without: frozenset[str] = frozenset(),
+) -> list[str]:
+    """Return a line for every field of `before` that `now` lacks, or has another value of.
+
+    Args:
+        kind: of the study.
+        before: the result as the code of before wrote it.
+        now: the result as it is written today.
+        rel: relative tolerance of numbers; 0 asks for the same bits.
+        without: last parts of paths that are left out, such as `seconds`.
+    """
+    said = dict(_leaves(now))
+    found = []
+    for path, value in _leaves(before):
+        if without & set(re.split(r"[.\[]", path)):
+            continue
+        new = _path_now(kind, path)
+        if new is None:
+            continue
+        if new not in said:
+            found.append(f"{path} ({value!r}) is missing" + (f" at {new}" if new != path else ""))
+        elif not _same(value, said[new], rel, sentence=re.split(r"[.\[]", path)[-1] in SENTENCES):
+            if value is None and said[new] in ("inf", "-inf") and _pattern(path) in INFINITE[kind]:
+                continue
+            found.append(f"{path} was {value!r}, now {said[new]!r}")
+    return found
+
+
+def numbers_in(text: str) -> list[str]:
+    """Return the numbers of a sentence, in order."""
+    return _NUMBER.findall(text)
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value that holds no others, with its path; an empty list or mapping too."""
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list | tuple) and value:
+        for number, inner in enumerate(value):
+            yield from _leaves(inner, f"{path}[{number}]")
+    else:
+        yield path, list(value) if isinstance(value, tuple) else value
+
+
+def _pattern(path: str) -> str:
+    return re.sub(r"\[\d+\]", "[]", path)
+
+
+def _path_now(kind: str, path: str) -> str | None:
+    """Return the path of today: that of the longest renamed part in front, with its numbers in order."""
+    table = RENAMED[kind]
+    pattern = _pattern(path)
+    fits = [old for old in table if pattern == old or pattern.startswith((f"{old}.", f"{old}["))]
+    if not fits:
+        return path
+    old = max(fits, key=len)
+    new = table[old]
+    if new is None:
+        return None
+    numbers = iter(re.findall(r"\[\d+\]", path))
+    return re.sub(r"\[\]", lambda _: next(numbers), new + pattern[len(old) :])
+
+
+def _same(before: Any, now: Any, rel: float, *, sentence: bool) -> bool:
+    if sentence and isinstance(before, str) and isinstance(now, str):
+        return numbers_in(before) == numbers_in(now)
+    if isinstance(before, bool) or isinstance(now, bool) or not isinstance(before, int | float):
+        return type(before) is type(now) and before == now
+    if isinstance(now, bool | str) or now is None:
+        return False
+    return before == now or math.isclose(before, now, rel_tol=rel, abs_tol=0.0)
