@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastbit.report.blocks import embedded_json
 from lastbit.report.figures.style import literal, plain
+from lastbit.report.html import embedded_json
 from lastbit.studies.frame.report import render_report
 
 

@@ -12,7 +12,6 @@ from lastbit.report.figures.results import Result, result_strip
 from lastbit.report.figures.style import log_or_linear, seed_colours
 from lastbit.report.figures.variance import VarianceSplit, variance_bars
 from lastbit.report.figures.weights import WeightDistance, weight_distances
-from lastbit.report.formatting import number, percent, show
 from lastbit.report.thinning import rms_bins
 from lastbit.store import StudyFolder
 from lastbit.studies.audit.gaps import MAX_LINES, curves, read_gaps, spread_within_seeds
@@ -164,20 +163,3 @@ def test_the_axis_is_logarithmic_only_over_decades_of_positive_values(values, ki
 def test_every_seed_has_a_colour_of_its_own(count):
     colours = seed_colours(list(range(count)))
     assert len(set(colours.values())) == count
-
-
-def test_numbers_say_what_was_not_measured():
-    missing = {"estimate": None, "low": None, "high": None, "n": 3, "df": None, "note": "not measured: too few"}
-    shown = show(missing, "points")
-    assert (shown.value, shown.interval, shown.note, shown.measured) == ("not measured", "", "too few", False)
-    one_sided = {"estimate": 0.0, "low": 0.0, "high": None, "n": 3, "df": None, "note": ""}
-    assert "not measured" in show(one_sided).interval
-    assert number(float("nan")) == number(None) == "–"
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.floats(0, 1))
-def test_a_part_never_shows_as_the_whole_or_as_nothing(share):
-    shown = percent(share)
-    assert (shown == "100%") == (share == 1)
-    assert (shown == "0%") == (share == 0)

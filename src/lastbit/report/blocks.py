@@ -1,21 +1,14 @@
-"""The shell of every report: a page of sections, and its rendering into one HTML file.
+"""A study's page as data: the verdict and what to do first, then sections of blocks.
 
-A study's page is data: what stands in it is composed by its kind, how it looks is decided in `templates/`. Every
-string that a page holds is taken for untrusted text: jinja2 escapes it in HTML, and figures travel as JSON whose `<`,
-`>` and `&` are written as escapes, so that nothing in a study can end a script or start a tag. The page forbids itself
-every network access by a content security policy.
+What stands on a page is composed by each kind of study, once; `html`, `text` and `markdown` render it and know no kind.
+Every string that a page holds is taken for untrusted text: how it is made harmless is each renderer's business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 __all__ = [
     "Block",
@@ -32,8 +25,6 @@ __all__ = [
     "Section",
     "Table",
     "Tone",
-    "embedded_json",
-    "render_page",
 ]
 
 Tone = Literal["pass", "attention", "failure"]
@@ -49,14 +40,6 @@ class Card:
     samples: str = ""
     note: str = ""
     measured: bool = True
-
-
-@dataclass(frozen=True)
-class Cards:
-    """A row of cards."""
-
-    kind: ClassVar[str] = "cards"
-    cards: Sequence[Card]
 
 
 @dataclass(frozen=True)
@@ -114,6 +97,22 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Cards:
+    """A row of cards."""
+
+    kind: ClassVar[str] = "cards"
+    cards: Sequence[Card]
+
+    @property
+    def table(self) -> Table:
+        """The cards as a table, a row for each, without the columns that no card fills."""
+        columns = (Column(""), Column("value", True), Column("interval"), Column("samples"), Column("note", quiet=True))
+        rows = [(card.title, card.value, card.interval, card.samples, card.note) for card in self.cards]
+        filled = [i for i in range(len(columns)) if any(row[i] for row in rows)]
+        return Table([columns[i] for i in filled], [Row([row[i] for i in filled]) for row in rows])
+
+
+@dataclass(frozen=True)
 class LegendEntry:
     """A colour of a figure and what it stands for; `group` names the traces that it shows and hides."""
 
@@ -136,11 +135,6 @@ class FigureBlock:
     caption: str = ""
     legend: Sequence[LegendEntry] = ()
 
-    @property
-    def json(self) -> Markup:
-        """The figure as JSON that may stand inside a script element."""
-        return embedded_json(self.figure)
-
 
 Block = Cards | Prose | Code | Facts | Table | FigureBlock
 
@@ -154,6 +148,8 @@ class Section:
     lead: str = ""
     half: bool = False
     """Whether it may share a row with its neighbour on a wide screen."""
+    brief: bool = False
+    """Whether it belongs to the short form of the page: the terminal's and Markdown's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,43 +165,8 @@ class Page:
     advice: str
     sections: Sequence[Section]
     footer: str = ""
-    figures: bool = field(init=False)
 
-    def __post_init__(self) -> None:
-        found = any(isinstance(block, FigureBlock) for section in self.sections for block in section.blocks)
-        object.__setattr__(self, "figures", found)
-
-
-def embedded_json(figure: Any) -> Markup:
-    """Return a plotly figure as JSON without a character that HTML could take for its own.
-
-    `<`, `>`, `&` and the line separators U+2028 and U+2029 occur in JSON inside strings only, where their escapes mean
-    the same: no text in a figure can close the script element that holds it.
-    """
-    from plotly.io import to_json
-
-    text: str = to_json(figure, validate=False, engine="json")
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
-
-
-@cache
-def _environment() -> Environment:
-    # Every template is escaped, whatever its name ends with; an undefined name is an error, never an empty text.
-    return Environment(
-        loader=PackageLoader("lastbit.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def render_page(page: Page) -> str:
-    """Return the page as one self-contained HTML document.
-
-    Plotly's library (5 MB) is inlined once, and only where the page has figures.
-    """
-    library = Markup(get_plotlyjs()) if page.figures else Markup("")
-    return _environment().get_template("page.html.j2").render(page=page, plotly=library)
+    @property
+    def has_figures(self) -> bool:
+        """Whether any section holds a figure."""
+        return any(isinstance(block, FigureBlock) for section in self.sections for block in section.blocks)

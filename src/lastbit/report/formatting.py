@@ -1,20 +1,56 @@
-"""Numbers as a reader wants them: the estimate, its interval, n, and what must be known about them."""
+"""Numbers in words: the only place where a number that a person reads is rounded and given its unit.
+
+One quantity has one rounding everywhere: on the page, in the terminal, in the sentence. What is missing shows as a dash
+or in words, never as a number; an infinity is a value ("∞", "any"), never missing.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lastbit.stats import Estimate
 
-__all__ = ["Shown", "capitalised", "number", "percent", "show"]
+__all__ = [
+    "MISSING",
+    "Shown",
+    "bound",
+    "capitalised",
+    "change",
+    "count",
+    "decades",
+    "decay_words",
+    "factor",
+    "growth_rate",
+    "interval",
+    "number",
+    "percent",
+    "plural",
+    "reason",
+    "seconds",
+    "setting",
+    "show",
+    "span",
+    "step",
+]
+
+MISSING = "–"
+"""What stands for a number that there is none of."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """An estimate in words: `value` is "not measured" and `interval` empty where there is none."""
+    """An estimate in words: `value` is "not measured" and `interval` empty where there is none.
+
+    Attributes:
+        value: the estimate with its unit.
+        interval: its ends for a cell, "0.22 – 0.41"; "" where they are not measured.
+        n: the number of samples.
+        note: what must be known of it, or why it is not measured.
+        measured: whether there is an estimate.
+    """
 
     value: str
     interval: str
@@ -22,46 +58,230 @@ class Shown:
     note: str
     measured: bool
 
+    @property
+    def words(self) -> str:
+        """The interval for a sentence, "95% interval 0.22 to 0.41", or that there is none."""
+        return f"95% interval {self.interval.replace(' – ', ' to ')}" if self.interval else "interval not measured"
 
-def show(value: Mapping[str, Any], unit: str = "", scale: float = 1.0) -> Shown:
-    """Return an estimate of `result.json` in words.
+    def __str__(self) -> str:
+        """Return the estimate and its interval for a sentence; the estimate alone where it has none."""
+        return f"{self.value} ({self.words})" if self.interval else self.value
+
+
+def show(estimate: Estimate | Mapping[str, Any], unit: str = "", scale: float = 1.0, digits: int = 2) -> Shown:
+    """Return an estimate in words; the ends of its interval get as many decimals as the estimate.
 
     Args:
-        value: `{estimate, low, high, n, df, note}`.
+        estimate: an estimate, or its fields as in `result.json`.
         unit: written after the estimate.
         scale: factor from the stored unit to the shown one (100 from shares to percent).
+        digits: significant digits of the estimate.
 
     Raises:
         LastbitError: the numbers are no estimate (not finite, or outside of their interval).
-    """
-    estimate = Estimate(value["estimate"], value["low"], value["high"], value["n"], value["note"], value["df"])
-    if estimate.estimate is None:
-        return Shown("not measured", "", str(estimate.n), estimate.note.removeprefix("not measured: "), False)
-    text, _, rest = estimate.scaled(scale).format(2, unit).partition(" [")
-    interval = rest.partition("]")[0]
-    interval = "" if interval == "interval not measured" else interval.replace(", ", " – ")
-    if interval and unit == "%":
-        interval += "%"
-    return Shown(text, interval, str(estimate.n), estimate.note, True)
-
-
-def number(value: float | None, digits: int = 4, unit: str = "") -> str:
-    """Return a number to `digits` significant digits; a dash where there is none or it is not finite."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    return f"{value:.{digits}g}{unit}"
-
-
-def percent(share: float) -> str:
-    """Return a share as a percentage to two significant digits, never rounding a part up to the whole or down to 0.
 
     Example:
-        >>> percent(0.9996), percent(1.0), percent(0.093), percent(0.00012)
-        ('99.96%', '100%', '9.3%', '0.012%')
+        >>> str(show(Estimate(0.29, 0.22, 0.41, 36), "points")), str(show(Estimate(0.5, 0.25, 0.75, 9), "%", 100))
+        ('0.29 points (95% interval 0.22 to 0.41)', '50% (95% interval 25 to 75%)')
     """
+    if not isinstance(estimate, Estimate):
+        fields = ("estimate", "low", "high", "n", "note", "df")
+        estimate = Estimate(*(estimate[name] for name in fields))
+    if estimate.estimate is None:
+        return Shown("not measured", "", str(estimate.n), reason(estimate), False)
+    text, _, rest = estimate.scaled(scale).format(digits, unit).partition(" [")
+    ends = rest.partition("]")[0]
+    ends = "" if ends == "interval not measured" else ends.replace(", ", " – ")
+    if ends and unit == "%":
+        ends += "%"
+    return Shown(text, ends, str(estimate.n), estimate.note, True)
+
+
+def reason(estimate: Estimate) -> str:
+    """Return why something is not measured, or what must be known of it."""
+    return estimate.note.removeprefix("not measured: ")
+
+
+def number(value: float | None, digits: int = 4, unit: str = "", missing: str = MISSING) -> str:
+    """Return a number to `digits` significant digits with its unit, or `missing` for None and NaN.
+
+    Example:
+        >>> number(0.123456), number(97.5, unit="%"), number(2.0, unit="points"), number(math.inf), number(None)
+        ('0.1235', '97.5%', '2 points', '∞', '–')
+    """
+    if value is None or math.isnan(value):
+        return missing
+    space = "" if unit in ("", "%") else " "
+    if math.isinf(value):
+        return f"{'' if value > 0 else '-'}∞{space}{unit}"
+    return f"{value:.{digits}g}{space}{unit}"
+
+
+def count(value: float | None, missing: str = MISSING) -> str:
+    """Return a whole number with its thousands apart.
+
+    Example:
+        >>> count(12345), count(2.6), count(None, "never")
+        ('12,345', '3', 'never')
+    """
+    return number(value, missing=missing) if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def plural(value: int, one: str, several: str = "") -> str:
+    """Return how many there are of something.
+
+    Example:
+        >>> plural(1, "seed"), plural(0, "seed"), plural(1200, "process", "processes")
+        ('1 seed', '0 seeds', '1,200 processes')
+    """
+    return f"{count(value)} {one if value == 1 else several or one + 's'}"
+
+
+def step(value: float | None, missing: str = "never") -> str:
+    """Return an optimizer step.
+
+    Example:
+        >>> step(1200), step(None)
+        ('step 1,200', 'never')
+    """
+    return missing if value is None else f"step {count(value)}"
+
+
+def percent(share: float | None, missing: str = MISSING) -> str:
+    """Return a share as a percentage to two significant digits, three from 10% on; a part is never shown as the whole.
+
+    Example:
+        >>> percent(0.9996), percent(1.0), percent(0.093), percent(0.00012), percent(None)
+        ('99.96%', '100%', '9.3%', '0.012%', '–')
+    """
+    if share is None or not math.isfinite(share):
+        return number(share, unit="%", missing=missing)
     if 0.995 <= share < 1:
         return f"{min(100 * share, 99.99):.2f}%"
     return f"{100 * share:.3g}%" if share >= 0.1 else f"{100 * share:.2g}%"
+
+
+def change(found: float | None, expected: float | None) -> str:
+    """Return by how much of what was expected something differs from it.
+
+    Example:
+        >>> change(1.01, 1.0), change(0.5, 1.0), change(None, 1.0)
+        ('+1.00%', '-50.00%', '–')
+    """
+    return MISSING if found is None or expected is None else f"{100 * (found / expected - 1):+.2f}%"
+
+
+def span(low: float | None, high: float | None, digits: int = 4) -> str:
+    """Return the ends of an interval for a cell; "" where neither is known.
+
+    Example:
+        >>> span(0.25, 0.75), span(0.25, None), span(None, None), span(1.0, math.inf)
+        ('0.25 – 0.75', '0.25 – not measured', '', '1 – ∞')
+    """
+    if low is None and high is None:
+        return ""
+    return f"{number(low, digits, missing='not measured')} – {number(high, digits, missing='not measured')}"
+
+
+def interval(low: float | None, high: float | None, digits: int = 4) -> str:
+    """Return an interval for a sentence.
+
+    Example:
+        >>> interval(0.25, 0.75), interval(None, None)
+        ('95% interval 0.25 to 0.75', 'interval not measured')
+    """
+    ends = span(low, high, digits)
+    return f"95% interval {ends.replace(' – ', ' to ')}" if ends else "interval not measured"
+
+
+def bound(value: float | None, digits: int = 4, missing: str = "not resolved") -> str:
+    """Return the largest value of a positive setting that is stable: "any" where it is unbounded, "none" at 0.
+
+    Example:
+        >>> bound(0.25), bound(math.inf), bound(0.0), bound(None)
+        ('0.25', 'any', 'none', 'not resolved')
+    """
+    if value is None or math.isnan(value):
+        return missing
+    return "any" if value == math.inf else "none" if value <= 0 else number(value, digits)
+
+
+def decay_words(ends: Sequence[float | None] | None, digits: int = 4) -> str:
+    """Return an interval of stable weight decays; None stands for groups that differ.
+
+    Example:
+        >>> decay_words((0.0, 0.3)), decay_words((0.08, math.inf)), decay_words((0.4, 0.3))
+        ('0 – 0.3', 'any from 0.08 up', 'none')
+        >>> decay_words((0.0, math.inf)), decay_words((0.0, None)), decay_words(None)
+        ('any', 'not resolved', 'differs by group')
+    """
+    if ends is None:
+        return "differs by group"
+    low, high = ends
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return "not resolved"
+    if high < low:
+        return "none"
+    if high == math.inf:
+        return "any" if low <= 0 else f"any from {number(low, digits)} up"
+    return span(low, high, digits)
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration: to a tenth of a second below ten, to whole seconds above.
+
+    Example:
+        >>> seconds(0.04), seconds(9.96), seconds(1234.5)
+        ('0.0 s', '10.0 s', '1,234 s')
+    """
+    if value is None or not math.isfinite(value):
+        return number(value, unit="s")
+    return f"{value:.1f} s" if value < 10 else f"{count(value)} s"
+
+
+def decades(value: float | None) -> str:
+    """Return a rise in powers of ten.
+
+    Example:
+        >>> decades(6.04), decades(None)
+        ('6.0', '–')
+    """
+    return number(value) if value is None or not math.isfinite(value) else f"{value:.1f}"
+
+
+def factor(rise: float | None) -> str:
+    """Return `exp(rise)`, as a power of ten from four decades on: it may be beyond every float.
+
+    Example:
+        >>> factor(0.0), factor(math.log(250)), factor(2000.0)
+        ('1', '250', '10^868.6')
+    """
+    if rise is None or not math.isfinite(rise):
+        return number(rise)
+    powers = rise / math.log(10)
+    return number(10**powers, 3) if powers < 4 else f"10^{decades(powers)}"
+
+
+def growth_rate(value: float | None) -> str:
+    """Return a rate of growth.
+
+    Example:
+        >>> growth_rate(0.01234)
+        '0.0123 nats per step'
+    """
+    return number(value, 3, "nats per step")
+
+
+def setting(value: Any) -> str:
+    """Return the value of a setting: every digit of a number, yes and no, a dash for none.
+
+    Example:
+        >>> setting(True), setting(0.1), setting(None), setting([64, 32])
+        ('yes', '0.1', '–', '64, 32')
+    """
+    if isinstance(value, list | tuple):
+        return ", ".join(map(setting, value))
+    return {True: "yes", False: "no", None: MISSING}[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def capitalised(text: str) -> str:

@@ -40,7 +40,7 @@ def render_report(study: Path, target: Path | None = None, *, result: Mapping[st
         PosixPath('lastbit-studies/audit-digits-001/report.html')
     """
     # Drawing libraries take a second to import: whoever only imports this room does not wait for them.
-    from lastbit.report.blocks import render_page
+    from lastbit.report.html import render_html
     from lastbit.store import StudyFolder, write_atomically
 
     study = Path(study)
@@ -48,7 +48,7 @@ def render_report(study: Path, target: Path | None = None, *, result: Mapping[st
         target = _beside(folder) if target is None else Path(target)
         if target.is_dir():
             raise LastbitError(f"{target} is a folder: name the file to write, for example {target / 'report.html'}")
-        text = render_page(_page(folder, result))
+        text = render_html(_page(folder, result))
 
     def write(path: Path) -> None:
         # Characters that UTF-8 has no bytes for (lone surrogates in a damaged name) must not lose the report.

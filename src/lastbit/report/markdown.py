@@ -1,0 +1,72 @@
+"""A page in its short form as GitHub-flavoured Markdown: for a pull request, a README, a notebook.
+
+Every string is shown as it is: what Markdown or HTML could take for its own is escaped, and control characters are
+written as escapes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from lastbit.report.blocks import Block, Cards, Code, Facts, Page, Prose, Table
+from lastbit.report.text import visible
+
+__all__ = ["render_markdown"]
+
+_SPECIAL = re.compile(r"[\\`*_\[\]<>|~&$#]")
+_LIST_MARK = re.compile(r"^(\d*)([-+.)])(?=\s)")
+
+
+def render_markdown(page: Page) -> str:
+    """Return the title, the verdict, the advice and the sections of the page that are `brief`, as Markdown."""
+    parts = [f"# {_text(page.title)}", f"**{_text(page.verdict)}**"]
+    if page.advice:
+        parts.append(_text(page.advice))
+    for section in page.sections:
+        shown = [text for block in section.blocks for text in _shown(block)] if section.brief else []
+        if shown:
+            parts += [f"## {_text(section.title)}", *([_text(section.lead)] if section.lead else []), *shown]
+    return "\n\n".join(parts) + "\n"
+
+
+def _shown(block: Block) -> Iterator[str]:
+    """Return the paragraphs of a block; a figure has none."""
+    match block:
+        case Table():
+            yield _table(block)
+            if len(block.rows) > block.fold:
+                yield f"and {len(block.rows) - block.fold} more rows in the report"
+            if block.caption:
+                yield _text(block.caption)
+        case Cards():
+            yield _table(block.table)
+        case Facts():
+            yield "\n".join(f"- {_text(name)}: {_text(value)}" for name, value in block.rows)
+        case Prose(bullets=True):
+            yield "\n".join(f"- {_text(paragraph)}" for paragraph in block.paragraphs)
+        case Prose():
+            yield from map(_text, block.paragraphs)
+        case Code():
+            text = visible(block.text, keep="\n\t")
+            longest = max(map(len, re.findall("`+", text)), default=0)
+            fence = "`" * max(3, longest + 1)
+            yield f"{fence}\n{text}\n{fence}"
+        case _:
+            return
+
+
+def _table(table: Table) -> str:
+    rule = ["---:" if column.numeric else "---" for column in table.columns]
+    rows = [[_text(cell) for cell in row.cells] for row in table.rows[: table.fold]]
+    return "\n".join(map(_line, ([_text(column.title) for column in table.columns], rule, *rows)))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _text(text: str) -> str:
+    """Return the text without a character that Markdown could take for its own."""
+    escaped = _SPECIAL.sub(r"\\\g<0>", visible(text).strip())
+    return _LIST_MARK.sub(r"\1\\\2", escaped)

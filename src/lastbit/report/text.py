@@ -1,0 +1,96 @@
+"""A page in its short form as text: for a terminal, or for a file of plain text.
+
+Every string is shown as it is: control characters (which could move the cursor or recolour the screen) and signs that
+turn the direction of writing are written as escapes, and nothing is taken for markup.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from io import StringIO
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from lastbit.report.blocks import Block, Cards, Code, Facts, Page, Prose, Table
+
+__all__ = ["TEXT_WIDTH", "brief", "render_text", "visible"]
+
+TEXT_WIDTH = 110
+"""Columns of a text where no terminal says how many it has."""
+
+_DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def render_text(page: Page, width: int = TEXT_WIDTH) -> str:
+    """Return the short form of the page as plain text of at most `width` columns.
+
+    Args:
+        page: what to show: its verdict, its advice, and the sections that are `brief`.
+        width: columns; tables and sentences are wrapped to it.
+    """
+    target = StringIO()
+    Console(file=target, width=width, no_color=True, highlight=False, legacy_windows=False).print(brief(page))
+    return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
+
+
+def brief(page: Page) -> RenderableType:
+    """Return the short form of the page for a rich console: print it with `highlight=False`."""
+    parts: list[RenderableType] = [Text(visible(page.verdict), style="bold red" if page.tone == "failure" else "bold")]
+    if page.advice:
+        parts.append(Text(visible(page.advice)))
+    for section in page.sections:
+        for block in section.blocks if section.brief else ():
+            if shown := list(_shown(block)):
+                parts += [Text(""), *shown]
+    return Group(*parts)
+
+
+def visible(text: str, keep: str = "") -> str:
+    r"""Return the text with control characters and signs of direction as escapes, but for those in `keep`.
+
+    Example:
+        >>> visible("a\x1b[31mb\n")
+        'a\\x1b[31mb\\n'
+    """
+
+    def shown(character: str) -> str:
+        hidden = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTION
+        return ascii(character)[1:-1] if hidden and character not in keep else character
+
+    return "".join(map(shown, text))
+
+
+def _shown(block: Block) -> Iterator[RenderableType]:
+    """Return the lines and tables of a block; a figure has none."""
+    match block:
+        case Table():
+            yield _grid(block)
+            if len(block.rows) > block.fold:
+                yield Text(f"and {len(block.rows) - block.fold} more rows in the report")
+            if block.caption:
+                yield Text(visible(block.caption))
+        case Cards():
+            yield _grid(block.table)
+        case Facts():
+            yield from (Text(visible(f"{name}: {value}")) for name, value in block.rows)
+        case Prose():
+            mark = "- " if block.bullets else ""
+            yield from (Text(mark + visible(paragraph)) for paragraph in block.paragraphs)
+        case Code():
+            yield Padding(Text(visible(block.text, keep="\n\t"), no_wrap=True, overflow="ignore"), (0, 0, 0, 2))
+        case _:
+            return
+
+
+def _grid(table: Table) -> RichTable:
+    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in table.columns:
+        grid.add_column(Text(visible(column.title)), justify="right" if column.numeric else "left", overflow="fold")
+    for row in table.rows[: table.fold]:
+        grid.add_row(*(Text(visible(cell)) for cell in row.cells))
+    return grid

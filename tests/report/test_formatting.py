@@ -1,0 +1,159 @@
+"""What a number looks like, exactly: a changed rounding fails here."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lastbit.core.errors import LastbitError
+from lastbit.report import formatting as words
+from lastbit.stats import Estimate, not_measured
+
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "text"),
+    [
+        ("number", (0.123456,), "0.1235"),
+        ("number", (0.123456, 3), "0.123"),
+        ("number", (123456.0, 6), "123456"),
+        ("number", (1.5e-7, 3), "1.5e-07"),
+        ("number", (97.54321, 4, "%"), "97.54%"),
+        ("number", (0.25, 4, "points"), "0.25 points"),
+        ("number", (0.0,), "0"),
+        ("number", (INF,), "∞"),
+        ("number", (-INF, 4, "s"), "-∞ s"),
+        ("number", (NAN,), "–"),
+        ("number", (None, 4, "%", "not measured"), "not measured"),
+        ("count", (999,), "999"),
+        ("count", (1234567,), "1,234,567"),
+        ("count", (1499.6,), "1,500"),
+        ("count", (INF,), "∞"),
+        ("count", (None,), "–"),
+        ("count", (None, "never"), "never"),
+        ("plural", (0, "seed"), "0 seeds"),
+        ("plural", (1, "seed"), "1 seed"),
+        ("plural", (1200, "seed"), "1,200 seeds"),
+        ("plural", (1, "process", "processes"), "1 process"),
+        ("plural", (2, "process", "processes"), "2 processes"),
+        ("step", (1200,), "step 1,200"),
+        ("step", (None,), "never"),
+        ("step", (None, "–"), "–"),
+        ("percent", (0.0,), "0%"),
+        ("percent", (1.2345e-5,), "0.0012%"),
+        ("percent", (0.01,), "1%"),
+        ("percent", (0.09349,), "9.3%"),
+        ("percent", (0.1,), "10%"),
+        ("percent", (0.61349,), "61.3%"),
+        ("percent", (0.995,), "99.50%"),
+        ("percent", (0.99999,), "99.99%"),
+        ("percent", (1.0,), "100%"),
+        ("percent", (2.5,), "250%"),
+        ("percent", (INF,), "∞%"),
+        ("percent", (None,), "–"),
+        ("percent", (NAN, "unknown"), "unknown"),
+        ("change", (1.01234, 1.0), "+1.23%"),
+        ("change", (0.5, 1.0), "-50.00%"),
+        ("change", (None, 1.0), "–"),
+        ("change", (1.0, None), "–"),
+        ("span", (0.123456, 7.0), "0.1235 – 7"),
+        ("span", (0.123456, 7.0, 2), "0.12 – 7"),
+        ("span", (0.5, INF), "0.5 – ∞"),
+        ("span", (None, 7.0), "not measured – 7"),
+        ("span", (None, None), ""),
+        ("interval", (0.123456, 7.0, 3), "95% interval 0.123 to 7"),
+        ("interval", (-INF, INF), "95% interval -∞ to ∞"),
+        ("interval", (None, None), "interval not measured"),
+        ("bound", (0.123456,), "0.1235"),
+        ("bound", (0.123456, 6), "0.123456"),
+        ("bound", (INF,), "any"),
+        ("bound", (0.0,), "none"),
+        ("bound", (None,), "not resolved"),
+        ("bound", (NAN, 4, "differs"), "differs"),
+        ("decay_words", ((0.0, 0.3),), "0 – 0.3"),
+        ("decay_words", ((0.123456, 0.3), 3), "0.123 – 0.3"),
+        ("decay_words", ((0.08, INF),), "any from 0.08 up"),
+        ("decay_words", ((0.0, INF),), "any"),
+        ("decay_words", ((0.4, 0.3),), "none"),
+        ("decay_words", ((0.4, -INF),), "none"),
+        ("decay_words", ((0.4, None),), "not resolved"),
+        ("decay_words", ((None, 0.4),), "not resolved"),
+        ("decay_words", ((NAN, 0.4),), "not resolved"),
+        ("decay_words", (None,), "differs by group"),
+        ("seconds", (0.04,), "0.0 s"),
+        ("seconds", (9.94,), "9.9 s"),
+        ("seconds", (10.4,), "10 s"),
+        ("seconds", (12345.6,), "12,346 s"),
+        ("seconds", (None,), "–"),
+        ("decades", (6.06,), "6.1"),
+        ("decades", (12.0,), "12.0"),
+        ("decades", (None,), "–"),
+        ("factor", (0.0,), "1"),
+        ("factor", (math.log(2.3456),), "2.35"),
+        ("factor", (math.log(9990),), "9.99e+03"),
+        ("factor", (math.log(1e4) + 1e-9,), "10^4.0"),
+        ("factor", (2000.0,), "10^868.6"),
+        ("factor", (INF,), "∞"),
+        ("factor", (None,), "–"),
+        ("growth_rate", (0.012345,), "0.0123 nats per step"),
+        ("growth_rate", (None,), "–"),
+        ("setting", (0.1,), "0.1"),
+        ("setting", (True,), "yes"),
+        ("setting", (False,), "no"),
+        ("setting", (None,), "–"),
+        ("setting", ([64, [3, 3]],), "64, 3, 3"),
+        ("setting", ("relu",), "relu"),
+        ("capitalised", ("training hovers",), "Training hovers"),
+        ("capitalised", ("",), ""),
+        ("reason", (not_measured("too few", 3),), "too few"),
+    ],
+)
+def test_the_exact_text(name, arguments, text):
+    assert getattr(words, name)(*arguments) == text
+
+
+def test_every_function_has_an_exact_text():
+    [mark] = [mark for mark in test_the_exact_text.pytestmark if mark.name == "parametrize"]
+    assert {row[0] for row in mark.args[1]} == set(words.__all__) - {"MISSING", "Shown", "show"}
+
+
+@pytest.mark.parametrize(
+    ("estimate", "arguments", "value", "interval", "sentence"),
+    [
+        (
+            (0.29411, 0.2234, 0.4188, 36),
+            ("points",),
+            "0.29 points",
+            "0.22 – 0.42",
+            "0.29 points (95% interval 0.22 to 0.42)",
+        ),
+        ((0.5, 0.25, 0.75, 9), ("%", 100.0), "50%", "25 – 75%", "50% (95% interval 25 to 75%)"),
+        ((1.0234, 0.98, 1.06, 9), ("", 1.0, 3), "1.02", "0.98 – 1.06", "1.02 (95% interval 0.98 to 1.06)"),
+        ((0.0, 0.0, None, 3), (), "0.0", "0.0 – not measured", "0.0 (95% interval 0.0 to not measured)"),
+        ((2.0, None, None, 1), (), "2.0", "", "2.0"),
+    ],
+)
+def test_an_estimate_in_words(estimate, arguments, value, interval, sentence):
+    shown = words.show(Estimate(*estimate), *arguments)
+    assert (shown.value, shown.interval, str(shown)) == (value, interval, sentence)
+    assert shown.words == (sentence.partition(" (")[2].rstrip(")") or "interval not measured")
+    assert shown.n == str(estimate[3])
+    assert words.show(Estimate(*estimate).to_json(), *arguments) == shown
+
+
+def test_an_estimate_that_is_none_says_why():
+    shown = words.show(not_measured("too few", 3), "points")
+    assert (shown.value, shown.interval, shown.note, shown.measured) == ("not measured", "", "too few", False)
+    assert str(shown) == "not measured"
+    with pytest.raises(LastbitError, match="must be finite"):
+        words.show({"estimate": NAN, "low": None, "high": None, "n": 3, "df": None, "note": ""})
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.floats(0, 1))
+def test_a_part_never_shows_as_the_whole_or_as_nothing(share):
+    shown = words.percent(share)
+    assert (shown == "100%") == (share == 1)
+    assert (shown == "0%") == (share == 0)
