@@ -13,6 +13,7 @@ import torch
 
 from lastbit.core.errors import LastbitError
 from lastbit.train import (
+    EXECUTORS,
     Crashed,
     ExecutorChoice,
     Finished,
@@ -26,10 +27,6 @@ from lastbit.train import (
 )
 
 HELPERS = str(Path(__file__).parents[1] / "train")
-EXECUTORS = {
-    "serial": lambda factory: SerialExecutor(factory, threads=1),
-    "processes": lambda factory: ProcessExecutor(factory, workers=2),
-}
 every_executor = pytest.mark.parametrize("executor", EXECUTORS.values(), ids=EXECUTORS)
 
 
@@ -57,7 +54,7 @@ def children():
             state, parent = path.read_text().rpartition(")")[2].split()[:2]
         except OSError:
             continue
-        if int(parent) == os.getpid() and state != "Z" and "lastbit.train.child" in _command(path.parent):
+        if int(parent) == os.getpid() and state != "Z" and "lastbit.train.executors.child" in _command(path.parent):
             found.append(int(path.parent.name))
     return found
 
@@ -82,7 +79,7 @@ def results(events):
 @every_executor
 def test_every_job_once_with_its_result(executor, factory, helpers):
     threads = torch.get_num_threads()
-    events = run(executor(factory), jobs(*(("square", n) for n in range(6))))
+    events = run(executor(factory, 2, 1), jobs(*(("square", n) for n in range(6))))
     assert {name: value for name, (value, _) in results(events).items()} == {f"job{n}": n * n for n in range(6)}
     for n in range(6):
         mine = [event for event in events if event.job.name == f"job{n}"]
@@ -101,13 +98,13 @@ def test_every_job_once_with_its_result(executor, factory, helpers):
 
 @every_executor
 def test_no_jobs_is_no_work(executor, factory):
-    assert run(executor(factory), []) == []
+    assert run(executor(factory, 2, 1), []) == []
     assert children() == []
 
 
 @every_executor
 def test_a_job_that_raises_is_tried_twice_and_the_others_go_on(executor, factory):
-    events = run(executor(factory), jobs(("raises", 1), ("square", 2), ("raises_once", 3), ("square", 4)))
+    events = run(executor(factory, 2, 1), jobs(("raises", 1), ("square", 2), ("raises_once", 3), ("square", 4)))
     crashed = {(e.job.name, e.attempt, e.message, e.final) for e in events if isinstance(e, Crashed)}
     assert crashed == {
         ("job0", 1, "ValueError: no 1 and more", False),
@@ -147,7 +144,7 @@ def test_a_process_that_dies_is_replaced_and_its_job_tried_once_more(factory, ac
 def test_what_the_user_can_fix_stops_the_grid(executor, factory, helpers):
     work = jobs(("square", 1), ("stops", 0), *[("sleeps", 1.0)] * 30)
     with pytest.raises(LastbitError, match=r"^the disk is full: free some space$"):
-        run(executor(factory), work)
+        run(executor(factory, 2, 1), work)
     assert len(helpers.notes(factory.folder)) < len(work)
     assert children() == []
 
@@ -177,7 +174,7 @@ def test_a_caller_that_raises_leaves_no_process_alive(executor, factory, kind, e
             raise error
 
     with pytest.raises(error):
-        executor(factory).run(jobs(("square", 1), ("square", 2)), on_event)
+        executor(factory, 2, 1).run(jobs(("square", 1), ("square", 2)), on_event)
     assert not [event for event in seen if isinstance(event, Crashed)]
     assert children() == []
     assert torch.get_num_threads() == threads
@@ -262,7 +259,7 @@ def test_a_measured_worker_goes_on_to_run_in_this_process(factory, helpers):
 )
 def test_the_choice_follows_the_measurement(monkeypatch, factory, one, several, expected):
     closed = []
-    monkeypatch.setattr("lastbit.train.executors.default_workers", lambda: 2)
+    monkeypatch.setattr("lastbit.train.executors.choose.default_workers", lambda: 2)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(SerialExecutor, "step_seconds", lambda self, left=list(one): left.pop(0))
     monkeypatch.setattr(ProcessExecutor, "step_seconds", lambda self, left=list(several): left.pop(0))
@@ -280,7 +277,7 @@ def test_a_measurement_that_fails_closes_the_processes(monkeypatch, factory):
     def fail(self):
         raise LastbitError("no step")
 
-    monkeypatch.setattr("lastbit.train.executors.default_workers", lambda: 2)
+    monkeypatch.setattr("lastbit.train.executors.choose.default_workers", lambda: 2)
     monkeypatch.setattr(SerialExecutor, "step_seconds", lambda self: 0.1)
     monkeypatch.setattr(ProcessExecutor, "step_seconds", fail)
     monkeypatch.setattr(ProcessExecutor, "close", lambda self: closed.append(self))
@@ -294,7 +291,7 @@ def test_a_measurement_that_fails_closes_the_processes(monkeypatch, factory):
     [(3, 4, 9, (3, 1)), (8, 4, 3, (3, 1)), (1, 4, 9, (1, 5)), (None, 1, 9, (1, 5)), (None, 4, 1, (1, 5))],
 )
 def test_what_is_asked_for_is_not_measured(monkeypatch, factory, workers, cores, count, expected):
-    monkeypatch.setattr("lastbit.train.executors.default_workers", lambda: cores)
+    monkeypatch.setattr("lastbit.train.executors.choose.default_workers", lambda: cores)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
     monkeypatch.setattr(SerialExecutor, "step_seconds", pytest.fail)
     monkeypatch.setattr(ProcessExecutor, "step_seconds", pytest.fail)

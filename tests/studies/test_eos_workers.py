@@ -33,7 +33,7 @@ class Network(torch.nn.Linear):
         self.bad = float(self.weight.detach()[0, 0]) > 0
 
     def forward(self, x):
-        if self.bad and getattr(sys.modules["__main__"].__spec__, "name", "") == "lastbit.train.child":
+        if self.bad and getattr(sys.modules["__main__"].__spec__, "name", "") == "lastbit.train.executors.child":
             os.kill(os.getpid(), 9)
         return super().forward(x)
 
@@ -110,7 +110,7 @@ def children_of(parent):
             words = path.read_bytes().decode().split("\0")
         except OSError:
             continue
-        if "lastbit.train.child" in words and str(parent) in words:
+        if "lastbit.train.executors.child" in words and str(parent) in words:
             found.append(int(path.parent.name))
     return found
 

@@ -6,7 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["Crashed", "Event", "Executor", "Finished", "Job", "Progressed", "Started", "Worker", "WorkerFactory"]
+__all__ = [
+    "Crashed",
+    "Event",
+    "Executor",
+    "Finished",
+    "Job",
+    "Progressed",
+    "Started",
+    "Worker",
+    "WorkerFactory",
+    "one_line",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +64,12 @@ class Crashed:
 
 
 Event = Started | Progressed | Finished | Crashed
+
+
+def one_line(error: BaseException) -> str:
+    """Return an exception as one line that any file can hold."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Worker(Protocol):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 
 from lastbit.core.status import RunStatus
+from lastbit.core.threads import needs_threads, weight_count
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.eos.config import Cell, EosConfig
-from lastbit.studies.eos.threads import needs_threads, weight_count
 from lastbit.studies.eos.worker import CellWorkerFactory, Trained
 from lastbit.studies.frame.execution import choose_execution, interrupted
 from lastbit.studies.frame.progress import GridProgress, grid_progress
@@ -46,7 +46,7 @@ def train_cells(
     total, runs = folder.facts["task"]["steps"], 1 if config.twins == 0 else config.twins + 2
     beside = f"base, exact repeat, {config.twins} twins" if config.twins else "no twins"
     # The largest network says best what the sweep's time is spent on.
-    sample = max(sweep, key=lambda pair: weight_count(pair[1]))[0]
+    sample = max(sweep, key=lambda pair: weight_count(pair[1].model))[0]
     factory = CellWorkerFactory(folder.path.absolute(), task, config, sample)
     try:
         with grid_progress(runs=len(sweep), done=len(there), steps=total, quiet=quiet) as progress:
@@ -56,7 +56,8 @@ def train_cells(
             )
             if not left:
                 return
-            threads = torch.get_num_threads() if any(needs_threads(built) for _, built in sweep) else 1
+            large = any(needs_threads(built.model, built.batch_size) for _, built in sweep)
+            threads = torch.get_num_threads() if large else 1
             executor = choose_execution(
                 folder, factory, workers, len(left), progress, task=task, begun=bool(there), threads=threads
             )

@@ -11,13 +11,13 @@ import torch
 
 from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError
+from lastbit.core.threads import suitable_threads
 from lastbit.studies.audit.plan import first_step
 from lastbit.studies.eos.cells import train_cells
 from lastbit.studies.eos.conclude import conclude
 from lastbit.studies.eos.config import AXES, Cell, EosConfig, cells, eos_command, eos_config
 from lastbit.studies.eos.follow import follow
 from lastbit.studies.eos.study import EosStudy
-from lastbit.studies.eos.threads import suitable_threads
 from lastbit.studies.eos.worker import cell_task
 from lastbit.studies.frame.environment import environment
 from lastbit.studies.frame.execution import check_workers
@@ -124,7 +124,8 @@ def _rehearse(task: Task, cell: Cell, config: EosConfig, device: torch.device) -
             f"{steps}"
         )
     short = config.model_copy(update={"steps": 1, "every": 1, "twins": min(config.twins, 1)})
-    with first_step(f"{task.name} ({cell.label})" if cell.label else task.name), suitable_threads(task):
+    name = f"{task.name} ({cell.label})" if cell.label else task.name
+    with first_step(name), suitable_threads(task.model, task.batch_size):
         follow(replace(task, epochs=1), short, device=device, looks=False)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from lastbit.core.status import RunStatus
+from lastbit.core.threads import suitable_threads
 from lastbit.store import RunFiles
 from lastbit.studies.eos.analysis import stable_rows
 from lastbit.studies.eos.config import Cell, EosConfig
 from lastbit.studies.eos.flow import gradient_flow
 from lastbit.studies.eos.follow import Followed, follow
-from lastbit.studies.eos.threads import suitable_threads
 from lastbit.studies.eos.workload import build_cell
 from lastbit.studies.frame.execution import now_and_then
 from lastbit.studies.frame.settings import DTYPES
@@ -79,7 +79,7 @@ class CellWorker:
         task = cell_task(plan.task, plan.config, cell)
         config = plan.config.model_copy(update={"seed": cell.seed})
 
-        with suitable_threads(task):
+        with suitable_threads(task.model, task.batch_size):
             found = follow(task, config, device=self._device, on_step=now_and_then(progress))
             if config.flow and found.status == RunStatus.OK:
                 found.arrays |= gradient_flow(task, seed=config.seed, steps=found.steps, device=self._device)
@@ -90,7 +90,7 @@ class CellWorker:
         """Measure one training step of the sample cell."""
         plan = self._plan
         task = cell_task(plan.task, plan.config, plan.sample)
-        with suitable_threads(task):
+        with suitable_threads(task.model, task.batch_size):
             return step_seconds(task, device=self._device, dtype=DTYPES[plan.config.dtype])
 
 

@@ -11,8 +11,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.progress import GridProgress
 from lastbit.tasks import Task
-from lastbit.train import Executor, WorkerFactory, choose_executor
-from lastbit.train.executors import ExecutorChoice
+from lastbit.train import Executor, ExecutorChoice, WorkerFactory, choose_executor
 
 __all__ = ["Interrupted", "check_workers", "choose_execution", "interrupted", "now_and_then"]
 

@@ -12,6 +12,7 @@ import torch
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.plain import plain
 from lastbit.core.status import RunStatus
+from lastbit.core.threads import suitable_threads
 from lastbit.curvature import (
     EffectiveHessian,
     HessianOperator,
@@ -28,7 +29,6 @@ from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.eos.analysis import stable_rows
 from lastbit.studies.eos.config import EosConfig, cells, eos_command, eos_config
 from lastbit.studies.eos.run_eos import object_config
-from lastbit.studies.eos.threads import suitable_threads
 from lastbit.studies.eos.verdict import four_digits
 from lastbit.studies.eos.workload import build_cell, probe_batch
 from lastbit.studies.frame.environment import environment
@@ -89,7 +89,7 @@ def sharpness(
     steps = max(after, 1)
     built = task if isinstance(task, Task) else build_cell(config.model_copy(update={"steps": steps}), found[0])
     built.check()
-    with suitable_threads(built):
+    with suitable_threads(built.model, built.batch_size):
         measured = _measure(built, config, None if checkpoint is None else Path(checkpoint), after, by, device)
     facts = _facts(task, built, config, measured, checkpoint, after, by, device)
     folder = StudyFolder.create(new_folder("sharpness", built.name, out), facts)

@@ -1,4 +1,4 @@
-"""Serial and multi-process execution of a grid of jobs.
+"""Jobs on several processes of this machine.
 
 Processes are started fresh (never forked, and without running the caller's main module again), hold one worker each and
 take the next job when they are free, so a slow job keeps one process busy and not the grid. Jobs and results travel
@@ -12,104 +12,17 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-import torch
-
 from lastbit.core.errors import LastbitError
-from lastbit.train.jobs import (
-    ATTEMPTS,
-    Crashed,
-    Event,
-    Executor,
-    Finished,
-    Job,
-    Progressed,
-    Started,
-    Worker,
-    WorkerFactory,
-)
+from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Finished, Job, Progressed, Started, WorkerFactory
 
-__all__ = ["ExecutorChoice", "ProcessExecutor", "SerialExecutor", "choose_executor", "default_workers"]
-
-
-def default_workers() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-class SerialExecutor:
-    """Runs the jobs one after another in this process, with `threads` intra-op threads."""
-
-    def __init__(self, factory: WorkerFactory, *, threads: int) -> None:
-        self._factory = factory
-        self._threads = threads
-        self._worker: Worker | None = None
-
-    def _made(self) -> Worker:
-        """Return the one worker, which a measurement and the runs after it share."""
-        self._worker = self._worker or self._factory()
-        return self._worker
-
-    def run(self, jobs: Sequence[Job], on_event: Callable[[Event], None]) -> None:
-        """Run every job; see `Executor.run`."""
-        with _threads(self._threads):
-            worker = self._made()
-            for job in jobs:
-                for attempt in range(1, ATTEMPTS + 1):
-                    on_event(Started(job, attempt))
-                    try:
-                        result = worker.run(job.payload, partial(_progress, on_event, job))
-                    except LastbitError:
-                        raise
-                    except _CallerRaisedError as raised:
-                        raise raised.error from None
-                    except (Exception, SystemExit) as error:  # a process of its own would end by either, alone
-                        on_event(Crashed(job, attempt, one_line(error), attempt == ATTEMPTS))
-                    else:
-                        on_event(Finished(job, attempt, result))
-                        break
-
-    def step_seconds(self) -> float:
-        """Measure one step of the work in this process."""
-        with _threads(self._threads):
-            return self._made().step_seconds()
-
-
-class _CallerRaisedError(BaseException):
-    """Carries what the caller's `on_event` raised past the job in which it was called, and which is not to blame."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-
-def _progress(on_event: Callable[[Event], None], job: Job, state: Any) -> None:
-    try:
-        on_event(Progressed(job, state))
-    except Exception as error:
-        raise _CallerRaisedError(error) from None
-
-
-def one_line(error: BaseException) -> str:
-    """Return an exception as one line that any file can hold."""
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
-    return text.encode("utf-8", "backslashreplace").decode()
+__all__ = ["ProcessExecutor"]
 
 
 @dataclass
@@ -132,7 +45,7 @@ class ProcessExecutor:
     def _start_child(self) -> None:
         ours, theirs = Pipe()
         said = [theirs.fileno(), self._threads, os.getpid()]
-        command = [sys.executable, "-m", "lastbit.train.child", *map(str, said)]
+        command = [sys.executable, "-m", "lastbit.train.executors.child", *map(str, said)]
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         environment = {**os.environ, "OMP_NUM_THREADS": str(self._threads), "PYTHONPATH": path}
         process = subprocess.Popen(
@@ -245,60 +158,3 @@ def _exit_reason(process: subprocess.Popen[bytes]) -> str:
     if code == -9:
         return "killed by signal 9, often for want of memory"
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-
-
-_MEASUREMENTS = 2
-"""Times each way to execute a grid is measured."""
-
-_CLEARLY_FASTER = 1.2
-"""One process with all threads is chosen only where it is faster by this factor: its threads wait for each other, so it
-loses more than single-threaded processes do when other programs want the cores too."""
-
-
-@dataclass(frozen=True)
-class ExecutorChoice:
-    """How a study's runs are executed. Part of the study: the number of threads decides the order of sums."""
-
-    workers: int
-    threads: int
-    reason: str
-
-    def build(self, factory: WorkerFactory) -> Executor:
-        """Make the executor."""
-        if self.workers == 1:
-            return SerialExecutor(factory, threads=self.threads)
-        return ProcessExecutor(factory, workers=self.workers, threads=self.threads)
-
-
-def choose_executor(
-    factory: WorkerFactory, workers: int | None, jobs: int, *, threads: int | None = None
-) -> tuple[ExecutorChoice, Executor]:
-    """Choose how to execute `jobs` jobs, by measuring a few steps of each way where `workers` is None.
-
-    Args:
-        factory: makes a worker.
-        workers: number of processes; 1 means in this process with all threads; None measures.
-        jobs: number of jobs to come.
-        threads: intra-op threads of one process on its own; torch's own number by default.
-    """
-    cores, threads = default_workers(), threads or torch.get_num_threads()
-    if workers is not None or cores == 1 or jobs == 1:
-        count = min(workers or 1, jobs)
-        choice = ExecutorChoice(count, threads if count == 1 else 1, "as asked")
-        return choice, choice.build(factory)
-    serial = SerialExecutor(factory, threads=threads)
-    processes = ProcessExecutor(factory, workers=min(cores, jobs))
-    one = several = 0.0
-    try:
-        # The ways take turns and each keeps its best, so that a moment with other programs at work decides nothing.
-        for _ in range(_MEASUREMENTS):
-            one = max(one, 1 / serial.step_seconds())
-            several = max(several, sum(1 / seconds for seconds in processes.step_seconds()))
-    except BaseException:
-        processes.close()
-        raise
-    said = f"measured: {one:.3g} steps/s in one process, {several:.3g} in {min(cores, jobs)}"
-    if several > one / _CLEARLY_FASTER:
-        return ExecutorChoice(min(cores, jobs), 1, said), processes
-    processes.close()
-    return ExecutorChoice(1, threads, said), serial

@@ -1,4 +1,4 @@
-"""A worker process: `python -m lastbit.train.child FD THREADS PARENT`, started by `ProcessExecutor` alone."""
+"""A worker process: `python -m lastbit.train.executors.child FD THREADS PARENT`, started by `ProcessExecutor` alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from typing import cast
 import torch
 
 from lastbit.core.errors import LastbitError
-from lastbit.train.executors import one_line
-from lastbit.train.jobs import Worker, WorkerFactory
+from lastbit.train.jobs import Worker, WorkerFactory, one_line
 
 __all__ = ["main"]
 

@@ -1,0 +1,1 @@
+"""Who runs the jobs of a study: one file each, one register by name, and the choice between them by measurement."""

@@ -1,0 +1,76 @@
+"""Jobs one after another in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from lastbit.core.errors import LastbitError
+from lastbit.core.threads import threads as torch_threads
+from lastbit.train.jobs import (
+    ATTEMPTS,
+    Crashed,
+    Event,
+    Finished,
+    Job,
+    Progressed,
+    Started,
+    Worker,
+    WorkerFactory,
+    one_line,
+)
+
+__all__ = ["SerialExecutor"]
+
+
+class SerialExecutor:
+    """Runs the jobs one after another in this process, with `threads` intra-op threads."""
+
+    def __init__(self, factory: WorkerFactory, *, threads: int) -> None:
+        self._factory = factory
+        self._threads = threads
+        self._worker: Worker | None = None
+
+    def _made(self) -> Worker:
+        """Return the one worker, which a measurement and the runs after it share."""
+        self._worker = self._worker or self._factory()
+        return self._worker
+
+    def run(self, jobs: Sequence[Job], on_event: Callable[[Event], None]) -> None:
+        """Run every job; see `Executor.run`."""
+        with torch_threads(self._threads):
+            worker = self._made()
+            for job in jobs:
+                for attempt in range(1, ATTEMPTS + 1):
+                    on_event(Started(job, attempt))
+                    try:
+                        result = worker.run(job.payload, partial(_progress, on_event, job))
+                    except LastbitError:
+                        raise
+                    except _CallerRaisedError as raised:
+                        raise raised.error from None
+                    except (Exception, SystemExit) as error:  # a process of its own would end by either, alone
+                        on_event(Crashed(job, attempt, one_line(error), attempt == ATTEMPTS))
+                    else:
+                        on_event(Finished(job, attempt, result))
+                        break
+
+    def step_seconds(self) -> float:
+        """Measure one step of the work in this process."""
+        with torch_threads(self._threads):
+            return self._made().step_seconds()
+
+
+class _CallerRaisedError(BaseException):
+    """Carries what the caller's `on_event` raised past the job in which it was called, and which is not to blame."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _progress(on_event: Callable[[Event], None], job: Job, state: Any) -> None:
+    try:
+        on_event(Progressed(job, state))
+    except Exception as error:
+        raise _CallerRaisedError(error) from None
