@@ -92,7 +92,7 @@ def test_pairwise_relative_l1_is_that_of_each_pair():
         (lambda: mean_estimate([]), "at least one value"),
         (lambda: mean_estimate([1.0, np.nan]), "hold a NaN"),
         (lambda: mean_estimate([1.0, 2.0], seeds=[0]), "one group for each of the 2 runs"),
-        (lambda: paired_difference([1.0, 2.0], [1.0]), "as many on both sides, got 2 and 1"),
+        (lambda: paired_difference([1.0, 2.0], [1.0]), "equally many on both sides, got 2 and 1"),
         (lambda: mean_relative_l1(np.ones(3), np.ones(4)), r"one shape, got \(3,\) and \(4,\)"),
         (lambda: mean_relative_l1([], []), "empty"),
         (lambda: mean_relative_l1([np.inf], [1.0]), "infinite"),

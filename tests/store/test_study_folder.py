@@ -261,7 +261,7 @@ def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path):
             assert holder.stdout.readline() == "held\n"
             message = refusal(StudyFolder.resume, path)
             assert f"process {holder.pid}" in message
-            assert "at work on" in message
+            assert "working on" in message
             refusal(StudyFolder.create, path, FACTS)
             with StudyFolder.read(path) as reader:
                 assert [run.run for run in reader.runs()] == ["theirs"]

@@ -176,7 +176,7 @@ def test_missing_data_name_the_places_and_the_flag(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"t10k-labels-idx1-ubyte": None}, "a part of Fashion-MNIST only: t10k-labels-idx1-ubyte.* missing"),
+        ({"t10k-labels-idx1-ubyte": None}, "only a part of Fashion-MNIST: t10k-labels-idx1-ubyte.* missing"),
         ({"train-labels-idx1-ubyte": "t10k-labels-idx1-ubyte"}, r"labels uint8 \(10,\), but there are 20 images"),
         ({"train-images-idx3-ubyte": "train-labels-idx1-ubyte"}, r"not images of 28 x 28 bytes"),
         (
@@ -282,7 +282,7 @@ def test_the_cifar10_archive_is_downloaded_and_checked(tmp_path, serve, monkeypa
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"test_batch.bin": b"\x01" * 3072}, "3072 bytes are no whole number of records of 3073"),
+        ({"test_batch.bin": b"\x01" * 3072}, "3072 bytes are not a whole number of records of 3073"),
         ({"test_batch.bin": b""}, "0 bytes"),
         ({"data_batch_3.bin": b"\x0c" + bytes(3072)}, "data_batch_3.bin holds the label 12"),
         ({"data_batch_3.bin": None}, "missing"),

@@ -43,8 +43,8 @@ WHOLE = idx(np.arange(24, dtype="u1").reshape(2, 3, 4))
 @pytest.mark.parametrize(
     ("data", "match"),
     [
-        (b"", "is no IDX file: its magic number is missing"),
-        (b"\x89PNG....", "is no IDX file: its magic number is 89504e47, where 0000 and a type"),
+        (b"", "is not an IDX file: its magic number is missing"),
+        (b"\x89PNG....", "is not an IDX file: its magic number is 89504e47, where 0000 and a type"),
         (b"\0\0\x07\x01" + bytes(8), "magic number is 00000701"),
         (WHOLE[:9], "is truncated: 9 bytes do not hold the sizes of its 3 axes"),
         (WHOLE[:-1], r"is truncated: an array \(2, 3, 4\) of uint8 takes 40 bytes, it has 39"),

@@ -27,7 +27,7 @@ def validated(config: type[C], values: Mapping[str, Any], *, flag: str = "") -> 
     Args:
         config: the class to build.
         values: its fields.
-        flag: what stands before a field's name in messages, `"--"` for the command line; underscores are then written
+        flag: what precedes a field's name in messages, `"--"` for the command line; underscores are then written
             as hyphens.
 
     Raises:
@@ -37,7 +37,7 @@ def validated(config: type[C], values: Mapping[str, Any], *, flag: str = "") -> 
         return config(**values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        # Of a setting that holds several values, the place among them says less than the value that is shown.
+        # For a setting that holds several values, the position among them says less than the value shown.
         name = ".".join(part for part in first["loc"] if isinstance(part, str))
         if first["type"] == "extra_forbidden":
             choose(name, config.model_fields, "setting")

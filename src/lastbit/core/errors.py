@@ -9,7 +9,7 @@ __all__ = ["LastbitError", "choose"]
 
 
 class LastbitError(Exception):
-    """A problem the user can fix.
+    """A problem that the user can fix.
 
     The message is one line that says what was wrong, what arrived and what to write instead. The command line prints
     it without a traceback and exits with `exit_code`.

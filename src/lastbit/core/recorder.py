@@ -27,7 +27,7 @@ class Recorder(Protocol):
         """Take the arrays of the finished run."""
 
     def save_checkpoint(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Keep what is needed to go on from here, in place of what was kept before."""
+        """Keep what is needed to continue from here, replacing what was kept before."""
 
     def load_checkpoint(self) -> Checkpoint | None:
         """Return what was kept last, or None."""

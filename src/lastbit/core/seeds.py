@@ -1,7 +1,7 @@
 """Independent random streams, named by what they decide.
 
-Every random decision of a run draws from a stream of its own, `stream_seed(seed, "order", epoch)` and the like, so that
-two runs that share a seed share every decision, whatever else they do, and so that one decision can be varied alone.
+Every random decision of a run draws from its own stream, `stream_seed(seed, "order", epoch)` and the like, so that
+two runs with the same seed make the same decisions, whatever else they do, and one decision can be varied alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def stream_seed(seed: int, *name: str | int) -> int:
     """Return the 63-bit seed of the stream `name` of `seed`.
 
     The seed is the first 63 bits of BLAKE2b over the parts, so streams are independent for all practical purposes and
-    the same on every machine. Integers of NumPy count as the integers they are, text as another thing than a number.
+    the same on every machine. NumPy integers count as plain integers; text never equals a number.
 
     Example:
         >>> stream_seed(0, "order", 1) == stream_seed(0, "order", 1)
@@ -33,7 +33,7 @@ def stream_seed(seed: int, *name: str | int) -> int:
 
 def _spelled(part: str | int) -> str:
     if isinstance(part, str):
-        # The doubled separator cannot be taken for the end of a part.
+        # The doubled separator cannot be mistaken for the end of a part.
         return "str:" + part.replace("\x1f", "\x1f\x1f")
     return f"int:{operator.index(part)}"
 

@@ -1,7 +1,7 @@
 """Units in the last place and bit arithmetic on tensors, for float64, float32, bfloat16 and float16.
 
-Floating-point numbers of one format, read as sign-magnitude integers and mapped to a line, are ordered as the numbers
-are; neighbours on that line are one ulp apart. Every function here works on that line, element-wise, on any device.
+Floating-point numbers of one format, read as sign-magnitude integers and mapped to a line, are ordered like the numbers
+themselves; neighbours on that line are one ulp apart. Every function here works on it, element-wise, on any device.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _integer_type(dtype: torch.dtype) -> torch.dtype:
         return FLOAT_DTYPES[dtype]
     except KeyError:
         names = ", ".join(str(known) for known in FLOAT_DTYPES)
-        raise LastbitError(f"no last bit to speak of in a {dtype} tensor: use one of {names}") from None
+        raise LastbitError(f"there is no last bit in a {dtype} tensor: use one of {names}") from None
 
 
 def to_ordered(x: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def step_ulps(x: Tensor, steps: Tensor | int) -> Tensor:
 
     Args:
         x: floats of any shape.
-        steps: integers that broadcast to `x`, for float64 below 2^52 in size.
+        steps: integers that broadcast to `x`, for float64 below 2^52 in magnitude.
 
     Raises:
         LastbitError: `x` is of a format without a last bit.
@@ -105,6 +105,6 @@ def ulp_distance(a: Tensor, b: Tensor) -> Tensor:
         raise LastbitError(f"ulp distance needs one format, got {a.dtype} and {b.dtype}")
     left, right = to_ordered(a).long(), to_ordered(b).long()
     gap = (left - right).abs()
-    # Of two float64 numbers of opposite sign and size above 2 the distance passes the int64 range and wraps.
+    # The distance of two float64 numbers of opposite sign and magnitude above 2 exceeds the int64 range and wraps.
     wrapped = ((left < 0) != (right < 0)) & (left.abs() > torch.iinfo(torch.int64).max - right.abs())
     return torch.where(wrapped, torch.full_like(gap, torch.iinfo(torch.int64).max), gap)

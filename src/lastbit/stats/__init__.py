@@ -1,8 +1,8 @@
 """Estimates with intervals: arrays in, numbers with their uncertainty out; no files, no training.
 
-`variance_components` tells the last bit's spread from the seeds', `churn` counts disagreements, `distribution_spread`
-takes the test set's sampling off, `smallest_resolvable_difference` and `seeds_needed` say what that means for a
-comparison.
+`variance_components` separates the last bit's spread from that of the seeds, `churn` counts disagreements,
+`distribution_spread` removes the test set's sampling, `smallest_resolvable_difference` and `seeds_needed` say what that
+means for a comparison.
 """
 
 from lastbit.stats.churn import ChurnResult, churn, disagreement_matrix

@@ -1,4 +1,4 @@
-"""Spread of accuracy on the distribution, told apart from the sampling of one test set.
+"""Spread of accuracy on the distribution, separated from the sampling of one test set.
 
 Runs differ on a test set for two reasons: some are better networks, and each is lucky on other examples. Only the first
 would show on another test set. Jordan (arXiv 2304.01910) separates them: the accuracies of the runs on two random
@@ -37,7 +37,7 @@ __all__ = ["DistributionSpread", "SpreadSplit", "distribution_spread"]
 class SpreadSplit:
     """One spread of the accuracy and its two parts, as SDs in the unit of the scores (shares for 0/1 scores).
 
-    observed^2 = distribution^2 + test_set^2, but for a negative variance estimate that is shown as 0.
+    observed^2 = distribution^2 + test_set^2, unless a variance estimate is negative and shown as 0.
     """
 
     observed: Estimate
@@ -97,8 +97,8 @@ def distribution_spread(correct: ArrayLike, seeds: ArrayLike, *, level: float = 
     The observed part has the intervals of `variance_components`. The test-set part is an average over examples, known
     far better: Student's interval over its delete-one-seed jackknife (delete-one-run with one seed). The distribution's
     part is their difference, and its interval joins the two by the modified large-sample method (Burdick and Graybill
-    1992, section 3.3): simulated at 4 to 10 seeds it covers 0.94 to 0.97 at a nominal 0.95, where the bootstrap over so
-    few runs does not come near. A negative variance estimate is shown as 0, and the note says so.
+    1992, section 3.3): simulated at 4 to 10 seeds it covers 0.94 to 0.97 at a nominal 0.95, which the bootstrap over so
+    few runs does not approach. A negative variance estimate is shown as 0, and the note says so.
 
     Args:
         correct: (R, N) scores of run r on example i: booleans, or numbers such as a loss or a probability.
@@ -121,7 +121,7 @@ def distribution_spread(correct: ArrayLike, seeds: ArrayLike, *, level: float = 
         raise LastbitError(f"a half split needs at least one run and two examples, got shape {scores.shape}")
     group = group_index(seeds, runs)
     se = float(np.sqrt(np.mean(scores.var(axis=1) / examples)))
-    # Every quadratic form below is blind to what all runs share; taking it off saves digits.
+    # Every quadratic form below ignores what all runs share; subtracting it saves digits.
     scores = scores - scores[0]
     accuracy = scores.mean(axis=1)
     observed = np.outer(accuracy, accuracy)

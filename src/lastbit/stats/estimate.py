@@ -1,4 +1,4 @@
-"""A number with its interval and the number of samples behind it: what every estimator of this room returns."""
+"""A number with its interval and the number of samples behind it: what every estimator in this room returns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lastbit.core.errors import LastbitError
 __all__ = ["FEW_SAMPLES", "Estimate", "EstimateJson", "few_samples_note", "not_measured", "sd_relative_error"]
 
 FEW_SAMPLES = 10
-"""Below this many samples an SD is called poorly known: its relative standard error is then above 1/sqrt(18) = 24 %."""
+"""With fewer samples a note calls an SD poorly known: its relative standard error is then above 1/sqrt(18) = 24 %."""
 
 
 class EstimateJson(TypedDict):
@@ -125,7 +125,7 @@ class Estimate:
 
 
 def not_measured(why: str, n: int = 0) -> Estimate:
-    """Return the estimate of what cannot be estimated: no number at all, and the reason.
+    """Return an estimate without a number, and the reason why there is none.
 
     Example:
         >>> str(not_measured("spread over seeds needs two seeds, got 1", n=1))

@@ -1,6 +1,6 @@
 """A grid of runs by seed, and the intervals of its variances by normal theory or by bootstrap.
 
-The estimators of `variance_components` and the reasons for each interval are told there.
+`variance_components` documents the estimators and the reasons for each interval.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def summarise(values: Floats) -> Grid:
     if not len(values):
         raise LastbitError("every run of the grid is missing (NaN): there is nothing to estimate")
     counts: Ints = present.sum(axis=1)
-    # Taking each row's first run off first makes equal runs give a spread of exactly 0, not of rounding.
+    # Subtracting each row's first run first gives equal runs a spread of exactly 0, free of rounding.
     first = np.take_along_axis(values, present.argmax(axis=1)[:, None], axis=1)
     offset = np.where(present, values - first, 0.0)
     shift = offset.sum(axis=1) / counts

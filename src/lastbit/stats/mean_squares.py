@@ -1,7 +1,7 @@
 """Normal-theory intervals for one mean square, for sums and differences of two, and for a variance ratio.
 
 A mean square MS on n degrees of freedom is distributed as its expectation times chi-square_n / n; two of a one-way
-layout are independent. The chi-square and F intervals are exact then. Sums and differences use the modified
+layout are independent. The chi-square and F intervals are then exact. Sums and differences use the modified
 large-sample method, which is exact whenever one of the two terms vanishes: Graybill and Wang (1980), JASA 75, 869-873
 for sums; Ting, Burdick, Graybill, Jeyaratnam and Lu (1990), J. Statist. Comput. Simul. 35, 135-143 for differences;
 both in Burdick and Graybill (1992), Confidence Intervals on Variance Components, sections 3.2 and 3.3.

@@ -18,7 +18,7 @@ def mean_estimate(values: ArrayLike, *, seeds: ArrayLike | None = None, level: f
 
     Runs of one seed are not independent. With `seeds` the interval comes from the delete-one-seed jackknife on S - 1
     degrees of freedom (for equally large seeds: Student's over the seeds' means) and n counts seeds. Where no spread
-    was seen there is no interval: none of width 0 is claimed.
+    was seen there is no interval, rather than one of width 0.
 
     Args:
         values: (R,) one number per run.
@@ -71,5 +71,5 @@ def paired_difference(a: ArrayLike, b: ArrayLike, *, seeds: ArrayLike | None = N
     """
     left, right = finite_array(a, "the paired values", 1), finite_array(b, "the paired values", 1)
     if left.shape != right.shape:
-        raise LastbitError(f"paired runs must be as many on both sides, got {len(left)} and {len(right)}")
+        raise LastbitError(f"paired runs must be equally many on both sides, got {len(left)} and {len(right)}")
     return mean_estimate(left - right, seeds=seeds, level=level)

@@ -90,7 +90,7 @@ def _over(total: Floats, df: Floats | float) -> Floats:
 def block_sums(matrix: Floats, group: Ints) -> Floats:
     """Return the (S, S) sums of an (R, R) matrix over the blocks of each pair of groups."""
     groups = int(group.max()) + 1
-    # A count over pairs of labels: matrices this small are lost time to a threaded matrix product.
+    # A count over pairs of labels: for matrices this small a threaded matrix product only loses time.
     pair = (group[:, None] * groups + group[None, :]).ravel()
     sums = np.bincount(pair, weights=matrix.ravel(), minlength=groups**2)
     return np.asarray(sums.reshape(groups, groups), dtype=np.float64)

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _NORMAL_DF = 1e5
-"""Degrees of freedom from which Student's noncentral distribution is taken as normal (the powers differ by < 1e-4)."""
+"""Degrees of freedom from which Student's noncentral distribution counts as normal (the powers differ by < 1e-4)."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def detectable_noncentrality(df: float, *, power: float = 0.8, level: float = 0.
     """
     check_level(level)
     if not 1 - level < power < 1:
-        raise LastbitError(f"power = {power}: it lies above the test's size {1 - level:.3g} and below 1")
+        raise LastbitError(f"power = {power}: it must lie above the test's size {1 - level:.3g} and below 1")
     if not df >= 1:
         raise LastbitError(f"df = {df}: a t test needs an SD on at least one degree of freedom")
     high = 4.0
@@ -164,7 +164,7 @@ def seeds_needed(
     """
     for difference in differences:
         if not (np.isfinite(difference) and difference > 0):
-            raise LastbitError(f"difference = {difference}: the seeds it needs are known for positive differences only")
+            raise LastbitError(f"difference = {difference}: seeds are counted for positive differences only")
     if sigma.estimate is None:
         missing = not_measured("the spread is not measured", sigma.n)
         return [SeedsNeeded(float(difference), missing) for difference in differences]

@@ -127,6 +127,6 @@ def _bca_tails(tails: Floats, values: Floats, estimate: float, leave_one_out: Fl
     size = np.sum(skew**2)
     acceleration = np.sum(skew**3) / (6 * size**1.5) if size > 0 else 0.0
     z = bias + stats.norm.ppf(tails)
-    # Past the pole of z / (1 - a z) the correction turns round; the extreme quantile is meant there.
+    # Past the pole of z / (1 - a z) the correction changes sign; the extreme quantile is meant there.
     shrink = np.maximum(1 - acceleration * z, 1e-3)
     return np.asarray(stats.norm.cdf(bias + z / shrink), dtype=np.float64)

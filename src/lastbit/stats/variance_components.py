@@ -92,13 +92,13 @@ def variance_components(
 
     `interval="exact"` is exact or near-exact for normal effects, balanced or not (the module says which method):
     simulated at 4 to 20 seeds, with and without 30 % of the runs missing, all four intervals cover 0.93 to 0.97 at a
-    nominal 0.95. Heavy tails make spreads less certain than they say: with 6 x 6 runs the interval of sigma_last_bit
+    nominal 0.95. With heavy tails, spreads are less certain than that: with 6 x 6 runs the interval of sigma_last_bit
     covers 0.81 to 0.85 under Student's t with 5 degrees of freedom, and 0.73 to 0.75 under exponential effects;
     sigma_seed and the share keep 0.91 and 0.85.
 
-    `"bootstrap"` resamples whole seeds (BCa) and assumes no distribution, but is far from its level at the number of
-    seeds of an audit: for normal effects it covers 0.58 to 0.74 with 4 seeds, 0.61 to 0.87 with 6, 0.88 to 0.92 with
-    20.
+    `"bootstrap"` resamples whole seeds (BCa) and assumes no distribution, but falls far short of its level with as few
+    seeds as an audit has: for normal effects it covers 0.58 to 0.74 with 4 seeds, 0.61 to 0.87 with 6, and 0.88 to 0.92
+    with 20.
 
     Args:
         values: (S, P), one row per seed; NaN where a run is missing.
@@ -147,7 +147,7 @@ def _notes(*notes: str) -> str:
 def _sigma(variance: float, ends: tuple[float, float], n: int, df: float, note: str = "") -> Estimate:
     """The SD of a variance with its interval, truncated at 0 and widened to hold the estimate."""
     sigma = root(variance)
-    # With missing runs point and interval rest on different mean squares, and chance may part them.
+    # With missing runs, point and interval rest on different mean squares, and may by chance not overlap.
     low, high = min(root(ends[0]), sigma), max(root(ends[1]), sigma)
     return Estimate(sigma, low, high, n, _notes(few_samples_note(df), note), df)
 
@@ -177,7 +177,7 @@ def _seed(grid: Grid, ends: Ends) -> Estimate:
     if grid.seeds < 2:
         return not_measured(f"spread over seeds needs two seeds, got {grid.seeds}", grid.seeds)
     if not grid.within_df:
-        return not_measured("one run per seed does not tell the seed's spread from the last bit's", grid.seeds)
+        return not_measured("one run per seed cannot separate the seed's spread from the last bit's", grid.seeds)
     df = float(grid.seeds - 1)
     if not float(grid.layout.msb) > 0 and not float(grid.layout.msw) > 0:
         return _unseen(grid.seeds, df, f"over {grid.seeds} seeds")

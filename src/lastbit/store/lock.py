@@ -14,11 +14,11 @@ from lastbit.core.errors import LastbitError
 __all__ = ["FolderLock", "is_held"]
 
 _LOOKS, _PAUSE = 5, 0.02
-"""A reader that asks `is_held` has the file for microseconds: a writer that meets it looks again, this often."""
+"""A reader that asks `is_held` holds the file for microseconds: a writer that runs into it retries, this often."""
 
 
 def is_held(folder: Path) -> bool:
-    """Tell whether a process is at work on a study, without taking its lock or writing anything."""
+    """Tell whether a process is working on a study, without taking its lock or writing anything."""
     try:
         file = (folder / "lock").open("rb")
     except FileNotFoundError:
@@ -46,7 +46,7 @@ class FolderLock:
             holder = self._file.read().strip() or "unknown"
             self._file.close()
             raise LastbitError(
-                f"another lastbit (process {holder}) is at work on {folder}: wait for it, or choose another folder"
+                f"another lastbit (process {holder}) is working on {folder}: wait for it, or choose another folder"
             )
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
@@ -62,7 +62,7 @@ class FolderLock:
         return False
 
     def release(self) -> None:
-        """Give the folder back."""
+        """Release the folder."""
         if not self._file.closed:
             self._file.truncate(0)
             self._file.close()

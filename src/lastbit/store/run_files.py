@@ -54,13 +54,13 @@ class RunFiles:
         """Read the arrays of the finished run.
 
         Raises:
-            LastbitError: there are none, or the file is damaged or holds something else than arrays of numbers.
+            LastbitError: there are none, or the file is damaged or holds something other than arrays of numbers.
         """
         try:
             with self.arrays_path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
         except FileNotFoundError:
-            raise LastbitError(f"{self.arrays_path} is missing: the study was copied or cleared in part") from None
+            raise LastbitError(f"{self.arrays_path} is missing: the study was copied or deleted only in part") from None
         except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise LastbitError(
                 f"{self.arrays_path} cannot be read ({str(error).partition(chr(10))[0]}): the file is damaged "
@@ -84,7 +84,7 @@ class RunFiles:
             write_atomically(self.checkpoint_path, write)
 
     def load_checkpoint(self) -> Checkpoint | None:
-        """Return the last checkpoint, or None where there is none that is whole."""
+        """Return the last checkpoint, or None if there is no complete one."""
         try:
             with safe_open(self.checkpoint_path, framework="pt") as file:
                 facts = json.loads((file.metadata() or {})["facts"])
@@ -93,6 +93,6 @@ class RunFiles:
             return None
 
     def drop_checkpoint(self) -> None:
-        """Remove the checkpoint of a run that needs none any more."""
+        """Remove the checkpoint of a run that no longer needs one."""
         with suppress(FileNotFoundError):
             self.checkpoint_path.unlink()

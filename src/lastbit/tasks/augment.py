@@ -1,6 +1,6 @@
-"""Random crop and flip as pure functions of the images and of uniform draws, one row of draws an image.
+"""Random crop and flip as pure functions of the images and of uniform draws, one row of draws per image.
 
-An image's crop depends on its own draws and on nothing else, so it is the same whatever batch the image stands in.
+An image's crop depends on its own draws and on nothing else, so it is the same whichever batch the image is in.
 
 Legend: B images, C channels, H rows, W columns.
 """
@@ -28,7 +28,7 @@ def _check(inputs: Tensor, draws: Tensor, needed: int) -> None:
 
 
 def crop(inputs: Tensor, draws: Tensor, *, pad: int) -> Tensor:
-    """Shift each image by up to `pad` pixels in both directions: pad with zeros, then cut H x W out at random.
+    """Shift each image by up to `pad` pixels in both directions: pad with zeros, then crop H x W at random.
 
     The row offset is `floor(draws[:, 0] (2 pad + 1))`, the column offset likewise from `draws[:, 1]`; an offset of
     `pad` is no shift.

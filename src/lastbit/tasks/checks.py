@@ -1,4 +1,4 @@
-"""One batch through every part of a task, so that what does not fit is said before a study starts."""
+"""One batch through every part of a task, so that what does not fit is reported before a study starts."""
 
 from __future__ import annotations
 
@@ -154,9 +154,7 @@ def _check_loss(task: Task, outputs: Tensor, targets: Tensor, parameters: list[n
     if all(gradient is None for gradient in gradients):
         raise LastbitError("the loss does not depend on any trainable parameter of the model")
     if not math.isfinite(float(loss.detach())):
-        raise LastbitError(
-            f"the loss of the untrained model is {float(loss.detach())}: look at the inputs and the loss"
-        )
+        raise LastbitError(f"the loss of the untrained model is {float(loss.detach())}: check the inputs and the loss")
 
 
 def _check_metric(task: Task, outputs: Tensor, targets: Tensor) -> None:

@@ -50,7 +50,7 @@ def load_file_task(reference: str, arguments: Mapping[str, Any] = MappingProxyTy
 def _load(
     path: Path, shown: str, function: str, changed: int, size: int, arguments: tuple[tuple[str, Any], ...]
 ) -> Task:
-    """Import, call and check; `changed` and `size` are there to notice another version of the file."""
+    """Import, call and check; `changed` and `size` serve to notice another version of the file."""
     make, given = _function(_module(path, shown, changed, size), shown, function), dict(arguments)
     _check_arguments(make, shown, function, given)
     try:
@@ -71,7 +71,7 @@ def _module(path: Path, shown: str, changed: int, size: int) -> ModuleType:
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     module = importlib.util.module_from_spec(spec)
-    # Known by name while it runs: dataclasses and pickling look their module up.
+    # Registered by name while it runs, because dataclasses and pickling look their module up.
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
@@ -97,7 +97,7 @@ def _function(module: ModuleType, shown: str, name: str) -> Callable[[], Any]:
 def _check_arguments(make: Callable[..., Any], shown: str, function: str, given: Mapping[str, Any]) -> None:
     parameters = inspect.signature(make).parameters
     for name, value in given.items():
-        # `**more` does not count: it would take any name, and sweep over what the function ignores.
+        # `**more` does not count: it would accept any name, and sweep over what the function ignores.
         if name not in parameters or parameters[name].kind not in _BY_KEYWORD:
             raise LastbitError(
                 f"--{name.replace('_', '-')}: {shown}:{function} has no parameter {name}: "

@@ -21,7 +21,7 @@ class Metric:
         per_example: maps outputs `(N, ...)` and targets `(N, ...)` to a bool or float tensor `(N,)`; its mean over the
             test set is the metric.
         unit: printed after the number; `"%"` means that the mean is multiplied by 100.
-        higher_is_better: whether a larger value is the better one.
+        higher_is_better: whether a larger value is better.
 
     Example:
         >>> import torch
@@ -41,8 +41,8 @@ class Metric:
 
 
 def _correct(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Say whether the largest of each row of `(N, classes)` stands at the target `(N,)`."""
-    # Of a single output the largest is always the first: every example would be of class 0 without a word.
+    """Say whether the largest entry of each row of `(N, classes)` is at the target `(N,)`."""
+    # With a single output the largest is always the first: every example would silently be of class 0.
     fits = outputs.ndim == 2 and outputs.shape[1] > 1 and targets.shape == outputs.shape[:1]
     if not fits or targets.is_floating_point():
         raise LastbitError(
@@ -55,7 +55,7 @@ def _correct(outputs: Tensor, targets: Tensor) -> Tensor:
 def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the squared error of each example, averaged over what follows the first axis."""
     if outputs.shape != targets.shape:
-        # (N, 1) against (N,) would broadcast to an (N, N) table without a word.
+        # (N, 1) against (N,) would silently broadcast to an (N, N) table.
         raise LastbitError(
             f"squared error needs outputs and targets of one shape, got {tuple(outputs.shape)} and "
             f"{tuple(targets.shape)}"
@@ -64,7 +64,7 @@ def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 ACCURACY = Metric(name="accuracy", per_example=_correct, unit="%")
-"""Share of test examples whose largest output stands at the label."""
+"""Share of test examples whose largest output is at the label."""
 
 MSE = Metric(name="mse", per_example=_squared_error, higher_is_better=False)
 """Mean squared error, for regression."""

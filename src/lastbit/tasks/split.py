@@ -1,4 +1,4 @@
-"""The examples of a training or test set, fetched by index so that a study alone decides their order."""
+"""The examples of a training or test set, fetched by index so that only the study decides their order."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def placed(x: Tensor, device: torch.device | str | None, dtype: torch.dtype | No
 class Split:
     """Examples `(inputs, targets)` by index.
 
-    Two tensors (or a `TensorDataset` of two) are the fast path: they are moved once and a batch is one gather. Of any
+    Two tensors (or a `TensorDataset` of two) are the fast path: they are moved once and a batch is one gather. For any
     other map-style dataset a batch is collated item by item, then moved. Of a `DataLoader` the dataset and the
-    `collate_fn` are used; its batch size, shuffling and workers are not, for the study's own streams decide the order.
+    `collate_fn` are used; its batch size, shuffling and workers are not, because the study's streams decide the order.
 
     Args:
         source: `(inputs, targets)`, a map-style `torch.utils.data.Dataset`, a `DataLoader`, or another `Split`.
@@ -164,10 +164,10 @@ def _pair(value: Any, what: str) -> tuple[Tensor, Tensor]:
 
 
 def _pair_of_tensors(value: Any, name: str) -> tuple[Tensor, Tensor]:
-    inputs, targets = _pair(value, f"{name} that is no Dataset, DataLoader or Split")
+    inputs, targets = _pair(value, f"{name} that is not a Dataset, DataLoader or Split")
     if inputs.ndim == 0 or targets.ndim == 0 or len(inputs) != len(targets):
         raise LastbitError(
             f"{name}: inputs {tuple(inputs.shape)} and targets {tuple(targets.shape)} must agree in their first axis, "
-            "one row an example"
+            "one row per example"
         )
     return inputs.detach(), targets.detach()

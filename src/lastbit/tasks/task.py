@@ -29,7 +29,7 @@ class Task:
     """One training, described so that it can be repeated bit for bit, or with one bit changed.
 
     Attributes:
-        name: what to call it.
+        name: its name.
         model: makes a new network; called under a seeded global random generator, which decides the initial weights.
         train: the training examples; two tensors, a map-style dataset or a `DataLoader` are accepted (see `Split`).
         test: the test examples, likewise.
@@ -41,10 +41,10 @@ class Task:
         schedule: makes a learning-rate scheduler from the optimizer and the total number of steps; it is stepped once
             after every optimizer step. None keeps the rate.
         augment: maps inputs `(B, ...)` and draws `(B, augment_draws)`, uniform in [0, 1), to inputs. Row `i` may
-            depend on row `i` of both only: then a sample is augmented alike in whatever batch it stands.
-        augment_draws: how many uniform draws a sample gets.
+            depend only on row `i` of both, so that a sample is augmented alike in whichever batch it is.
+        augment_draws: how many uniform draws each sample gets.
         epochs: passes over the training examples.
-        batch_size: examples in every step; those that do not fill a last batch are left out of that epoch.
+        batch_size: examples in every step; those that do not fill the last batch are left out of that epoch.
         settings: plain values to print and store with the study; the sizes are added to them.
 
     Raises:
@@ -149,12 +149,12 @@ class Task:
             raise LastbitError(f"a task's name must be a word, got {self.name!r}")
         if isinstance(self.model, nn.Module):
             raise LastbitError(
-                f"model must be a function that makes a new network, got one {type(self.model).__name__}: "
+                f"model must be a function that makes a new network, got an instance of {type(self.model).__name__}: "
                 f"write model=lambda: {type(self.model).__name__}(...)"
             )
         if isinstance(self.optimizer, Optimizer):
             raise LastbitError(
-                f"optimizer must be a function of the parameters, got one {type(self.optimizer).__name__}: "
+                f"optimizer must be a function of the parameters, got an instance of {type(self.optimizer).__name__}: "
                 f"write optimizer=lambda params: torch.optim.{type(self.optimizer).__name__}(params, ...)"
             )
         for field in ("model", "optimizer", "loss"):
@@ -168,12 +168,12 @@ class Task:
         for field, least in (("epochs", 1), ("batch_size", 1), ("augment_draws", 0)):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise LastbitError(f"{field} must be a whole number from {least} up, got {value!r}")
+                raise LastbitError(f"{field} must be a whole number of at least {least}, got {value!r}")
         if self.augment_draws and self.augment is None:
             raise LastbitError(f"augment_draws = {self.augment_draws}, but there is no augment to use them")
 
     def check(self) -> None:
-        """Try the task on one batch, and say in one line what does not fit.
+        """Try the task on one batch, and report in one line what does not fit.
 
         Builds the network and its optimizer once, runs one batch of the training and of the test examples through
         augmentation, network, loss, gradient, metric and prediction. No step is taken and the global random

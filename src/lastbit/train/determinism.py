@@ -1,4 +1,4 @@
-"""The process-wide settings under which a training repeats bit for bit, set for a while and put back."""
+"""The process-wide settings under which a training repeats bit for bit, set temporarily and restored afterwards."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["deterministic"]
 def deterministic() -> Iterator[None]:
     """Ask torch for deterministic algorithms, no autotuning and no TF32, and put everything back at the end.
 
-    An operation without a deterministic algorithm warns and goes on: whether the run repeats is then for the control
-    to find, which measures it.
+    An operation without a deterministic algorithm warns and continues: whether the run repeats is then measured by
+    the control.
     """
     # cuBLAS reads this when its handle is made; without it, matrix products may pick another workspace each run.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

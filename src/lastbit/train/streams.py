@@ -10,8 +10,8 @@ from lastbit.core.seeds import stream_seed
 __all__ = ["VARY", "Streams", "streams"]
 
 VARY = ("all", "order", "init", "augment")
-"""What may be varied over seeds: the initial weights, the order of the samples, the augmentation (with it every other
-draw made while training: dropout), or all three."""
+"""What may be varied over seeds: the initial weights, the order of the samples, the augmentation (and with
+it every other draw made while training, such as dropout), or all three."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +21,9 @@ class Streams:
     init: int
     """Initial weights."""
     order: int
-    """Order of the samples, anew each epoch."""
+    """Order of the samples, drawn again in each epoch."""
     augment: int
-    """Augmentation of each sample in each epoch, dropout and whatever else draws while training."""
+    """Augmentation of each sample in each epoch, dropout and anything else that draws while training."""
 
 
 def streams(seed: int, vary: str = "all") -> Streams:

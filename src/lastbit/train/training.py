@@ -1,4 +1,4 @@
-"""One deterministic training, stepped from outside; its whole state can be taken out and put back."""
+"""One deterministic training, stepped from outside; its whole state can be saved and restored."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _EVALUATION_BATCH = 512
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the model makes of the test set."""
+    """How the model does on the test set."""
 
     loss: float
     metric: float
@@ -114,7 +114,7 @@ class Training:
         self.position += 1
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the task's loss as a step takes it: of half-precision outputs in float32."""
+        """Return the task's loss as a step computes it: half-precision outputs are converted to float32."""
         return self.task.loss(_widened(outputs), targets)
 
     def _start_epoch(self, epoch: int) -> None:
@@ -158,7 +158,7 @@ class Training:
         )
 
     def trained(self) -> dict[str, Tensor]:
-        """Return the trainable weights by name, in the network's order: the tensors themselves, a tied one once."""
+        """Return the trainable weights by name, in the network's order: the tensors themselves, each tied one once."""
         return {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
 
     def weights(self) -> np.ndarray[Any, Any]:
@@ -172,7 +172,7 @@ class Training:
         return (torch.cat(flat) if flat else torch.empty(0)).cpu().numpy().copy()
 
     def state(self) -> Checkpoint:
-        """Return everything that decides the rest of the training. Call while active."""
+        """Return everything that determines the rest of the training. Call while active."""
         tensors: dict[str, Tensor] = {}
         tree = {
             "position": self.position,
@@ -192,7 +192,7 @@ class Training:
         return {name: buffer for name, buffer in self.model.named_buffers() if name not in saved}
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go to the state that `state` returned. Call while active."""
+        """Restore what `state` returned. Call while active."""
         tensors, facts = checkpoint
         tree = unpack(facts["state"], tensors)
         self.position = tree["position"]

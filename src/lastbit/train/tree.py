@@ -23,7 +23,7 @@ def pack(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 
     Raises:
         LastbitError: the tree holds something that is neither a number, text, None, tensor, array of numbers, nor a
-            list, tuple or dict of those; or a dict's key is no number, text, None or tuple of those.
+            list, tuple or dict of those; or a dict's key is not a number, text, None or tuple of those.
     """
     if isinstance(tree, Tensor):
         name = _free(name, tensors)
@@ -45,12 +45,13 @@ def pack(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         kind = "counter" if isinstance(tree, Counter) else "dict"  # MultiStepLR asks its milestones for `elements()`
         return [kind, [[_pack_key(k, name), pack(v, f"{name}/{k}", tensors)] for k, v in tree.items()]]
     raise LastbitError(
-        f"cannot write {name} to a checkpoint: a {type(tree).__name__} is no number, text, tensor or container of those"
+        f"cannot write {name} to a checkpoint: a {type(tree).__name__} is not a number, text, tensor or container "
+        "of those"
     )
 
 
 def _free(name: str, tensors: Mapping[str, Tensor]) -> str:
-    """Return `name`, or one like it where it is taken: the keys 1 and "1" of a dict both write `name/1`."""
+    """Return `name`, or a variant of it where it is taken: the keys 1 and "1" of a dict both write `name/1`."""
     while name in tensors:
         name += "'"
     return name
@@ -65,7 +66,7 @@ def _pack_key(key: Any, name: str) -> Any:
 
 
 def unpack(packed: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Inverse of `pack`: tensors and arrays of its own, that share no memory with `tensors`."""
+    """Inverse of `pack`: new tensors and arrays that share no memory with `tensors`."""
     kind, value, *rest = packed
     if kind == "tensor":
         return tensors[value].clone()

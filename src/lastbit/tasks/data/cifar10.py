@@ -36,8 +36,8 @@ _RECORD = 1 + 3 * 32 * 32
 def load_cifar10(data_root: str | None = None, *, base_url: str = BASE_URL, cache: Path | None = None) -> Images:
     """Return CIFAR-10, decoded once in a process.
 
-    Looked for in `data_root`, else in the folder that `LASTBIT_DATA` names, and the user's cache, into which the
-    archive is downloaded and checked if need be. Either the extracted files or the archive will do; the archive is
+    Searched for in `data_root`, or else in the folder that `LASTBIT_DATA` names and in the user's cache, to which the
+    archive is downloaded and checked if need be. Either the extracted files or the archive is accepted; the archive is
     read in memory, nothing is extracted to disk.
 
     Args:
@@ -46,7 +46,7 @@ def load_cifar10(data_root: str | None = None, *, base_url: str = BASE_URL, cach
         cache: the folder for downloads, of the user's cache if None.
 
     Raises:
-        LastbitError: the files are nowhere, in part missing, or damaged.
+        LastbitError: the files are not found, partly missing, or damaged.
     """
     paths = find(
         _look,
@@ -67,7 +67,7 @@ def _look(folder: Path) -> tuple[Path, ...] | None:
         return (folder / ARCHIVE,)
     if found:
         missing = [name for name in FILES if folder / name not in found]
-        raise LastbitError(f"{folder} holds a part of CIFAR-10 only: {', '.join(missing)} missing")
+        raise LastbitError(f"{folder} holds only a part of CIFAR-10: {', '.join(missing)} missing")
     return None
 
 
@@ -90,7 +90,8 @@ def _read_archive(path: Path) -> dict[str, bytes]:
 def _records(data: bytes, where: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
     if not data or len(data) % _RECORD:
         raise LastbitError(
-            f"{where} is truncated or no CIFAR-10 file: {len(data)} bytes are no whole number of records of {_RECORD}"
+            f"{where} is truncated or not a CIFAR-10 file: {len(data)} bytes are not a whole number of records "
+            f"of {_RECORD}"
         )
     records = np.frombuffer(data, np.uint8).reshape(-1, _RECORD)
     check_labels(records[:, 0], len(records), classes=10, where=where)

@@ -30,8 +30,8 @@ SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 def load_fashion_mnist(data_root: str | None = None, *, base_url: str = BASE_URL, cache: Path | None = None) -> Images:
     """Return Fashion-MNIST, decoded once in a process.
 
-    Looked for in `data_root`, else in the folder that `LASTBIT_DATA` names, the folder of Debian's package, and the
-    user's cache, into which it is downloaded and checked if need be. The files may be compressed or plain.
+    Searched for in `data_root`, or else in the folder that `LASTBIT_DATA` names, the folder of Debian's package and the
+    user's cache, to which it is downloaded and checked if need be. The files may be compressed or plain.
 
     Args:
         data_root: the folder of the files, or the one above it.
@@ -39,7 +39,7 @@ def load_fashion_mnist(data_root: str | None = None, *, base_url: str = BASE_URL
         cache: the folder for downloads, of the user's cache if None.
 
     Raises:
-        LastbitError: the files are nowhere, in part missing, or damaged.
+        LastbitError: the files are not found, partly missing, or damaged.
     """
 
     def download() -> tuple[Path, ...]:
@@ -67,7 +67,7 @@ def _look(folder: Path) -> tuple[Path, ...] | None:
         else:
             found.append(path)
     if found and missing:
-        raise LastbitError(f"{folder} holds a part of Fashion-MNIST only: {', '.join(missing)}(.gz) missing")
+        raise LastbitError(f"{folder} holds only a part of Fashion-MNIST: {', '.join(missing)}(.gz) missing")
     return tuple(found) or None
 
 

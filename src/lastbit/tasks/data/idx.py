@@ -21,7 +21,7 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 
 
 def read_idx(path: Path) -> np.ndarray[Any, Any]:
-    """Return the array in an IDX file, compressed with gzip or plain (told by its content, not by its name).
+    """Return the array in an IDX file, compressed with gzip or plain (recognised by its content, not by its name).
 
     The first two bytes are zero, the third gives the type of the values, the fourth the number of axes; each axis has
     its size as a big-endian 32-bit integer. The array is read-only and in the file's byte order.
@@ -38,8 +38,8 @@ def read_idx(path: Path) -> np.ndarray[Any, Any]:
         raise LastbitError(f"{path} cannot be read: {error}: fetch it again") from None
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _TYPES:
         raise LastbitError(
-            f"{path} is no IDX file: its magic number is {data[:4].hex() or 'missing'}, where 0000 and a type "
-            f"({', '.join(f'{code:02x}' for code in _TYPES)}) and the number of axes were due"
+            f"{path} is not an IDX file: its magic number is {data[:4].hex() or 'missing'}, where 0000 and a type "
+            f"({', '.join(f'{code:02x}' for code in _TYPES)}) and the number of axes were expected"
         )
     start = 4 + 4 * data[3]
     if len(data) < start:

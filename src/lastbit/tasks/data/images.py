@@ -36,7 +36,7 @@ class Images:
 
 
 def check_labels(labels: np.ndarray[Any, Any], images: int, *, classes: int, where: str) -> None:
-    """Refuse labels that are not one byte an image, below `classes`.
+    """Refuse labels that are not one byte per image, below `classes`.
 
     Raises:
         LastbitError: says what is wrong with the labels in `where`.
@@ -53,7 +53,7 @@ def stratified_order(labels: np.ndarray[Any, Any], *, name: str) -> np.ndarray[A
     """Return an order of the examples of which every prefix holds the classes in proportion.
 
     Examples are shuffled within their class (stream `name` of seed 0), then ordered by their rank in it divided by its
-    size, so a smaller training set is a part of a larger one and each is balanced to about one example a class.
+    size, so a smaller training set is part of a larger one and each is balanced to about one example per class.
     """
     shuffled = numpy_stream(0, "stratified", name).permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]

@@ -1,4 +1,4 @@
-"""Where data files are looked for, and how they are fetched when they are nowhere."""
+"""Where data files are searched for, and how they are fetched when they are not found."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Stamp = tuple[Path, int, int]
 
 
 def stamp(path: Path) -> Stamp:
-    """Return what tells one version of a file from another: its path, time of change and size."""
+    """Return what distinguishes one version of a file from another: its path, time of change and size."""
     facts = path.stat()
     return path, facts.st_mtime_ns, facts.st_size
 
@@ -40,7 +40,7 @@ def find(
     `system` folders, a download. Under the first two, `subfolders` are tried too.
 
     Args:
-        look: returns what it finds in a folder, or None; raises if the data set is there in part.
+        look: returns what it finds in a folder, or None; raises if only part of the data set is there.
         name: the data set's name, for messages.
         wanted: the files it consists of, for messages.
         data_root: the folder the user gave.
@@ -49,7 +49,7 @@ def find(
         download: fetches and returns it.
 
     Raises:
-        LastbitError: it is nowhere; names the places and what to do.
+        LastbitError: it is not found; names the places searched and what to do.
     """
     variable = os.environ.get(VARIABLE)
     tried = []
@@ -87,11 +87,11 @@ def cache_folder() -> Path:
 
 
 def fetch(url: str, folder: Path, md5: str) -> Path:
-    """Return the file at `url`, from `folder` if it is there whole, else downloaded and checked.
+    """Return the file at `url`, from `folder` if it is complete there, else downloaded and checked.
 
     Raises:
         OSError: no connection, or the server refuses.
-        ValueError: the checksum does not fit.
+        ValueError: the checksum does not match.
     """
     import pooch
 

@@ -23,7 +23,7 @@ class ModelSpec:
 
     Attributes:
         build: called with the input shape, the number of classes, and `width`, `norm`, `activation` by name.
-        width: the width it has unless told otherwise.
+        width: the default width.
         summary: what it is, for help texts.
     """
 
