@@ -10,11 +10,10 @@ from torch import nn
 from lastbit import trace
 from lastbit.core.errors import LastbitError
 from lastbit.dynamics import unit_roundoff
-from lastbit.studies.trace.config import TraceConfig
 from lastbit.studies.trace.jumps import largest_jumps
 from lastbit.studies.trace.renormalise import FRESH, THRESHOLD, relative_distance, renormalise
-from lastbit.studies.trace.twins import make_twins
 from lastbit.tasks import MSE, Task, load_file_task
+from lastbit.train import TwinPlan, lock_step
 
 CURVATURES = (2.0, 1.0, 0.7, 0.5)
 
@@ -122,9 +121,7 @@ def test_the_one_layer_cnn_flow_is_judged_as_its_theory_says(tmp_path, lr, verdi
 
 def test_renormalised_twins_keep_their_direction_and_buffers(task_file):
     task = load_file_task(f"{task_file}:lively")
-    config = TraceConfig(twins=1, dtype=("float64",))
-    twins = make_twins(task, config, from_step=0, device=torch.device("cpu"), dtype=torch.float64)
-    with twins.stack:
+    with lock_step(task, TwinPlan(twins=1), device=torch.device("cpu"), dtype=torch.float64) as twins:
         twins.advance(5)
         base, _, twin = twins.trainings
         assert renormalise(base, twin) == 0  # still close: left alone

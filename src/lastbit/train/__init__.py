@@ -9,6 +9,7 @@ from lastbit.train.jobs import Crashed, Event, Executor, Finished, Job, Progress
 from lastbit.train.run import RunOutcome, run_training, step_seconds
 from lastbit.train.streams import VARY, Streams, streams
 from lastbit.train.training import Evaluation, Training
+from lastbit.train.twins import TwinPlan, Twins, lock_step
 
 __all__ = [
     "EXECUTORS",
@@ -27,10 +28,13 @@ __all__ = [
     "Started",
     "Streams",
     "Training",
+    "TwinPlan",
+    "Twins",
     "Worker",
     "WorkerFactory",
     "choose_executor",
     "default_workers",
+    "lock_step",
     "resolve_device",
     "run_training",
     "step_seconds",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,15 @@ from lastbit.studies.trace.config import Member, TraceConfig
 from lastbit.studies.trace.recorder import TraceRecorder
 from lastbit.studies.trace.renormalise import LONGEST_STRIDE, renormalise
 from lastbit.studies.trace.tangent_watch import TangentWatch
-from lastbit.studies.trace.twins import Twins, make_twins, with_probe
 from lastbit.tasks import Task
+from lastbit.train import TwinPlan, Twins, lock_step
 
 __all__ = ["Traced", "rehearse_trace", "trace_twins"]
 
 Array = np.ndarray[Any, Any]
+
+PROBE = 512
+"""Test samples on which the churn between twins is measured: its standard error is then at most 2.2 points."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +76,12 @@ def trace_twins(
         LastbitError: the branch lies beyond the training, or the tangent has no form for the optimizer or network.
     """
     began = time.perf_counter()
-    probed = with_probe(task)
+    probed = _with_probe(task)
     watch = TangentWatch(probed) if config.tangent else None
     dtype = DTYPES[member.dtype]
-    twins = make_twins(
-        probed,
-        config,
-        from_step=member.from_step,
-        device=device,
-        dtype=dtype,
-        base=watch.watched_task if watch else None,
-    )
-    with twins.stack:
+    plan = TwinPlan(twins=config.twins, perturb=config.perturb, seed=config.seed, from_step=member.from_step)
+    base_task = watch.watched_task if watch else None
+    with lock_step(probed, plan, device=device, dtype=dtype, base=base_task) as twins:
         if watch is not None:
             watch.attach(twins.base)
         recorder = TraceRecorder(twins, config.every)
@@ -124,6 +121,10 @@ def trace_twins(
         )
 
 
+def _with_probe(task: Task) -> Task:
+    return replace(task, test=task.test.subset(torch.arange(min(PROBE, len(task.test)))))
+
+
 def _worth_going_on(found: Divergence) -> bool:
     repeats = not bool((found.differing[0] > 0).any())
     return repeats and bool(torch.isfinite(found.norm).all()) and bool(torch.isfinite(found.l2).all())
@@ -156,8 +157,8 @@ def rehearse_trace(task: Task, member: Member, config: TraceConfig, device: torc
         LastbitError: the task, the perturbation, the tangent or the chosen layer do not go together, or the task's own
             code raised.
     """
-    small = config.model_copy(update={"twins": 1})
-    probed = with_probe(task)
+    small = TwinPlan(twins=1, perturb=config.perturb, seed=config.seed)
+    probed = _with_probe(task)
     if member.from_step >= task.total_steps:
         raise LastbitError(
             f"--from-step = {member.from_step}: the training has {task.total_steps} steps; write at most "
@@ -165,15 +166,14 @@ def rehearse_trace(task: Task, member: Member, config: TraceConfig, device: torc
         )
     watch = TangentWatch(probed) if config.tangent else None
     base = watch.watched_task if watch else None
-    with first_step(task.name):
-        twins = make_twins(probed, small, from_step=0, device=device, dtype=DTYPES[member.dtype], base=base)
-        with twins.stack:
-            convolutions = [name for name, x in twins.base.trained().items() if x.ndim >= 3]
-            if watch is not None:
-                watch.attach(twins.base)
-            twins.advance(1)
-            with twins.base.active():
-                twins.base.evaluate()
+    dtype = DTYPES[member.dtype]
+    with first_step(task.name), lock_step(probed, small, device=device, dtype=dtype, base=base) as twins:
+        convolutions = [name for name, x in twins.base.trained().items() if x.ndim >= 3]
+        if watch is not None:
+            watch.attach(twins.base)
+        twins.advance(1)
+        with twins.base.active():
+            twins.base.evaluate()
     if config.layer is not None and config.layer not in convolutions:
         listed = f"choose one of {', '.join(convolutions)}" if convolutions else "this network has none"
         raise LastbitError(f"--layer {config.layer!r} is no convolution of {task.name}: {listed}")

@@ -28,8 +28,7 @@ from lastbit.dynamics import (
     record,
     to_dataset,
 )
-from lastbit.studies.trace.twins import Twins
-from lastbit.train import Evaluation
+from lastbit.train import Evaluation, Twins
 
 __all__ = ["SKETCH_SEED", "SKETCH_WIDTH", "TraceRecorder"]
 
