@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from lastbit.report.bins import rms_bins
 from lastbit.report.figures.churn import churn_heat_map
 from lastbit.report.figures.curves import Curve, EvenCurve, training_curves, twin_gaps
 from lastbit.report.figures.results import Result, result_strip
 from lastbit.report.figures.style import log_or_linear, seed_colours
 from lastbit.report.figures.variance import VarianceSplit, variance_bars
 from lastbit.report.figures.weights import WeightDistance, weight_distances
-from lastbit.report.thinning import rms_bins
 from lastbit.store import StudyFolder
 from lastbit.studies.audit.gaps import MAX_LINES, curves, read_gaps, spread_within_seeds
 

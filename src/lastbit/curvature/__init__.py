@@ -9,7 +9,6 @@ from lastbit.curvature.batches import ModelLoss, NotFiniteError
 from lastbit.curvature.density import SpectralDensity, spectral_density
 from lastbit.curvature.effective import EffectiveHessian, optimized_parameters
 from lastbit.curvature.eigen import Eigenpairs, top_eigenpairs
-from lastbit.curvature.intervals import MeanEstimate
 from lastbit.curvature.layers import LayerStability, StableLearningRates, stable_learning_rates
 from lastbit.curvature.limits import GroupLimit, LinearUpdate, StabilityLimit, register_linear_update, stability_limit
 from lastbit.curvature.monitor import StabilityMonitor
@@ -37,7 +36,6 @@ __all__ = [
     "HessianOperator",
     "LayerStability",
     "LinearUpdate",
-    "MeanEstimate",
     "ModelLoss",
     "NotFiniteError",
     "ParameterSpace",

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from lastbit.core.errors import LastbitError
 from lastbit.curvature.batches import LossFunction
-from lastbit.curvature.intervals import MeanEstimate, sample_until
+from lastbit.curvature.intervals import sample_until
 from lastbit.curvature.operators.hessian import HessianOperator
+from lastbit.stats import Estimate
 
 __all__ = ["BatchSharpness", "batch_sharpness"]
 
@@ -22,16 +24,16 @@ class BatchSharpness:
     """The estimate and the samples it rests on.
 
     Attributes:
-        estimate: mean with interval; `converged` tells whether the stop rule was met before the batches ended.
+        estimate: mean with interval; its note says so where the batches ended before the stop rule was met.
         samples: `g^T H g / |g|^2` of each batch.
     """
 
-    estimate: MeanEstimate
+    estimate: Estimate
     samples: tuple[float, ...]
 
     def __float__(self) -> float:
         """Return the mean."""
-        return self.estimate.value
+        return float(np.mean(self.samples))
 
 
 def batch_sharpness(

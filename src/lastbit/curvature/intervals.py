@@ -6,69 +6,56 @@ The samples here are Monte Carlo draws made by the measurement itself (probe vec
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from math import inf, sqrt
+from dataclasses import replace
+from math import inf, isfinite, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import t as student
 
 from lastbit.core.errors import LastbitError
+from lastbit.curvature.batches import NotFiniteError
+from lastbit.stats import Estimate
 
-__all__ = ["MeanEstimate", "estimate_mean", "sample_until"]
-
-
-@dataclass(frozen=True)
-class MeanEstimate:
-    """A mean with Student's interval.
-
-    Attributes:
-        value: the mean.
-        low: lower end of the interval.
-        high: upper end.
-        confidence: its nominal coverage.
-        samples: how many draws.
-        converged: whether the stop rule was met; True where none was set.
-    """
-
-    value: float
-    low: float
-    high: float
-    confidence: float
-    samples: int
-    converged: bool = True
-
-    @property
-    def half_width(self) -> float:
-        """Half the length of the interval."""
-        return (self.high - self.low) / 2
-
-    def __float__(self) -> float:
-        """Return `value`."""
-        return self.value
+__all__ = ["estimate_mean", "sample_until"]
 
 
-def estimate_mean(samples: ArrayLike, confidence: float = 0.95) -> MeanEstimate:
-    """Return the mean with the interval `mean ± t_{n-1} s / sqrt(n)`; unbounded for a single sample.
+def estimate_mean(samples: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Return the mean with the interval `mean ± t_{n-1} s / sqrt(n)`; without one for a single sample.
+
+    Draws without spread have an interval of width 0, where `stats.mean_estimate` claims none for training runs: probes
+    of a diagonal matrix do agree exactly.
 
     Raises:
         LastbitError: no sample, or a confidence outside (0, 1).
+        NotFiniteError: the mean is not finite.
     """
+    mean, reach, count = _student(np.asarray(samples, dtype=np.float64), confidence)
+    if not isfinite(reach):
+        return Estimate(mean, None, None, count, f"{count} sample(s) without a finite spread: no interval")
+    return Estimate(mean, mean - reach, mean + reach, count)
+
+
+def _student(values: np.ndarray[Any, np.dtype[np.float64]], confidence: float) -> tuple[float, float, int]:
+    """Return the mean, half the length of its interval (infinite for a single value) and how many values there are."""
     if not 0 < confidence < 1:
         raise LastbitError(f"confidence = {confidence}: give a number between 0 and 1, such as 0.95")
-    values = np.asarray(samples, dtype=np.float64)
-    if values.size == 0:
+    count = values.size
+    if count == 0:
         raise LastbitError("no sample to take a mean of: give at least one")
     mean = float(values.mean())
-    if values.size == 1:
-        return MeanEstimate(mean, -inf, inf, confidence, 1)
-    width = float(student.ppf((1 + confidence) / 2, values.size - 1)) * float(values.std(ddof=1)) / sqrt(values.size)
-    return MeanEstimate(mean, mean - width, mean + width, confidence, values.size)
+    if not isfinite(mean):
+        raise NotFiniteError(f"the mean of {count} sample(s) is {mean}: training has diverged")
+    if count == 1:
+        return mean, inf, 1
+    quantile = float(student.ppf((1 + confidence) / 2, count - 1))
+    return mean, quantile * float(values.std(ddof=1)) / sqrt(count), count
 
 
 def sample_until(
     draws: Iterable[float], rtol: float, confidence: float = 0.95, minimum: int = 10
-) -> tuple[MeanEstimate, list[float]]:
+) -> tuple[Estimate, list[float]]:
     """Draw until the interval's half width is at most `rtol |mean|`, or the draws end.
 
     This is the fixed-width rule of Chow and Robbins (Ann. Math. Stat. 36, 1965). It looks at the data after each draw,
@@ -83,7 +70,7 @@ def sample_until(
         minimum: draws before the first look, at least 2.
 
     Returns:
-        the estimate, `converged` telling whether the rule was met, and the samples.
+        the estimate, whose note says so where the rule was not met, and the samples.
 
     Raises:
         LastbitError: a setting is out of range, or there is no draw.
@@ -96,8 +83,8 @@ def sample_until(
     for draw in draws:
         samples.append(draw)
         if len(samples) >= minimum:
-            found = estimate_mean(samples, confidence)
-            if found.half_width <= rtol * abs(found.value):
-                return found, samples
+            mean, reach, _ = _student(np.array(samples), confidence)
+            if reach <= rtol * abs(mean):
+                return estimate_mean(samples, confidence), samples
     found = estimate_mean(samples, confidence)
-    return MeanEstimate(found.value, found.low, found.high, confidence, len(samples), False), samples
+    return replace(found, note=found.note or f"wider than wanted after {len(samples)} samples"), samples

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import torch_stream
-from lastbit.curvature.intervals import MeanEstimate, sample_until
+from lastbit.curvature.intervals import sample_until
 from lastbit.curvature.operators.base import SymmetricOperator
+from lastbit.stats import Estimate
 
 __all__ = ["rademacher", "trace"]
 
@@ -29,13 +30,13 @@ def trace(
     max_samples: int = 200,
     confidence: float = 0.95,
     seed: int = 0,
-) -> MeanEstimate:
+) -> Estimate:
     """Estimate the trace by Hutch++: exactly on a sketched dominant subspace, by random signs on the rest.
 
     With `Q` an orthonormal basis of the image of `sketch` random vectors and `R = I - Q Q^T`, the trace is
     `tr(Q^T A Q) + E[z^T R A R z]` over random signs `z` (Hutchinson 1990; Meyer, Musco, Musco and Woodruff, SOSA 2021).
-    The interval is Student's over the draws of `z`, which are independent of `Q`; drawing stops by the rule of
-    `sample_until`.
+    The interval is Student's over the draws of `z`, which are independent of `Q` and which `n` counts; drawing stops by
+    the rule of `sample_until`.
 
     Args:
         operator: the matrix.
@@ -51,7 +52,7 @@ def trace(
     Example:
         >>> import torch
         >>> from lastbit.curvature import DenseOperator
-        >>> round(trace(DenseOperator(torch.diag(torch.arange(6.0))), sketch=6).value, 4)
+        >>> round(trace(DenseOperator(torch.diag(torch.arange(6.0))), sketch=6).estimate, 4)
         15.0
     """
     if sketch < 0 or max_samples < 2:
@@ -65,7 +66,7 @@ def trace(
         basis_PS = torch.linalg.qr(image_PS)[0].to(operator.dtype)
         exact = float((basis_PS * (operator @ basis_PS)).sum(dtype=torch.float64))
     if basis_PS.shape[1] == operator.size:
-        return MeanEstimate(exact, exact, exact, confidence, 0)
+        return Estimate(exact, exact, exact, 0, "exact: the sketch spans the whole space")
 
     def draws() -> Iterator[float]:
         for _ in range(max_samples):

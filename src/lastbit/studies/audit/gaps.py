@@ -11,9 +11,9 @@ import numpy as np
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
+from lastbit.report.bins import rms_bins
 from lastbit.report.figures.curves import Curve, EvenCurve
 from lastbit.report.figures.weights import WeightDistance
-from lastbit.report.thinning import rms_bins
 from lastbit.stats import mean_relative_l1
 from lastbit.store import RunRecord, StudyFolder
 

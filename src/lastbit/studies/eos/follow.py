@@ -125,7 +125,7 @@ class _Follower:
         self.distances: list[tuple[int, Divergence]] = []
         self.layers: list[StabilityRecord] = []
         self.spectra: dict[int, tuple[Array, Array]] = {}
-        self.batches: list[tuple[float, ...]] = []
+        self.batches: list[tuple[float | None, ...]] = []
         self.batch_limits: list[float] = []
         self.looks = looks
         # A look falls on the next measured step; the last measured one always has one.
@@ -200,7 +200,7 @@ class _Follower:
         )
         with self.base.active():
             found = batch_sharpness(self.base.model, self.loss, draws, rtol=0.1)
-        self.batches.append((step, found.estimate.value, found.estimate.low, found.estimate.high))
+        self.batches.append((step, found.estimate.estimate, found.estimate.low, found.estimate.high))
         self.batch_limits.append(self.monitor.records[-1].limit if _is_plain(self.base.optimizer) else np.nan)
 
     def _finish(self, steps: int) -> Followed:
@@ -235,7 +235,8 @@ class _Follower:
                 "spectrum_weights": np.stack(weights),
             }
         if self.batches:
-            found.arrays |= {"batch_sharpness": np.array(self.batches), "batch_limit": np.array(self.batch_limits)}
+            batches = np.array(self.batches, dtype=np.float64)
+            found.arrays |= {"batch_sharpness": batches, "batch_limit": np.array(self.batch_limits)}
         return found
 
 

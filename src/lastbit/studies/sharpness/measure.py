@@ -160,7 +160,7 @@ def _measure(
         stable=stable,
         density=density,
         examples=len(batch[0]),
-        trace={"estimate": total.value, "low": total.low, "high": total.high, "n": total.samples},
+        trace={"estimate": total.estimate, "low": total.low, "high": total.high, "n": total.n},
     )
 
 

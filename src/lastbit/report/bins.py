@@ -1,4 +1,4 @@
-"""Long series as short ones that show the same: figures get at most a stated number of points."""
+"""Long series as short ones: figures get at most a stated number of points, each the RMS of a bin."""
 
 from __future__ import annotations
 
