@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit.curvature import stability_limit
-from lastbit.curvature.limits import rules
 from lastbit.curvature.limits.closed_forms import adam_limit, nesterov_limit, rmsprop_limit, sgd_limit
+from lastbit.optimizers import registry
 
 LATE = 10_000
 
@@ -150,9 +150,8 @@ def test_below_the_lower_limit_directions_grow(name):
 
 
 def test_every_rule_of_torch_is_in_the_table():
-    assert {kind for kind, _, _ in CASES.values()} == {
-        kind for kind in rules._RULES if kind.__module__.startswith("torch.optim")
-    }
+    known = {name for name, rule in registry._REGISTER if isinstance(name, str) and rule.linear_update is not None}
+    assert {f"torch.optim:{kind.__name__}" for kind, _, _ in CASES.values()} == known
 
 
 @given(

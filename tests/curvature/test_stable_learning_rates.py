@@ -12,12 +12,11 @@ from lastbit.core.errors import LastbitError
 from lastbit.curvature import (
     EffectiveHessian,
     HessianOperator,
-    LinearUpdate,
     ModelLoss,
-    register_linear_update,
     stability_limit,
     stable_learning_rates,
 )
+from lastbit.optimizers import LinearUpdate, register
 
 FLOAT = torch.float64
 optim = torch.optim
@@ -269,9 +268,9 @@ def test_a_rule_that_does_not_do_is_one_clear_line():
         pass
 
     optimizer = Half([nn.Parameter(torch.zeros(2))], lr=0.1)
-    with pytest.raises(LastbitError, match="update of Half is a str"):
-        register_linear_update(Half, "half")
-    register_linear_update(Half, lambda group, step: None)
+    with pytest.raises(LastbitError, match="linear_update of Half is a str"):
+        register(Half, linear_update="half")
+    register(Half, linear_update=lambda group, step: None)
     with pytest.raises(LastbitError, match="returned a NoneType: return LinearUpdate"):
         stability_limit(optimizer)
     for free, gain in (([[1.0, 2.0], [1.0]], [1.0, 1.0]), ([], []), (1.0, [1.0]), ([["a"]], [1.0])):
@@ -287,9 +286,9 @@ def test_unknown_optimizers_are_refused_until_registered():
     model = quadratic()
     assert float(stability_limit(Named(model.parameters(), lr=0.1))) == pytest.approx(20)
     scaled = Scaled(model.parameters(), lr=0.1)
-    with pytest.raises(LastbitError, match=r"no linear update is known for Scaled .*register_linear_update\(Scaled"):
+    with pytest.raises(LastbitError, match=r"no linear update is known for Scaled .*register\(Scaled, linear_update="):
         stability_limit(scaled)
-    register_linear_update(Scaled, lambda group, step: LinearUpdate(free=[[1.0]], gain=[-2 * group["lr"]]))
+    register(Scaled, linear_update=lambda group, step: LinearUpdate(free=[[1.0]], gain=[-2 * group["lr"]]))
     assert float(stability_limit(scaled)) == pytest.approx(10)
 
 
@@ -319,7 +318,10 @@ def test_bad_input_is_one_clear_line():
         ),
         (lambda: LinearUpdate([[1.0]], [0.1, 0.2]), "needs free"),
         (lambda: LinearUpdate([[np.nan]], [0.1]), "must be finite"),
-        (lambda: register_linear_update("Lion", lambda group, step: None), "takes the optimizer's class"),
+        (
+            lambda: register("Lion", linear_update=lambda group, step: None),
+            "its name as in .torch.optim:Adam., got .Lion",
+        ),
     ]
     for call, message in cases:
         with pytest.raises(LastbitError, match=message) as caught:

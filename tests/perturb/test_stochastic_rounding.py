@@ -11,8 +11,9 @@ from torch import nn
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.ulp import ulp, ulp_distance
-from lastbit.perturb import Direction, StochasticRounding
-from lastbit.perturb._stochastic_rounding import rounding_error
+from lastbit.optimizers import Direction
+from lastbit.perturb import StochasticRounding
+from lastbit.perturb.stochastic_rounding import rounding_error
 
 
 def stepped(weight, grad, perturbation, optimizer_class=torch.optim.SGD, steps=1, **options):

@@ -10,7 +10,8 @@ from torch import nn
 
 from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError
-from lastbit.tasks import MODELS, OPTIMIZERS, SCHEDULES, TASKS, TaskConfig, build_task, resolve
+from lastbit.optimizers import OPTIMIZERS
+from lastbit.tasks import MODELS, SCHEDULES, TASKS, TaskConfig, build_task, resolve
 from lastbit.tasks.augment import AUGMENTATIONS
 from lastbit.tasks.models import ACTIVATIONS, NORMS
 

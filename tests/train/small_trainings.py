@@ -11,7 +11,7 @@ from torch import nn
 from lastbit.perturb import Identity
 from lastbit.tasks import Task
 from lastbit.tasks.augment import AUGMENTATIONS
-from lastbit.tasks.optimizers import make_schedule
+from lastbit.tasks.schedules import make_schedule
 from lastbit.train import Training, streams
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from lastbit.curvature.density import SpectralDensity, spectral_density
 from lastbit.curvature.effective import EffectiveHessian, optimized_parameters
 from lastbit.curvature.eigen import Eigenpairs, top_eigenpairs
 from lastbit.curvature.layers import LayerStability, StableLearningRates, stable_learning_rates
-from lastbit.curvature.limits import GroupLimit, LinearUpdate, StabilityLimit, register_linear_update, stability_limit
+from lastbit.curvature.limits import GroupLimit, StabilityLimit, stability_limit
 from lastbit.curvature.monitor import StabilityMonitor
 from lastbit.curvature.operators import (
     BlockOperator,
@@ -35,7 +35,6 @@ __all__ = [
     "GroupLimit",
     "HessianOperator",
     "LayerStability",
-    "LinearUpdate",
     "ModelLoss",
     "NotFiniteError",
     "ParameterSpace",
@@ -52,7 +51,6 @@ __all__ = [
     "blocks_by_module",
     "blocks_by_tensor",
     "optimized_parameters",
-    "register_linear_update",
     "spectral_density",
     "stability_limit",
     "stable_learning_rates",

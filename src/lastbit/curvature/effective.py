@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lastbit.core.errors import LastbitError
-from lastbit.curvature.limits.live import GroupLimit, group_limit, next_step, preconditioner
-from lastbit.curvature.limits.rules import number, update_rule
+from lastbit.curvature.limits.live import GroupLimit, group_limit, next_step, preconditioner, update_rule
 from lastbit.curvature.operators.base import SymmetricOperator
 from lastbit.curvature.operators.diagonal import PreconditionedOperator, ShiftedOperator
 from lastbit.curvature.operators.hessian import HessianOperator
@@ -72,7 +71,7 @@ class EffectiveHessian(SymmetricOperator):
         self.groups: dict[int, GroupLimit] = {}
         for index in used:
             group = optimizer.param_groups[index]
-            scaled = {**group, "lr": number(group["lr"]) * lr_factor}
+            scaled = {**group, "lr": float(group["lr"]) * lr_factor}
             self.groups[index] = group_limit(rule, scaled, index, next_step(optimizer, group))
         self.limit = min(group.upper for group in self.groups.values())
         self.hessian = hessian

@@ -27,7 +27,6 @@ from lastbit.dynamics.sketch import (
     stack_sketches,
 )
 from lastbit.dynamics.tangent import (
-    TANGENT_FORMS,
     HessianProduct,
     Tangent,
     TangentGrowth,
@@ -39,7 +38,6 @@ from lastbit.dynamics.trend import Trend, fit_trend
 from lastbit.dynamics.verdict import VERDICTS, Verdict, judge
 
 __all__ = [
-    "TANGENT_FORMS",
     "VERDICTS",
     "Concentration",
     "CountSketch",

@@ -7,8 +7,8 @@ from lastbit.tasks.config import TaskConfig
 from lastbit.tasks.file_task import load_file_task
 from lastbit.tasks.metric import ACCURACY, MSE, Metric
 from lastbit.tasks.models import MODELS
-from lastbit.tasks.optimizers import OPTIMIZERS, SCHEDULES
 from lastbit.tasks.registry import TASKS
+from lastbit.tasks.schedules import SCHEDULES
 from lastbit.tasks.split import Split
 from lastbit.tasks.task import Task
 
@@ -16,7 +16,6 @@ __all__ = [
     "ACCURACY",
     "MODELS",
     "MSE",
-    "OPTIMIZERS",
     "SCHEDULES",
     "TASKS",
     "Metric",

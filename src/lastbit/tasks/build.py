@@ -13,13 +13,14 @@ import torch
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import numpy_stream
+from lastbit.optimizers.registry import OPTIMIZERS, class_of
 from lastbit.tasks.augment import AUGMENTATIONS
 from lastbit.tasks.config import TaskConfig
 from lastbit.tasks.data.images import Images, standardised_splits, stratified_order
 from lastbit.tasks.file_task import load_file_task
 from lastbit.tasks.models import MODELS, build_model
-from lastbit.tasks.optimizers import OPTIMIZERS, make_optimizer, make_schedule
 from lastbit.tasks.registry import TASKS
+from lastbit.tasks.schedules import make_schedule
 from lastbit.tasks.split import Split
 from lastbit.tasks.task import Task
 
@@ -87,14 +88,14 @@ def build_task(config: TaskConfig, arguments: Mapping[str, Any] = MappingProxyTy
     chosen = full.model_dump(exclude={"data_root"})
     network = {key: chosen[key] for key in ("width", "norm", "activation")}
     model = partial(build_model, chosen["model"], spec.shape, spec.classes, **network)
-    stepping = {key: chosen[key] for key in ("lr", "weight_decay", "momentum", "nesterov")}
+    stepping = {key: chosen[key] for key in ("lr", "weight_decay", *OPTIMIZERS[chosen["optimizer"]].options)}
     augmentation = AUGMENTATIONS[chosen["augment"]]
     return Task(
         name=full.task,
         model=model,
         train=train,
         test=test,
-        optimizer=partial(make_optimizer, name=chosen["optimizer"], **stepping),
+        optimizer=partial(class_of(chosen["optimizer"]), **stepping),
         schedule=None if full.schedule == "constant" else partial(make_schedule, name=chosen["schedule"]),
         augment=augmentation.make(spec.pad),
         augment_draws=augmentation.draws,

@@ -11,10 +11,18 @@ import torch
 from torch import Tensor
 
 from lastbit.core.errors import LastbitError
-from lastbit.curvature.limits.linear_update import LinearUpdate
-from lastbit.curvature.limits.rules import UpdateRule, number, update_rule
+from lastbit.optimizers.linear_update import LinearUpdate
+from lastbit.optimizers.registry import OptimizerRule, known_names, rule_of
 
-__all__ = ["GroupLimit", "StabilityLimit", "group_limit", "next_step", "preconditioner", "stability_limit"]
+__all__ = [
+    "GroupLimit",
+    "StabilityLimit",
+    "group_limit",
+    "next_step",
+    "preconditioner",
+    "stability_limit",
+    "update_rule",
+]
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ def stability_limit(optimizer: torch.optim.Optimizer) -> StabilityLimit:
     tensors and change by a schedule: they are read at each call.
 
     Args:
-        optimizer: SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, or a class registered by `register_linear_update`.
+        optimizer: SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, or a class registered by `lastbit.optimizers.register`.
 
     Raises:
         LastbitError: no linear update describes the class, or a group maximizes its objective.
@@ -105,7 +113,30 @@ def stability_limit(optimizer: torch.optim.Optimizer) -> StabilityLimit:
     return StabilityLimit(type(optimizer).__name__, groups)
 
 
-def group_limit(rule: UpdateRule, group: Mapping[str, Any], index: int, step: int) -> GroupLimit:
+def update_rule(optimizer: torch.optim.Optimizer) -> OptimizerRule:
+    """Return the linear update of an optimizer and what belongs to it.
+
+    Raises:
+        LastbitError: no linear update describes the class, or none is registered for its `step`.
+    """
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise LastbitError(f"expected a torch.optim.Optimizer, got {type(optimizer).__name__}")
+    kind = type(optimizer)
+    if rule := rule_of(kind, "linear_update"):
+        return rule
+    if refusal := rule_of(kind, "refused"):
+        raise LastbitError(
+            f"{kind.__name__} has no stability limit: {refusal.refused}, so its update is not linear in the "
+            "curvature; measure the sharpness alone with top_eigenpairs"
+        )
+    raise LastbitError(
+        f"no linear update is known for {kind.__name__} (known: {', '.join(known_names('linear_update'))}): register "
+        f"it with lastbit.optimizers.register({kind.__name__}, linear_update=lambda group, step: "
+        "LinearUpdate(free=..., gain=...))"
+    )
+
+
+def group_limit(rule: OptimizerRule, group: Mapping[str, Any], index: int, step: int) -> GroupLimit:
     """Return the limit of one parameter group for its step number `step`.
 
     Raises:
@@ -115,10 +146,10 @@ def group_limit(rule: UpdateRule, group: Mapping[str, Any], index: int, step: in
         raise LastbitError(
             "maximize=True turns the curvature round: minimise the negated loss, with maximize=False, to measure it"
         )
-    lr = number(group["lr"])
+    lr = float(group["lr"])
     if not (isfinite(lr) and lr >= 0):
         raise LastbitError(f"the learning rate of parameter group {index} is {lr}: a limit needs a finite lr >= 0")
-    update = rule.update(group, step)
+    update = rule.linear_update(group, step) if rule.linear_update is not None else None
     if not isinstance(update, LinearUpdate):
         raise LastbitError(
             f"a registered linear update returned a {type(update).__name__}: return LinearUpdate(free=..., gain=...)"
@@ -127,7 +158,7 @@ def group_limit(rule: UpdateRule, group: Mapping[str, Any], index: int, step: in
     return GroupLimit(
         index=index,
         lr=lr,
-        weight_decay=number(group.get("weight_decay", 0.0)),
+        weight_decay=float(group.get("weight_decay", 0.0)),
         decoupled=rule.decoupled(group),
         preconditioned=rule.preconditioner is not None,
         lower=lower,
@@ -139,11 +170,11 @@ def group_limit(rule: UpdateRule, group: Mapping[str, Any], index: int, step: in
 def next_step(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> int:
     """Return the number of the step that comes next, from 1; the smallest of the group's tensors."""
     steps = [optimizer.state[p]["step"] for p in group["params"] if "step" in optimizer.state.get(p, {})]
-    return 1 + int(min(map(number, steps), default=0.0))
+    return 1 + int(min(map(float, steps), default=0.0))
 
 
 def preconditioner(
-    optimizer: torch.optim.Optimizer, rule: UpdateRule, group: Mapping[str, Any], parameter: Tensor
+    optimizer: torch.optim.Optimizer, rule: OptimizerRule, group: Mapping[str, Any], parameter: Tensor
 ) -> Tensor:
     """Return the diagonal that divides the gradient of one tensor, in its shape; infinite where it never moved.
 
@@ -153,10 +184,10 @@ def preconditioner(
     if rule.preconditioner is None:
         return torch.ones_like(parameter)
     state = optimizer.state.get(parameter, {})
-    moved = state and number(state.get("step", 1)) > 0
+    moved = state and float(state.get("step", 1)) > 0
     if moved:
         return rule.preconditioner(group, state).detach()
-    if not any(number(held.get("step", 1)) > 0 for held in optimizer.state.values()):
+    if not any(float(held.get("step", 1)) > 0 for held in optimizer.state.values()):
         raise LastbitError(
             f"{type(optimizer).__name__} has taken no step yet, so its preconditioner is not defined: take one "
             "step first"

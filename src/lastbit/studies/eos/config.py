@@ -11,9 +11,10 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_
 
 from lastbit.core.config import Config, validated
 from lastbit.core.errors import LastbitError, choose
+from lastbit.optimizers.registry import OPTIMIZERS
 from lastbit.tasks.models import ACTIVATIONS, MODELS
-from lastbit.tasks.optimizers import OPTIMIZERS, SCHEDULES
 from lastbit.tasks.registry import TASKS
+from lastbit.tasks.schedules import SCHEDULES
 
 __all__ = ["AXES", "Cell", "EosConfig", "cells", "eos_command", "eos_config"]
 

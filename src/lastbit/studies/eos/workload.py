@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError
+from lastbit.optimizers.registry import OPTIMIZERS
 from lastbit.studies.eos.config import Cell, EosConfig
 from lastbit.studies.eos.networks import plain_cnn, plain_mlp
 from lastbit.tasks import Task, TaskConfig, build_task
-from lastbit.tasks.optimizers import OPTIMIZERS
 from lastbit.tasks.registry import TASKS
 
 __all__ = ["LOSSES", "build_cell", "probe_batch", "squared_error"]

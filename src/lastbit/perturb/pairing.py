@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator
 
-from lastbit.perturb._base import check_integer
+from lastbit.perturb.base import check_integer
 
 __all__ = ["Seed", "pairing"]
 

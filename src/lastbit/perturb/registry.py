@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from lastbit.core.errors import choose
-from lastbit.perturb._base import Perturbation, check_integer
-from lastbit.perturb._flip_ulp import FlipUlp
-from lastbit.perturb._identity import Identity
-from lastbit.perturb._reorder_batch import ReorderBatch
-from lastbit.perturb._rescale import Rescale
-from lastbit.perturb._stochastic_rounding import StochasticRounding
+from lastbit.perturb.base import Perturbation, check_integer
+from lastbit.perturb.flip_ulp import FlipUlp
+from lastbit.perturb.identity import Identity
+from lastbit.perturb.reorder_batch import ReorderBatch
+from lastbit.perturb.rescale import Rescale
+from lastbit.perturb.stochastic_rounding import StochasticRounding
 
 __all__ = ["PERTURBATIONS", "make_perturbation"]
 

@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import torch_stream
-from lastbit.perturb._base import Attachment, Perturbation, check_optimizer
-from lastbit.perturb._pairing import Seed, pairing
+from lastbit.perturb.base import Attachment, Perturbation, check_optimizer
+from lastbit.perturb.pairing import Seed, pairing
 
 __all__ = ["ReorderBatch"]
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import nn
 from torch.optim import Optimizer
 
-from lastbit.perturb._base import Attachment, Perturbation
+from lastbit.perturb.base import Attachment, Perturbation
 
 __all__ = ["Identity"]
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lastbit.core.errors import LastbitError
-from lastbit.perturb._base import Attachment
-from lastbit.perturb._direction import Direction
-from lastbit.perturb._directions import direction_of
-from lastbit.perturb._step import OptimizerStep, Snapshot
+from lastbit.optimizers.direction import Direction
+from lastbit.optimizers.registry import rule_of
+from lastbit.optimizers.step import OptimizerStep, Snapshot
+from lastbit.perturb.base import Attachment
 
 __all__ = ["UpdateAttachment"]
 
@@ -25,7 +25,8 @@ class UpdateAttachment(Attachment):
 
     def __init__(self, optimizer: Optimizer) -> None:
         super().__init__(optimizer)
-        self._direction_function = direction_of(optimizer)
+        rule = rule_of(type(optimizer), "direction")
+        self._direction_function = None if rule is None else rule.direction
         self._snapshot: Snapshot | None = None
         self._to_check = _CHECKED_STEPS
 
@@ -67,5 +68,5 @@ def _check_direction(direction: Direction, step: OptimizerStep, optimizer: Optim
         name = type(optimizer).__name__
         raise LastbitError(
             f"the direction registered for {name} does not lead where {name} stepped (missed by {float(missed):.3g} "
-            f"of an update of {float(update):.3g}): correct it with register_direction({name}, ...)"
+            f"of an update of {float(update):.3g}): correct it with register({name}, direction=...)"
         )

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lastbit.core.seeds import stream_seed
-from lastbit.perturb._base import Attachment, Perturbation
-from lastbit.perturb._direction import Direction
-from lastbit.perturb._pairing import Seed, pairing
-from lastbit.perturb._step import OptimizerStep
-from lastbit.perturb._update import UpdateAttachment
+from lastbit.optimizers.direction import Direction
+from lastbit.optimizers.step import OptimizerStep
+from lastbit.perturb.base import Attachment, Perturbation
+from lastbit.perturb.pairing import Seed, pairing
+from lastbit.perturb.update import UpdateAttachment
 
 __all__ = ["StochasticRounding"]
 
@@ -34,7 +34,7 @@ class StochasticRounding(Perturbation):
     A weight whose update is zero has an exact result, and stays. An update too small to change its weight does change
     it now and then: without that the rounding would be biased.
 
-    **Unknown direction.** Of an optimizer without a registered direction (`register_direction`) the error `W - w_new`
+    **Unknown direction.** Of an optimizer without a registered direction (`optimizers.register`) the error `W - w_new`
     is not known. Over many weights it is uniform between minus and plus half an ulp (the usual model of rounding
     errors: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 2.8), so the chance to move is
     the mean of `|W - w_new| / ulp`, which is 1/4, and half of it falls on each side: a weight that the step changed

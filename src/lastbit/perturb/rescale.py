@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lastbit.core.errors import LastbitError
-from lastbit.perturb._base import Attachment, Perturbation, check_integer
-from lastbit.perturb._direction import Direction
-from lastbit.perturb._step import OptimizerStep
-from lastbit.perturb._update import UpdateAttachment
+from lastbit.optimizers.direction import Direction
+from lastbit.optimizers.step import OptimizerStep
+from lastbit.perturb.base import Attachment, Perturbation, check_integer
+from lastbit.perturb.update import UpdateAttachment
 
 __all__ = ["Rescale"]
 
@@ -53,7 +53,7 @@ class Rescale(Perturbation):
     seventh) of the weight. On a weight that the update makes anew, or cancels, it is `c * u * e`: the last bits of
     the *update*.
 
-    **Unknown direction.** Of an optimizer without a registered direction (`register_direction`) only the realised
+    **Unknown direction.** Of an optimizer without a registered direction (`optimizers.register`) only the realised
     update `u = w_new - w` is known, and the weight becomes `w + k * (u / k)` where that differs from `w + u`. The
     realised update has no bits below the weight's last one, so this lands only on weights that are not much larger
     than their update; and where torch does not fuse the product and the sum, not at all for `k = 2^i + 2^j` (3, 5, 9),

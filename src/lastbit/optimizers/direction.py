@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Direction"]
 
@@ -41,5 +42,5 @@ class Direction:
         numerator = self.numerator if k == 1 else self.numerator / k
         factor = -(k * self.step_size)
         if self.denominator is None:
-            return torch.add(self.shrunk(weights), numerator, alpha=factor)
-        return torch.addcdiv(self.shrunk(weights), numerator, self.denominator, value=factor)
+            return self.shrunk(weights).add(numerator, alpha=factor)
+        return self.shrunk(weights).addcdiv(numerator, self.denominator, value=factor)

@@ -1,0 +1,30 @@
+"""What lastbit knows of an optimizer: its direction, linear update, preconditioner, tangent, and the tasks' choices.
+
+One file per optimizer, one register that perturbations, stability limits, tangents and the built-in tasks read. Nothing
+here imports torch before an optimizer is at hand, so that the choices can be listed without it.
+"""
+
+from importlib import import_module
+
+from lastbit.optimizers.choice import OptimizerChoice
+from lastbit.optimizers.direction import Direction
+from lastbit.optimizers.linear_update import LinearUpdate
+from lastbit.optimizers.registry import OPTIMIZERS, OptimizerRule, class_of, known_names, register, rule_of
+from lastbit.optimizers.tangent import TangentPoint
+
+__all__ = [
+    "OPTIMIZERS",
+    "Direction",
+    "LinearUpdate",
+    "OptimizerChoice",
+    "OptimizerRule",
+    "TangentPoint",
+    "class_of",
+    "known_names",
+    "register",
+    "rule_of",
+]
+
+# In the order in which choices are listed.
+for _name in ("sgd", "adam", "nadam", "rmsprop", "adagrad", "refused"):
+    import_module(f"lastbit.optimizers.{_name}")

@@ -1,0 +1,56 @@
+"""RMSprop: plain, centered, with momentum."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lastbit.optimizers.choice import OptimizerChoice
+from lastbit.optimizers.direction import Direction
+from lastbit.optimizers.linear_update import LinearUpdate
+from lastbit.optimizers.registry import Group, State, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lastbit.optimizers.step import OptimizerStep
+
+__all__: list[str] = []
+
+
+def _direction(step: OptimizerStep) -> Direction:
+    """`d = g / (sqrt(v) + eps)`, with `v` centered if asked, or the momentum buffer of that ratio."""
+    group = step.group
+    lr = float(group["lr"])
+    if float(group["momentum"]) > 0:
+        return Direction(lr, step.state("momentum_buffer"))
+    average = step.state("square_avg")
+    if group["centered"]:
+        mean = step.state("grad_avg")
+        average.addcmul_(mean, mean, value=-1)
+    return Direction(lr, step.decayed_gradient(), average.sqrt_().add_(float(group["eps"])))
+
+
+def _linear_update(group: Group, step: int) -> LinearUpdate:
+    lr, momentum = float(group["lr"]), float(group["momentum"])
+    if momentum == 0:
+        return LinearUpdate([[1.0]], [-lr])
+    return LinearUpdate([[1.0, -lr * momentum], [0.0, momentum]], [-lr, 1.0])
+
+
+def _preconditioner(group: Group, state: State) -> Tensor:
+    second: Tensor = state["square_avg"]
+    if group["centered"]:
+        second = second - state["grad_avg"].square()
+    return second.clamp(min=0).sqrt() + float(group["eps"])
+
+
+register(
+    "torch.optim:RMSprop",
+    direction=_direction,
+    linear_update=_linear_update,
+    preconditioner=_preconditioner,
+    # PyTorch's rate, decay and momentum, not those of SGD.
+    choice=OptimizerChoice(
+        name="rmsprop", options=("momentum",), defaults={"lr": 1e-3, "weight_decay": 0.0, "momentum": 0.0}
+    ),
+)
