@@ -159,7 +159,7 @@ def test_what_is_not_covered_is_left_to_torch():
 def test_a_third_derivative_is_refused_rather_than_wrong(direction):
     (x,) = random_inputs((3,))
     (first,) = torch.autograd.grad(fused(F.silu)(x).sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="a third is wanted"):
+    with pytest.raises(RuntimeError, match="a third was requested"):
         torch.autograd.grad(first, x, direction, create_graph=True)
 
 

@@ -24,7 +24,7 @@ __all__ = [
 
 
 class NotFiniteError(LastbitError):
-    """Weights, loss or a product hold NaN or infinity: training has diverged, there is no curvature to measure."""
+    """Weights, loss or a product hold NaN or infinity: training has diverged, so there is no curvature to measure."""
 
 
 LossFunction = Callable[..., Tensor]
@@ -33,7 +33,7 @@ LossFunction = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class ModelLoss:
-    """A loss that calls the model itself, for batches that are no pair `(inputs, targets)`.
+    """A loss that calls the model itself, for batches that are not a pair `(inputs, targets)`.
 
     Attributes:
         function: `function(model, batch) -> scalar`. It must use the model it is given.
@@ -87,7 +87,7 @@ def micro_batches(batch: Any, size: int) -> list[Any]:
 
 
 def loss_reduction(loss_fn: LossFunction, reduction: str | None) -> str:
-    """Return whether the loss is a `"mean"` or a `"sum"` over examples: as stated, else as the loss says, else mean."""
+    """Return whether the loss is a `"mean"` or a `"sum"` over examples: as given, else as the loss says, else mean."""
     stated = reduction if reduction is not None else getattr(loss_fn, "reduction", "mean")
     return choose(str(stated), ("mean", "sum"), "loss reduction")
 
@@ -96,7 +96,7 @@ def scalar_loss(model: nn.Module, loss_fn: LossFunction, batch: Any) -> tuple[Te
     """Return the loss and the model's outputs (None for a `ModelLoss`).
 
     Raises:
-        LastbitError: the batch is no pair, or the loss is no differentiable, finite scalar.
+        LastbitError: the batch is not a pair, or the loss is not a differentiable, finite scalar.
     """
     outputs = None
     if not callable(loss_fn):

@@ -15,11 +15,11 @@ class TimeBudget:
 
     A measurement is allowed when the time spent so far and what the next one is expected to cost stay within
     `share` of the training time so far (wall time since `start`, less what was spent). So the interval
-    stretches by itself where measuring is dear, and the share holds at every moment but for errors of the forecast,
-    which later intervals pay back.
+    stretches by itself where measuring is expensive, and the share holds at every moment except for forecast errors,
+    which later intervals make up for.
 
     Args:
-        every: steps between measurements at least.
+        every: least number of steps between measurements.
         share: of training time, 0.1 for 10%; None sets no bound.
         clock: seconds, monotonic.
 
@@ -42,7 +42,7 @@ class TimeBudget:
         self._due = every
 
     def start(self) -> None:
-        """Count training time from now: what lies between building a monitor and the first step is none."""
+        """Count training time from now: what lies between building a monitor and the first step does not count."""
         self._begin = self._clock() - self.spent
 
     @property
@@ -57,11 +57,11 @@ class TimeBudget:
         return self.share is None or self.spent + self.expected <= self.share * self.training
 
     def charge(self, seconds: float) -> None:
-        """Book seconds that were spent on measuring."""
+        """Record seconds that were spent on measuring."""
         self.spent += seconds
 
     def measured(self, step: int, seconds: float) -> None:
-        """Book a measurement at `step` and expect the next one to cost the same, or a slow mean if it was cheap."""
+        """Record a measurement at `step` and expect the next one to cost the same, or a slow mean if it was cheap."""
         self.charge(seconds)
         self.expected = max(seconds, 0.5 * (self.expected + seconds))
         self._due = step + self.every

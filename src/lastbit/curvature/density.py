@@ -43,7 +43,7 @@ class SpectralDensity:
         return max(0.01 * float(np.ptp(self.nodes)), 1e-12 * max(1.0, float(np.abs(self.nodes).max())))
 
     def grid(self, points: int = 512) -> Array:
-        """Return equidistant eigenvalues that cover the spectrum and four kernel widths beyond."""
+        """Return equidistant eigenvalues that cover the spectrum and four kernel widths beyond it."""
         margin = 4 * self.width
         return np.linspace(self.nodes.min() - margin, self.nodes.max() + margin, points)
 
@@ -85,8 +85,8 @@ def spectral_density(
     For a probe of random signs `z`, `M` Lanczos steps give nodes (Ritz values) and weights (squared first coordinates
     of their vectors) of the Gauss quadrature for `sum_i (v_i . z)^2 delta(lambda_i) / |z|^2`, whose mean over probes
     is the distribution of eigenvalues. Moments up to order `2M - 1` are exact for each probe. The basis is fully
-    reorthogonalised, so no eigenvalue comes twice. Source: Ubaru, Chen and Saad (SIAM J. Matrix Anal. Appl. 38, 2017);
-    for networks, Ghorbani, Krishnan and Xiao (ICML 2019).
+    reorthogonalised, so no eigenvalue is found twice. Source: Ubaru, Chen and Saad (SIAM J. Matrix Anal. Appl. 38,
+    2017); for networks, Ghorbani, Krishnan and Xiao (ICML 2019).
 
     Args:
         operator: the matrix.

@@ -49,7 +49,7 @@ def missing_second_derivative(gradient: Sequence[Tensor]) -> str:
 
 
 def explain_missing_double_backward(model: nn.Module, forward: Callable[[], Any], error: RuntimeError) -> str:
-    """Return one line that names the deepest module whose double backward fails, and the cure.
+    """Return one line that names the deepest module whose double backward fails, and the remedy.
 
     Args:
         model: the network.

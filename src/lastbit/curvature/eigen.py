@@ -4,7 +4,7 @@ The solver keeps one orthonormal basis and the operator's image of it, takes Rit
 grows the basis by the residual of a pair that has not converged yet: the Lanczos method with full
 reorthogonalisation and thick restarts. A warm start is one weighted *sum* of the previous Ritz vectors: if they
 still span nearly an invariant subspace of dimension S, the Krylov space of their sum finds it in S products, and where
-the top vector alone has turned it loses nothing. `bench/curvature.py` sets the products spent beside those of
+only the top vector has turned it loses nothing. `bench/curvature.py` compares the products spent with those of
 LOBPCG and of a cold `eigsh`.
 
 Axes: K wanted pairs, M basis vectors, P parameters. Vectors are rows inside and columns in the result.
@@ -25,15 +25,15 @@ __all__ = ["Eigenpairs", "top_eigenpairs"]
 
 WARM_VECTORS = 2
 """Ritz vectors kept for the next start. With one, a product less is spent on the digits networks of
-`bench/curvature.py`, but where the outermost two change places the second was taken for the first (errors of 2% and
+`bench/curvature.py`, but where the outermost two swap places the second was mistaken for the first (errors of 2% and
 5%); three cost no less and miss no less."""
 
 FOLLOWER_SHARE = 0.1
-"""Length of the start's further columns against 1 for the first. Equal lengths of 0.3 needed 6.1, 6.8 and 4.7
+"""Length of the further columns of the start, relative to 1 for the first. Equal lengths of 0.3 needed 6.1, 6.8 and 4.7
 products in the same measurement (four seeds), 0.1 needs 5.9, 6.5 and 3.8 and misses no more."""
 
 RANDOM_SHARE = 0.1
-"""Length of the random direction mixed into a warm start, against 1 for each vector of the start: it keeps a new
+"""Length of the random direction mixed into a warm start, relative to 1 for each vector of the start: it keeps a new
 eigenvector that is orthogonal to all of them from being missed, and costs no product."""
 
 
@@ -109,9 +109,9 @@ def top_eigenpairs(
         relative_to: `"value"`, or `"norm"` to make `tol` relative to the largest Ritz value in size: the way to ask for
             the smallest eigenvalue of a Hessian, which may be zero.
         start: what to start from: an earlier result, a vector `(P,)` or columns `(P, S)`, the most trusted first. The
-            present gradient after an earlier result's `warm` vectors is the best start known to us during training: it
+            present gradient after an earlier result's `warm` vectors is the best start known during training: it
             leans towards the top of the spectrum (Gur-Ari, Roberts and Dyer, arXiv 1812.04754) and costs no product.
-        max_products: products to spend at most; what has been reached then is returned with `converged` False.
+        max_products: most products to spend; what has been reached by then is returned with `converged` False.
             `10 k + 200` by default.
         max_basis: basis vectors held (memory: twice as many vectors of P numbers); `2 k + 20` by default.
         seed: of the random start direction.
@@ -143,7 +143,7 @@ def top_eigenpairs(
         spent = operator.products - before
         if (len(picked) == wanted and bool((excess <= 1).all())) or space.size == operator.size or spent >= budget:
             break
-        # The wanted pairs in turn; at both ends, the worse one, so that neither waits for the other.
+        # The wanted pairs in turn; with both ends, the worse one, so that neither waits for the other.
         open_pairs = torch.nonzero(excess > 1)[:, 0]
         worst = int(excess.argmax()) if which == "both" or not len(open_pairs) else int(open_pairs[0])
         direction_P = residuals_KP[worst]

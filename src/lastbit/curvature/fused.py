@@ -5,7 +5,7 @@ convolution's weight gradient as a convolution by a kernel of the size of the im
 passes over memory. The functions below compute the same derivatives from what the first pass already knows, by the
 fused kernels of the first derivative. `bench/curvature.py` has the cost with and without.
 
-`fused_second_derivatives()` puts them in the place of torch's own while a network runs. An operation that they do not
+`fused_second_derivatives()` substitutes them for torch's own while a network runs. An operation that they do not
 cover (integer or mixed formats, autocast, `inplace=True`, tensor subclasses, evaluation mode) is left to torch.
 
 Axes: N batch, C channels; a `v` is the direction that arrives in the double backward.
@@ -29,15 +29,15 @@ aten = torch.ops.aten
 
 
 def _sum(*parts: Tensor | None) -> Tensor | None:
-    """Add up what is there."""
+    """Add up the terms that are present."""
     there = [part for part in parts if part is not None]
     return sum(there[1:], there[0]) if there else None
 
 
 def _refuse_third_derivatives() -> None:
-    # `once_differentiable` looks at the direction alone: a constant one would pass, and the rest count as constants.
+    # `once_differentiable` only looks at the direction: a constant one would pass, and the rest count as constants.
     if torch.is_grad_enabled():
-        raise RuntimeError("fused operations have two derivatives, and a third is wanted")
+        raise RuntimeError("fused operations have two derivatives, but a third was requested")
 
 
 class _Convolution(Function):
@@ -88,7 +88,7 @@ class _ConvolutionBackward(Function):
         mask = (vw is not None and ctx.needs_input_grad[1], vx is not None and ctx.needs_input_grad[2], False)
         to_x = to_w = None
         if any(mask):
-            # The shape of a missing direction is all that the kernel reads of it.
+            # The kernel reads only the shape of a missing direction.
             at_x, at_w = vx if vx is not None else x, vw if vw is not None else w
             to_x, to_w, _ = _convolution_backward(g, at_x, at_w, ctx.options, mask)
         return _sum(along_x, along_w, along_b), to_x, to_w, None, None

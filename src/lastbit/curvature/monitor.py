@@ -34,19 +34,19 @@ class StabilityMonitor:
     """Records sharpness, limit and their ratio during training, within a share of its time.
 
     Call `step()` after each `optimizer.step()`, or use the monitor as a context manager that hooks the optimizer.
-    The first look at the network happens in the constructor: everything that is wrong with model, loss or batch is
-    said there. Measuring leaves model, gradients, optimizer and generators as they were.
+    The network is first looked at in the constructor: anything wrong with model, loss or batch is
+    reported there. Measuring leaves model, gradients, optimizer and generators as they were.
 
     Args:
         model: the network, measured in the mode it is in.
         optimizer: the live optimizer.
         loss_fn: `loss_fn(outputs, targets)` or a `ModelLoss`, without weight decay.
         probe_batch: the fixed batch that curvature is measured on.
-        every: steps between measurements at least.
+        every: least number of steps between measurements.
         budget: share of training time that measuring may take (the interval stretches); None for no bound.
         sinks: called with each `StabilityRecord`.
         tol: residual of the top eigenpair, relative.
-        growing: how many growing directions to look for (0 looks at the top alone and is cheapest).
+        growing: how many growing directions to look for (0 looks only at the top and is cheapest).
         per_layer: record the ratio of each layer too.
         micro_batch: examples per forward pass, to bound memory.
 
@@ -112,7 +112,7 @@ class StabilityMonitor:
 
     @property
     def share(self) -> float:
-        """Time spent on measuring over the time of training itself."""
+        """Time spent on measuring, divided by the time of training itself."""
         return self._budget.spent / max(self._budget.training, 1e-12)
 
     def step(self) -> StabilityRecord | None:
@@ -129,7 +129,7 @@ class StabilityMonitor:
         """Count steps and measure by a hook on the optimizer until the block ends.
 
         Raises:
-            LastbitError: the monitor is entered already.
+            LastbitError: the monitor has already been entered.
         """
         if self._hook is not None:
             raise LastbitError("the monitor hooks the optimizer already: enter it once")
@@ -139,7 +139,7 @@ class StabilityMonitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the hook off."""
+        """Remove the hook."""
         self._hook.remove()
         self._hook = None
 
@@ -252,7 +252,7 @@ class StabilityMonitor:
         ratios = {}
         for name, held in blocks_by_module(hessian.space).items():
             effective = EffectiveHessian(hessian.block(held), self.model, self.optimizer)
-            # By tensors: a layer that is unfrozen meanwhile has another size.
+            # By tensors: a layer that is unfrozen in the meantime has another size.
             pairs = top_eigenpairs(effective, tol=self.tol, atol=1e-12, start=self._layers_warm.get(held))
             self._layers_warm[held] = pairs
             ratios[name] = effective.ratio(pairs.largest)

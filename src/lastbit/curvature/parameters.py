@@ -33,7 +33,7 @@ class ParameterSpace:
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> ParameterSpace:
-        """Lay out `tensors` in their order.
+        """Lay out `tensors` in the order given.
 
         Raises:
             LastbitError: there are none, they lie on several devices, or one is not a real floating-point tensor.
@@ -88,7 +88,7 @@ class ParameterSpace:
         """Return the space of the named tensors alone.
 
         Raises:
-            LastbitError: a name is not of this space, or there is none.
+            LastbitError: a name is not in this space, or there is none.
         """
         wanted = set(names)
         if unknown := wanted - set(self.names):

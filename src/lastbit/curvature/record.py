@@ -1,4 +1,4 @@
-"""What one look of the live monitor found."""
+"""What one measurement of the live monitor found."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
     """Return the eager network inside `torch.compile` and data-parallel wrappers, which share its parameters.
 
     Raises:
-        LastbitError: `model` is no module.
+        LastbitError: `model` is not a module.
     """
     if not isinstance(model, nn.Module):
         raise LastbitError(f"expected a torch.nn.Module, got {type(model).__name__}: wrap a function in a module")
@@ -63,7 +63,7 @@ def trainable_parameters(model: nn.Module, names: Sequence[str] | None = None) -
     """Return the parameters to measure by name: those named, or all that have `requires_grad`.
 
     Raises:
-        LastbitError: a name is unknown or names a frozen parameter, or a weight is NaN, infinite or not made yet.
+        LastbitError: a name is unknown or names a frozen parameter, or a weight is NaN, infinite or uninitialised.
     """
     found = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if names is not None:
@@ -102,7 +102,7 @@ class _Bound(nn.Module):
 def _held(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield the parameters and buffers that each module holds itself, with their names in a `_Bound` model.
 
-    A tied tensor comes once for each module that holds it. What a module holds that is used twice comes once: under
+    A tied tensor appears once for each module that holds it; a tensor of a module that is used twice, once: under
     two names `functional_call` takes the tensor of the first swap for the original and leaves it in the model.
     """
     for path, module in model.named_modules(prefix="model"):
@@ -286,7 +286,7 @@ class LossSnapshot:
             leaves,
             lambda: torch.autograd.grad(loss, leaves, create_graph=True, allow_unused=True, materialize_grads=True),
         )
-        # A gradient path that ends in an error node is one autograd.grad would leave out without a word.
+        # autograd.grad would silently leave out a gradient path that ends in an error node.
         if blocked := missing_second_derivative(gradient):
             raise RuntimeError(blocked)
         return LossGraph(leaves, loss, outputs, list(gradient))

@@ -37,7 +37,7 @@ class Subspace:
         used_MP = self.basis_MP[: self.size]
         while True:
             before = vector_P.norm()
-            # Twice is enough (Kahan and Parlett): one pass leaves a component of the size of the rounding.
+            # Twice is enough (Kahan and Parlett): one pass leaves a component as large as the rounding.
             for _ in range(2):
                 vector_P = vector_P - used_MP.mT @ (used_MP @ vector_P)
             if vector_P.norm() > 10 * torch.finfo(vector_P.dtype).eps * before:

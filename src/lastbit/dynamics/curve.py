@@ -31,7 +31,7 @@ class Curve:
 
     @property
     def counted(self) -> Floats:
-        """`y`, where it lies below the floor taken as the floor."""
+        """`y`, raised to the floor where it lies below."""
         return self.y if self.floor == 0 else np.maximum(self.y, math.log(self.floor))
 
     @property
@@ -55,7 +55,7 @@ class Curve:
         """Return where the curve passes from 10% to 90% of its rise.
 
         The rise is taken up to the median of the last third where that is lower than the peak: a level's own scatter
-        is no growth.
+        is not growth.
         """
         y = self.counted
         low, high = largest_rise(y)
@@ -88,6 +88,6 @@ class Curve:
 
 
 def largest_rise(y: Floats) -> tuple[int, int]:
-    """Return the indices between which `y` rises most; of equal lows the last, for growth starts there."""
+    """Return the indices between which `y` rises most; of equal lows the last, because growth starts there."""
     high = int(np.argmax(y - np.minimum.accumulate(y)))
     return high - int(np.argmin(y[: high + 1][::-1])), high

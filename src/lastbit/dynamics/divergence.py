@@ -1,4 +1,4 @@
-"""How far twins have come from their base run: per twin and tensor, in the measures the field uses.
+"""How far twins have moved from their base run: per twin and tensor, in the measures the field uses.
 
 With base weights `a` and twin weights `b` of one tensor:
 
@@ -14,8 +14,8 @@ With base weights `a` and twin weights `b` of one tensor:
 The mean relative L1 difference is the published measure (Sun, Lao, Yezzi and Sundaramoorthi, JMLR 25(174), 2024). Sums
 run in float64, differences of float32 and shorter formats are exact, and elements that are equal contribute exactly 0
 to everything: the exact repeat of a run gives 0 in every measure. +0 equals -0, and a NaN equals a NaN: a repeat that
-diverged alike is still a repeat. An infinity against a finite number counts 2 in the first measure, its limit; a NaN
-against a number makes every measure but `max_ulp` and `share_differing` NaN.
+diverged in the same way is still a repeat. An infinity against a finite number counts 2 in the first measure, its
+limit; a NaN against a number makes every measure but `max_ulp` and `share_differing` NaN.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ GROUP_ELEMENTS = 1 << 22
 
 @dataclass(frozen=True)
 class Divergence:
-    """The measures above at one step, each (K, T), with what they were made from.
+    """The measures above at one step, each (K, T), with what they were computed from.
 
     Attributes:
         names: the tensors, axis T.

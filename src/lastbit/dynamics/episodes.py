@@ -1,4 +1,4 @@
-"""Growth episodes: in which steps a difference grew, told apart from noise.
+"""Growth episodes: in which steps a difference grew, as distinct from noise.
 
 Let `y_s = ln d_s` be the logarithm of a distance at the recorded steps `s` where it is neither 0 nor infinite. An
 episode is a maximal stretch from a low to a later high of `y` such that `y` rises by more than `h` and never falls back
@@ -14,11 +14,11 @@ the range of pure noise passes
     h = 2 σ sqrt(2 ln(2n/p))
 
 with probability at most `p = 0.05`: that is the level, and at least `floor` (0.1: growth by less than 10% is not an
-episode). On unevenly thinned steps each value is held against the straight line through its two neighbours, whatever
+episode). On unevenly thinned steps each value is compared with the straight line through its two neighbours, whatever
 their spacing.
 
 Shares. The growth of a stretch is the sum of its positive increments of `y`, so that shares of episodes add up to at
-most 1 and what is missing to 1 grew inside the noise.
+most 1, and the rest grew within the noise.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Episodes:
     Attributes:
         episodes: in order of steps.
         noise: the level `h`, nats.
-        share: of all growth that falls into the episodes.
+        share: of all growth that occurs in the episodes.
         share_of_steps: how much of the run (from the first difference on) they take up.
     """
 
@@ -100,7 +100,7 @@ def growth_episodes(
     Args:
         steps: recorded steps (S,), increasing.
         distance: distances (S,) at them; 0 (not apart yet, or again) and non-finite values are left out.
-        p: how likely pure noise may be to make an episode.
+        p: largest probability that pure noise produces an episode.
         floor: the smallest rise that counts, nats.
         noise: the level `h`, where it is known otherwise.
 

@@ -49,7 +49,7 @@ def init_history(thinning: Thinning | None = None) -> History:
 
 
 def record(history: History, step: int, found: Divergence) -> History:
-    """Return `history` with what was `found` at `step`, thinned to what stays of a run that has come so far.
+    """Return `history` with what was `found` at `step`, thinned to what is kept of a run that has got this far.
 
     Raises:
         LastbitError: `step` is not after the last one, or the tensors or the number of twins changed.

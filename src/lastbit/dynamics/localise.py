@@ -2,9 +2,9 @@
 
 With energies `e_i >= 0` (squared differences of the elements, summed over a filter or a tensor) of `n` carriers:
 
-* participation ratio `PR = (sum e)² / sum e²`, between 1 (one carrier has all) and `n` (all have the same): how many
-  carriers there effectively are (Bell and Dean, Discussions of the Faraday Society 50, 1970); `PR / n` compares
-  tensors of different size;
+* participation ratio `PR = (sum e)² / sum e²`, between 1 (one carrier has everything) and `n` (all have the same): the
+  effective number of carriers (Bell and Dean, Discussions of the Faraday Society 50, 1970); `PR / n` compares tensors
+  of different size;
 * Gini coefficient `G = sum_i (2i - n - 1) e_(i) / (n sum e)`, `e_(i)` ascending: 0 (all the same) … 1 - 1/n.
 
 Both are 0 where there is no difference at all.
@@ -39,7 +39,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Concentration:
-    """Over how many of its carriers a difference is spread, and how unevenly.
+    """How many of its carriers a difference is spread over, and how unevenly.
 
     Attributes:
         carriers: how many there are.
@@ -78,7 +78,7 @@ class FirstDifference:
 
     Attributes:
         step: the first recorded step at which anything differs.
-        tensor: of the tensors that differ there the one that differs most, the earliest in the network on a tie.
+        tensor: of the tensors that differ there, the one that differs most, the earliest in the network on a tie.
         tensors: all that differ there, in the order of the network.
     """
 

@@ -44,7 +44,7 @@ def unit_roundoff(dtype: torch.dtype) -> float:
     """Return half the spacing of floats above 1.
 
     Raises:
-        LastbitError: the format is no floating-point format.
+        LastbitError: the format is not a floating-point format.
 
     Example:
         >>> unit_roundoff(torch.float32) == 2.0**-24
@@ -56,7 +56,7 @@ def unit_roundoff(dtype: torch.dtype) -> float:
 
 
 def single_rounding(norm: float, dtype: torch.dtype) -> float:
-    """Return `u sqrt(2/3) |w|`, the largest root mean square that the roundings of one step put between two runs."""
+    """Return `u sqrt(2/3) |w|`, the largest root mean square by which the rounding of one step separates two runs."""
     return unit_roundoff(dtype) * float(np.sqrt(2 / 3)) * float(norm)
 
 

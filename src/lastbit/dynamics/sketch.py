@@ -1,4 +1,4 @@
-"""A short linear fingerprint of every weight tensor, from which the distance of any two runs follows afterwards.
+"""A short linear fingerprint of every weight tensor, from which the distance between any two runs follows later.
 
 Each tensor leaves a balanced count sketch: element `i`, with sign `s_i = ±1`, is added to one of `width` buckets,
 
@@ -87,7 +87,7 @@ def splitmix64(key: int, count: int) -> Words:
 
 @dataclass(frozen=True)
 class Sketch:
-    """What one state of the weights left, or several states along leading axes.
+    """The sketch of one state of the weights, or of several states along leading axes.
 
     Attributes:
         values: float64 (..., T, W), the bucket sums.
@@ -113,7 +113,7 @@ class Sketch:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray[Any, Any]], key: Sequence[Any]) -> Sketch:
-        """Return the sketch that `arrays()` and `key` were taken from, also after a way through JSON."""
+        """Return the sketch that `arrays()` and `key` were taken from, also after a round trip through JSON."""
         seed, width, tensors = key
         values, residuals, fingerprints = (
             torch.from_numpy(np.asarray(arrays[name])) for name in ("values", "residuals", "fingerprints")
@@ -230,7 +230,7 @@ def _check_same(a: Sketch, b: Sketch) -> None:
         for what, left, right in zip(("seed", "width", "tensors"), a.key, b.key, strict=True):
             if left != right:
                 raise LastbitError(
-                    f"these sketches do not compare, their {what} differ: sketch both with the same {what}"
+                    f"these sketches cannot be compared, their {what} differ: sketch both with the same {what}"
                 )
 
 

@@ -1,7 +1,7 @@
-"""Which steps of a run stay recorded: dense early, geometric later, and an even grid under all of it.
+"""Which steps of a run stay recorded: dense early, geometric later, and an even grid throughout.
 
-A difference that grows exponentially from the last bit has most of its story in the first steps, while the map of a
-whole run wants an even grid. Step `t` of a run that has reached `last` stays recorded if any of these holds:
+A difference that grows exponentially from the last bit does most of its growing in the first steps, while the map of a
+whole run needs an even grid. Step `t` of a run that has reached `last` stays recorded if any of these holds:
 
 * dense: `t < dense`;
 * geometric: `t` is a multiple of `2^(k+1)`, where `2^k dense <= t < 2^(k+1) dense` (so `dense/2` steps per octave);
@@ -40,7 +40,7 @@ class Thinning:
         grid: how many intervals the even grid may have.
 
     Raises:
-        LastbitError: `dense` is no power of two, or `grid` is not positive.
+        LastbitError: `dense` is not a power of two, or `grid` is not positive.
 
     Example:
         >>> rule = Thinning(dense=4, grid=4)
@@ -70,7 +70,7 @@ class Thinning:
     def wants(self, step: int) -> bool:
         """Return whether a run that now reaches `step` should measure there: not merely because it is the newest.
 
-        Call this while a run goes on; record the last step of all whatever this says.
+        Call this during a run; always record the very last step, whatever this returns.
         """
         return bool((self._geometric(np.array([step])) | (np.array([step]) % self.stride(step) == 0))[0])
 

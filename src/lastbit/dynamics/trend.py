@@ -1,11 +1,11 @@
-"""The slope of a noisy curve, with an interval that knows neighbouring values to be alike.
+"""The slope of a noisy curve, with an interval that allows for correlated neighbours.
 
 Ordinary least squares on `y = a + b x + e`, with errors `e` taken as a first-order autoregression of correlation `ρ`:
 
     Var(b) = s² sum_ij z_i ρ^|i-j| z_j / (sum z²)²,    z = x - mean(x),  s² = |residual|² / (n - 2).
 
-`ρ` is the lag-one correlation `r` of the residuals, cleared of the bias that removing a line causes, `E r = ρ - (2 +
-4ρ)/n` (Kendall 1954 and Marriott and Pope 1954 for a mean, here for a line), and held within 0 … 0.995: negative
+`ρ` is the lag-one correlation `r` of the residuals, corrected for the bias that removing a line causes, `E r = ρ - (2 +
+4ρ)/n` (Kendall 1954 and Marriott and Pope 1954 for a mean, here for a line), and clipped to 0 … 0.995: negative
 correlation would narrow the interval and is not trusted. The quantile is Student's with `n (1 - ρ)/(1 + ρ) - 1.5`
 degrees of freedom (at least 1.5), the effective number of independent values.
 
@@ -36,7 +36,7 @@ class Trend:
         low: lower end of the interval.
         high: upper end.
         correlation: `ρ` between neighbouring values.
-        count: values it comes from.
+        count: number of values behind it.
     """
 
     slope: float
@@ -47,7 +47,7 @@ class Trend:
 
 
 NO_TREND = Trend(np.nan, -np.inf, np.inf, 0.0, 0)
-"""What is known of a slope without values."""
+"""What is known about a slope without values."""
 
 
 def fit_trend(x: ArrayLike, y: ArrayLike, *, level: float = 0.95) -> Trend:

@@ -5,19 +5,19 @@ Let `d_s` be the L2 distance between base and twin over all weights at the recor
 with a 99% interval (`trend.fit_trend`). The *rise* is the largest `y_t - min_{s <= t} y_s`, where a distance below the
 rounding of a single step (`rounding.single_rounding`) counts as that: once twins differ anywhere all their roundings
 differ, and reaching that size is no amplification. *Still growing* means that the interval lies above 0 and that the
-fitted rise over the last third is more than 0.1 decades; a random walk, the slowest growth of twins that know nothing
-of each other any more, makes 0.09 (`log10 sqrt(3/2)`) there.
+fitted rise over the last third is more than 0.1 decades; a random walk, the slowest growth of twins that have become
+independent, rises by 0.09 (`log10 sqrt(3/2)`) there.
 
 * `diverged`: a distance or a norm is not finite; or the norm has risen by three decades and is still growing; or the
   distance has risen by three decades, is still growing, and is 10 times the largest norm of the first two thirds.
 * `stable`: the distance stays within `rounding.rounding_bound` at every step, and would still do so after as many steps
   again at the low end of its slope. A distance beyond the bound but within `rounding.worst_rounding` that rose about in
-  proportion to `t`, as biased rounding does, is stable too; and so are twins of which nothing else can be said that are
-  equal again at the end, bit for bit, over a last third of enough recorded steps.
+  proportion to `t`, as biased rounding does, is stable too; and so are twins that fit no other verdict and are equal
+  again at the end, bit for bit, over a last third of enough recorded steps.
 * `restrained`: the distance passes the bound, has risen by at least three decades, faster than a power 1.5 of `t`, and
-  is not still growing in the last third; and the interval is narrow enough to tell, that is, it excludes the slope that
-  would spread the whole rise evenly over the run.
-* `undecided`: none of these, with how many steps would do where that can be said.
+  is not still growing in the last third; and the interval is narrow enough to decide, that is, it excludes the slope
+  that would spread the whole rise evenly over the run.
+* `undecided`: none of these, with the number of steps that would suffice where it can be estimated.
 
 The growth rate is the slope of `y` where it rises from 10% to 90% of its rise (over the last third for `stable`).
 The saturation level is the median distance in the last third; the saturation step is the first at half that level.
@@ -46,7 +46,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 VERDICTS = ("stable", "restrained", "diverged", "undecided")
 
 SURE = 0.99
-"""Probability of the intervals that decide: a level is taken for growth once in 200 times, not once in 40."""
+"""Probability of the intervals that decide: a level is mistaken for growth once in 200 times, not once in 40."""
 
 ENOUGH = 8
 """Recorded steps that the last third must hold: fewer give its slope no interval worth the name."""
@@ -61,7 +61,7 @@ BEYOND_NORM = 10.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a last-bit difference.
+    """How a last-bit difference ended.
 
     Attributes:
         verdict: one of `VERDICTS`.
@@ -76,7 +76,7 @@ class Verdict:
         slope_last_third: nats per step.
         slope_interval: its 99% interval, the one that decides.
         rounding_bound: what accumulated rounding explains at the last step, in the unit of the distances.
-        steps_needed: how many steps in all would do; `undecided` only, None where more steps would not help.
+        steps_needed: how many steps in all would suffice; `undecided` only, None where more steps would not help.
     """
 
     verdict: str
@@ -112,13 +112,13 @@ def judge(
     Args:
         steps: recorded steps (S,), increasing; the first is where the twins were equal, or perturbed.
         distance: L2 distances over all weights, (S,) or (twins, S). Relative distances go with `norm=1`. A zero is a
-            twin that is not apart (yet, or any more) and has no logarithm: it is left out of the curve. If the first
-            step's distance is not 0 it counts as `|δ_0|`.
+            twin that does not differ (yet, or any longer) and has no logarithm: it is left out of the curve. If the
+            first step's distance is not 0 it counts as `|δ_0|`.
         norm: the base's L2 norm (S,), or one number.
         dtype: the format in which the weights were stored between steps. Between bfloat16's rounding and order one lie
             fewer than three decades, so `restrained` needs smaller `decades` there, or a run in a longer format.
         decades: the rise that `restrained` and `diverged` need, in powers of ten.
-        tolerated_rise: how much a curve may still rise over its last third and count as level, in powers of ten.
+        tolerated_rise: how much a curve may still rise over its last third and still count as level, in powers of ten.
 
     Raises:
         LastbitError: the arrays do not match, steps do not increase, or a distance is negative.

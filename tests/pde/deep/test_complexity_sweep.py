@@ -47,7 +47,7 @@ def test_a_trend_that_cannot_be_fitted_is_said_and_is_null_in_json():
     assert trend["exponent"] is None
     assert trend["interval"] is None
     assert trend["edge_lr"] == [[None, None], [None, None]]
-    assert sweep.sentence == "with depth no trend can be fitted, for at some sizes no learning rate is too large."
+    assert sweep.sentence == "with depth no trend can be fitted, because at some sizes no learning rate is too large."
 
 
 def test_progress_counts_every_network_once():

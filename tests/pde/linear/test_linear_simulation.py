@@ -191,7 +191,7 @@ def test_bad_input_is_one_clear_line(change, message):
 
 def test_simulated_limit_says_when_its_bracket_is_none():
     heat, grid = LinearEquation((laplacian((1.0,)),)), Grid(shape=(8,), spacing=(1.0,))
-    with pytest.raises(LastbitError, match="grows already"):
+    with pytest.raises(LastbitError, match="already grows"):
         simulated_limit(heat, make_scheme("euler"), grid, low=0.6, high=0.7, steps=200)
     with pytest.raises(LastbitError, match="does not grow"):
         simulated_limit(heat, make_scheme("euler"), grid, low=0.3, high=0.4, steps=200)

@@ -48,7 +48,7 @@ class GaussNewtonOperator(SymmetricOperator):
     ) -> None:
         if isinstance(loss_fn, ModelLoss):
             raise LastbitError(
-                "Gauss–Newton needs the outputs apart from the loss, and a ModelLoss hides them: give "
+                "Gauss–Newton needs the outputs separately from the loss, but a ModelLoss hides them: give "
                 "loss_fn(outputs, targets)"
             )
         self.snapshot = LossSnapshot(

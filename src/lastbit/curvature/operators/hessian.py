@@ -20,8 +20,8 @@ class HessianOperator(SymmetricOperator):
     """The Hessian `H = d^2 L / d theta^2` of the loss at the model's present weights, on one batch.
 
     The gradient is built once with its graph; each product is then one vector-Jacobian product of the gradient,
-    `H v = d(g . v)/d theta`, at the cost of about two gradients. Reverse over reverse is chosen because it is right
-    through every layer that has a double backward; forward-mode compositions are not, through normalisation layers.
+    `H v = d(g . v)/d theta`, at the cost of about two gradients. Reverse over reverse is used because it is correct
+    for every layer that has a double backward; forward-mode compositions are not, for normalisation layers.
 
     The model's parameters, gradients, buffers, modes and random generators are left bit for bit as they are, and the
     operator keeps describing the weights it was built at. Dropout in train mode draws one mask for all products.

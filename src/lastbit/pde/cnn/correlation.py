@@ -1,4 +1,4 @@
-"""The two linear maps of a convolutional layer, kernel to response and back, in two ways.
+"""The two linear maps of a convolutional layer, kernel to response and back, implemented in two ways.
 
 With `z(x) = sum_{c,u} K_c(u) I_c(x + u)` (`forward`) and `g_c(u) = sum_{b,x} q_b(x) I_bc(x + u)` (`adjoint`),
 `adjoint` is the transpose of `forward`. `FftCorrelator` costs a few FFTs of the image's size whatever the window;
@@ -42,7 +42,7 @@ class Correlator(Protocol):
 class FftCorrelator:
     """Correlation by real FFTs of the image's size.
 
-    A kernel is reflected before its transform, and the shift of one window this causes is taken back by rolling the
+    A kernel is reflected before its transform, and the resulting shift by one window is undone by rolling the
     image: then both maps are plain products, with the image's spectrum and with its conjugate.
     """
 
@@ -110,7 +110,7 @@ class PatchCorrelator:
 
 
 def make_correlator(problem: CnnProblem, engine: str = "auto") -> Correlator:
-    """Return the correlator `engine` names; `"auto"` takes patches for small windows and the FFT else.
+    """Return the correlator `engine` names; `"auto"` takes patches for small windows and the FFT otherwise.
 
     Raises:
         LastbitError: unknown engine.

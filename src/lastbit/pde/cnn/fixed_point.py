@@ -1,7 +1,7 @@
 """Where the non-linear flow comes to rest, and how sharp the loss is there.
 
-The fixed point is followed with small steps, each 1 over the local sharpness, so that it is the one the flow itself
-reaches from the given start, not another. Its sharpness sets the edge of stability: steps above
+The fixed point is followed with small steps, each 1 over the local sharpness, so that it is the one that the flow
+itself reaches from the given start, and no other. Its sharpness sets the edge of stability: steps above
 `limit / lambda_max(H + alpha)` cannot stay there.
 """
 
@@ -29,7 +29,7 @@ class FixedPoints:
     """Fixed points of the flow, one per member.
 
     Attributes:
-        kernel_MCnm: the kernels at rest.
+        kernel_MCnm: the fixed points.
         sharpness_M: largest eigenvalue of the Hessian of the loss there, weight decay included; NaN where not found.
         smallest_M: smallest eigenvalue; negative at a saddle.
         residual_M: norm of the gradient relative to the scale `tolerance` is meant for.
@@ -56,7 +56,7 @@ def find_fixed_points(
 
     Args:
         problem: images, labels, activation.
-        weight_decay_M: positive; without damping there is no rest.
+        weight_decay_M: positive; without damping there is no fixed point.
         kernel_MCnm: the starts.
         tolerance: of the gradient, relative to the sum of the norms of its data and decay parts, or to a thousandth of
             that sum after the first steps, if this is larger.
@@ -82,10 +82,10 @@ def find_fixed_points(
         end, descent, parts, left = _descend(flow, start, alpha, 1 / (caution[active] * reach))
         if done == 0:
             first = parts
-        # Where the rest is the kernel zero both parts vanish together: then the start sets the scale.
+        # Where the fixed point is the zero kernel both parts vanish together: then the start sets the scale.
         scale = torch.maximum(parts, 1e-3 * first[active]).clamp(min=torch.finfo(torch.float64).tiny)
         residual[active] = left / scale
-        # A round that lowered neither loss nor gradient stepped over a sharper place: go back, take shorter steps.
+        # A round that lowered neither loss nor gradient overstepped a sharper place: go back, take shorter steps.
         kept = descent | (residual[active] <= tolerance)
         K[active] = torch.where(kept[:, None, None, None], end, start)
         caution[active] = torch.where(kept, (caution[active] / 2).clamp(min=1), 4 * caution[active])
@@ -112,5 +112,5 @@ def _descend(
         parts = norms(gradient) + norms(decay * K)
         sizes.append(norms(full))
         K = K - step * full
-    # Near rest the loss changes by less than its rounding while the gradient still falls.
+    # Near the fixed point the loss changes by less than its rounding while the gradient still falls.
     return K, (losses[-1] < losses[0]) | (sizes[-1] < sizes[0]), parts, sizes[-1]

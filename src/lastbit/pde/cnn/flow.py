@@ -30,7 +30,7 @@ DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.
 """Formats a flow runs in."""
 
 _CHUNK_BYTES = 1 << 20
-"""Responses worked on at a time on a CPU: they stay in its second-level cache."""
+"""Responses processed at a time on a CPU: they stay in its second-level cache."""
 _CHUNK_BYTES_ELSEWHERE = 1 << 30
 """Likewise on an accelerator, where large batches pay."""
 

@@ -36,7 +36,7 @@ def load_image(path: str | Path, *, size: int | None = None, grey: bool = True) 
         grey: one channel of luma; else red, green, blue.
 
     Raises:
-        LastbitError: there is no such file, or it is no image.
+        LastbitError: there is no such file, or it is not an image.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -61,7 +61,7 @@ def make_image(source: str, *, size: int = 256, channels: int = 1, seed: int = 0
     A checkerboard of several channels repeats itself; a file gives 1 channel (luma) or 3.
 
     Raises:
-        LastbitError: the size or number of channels cannot be, or the file cannot be read.
+        LastbitError: the size or number of channels is invalid, or the file cannot be read.
     """
     if size < 1:
         raise LastbitError(f"image size = {size}: use 1 or more")

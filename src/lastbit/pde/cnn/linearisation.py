@@ -118,9 +118,9 @@ def linearise_regime(
         problem: images, labels and activation.
         regime: `"activated"`, `"transitioning"` or `"not_activated"`.
         gauss_newton: keep the Gauss-Newton term of the transitioning regime. Without it (the usual form) `a` is held
-            constant; with it the operator is the Hessian at the kernel zero, to the letter. Both agree where the
+            constant; with it the operator is exactly the Hessian at the zero kernel. Both agree where the
             positions' sum of every entry of the window vanishes, as it does for images of zero mean.
-        correlator: the problem's, if it is at hand.
+        correlator: the problem's, if available.
 
     Raises:
         LastbitError: unknown regime.

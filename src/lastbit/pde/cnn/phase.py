@@ -109,7 +109,7 @@ def phase_diagram(
     if theory and bool(damped.any()):
         starts = start.expand(int(damped.sum()), *start.shape)
         sharpness_A = find_fixed_points(problem, decay_A[damped], starts).sharpness_M.double().cpu()
-        # min keeps NaN: where no rest was found there is no curve.
+        # min keeps NaN: where no fixed point was found there is no curve.
         low_A[damped] = torch.minimum(limit / sharpness_A, limit / decay_A[damped])
     return PhaseDiagram(
         lr_E=lr_E,

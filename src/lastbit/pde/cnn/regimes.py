@@ -8,7 +8,7 @@ Euler) iff `0 <= dt (lambda + alpha) <= L`. Over all modes:
 Below the lower end a mode grows at any step: the flow itself is ill-posed for it (anti-diffusion). Above the upper end
 the discretisation fails (CFL). Both ends change roles with the sign of `a = 1/2 - y`: for `y = 1` the transitioning
 operator `(a beta / 2) A^T A` is negative, so its largest symbol sets the lower end and its smallest the upper; for
-`y = 0` the other way round.
+`y = 0` it is the other way round.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def regime_stability(
         tolerance: of the windowed eigenvalues.
 
     Raises:
-        LastbitError: a step or weight decay that cannot be.
+        LastbitError: an invalid step or weight decay.
 
     Example:
         >>> from lastbit.pde.cnn.images import checkerboard

@@ -25,9 +25,9 @@ from lastbit.pde.cnn.status import FlowStatus, flow_status, has_blown_up, has_se
 __all__ = ["simulate"]
 
 _CHECK_EVERY = 16
-"""Steps between two looks for members that are done."""
+"""Steps between two checks for members that are done."""
 _QUIET_LOOKS = 2
-"""Looks in a row at which a member must be settled before it leaves."""
+"""Consecutive checks at which a member must be settled before it leaves."""
 
 
 def simulate(
@@ -64,7 +64,7 @@ def simulate(
         progress: called with (steps done, steps) now and then.
 
     Raises:
-        LastbitError: sizes that do not fit, or settings that cannot be.
+        LastbitError: sizes that do not fit, or invalid settings.
 
     Example:
         >>> from lastbit.pde.cnn.images import checkerboard
@@ -172,7 +172,7 @@ class _Run:
             self._record(-1, [state.take(index) for state in states], alive[index])
 
     def _record(self, row: int, states: list[FlowState], alive: Tensor) -> None:
-        """Take what is asked for besides loss and norm."""
+        """Compute what is asked for besides loss and norm."""
         kernel = states[0].kernel_MCnm
         if len(states) > 1:
             other = states[1].kernel_MCnm

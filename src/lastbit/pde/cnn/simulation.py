@@ -1,4 +1,4 @@
-"""What a simulation leaves behind: records by step and member, and each member's end."""
+"""The result of a simulation: records by step and member, and how each member ended."""
 
 from __future__ import annotations
 

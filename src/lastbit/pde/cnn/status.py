@@ -1,25 +1,25 @@
 """How a simulated member ended: converged, restrained or diverged, by one documented rule.
 
-The rule looks at histories and at nothing else, least of all at the theory it is to test: the norm of the kernel
+The rule looks at histories and nothing else, least of all at the theory that it tests: the norm of the kernel
 `|K_t|`, of the update `|K_{t+1} - K_t|`, whether an update turned back on the one before (negative inner product), and
-the loss with and without its weight decay term. An *envelope* is the maximum over each eighth of the steps; it *goes
-on* growing (or shrinking) if it does so from every eighth to the next over the last six, by more than 2% over the last
+the loss with and without its weight decay term. An *envelope* is the maximum over each eighth of the steps; it *keeps*
+growing (or shrinking) if it does so from every eighth to the next over the last six, by more than 2% over the last
 quarter of the steps and over the quarter before, and the last of these two factors is, in logarithm, at least four
-fifths of the one before: a geometric change goes on, a linear, algebraic or saturating one does not.
+fifths of the one before: a geometric change does, a linear, algebraic or saturating one does not.
 
 - `diverged`: a value that is not finite, or a kernel `BLOW_UP` times larger than at the start (than 1, if it started
-  smaller); or, at the end, a kernel `OUTGROWN` times larger than at the start whose envelope goes on growing.
+  smaller); or, at the end, a kernel `OUTGROWN` times larger than at the start whose envelope keeps growing.
 - `converged`, by one of three signs. *Settled*: the last update is rounding only, at most `epsilon^SETTLED` of the
   kernel's norm, with the machine epsilon of its format (2e-12 in float64, 6e-6 in float32, 3% in bfloat16), or the
-  kernel has vanished, to `VANISHED` machine epsilons of the start's norm. *Settling*: the updates' envelope goes on
+  kernel has vanished, to `VANISHED` machine epsilons of the start's norm. *Settling*: the updates' envelope keeps
   shrinking, and so does that of the changes of the data loss, unless they are below the root of the machine epsilon (a
   large part of the kernel that dies out must not hide a small one that keeps bouncing). *Drifting*: at every single
   step of the second half the loss fell and the update did not turn back (a slow descent).
-- `restrained`: neither. The member never settles, and stays bounded.
+- `restrained`: neither. The member never settles, but stays bounded.
 
 Divergence is tested first. The rule needs a run longer than the transients: close to an end of the window, where a
-mode changes by a factor `1 +- e` per step, some `4 / e` steps. A run of fewer than 16 steps has no eighths to speak
-of: unless it blew up or settled, it counts as `restrained`.
+mode changes by a factor `1 +- e` per step, some `4 / e` steps. A run of fewer than 16 steps has no meaningful
+eighths: unless it blew up or settled, it counts as `restrained`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = [
 BLOW_UP = 1e6
 """Growth of the kernel's norm that ends a member."""
 OUTGROWN = 10.0
-"""Growth of the kernel's norm from which growth that goes on counts as blow-up under way."""
+"""Growth of the kernel's norm from which continued growth counts as blow-up in progress."""
 CHANGE = 1.02
 """Factor per quarter from which an envelope counts as growing (or its inverse, as shrinking)."""
 PERSISTENCE = 0.8

@@ -3,14 +3,14 @@
 Theory beside it, for a scheme of step limit `L` (2 for Euler) and weight decay alpha:
 
 - *lower end*, `L / lambda_max(H + alpha)` at the fixed point: above it the linearised flow there is unstable, and the
-  flow cannot settle. (A run that happens to come close to such a rest may look settled until it leaves again.)
+  flow cannot settle. (A run that happens to come close to such a fixed point may look settled until it leaves again.)
 - *upper end*, at least `L / alpha`. The gradient of the data loss is bounded, `|grad| <= G`, for `|a| <= 1` and
   `|r'| <= 1.0998`. So an Euler step obeys `|K'| <= |1 - dt alpha| |K| + dt G`: for `dt < 2 / alpha` the flow ends up
   within `dt G / (1 - |1 - dt alpha|)`, however unstable its fixed point. That is restraint. For `dt > 2 / alpha` the
-  same terms give `|K'| >= |1 - dt alpha| |K| - dt G`: once the kernel is large it grows for ever, and a part of it
+  same terms give `|K'| >= |1 - dt alpha| |K| - dt G`: once the kernel is large it grows forever, and a part of it
   that no patch of the image sees is damped by alpha alone and grows at once. Where such a part exists (a
-  checkerboard, any image with fewer independent patches than the window has entries) the end is `L / alpha` to the
-  letter; where there is none the flow may hold out a few percent longer, depending on its start.
+  checkerboard, any image with fewer independent patches than the window has entries) the end is exactly
+  `L / alpha`; where there is none the flow may stay bounded a few percent further, depending on its start.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SCAN = 12
 _SECTION = 5
 """Learning rates tried inside each bracket per round."""
 _DEEPEST = 1e-5
-"""Learning rate, relative to the upper end's theory, below which no rest is looked for."""
+"""Learning rate, relative to the upper end's theory, below which no fixed point is searched for."""
 _ROUNDS = 14
 """Rounds at most; each narrows a bracket sixfold."""
 
@@ -50,8 +50,8 @@ class Window:
         weight_decay: alpha.
         converges_below: learning rate below which every simulated member converged.
         blows_up_above: learning rate from which on the simulated members diverge.
-        theory_low: `L / lambda_max(H + alpha)` at the fixed point, or `theory_high` where that is smaller: the rest may
-            be stable beyond, but a flow that starts far from it is not bound to come near.
+        theory_low: `L / lambda_max(H + alpha)` at the fixed point, or `theory_high` where that is smaller: the fixed
+            point may be stable beyond, but a flow that starts far from it need not come near.
         theory_high: `L / alpha`.
         sharpness: `lambda_max(H + alpha)` at the fixed point.
         rtol: width of each bracket relative to its middle.

@@ -1,4 +1,4 @@
-"""Networks of many convolutional layers: their gradient flow linearised, and the steps and decays it can bear.
+"""Networks of many convolutional layers: their gradient flow linearised, and the stable steps and decays.
 
 `deep_bounds` answers for one network, `complexity_sweep` for growing ones. At weights of your own: build a
 `DeepProblem`, `linearise` it there (a matrix-free Hessian, whole and by layer), take its `spectrum`, or ask `bounds_at`

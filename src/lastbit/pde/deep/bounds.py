@@ -21,7 +21,7 @@ __all__ = ["DeepBounds", "LayerBounds", "bounds_at", "deep_bounds"]
 
 @dataclass(frozen=True, kw_only=True)
 class LayerBounds:
-    """The block of one layer: how far the layer alone, the others frozen, could be stepped.
+    """The block of one layer: how far the layer alone, with the others frozen, could be stepped.
 
     Attributes:
         layer: counted from 1, first layer first.
@@ -111,8 +111,8 @@ class DeepBounds:
         edge = "no learning rate is too large" if self.edge_lr is None else f"the edge is at lr = {self.edge_lr:.6g}"
         if self.weight_decay < self.alpha_min:
             return (
-                f"{subject}: differences grow at every learning rate, for weight decay is below {self.alpha_min:.6g}; "
-                f"{edge}, and layer {self.binding_layer} is sharpest."
+                f"{subject}: differences grow at every learning rate, because weight decay is below "
+                f"{self.alpha_min:.6g}; {edge}, and layer {self.binding_layer} is sharpest."
             )
         return f"{subject}: {edge}, and layer {self.binding_layer} is sharpest."
 
@@ -201,7 +201,7 @@ def bounds_at(
 
 
 def _checked_limit(scheme: TimeScheme, weight_decay: float, lr: float | None) -> float:
-    """Return the scheme's limit on the real axis, once all three are such that there are bounds."""
+    """Return the scheme's limit on the real axis, once all three are valid."""
     if not math.isfinite(weight_decay):
         raise LastbitError(f"weight decay = {weight_decay}: give a finite number")
     if lr is not None and not (math.isfinite(lr) and lr > 0):

@@ -120,7 +120,7 @@ def simulated_edge_lr(
         tolerance: relative width at which to stop.
 
     Raises:
-        LastbitError: `low` grows already, or `high` does not.
+        LastbitError: `low` already grows, or `high` does not.
     """
 
     def grows(lr: float) -> bool:
@@ -168,7 +168,7 @@ def simulated_alpha_min(
 
 @dataclass(frozen=True, eq=False)
 class Descent:
-    """What gradient descent on a network left.
+    """The result of gradient descent on a network.
 
     Attributes:
         weights_P: the last weights.
@@ -197,7 +197,7 @@ def descend(
         steps: how many, at least 0.
 
     Raises:
-        LastbitError: a learning rate or a number of steps that cannot be.
+        LastbitError: an invalid learning rate or number of steps.
     """
     if not (math.isfinite(lr) and lr > 0) or not math.isfinite(weight_decay) or steps < 0:
         raise LastbitError(

@@ -55,7 +55,7 @@ class ComplexityTrend:
     def sentence(self) -> str:
         """The trend in one sentence."""
         if not math.isfinite(self.exponent):
-            return f"with {self.axis} no trend can be fitted, for at some sizes no learning rate is too large"
+            return f"with {self.axis} no trend can be fitted, because at some sizes no learning rate is too large"
         span = "" if self.interval is None else f", 95% interval {self.interval[0]:.2f} to {self.interval[1]:.2f}"
         return f"with {self.axis} the stable learning rate {self.verdict} (∝ {self.axis}^{self.exponent:.2f}{span})"
 

@@ -31,14 +31,14 @@ class Problem:
     """A built-in equation.
 
     Attributes:
-        name: what it is asked for by.
+        name: the name by which it is requested.
         equation: the formula, for a person.
         defaults: its parameters with the values they have if left out.
         build: from spacing and parameters to the discretised equation.
         closed_form: from scheme, spacing and parameters to the textbook limit, None where there is none.
         time_order: of the equation.
         largest_dim: how many dimensions it comes in.
-        scheme: the only scheme it is stepped by, where it brings its own.
+        scheme: the only scheme that steps it, if it comes with its own.
     """
 
     name: str

@@ -76,7 +76,7 @@ def root_conditions(pencil_NGR: Complex) -> list[Condition]:
             left, left_error = _product(a[:, degree], a[:, j + 1], error[:, degree], error[:, j + 1])
             right, right_error = _product(a[:, degree - 1 - j], a[:, 0], error[:, degree - 1 - j], error[:, 0])
             total, blur = left - right, left_error + right_error
-            # What its own error could have made is a 0 that rounding has blurred: 0 by the scheme's structure.
+            # What its own error could have produced is a 0 blurred by rounding: 0 by the scheme's structure.
             cancelled = np.abs(total) <= blur
             reduced.append(np.where(cancelled, 0, total))
             reduced_error.append(np.where(cancelled, 0, blur))

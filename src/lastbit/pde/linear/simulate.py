@@ -28,7 +28,7 @@ Map = Callable[[Field], Field]
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """What a simulation left.
+    """The result of a simulation.
 
     Attributes:
         u: the last field that was computed, shape `grid.shape`; not finite if `status` is `diverged`.
@@ -152,7 +152,7 @@ def simulated_limit(
         seed: of the noise.
 
     Raises:
-        LastbitError: `low` grows already, or `high` does not.
+        LastbitError: `low` already grows, or `high` does not.
     """
     noise = numpy_stream(seed, "initial field").standard_normal(grid.shape)
 
@@ -163,7 +163,7 @@ def simulated_limit(
         return ended or bool(np.nanmax(simulation.amplitudes) > 3 * np.nanmax(start))
 
     if grows(low):
-        raise LastbitError(f"dt = {low} grows already: give a smaller low")
+        raise LastbitError(f"dt = {low} already grows: give a smaller low")
     if not grows(high):
         raise LastbitError(f"dt = {high} does not grow within {steps} steps: give a larger high, or more steps")
     while high - low > tolerance * low:

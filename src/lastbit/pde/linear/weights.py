@@ -13,7 +13,7 @@ __all__ = ["finite_difference_weights"]
 def finite_difference_weights(derivative: int, offsets: Sequence[int]) -> tuple[Fraction, ...]:
     """Return the weights `w` for which `Σ_j w_j u(x + s_j h) = h^m u^(m)(x) + O(h^n)`, `m` the derivative, `n` points.
 
-    They are the one solution of the moment system `Σ_j w_j s_j^q = m! [q = m]`, `q = 0 … n − 1` (Taylor's theorem),
+    They are the only solution of the moment system `Σ_j w_j s_j^q = m! [q = m]`, `q = 0 … n − 1` (Taylor's theorem),
     found by the derivatives at 0 of the Lagrange basis polynomials, which solve it without elimination. (Fornberg,
     "Generation of finite difference formulas on arbitrarily spaced grids", Math. Comp. 51, 1988, gives a recursion for
     the same numbers.)
