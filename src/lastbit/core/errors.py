@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import ClassVar
+
+from lastbit.core.exit_codes import ExitCode
 
 __all__ = ["LastbitError", "choose"]
 
@@ -15,7 +18,7 @@ class LastbitError(Exception):
     it without a traceback and exits with `exit_code`.
     """
 
-    exit_code = 2
+    exit_code: ClassVar[ExitCode] = ExitCode.BAD_INPUT
 
 
 def choose(value: str, valid: Iterable[str], what: str) -> str:

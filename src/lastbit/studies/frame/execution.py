@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.exit_codes import ExitCode
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.progress import GridProgress
 from lastbit.tasks import Task
@@ -22,7 +23,7 @@ _PROGRESS_SECONDS = 0.3
 class Interrupted(LastbitError):
     """The user stopped the study; finished runs are safe."""
 
-    exit_code = 130
+    exit_code = ExitCode.INTERRUPTED
 
 
 def interrupted(folder: StudyFolder, done: int, total: int, what: str, did: str = "finished") -> Interrupted:
