@@ -12,6 +12,7 @@ import time
 import numpy as np
 import torch
 
+from lastbit.pde import descent_scheme
 from lastbit.pde.cnn import (
     CnnFlow,
     CnnProblem,
@@ -19,7 +20,6 @@ from lastbit.pde.cnn import (
     PatchCorrelator,
     checkerboard,
     initial_kernels,
-    make_scheme,
     phase_diagram,
     regime_stability,
     white_noise,
@@ -135,7 +135,7 @@ def phase():
         lrs=torch.logspace(-1.7, 1.3, 64),
         weight_decays=torch.logspace(-1, 1.3, 64),
         steps=400,
-        scheme=make_scheme(),
+        scheme=descent_scheme(),
     )
     print(
         f"phase diagram, 64 x 64 members x 400 steps at 64^2/8^2: {time.perf_counter() - at:.1f} s wall, "

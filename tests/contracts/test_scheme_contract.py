@@ -4,8 +4,14 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from lastbit.pde.linear import SCHEMES, Grid, LinearEquation, VonNeumann, laplacian, make_scheme, simulate
+from lastbit.core.errors import LastbitError
+from lastbit.pde import DESCENTS, SCHEMES, TimeScheme, descent_scheme, make_scheme
+from lastbit.pde.descents import descent_direction
+from lastbit.pde.linear import Grid, LinearEquation, VonNeumann, laplacian, simulate
 
 # At steps this short every one-step scheme is accurate, and momentum moves by dt/(1 − momentum).
 SMALL = 1e-4
@@ -89,3 +95,59 @@ def test_names_and_sources(scheme):
     assert scheme.name in SCHEMES
     assert scheme.source
     assert scheme.real_limit is not None
+
+
+def one_step_map(scheme, h):
+    """The matrix of (value, dt * velocity) -> (value, dt * velocity), from the update as code runs it."""
+    columns = []
+    for value, velocity in ((1.0, 0.0), (0.0, 1.0)):
+        v, u = torch.tensor(value, dtype=torch.float64), torch.tensor(velocity, dtype=torch.float64)
+        direction, u = descent_direction(scheme, h * v, u)
+        columns.append([float(v - direction), float(u)])
+    return np.array(columns).T
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(DESCENTS), st.floats(0, 0.99), st.floats(-1, 5))
+def test_a_descent_is_its_stability_polynomial(name, momentum, h):
+    """The update that flows and networks are stepped by has the roots that bounds are computed from."""
+    scheme = descent_scheme(name, None if name == "euler" else momentum)
+    matrix = one_step_map(scheme, h)
+    found = np.abs(np.linalg.eigvals(matrix if name != "euler" else matrix[:1, :1])).max()
+    # Near a double root an eigenvalue moves by the square root of the rounding.
+    assert spectral_radius(scheme, -h) == pytest.approx(found, abs=1e-7)
+
+
+@pytest.mark.parametrize("name", DESCENTS)
+def test_a_descent_is_that_of_torch_optim(name):
+    scheme = descent_scheme(name)
+    parameter = torch.nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    optimizer = torch.optim.SGD([parameter], lr=0.1, momentum=scheme.momentum, nesterov=name == "nesterov")
+    v, u = parameter.detach().clone(), torch.zeros(2, dtype=torch.float64)
+    for _ in range(20):
+        optimizer.zero_grad()
+        (1.5 * parameter.square().sum()).backward()
+        optimizer.step()
+        direction, u = descent_direction(scheme, 3 * v, u)
+        v = v - 0.1 * direction
+    assert torch.allclose(v, parameter.detach(), rtol=1e-13)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9, 0.99])
+def test_step_limits_are_the_closed_forms(momentum):
+    assert descent_scheme().step_limit() == 2
+    assert descent_scheme("heavy-ball", momentum).step_limit() == 2 + 2 * momentum
+    assert descent_scheme("nesterov", momentum).step_limit() == (2 + 2 * momentum) / (1 + 2 * momentum)
+
+
+def test_descents_that_cannot_be_are_refused():
+    with pytest.raises(LastbitError, match=r"unknown descent scheme 'eular' \(did you mean 'euler'\?\)"):
+        descent_scheme("eular")
+    with pytest.raises(LastbitError, match="momentum 1"):
+        descent_scheme("nesterov", 1.0)
+    with pytest.raises(LastbitError, match="momentum nan"):
+        descent_scheme("heavy_ball", float("nan"))
+    with pytest.raises(LastbitError, match=r"Euler has no momentum, got 0\.9"):
+        descent_scheme("euler", 0.9)
+    with pytest.raises(LastbitError, match="no known limit on the real axis"):
+        TimeScheme(name="mine", polynomials=((-1.0, -1.0), (1.0,))).step_limit()

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
-from lastbit.pde.cnn import CnnFlow, CnnProblem, checkerboard, initial_kernels, make_scheme, simulate, white_noise
+from lastbit.pde import descent_scheme
+from lastbit.pde.cnn import CnnFlow, CnnProblem, checkerboard, initial_kernels, simulate, white_noise
 
 
 def slow_step(image, kernel, lr, decay, k, *, beta=1.0, label=1.0):
@@ -79,7 +80,7 @@ def test_chunks_change_rounding_at_most():
 @pytest.mark.parametrize("scheme", ["heavy-ball", "nesterov"])
 def test_momentum_is_that_of_torch_optim(scheme):
     problem = CnnProblem.of(white_noise(12, seed=3), kernel=4)
-    flow = CnnFlow(problem, scheme=make_scheme(scheme, 0.9))
+    flow = CnnFlow(problem, scheme=descent_scheme(scheme, 0.9))
     start = initial_kernels(problem)
     one = torch.ones(1)
     state = flow.init(start, 0.2 * one.double(), 0.05 * one.double(), one)

@@ -5,22 +5,22 @@ import pytest
 import torch
 
 from lastbit.core.errors import LastbitError
+from lastbit.pde import descent_scheme
 from lastbit.pde.cnn import (
     CnnProblem,
     FlowStatus,
     checkerboard,
-    extreme_eigenpairs,
     find_fixed_points,
     find_window,
     flow_status,
     initial_kernels,
     linearise_at,
-    make_scheme,
     phase_diagram,
     simulate,
     white_noise,
 )
 from lastbit.pde.cnn.simulation import mean_relative_l1
+from lastbit.pde.lanczos import extreme_eigenpairs
 
 
 def reference():
@@ -136,10 +136,10 @@ def test_reference_window_ends_where_theory_says():
 def test_small_windows_end_where_theory_says(label, scheme, boundary):
     problem = CnnProblem.of(checkerboard(24), kernel=6, label=label, boundary=boundary)
     decay = 0.8
-    window = find_window(problem, weight_decay=decay, scheme=make_scheme(scheme), steps=600)
+    window = find_window(problem, weight_decay=decay, scheme=descent_scheme(scheme), steps=600)
     assert window.blows_up_above == pytest.approx(window.theory_high, rel=5e-3)
     assert window.converges_below == pytest.approx(window.theory_low, rel=5e-3)
-    assert window.theory_high == pytest.approx(make_scheme(scheme).step_limit() / decay)
+    assert window.theory_high == pytest.approx(descent_scheme(scheme).step_limit() / decay)
 
 
 def test_a_rest_far_below_the_upper_end_is_found():
@@ -160,7 +160,7 @@ def test_without_a_sharper_rest_there_is_no_window():
 
 def test_with_heavy_ball_rest_and_restraint_coexist():
     """Near rest the lower end is the theory's; from afar the same step may never find the rest it could keep."""
-    problem, scheme = CnnProblem.of(checkerboard(24), kernel=8), make_scheme("heavy-ball")
+    problem, scheme = CnnProblem.of(checkerboard(24), kernel=8), descent_scheme("heavy-ball")
     start = initial_kernels(problem)
     rest = find_fixed_points(problem, torch.tensor([1.5]), start)
     near = rest.kernel_MCnm[0] + 1e-2 * initial_kernels(problem, seeds=(3,))[0]

@@ -7,6 +7,7 @@ import pytest
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
+from lastbit.pde import make_scheme
 from lastbit.pde.linear import (
     PROBLEMS,
     FourierMultiplier,
@@ -15,7 +16,6 @@ from lastbit.pde.linear import (
     VonNeumann,
     analyse,
     laplacian,
-    make_scheme,
     simulate,
     simulated_limit,
 )

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastbit.pde.linear import LinearEquation, Stencil, TimeScheme, VonNeumann, make_scheme
+from lastbit.pde import TimeScheme, make_scheme
+from lastbit.pde.linear import LinearEquation, Stencil, VonNeumann
 from lastbit.pde.linear.root_condition import Condition, first_negative, root_conditions
 
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
+from lastbit.pde import SCHEMES, make_scheme
 from lastbit.pde.linear import (
     PROBLEMS,
-    SCHEMES,
     FourierMultiplier,
     Grid,
     LinearEquation,
@@ -18,7 +18,6 @@ from lastbit.pde.linear import (
     analyse,
     derivative,
     laplacian,
-    make_scheme,
 )
 
 # LeVeque, Finite Difference Methods for ODEs and PDEs (2007), chapters 9–10; Strikwerda (2004), chapters 1–6;

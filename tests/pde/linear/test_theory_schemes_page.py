@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lastbit.pde.linear import PROBLEMS, SCHEMES
+from lastbit.pde import SCHEMES
+from lastbit.pde.linear import PROBLEMS
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "theory-schemes.md").read_text()

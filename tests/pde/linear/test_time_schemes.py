@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from lastbit.core.errors import LastbitError
-from lastbit.pde.linear import Grid, LinearEquation, Stencil, TimeScheme, make_scheme, simulate, stability_region
+from lastbit.pde import TimeScheme, make_scheme
+from lastbit.pde.linear import Grid, LinearEquation, Stencil, simulate, stability_region
 from lastbit.pde.linear.root_condition import amplification_roots
 
 EIGENVALUE = -1.3

@@ -13,13 +13,11 @@ from lastbit.pde.cnn.correlation import FftCorrelator, PatchCorrelator, make_cor
 from lastbit.pde.cnn.fixed_point import FixedPoints, find_fixed_points
 from lastbit.pde.cnn.flow import CnnFlow, FlowState
 from lastbit.pde.cnn.images import checkerboard, load_image, make_image, white_noise
-from lastbit.pde.cnn.lanczos import Extremes, extreme_eigenpairs
 from lastbit.pde.cnn.linear_flow import SimulatedBounds, simulated_bounds
 from lastbit.pde.cnn.linearisation import Linearisation, linearise_at, linearise_regime
 from lastbit.pde.cnn.phase import PhaseDiagram, phase_diagram
 from lastbit.pde.cnn.problem import CnnProblem, initial_kernels
 from lastbit.pde.cnn.regimes import RegimeStability, Spectrum, regime_stability
-from lastbit.pde.cnn.schemes import SCHEMES, TimeScheme, make_scheme
 from lastbit.pde.cnn.simulate import simulate
 from lastbit.pde.cnn.simulation import Simulation
 from lastbit.pde.cnn.status import FlowStatus, flow_status
@@ -27,10 +25,8 @@ from lastbit.pde.cnn.window import Window, find_window
 
 __all__ = [
     "REGIMES",
-    "SCHEMES",
     "CnnFlow",
     "CnnProblem",
-    "Extremes",
     "FftCorrelator",
     "FixedPoints",
     "FlowState",
@@ -42,10 +38,8 @@ __all__ = [
     "SimulatedBounds",
     "Simulation",
     "Spectrum",
-    "TimeScheme",
     "Window",
     "checkerboard",
-    "extreme_eigenpairs",
     "find_fixed_points",
     "find_window",
     "flow_status",
@@ -55,7 +49,6 @@ __all__ = [
     "load_image",
     "make_correlator",
     "make_image",
-    "make_scheme",
     "phase_diagram",
     "regime_shares",
     "regime_stability",

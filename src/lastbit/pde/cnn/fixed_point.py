@@ -14,10 +14,10 @@ from torch import Tensor
 
 from lastbit.core.errors import LastbitError
 from lastbit.pde.cnn.flow import CnnFlow
-from lastbit.pde.cnn.lanczos import extreme_eigenpairs
 from lastbit.pde.cnn.linearisation import linearise_at
 from lastbit.pde.cnn.problem import CnnProblem
 from lastbit.pde.cnn.simulation import norms
+from lastbit.pde.lanczos import extreme_eigenpairs
 
 __all__ = ["FixedPoints", "find_fixed_points"]
 

@@ -22,7 +22,8 @@ from lastbit.core.errors import choose
 from lastbit.pde.cnn.activation import regime_shares
 from lastbit.pde.cnn.correlation import Correlator, make_correlator
 from lastbit.pde.cnn.problem import CnnProblem
-from lastbit.pde.cnn.schemes import TimeScheme, make_scheme
+from lastbit.pde.descents import EULER, descent_direction
+from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["DTYPES", "CnnFlow", "FlowState", "dtype_named"]
 
@@ -77,13 +78,13 @@ class CnnFlow:
     """Steps an ensemble of kernels on one problem. Holds no state that changes."""
 
     def __init__(
-        self, problem: CnnProblem, *, scheme: TimeScheme | None = None, dtype: str = "float64", engine: str = "auto"
+        self, problem: CnnProblem, *, scheme: TimeScheme = EULER, dtype: str = "float64", engine: str = "auto"
     ) -> None:
         """Prepare the image's spectrum or patches.
 
         Args:
             problem: images, labels, activation.
-            scheme: Euler when None.
+            scheme: of the steps.
             dtype: `"float64"`, `"float32"` or `"bfloat16"`.
             engine: of the correlation.
 
@@ -93,7 +94,7 @@ class CnnFlow:
         self.state_dtype = dtype_named(dtype)
         self.compute_dtype = torch.float64 if dtype == "float64" else torch.float32
         self.problem = problem.to(self.compute_dtype)
-        self.scheme = make_scheme() if scheme is None else scheme
+        self.scheme = scheme
         self.correlator: Correlator = make_correlator(self.problem, engine)
         rows, columns = problem.positions
         size = len(problem.labels_B) * rows * columns * self.problem.images_BCHW.element_size()
@@ -120,7 +121,7 @@ class CnnFlow:
         gradient, loss_M = self.gradient(state.kernel_MCnm)
         decay, lr, k = (x[:, None, None, None] for x in (state.weight_decay_M, state.lr_M, state.k_M))
         full = gradient.to(self.state_dtype) + decay * state.kernel_MCnm
-        direction, velocity = self.scheme.direction(full, state.velocity_MCnm)
+        direction, velocity = descent_direction(self.scheme, full, state.velocity_MCnm)
         kernel = state.kernel_MCnm - (k * lr) * (direction / k)
         return replace(state, kernel_MCnm=kernel, velocity_MCnm=velocity), loss_M
 

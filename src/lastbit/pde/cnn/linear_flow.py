@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from lastbit.core.errors import LastbitError
-from lastbit.pde.cnn.schemes import TimeScheme, make_scheme
 from lastbit.pde.cnn.simulation import norms
+from lastbit.pde.descents import EULER, descent_direction
+from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["SimulatedBounds", "growth", "simulated_bounds"]
 
@@ -35,7 +36,7 @@ def growth(
     *,
     dt: float,
     weight_decay_M: Tensor,
-    scheme: TimeScheme | None = None,
+    scheme: TimeScheme = EULER,
     steps: int = 200,
 ) -> Tensor:
     """Return `log(|v_steps| / |v_half|)` per member, `v` stepped by the scheme from the start, at rest.
@@ -44,11 +45,11 @@ def growth(
     each step, so neither growth nor decay can leave the range of the format.
 
     Args:
-        operator: J, symmetric, on `[M, C, n, m]`.
+        operator: J, symmetric, on the shape of the starts, members first.
         start_MCnm: one start per member.
         dt: the step.
         weight_decay_M: one per member.
-        scheme: Euler when None.
+        scheme: of the steps.
         steps: of the scheme.
 
     Raises:
@@ -56,15 +57,15 @@ def growth(
     """
     if steps < 2:
         raise LastbitError(f"steps = {steps}: use 2 or more to see growth")
-    step = make_scheme() if scheme is None else scheme
     v, u = start_MCnm, torch.zeros_like(start_MCnm)
-    decay = weight_decay_M.to(v)[:, None, None, None]
+    per_member = (-1, *(1,) * (v.ndim - 1))
+    decay = weight_decay_M.to(v).reshape(per_member)
     total = torch.zeros(len(v), dtype=torch.float64, device=v.device)
     for count in range(steps):
-        direction, u = step.direction(operator(v) + decay * v, u)
+        direction, u = descent_direction(scheme, operator(v) + decay * v, u)
         v = v - dt * direction
         size = norms(v).clamp(min=torch.finfo(v.dtype).tiny)
-        v, u = v / size.to(v)[:, None, None, None], u / size.to(v)[:, None, None, None]
+        v, u = v / size.to(v).reshape(per_member), u / size.to(v).reshape(per_member)
         if count >= steps // 2:
             total = total + size.log()
     return total
@@ -76,7 +77,7 @@ def simulated_bounds(
     high_CHW: Tensor,
     *,
     dt: float,
-    scheme: TimeScheme | None = None,
+    scheme: TimeScheme = EULER,
     steps: int = 200,
     rtol: float = 1e-3,
     reach: float | None = None,
@@ -91,7 +92,7 @@ def simulated_bounds(
         low_CHW: unit eigenvector of its smallest eigenvalue.
         high_CHW: likewise of the largest.
         dt: the step.
-        scheme: Euler when None.
+        scheme: of the steps.
         steps: of the scheme, per trial.
         rtol: width of the last bracket relative to `1 / dt` and to the bound, whichever is smaller.
         reach: half-width of the first bracket; `8 / dt` when None.
@@ -120,7 +121,7 @@ def simulated_bounds(
 
 
 def _stable_decay(
-    operator: Callable[[Tensor], Tensor], start: Tensor, dt: float, scheme: TimeScheme | None, steps: int, span: float
+    operator: Callable[[Tensor], Tensor], start: Tensor, dt: float, scheme: TimeScheme, steps: int, span: float
 ) -> float:
     """Return a weight decay at which the mode decays fastest among a coarse grid."""
     trials = torch.linspace(-span, span, 65, dtype=torch.float64)

@@ -11,9 +11,10 @@ from torch import Tensor
 from lastbit.core.errors import LastbitError
 from lastbit.pde.cnn.fixed_point import find_fixed_points
 from lastbit.pde.cnn.problem import CnnProblem, initial_kernels
-from lastbit.pde.cnn.schemes import TimeScheme, make_scheme
 from lastbit.pde.cnn.simulate import simulate
 from lastbit.pde.cnn.status import FlowStatus
+from lastbit.pde.descents import EULER
+from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["PhaseDiagram", "phase_diagram"]
 
@@ -61,7 +62,7 @@ def phase_diagram(
     steps: int = 400,
     kernel: Tensor | None = None,
     twin: int | None = None,
-    scheme: TimeScheme | None = None,
+    scheme: TimeScheme = EULER,
     theory: bool = True,
     dtype: str = "float64",
     progress: Callable[[int, int], None] | None = None,
@@ -75,7 +76,7 @@ def phase_diagram(
         steps: of each member.
         kernel: `[C, n, m]`, the start of all; the standard normal kernel of seed 0 when None.
         twin: odd factor of the twins.
-        scheme: Euler when None.
+        scheme: of the steps.
         theory: compute the curve of the fixed points' sharpness.
         dtype: format of the simulation.
         progress: called with (steps done, steps).
@@ -103,7 +104,7 @@ def phase_diagram(
     grid = (len(decay_A), len(lr_E))
     order = list(FlowStatus)
     status = torch.tensor([order.index(one) for one in run.status_M]).reshape(grid)
-    limit = (make_scheme() if scheme is None else scheme).step_limit()
+    limit = scheme.step_limit()
     damped = decay_A > 0
     low_A = torch.full_like(decay_A, float("nan"))
     if theory and bool(damped.any()):

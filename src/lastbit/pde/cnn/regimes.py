@@ -22,10 +22,11 @@ import torch
 from lastbit.core.errors import LastbitError
 from lastbit.pde.cnn.activation import REGIMES
 from lastbit.pde.cnn.correlation import Correlator, make_correlator
-from lastbit.pde.cnn.lanczos import extreme_eigenpairs
 from lastbit.pde.cnn.linearisation import linearise_regime, regime_constants
 from lastbit.pde.cnn.problem import CnnProblem
-from lastbit.pde.cnn.schemes import TimeScheme, make_scheme
+from lastbit.pde.descents import EULER
+from lastbit.pde.lanczos import extreme_eigenpairs
+from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["RegimeStability", "Spectrum", "bounds", "full_support_spectrum", "regime_stability", "windowed_spectrum"]
 
@@ -175,7 +176,7 @@ def regime_stability(
     *,
     dt: float,
     weight_decay: float | None = None,
-    scheme: TimeScheme | None = None,
+    scheme: TimeScheme = EULER,
     gauss_newton: bool = False,
     tolerance: float = 1e-6,
 ) -> dict[str, dict[str, RegimeStability]]:
@@ -185,7 +186,7 @@ def regime_stability(
         problem: images, window, labels, activation.
         dt: step of the scheme (the learning rate).
         weight_decay: what `max_stable_dt` is for.
-        scheme: Euler when None.
+        scheme: of the steps.
         gauss_newton: as in `linearise_regime`.
         tolerance: of the windowed eigenvalues.
 
@@ -199,7 +200,6 @@ def regime_stability(
         >>> round(found["full_support"].alpha_min), round(found["windowed"].alpha_min)
         (16384, 676)
     """
-    step = make_scheme() if scheme is None else scheme
     correlator = make_correlator(problem)
     found: dict[str, dict[str, RegimeStability]] = {}
     for regime in REGIMES:
@@ -216,7 +216,7 @@ def regime_stability(
                 spectrum,
                 dt,
                 weight_decay,
-                *bounds(spectrum, dt=dt, weight_decay=weight_decay, scheme=step),
+                *bounds(spectrum, dt=dt, weight_decay=weight_decay, scheme=scheme),
             )
             for support, spectrum in spectra.items()
         }

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from lastbit.core.errors import LastbitError
 from lastbit.pde.cnn.flow import CnnFlow, FlowState
-from lastbit.pde.cnn.lanczos import extreme_eigenpairs
 from lastbit.pde.cnn.linearisation import linearise_at
 from lastbit.pde.cnn.members import members_of
 from lastbit.pde.cnn.problem import CnnProblem
-from lastbit.pde.cnn.schemes import TimeScheme
 from lastbit.pde.cnn.simulation import Simulation, mean_relative_l1, merged, norms
 from lastbit.pde.cnn.status import FlowStatus, flow_status, has_blown_up, has_settled
+from lastbit.pde.descents import EULER
+from lastbit.pde.lanczos import extreme_eigenpairs
+from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["simulate"]
 
@@ -39,7 +40,7 @@ def simulate(
     kernel: Tensor | None = None,
     twin: int | None = None,
     dtype: str | Sequence[str] = "float64",
-    scheme: TimeScheme | None = None,
+    scheme: TimeScheme = EULER,
     record_every: int = 1,
     shares: bool = False,
     sharpness: bool = False,
@@ -56,7 +57,7 @@ def simulate(
         kernel: `[C, n, m]` for all members or `[M, C, n, m]`; the standard normal kernel of seed 0 when None.
         twin: odd factor k of the twins; without it there are none.
         dtype: `"float64"`, `"float32"` or `"bfloat16"`, one or one per member.
-        scheme: Euler when None.
+        scheme: of the steps.
         record_every: steps between records; 0 records start and end only.
         shares: record the regime shares.
         sharpness: record the sharpness, some ten products with the Hessian per record.

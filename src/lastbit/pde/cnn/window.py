@@ -26,9 +26,10 @@ from torch import Tensor
 from lastbit.core.errors import LastbitError
 from lastbit.pde.cnn.fixed_point import find_fixed_points
 from lastbit.pde.cnn.problem import CnnProblem, initial_kernels
-from lastbit.pde.cnn.schemes import TimeScheme, make_scheme
 from lastbit.pde.cnn.simulate import simulate
 from lastbit.pde.cnn.status import FlowStatus
+from lastbit.pde.descents import EULER
+from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["Window", "find_window"]
 
@@ -73,7 +74,7 @@ def find_window(
     *,
     weight_decay: float,
     kernel: Tensor | None = None,
-    scheme: TimeScheme | None = None,
+    scheme: TimeScheme = EULER,
     steps: int = 800,
     rtol: float = 2.5e-3,
     progress: Callable[[int, int], None] | None = None,
@@ -87,7 +88,7 @@ def find_window(
         problem: images, labels, activation.
         weight_decay: positive.
         kernel: `[C, n, m]`, the start; the standard normal kernel of seed 0 when None.
-        scheme: Euler when None.
+        scheme: of the steps.
         steps: per member and round.
         rtol: width of the final brackets.
         progress: called with (rounds done, rounds expected).
@@ -101,7 +102,7 @@ def find_window(
         )
     if not 1 / steps <= rtol <= 0.5:
         raise LastbitError(f"rtol = {rtol:g} with {steps} steps: use one from {1 / steps:.2g} (1/steps) to 0.5")
-    limit = (make_scheme() if scheme is None else scheme).step_limit()
+    limit = scheme.step_limit()
     start = initial_kernels(problem)[0] if kernel is None else kernel
     start = start.reshape(problem.kernel_shape)
     fixed = find_fixed_points(problem, torch.tensor([weight_decay], dtype=torch.float64), start[None])

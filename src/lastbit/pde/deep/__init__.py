@@ -7,10 +7,8 @@ for everything.
 
 from lastbit.pde.deep.bounds import DeepBounds, LayerBounds, bounds_at, deep_bounds
 from lastbit.pde.deep.descent import (
-    DESCENTS,
     Descent,
     descend,
-    descent_scheme,
     growth_per_step,
     simulated_alpha_min,
     simulated_edge_lr,
@@ -22,7 +20,6 @@ from lastbit.pde.deep.sweep import ComplexitySweep, ComplexityTrend, complexity_
 
 __all__ = [
     "ACTIVATIONS",
-    "DESCENTS",
     "ComplexitySweep",
     "ComplexityTrend",
     "DeepBounds",
@@ -37,7 +34,6 @@ __all__ = [
     "deep_bounds",
     "deep_problem",
     "descend",
-    "descent_scheme",
     "growth_per_step",
     "initial_kernels",
     "linearise",

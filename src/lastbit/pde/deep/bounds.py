@@ -10,11 +10,12 @@ from typing import Any
 from torch import Tensor
 
 from lastbit.core.errors import LastbitError
-from lastbit.pde.deep.descent import descend, descent_scheme
+from lastbit.pde.deep.descent import descend
 from lastbit.pde.deep.network import DeepProblem, deep_problem, initial_kernels
 from lastbit.pde.deep.operator import linearise
 from lastbit.pde.deep.spectrum import Spectrum, block_spectra, spectrum
-from lastbit.pde.linear import TimeScheme
+from lastbit.pde.descents import EULER, descent_scheme
+from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["DeepBounds", "LayerBounds", "bounds_at", "deep_bounds"]
 
@@ -172,7 +173,7 @@ def bounds_at(
         activation=problem.activation,
         parameters=problem.parameters,
         scheme=scheme.name,
-        momentum=scheme.parameters.get("momentum", 0.0),
+        momentum=scheme.momentum,
         weight_decay=weight_decay,
         lr=lr,
         loss=flow.loss,
@@ -206,9 +207,7 @@ def _checked_limit(scheme: TimeScheme, weight_decay: float, lr: float | None) ->
         raise LastbitError(f"weight decay = {weight_decay}: give a finite number")
     if lr is not None and not (math.isfinite(lr) and lr > 0):
         raise LastbitError(f"lr = {lr}: give a positive finite number")
-    if scheme.real_limit is None:
-        raise LastbitError(f"scheme {scheme.name!r} has no limit on the real axis: use one of descent_scheme")
-    return scheme.real_limit
+    return scheme.step_limit()
 
 
 def _edge(ends: Spectrum, limit: float, weight_decay: float) -> float | None:
@@ -220,7 +219,7 @@ def _edge(ends: Spectrum, limit: float, weight_decay: float) -> float | None:
 def deep_bounds(
     *,
     scheme: str = "euler",
-    momentum: float = 0.9,
+    momentum: float | None = None,
     weight_decay: float = 0.0,
     lr: float | None = None,
     seed: int = 0,
@@ -235,7 +234,7 @@ def deep_bounds(
 
     Args:
         scheme: `euler` (gradient descent), `heavy-ball` or `nesterov`.
-        momentum: of the latter two.
+        momentum: of the latter two, 0.9 when None.
         weight_decay: α.
         lr: the learning rate to judge.
         seed: of the weights.
@@ -257,9 +256,7 @@ def deep_bounds(
     problem = deep_problem(**network)
     weights = initial_kernels(problem, seed=seed, gain=gain)
     if train_steps:
-        trained = descend(
-            problem, weights, descent_scheme("euler"), lr=train_lr, weight_decay=weight_decay, steps=train_steps
-        )
+        trained = descend(problem, weights, EULER, lr=train_lr, weight_decay=weight_decay, steps=train_steps)
         if trained.status != "ok":
             raise LastbitError(
                 f"the descent diverged at step {len(trained.losses) - 1}: give a smaller train_lr than {train_lr:g}"

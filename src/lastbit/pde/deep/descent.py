@@ -1,8 +1,4 @@
-"""Gradient descent itself: on a linearised flow, and on the network's own loss.
-
-Written as the optimizers are (velocity and all) and not as the stability polynomials from which the bounds come, so
-that a simulated threshold is evidence about a bound.
-"""
+"""Gradient descent itself: on a linearised flow, and on the network's own loss."""
 
 from __future__ import annotations
 
@@ -13,49 +9,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lastbit.core.errors import LastbitError, choose
+from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
+from lastbit.pde.cnn.linear_flow import growth
 from lastbit.pde.deep.network import DeepProblem
 from lastbit.pde.deep.operator import LinearisedFlow
-from lastbit.pde.linear import TimeScheme, make_scheme
+from lastbit.pde.descents import descent_direction
+from lastbit.pde.schemes import TimeScheme
 
 __all__ = [
-    "DESCENTS",
     "Descent",
     "descend",
-    "descent_scheme",
     "growth_per_step",
     "simulated_alpha_min",
     "simulated_edge_lr",
 ]
-
-DESCENTS = ("euler", "heavy-ball", "nesterov")
-
-
-def descent_scheme(name: str, momentum: float = 0.9) -> TimeScheme:
-    """Return the time scheme of plain gradient descent, heavy ball or Nesterov.
-
-    Raises:
-        LastbitError: another name, or a momentum outside `[0, 1)`.
-
-    Example:
-        >>> descent_scheme("heavy-ball", 0.5).real_limit
-        3.0
-    """
-    chosen = choose(name.replace("_", "-"), DESCENTS, "descent scheme")
-    return make_scheme(chosen) if chosen == "euler" else make_scheme(chosen, momentum=momentum)
-
-
-def _stepper(scheme: TimeScheme, lr: float) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """`(weights, velocity, direction) ↦ (weights, velocity)`, PyTorch's SGD."""
-    mu = scheme.parameters.get("momentum", 0.0)
-
-    def step(w: Tensor, velocity: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-        velocity = mu * velocity + direction
-        used = direction + mu * velocity if scheme.name == "nesterov" else velocity
-        return w - lr * used, velocity
-
-    return step
 
 
 def growth_per_step(
@@ -74,18 +42,11 @@ def growth_per_step(
         weight_decay: α.
         steps: how many, at least 2.
     """
-    step = _stepper(scheme, lr)
-    v, velocity = start_P / start_P.norm(), torch.zeros_like(start_P)
-    logarithm = 0.0
-    for index in range(steps):
-        v, velocity = step(v, velocity, flow(v) + weight_decay * v)
-        size = float(v.norm())
-        if size == 0:
-            return 0.0
-        v, velocity = v / size, velocity / size
-        if index >= steps // 2:
-            logarithm += math.log(size)
-    return math.exp(logarithm / (steps - steps // 2))
+    decay_M = torch.tensor([weight_decay], dtype=torch.float64)
+    total_M = growth(
+        lambda v_MP: flow(v_MP[0])[None], start_P[None], dt=lr, weight_decay_M=decay_M, scheme=scheme, steps=steps
+    )
+    return math.exp(float(total_M[0]) / (steps - steps // 2))
 
 
 def _bisect(grows: Callable[[float], bool], low: float, high: float, tolerance: float) -> float:
@@ -203,7 +164,6 @@ def descend(
         raise LastbitError(
             f"lr = {lr}, weight decay = {weight_decay}, {steps} steps: give lr > 0, finite decay, steps ≥ 0"
         )
-    step = _stepper(scheme, lr)
     w = weights_P.detach().to(problem.images_BCHW)
     velocity = torch.zeros_like(w)
     losses: list[float] = []
@@ -218,5 +178,6 @@ def descend(
             status = RunStatus.DIVERGED
             break
         if index < steps:
-            w, velocity = step(w, velocity, gradient)
+            direction, velocity = descent_direction(scheme, gradient, velocity)
+            w = w - lr * direction
     return Descent(w, tuple(losses), gradient_norm, status)

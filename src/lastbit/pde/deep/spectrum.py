@@ -8,8 +8,8 @@ from functools import partial
 
 from torch import Tensor
 
-from lastbit.pde.cnn.lanczos import extreme_eigenpairs
 from lastbit.pde.deep.operator import LinearisedFlow
+from lastbit.pde.lanczos import extreme_eigenpairs
 
 __all__ = ["Spectrum", "block_spectra", "spectrum"]
 

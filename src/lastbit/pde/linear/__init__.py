@@ -9,13 +9,11 @@ Everything here is NumPy in float64 (`simulate` in the precision of its field) a
 """
 
 from lastbit.pde.linear.analysis import Analysis, analyse
-from lastbit.pde.linear.builtin_schemes import SCHEMES, make_scheme
 from lastbit.pde.linear.equations import LinearEquation
 from lastbit.pde.linear.grids import BOUNDARIES, Grid
 from lastbit.pde.linear.operators import FourierMultiplier, Operator, derivative, identity, laplacian
 from lastbit.pde.linear.problems import PROBLEMS, ClosedForm, Problem
 from lastbit.pde.linear.region import boundary_locus, draw_stability_region, stability_region
-from lastbit.pde.linear.schemes import TimeScheme
 from lastbit.pde.linear.simulate import Simulation, simulate, simulated_limit
 from lastbit.pde.linear.stability import StabilityLimit, VonNeumann
 from lastbit.pde.linear.stencils import Stencil
@@ -24,7 +22,6 @@ from lastbit.pde.linear.weights import finite_difference_weights
 __all__ = [
     "BOUNDARIES",
     "PROBLEMS",
-    "SCHEMES",
     "Analysis",
     "ClosedForm",
     "FourierMultiplier",
@@ -35,7 +32,6 @@ __all__ = [
     "Simulation",
     "StabilityLimit",
     "Stencil",
-    "TimeScheme",
     "VonNeumann",
     "analyse",
     "boundary_locus",
@@ -44,7 +40,6 @@ __all__ = [
     "finite_difference_weights",
     "identity",
     "laplacian",
-    "make_scheme",
     "simulate",
     "simulated_limit",
     "stability_region",

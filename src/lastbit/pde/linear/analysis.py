@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lastbit.core.errors import LastbitError, choose
-from lastbit.pde.linear.builtin_schemes import SCHEMES, make_scheme
+from lastbit.pde.builtin_schemes import SCHEMES, make_scheme
 from lastbit.pde.linear.problems import PROBLEMS, Problem
 from lastbit.pde.linear.region import draw_stability_region
 from lastbit.pde.linear.stability import VonNeumann

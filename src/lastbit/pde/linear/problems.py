@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from lastbit.core.errors import LastbitError, choose
 from lastbit.pde.linear.equations import LinearEquation
 from lastbit.pde.linear.operators import derivative, identity, laplacian
-from lastbit.pde.linear.schemes import TimeScheme
 from lastbit.pde.linear.stencils import Stencil
+from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["PROBLEMS", "ClosedForm", "Problem"]
 

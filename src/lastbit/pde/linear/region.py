@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lastbit.pde.linear.root_condition import amplification_roots
-from lastbit.pde.linear.schemes import TimeScheme
+from lastbit.pde.schemes import TimeScheme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ def stability_region(
         Array of shape `(Y, X)`.
 
     Example:
-        >>> from lastbit.pde.linear import make_scheme
+        >>> from lastbit.pde import make_scheme
         >>> float(stability_region(make_scheme("euler"), np.array([-1.0]), np.array([0.0]))[0, 0])
         0.0
     """

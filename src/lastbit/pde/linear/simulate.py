@@ -18,7 +18,7 @@ from lastbit.core.status import RunStatus
 from lastbit.pde.linear.equations import LinearEquation
 from lastbit.pde.linear.grids import Grid
 from lastbit.pde.linear.operators import FourierMultiplier
-from lastbit.pde.linear.schemes import TimeScheme
+from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["Simulation", "simulate", "simulated_limit"]
 
@@ -80,7 +80,8 @@ def simulate(
             steps, or `v0` for an equation of order 1.
 
     Example:
-        >>> from lastbit.pde.linear import LinearEquation, laplacian, make_scheme
+        >>> from lastbit.pde.linear import LinearEquation, laplacian
+    from lastbit.pde import make_scheme
         >>> heat = LinearEquation((laplacian((1.0,)),))
         >>> spike = np.eye(1, 16)[0]
         >>> simulate(heat, make_scheme("euler"), Grid(shape=(16,), spacing=(1.0,)), spike, 0.5, 100).status.value

@@ -18,7 +18,7 @@ from lastbit.pde.linear.root_condition import (
     first_negative,
     root_conditions,
 )
-from lastbit.pde.linear.schemes import TimeScheme
+from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["StabilityLimit", "VonNeumann"]
 

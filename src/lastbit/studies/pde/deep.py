@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lastbit.core.errors import LastbitError
-from lastbit.pde.deep import DeepBounds, deep_bounds, descent_scheme
+from lastbit.pde import descent_scheme
+from lastbit.pde.deep import DeepBounds, deep_bounds
 from lastbit.studies.pde.deep_setting import DeepSetting, deep_setting
 from lastbit.studies.pde.figures import new_figure, save
 from lastbit.studies.pde.setting import Progress

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from lastbit.core.config import Config, validated
 from lastbit.core.device import resolve_device
-from lastbit.pde.cnn import CnnProblem, TimeScheme, initial_kernels, make_image, make_scheme
+from lastbit.pde import TimeScheme, descent_scheme
+from lastbit.pde.cnn import CnnProblem, initial_kernels, make_image
 
 __all__ = ["CnnSetting", "Progress", "cnn_setting"]
 
@@ -65,7 +66,7 @@ class CnnSetting(Config):
 
     def time_scheme(self) -> TimeScheme:
         """Return the scheme."""
-        return make_scheme(self.scheme, self.momentum)
+        return descent_scheme(self.scheme, self.momentum)
 
     @property
     def words(self) -> str:

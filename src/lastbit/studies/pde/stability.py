@@ -16,11 +16,11 @@ from lastbit.pde.cnn import (
     CnnProblem,
     RegimeStability,
     SimulatedBounds,
-    extreme_eigenpairs,
     linearise_regime,
     regime_stability,
     simulated_bounds,
 )
+from lastbit.pde.lanczos import extreme_eigenpairs
 from lastbit.studies.pde.deep import DeepStability, pde_deep
 from lastbit.studies.pde.figures import new_figure, save
 from lastbit.studies.pde.setting import CnnSetting, Progress, cnn_setting

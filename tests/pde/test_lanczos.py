@@ -4,7 +4,8 @@ import scipy.sparse.linalg as sparse
 import torch
 
 from lastbit.core.errors import LastbitError
-from lastbit.pde.cnn import CnnProblem, extreme_eigenpairs, linearise_regime, white_noise
+from lastbit.pde.cnn import CnnProblem, linearise_regime, white_noise
+from lastbit.pde.lanczos import extreme_eigenpairs
 
 LIKE = torch.zeros(1, dtype=torch.float64)
 

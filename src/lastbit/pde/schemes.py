@@ -136,6 +136,21 @@ class TimeScheme:
         """Whether a step needs no linear system: `p_k` is constant."""
         return not any(self.polynomials[-1][1:])
 
+    @property
+    def momentum(self) -> float:
+        """The momentum of a descent, 0 where there is none."""
+        return self.parameters.get("momentum", 0.0)
+
+    def step_limit(self) -> float:
+        """Return the largest `h` for which every mode of `u' = -λu` with `0 ≤ dt λ ≤ h` is stable: 2 for Euler.
+
+        Raises:
+            LastbitError: no closed form is known.
+        """
+        if self.real_limit is None:
+            raise LastbitError(f"scheme {self.name!r} has no known limit on the real axis: use one of descent_scheme")
+        return self.real_limit
+
     def coefficients(self, z: ArrayLike) -> NDArray[np.complex128]:
         """Return `p_0(z) … p_k(z)`, shape `z.shape + (k + 1,)`."""
         points = np.asarray(z, dtype=np.complex128)

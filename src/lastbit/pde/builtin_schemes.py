@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lastbit.core.errors import LastbitError, choose
-from lastbit.pde.linear.schemes import TimeScheme
+from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["SCHEMES", "make_scheme"]
 
