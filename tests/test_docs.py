@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lastbit.cli.main import app
+from lastbit.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 FRONT = ROOT / "README.md"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lastbit.cli.main import main
+from lastbit.cli.app import main
 from lastbit.cli.output import write_json
 from lastbit.cli.pde_options import progress_bar
 from lastbit.cli.pde_stability import PROBLEMS as NAMED

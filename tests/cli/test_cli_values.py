@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit.cli import eos, trace
-from lastbit.cli.main import app
+from lastbit.cli.app import app
 from lastbit.cli.values import join_values
 
 SEVERAL = {"trace": trace.SEVERAL, "eos": eos.SEVERAL}

@@ -4,7 +4,6 @@ The room takes a model, a loss function and a batch, never a trainer. A measurem
 the random generators as it found them.
 """
 
-from lastbit.curvature.batch_sharpness import BatchSharpness, batch_sharpness
 from lastbit.curvature.batches import ModelLoss, NotFiniteError
 from lastbit.curvature.density import SpectralDensity, spectral_density
 from lastbit.curvature.effective import EffectiveHessian, optimized_parameters
@@ -23,7 +22,8 @@ from lastbit.curvature.operators import (
 )
 from lastbit.curvature.parameters import ParameterSpace, blocks_by_group, blocks_by_module, blocks_by_tensor
 from lastbit.curvature.record import StabilityRecord
-from lastbit.curvature.trace import trace
+from lastbit.curvature.sharpness_of_batches import BatchSharpness, batch_sharpness
+from lastbit.curvature.trace_estimate import trace
 
 __all__ = [
     "BatchSharpness",

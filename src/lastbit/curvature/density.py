@@ -14,7 +14,7 @@ from scipy.stats import t as student
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import torch_stream
 from lastbit.curvature.operators.base import SymmetricOperator
-from lastbit.curvature.trace import rademacher
+from lastbit.curvature.trace_estimate import rademacher
 
 __all__ = ["SpectralDensity", "spectral_density"]
 

@@ -6,8 +6,8 @@ from lastbit.train.executors.processes import ProcessExecutor
 from lastbit.train.executors.registry import EXECUTORS
 from lastbit.train.executors.serial import SerialExecutor
 from lastbit.train.jobs import Crashed, Event, Executor, Finished, Job, Progressed, Started, Worker, WorkerFactory
+from lastbit.train.random_streams import VARY, Streams, streams
 from lastbit.train.run import RunOutcome, run_training, step_seconds
-from lastbit.train.streams import VARY, Streams, streams
 from lastbit.train.training import Evaluation, Training
 from lastbit.train.twins import TwinPlan, Twins, lock_step
 

@@ -14,7 +14,7 @@ from lastbit.core.recorder import NullRecorder, Recorder
 from lastbit.core.status import RunStatus
 from lastbit.perturb import Identity, Perturbation
 from lastbit.tasks import Task
-from lastbit.train.streams import Streams, streams
+from lastbit.train.random_streams import Streams, streams
 from lastbit.train.training import Evaluation, Training
 from lastbit.train.tree import pack, unpack
 

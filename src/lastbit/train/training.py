@@ -18,7 +18,7 @@ from lastbit.core.seeds import torch_stream
 from lastbit.perturb import Perturbation
 from lastbit.tasks import Task
 from lastbit.train.determinism import deterministic
-from lastbit.train.streams import Streams
+from lastbit.train.random_streams import Streams
 from lastbit.train.tree import pack, unpack
 
 __all__ = ["Evaluation", "Training"]

@@ -17,7 +17,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.perturb import Identity, make_perturbation
 from lastbit.tasks import Task
-from lastbit.train.streams import streams
+from lastbit.train.random_streams import streams
 from lastbit.train.training import Training
 
 __all__ = ["TwinPlan", "Twins", "lock_step"]

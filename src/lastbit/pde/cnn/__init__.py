@@ -18,9 +18,9 @@ from lastbit.pde.cnn.linearisation import Linearisation, linearise_at, linearise
 from lastbit.pde.cnn.phase import PhaseDiagram, phase_diagram
 from lastbit.pde.cnn.problem import CnnProblem, initial_kernels
 from lastbit.pde.cnn.regimes import RegimeStability, Spectrum, regime_stability
-from lastbit.pde.cnn.simulate import simulate
 from lastbit.pde.cnn.simulation import Simulation
 from lastbit.pde.cnn.status import FlowStatus, flow_status
+from lastbit.pde.cnn.time_loop import simulate
 from lastbit.pde.cnn.window import Window, find_window
 
 __all__ = [

@@ -15,7 +15,7 @@ from lastbit.pde.deep.descent import (
 )
 from lastbit.pde.deep.network import ACTIVATIONS, DeepProblem, deep_problem, initial_kernels
 from lastbit.pde.deep.operator import LinearisedFlow, linearise
-from lastbit.pde.deep.spectrum import Spectrum, block_spectra, spectrum
+from lastbit.pde.deep.spectra import Spectrum, block_spectra, spectrum
 from lastbit.pde.deep.sweep import ComplexitySweep, ComplexityTrend, complexity_sweep
 
 __all__ = [

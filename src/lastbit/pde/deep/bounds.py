@@ -13,7 +13,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.pde.deep.descent import descend
 from lastbit.pde.deep.network import DeepProblem, deep_problem, initial_kernels
 from lastbit.pde.deep.operator import linearise
-from lastbit.pde.deep.spectrum import Spectrum, block_spectra, spectrum
+from lastbit.pde.deep.spectra import Spectrum, block_spectra, spectrum
 from lastbit.pde.descents import EULER, descent_scheme
 from lastbit.pde.schemes import TimeScheme
 

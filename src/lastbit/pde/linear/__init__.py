@@ -14,7 +14,7 @@ from lastbit.pde.linear.grids import BOUNDARIES, Grid
 from lastbit.pde.linear.operators import FourierMultiplier, Operator, derivative, identity, laplacian
 from lastbit.pde.linear.problems import PROBLEMS, ClosedForm, Problem
 from lastbit.pde.linear.region import boundary_locus, draw_stability_region, stability_region
-from lastbit.pde.linear.simulate import Simulation, simulate, simulated_limit
+from lastbit.pde.linear.simulation import Simulation, simulate, simulated_limit
 from lastbit.pde.linear.stability import StabilityLimit, VonNeumann
 from lastbit.pde.linear.stencils import Stencil
 from lastbit.pde.linear.weights import finite_difference_weights
