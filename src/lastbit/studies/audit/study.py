@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from rich.console import RenderableType
 
-from lastbit.core.status import RunStatus
+from lastbit.core.status import Role, RunStatus
 from lastbit.store import StudyFolder
 from lastbit.studies.audit.analysis import analyse
 from lastbit.studies.audit.summary import render_summary
@@ -71,9 +71,9 @@ class AuditStudy(StoredStudy):
             label = np.full((seeds, columns), "", dtype=object)
             predictions: dict[tuple[int, int], np.ndarray[Any, Any]] = {}
             for run in folder.runs():
-                if run.control:
+                if run.role == Role.REPEAT:
                     continue
-                cell = run.seed, run.perturbation
+                cell = run.cell, run.twin
                 status[cell], label[cell] = str(run.status), run.label
                 if run.status == RunStatus.CRASHED:
                     continue

@@ -120,7 +120,7 @@ def control_facts(result: Mapping[str, Any]) -> Facts:
     rows.append(
         (
             f"Perturbation ({landing['kind']})",
-            f"landed in {percent(fraction)} of {landing['perturbed_runs']} runs",
+            f"landed in {percent(fraction)} of {landing['twins']} runs",
         )
     )
     for name, key in (("first", "first_step_share"), ("last", "last_step_share")):
