@@ -10,7 +10,7 @@ import xarray as xr
 from rich.console import RenderableType
 
 from lastbit.core.status import Role, RunStatus
-from lastbit.store import StudyFolder
+from lastbit.store import SCHEMA, StudyFolder
 from lastbit.studies.audit.analysis import analyse
 from lastbit.studies.audit.summary import render_summary
 from lastbit.studies.frame.folders import check_kind
@@ -32,7 +32,8 @@ class AuditStudy(StoredStudy):
         self.path = path
         with StudyFolder.read(path) as folder:
             check_kind(folder, "audit")
-            self.result: dict[str, Any] = folder.result() or analyse(folder)
+            stored = folder.result() if folder.facts["schema"] == SCHEMA else None
+            self.result: dict[str, Any] = stored or analyse(folder)
             """What the audit concluded, as in the JSON file."""
 
     @property

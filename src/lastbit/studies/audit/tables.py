@@ -142,7 +142,7 @@ def difference_facts(result: Mapping[str, Any]) -> Facts | None:
     if first is None:
         return None
     rows = [
-        ("Seed", str(first["seed"])),
+        ("Seed", str(first["cell"])),
         ("First differs at", f"step {first['step']}"),
         ("In", str(first["what"])),
     ]
