@@ -146,7 +146,7 @@ def test_complexity_is_the_closed_form_at_every_size_and_seed(capsys, tmp_path):
         assert picture.width > 200
 
 
-def test_a_rate_without_bound_is_said_and_leaves_no_nan(capsys, tmp_path):
+def test_a_rate_without_bound_is_said_and_is_infinite_in_json(capsys, tmp_path):
     words = ["--depths", "1,2", "--widths", "none", "--kernels", "none", *flags(LINEAR), "--seeds", 2]
     target = tmp_path / "a.json"
     said = run(
@@ -157,7 +157,7 @@ def test_a_rate_without_bound_is_said_and_leaves_no_nan(capsys, tmp_path):
     assert said.count("\n") == 1
     (trend,) = read(target)["trends"]
     assert trend["exponent"] is None
-    assert trend["edge_lr"] == [[None, None]] * 2
+    assert trend["edge_lr"] == [["inf", "inf"]] * 2
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ class Verdict:
     steps_needed: int | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON-able data; numbers that are not finite become None."""
+        """Return the fields as JSON-able data; infinities as "inf" and "-inf", NaN as None."""
         return {name: plain(value) for name, value in asdict(self).items()}
 
 

@@ -109,7 +109,7 @@ def number(value: float | None, digits: int = 4, unit: str = "", missing: str = 
         >>> number(0.123456), number(97.5, unit="%"), number(2.0, unit="points"), number(math.inf), number(None)
         ('0.1235', '97.5%', '2 points', '∞', '–')
     """
-    if value is None or math.isnan(value):
+    if value is None or math.isnan(value := float(value)):
         return missing
     space = "" if unit in ("", "%") else " "
     if math.isinf(value):
@@ -201,7 +201,7 @@ def bound(value: float | None, digits: int = 4, missing: str = "not resolved") -
         >>> bound(0.25), bound(math.inf), bound(0.0), bound(None)
         ('0.25', 'any', 'none', 'not resolved')
     """
-    if value is None or math.isnan(value):
+    if value is None or math.isnan(value := float(value)):
         return missing
     return "any" if value == math.inf else "none" if value <= 0 else number(value, digits)
 
@@ -217,8 +217,8 @@ def decay_words(ends: Sequence[float | None] | None, digits: int = 4) -> str:
     """
     if ends is None:
         return "differs by group"
-    low, high = ends
-    if low is None or high is None or math.isnan(low) or math.isnan(high):
+    low, high = (math.nan if end is None else float(end) for end in ends)
+    if math.isnan(low) or math.isnan(high):
         return "not resolved"
     if high < low:
         return "none"

@@ -46,7 +46,7 @@ def test_a_trend_that_cannot_be_fitted_is_said_and_is_null_in_json():
     (trend,) = answer["trends"]
     assert trend["exponent"] is None
     assert trend["interval"] is None
-    assert trend["edge_lr"] == [[None, None], [None, None]]
+    assert trend["edge_lr"] == [["inf", "inf"], ["inf", "inf"]]
     assert sweep.sentence == "with depth no trend can be fitted, because at some sizes no learning rate is too large."
 
 

@@ -60,7 +60,7 @@ class ComplexityTrend:
         return f"with {self.axis} the stable learning rate {self.verdict} (∝ {self.axis}^{self.exponent:.2f}{span})"
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON; a rate without bound is None, and so is an exponent that has no fit."""
+        """Return plain values for JSON; an exponent that has no fit is None."""
         return {
             "axis": self.axis,
             "sizes": list(self.sizes),

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from lastbit import curvature
 from lastbit.core.errors import LastbitError
-from lastbit.core.status import Role, RunStatus
+from lastbit.core.status import RunStatus
 from lastbit.curvature import StabilityRecord
 from lastbit.curvature.batches import LossFunction
 from lastbit.store import RunRecord, StudyFolder
@@ -114,8 +114,9 @@ class StabilityMonitor(curvature.StabilityMonitor):
             folder.add(
                 RunRecord(
                     run=_RUN,
-                    cell=0,
-                    role=Role.BASE,
+                    seed=0,
+                    perturbation=0,
+                    control=False,
                     label="training",
                     status=self.records[-1].status if bad is None else bad.status,
                     message="" if bad is None else f"weights or loss are not finite at step {bad.step}",

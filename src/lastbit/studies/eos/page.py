@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lastbit.report.blocks import Card, Cards, Column, Facts, Page, Prose, Row, Section, Table, Tone
-from lastbit.report.formatting import number, percent, show
+from lastbit.report.formatting import bound, decay_words, number, percent, show
 from lastbit.store import StudyFolder
 from lastbit.studies.eos import figures
-from lastbit.studies.eos.tables import decay_words, layer_table, span, sweep_table
+from lastbit.studies.eos.tables import layer_table, span, sweep_table
 from lastbit.studies.frame.page import study_page
 
 __all__ = ["eos_page", "sharpness_page"]
@@ -82,7 +82,11 @@ def sharpness_page(folder: StudyFolder, result: Mapping[str, Any]) -> Page:
         Card(title="Sharpness", value=number(whole["sharpness"]), note="largest eigenvalue, as the optimizer sees it"),
         Card(title="Limit", value=number(whole["limit"]), note=f"of {result['optimizer']} now"),
         Card(title="Ratio", value=number(whole["ratio"], 3), note="above 1 the sharpest direction grows"),
-        Card(title="Stable learning rate", value=number(whole["max_lr"]), note=f"in use: {number(whole['lr'])}"),
+        Card(
+            title="Stable learning rate",
+            value=bound(whole["max_lr"], missing="differs by group"),
+            note=f"in use: {number(whole['lr'])}",
+        ),
     ]
     sections = [
         Section("The numbers", [Cards(cards)]),
@@ -243,7 +247,7 @@ def _stable_tables(cell: Mapping[str, Any]) -> list[Section]:
                 f"{int(step):,}",
                 number(found["whole"]["sharpness"]),
                 number(found["whole"]["limit"]),
-                number(found["whole"]["max_lr"]),
+                bound(found["whole"]["max_lr"], missing="differs by group"),
                 decay_words(found["whole"]["decay_interval"]),
             )
         )

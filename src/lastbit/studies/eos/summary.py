@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lastbit.report.formatting import bound, decay_words
 from lastbit.studies.eos.size_trend import QUANTITIES
 
 __all__ = ["layer_table", "render_eos"]
@@ -102,20 +103,10 @@ def layer_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             f"{row['size']:,}",
             _number(row["sharpness"]) + mark,
             _number(row["ratio"], digits=3),
-            _number(row["max_lr"], "differs"),
+            bound(row["max_lr"], missing="differs by group"),
             decay_words(row["decay_interval"]),
         )
     return table
-
-
-def decay_words(interval: Sequence[float | None] | None) -> str:
-    """Return an interval of stable weight decays in words."""
-    if interval is None:
-        return "differs"
-    low, high = interval
-    if high is None:
-        return "none" if low is not None else "unknown"
-    return "none" if low is not None and high < low else f"{_number(low)} – {_number(high)}"
 
 
 def _control_lines(result: Mapping[str, Any]) -> list[str]:

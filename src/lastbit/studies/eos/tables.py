@@ -7,9 +7,9 @@ from typing import Any
 
 from lastbit.report.blocks import Column, Row, Table
 from lastbit.report.figures.eos_size import QUANTITIES
-from lastbit.report.formatting import number, percent
+from lastbit.report.formatting import bound, decay_words, number, percent
 
-__all__ = ["decay_words", "layer_table", "span", "sweep_table", "trend_table"]
+__all__ = ["layer_table", "span", "sweep_table", "trend_table"]
 
 
 def sweep_table(cells: Sequence[Mapping[str, Any]]) -> Table:
@@ -103,7 +103,7 @@ def layer_table(rows: Sequence[Mapping[str, Any]]) -> Table:
                 number(row["sharpness"]),
                 number(row["limit"]),
                 number(row["ratio"], 3),
-                number(row["max_lr"]),
+                bound(row["max_lr"], missing="differs by group"),
                 decay_words(row["decay_interval"]),
                 "" if row["converged"] else "not converged",
             ),
@@ -112,16 +112,6 @@ def layer_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         for row in rows
     ]
     return Table(columns, cells)
-
-
-def decay_words(interval: Sequence[float | None] | None) -> str:
-    """Return an interval of stable weight decays in words."""
-    if interval is None:
-        return "differs by group"
-    low, high = interval
-    if high is None or (low is not None and high < low):
-        return "none"
-    return f"{number(low)} – {number(high)}"
 
 
 def span(estimate: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ import torch
 from lastbit.core.errors import LastbitError
 from lastbit.core.plain import plain
 from lastbit.pde.cnn import FlowStatus, PhaseDiagram, phase_diagram
+from lastbit.report.formatting import number
 from lastbit.studies.pde.figures import STATUS_COLOURS, new_figure, save
 from lastbit.studies.pde.setting import CnnSetting, Progress, cnn_setting
 
@@ -50,8 +51,7 @@ class PhaseStudy:
             moved, gone = (status != 0).nonzero()[:, 0], (status == 2).nonzero()[:, 0]
             cells = [float(one.lr_E[index[0]]) if len(index) else math.nan for index in (moved, gone)]
             cells += [float(one.theory_low_A[i]), float(one.theory_high_A[i])]
-            shown = ["-" if plain(cell) is None else f"{cell:.4g}" for cell in cells]
-            rows.append([f"{float(one.weight_decay_A[i]):.4g}", *shown])
+            rows.append([number(float(one.weight_decay_A[i])), *map(number, cells)])
         headers = ["weight decay", "lr leaves rest", "lr blows up", "theory: rest", "theory: bound"]
         return headers, rows
 

@@ -10,6 +10,7 @@ import torch
 
 from lastbit.core.plain import plain
 from lastbit.pde.cnn import FlowStatus, Simulation, simulate
+from lastbit.report.formatting import number
 from lastbit.studies.pde.figures import STATUS_COLOURS, new_figure, save
 from lastbit.studies.pde.setting import CnnSetting, Progress, cnn_setting
 
@@ -74,7 +75,7 @@ class FlowStudy:
             columns.append(run.twin_difference_TM[:, 0])
         known = torch.isfinite(run.loss_TM[:, 0]).nonzero()[:, 0]
         chosen = known[torch.linspace(0, len(known) - 1, min(11, len(known))).round().long()]
-        rows = [[str(int(run.step_T[i])), *(_number(float(c[i])) for c in columns)] for i in chosen.tolist()]
+        rows = [[str(int(run.step_T[i])), *(number(float(c[i])) for c in columns)] for i in chosen.tolist()]
         return headers, rows
 
     def to_json(self) -> dict[str, Any]:
@@ -115,10 +116,10 @@ class FlowStudy:
         figure = new_figure(9.6, 3.0)
         loss, sharp, twin = figure.subplots(1, 3)
         colour = STATUS_COLOURS[str(self.status)]
-        loss.plot(steps, plain(run.loss_TM[:, 0].tolist()), color=colour, lw=1)
+        loss.plot(steps, run.loss_TM[:, 0].tolist(), color=colour, lw=1)
         loss.set_yscale("log")
         loss.set_title("loss, weight decay included", fontsize=9)
-        sharp.plot(steps, plain(run.sharpness_TM[:, 0].tolist()), color=colour, lw=1)
+        sharp.plot(steps, run.sharpness_TM[:, 0].tolist(), color=colour, lw=1)
         sharp.axhline(self.threshold, color="black", lw=0.9, ls="--")
         sharp.annotate(
             f"limit / lr = {self.threshold:.3g}",
@@ -134,7 +135,7 @@ class FlowStudy:
         difference = run.twin_difference_TM[:, 0]
         if bool((difference > 0).any()):
             shown = difference.masked_fill(difference <= 0, float("nan"))
-            twin.plot(steps, plain(shown.tolist()), color=colour, lw=1)
+            twin.plot(steps, shown.tolist(), color=colour, lw=1)
             twin.set_yscale("log")
         else:
             twin.text(0.5, 0.5, "no difference", ha="center", transform=twin.transAxes)
@@ -195,7 +196,3 @@ def pde_simulate(
         progress=progress,
     )
     return FlowStudy(setting, lr, weight_decay, dtype, twin, run)
-
-
-def _number(value: float) -> str:
-    return "-" if plain(value) is None else f"{value:.4g}"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lastbit.core.errors import LastbitError, choose
-from lastbit.core.plain import plain
 from lastbit.pde.cnn import (
     REGIMES,
     CnnProblem,
@@ -21,6 +20,7 @@ from lastbit.pde.cnn import (
     simulated_bounds,
 )
 from lastbit.pde.lanczos import extreme_eigenpairs
+from lastbit.report.formatting import bound
 from lastbit.studies.pde.deep import DeepStability, pde_deep
 from lastbit.studies.pde.figures import new_figure, save
 from lastbit.studies.pde.setting import CnnSetting, Progress, cnn_setting
@@ -52,11 +52,11 @@ class CnnStability:
     @property
     def sentence(self) -> str:
         """The answer in one sentence."""
-        one = self.answer
+        one, step = self.answer, bound(self.answer.max_stable_dt, 6)
         where = f"at dt = {self.dt:g}, where the network transitions (windowed)"
         if self.weight_decay is not None:
             if one.stable:
-                return f"Weight decay {self.weight_decay:g} is stable {where}, for steps up to {_step(one)}."
+                return f"Weight decay {self.weight_decay:g} is stable {where}, for steps up to {step}."
             if self.weight_decay < one.alpha_min:
                 return (
                     f"Weight decay {self.weight_decay:g} is unstable {where}: below {one.alpha_min:.6g} a mode grows "
@@ -64,11 +64,11 @@ class CnnStability:
                 )
             return (
                 f"Weight decay {self.weight_decay:g} is unstable {where}: above {one.alpha_max:.6g} the step is too "
-                f"long; up to {_step(one)} is stable."
+                f"long; up to {step} is stable."
             )
         if one.alpha_max < one.alpha_min:
             return (
-                f"No weight decay is stable {where}: some is for steps up to {_step(one)} only "
+                f"No weight decay is stable {where}: some is for steps up to {step} only "
                 f"(lower end {one.alpha_min:.6g}, upper end {one.alpha_max:.6g})."
             )
         return f"Weight decays from {one.alpha_min:.6g} to {one.alpha_max:.6g} are stable {where}."
@@ -77,7 +77,13 @@ class CnnStability:
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Headers and rows."""
         rows = [
-            [_NAMES[regime], _SUPPORTS[support], f"{one.alpha_min:.6g}", f"{one.alpha_max:.6g}", _step(one)]
+            [
+                _NAMES[regime],
+                _SUPPORTS[support],
+                f"{one.alpha_min:.6g}",
+                f"{one.alpha_max:.6g}",
+                bound(one.max_stable_dt, 6),
+            ]
             for regime, by_support in self.bounds.items()
             for support, one in by_support.items()
         ]
@@ -227,11 +233,6 @@ def _simulate(cnn: CnnProblem, setting: CnnSetting, dt: float, gauss_newton: boo
     reach = 2 * max(abs(float(ends.low_M[0])), abs(float(ends.high_M[0]))) + 8 / dt
     low, high = ends.low_vector_MCnm[0], ends.high_vector_MCnm[0]
     return simulated_bounds(J, low, high, dt=dt, scheme=setting.time_scheme(), reach=reach)
-
-
-def _step(one: RegimeStability) -> str:
-    shown = plain(one.max_stable_dt)
-    return "any" if shown is None else "none" if shown == 0 else f"{shown:.6g}"
 
 
 def _text(value: Any) -> str:

@@ -11,7 +11,7 @@ import torch
 
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.plain import plain
-from lastbit.core.status import Role, RunStatus
+from lastbit.core.status import RunStatus
 from lastbit.core.threads import suitable_threads
 from lastbit.curvature import (
     EffectiveHessian,
@@ -25,11 +25,11 @@ from lastbit.curvature import (
     trace,
 )
 from lastbit.perturb import Identity
+from lastbit.report.formatting import bound, number
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.eos.analysis import stable_rows
 from lastbit.studies.eos.config import EosConfig, cells, eos_command, eos_config
 from lastbit.studies.eos.run_eos import object_config
-from lastbit.studies.eos.verdict import four_digits
 from lastbit.studies.eos.workload import build_cell, probe_batch
 from lastbit.studies.frame.environment import environment
 from lastbit.studies.frame.folders import new_folder
@@ -100,8 +100,9 @@ def sharpness(
         folder.add(
             RunRecord(
                 run="measurement",
-                cell=0,
-                role=Role.BASE,
+                seed=config.seed,
+                perturbation=0,
+                control=False,
                 label=built.name,
                 status=RunStatus.OK,
                 steps=(after,),
@@ -233,14 +234,16 @@ def _result(facts: Mapping[str, Any], measured: _Measured) -> dict[str, Any]:
 
 def _verdict(whole: Mapping[str, Any], layers: list[dict[str, Any]], optimizer: str) -> tuple[str, str, str]:
     """Return the sentence, one word (`stable`, `past_limit`, `not_converged`) and what to do."""
-    ratio, most = whole["ratio"], whole["max_lr"]
-    rates = "" if most is None else f"; the largest stable learning rate is {most:.4g}"
+    ratio, most = None if whole["ratio"] is None else float(whole["ratio"]), whole["max_lr"]
+    rates = "" if most is None else f"; the largest stable learning rate is {bound(most)}"
     in_use = "" if whole["lr"] is None else f" (in use: {whole['lr']:.4g})"
-    sharp = max(layers, key=lambda row: row["ratio"] if row["ratio"] is not None else float("-inf"))
-    advice = f"The sharpest layer is {sharp['name']}, alone at {four_digits(sharp['ratio'])} of its limit."
+    sharp = max(layers, key=lambda row: float("-inf" if row["ratio"] is None else row["ratio"]))
+    advice = (
+        f"The sharpest layer is {sharp['name']}, alone at {number(sharp['ratio'], missing='unknown')} of its limit."
+    )
     if ratio is None:
         return f"the limit of {optimizer} cannot be exceeded at a learning rate of 0{rates}.", "stable", advice
-    limit = four_digits(whole["limit"])
+    limit = number(whole["limit"], missing="unknown")
     figure = f"sharpness {whole['sharpness']:.4g} is {ratio:.3g} times the limit {limit} of {optimizer}"
     if not whole["converged"]:
         return f"not certified: {figure}, but the eigenvalue did not converge.", "not_converged", advice

@@ -71,7 +71,7 @@ def _run_row(record: RunRecord) -> dict[str, Any]:
     return {
         "run": record.run,
         "label": record.label,
-        "role": str(record.role),
+        "control": record.control,
         "status": str(record.status),
         "message": record.message,
         "seconds": record.seconds,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lastbit.report.blocks import Block, Card, Cards, Column, Facts, Page, Prose, Row, Section, Table, Tone
-from lastbit.report.formatting import capitalised, number, percent
+from lastbit.report.formatting import capitalised, interval, number, percent
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.page import study_page
 from lastbit.studies.trace import figures
@@ -98,7 +98,6 @@ def _growth_sections(folder: StudyFolder, result: Mapping[str, Any]) -> list[Sec
 
 def _cards(result: Mapping[str, Any]) -> list[Card]:
     low, high = result["growth_rate_interval"]
-    interval = f"95% interval {number(low, 2)} – {number(high, 2)}" if None not in (low, high) else "no interval"
     rate = result["growth_rate_per_step"]
     fold = result["e_folding_steps"]
     count = result["perturbation"]["twins"]
@@ -110,7 +109,7 @@ def _cards(result: Mapping[str, Any]) -> list[Card]:
         Card(
             title="Growth rate",
             value=number(rate, 3) if rate is not None else "not measured",
-            interval=interval,
+            interval=interval(low, high, 2),
             samples=twins,
             measured=rate is not None,
             note="nats per step" + (f", an e-folding in {number(fold, 3)} steps" if fold else ": no growth"),
