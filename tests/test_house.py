@@ -1,4 +1,4 @@
-"""No number is worded outside `report/formatting.py`."""
+"""Rules of the house: no number is worded outside `report/formatting.py`, and long parameter lists have a reason."""
 
 import ast
 import re
@@ -112,3 +112,96 @@ def test_every_way_to_word_a_number_is_seen(code):
 )
 def test_text_and_widths_are_no_numbers(code):
     assert not numeric_formats(code)
+
+
+COMMAND = "one parameter is one option of the command"
+STUDY = "every setting is a keyword argument with its default, which help() shows"
+PUBLIC = "a public measurement: what is measured, then options of which each has a default"
+LEFT = "one call with keywords; a class for them would have one user"
+TORCH = "the parameters are those of the torch operation that it stands for"
+
+MORE_THAN_SIX = {
+    "cli.audit:audit": COMMAND,
+    "cli.eos:eos": COMMAND,
+    "cli.pde:phase": COMMAND,
+    "cli.pde:simulate": COMMAND,
+    "cli.pde:window": COMMAND,
+    "cli.pde_complexity:complexity": COMMAND,
+    "cli.pde_stability:stability": COMMAND,
+    "cli.sharpness:sharpness": COMMAND,
+    "cli.trace:trace": COMMAND,
+    "curvature.sharpness_of_batches:batch_sharpness": PUBLIC,
+    "curvature.eigen:_checked": "the checks of top_eigenpairs on what that takes",
+    "curvature.eigen:top_eigenpairs": PUBLIC,
+    "curvature.fused:_BatchNorm.forward": TORCH,
+    "curvature.fused:_BatchNormBackward.forward": TORCH,
+    "curvature.fused:_batch_normalised": TORCH,
+    "curvature.fused:_convolved.convolve": TORCH,
+    "curvature.layers:stable_learning_rates": PUBLIC,
+    "curvature.monitor:StabilityMonitor.__init__": PUBLIC,
+    "optimizers.registry:register": "one row of the register: what is known of an optimizer, every part optional",
+    "pde.cnn.linear_flow:simulated_bounds": PUBLIC,
+    "pde.cnn.phase:phase_diagram": PUBLIC,
+    "pde.cnn.time_loop:simulate": PUBLIC,
+    "pde.cnn.status:flow_status": "the histories that the rule reads, and its two precisions",
+    "pde.cnn.window:find_window": PUBLIC,
+    "pde.deep.bounds:bounds_at": PUBLIC,
+    "pde.deep.bounds:deep_bounds": PUBLIC,
+    "pde.deep.descent:simulated_alpha_min": PUBLIC,
+    "pde.deep.descent:simulated_edge_lr": PUBLIC,
+    "pde.deep.network:DeepProblem.of": "one parameter is one field of the problem",
+    "pde.deep.network:deep_problem": PUBLIC,
+    "pde.linear.simulation:simulate": PUBLIC,
+    "pde.linear.simulation:simulated_limit": PUBLIC,
+    "report.figures.eos_edge:_line": LEFT,
+    "report.figures.eos_edge:edge_curves": LEFT,
+    "studies.frame.execution:choose_execution": LEFT,
+    "studies.frame.page:study_page": LEFT,
+    "studies.pde.phase:pde_phase": STUDY,
+    "studies.pde.simulate:pde_simulate": STUDY,
+    "studies.pde.stability:pde_stability": STUDY,
+    "studies.sharpness.measure:_facts": LEFT,
+    "tasks.data.places:find": LEFT,
+    "tasks.task:Task.__init__": "one parameter is one field, of which the constructor takes more kinds of data",
+    "train.run:run_training": "what is trained, where, and who is told of it; each listener may be left out",
+}
+"""Functions of more than six parameters, with the reason. It only grows where a reason does."""
+
+
+def long_parameter_lists(tree: ast.AST, name: str = "") -> dict[str, int]:
+    """Functions and methods with more than six parameters (self and cls not counted), by their qualified names."""
+    found = {}
+    for node in ast.iter_child_nodes(tree):
+        scope = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        inside = f"{name}.{node.name}".lstrip(".") if scope else name
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            taken = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+            count = sum(argument.arg not in ("self", "cls") for argument in taken)
+            if count > 6:
+                found[inside] = count
+        found |= long_parameter_lists(node, inside)
+    return found
+
+
+def test_more_than_six_parameters_have_a_reason():
+    found = set()
+    for path in SOURCE.rglob("*.py"):
+        module = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+        found |= {f"{module}:{name}" for name in long_parameter_lists(ast.parse(path.read_text("utf-8")))}
+    new, stale = sorted(found - set(MORE_THAN_SIX)), sorted(set(MORE_THAN_SIX) - found)
+    assert not new, f"take fewer parameters, or give the reason in MORE_THAN_SIX: {new}"
+    assert not stale, f"these take fewer by now, or are gone: remove them from MORE_THAN_SIX: {stale}"
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("def f(a, b, c, d, e, g): pass", {}),
+        ("def f(a, b, c, d, e, g, h): pass", {"f": 7}),
+        ("def f(a, b, /, c, *, d, e, g, h): pass", {"f": 7}),
+        ("class C:\n async def m(self, a, b, c, d, e, g): pass\n def n(self, a, b, c, d, e, g, h): pass", {"C.n": 7}),
+        ("def o():\n if 1:\n  def f(a, b, c, d, e, g, h): pass", {"o.f": 7}),
+    ],
+)
+def test_long_parameter_lists_are_seen(code, names):
+    assert long_parameter_lists(ast.parse(code)) == names

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -217,6 +218,10 @@ def test_thinned_steps_give_the_verdict_of_all_steps():
     assert full.verdict == thin.verdict == "restrained"
     assert thin.growth_rate_per_step == pytest.approx(full.growth_rate_per_step, rel=0.02)
     assert abs(thin.saturation_step - full.saturation_step) <= 64
+    # A trace from a later step on counts the steps of the training, as its other numbers do.
+    later = judge(t + 5000, d, 1.0)
+    assert replace(later, saturation_step=full.saturation_step) == full
+    assert later.saturation_step == full.saturation_step + 5000
 
 
 def test_the_bounds_are_what_they_say():

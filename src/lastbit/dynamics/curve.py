@@ -23,11 +23,13 @@ class Curve:
         t: steps since the start of the run, increasing.
         y: natural logarithms of the distances.
         floor: a distance below which growth is not counted; 0 counts all.
+        start: the step that `t` is counted from.
     """
 
     t: Floats
     y: Floats
     floor: float = 0.0
+    start: int = 0
 
     @property
     def counted(self) -> Floats:

@@ -141,8 +141,8 @@ def judge(
     initial = float(np.exp(logs[0])) if seen[0] else 0.0
     bound = rounding_bound(s, w, dtype, initial=initial)[seen]
     worst = worst_rounding(s, w, dtype, initial=initial)[seen]
-    curve = Curve((s - s[0])[seen], logs[seen], single_rounding(w[0], dtype))
-    found = _judged(curve, w[seen], bound, worst, int(s[0]), decades * math.log(10), tolerated_rise * math.log(10))
+    curve = Curve((s - s[0])[seen], logs[seen], single_rounding(w[0], dtype), int(s[0]))
+    found = _judged(curve, w[seen], bound, worst, decades * math.log(10), tolerated_rise * math.log(10))
     rejoined = not d[:, -1].any() and int((s >= s[0] + 2 / 3 * (s[-1] - s[0])).sum()) >= ENOUGH
     if found.verdict == "undecided" and rejoined:
         reason = "the twins came together again, bit for bit"
@@ -150,9 +150,7 @@ def judge(
     return found
 
 
-def _judged(
-    c: Curve, norm: Floats, bound: Floats, worst: Floats, start: int, enough: float, tolerated: float
-) -> Verdict:
+def _judged(c: Curve, norm: Floats, bound: Floats, worst: Floats, enough: float, tolerated: float) -> Verdict:
     """Apply the rules at the top of this file, in their order; `enough` and `tolerated` in nats."""
     late, rise, explained = c.late, c.rise, float(bound[-1])
     if late.sum() < ENOUGH:
@@ -185,7 +183,7 @@ def _judged(
         needed = math.ceil(1.5 * (c.span + more))
         return _verdict("undecided", reason, rise, rate, last, explained, steps_needed=needed)
     if rise >= enough and faster and last.high < rise / c.span:
-        return _restrained(c, start, last, explained)
+        return _restrained(c, last, explained)
     return _level(c, last, explained, enough)
 
 
@@ -193,7 +191,7 @@ def _grows(trend: Trend, span: float, tolerated: float) -> bool:
     return trend.low > 0 and trend.slope * span > tolerated
 
 
-def _restrained(c: Curve, start: int, last: Trend, explained: float) -> Verdict:
+def _restrained(c: Curve, last: Trend, explained: float) -> Verdict:
     late = np.exp(c.y[c.late])
     level = float(np.median(late))
     below, above = np.quantile(late, [0.025, 0.975])
@@ -204,7 +202,7 @@ def _restrained(c: Curve, start: int, last: Trend, explained: float) -> Verdict:
         c.growth(),
         last,
         explained,
-        saturation_step=start + int(c.reached(level / 2)),
+        saturation_step=c.start + int(c.reached(level / 2)),
         saturation_level=level,
         saturation_range=(float(below), float(above)),
     )
