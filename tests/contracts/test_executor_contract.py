@@ -119,7 +119,7 @@ def test_a_job_that_raises_is_tried_twice_and_the_others_go_on(executor, factory
 
 DEATHS = {
     "exits": "its process died (exit code 7)",
-    "kills_itself": "its process died (killed by signal 9, often for want of memory)",
+    "kills_itself": "its process died (killed by signal 9, often because memory ran out)",
     "dies_speaking": "its process died (exit code 1)",
     "unsendable": "TypeError: cannot pickle '_thread.lock' object",
 }

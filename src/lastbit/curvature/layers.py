@@ -26,7 +26,7 @@ __all__ = ["LayerStability", "StableLearningRates", "stable_learning_rates"]
 
 @dataclass(frozen=True)
 class LayerStability:
-    """What one block of parameters, moved alone, can bear.
+    """What is stable for one block of parameters, moved alone.
 
     Attributes:
         name: layer, tensor or group; `"(whole)"` for all parameters together.
@@ -37,7 +37,7 @@ class LayerStability:
         ratio: `sharpness / limit`; above 1 the present learning rate is that far past the limit.
         lr: learning rate now; None where several groups with different rates meet in the block.
         max_lr: largest stable learning rate now; None where `lr` is.
-        lr_factor: what all learning rates of the block may be multiplied with.
+        lr_factor: what all learning rates of the block may be multiplied by.
         weight_decay: alpha now; None where groups differ.
         decay_interval: weight decays that are stable at the present learning rate, `(low, high)`: below `low` some
             direction grows, above `high` the step is too long. `high < low` means that none is. None where groups

@@ -6,7 +6,7 @@ DIR/runs.sqlite           runs, metrics, events (WAL)
 DIR/result.json           what the study concluded, once it has
 DIR/arrays/RUN.npz        arrays of a finished run (allow_pickle=False)
 DIR/checkpoints/RUN.safetensors   where an unfinished run stands; its facts are JSON in the header
-DIR/lock                  held by the process at work on the folder
+DIR/lock                  held by the process that works on the folder
 ```
 """
 
@@ -31,7 +31,7 @@ SCHEMA = 1
 
 
 _UNFINISHED = ".lastbit-"
-"""What the names of files begin with that are still being written."""
+"""Prefix of the names of files that are still being written."""
 
 
 class StorageError(LastbitError):
@@ -44,7 +44,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
     Raises:
         StorageError: on a full disk, a read-only place or a missing permission.
-        LastbitError: the database is no database any more.
+        LastbitError: the database is no longer a database.
     """
     try:
         yield
@@ -72,7 +72,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to the disk and rename it to `path`.
 
-    A reader sees the old content or the new one, never a part, also after a power cut.
+    A reader sees either the old content or the new, never part of it, even after a power cut.
     """
     handle, name = tempfile.mkstemp(prefix=f"{_UNFINISHED}{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
@@ -91,7 +91,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def _flush_names(folder: Path) -> None:
-    """Bring the names in `folder` to the disk: a run that the database shows must find its renamed arrays there."""
+    """Flush the names in `folder` to the disk: a run that the database shows must find its renamed arrays there."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -103,7 +103,7 @@ def _flush_names(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers of `write_atomically` left half-written in `folder`."""
+    """Remove what killed writers of `write_atomically` left unfinished in `folder`."""
     for left in folder.glob(f"{_UNFINISHED}*"):
         with suppress(OSError):
             left.unlink()

@@ -34,7 +34,7 @@ class StudyFolder:
         """Make a study in a new or empty folder.
 
         Raises:
-            LastbitError: the folder has content, cannot be made, or another process is at work on it.
+            LastbitError: the folder has content, cannot be made, or another process is working on it.
         """
         if path.exists() and not path.is_dir():
             raise LastbitError(f"{path} is a file: choose another folder with --out")
@@ -62,10 +62,10 @@ class StudyFolder:
 
     @classmethod
     def resume(cls, path: Path) -> StudyFolder:
-        """Open a study to go on with it.
+        """Open a study to continue it.
 
         Raises:
-            LastbitError: no study, another schema version, a damaged database, or another process is at work on it.
+            LastbitError: no study, another schema version, a damaged database, or another process is working on it.
         """
         facts = cls._facts(path)
         with disk_errors(path), ExitStack() as stack:
@@ -78,7 +78,7 @@ class StudyFolder:
 
     @classmethod
     def read(cls, path: Path) -> StudyFolder:
-        """Open a study to read it, also while another process is at work on it.
+        """Open a study to read it, even while another process is working on it.
 
         Raises:
             LastbitError: no study, another schema version, or a damaged database.
@@ -103,7 +103,7 @@ class StudyFolder:
 
     @property
     def held(self) -> bool:
-        """Whether a process is at work on the study, this one or another."""
+        """Whether a process is working on the study, this one or another."""
         return is_held(self.path)
 
     def update_facts(self, **facts: Any) -> None:
@@ -161,7 +161,7 @@ class StudyFolder:
         return read_json(path) if path.exists() else None
 
     def close(self) -> None:
-        """Close the database and give the folder back."""
+        """Close the database and release the folder."""
         self._database.close()
         if self._lock is not None:
             self._lock.release()

@@ -30,8 +30,8 @@ __all__ = ["build_task", "resolve"]
 def resolve(config: TaskConfig) -> TaskConfig:
     """Return `config` with every default filled in, so that what is stored can be run again on a later version.
 
-    Only `data_root` may stay None: where the files lie is no part of the training. Of a task in a user's file the
-    epochs, batch size and training size are filled in; the rest the file decides, and `Task.settings` describes.
+    Only `data_root` may stay None: where the files are is not part of the training. For a task in a user's file the
+    epochs, batch size and training size are filled in; the file decides the rest, and `Task.settings` describes it.
     Resolving twice changes nothing.
 
     Raises:

@@ -27,7 +27,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class GroupLimit:
-    """What one parameter group can bear in its next step.
+    """What is stable for one parameter group in its next step.
 
     The eigenvalue that is limited is that of `P^{-1/2} (H + c I) P^{-1/2}`: `H` the Hessian of the loss without weight
     decay, `P` the preconditioner (1 for SGD), `c` the coupled weight decay (0 where decay is decoupled).
@@ -144,7 +144,7 @@ def group_limit(rule: OptimizerRule, group: Mapping[str, Any], index: int, step:
     """
     if group.get("maximize", False):
         raise LastbitError(
-            "maximize=True turns the curvature round: minimise the negated loss, with maximize=False, to measure it"
+            "maximize=True flips the curvature: minimise the negated loss, with maximize=False, to measure it"
         )
     lr = float(group["lr"])
     if not (isfinite(lr) and lr >= 0):

@@ -156,5 +156,5 @@ def _exit_reason(process: subprocess.Popen[bytes]) -> str:
     except subprocess.TimeoutExpired:
         return "it closed its pipe"
     if code == -9:
-        return "killed by signal 9, often for want of memory"
+        return "killed by signal 9, often because memory ran out"
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
