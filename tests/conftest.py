@@ -1,9 +1,37 @@
-"""Hypothesis draws anew each time at a developer's desk; in CI it draws the same examples every time."""
+"""Hypothesis draws anew each time at a developer's desk; in CI it draws the same examples every time.
+
+Where `LASTBIT_EVIDENCE` names a file, what the tests found is written there as a table.
+"""
 
 import os
+from collections import defaultdict
+from pathlib import Path
 
+import pytest
+from evidence_table import evidence_table, final
 from hypothesis import settings
 
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+class EvidenceWriter:
+    """Keeps the reports of every stage of every test until the session ends."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.tests: dict[str, dict[str, pytest.TestReport]] = defaultdict(dict)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep one."""
+        self.tests[report.nodeid][report.when] = report
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the table."""
+        self.target.write_text(evidence_table(map(final, self.tests.values())), "utf-8")
+
+
+def pytest_configure(config):
+    if target := os.environ.get("LASTBIT_EVIDENCE"):
+        config.pluginmanager.register(EvidenceWriter(config.rootpath / target))

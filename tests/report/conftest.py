@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lastbit.core.status import RunStatus
+from lastbit.core.status import Role, RunStatus
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.audit.analysis import analyse
 
@@ -91,9 +91,9 @@ class StudyMaker:
                     folder.add(
                         RunRecord(
                             run=run,
-                            seed=seed,
-                            perturbation=perturbation,
-                            control=control,
+                            cell=seed,
+                            role=Role.REPEAT if control else Role.TWIN if perturbation else Role.BASE,
+                            twin=perturbation,
                             label=words,
                             status=status,
                             message="" if status == RunStatus.OK else message or "the training loss is not finite",

@@ -72,7 +72,7 @@ def test_the_spread_within_a_seed_is_the_sd_over_its_runs(make_study):
         records = folder.runs()
     spreads = {curve.seed: curve for curve in spread_within_seeds(records, "test_loss")}
     for seed in (0, 1):
-        rows = [r.metrics["test_loss"] for r in records if r.seed == seed and not r.control and r.status == "ok"]
+        rows = [r.metrics["test_loss"] for r in records if r.cell == seed and r.role != "repeat" and r.status == "ok"]
         assert len(rows) == (4 if seed == 0 else 3)
         np.testing.assert_allclose(spreads[seed].values, np.std(rows, axis=0, ddof=1), rtol=1e-12)
 

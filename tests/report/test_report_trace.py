@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lastbit.core.status import RunStatus
+from lastbit.core.status import Role, RunStatus
 from lastbit.report.figures.trace_map import MAX_COLUMNS, difference_map, spaced
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.frame.report import render_report
@@ -119,9 +119,8 @@ def make_trace(tmp_path):
                 folder.files(member["name"]).arrays(arrays_of(steps, names, twins, names, number, rate, **more))
                 run = RunRecord(
                     run=f"{member['name']}-base",
-                    seed=number,
-                    perturbation=0,
-                    control=False,
+                    cell=number,
+                    role=Role.BASE,
                     label=name,
                     status=RunStatus.OK,
                 )

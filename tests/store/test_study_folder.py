@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
-from lastbit.core.status import RunStatus
+from lastbit.core.status import Role, RunStatus
 from lastbit.store import SCHEMA, RunRecord, StudyFolder
 
 FACTS = {"kind": "audit", "spec": {"lr": 0.1}}
@@ -27,9 +27,8 @@ ODD = [math.nan, math.inf, -math.inf, -0.0, 0.0, 5e-324, 1.7976931348623157e308,
 
 
 def record(run="seed000-p000", **given):
-    seed, perturbation = given.pop("seed", 0), given.pop("perturbation", 0)
-    defaults = {"control": False, "label": "unperturbed", "status": RunStatus.OK}
-    return RunRecord(run=run, seed=seed, perturbation=perturbation, **{**defaults, **given})
+    defaults = {"cell": 0, "role": Role.BASE, "label": "unperturbed", "status": RunStatus.OK}
+    return RunRecord(run=run, **{**defaults, **given})
 
 
 def bits(values):
@@ -63,7 +62,7 @@ def test_a_study_is_created_resumed_and_read(tmp_path):
             assert [event[1:] for event in study.events()] == [(None, "begun", "2 workers")]
             assert study.result() == {"verdict": "noise"}
     with StudyFolder.resume(path) as study:
-        study.add(record("seed001-p000", seed=1))
+        study.add(record("seed001-p000", cell=1))
         assert len(study.runs()) == 2
 
 
@@ -124,7 +123,7 @@ def test_what_is_not_a_study_is_refused(open_, tmp_path):
 
 def test_a_database_damaged_in_the_middle_is_said_in_one_line(study):
     for seed in range(40):
-        study.add(record(f"seed{seed:03d}", seed=seed, label="x" * 400))
+        study.add(record(f"seed{seed:03d}", cell=seed, label="x" * 400))
     study.close()
     path = study.path / "runs.sqlite"
     content = bytearray(path.read_bytes())
@@ -182,12 +181,12 @@ def test_adding_again_replaces(study):
     assert study.runs() == [record(steps=(5,), metrics={"loss": [1.0]}, seconds=2.5)]
 
 
-def test_runs_come_by_seed_with_the_control_last(study):
-    cells = [(1, 0, True), (0, 2, False), (1, 1, False), (0, 0, True), (0, 0, False), (1, 0, False), (0, 1, False)]
-    for seed, perturbation, control in cells:
-        study.add(record(f"{seed}-{perturbation}-{control}", seed=seed, perturbation=perturbation, control=control))
-    found = [(run.seed, run.control, run.perturbation) for run in study.runs()]
-    assert found == sorted((seed, control, perturbation) for seed, perturbation, control in cells)
+def test_runs_come_by_cell_with_the_repeat_last(study):
+    base, repeat, twin = Role.BASE, Role.REPEAT, Role.TWIN
+    for cell, role, number in [(1, repeat, 0), (0, twin, 2), (1, twin, 1), (0, repeat, 0), (0, base, 0), (1, base, 0)]:
+        study.add(record(f"{cell}-{number}-{role}", cell=cell, role=role, twin=number))
+    found = [(run.cell, run.role, run.twin) for run in study.runs()]
+    assert found == [(0, base, 0), (0, twin, 2), (0, repeat, 0), (1, base, 0), (1, twin, 1), (1, repeat, 0)]
 
 
 @given(st.lists(st.floats(allow_nan=True, width=64), min_size=1, max_size=6))
@@ -212,9 +211,9 @@ def test_metrics_of_numpy_are_numbers_too(study):
 def test_every_field_of_a_run_comes_back(study):
     run = record(
         "seed003-repeat",
-        seed=2**62,
-        perturbation=7,
-        control=True,
+        cell=2**62,
+        role=Role.TWIN,
+        twin=7,
         label="σ „x“ \x00 end",
         status=RunStatus.DIVERGED,
         attempts=2,
@@ -247,7 +246,7 @@ import sys, time
 from pathlib import Path
 from lastbit.store import StudyFolder, RunRecord
 study = StudyFolder.resume(Path(sys.argv[1]))
-study.add(RunRecord(run="theirs", seed=0, perturbation=0, control=False, label="", status="ok"))
+study.add(RunRecord(run="theirs", cell=0, role="base", label="", status="ok"))
 print("held", flush=True)
 time.sleep(60)
 """
@@ -270,7 +269,7 @@ def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path):
     with StudyFolder.resume(path) as mine:
         # The killed process closed nothing: its last run is in the write-ahead log.
         assert [run.run for run in mine.runs()] == ["theirs"]
-        mine.add(record("mine", seed=1))
+        mine.add(record("mine", cell=1))
         message = refusal(StudyFolder.resume, path)
         assert f"process {os.getpid()}" in message
     StudyFolder.resume(path).close()

@@ -48,7 +48,7 @@ def test_numbers_agree_with_the_runs_themselves(lively_study):
     within = final.var(axis=1, ddof=1).mean()
     assert lively_study.result["sigma_last_bit"]["estimate"] == pytest.approx(math.sqrt(within), abs=1e-12)
     assert lively_study.result["metric"]["mean"]["estimate"] == pytest.approx(final.mean())
-    shares = [run["metrics"]["accuracy"] for run in lively_study.result["runs"] if not run["control"]]
+    shares = [run["metrics"]["accuracy"] for run in lively_study.result["runs"] if run["role"] != "repeat"]
     np.testing.assert_array_equal(np.array(shares).reshape(3, 3), final)
     predictions = data["predictions"].values.reshape(9, -1)
     churn = np.mean(
@@ -125,7 +125,7 @@ def test_a_run_that_crashes_is_tried_again_recorded_and_survived(task_file, tmp_
     assert {run["attempts"] for run in by_status["crashed"]} == {2}
     assert len(study.result["runs"]) == 12
     assert study.result["control"]["bitwise_identical"]
-    assert {run["seed"] for run in by_status["ok"]}.isdisjoint({run["seed"] for run in by_status["crashed"]})
+    assert {run["cell"] for run in by_status["ok"]}.isdisjoint({run["cell"] for run in by_status["crashed"]})
     told = {run["message"] for run in by_status["crashed"]}
     assert all(("bad</b> seed" in m) if name == "fragile" else ("signal 9" in m) for m in told)
 

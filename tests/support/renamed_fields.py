@@ -10,8 +10,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 RENAMED: dict[str, dict[str, str | None]] = {
-    "audit": {},
-    "trace": {},
+    "audit": {
+        "perturbation.perturbed_runs": "perturbation.twins",
+        "control.first_difference.seed": "control.first_difference.cell",
+        "runs[].seed": "runs[].cell",
+        "runs[].perturbation": "runs[].twin",
+        "runs[].control": None,
+    },
+    "trace": {"runs[].control": None},
     "eos": {},
     "sharpness": {},
 }

@@ -1,10 +1,10 @@
-"""How a run ended. A failure of one run is a result, never an exception that ends its siblings."""
+"""What a run is in its study, and how it ended. A failure of one run is a result, and never ends its siblings."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["RunStatus"]
+__all__ = ["Role", "RunStatus"]
 
 
 class RunStatus(StrEnum):
@@ -16,3 +16,14 @@ class RunStatus(StrEnum):
     """A loss or a weight became NaN or infinite; the run was stopped there."""
     CRASHED = "crashed"
     """The run raised, or its worker process died."""
+
+
+class Role(StrEnum):
+    """What one run is in its cell."""
+
+    BASE = "base"
+    """The unperturbed run."""
+    REPEAT = "repeat"
+    """Its exact repeat, the control."""
+    TWIN = "twin"
+    """The same run, perturbed in the last bit."""

@@ -1,4 +1,4 @@
-"""What becomes of a last-bit difference: divergence between twins, sketches, tangent growth, localisation, verdict."""
+"""How a last-bit difference evolves: divergence between twins, sketches, tangent growth, localisation, verdict."""
 
 from lastbit.dynamics.divergence import Divergence, measure_divergence
 from lastbit.dynamics.episodes import Episode, Episodes, growth_episodes, noise_level

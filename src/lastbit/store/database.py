@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lastbit.core.status import RunStatus
+from lastbit.core.status import Role, RunStatus
 
 __all__ = ["Database", "RunRecord"]
 
 # `metrics.value` has no declared type: SQLite would keep a REAL -0.0 as the integer 0. NaN has no place in it: NULL.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
-    run TEXT PRIMARY KEY, seed INTEGER NOT NULL, perturbation INTEGER NOT NULL, control INTEGER NOT NULL,
+    run TEXT PRIMARY KEY, cell INTEGER NOT NULL, role TEXT NOT NULL, twin INTEGER NOT NULL,
     label TEXT NOT NULL, status TEXT NOT NULL, attempts INTEGER NOT NULL, message TEXT NOT NULL,
     seconds REAL NOT NULL, finished_at TEXT NOT NULL
 );
@@ -32,6 +32,13 @@ CREATE TABLE IF NOT EXISTS events (
 );
 """
 
+_FORMER = """
+    CASE WHEN run LIKE 'cell%' THEN perturbation ELSE seed END AS cell,
+    CASE WHEN control THEN 'repeat' WHEN perturbation AND run NOT LIKE 'cell%' THEN 'twin' ELSE 'base' END AS role,
+    CASE WHEN run LIKE 'cell%' THEN 0 ELSE perturbation END AS twin
+"""
+"""The same of format 1, whose columns were seed, perturbation and control; of a followed cell the second its number."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
@@ -39,13 +46,13 @@ class RunRecord:
 
     run: str
     """Name, unique in the study and usable as a file name."""
-    seed: int
-    perturbation: int
-    """0 for the unperturbed run."""
-    control: bool
-    """Whether it is the exact repeat of the unperturbed run."""
+    cell: int
+    """Which training of the study, counted from 0 in the order of `study.json`."""
+    role: Role
+    twin: int = 0
+    """Number of the twin, from 1; 0 for the base run and its repeat."""
     label: str
-    """The perturbation in words, for tables."""
+    """What distinguishes the run, for tables: the perturbation in words."""
     status: RunStatus
     attempts: int = 1
     message: str = ""
@@ -127,9 +134,9 @@ class Database:
                 "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     run.run,
-                    run.seed,
-                    run.perturbation,
-                    int(run.control),
+                    run.cell,
+                    str(run.role),
+                    run.twin,
                     run.label,
                     str(run.status),
                     run.attempts,
@@ -150,7 +157,7 @@ class Database:
         return list(self._connection.execute("SELECT at, run, kind, message FROM events ORDER BY rowid"))
 
     def runs(self) -> list[RunRecord]:
-        """Return the finished runs, by seed, perturbation, control last."""
+        """Return the finished runs by cell: the base run, its twins, the repeat last."""
         found: dict[str, RunRecord] = {}
         steps: dict[str, list[int]] = {}
         metrics: dict[str, dict[str, list[float]]] = {}
@@ -160,18 +167,12 @@ class Database:
             seen = steps.setdefault(run, [])
             if not seen or step > seen[-1]:
                 seen.append(step)
-        query = (
-            "SELECT run, seed, perturbation, control, label, status, attempts, message, seconds FROM runs "
-            "ORDER BY seed, control, perturbation"
-        )
-        for run, seed, perturbation, control, label, status, attempts, message, seconds in self._connection.execute(
-            query
-        ):
+        for run, cell, role, twin, label, status, attempts, message, seconds in self._connection.execute(self._rows()):
             found[run] = RunRecord(
                 run=run,
-                seed=seed,
-                perturbation=perturbation,
-                control=bool(control),
+                cell=cell,
+                role=Role(role),
+                twin=twin,
                 label=label,
                 status=RunStatus(status),
                 attempts=attempts,
@@ -181,6 +182,14 @@ class Database:
                 metrics=metrics.get(run, {}),
             )
         return list(found.values())
+
+    def _rows(self) -> str:
+        columns = {name for _, name, *_ in self._connection.execute("PRAGMA table_info(runs)")}
+        what = "cell, role, twin" if "cell" in columns else _FORMER
+        return (
+            f"SELECT run, {what}, label, status, attempts, message, seconds FROM runs "
+            "ORDER BY cell, role = 'repeat', twin, run"
+        )
 
     def close(self) -> None:
         """Close the file (and fold the write-ahead log into it)."""

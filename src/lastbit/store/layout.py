@@ -24,10 +24,22 @@ from typing import Any
 
 from lastbit.core.errors import LastbitError
 
-__all__ = ["SCHEMA", "StorageError", "disk_errors", "read_json", "sweep", "write_atomically", "write_json"]
+__all__ = [
+    "FORMER_SCHEMAS",
+    "SCHEMA",
+    "StorageError",
+    "disk_errors",
+    "read_json",
+    "sweep",
+    "write_atomically",
+    "write_json",
+]
 
-SCHEMA = 1
-"""Version of everything above. A study of another version is refused, never guessed at."""
+SCHEMA = 2
+"""Version of everything above. A study of an unknown version is refused, never guessed at."""
+
+FORMER_SCHEMAS = (1,)
+"""Versions that are still read, but not continued: 1 lent the columns seed, perturbation and control to every kind."""
 
 
 _UNFINISHED = ".lastbit-"

@@ -12,7 +12,7 @@ import numpy as np
 
 from lastbit.core.errors import LastbitError
 from lastbit.store.database import Database, RunRecord
-from lastbit.store.layout import SCHEMA, disk_errors, read_json, sweep, write_json
+from lastbit.store.layout import FORMER_SCHEMAS, SCHEMA, disk_errors, read_json, sweep, write_json
 from lastbit.store.lock import FolderLock, is_held
 from lastbit.store.run_files import RunFiles
 
@@ -68,6 +68,11 @@ class StudyFolder:
             LastbitError: no study, another schema version, a damaged database, or another process is working on it.
         """
         facts = cls._facts(path)
+        if facts["schema"] != SCHEMA:
+            raise LastbitError(
+                f"{path} was begun with study format {facts['schema']}, which this lastbit only reads: finish it with "
+                "the lastbit that began it, or start a new study with --out"
+            )
         with disk_errors(path), ExitStack() as stack:
             lock = stack.enter_context(FolderLock(path))
             database = Database(path / "runs.sqlite", write=True)
@@ -92,9 +97,10 @@ class StudyFolder:
         if not path.is_dir():
             raise LastbitError(f"there is no study at {path}: give the folder that --out named")
         facts = read_json(path / "study.json")
-        if facts.get("schema") != SCHEMA:
+        schema = facts.get("schema")
+        if schema not in (SCHEMA, *FORMER_SCHEMAS):
             raise LastbitError(
-                f"{path} was made with study format {facts.get('schema')!r}, this lastbit reads format {SCHEMA}: "
+                f"{path} was made with study format {schema!r}, this lastbit reads format {SCHEMA}: "
                 "use the lastbit that made it, or start a new study with --out"
             )
         if not (path / "runs.sqlite").exists():
@@ -128,7 +134,7 @@ class StudyFolder:
         self.files(run.run).drop_checkpoint()
 
     def runs(self) -> list[RunRecord]:
-        """Return the finished runs, by seed, perturbation, control last."""
+        """Return the finished runs by cell: the base run, its twins, the repeat last."""
         with disk_errors(self.path):
             return self._database.runs()
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from lastbit import stats
 from lastbit.core.plain import plain
-from lastbit.core.status import RunStatus
+from lastbit.core.status import Role, RunStatus
 from lastbit.stats import Estimate
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.audit.verdict import verdict
-from lastbit.studies.frame.control import compare_repeat
+from lastbit.studies.frame.control import LandedRun, compare_repeat, control_of, landing_of
 from lastbit.studies.frame.unfinished import with_progress
 
 __all__ = ["analyse"]
@@ -41,7 +41,8 @@ def analyse(folder: StudyFolder) -> dict[str, Any]:
         "metric": dict(metric),
     }
     reason = _reason_for_silence(control, landing, records)
-    used = [r for r in records if not r.control and r.status == RunStatus.OK and r.run not in landing["not_landed"]]
+    trained = [r for r in records if r.role != Role.REPEAT and r.status == RunStatus.OK]
+    used = [r for r in trained if r.run not in landing["not_landed"]]
     if reason:
         result |= _nothing(reason, len(used))
     else:
@@ -65,10 +66,10 @@ def analyse(folder: StudyFolder) -> dict[str, Any]:
 def _run_row(record: RunRecord) -> dict[str, Any]:
     return {
         "run": record.run,
-        "seed": record.seed,
-        "perturbation": record.perturbation,
+        "cell": record.cell,
+        "twin": record.twin,
         "label": record.label,
-        "control": record.control,
+        "role": str(record.role),
         "status": str(record.status),
         "attempts": record.attempts,
         "message": record.message,
@@ -79,58 +80,33 @@ def _run_row(record: RunRecord) -> dict[str, Any]:
 
 def _control(folder: StudyFolder, records: Iterable[RunRecord]) -> dict[str, Any]:
     """Compare every repeat with its base."""
-    usable = {(r.seed, r.perturbation, r.control): r for r in records if r.status != RunStatus.CRASHED}
-    repeats = [r for (seed, _, repeat), r in usable.items() if repeat and (seed, 0, False) in usable]
-    pairs = [(usable[repeat.seed, 0, False], repeat) for repeat in repeats]
-    differences = [d for base, repeat in pairs if (d := compare_repeat(folder, base, repeat)) is not None]
-    first = min(differences, key=lambda difference: difference.step, default=None)
-    return {
-        "bitwise_identical": bool(pairs) and not differences,
-        "pairs": len(pairs),
-        "pairs_identical": len(pairs) - len(differences),
-        "first_difference": first.to_json() if first else None,
-    }
+    usable = {(r.cell, r.role): r for r in records if r.status != RunStatus.CRASHED and r.role != Role.TWIN}
+    repeats = [r for (cell, role), r in usable.items() if role == Role.REPEAT and (cell, Role.BASE) in usable]
+    pairs = [(usable[repeat.cell, Role.BASE], repeat) for repeat in repeats]
+    found: dict[str, Any] = plain(control_of(compare_repeat(folder, base, repeat) for base, repeat in pairs))
+    return found
 
 
 def _landing(folder: StudyFolder, records: Iterable[RunRecord]) -> dict[str, Any]:
     """Measure the share of weights by which every perturbed run differs from its base after the first and last step."""
-    rows: list[dict[str, Any]] = []
-    not_landed = []
+    rows = []
     bases: dict[int, dict[str, Array]] = {}
-    records = [r for r in records if r.status != RunStatus.CRASHED and not r.control]
+    records = [r for r in records if r.status != RunStatus.CRASHED and r.role != Role.REPEAT]
     for record in records:
-        if record.perturbation == 0:
-            bases[record.seed] = folder.arrays(record.run)
+        if record.role == Role.BASE:
+            bases[record.cell] = folder.arrays(record.run)
     for record in records:
-        if record.perturbation and record.seed in bases:
-            arrays, base = folder.arrays(record.run), bases[record.seed]
+        if record.role == Role.TWIN and record.cell in bases:
+            arrays, base = folder.arrays(record.run), bases[record.cell]
             first = float(np.mean(arrays["weights_first"] != base["weights_first"]))
             last = float(np.mean(arrays["weights_final"] != base["weights_final"]))
-            rows.append({"run": record.run, "first_step": first, "last_step": last})
-            if first == 0 and last == 0:
-                not_landed.append(record.run)
-    spread = {
-        f"{when}_share": {
-            "min": min(row[when] for row in rows),
-            "median": float(np.median([row[when] for row in rows])),
-            "max": max(row[when] for row in rows),
-        }
-        if rows
-        else None
-        for when in ("first_step", "last_step")
-    }
-    return {
-        "kind": folder.facts["spec"]["audit"]["perturb"],
-        "perturbed_runs": len(rows),
-        "landed_fraction": 1 - len(not_landed) / len(rows) if rows else None,
-        "not_landed": not_landed,
-        **spread,
-        "runs": rows,
-    }
+            rows.append(LandedRun(run=record.run, landed=first > 0 or last > 0, first_step=first, last_step=last))
+    found: dict[str, Any] = plain(landing_of(folder.facts["spec"]["audit"]["perturb"], rows))
+    return found
 
 
 def _reason_for_silence(control: dict[str, Any], landing: dict[str, Any], records: list[RunRecord]) -> str:
-    if not any(r.status == RunStatus.OK and not r.control for r in records):
+    if not any(r.status == RunStatus.OK and r.role != Role.REPEAT for r in records):
         return "no run finished"
     if control["first_difference"] is not None:
         return "an exact repeat did not match bit for bit"
@@ -169,18 +145,18 @@ def _nothing(reason: str, runs: int) -> dict[str, Any]:
 
 def _table(records: list[RunRecord], name: str) -> Array:
     """Return the final values of a metric by seed and perturbation, NaN where there is no run."""
-    seeds = sorted({r.seed for r in records})
-    columns = max(r.perturbation for r in records) + 1
+    seeds = sorted({r.cell for r in records})
+    columns = max(r.twin for r in records) + 1
     table_SP = np.full((len(seeds), columns), np.nan)
     for record in records:
-        table_SP[seeds.index(record.seed), record.perturbation] = record.metrics[name][-1]
+        table_SP[seeds.index(record.cell), record.twin] = record.metrics[name][-1]
     # A column that no run fills would make a whole grid look ragged.
     return table_SP[:, ~np.isnan(table_SP).all(axis=0)]
 
 
 def _estimates(folder: StudyFolder, records: list[RunRecord], metric: str) -> dict[str, Any]:
     unit = folder.facts["task"]["metric"]["unit"]
-    seeds = [record.seed for record in records]
+    seeds = [record.cell for record in records]
     components = stats.variance_components(_table(records, metric))
     loss = stats.variance_components(_table(records, "test_loss"))
     finals = [record.metrics[metric][-1] for record in records]

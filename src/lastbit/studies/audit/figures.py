@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lastbit.core.status import Role
 from lastbit.report.blocks import Block, FigureBlock, LegendEntry, Prose, Section
 from lastbit.report.figures.churn import churn_heat_map
 from lastbit.report.figures.curves import training_curves, twin_gaps
@@ -33,10 +34,10 @@ def results_section(result: Mapping[str, Any], colours: Mapping[int, str], legen
     rows = [
         Result(
             run=run["run"],
-            seed=run["seed"],
-            perturbation=run["perturbation"],
+            seed=run["cell"],
+            perturbation=run["twin"],
             label=run["label"],
-            control=run["control"],
+            control=run["role"] == Role.REPEAT,
             status=run["status"],
             value=_value(run, name),
         )
@@ -146,7 +147,7 @@ def curves_sections(
             height=520,
             describe=f"Test {name} and training loss of every run over optimizer steps",
             caption=_counted(
-                "One line per run, one point per epoch", len([r for r in records if not r.control]), MAX_LINES
+                "One line per run, one point per epoch", len([r for r in records if r.role != Role.REPEAT]), MAX_LINES
             ),
             legend=legend,
         )
@@ -187,7 +188,7 @@ def churn_sections(result: Mapping[str, Any]) -> list[Section]:
     matrix = result["churn_matrix"]
     if matrix is None:
         return []
-    seed_of = {run["run"]: (run["seed"], run["label"]) for run in result["runs"]}
+    seed_of = {run["run"]: (run["cell"], run["label"]) for run in result["runs"]}
     order = sorted(range(len(matrix["runs"])), key=lambda i: seed_of[matrix["runs"][i]][0])
     count, order = len(order), order[:_MATRIX_RUNS]
     values_RR = np.asarray(matrix["values"], dtype=float)[np.ix_(order, order)]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lastbit.core.errors import LastbitError
-from lastbit.core.status import RunStatus
+from lastbit.core.status import Role, RunStatus
 from lastbit.report.bins import rms_bins
 from lastbit.report.figures.curves import Curve, EvenCurve
 from lastbit.report.figures.weights import WeightDistance
@@ -52,12 +52,12 @@ def read_gaps(folder: StudyFolder, records: Sequence[RunRecord]) -> Gaps:
         records: its runs; repeats and crashed runs are passed over.
     """
     gaps = Gaps()
-    rows = [r for r in records if not r.control and r.status != RunStatus.CRASHED]
+    rows = [r for r in records if r.role != Role.REPEAT and r.status != RunStatus.CRASHED]
     bases: dict[int, tuple[RunRecord, dict[str, Array]]] = {}
     for record in rows:
-        if record.perturbation == 0 and (arrays := _arrays(folder, record, gaps)) is not None:
-            bases[record.seed] = record, arrays
-    twins = [r for r in rows if r.perturbation and r.seed in bases]
+        if record.role == Role.BASE and (arrays := _arrays(folder, record, gaps)) is not None:
+            bases[record.cell] = record, arrays
+    twins = [r for r in rows if r.role == Role.TWIN and r.cell in bases]
     gaps.left_out = max(0, len(twins) - MAX_LINES)
     twins = twins[:MAX_LINES]
     points = max(50, min(POINTS, _ALL_POINTS // max(1, len(twins))))
@@ -65,11 +65,11 @@ def read_gaps(folder: StudyFolder, records: Sequence[RunRecord]) -> Gaps:
         arrays = _arrays(folder, record, gaps)
         if arrays is None:
             continue
-        base = bases[record.seed][1]
+        base = bases[record.cell][1]
         shared = min(len(base["losses"]), len(arrays["losses"]))
         with np.errstate(invalid="ignore"):
             difference = arrays["losses"][:shared] - base["losses"][:shared]
-        gaps.losses.append(_even(difference, points, record.seed, f"{record.run}, {record.label}"))
+        gaps.losses.append(_even(difference, points, record.cell, f"{record.run}, {record.label}"))
         _add_distance(gaps, record, arrays, base, f"{record.run}, {record.label}", between_seeds=False)
     # Each base against the next seed's, in a ring: enough to show the level, without every pair.
     ring = list(bases.values())
@@ -120,20 +120,20 @@ def _add_distance(
         value = mean_relative_l1(arrays["weights_final"], against["weights_final"])
     except LastbitError:
         return  # A diverged run has weights that are not finite: there is no distance to show.
-    gaps.weights.append(WeightDistance(seed=record.seed, label=label, value=value, between_seeds=between_seeds))
+    gaps.weights.append(WeightDistance(seed=record.cell, label=label, value=value, between_seeds=between_seeds))
 
 
 def curves(records: Sequence[RunRecord], metric: str) -> list[Curve]:
     """Return a metric of the runs over optimizer steps, repeats left out, at most `MAX_LINES` runs."""
     return [
         Curve(
-            seed=r.seed,
+            seed=r.cell,
             label=f"{r.run}, {r.label}",
             steps=np.asarray(r.steps),
             values=np.asarray(r.metrics[metric], dtype=float),
         )
         for r in records
-        if not r.control and r.metrics.get(metric)
+        if r.role != Role.REPEAT and r.metrics.get(metric)
     ][:MAX_LINES]
 
 
@@ -143,11 +143,11 @@ def spread_within_seeds(records: Sequence[RunRecord], metric: str) -> list[Curve
     Runs that did not end well are left out, for the SD to be over the same runs all along.
     """
     found = []
-    for seed in sorted({r.seed for r in records}):
+    for seed in sorted({r.cell for r in records}):
         rows = [
             r
             for r in records
-            if r.seed == seed and not r.control and r.status == RunStatus.OK and r.metrics.get(metric)
+            if r.cell == seed and r.role != Role.REPEAT and r.status == RunStatus.OK and r.metrics.get(metric)
         ]
         if len(rows) < 2 or len({len(r.steps) for r in rows}) > 1:
             continue

@@ -89,7 +89,7 @@ def _failed_runs(result: Mapping[str, Any]) -> list[Section]:
 def _spread_sections(folder: StudyFolder, result: Mapping[str, Any]) -> list[Section]:
     records = folder.runs()
     gaps = read_gaps(folder, records)
-    seeds = [record.seed for record in records]
+    seeds = [record.cell for record in records]
     colours = seed_colours(seeds)
     legend = [LegendEntry(f"seed {seed}", colour, f"seed {seed}") for seed, colour in colours.items()]
     # A legend of dozens of shades helps nobody: the hover names the run.

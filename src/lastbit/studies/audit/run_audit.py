@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lastbit.core.status import RunStatus
+from lastbit.core.status import Role, RunStatus
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.audit.analysis import analyse
 from lastbit.studies.audit.grid import GridRun, GridWorkerFactory, grid, perturbation_of
@@ -161,9 +161,9 @@ class _Audit:
         label = "repeat" if cell.control else perturbation_of(cell, config.perturb, self.steps).label
         record = RunRecord(
             run=cell.name,
-            seed=cell.seed,
-            perturbation=cell.perturbation,
-            control=cell.control,
+            cell=cell.seed,
+            role=Role.REPEAT if cell.control else Role.TWIN if cell.perturbation else Role.BASE,
+            twin=cell.perturbation,
             label=label,
             status=status,
             attempts=attempts,
@@ -186,8 +186,8 @@ class _Audit:
         """Return the spread over perturbations so far, in few words."""
         by_seed: dict[int, list[float]] = {}
         for record in self.records.values():
-            if record.status == RunStatus.OK and not record.control:
-                by_seed.setdefault(record.seed, []).append(record.metrics[self.metric][-1])
+            if record.status == RunStatus.OK and record.role != Role.REPEAT:
+                by_seed.setdefault(record.cell, []).append(record.metrics[self.metric][-1])
         squares = sum(float(np.var(values)) * len(values) for values in by_seed.values())
         freedom = sum(len(values) - 1 for values in by_seed.values())
         if freedom < 1:

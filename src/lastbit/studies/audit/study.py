@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from rich.console import RenderableType
 
-from lastbit.core.status import RunStatus
-from lastbit.store import StudyFolder
+from lastbit.core.status import Role, RunStatus
+from lastbit.store import SCHEMA, StudyFolder
 from lastbit.studies.audit.analysis import analyse
 from lastbit.studies.audit.summary import render_summary
 from lastbit.studies.frame.folders import check_kind
@@ -32,7 +32,8 @@ class AuditStudy(StoredStudy):
         self.path = path
         with StudyFolder.read(path) as folder:
             check_kind(folder, "audit")
-            self.result: dict[str, Any] = folder.result() or analyse(folder)
+            stored = folder.result() if folder.facts["schema"] == SCHEMA else None
+            self.result: dict[str, Any] = stored or analyse(folder)
             """What the audit concluded, as in the JSON file."""
 
     @property
@@ -71,9 +72,9 @@ class AuditStudy(StoredStudy):
             label = np.full((seeds, columns), "", dtype=object)
             predictions: dict[tuple[int, int], np.ndarray[Any, Any]] = {}
             for run in folder.runs():
-                if run.control:
+                if run.role == Role.REPEAT:
                     continue
-                cell = run.seed, run.perturbation
+                cell = run.cell, run.twin
                 status[cell], label[cell] = str(run.status), run.label
                 if run.status == RunStatus.CRASHED:
                     continue

@@ -111,7 +111,7 @@ def _control_lines(result: dict[str, Any]) -> list[str]:
         first, last = landing["first_step_share"], landing["last_step_share"]
         lines.append(
             f"perturbation ({landing['kind']}) landed in {landing['landed_fraction']:.0%} of "
-            f"{landing['perturbed_runs']} runs: it changed {first['median']:.0%} of the weights in the first step, "
+            f"{landing['twins']} runs: it changed {first['median']:.0%} of the weights in the first step, "
             f"{last['median']:.0%} by the last (medians)"
         )
     return lines

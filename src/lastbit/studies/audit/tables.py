@@ -120,7 +120,7 @@ def control_facts(result: Mapping[str, Any]) -> Facts:
     rows.append(
         (
             f"Perturbation ({landing['kind']})",
-            f"landed in {percent(fraction)} of {landing['perturbed_runs']} runs",
+            f"landed in {percent(fraction)} of {landing['twins']} runs",
         )
     )
     for name, key in (("first", "first_step_share"), ("last", "last_step_share")):
@@ -142,7 +142,7 @@ def difference_facts(result: Mapping[str, Any]) -> Facts | None:
     if first is None:
         return None
     rows = [
-        ("Seed", str(first["seed"])),
+        ("Seed", str(first["cell"])),
         ("First differs at", f"step {first['step']}"),
         ("In", str(first["what"])),
     ]

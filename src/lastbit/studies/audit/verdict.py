@@ -90,7 +90,7 @@ def _without_estimates(result: dict[str, Any]) -> tuple[str, str, str] | None:
         where = control["first_difference"]
         values = "" if where["base"] is None else f": {where['base']:.9g} against {where['repeat']:.9g}"
         return (
-            f"not reproducible here: an exact repeat of seed {where['seed']} first differs at step {where['step']} "
+            f"not reproducible here: an exact repeat of seed {where['cell']} first differs at step {where['step']} "
             f"({where['what']}{values}), so no spread can be laid to the last bit.",
             "not_reproducible",
             "Look for a random draw that no seed governs, or an operation without a deterministic algorithm; "

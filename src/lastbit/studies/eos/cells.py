@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from lastbit.core.status import RunStatus
+from lastbit.core.status import Role, RunStatus
 from lastbit.core.threads import needs_threads, weight_count
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.eos.config import Cell, EosConfig
@@ -93,9 +93,8 @@ def _keep(folder: StudyFolder, number: int, cell: Cell, attempts: int, trained: 
     folder.add(
         RunRecord(
             run=cell.name,
-            seed=cell.seed,
-            perturbation=number,
-            control=False,
+            cell=number,
+            role=Role.BASE,
             label=cell.label or "base",
             attempts=attempts,
             status=trained.status,

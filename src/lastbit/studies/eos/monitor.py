@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from lastbit import curvature
 from lastbit.core.errors import LastbitError
-from lastbit.core.status import RunStatus
+from lastbit.core.status import Role, RunStatus
 from lastbit.curvature import StabilityRecord
 from lastbit.curvature.batches import LossFunction
 from lastbit.store import RunRecord, StudyFolder
@@ -114,9 +114,8 @@ class StabilityMonitor(curvature.StabilityMonitor):
             folder.add(
                 RunRecord(
                     run=_RUN,
-                    seed=0,
-                    perturbation=0,
-                    control=False,
+                    cell=0,
+                    role=Role.BASE,
                     label="training",
                     status=self.records[-1].status if bad is None else bad.status,
                     message="" if bad is None else f"weights or loss are not finite at step {bad.step}",

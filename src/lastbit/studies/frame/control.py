@@ -1,48 +1,122 @@
-"""Does an exact repeat repeat? The question that comes before any spread."""
+"""Does an exact repeat repeat, and did the perturbation land? The two questions that come before any spread."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from lastbit.store import RunRecord, StudyFolder
 
-__all__ = ["RepeatDifference", "compare_repeat"]
+__all__ = ["Control", "Difference", "LandedRun", "Landing", "Spread", "compare_repeat", "control_of", "landing_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RepeatDifference:
+class Difference:
     """Where the exact repeat of an unperturbed run first differs from it."""
 
-    seed: int
+    cell: int
+    """Which training of the study."""
     step: int
     """Optimizer step, counted from 1, at which the first difference shows."""
     what: str
     """The quantity that differs there."""
-    base: float | None
+    base: float | None = None
     """Its value in the unperturbed run; None where it is not finite or not one number."""
-    repeat: float | None
+    repeat: float | None = None
     """Its value in the repeat."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """Whether the exact repeats matched their base runs bit for bit."""
+
+    bitwise_identical: bool
+    """True only where at least one pair was compared and none differed."""
+    pairs: int
+    pairs_identical: int
+    first_difference: Difference | None
 
 
-def compare_repeat(folder: StudyFolder, base: RunRecord, repeat: RunRecord) -> RepeatDifference | None:
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Smallest, median and largest of a number over runs."""
+
+    min: float
+    median: float
+    max: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandedRun:
+    """The share of weights by which one perturbed run differs from its base; None where that was not recorded."""
+
+    run: str
+    landed: bool
+    first_step: float | None = None
+    last_step: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Landing:
+    """Whether the perturbation was seen in the runs that it was meant for."""
+
+    kind: str
+    """Name of the perturbation."""
+    twins: int
+    """Perturbed runs whose base is there to compare with."""
+    landed_fraction: float | None
+    """Share of them that differed from their base at any time; None where there is none."""
+    not_landed: tuple[str, ...]
+    first_step_share: Spread | None
+    last_step_share: Spread | None
+    runs: tuple[LandedRun, ...]
+
+
+def control_of(compared: Iterable[Difference | None]) -> Control:
+    """Return what the comparisons of all repeats say together: one entry per pair, None where every bit is the same."""
+    pairs = list(compared)
+    differences = [found for found in pairs if found is not None]
+    return Control(
+        bitwise_identical=bool(pairs) and not differences,
+        pairs=len(pairs),
+        pairs_identical=len(pairs) - len(differences),
+        first_difference=min(differences, key=lambda difference: difference.step, default=None),
+    )
+
+
+def landing_of(kind: str, runs: Sequence[LandedRun]) -> Landing:
+    """Return what the comparisons of all perturbed runs with their bases say together."""
+    missing = tuple(row.run for row in runs if not row.landed)
+    return Landing(
+        kind=kind,
+        twins=len(runs),
+        landed_fraction=1 - len(missing) / len(runs) if runs else None,
+        not_landed=missing,
+        first_step_share=_spread(row.first_step for row in runs),
+        last_step_share=_spread(row.last_step for row in runs),
+        runs=tuple(runs),
+    )
+
+
+def _spread(shares: Iterable[float | None]) -> Spread | None:
+    known = [share for share in shares if share is not None]
+    return Spread(min=min(known), median=float(np.median(known)), max=max(known)) if known else None
+
+
+def compare_repeat(folder: StudyFolder, base: RunRecord, repeat: RunRecord) -> Difference | None:
     """Compare two finished runs bit for bit: the loss of every step, every metric, every array.
 
     Returns:
         None where every bit is the same; else the earliest step at which a difference shows.
     """
     one, two = folder.arrays(base.run), folder.arrays(repeat.run)
-    found: list[RepeatDifference] = []
+    found: list[Difference] = []
 
-    def differ(step: int, what: str, a: float | None, b: float | None) -> None:
+    def differ(step: int, what: str, a: float | None = None, b: float | None = None) -> None:
         finite = [None if value is None or not np.isfinite(value) else float(value) for value in (a, b)]
-        found.append(RepeatDifference(seed=base.seed, step=step, what=what, base=finite[0], repeat=finite[1]))
+        found.append(Difference(cell=base.cell, step=step, what=what, base=finite[0], repeat=finite[1]))
 
     shared = min(len(one["losses"]), len(two["losses"]))
     unequal = np.flatnonzero(one["losses"][:shared].view(np.int64) != two["losses"][:shared].view(np.int64))
@@ -56,10 +130,10 @@ def compare_repeat(folder: StudyFolder, base: RunRecord, repeat: RunRecord) -> R
                 break
     last = len(one["losses"])
     if one["weights_first"].tobytes() != two["weights_first"].tobytes():
-        differ(1, "weights after the first step", None, None)
+        differ(1, "weights after the first step")
     for name in sorted(set(one) | set(two)):
         if name not in one or name not in two or one[name].tobytes() != two[name].tobytes():
-            differ(last, name.replace("_", " "), None, None)
+            differ(last, name.replace("_", " "))
     if base.steps != repeat.steps or base.status != repeat.status:
         differ(last, "length of the run", float(len(base.steps)), float(len(repeat.steps)))
     return min(found, key=lambda difference: difference.step) if found else None

@@ -80,7 +80,7 @@ def _page(folder: StudyFolder, said: Mapping[str, Any] | None) -> Page:
     kind = folder.facts.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
         raise LastbitError(f"{folder.path} is a study of kind {kind!r}, which has no report: choose {', '.join(kinds)}")
-    result = folder.result() or said
+    result = said or folder.result()
     if result is None:
         raise LastbitError(f"{folder.path} has no result yet: continue it with lastbit {kind} --resume {folder.path}")
     try:

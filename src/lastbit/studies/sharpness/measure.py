@@ -11,7 +11,7 @@ import torch
 
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.plain import plain
-from lastbit.core.status import RunStatus
+from lastbit.core.status import Role, RunStatus
 from lastbit.core.threads import suitable_threads
 from lastbit.curvature import (
     EffectiveHessian,
@@ -100,9 +100,8 @@ def sharpness(
         folder.add(
             RunRecord(
                 run="measurement",
-                seed=config.seed,
-                perturbation=0,
-                control=False,
+                cell=0,
+                role=Role.BASE,
                 label=built.name,
                 status=RunStatus.OK,
                 steps=(after,),

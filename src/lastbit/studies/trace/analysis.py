@@ -71,7 +71,7 @@ def _run_row(record: RunRecord) -> dict[str, Any]:
     return {
         "run": record.run,
         "label": record.label,
-        "control": record.control,
+        "role": str(record.role),
         "status": str(record.status),
         "message": record.message,
         "seconds": record.seconds,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lastbit.core.errors import LastbitError
-from lastbit.core.status import RunStatus
+from lastbit.core.status import Role, RunStatus
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.audit.plan import task_facts
 from lastbit.studies.frame.environment import environment
@@ -216,9 +216,9 @@ def _keep(folder: StudyFolder, number: int, member: Member, traced: Traced) -> N
         folder.add(
             RunRecord(
                 run=f"{member.name}-{name}",
-                seed=number,
-                perturbation=max(index - 1, 0),
-                control=index == 1,
+                cell=number,
+                role=(Role.BASE, Role.REPEAT)[index] if index < 2 else Role.TWIN,
+                twin=max(index - 1, 0),
                 label=traced.labels[index],
                 status=status,
                 message=message,

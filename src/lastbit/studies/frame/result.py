@@ -1,0 +1,139 @@
+"""What every kind of study concludes, whatever it measured: a frozen, typed result that JSON holds and gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from lastbit.core.errors import LastbitError
+from lastbit.core.plain import plain
+from lastbit.store import RunRecord, StudyFolder
+
+__all__ = ["Result", "RunRow", "Verdict", "head", "run_row"]
+
+
+class Verdict(NamedTuple):
+    """What a study says first."""
+
+    sentence: str
+    kind: str
+    """One of a few fixed words."""
+    advice: str
+    """What to do about it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """How one run ended, with its metrics at the end."""
+
+    run: str
+    cell: int
+    role: str
+    twin: int
+    label: str
+    status: str
+    attempts: int
+    message: str
+    seconds: float
+    metrics: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a study concluded; each kind adds what it measured."""
+
+    schema: int
+    """Version of the form in which it is stored."""
+    kind: str
+    verdict: str
+    """The answer, one sentence."""
+    verdict_kind: str
+    """The answer, one of a few fixed words."""
+    advice: str
+    finished: bool
+    """Whether every run that was asked for is in, or no further run could change the answer."""
+    runs_finished: int
+    """How many of the things that the study counts (runs, trainings) are in."""
+    runs_planned: int
+    task: Mapping[str, Any]
+    spec: Mapping[str, Any]
+    command: str
+    environment: Mapping[str, Any]
+    execution: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `result.json`: infinities as "inf" and "-inf", NaN as null."""
+        found: dict[str, Any] = plain(self)
+        return found
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Return the result that `to_json` wrote.
+
+        Raises:
+            LastbitError: the content lacks something that every result of this kind holds.
+        """
+        try:
+            return TypeAdapter(cls).validate_python(dict(content))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise LastbitError(
+                f"the stored result is not that of a finished {content.get('kind')} ({name}: {first['msg'].lower()}): "
+                "it is damaged or not lastbit's"
+            ) from None
+
+
+def head(folder: StudyFolder, said: Verdict, done: int, planned: int, what: str = "runs") -> dict[str, Any]:
+    """Return the fields that every result begins with.
+
+    Where runs are missing, the verdict begins with how many are in, and the advice ends with how to go on. A study that
+    ended early because a repeat did not match is finished.
+
+    Args:
+        folder: the study.
+        said: of the runs that are in.
+        done: the number of them.
+        planned: the number of runs that were asked for.
+        what: what is counted.
+    """
+    facts = folder.facts
+    verdict, kind, advice = said
+    finished = done >= planned or kind == "not_reproducible"
+    if not finished:
+        verdict = f"unfinished: {done} of {planned} {what} finished. {verdict[:1].upper()}{verdict[1:]}"
+        # A live monitor's study is the user's own loop, which lastbit cannot go on with.
+        monitor = facts["spec"].get("monitor")
+        hint = "" if monitor else f"If it was stopped, lastbit {facts['kind']} --resume {folder.path} continues it."
+        advice = " ".join(part for part in ("" if kind == "no_runs" else advice, hint) if part)
+    return {
+        "schema": facts["schema"],
+        "kind": facts["kind"],
+        "verdict": verdict,
+        "verdict_kind": kind,
+        "advice": advice,
+        "finished": finished,
+        "runs_finished": done,
+        "runs_planned": planned,
+        **{name: facts[name] for name in ("task", "spec", "command", "environment")},
+        "execution": facts.get("execution", {}),
+    }
+
+
+def run_row(record: RunRecord) -> RunRow:
+    """Return the row of a finished run."""
+    return RunRow(
+        run=record.run,
+        cell=record.cell,
+        role=str(record.role),
+        twin=record.twin,
+        label=record.label,
+        status=str(record.status),
+        attempts=record.attempts,
+        message=record.message,
+        seconds=record.seconds,
+        metrics=plain({name: values[-1] if values else None for name, values in record.metrics.items()}),
+    )
