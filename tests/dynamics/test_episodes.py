@@ -81,6 +81,28 @@ def test_the_noise_level_holds_on_uneven_steps():
     assert noise_level(steps, y) == pytest.approx(2 * 0.05 * np.sqrt(2 * np.log(2 * 2000 / 0.05)), rel=0.1)
 
 
+def edges(distance, noise):
+    found = growth_episodes(np.arange(len(distance)), distance, noise=noise)
+    return [(e.start, e.end) for e in found.episodes]
+
+
+def test_of_equal_lows_the_last_begins_an_episode_and_of_equal_highs_the_first_ends_it():
+    assert edges([4, 2, 2, 2, 8, 64, 64, 64], noise=1.0) == [(3, 5)]
+    # A dip within the noise is passed over, back to the low itself is not; nor does a second high of the same size end
+    # the episode later.
+    assert edges([2, 8, 2, 64, 32, 64, 16], noise=1.5) == [(2, 3)]
+
+
+def test_a_rise_of_just_the_level_is_none_and_a_fall_of_just_the_level_ends_one():
+    level = float(np.log(64.0) - np.log(8.0))
+    below, above = np.nextafter(level, 0), np.nextafter(level, 9)
+    assert edges([8, 8, 64], noise=level) == []
+    assert edges([8, 64, 1], noise=level) == []
+    assert edges([8, 8, 64], noise=below) == [(1, 2)]
+    assert edges([1, 64, 8, 128], noise=level) == [(0, 1), (2, 3)]
+    assert edges([1, 64, 8, 128], noise=above) == [(0, 3)]
+
+
 def test_zeros_and_infinities_are_no_growth():
     distance = [0, 0, 0, 1e-8, 1e-8, 1e-7, 1e-6, np.inf, np.nan]
     found = growth_episodes(np.arange(9), distance, noise=0.1)

@@ -285,6 +285,23 @@ def test_a_state_stays_what_it_was_and_restores_twice(reference):
         assert finish(training) == reference
 
 
+@pytest.mark.parametrize("taken", [0, 3, 4, 5, 10])
+@pytest.mark.parametrize("there", [0, 4, 6])
+def test_a_state_is_restored_into_a_training_at_any_step_of_any_epoch(reference, taken, there):
+    training = make_training()
+    with training.active():
+        for _ in range(there):
+            training.step()
+        state = training.state()
+    other = make_training()
+    with other.active():
+        for _ in range(taken):
+            other.step()
+        other.restore(state)
+    assert other.position == there
+    assert finish(other) == reference
+
+
 def test_a_state_that_cannot_be_written_is_said_in_one_line():
     class Odd:
         def __call__(self, step):

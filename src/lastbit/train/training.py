@@ -207,7 +207,6 @@ class Training:
         generators.restore(tree["generators"], self.device)
         losses = tree["losses"]
         self.losses = [] if losses is None else list(losses.to(self.device).unbind())
-        self._epoch = -1
 
     def close(self) -> None:
         """Detach the perturbation."""
