@@ -124,6 +124,8 @@ def register(
         given = getattr(rule, part)
         if given is not None and not callable(given):
             raise LastbitError(f"the {part} of {_name(optimizer)} is a {type(given).__name__}: give a function")
+    if rule == OptimizerRule():
+        raise LastbitError(f"the registration of {_name(optimizer)} says nothing: give a direction or another part")
     if linear_update is None and (preconditioner is not None or decoupled is not _coupled):
         raise LastbitError(f"{_name(optimizer)}: a preconditioner or decoupled decay goes with a linear_update: add it")
     _REGISTER.append((optimizer, rule))
@@ -188,6 +190,7 @@ def _check_optimizer(optimizer: object) -> None:
 
         if issubclass(optimizer, Optimizer):
             return
+    got = repr(optimizer) if isinstance(optimizer, str | type) else f"an instance of {type(optimizer).__name__}"
     raise LastbitError(
-        f"register takes a subclass of torch.optim.Optimizer, or its name as in 'torch.optim:Adam', got {optimizer!r}"
+        f"register takes a subclass of torch.optim.Optimizer, or its name as in 'torch.optim:Adam', got {got}"
     )

@@ -1,6 +1,8 @@
-"""Every registered optimizer's limit, against its own torch code run on a quadratic of known curvature."""
+"""What is registered of an optimizer, against its own torch code: limits, preconditioner, direction, tangent."""
 
-from math import inf
+import copy
+from inspect import signature
+from math import exp, inf
 
 import pytest
 import torch
@@ -8,9 +10,12 @@ import torch.optim as optim
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lastbit.core.errors import LastbitError
 from lastbit.curvature import stability_limit
 from lastbit.curvature.limits.closed_forms import adam_limit, nesterov_limit, rmsprop_limit, sgd_limit
-from lastbit.optimizers import registry
+from lastbit.dynamics import init_tangent, step_tangent
+from lastbit.optimizers import registry, rule_of
+from lastbit.optimizers.step import Snapshot
 
 LATE = 10_000
 
@@ -107,15 +112,10 @@ def growth(optimizer, weight, frozen, curvature, steps):
     return float(torch.stack(logs).mean().exp())
 
 
-def preconditioner_of(optimizer, weight, frozen):
-    group = optimizer.param_groups[0]
-    if not frozen:
-        return torch.ones(2, dtype=torch.float64)
-    if "max_exp_avg_sq" in frozen or "exp_avg_sq" in frozen:
-        root = (next(iter(frozen.values())) / (1 - group["betas"][1] ** (LATE + 1))).sqrt()
-    else:
-        root = next(iter(frozen.values())).sqrt()
-    return root + group["eps"]
+def divisor_of(optimizer, weight):
+    """What the register says that the gradient is divided by."""
+    preconditioner = rule_of(type(optimizer), "linear_update").preconditioner
+    return preconditioner(optimizer.param_groups[0], optimizer.state[weight]) if preconditioner else torch.ones(2)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -125,7 +125,7 @@ def test_the_optimizers_own_code_turns_at_the_limit_to_1e_6(name):
     limit = stability_limit(optimizer).groups[0]
     if closed is not None:
         assert limit.upper == pytest.approx(closed(), rel=1e-9)
-    divisor = preconditioner_of(optimizer, weight, frozen)
+    divisor = divisor_of(optimizer, weight)
     below, above = (divisor * limit.upper * (1 + s * 1e-6) - limit.coupled_decay for s in (-1, 1))
     assert growth(optimizer, weight, frozen, below, 400) < 1
     assert growth(optimizer, weight, frozen, above, 400) > 1
@@ -142,16 +142,145 @@ def test_below_the_lower_limit_directions_grow(name):
         now, ahead = (0.9 * (1 - 0.5 * 0.96 ** (t * 4e-3)) for t in (LATE + 1, LATE + 2))
         expected /= 1 + ahead - now
     assert limit.lower == pytest.approx(expected, abs=1e-9 * limit.upper)
-    divisor = preconditioner_of(optimizer, weight, frozen)
+    divisor = divisor_of(optimizer, weight)
     for sign in (-1, 1):
         curvature = divisor * (limit.lower + sign * 1e-3 * limit.upper) - limit.coupled_decay
         rate = growth(optimizer, weight, frozen, curvature, 400)
         assert (rate > 1) == (sign < 0)
 
 
-def test_every_rule_of_torch_is_in_the_table():
-    known = {name for name, rule in registry._REGISTER if isinstance(name, str) and rule.linear_update is not None}
+@pytest.mark.parametrize("name", CASES)
+def test_past_the_limit_weights_grow_by_the_amplification_factor(name):
+    kind, options, _ = CASES[name]
+    optimizer, weight, frozen = late_optimizer(kind, options)
+    limit = stability_limit(optimizer).groups[0]
+    # Far past it the largest eigenvalue is real, and after a few steps it is all that is left.
+    curvature = divisor_of(optimizer, weight) * 3 * limit.upper - limit.coupled_decay
+    expected = limit.update.amplification_factor(3 * limit.upper)
+    assert growth(optimizer, weight, frozen, curvature, 60) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_preconditioner_is_what_the_gradient_is_divided_by(name):
+    kind, options, _ = CASES[name]
+    optimizer = late_optimizer(kind, options)[0]
+    group = optimizer.param_groups[0]
+    ends, gradient = [], torch.tensor([1e-9, -3e-9], dtype=torch.float64)
+    for scale in (0, 1):
+        taken = copy.deepcopy(optimizer)
+        moved = taken.param_groups[0]["params"][0]
+        if "grad_avg" in taken.state[moved]:
+            taken.state[moved]["grad_avg"].fill_(0.3)
+        moved.grad = scale * gradient
+        taken.step()
+        ends.append(moved.detach())
+    gain = rule_of(kind, "linear_update").linear_update(group, LATE + 1).gain[0]
+    divisor = divisor_of(taken, moved)
+    torch.testing.assert_close(ends[1] - ends[0], gain * gradient / divisor, rtol=1e-6, atol=0)
+    assert bool((divisor > 0).all())
+
+
+def with_part(part):
+    return pytest.mark.parametrize("name", [name for name, (kind, _, _) in CASES.items() if rule_of(kind, part)])
+
+
+@with_part("direction")
+@pytest.mark.parametrize("ascent", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_direction_leads_bit_for_bit_where_the_optimizer_stepped(name, ascent, dtype):
+    kind, options, _ = CASES[name]
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.nn.Parameter(torch.randn(n, generator=generator, dtype=dtype)) for n in (40, 300)]
+    optimizer = kind(weights, foreach=False, maximize=ascent, **options)
+    direction = rule_of(kind, "direction").direction
+    for _ in range(4):
+        for weight in weights:
+            weight.grad = torch.randn(weight.shape, generator=generator, dtype=dtype)
+        snapshot = Snapshot(optimizer)
+        optimizer.step()
+        with torch.no_grad():
+            (step,) = snapshot.steps()
+            assert torch.equal(direction(step).applied(step.before), step.after)
+
+
+def tiny_net():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)).double()
+
+
+def trained(model, optimizer, steps, tangent=None):
+    """Train by the optimizer's own code, and carry a tangent along where one is given."""
+    weights = dict(model.named_parameters())
+    for step in range(steps):
+        generator = torch.Generator().manual_seed(100 + step)
+        x, y = torch.randn(5, 3, generator=generator).double(), torch.randint(2, (5,), generator=generator)
+        loss = torch.nn.functional.cross_entropy(model(x), y)
+        gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+        for weight, gradient in zip(weights.values(), gradients, strict=True):
+            weight.grad = gradient.detach()
+
+        def product(direction, gradients=gradients):
+            with torch.enable_grad():
+                return torch.autograd.grad(gradients, list(weights.values()), direction, retain_graph=True)
+
+        if tangent is not None:
+            tangent, _ = step_tangent(tangent, weights, optimizer, product)
+        optimizer.step()
+    return torch.cat([p.detach().reshape(-1) for p in weights.values()]), tangent
+
+
+@with_part("tangent")
+@pytest.mark.parametrize("ascent", [False, True])
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_the_tangent_is_the_derivative_of_training_itself(name, ascent, steps):
+    # Central differences of the real torch.optim optimizer over all steps, buffers included.
+    kind, options, _ = CASES[name]
+    # Gentler than the limits' cases: Adam's kinks where a gradient passes 0 would need far smaller differences.
+    options = (
+        options | {"lr": 0.02, "maximize": ascent} | ({"eps": 1e-3} if "eps" in signature(kind).parameters else {})
+    )
+    model = tiny_net()
+    tangent = init_tangent(dict(model.named_parameters()), seed=1)
+    start, ends, h = copy.deepcopy(model), [], 1e-6
+    if options.get("amsgrad"):
+        with pytest.raises(LastbitError, match="amsgrad=False"):
+            trained(model, kind(model.parameters(), **options), steps, tangent)
+        return
+    _, carried = trained(model, kind(model.parameters(), **options), steps, tangent)
+    for sign in (1, -1):
+        moved = copy.deepcopy(start)
+        with torch.no_grad():
+            for weight, delta in zip(moved.parameters(), tangent.direction, strict=True):
+                weight.add_(delta, alpha=sign * h)
+        ends.append(trained(moved, kind(moved.parameters(), **options), steps)[0])
+    found = exp(carried.log_growth) * torch.cat([x.reshape(-1) for x in carried.direction])
+    # Central differences: rounding 1e-16/1e-6 per step, and truncation h², thousands of times over near Adam's kinks.
+    torch.testing.assert_close(found, (ends[0] - ends[1]) / (2 * h), rtol=1e-6, atol=2e-7)
+
+
+REGISTERED = {name: rule for name, rule in registry._REGISTER if isinstance(name, str)}
+
+
+def test_every_registered_optimizer_is_in_the_table():
+    known = {name for name, rule in REGISTERED.items() if rule.refused is None}
     assert {f"torch.optim:{kind.__name__}" for kind, _, _ in CASES.values()} == known
+
+
+@pytest.mark.parametrize("name", [name for name, rule in REGISTERED.items() if rule.refused])
+def test_a_refused_class_is_refused_with_its_reason_wherever_it_comes_from(name):
+    module, _, class_name = name.partition(":")
+    assert module == "*"
+
+    class Theirs(optim.Optimizer):
+        def step(self, closure=None):
+            pass
+
+    Theirs.__name__ = class_name
+    kinds = [Theirs, type("Renamed", (Theirs,), {}), getattr(optim, class_name, Theirs)]
+    for kind in kinds:
+        optimizer = object.__new__(kind)
+        with pytest.raises(LastbitError, match=f"has no stability limit: {REGISTERED[name].refused}, so its update"):
+            stability_limit(optimizer)
 
 
 @given(
