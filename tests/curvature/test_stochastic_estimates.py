@@ -12,6 +12,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.curvature import DenseOperator, HessianOperator, batch_sharpness, spectral_density, trace
 from lastbit.curvature.batches import NotFiniteError
 from lastbit.curvature.intervals import estimate_mean, sample_until
+from lastbit.stats import mean_estimate
 
 FLOAT = torch.float64
 
@@ -177,6 +178,23 @@ def test_bad_settings_are_one_clear_line():
         with pytest.raises(LastbitError, match=message):
             call()
     assert estimate_mean([2.0]).low is estimate_mean([2.0]).high is None
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95])
+def test_the_interval_of_a_mean_is_that_of_independent_runs(confidence):
+    samples = [1.0, 2.5, -0.5, 4.0]
+    found, of_runs = estimate_mean(samples, confidence), mean_estimate(samples, level=confidence)
+    # The jackknife of a mean is Student's interval, by another order of sums.
+    assert (found.estimate, found.low, found.high) == pytest.approx((of_runs.estimate, of_runs.low, of_runs.high))
+    assert (found.n, found.note) == (4, "")
+
+
+def test_drawing_stops_at_the_first_look_that_is_narrow_enough():
+    found, samples = sample_until(itertools.repeat(3.0), 0.1, minimum=5)
+    assert samples == [3.0] * 5
+    assert (found.low, found.high, found.note) == (3.0, 3.0, "")
+    single, _ = sample_until([3.0], 0.1)
+    assert single.note == "1 sample(s) without a finite spread: no interval"
 
 
 def test_a_spread_beyond_every_number_has_no_interval():

@@ -21,14 +21,13 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from lastbit.core.errors import LastbitError
 from lastbit.stats._inputs import Floats, Ints, check_level, finite_array, group_index
 from lastbit.stats.estimate import Estimate, EstimateJson, few_samples_note, not_measured
 from lastbit.stats.mean_squares import root, satterthwaite_df, sum_interval
 from lastbit.stats.one_way import quadratic_mean_squares
-from lastbit.stats.resampling import jackknife_se
+from lastbit.stats.resampling import jackknife_reach
 
 __all__ = ["DistributionSpread", "SpreadSplit", "distribution_spread"]
 
@@ -205,4 +204,4 @@ def _sampling_reach(parts: _Parts, which: str, level: float) -> float | None:
     values = np.asarray(left_out)
     if np.isnan(values).any():
         return None
-    return float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * jackknife_se(values)
+    return jackknife_reach(values, level=level)

@@ -16,7 +16,7 @@ from scipy import stats
 from lastbit.core.errors import LastbitError, choose
 from lastbit.stats._inputs import Floats, Ints, check_level
 
-__all__ = ["bootstrap_interval", "jackknife_interval", "jackknife_se", "leave_one_out_index"]
+__all__ = ["bootstrap_interval", "jackknife_interval", "jackknife_reach", "jackknife_se", "leave_one_out_index"]
 
 Statistic = Callable[[Ints], Floats]
 """Index array (B, m) to values (B,); NaN where a resample does not define the statistic."""
@@ -47,6 +47,16 @@ def jackknife_se(leave_one_out: Floats) -> float:
     return float(np.sqrt((n - 1) / n * np.sum(spread**2)))
 
 
+def jackknife_reach(leave_one_out: Floats, *, level: float = 0.95) -> float:
+    """Return half the length of a jackknife interval, t_{n-1} times the standard error.
+
+    Raises:
+        LastbitError: fewer than two units, or a level outside (0, 1).
+    """
+    check_level(level)
+    return float(stats.t.ppf((1 + level) / 2, len(leave_one_out) - 1)) * jackknife_se(leave_one_out)
+
+
 def jackknife_interval(estimate: float, leave_one_out: Floats, *, level: float = 0.95) -> tuple[float, float]:
     """Return estimate -/+ t_{n-1} times the jackknife standard error.
 
@@ -55,8 +65,7 @@ def jackknife_interval(estimate: float, leave_one_out: Floats, *, level: float =
     Raises:
         LastbitError: fewer than two units, or a level outside (0, 1).
     """
-    check_level(level)
-    reach = float(stats.t.ppf((1 + level) / 2, len(leave_one_out) - 1)) * jackknife_se(leave_one_out)
+    reach = jackknife_reach(leave_one_out, level=level)
     return estimate - reach, estimate + reach
 
 
