@@ -17,7 +17,7 @@ def test_trace_answers_first_and_names_its_files(here, capsys):
     told = capsys.readouterr()
     first = told.out.splitlines()[0]
     assert first.split(":")[0] in ("Stable", "Restrained", "Undecided")
-    assert "control passed" in told.out
+    assert "Exact repeat: passed" in told.out
     assert "report  study/report.html" in told.out
     assert "JSON    out.json" in told.out
     result = json.loads(Path("out.json").read_text())
@@ -80,8 +80,8 @@ MISTAKES = {
     "--every 0": "--every = 0",
     "--from-step 40 --task toy.py:make": "--from-step = 40: the training has 40 steps; write at most 39",
     "--from-step -1": "--from-step = -1",
-    "--tangent --task toy.py:rmsprop": "unknown optimizer for tangent growth 'RMSprop': choose one of SGD, Adam, AdamW",
-    "--tangent --optimizer rmsprop": "choose one of SGD, Adam, AdamW",
+    "--tangent --task toy.py:rmsprop": "no tangent is known for the step of RMSprop (known: Adam, AdamW, SGD)",
+    "--tangent --optimizer rmsprop": "(known: Adam, AdamW, SGD)",
     "--tangent --task toy.py:once": "module '1' (Squared) cannot be differentiated twice",
     "--layer head --task toy.py:convolutional": "--layer 'head' is no convolution of toy: choose one of 1.weight",
     "--layer conv --task toy.py:make": "this network has none",

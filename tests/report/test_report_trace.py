@@ -9,132 +9,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_traces import write_trace
 
-from lastbit.core.status import Role, RunStatus
 from lastbit.report.figures.trace_map import MAX_COLUMNS, difference_map, spaced
-from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.frame.report import render_report
-from lastbit.studies.trace.analysis import analyse_trace
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 
 
-def arrays_of(steps, tensors, twins, names, seed=0, rate=0.06, repeat_matches=True, classes=True):
-    """Twins that grow exponentially to a level, as a recorder would have left them."""
-    rng = np.random.default_rng(seed)
-    count, width = len(steps), len(tensors)
-    sizes = rng.integers(10, 1000, width)
-    norm = np.full((count, width), 3.0)
-    logs = np.minimum(-16 + rate * (steps - steps[0]), -1)[None, :, None] + 0.3 * rng.standard_normal(
-        (twins + 1, count, width)
-    )
-    relative = np.exp(logs) * (steps > steps[0])[None, :, None]
-    relative[0] = 0 if repeat_matches else 1e-7 * (steps > 4)[:, None]
-    l2 = relative * norm
-    whole = np.sqrt((l2**2).sum(-1))
-    probe = steps[:: max(1, count // 20)]
-    first = np.where(relative.any(axis=1), steps[1], -1)
-    first[0] = np.where(first[0] < 0, -1, 5)
-    arrays = {
-        "step": steps,
-        "tensor": np.array(names),
-        "size": sizes,
-        "l2": l2,
-        "relative_l2": relative,
-        "mean_relative_l1": relative,
-        "max_ulp": (relative > 0).astype(np.int64),
-        "cosine": np.zeros_like(l2),
-        "share_differing": (relative > 0).astype(float),
-        "norm": norm,
-        "all_norm": np.full(count, 3 * width**0.5),
-        "all_l2": whole,
-        "all_relative_l2": whole / (3 * width**0.5),
-        "all_mean_relative_l1": relative.mean(-1),
-        "all_max_ulp": (relative > 0).any(-1).astype(np.int64),
-        "all_cosine": np.zeros_like(whole),
-        "all_share_differing": (relative > 0).mean(-1),
-        "first_step": first,
-        "loss_gap": whole * rng.standard_normal(whole.shape),
-        "repeat_loss_step": np.array([] if repeat_matches else [5], dtype=np.int64),
-        "probe_step": probe,
-        "churn": np.full((twins + 1, len(probe)), 0.1 if classes else np.nan),
-        "log_removed": np.zeros_like(whole),
-        "filter_l2": relative[1, :, :1] * np.ones(6),
-        "filter_norm": np.ones((count, 6)),
-        "filter_tensor": np.array([names[0]] * 6),
-        "filter_index": np.arange(6),
-        "convolution": np.array(names[:1]),
-        "element_participation": np.ones((len(probe), width)),
-        "element_gini": np.zeros((len(probe), width)),
-        "filter_participation": np.full((len(probe), 1), 3.0),
-        "filter_gini": np.zeros((len(probe), 1)),
-        "rounding_bound": 1e-6 * np.sqrt(steps - steps[0]),
-        "single_rounding": np.array([1e-7]),
-        "first_step_share": np.array([0.0] + [0.5] * twins),
-        "label": np.array(["repeat", *(f"k = {2 * i + 3}" for i in range(twins))]),
-    }
-    if not classes:
-        arrays["convolution"] = arrays["filter_tensor"] = np.array([], dtype=np.str_)
-        arrays["filter_index"] = np.array([], dtype=np.int64)
-        for name in ("filter_l2", "filter_norm", "filter_participation", "filter_gini"):
-            arrays[name] = arrays[name][:, :0]
-    return arrays
-
-
 @pytest.fixture
 def make_trace(tmp_path):
     """Write a trace's folder without training anything."""
-
-    def make(
-        *, steps=None, names=("conv.weight", "head.weight", "head.bias"), lrs=(0.3,), twins=3, name="digits", **more
-    ):
-        steps = np.arange(0, 401) if steps is None else steps
-        path = tmp_path / f"trace-{len(list(tmp_path.iterdir()))}"
-        members = [
-            {
-                "name": f"lr{lr:g}-float32",
-                "lr": lr,
-                "dtype": "float32",
-                "epochs": 4,
-                "from_step": 0,
-                "steps": int(steps[-1]),
-                "cost": {"training": 1.0, "all": 2.0},
-            }
-            for lr in lrs
-        ]
-        spec = {"twins": twins, "perturb": "rescale", "layer": None}
-        facts = {
-            "kind": "trace",
-            "spec": {"trace": spec},
-            "command": f"lastbit trace --task {name}",
-            "members": members,
-            "task": {"name": name, "settings": {"model": name}, "metric": {"name": "accuracy", "unit": "%"}},
-            "environment": {"processor": name},
-        }
-        with StudyFolder.create(path, facts) as folder:
-            for number, member in enumerate(members):
-                rate = 0.06 * member["lr"] / lrs[0]
-                folder.files(member["name"]).arrays(arrays_of(steps, names, twins, names, number, rate, **more))
-                run = RunRecord(
-                    run=f"{member['name']}-base",
-                    cell=number,
-                    role=Role.BASE,
-                    label=name,
-                    status=RunStatus.OK,
-                )
-                folder.add(run)
-            folder.save_result(analyse_trace(folder))
-        return path
-
-    return make
+    return lambda **more: write_trace(tmp_path / f"trace-{len(list(tmp_path.iterdir()))}", **more)
 
 
 def test_the_page_says_the_verdict_first_and_every_part_in_order(make_trace, parse):
     study = make_trace()
     result = json.loads((study / "result.json").read_text("utf-8"))
-    assert result["verdict"] == "restrained"
+    assert result["verdict_kind"] == "restrained"
     page = parse(render_report(study))
     assert page.headings == [
         "The numbers",
@@ -142,10 +36,11 @@ def test_the_page_says_the_verdict_first_and_every_part_in_order(make_trace, par
         "Controls",
         "How the last bit grew",
         "Growth episodes",
+        "Most amplifying tensors",
         "Which tensors, and when",
         "Where along the network it started",
         "Filters of conv.weight",
-        "What the network shows of it",
+        "What it does to loss and predictions",
         "Over how much of the network it is spread",
         "Tensors",
         "Where the time went",
@@ -153,7 +48,7 @@ def test_the_page_says_the_verdict_first_and_every_part_in_order(make_trace, par
         "Task",
         "Environment",
     ]
-    verdict = result["sentence"][:1].upper() + result["sentence"][1:]
+    verdict = result["verdict"][:1].upper() + result["verdict"][1:]
     assert page.text.index(verdict) < page.text.index("The numbers")
     assert set(page.figures) == {"difference", "map", "origin", "filters", "effect"}
     assert "passed: largest difference 0" in page.text

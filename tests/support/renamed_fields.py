@@ -17,7 +17,23 @@ RENAMED: dict[str, dict[str, str | None]] = {
         "runs[].perturbation": "runs[].twin",
         "runs[].control": None,
     },
-    "trace": {"runs[].control": None},
+    "trace": {
+        "verdict": "verdict_kind",
+        "sentence": "verdict",
+        "members[].verdict": "members[].verdict_kind",
+        "members_planned": "runs_planned",
+        **{
+            f"{where}{old}": f"{where}{new}"
+            for where in ("", "members[].")
+            for old, new in {
+                "control.max_difference": "control_max_difference",
+                "control.max_ulp": "control_max_ulp",
+                "perturbation.first_step_share": "perturbation.first_step_share.median",
+                "perturbation.last_step_share": "perturbation.last_step_share.median",
+            }.items()
+        },
+        "runs[].control": None,
+    },
     "eos": {},
     "sharpness": {},
 }

@@ -41,7 +41,7 @@ def present(
         study.print_summary()
     paths = {"report": render_report(study.path, report, result=study.result)}
     if json is not None:
-        paths["JSON"] = write_json(json, study.result)
+        paths["JSON"] = write_json(json, study.to_json())
     if export is not None:
         paths["table"] = study.export(export)
     if not quiet:

@@ -22,6 +22,7 @@ __all__ = [
     "count",
     "decades",
     "decay_words",
+    "distance",
     "factor",
     "growth_rate",
     "interval",
@@ -159,6 +160,17 @@ def percent(share: float | None, missing: str = MISSING) -> str:
     if 0.995 <= share < 1:
         return f"{min(100 * share, 99.99):.2f}%"
     return f"{100 * share:.3g}%" if share >= 0.1 else f"{100 * share:.2g}%"
+
+
+def distance(relative: float | None, missing: str = MISSING) -> str:
+    """Return a relative distance: as a percentage from a thousandth on, as a plain number below.
+
+    Example:
+        >>> distance(0.0532), distance(6.3e-8), distance(0.0), distance(None, "an unknown share")
+        ('5.3%', '6.3e-08', '0%', 'an unknown share')
+    """
+    small = relative is not None and 0 < relative < 1e-3
+    return number(relative, 2) if small else percent(relative, missing)
 
 
 def change(found: float | None, expected: float | None) -> str:

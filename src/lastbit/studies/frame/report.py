@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,12 @@ from lastbit.core.errors import LastbitError
 if TYPE_CHECKING:
     from lastbit.report.blocks import Page
     from lastbit.store import StudyFolder
+    from lastbit.studies.frame.result import Result
 
 __all__ = ["render_report"]
 
 
-def render_report(study: Path, target: Path | None = None, *, result: Mapping[str, Any] | None = None) -> Path:
+def render_report(study: Path, target: Path | None = None, *, result: Mapping[str, Any] | Result | None = None) -> Path:
     """Write the report of a study as one HTML file that opens offline, and return its path.
 
     The file holds everything it shows (scripts, styles, figures) and asks no network for anything. The same study gives
@@ -70,13 +71,22 @@ def _beside(folder: StudyFolder) -> Path:
     return folder.path / "report.html"
 
 
-def _page(folder: StudyFolder, said: Mapping[str, Any] | None) -> Page:
+def _page(folder: StudyFolder, said: Mapping[str, Any] | Result | None) -> Page:
     """Compose the page for the study's kind."""
     from lastbit.studies.audit.page import audit_page
     from lastbit.studies.eos.page import eos_page, sharpness_page
     from lastbit.studies.trace.page import trace_page
+    from lastbit.studies.trace.result import TraceResult
 
-    kinds = {"audit": audit_page, "trace": trace_page, "eos": eos_page, "sharpness": sharpness_page}
+    def typed(page: Callable[[StudyFolder, Any], Page], result: type[Result]) -> Callable[[StudyFolder, Any], Page]:
+        return lambda folder, said: page(folder, said if isinstance(said, result) else result.from_json(said))
+
+    kinds: dict[str, Callable[[StudyFolder, Any], Page]] = {
+        "audit": audit_page,
+        "trace": typed(trace_page, TraceResult),
+        "eos": eos_page,
+        "sharpness": sharpness_page,
+    }
     kind = folder.facts.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
         raise LastbitError(f"{folder.path} is a study of kind {kind!r}, which has no report: choose {', '.join(kinds)}")

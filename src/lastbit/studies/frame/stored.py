@@ -13,6 +13,7 @@ from rich.console import Console, RenderableType
 
 from lastbit.core.errors import LastbitError, choose
 from lastbit.studies.frame.report import render_report
+from lastbit.studies.frame.result import Result
 
 __all__ = ["StoredStudy", "write_table"]
 
@@ -26,13 +27,18 @@ class StoredStudy(ABC):
 
     path: Path
     """Folder of the study."""
-    result: dict[str, Any]
-    """What the study concluded, as in the JSON file."""
+    result: Any
+    """What the study concluded."""
 
     @property
     def verdict(self) -> str:
         """The verdict, one sentence."""
-        return str(self.result["verdict"])
+        return str(self.to_json()["verdict"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the study concluded, as in the JSON file."""
+        found: dict[str, Any] = self.result.to_json() if isinstance(self.result, Result) else self.result
+        return found
 
     @property
     @abstractmethod
@@ -77,7 +83,8 @@ class StoredStudy(ABC):
     @property
     def too_early(self) -> bool:
         """Whether the study is unfinished and too little is in to conclude anything."""
-        return not self.result.get("finished", True) and self.result["verdict_kind"] == "no_runs"
+        said = self.to_json()
+        return not said.get("finished", True) and said["verdict_kind"] == "no_runs"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r}): {self.verdict}"

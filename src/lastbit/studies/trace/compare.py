@@ -12,7 +12,7 @@ import xarray as xr
 from lastbit.core.errors import LastbitError, choose
 from lastbit.dynamics import Sketch, distance_interval, sketch_differs, sketch_distance
 from lastbit.store import StudyFolder
-from lastbit.studies.trace.analysis import finished_members
+from lastbit.studies.trace.result import finished_members
 
 __all__ = ["compare_sketches"]
 

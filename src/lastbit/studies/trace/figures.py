@@ -18,6 +18,8 @@ from lastbit.report.figures.trace_difference import (
 )
 from lastbit.report.figures.trace_map import difference_map, spaced
 from lastbit.report.figures.trace_tensors import TensorRow, origin_figure
+from lastbit.report.formatting import capitalised, step
+from lastbit.studies.trace.result import TraceResult
 
 __all__ = [
     "difference_section",
@@ -37,8 +39,8 @@ _LINES = 24
 """The most twins drawn one by one."""
 
 
-def _shaded(result: Mapping[str, Any]) -> list[Shaded]:
-    return [Shaded(start=e["start"], end=e["end"]) for e in result["episodes"]]
+def _shaded(result: TraceResult) -> list[Shaded]:
+    return [Shaded(start=e.start, end=e.end) for e in result.episodes]
 
 
 def _twin_curves(arrays: Mapping[str, Array], steps: Array, values_KS: Array) -> list[TwinCurve]:
@@ -60,7 +62,7 @@ def _legend(curves: Sequence[TwinCurve]) -> list[LegendEntry]:
     return [LegendEntry(curve.label, curve.colour, curve.group) for curve in curves]
 
 
-def difference_section(result: Mapping[str, Any], arrays: Mapping[str, Array]) -> Section:
+def difference_section(result: TraceResult, arrays: Mapping[str, Array]) -> Section:
     """Return the difference over steps, with the ulp floor, the bound of rounding and the episodes."""
     steps, norm = arrays["step"], arrays["all_norm"]
     curves = _twin_curves(arrays, steps, arrays["all_relative_l2"])
@@ -73,18 +75,18 @@ def difference_section(result: Mapping[str, Any], arrays: Mapping[str, Array]) -
         figure=difference_curves(curves, steps[kept], bound[kept], floor, _shaded(result)),
         height=430,
         describe="Relative L2 difference of every twin from the base run over the optimizer steps, logarithmic",
-        caption="Dotted: the ulp floor, what the roundings of one step alone put between two runs. Dashed: what "
+        caption="Dotted: the ulp floor, how far apart the rounding of a single step puts two runs. Dashed: what "
         "accumulated rounding explains in training that does not amplify. Grey bands: growth episodes. The exact "
-        "repeat is 0 everywhere and not drawn.",
+        "repeat is 0 everywhere and is not drawn.",
         legend=_legend(curves),
     )
     blocks: list[Block] = [figure]
-    if result["renormalised"]:
+    if result.renormalised:
         blocks.append(Prose(("The twins were renormalised: each fall is where one was brought back to its base.",)))
     return Section("How the last bit grew", blocks)
 
 
-def effect_section(result: Mapping[str, Any], arrays: Mapping[str, Array]) -> Section:
+def effect_section(result: TraceResult, arrays: Mapping[str, Array]) -> Section:
     """Return what the training loss and the predictions show of the difference."""
     gaps = _twin_curves(arrays, arrays["step"], np.abs(arrays["loss_gap"]))
     churn = []
@@ -95,14 +97,14 @@ def effect_section(result: Mapping[str, Any], arrays: Mapping[str, Array]) -> Se
         figure=visible_effect(gaps, churn, _shaded(result)),
         height=430 if churn else 280,
         describe="Gap between the training losses of twins and base, and share of predictions that differ, over steps",
-        caption="Above, how far the loss of the same mini-batch is from the base's; below, the share of the first test "
-        "samples that a twin predicts otherwise.",
+        caption="Above: how far the loss on the same mini-batch is from the base's. Below: the share of the first test "
+        "samples that a twin predicts differently.",
         legend=_legend(gaps),
     )
-    return Section("What the network shows of it", [figure])
+    return Section("What it does to loss and predictions", [figure])
 
 
-def map_section(result: Mapping[str, Any], arrays: Mapping[str, Array]) -> Section:
+def map_section(result: TraceResult, arrays: Mapping[str, Array]) -> Section:
     """Return the tensor by step map."""
     names = [str(name) for name in arrays["tensor"]]
     figure = FigureBlock(
@@ -116,8 +118,8 @@ def map_section(result: Mapping[str, Any], arrays: Mapping[str, Array]) -> Secti
     return Section("Which tensors, and when", [figure])
 
 
-def _edges(result: Mapping[str, Any]) -> list[float]:
-    return [float(edge) for e in result["episodes"][:12] for edge in (e["start"], e["end"])]
+def _edges(result: TraceResult) -> list[float]:
+    return [float(edge) for e in result.episodes[:12] for edge in (e.start, e.end)]
 
 
 def _geometric(values_KST: Array) -> Array:
@@ -127,10 +129,10 @@ def _geometric(values_KST: Array) -> Array:
     return np.where(positive.any(axis=0), np.exp(logs), 0.0)
 
 
-def filter_section(result: Mapping[str, Any], arrays: Mapping[str, Array], layer: str | None) -> list[Section]:
+def filter_section(result: TraceResult, arrays: Mapping[str, Array], layer: str | None) -> list[Section]:
     """Return the filter by step map of the chosen convolution, or of the one that amplified most."""
     convolutions = [str(name) for name in arrays["convolution"]]
-    ranked = [name for name in result["most_amplifying"] if name in convolutions] or convolutions
+    ranked = [name for name in result.most_amplifying if name in convolutions] or convolutions
     chosen = layer if layer in convolutions else ranked[0] if ranked else None
     if chosen is None:
         return []
@@ -146,26 +148,26 @@ def filter_section(result: Mapping[str, Any], arrays: Mapping[str, Array], layer
         caption="Each filter's L2 difference relative to its own norm, geometric mean over the twins.",
     )
     why = "the layer asked for" if layer == chosen else "the convolution that took the largest part in the growth"
-    return [Section(f"Filters of {chosen}", [figure], f"{why[0].upper()}{why[1:]}.")]
+    return [Section(f"Filters of {chosen}", [figure], capitalised(f"{why}."))]
 
 
-def origin_section(result: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[Section]:
+def origin_section(result: TraceResult, arrays: Mapping[str, Array]) -> list[Section]:
     """Return where along the network the difference started and what carried its growth."""
-    first = result["first_difference"]
+    first = result.first_difference
     if first is None:
         return []
-    at = int(np.flatnonzero(arrays["step"] == first["step"])[0])
+    at = int(np.flatnonzero(arrays["step"] == first.step)[0])
     relative = _geometric(arrays["relative_l2"][1:])
     start, end = relative[at], relative[-1]
     rows = [
         TensorRow(
-            name=row["tensor"],
-            first_step=row["first_step"],
+            name=row.tensor,
+            first_step=row.first_step,
             at_first=float(start[i]),
             at_end=float(end[i]),
-            growth_share=row["growth_share"],
+            growth_share=row.growth_share,
         )
-        for i, row in enumerate(result["tensors"])
+        for i, row in enumerate(result.tensors)
     ]
     figure = FigureBlock(
         name="origin",
@@ -173,13 +175,13 @@ def origin_section(result: Mapping[str, Any], arrays: Mapping[str, Array]) -> li
         height=min(1000, 110 + max(15, min(26, 900 // max(1, len(rows)))) * len(rows)),
         describe="For each tensor the difference at the first step and at the end, and its share of the growth",
         legend=[
-            LegendEntry(f"at step {first['step']:,}, where the twins first part", "#0072b2"),
+            LegendEntry(f"at {step(first.step)}, where the twins first differ", "#0072b2"),
             LegendEntry("at the end", "#d55e00"),
         ],
         caption="Right: each tensor's part of the logarithmic growth of the whole difference within the episodes; the "
         "parts add up to 100%.",
     )
-    lead = f"First difference: step {first['step']:,}, largest in {first['tensor']}."
+    lead = f"First difference: {step(first.step)}, largest in {first.tensor}."
     return [Section("Where along the network it started", [figure], lead)]
 
 
@@ -191,22 +193,23 @@ def _formats_told(formats: Sequence[str]) -> str:
     return f"Lines: {styles}. "
 
 
-def sweep_section(result: Mapping[str, Any], members: Mapping[str, Mapping[str, Array]]) -> list[Section]:
+def sweep_section(result: TraceResult, members: Mapping[str, Mapping[str, Array]]) -> list[Section]:
     """Return the differences of every member of a sweep over scaled time."""
     if len(members) < 2:
         return []
-    rows = {member["name"]: member for member in result["members"]}
-    rates = sorted({row["lr"] for row in rows.values() if row["lr"] is not None}, reverse=True)
-    formats = sorted({row["dtype"] for row in rows.values()})
+    rows = {member.name: member for member in result.members}
+    rates = sorted({row.lr or 0.0 for row in rows.values()}, reverse=True)
+    formats = sorted({row.dtype for row in rows.values()})
     # Over scaled time only where there are rates to scale by.
     scaled = len(rates) > 1
     dashes = ("solid", "dot", "dash")
     curves = []
     for name, arrays in members.items():
         row = rows[name]
-        place = rates.index(row["lr"]) if scaled else formats.index(row["dtype"])
+        rate = row.lr or 0.0
+        place = rates.index(rate) if scaled else formats.index(row.dtype)
         kept = spaced(arrays["step"], _POINTS)
-        time = arrays["step"][kept] * (row["lr"] if scaled else 1)
+        time = arrays["step"][kept] * (rate if scaled else 1)
         curves.append(
             TwinCurve(
                 label=name,
@@ -214,7 +217,7 @@ def sweep_section(result: Mapping[str, Any], members: Mapping[str, Mapping[str, 
                 steps=time,
                 values=_geometric(arrays["all_relative_l2"][1:])[kept],
                 colour=TWIN_COLOURS[place % len(TWIN_COLOURS)],
-                dash=dashes[formats.index(row["dtype"]) % 3] if scaled and len(formats) > 1 else "solid",
+                dash=dashes[formats.index(row.dtype) % 3] if scaled and len(formats) > 1 else "solid",
             )
         )
     figure = FigureBlock(
@@ -224,8 +227,8 @@ def sweep_section(result: Mapping[str, Any], members: Mapping[str, Mapping[str, 
         describe="Relative L2 difference of twins for every learning rate and format of the sweep",
         legend=_legend(curves),
         caption=f"Geometric mean over the twins. {_formats_told(formats)}Accumulated rounding would "
-        "grow with the number of steps, so with smaller rates; growth by a step that is too long goes away with them."
+        "grow with the number of steps, so with smaller rates; growth caused by too long a step disappears with them."
         if scaled
-        else "Geometric mean over the twins. A longer format starts lower; an instability takes it to the same level.",
+        else "Geometric mean over the twins. A wider format starts lower; an instability takes it to the same level.",
     )
     return [Section("The sweep", [figure])]

@@ -8,11 +8,13 @@ jump says how deep in the network it happened.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["largest_jumps"]
+__all__ = ["Jump", "largest_jumps"]
 
 Array = np.ndarray[Any, Any]
 
@@ -20,12 +22,31 @@ LEAST = math.log(10)
 """Growth between two neighbouring records, in nats, from which on it is called a jump: a factor 10."""
 
 
-def largest_jumps(arrays: dict[str, Array]) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class Jump:
+    """The growth of one twin between two neighbouring records.
+
+    Attributes:
+        twin: which one.
+        start: the record before.
+        end: the record after.
+        factor: by which the whole difference grew.
+        tensors: those whose own difference grew by at least the square root of that, in the order of the network.
+        last: the last of them.
+    """
+
+    twin: str
+    start: int
+    end: int
+    factor: float
+    tensors: tuple[str, ...]
+    last: str | None
+
+
+def largest_jumps(arrays: Mapping[str, Array]) -> tuple[Jump, ...]:
     """Return for each perturbed twin its largest growth between two neighbouring records, where it is a jump.
 
     The first appearance of a difference is none, and neither is growth below the rounding of a single step.
-    `tensors` are those whose own difference grew by at least the square root of the whole's factor, in the order of the
-    network; `last` is the last of them.
     """
     found = []
     floor = float(arrays["single_rounding"][0])
@@ -40,15 +61,15 @@ def largest_jumps(arrays: dict[str, Array]) -> list[dict[str, Any]]:
         before, after = arrays["l2"][twin, at], arrays["l2"][twin, at + 1]
         with np.errstate(divide="ignore", invalid="ignore"):
             grown = np.where(after > 0, np.log(after) - np.log(before), -np.inf) + removed[at + 1] - removed[at]
-        tensors = [str(name) for name, gain in zip(arrays["tensor"], grown, strict=True) if gain >= gains[at] / 2]
+        tensors = tuple(str(n) for n, gain in zip(arrays["tensor"], grown, strict=True) if gain >= gains[at] / 2)
         found.append(
-            {
-                "twin": f"twin{twin}",
-                "start": int(arrays["step"][at]),
-                "end": int(arrays["step"][at + 1]),
-                "factor": float(np.exp(min(gains[at], 700.0))),
-                "tensors": tensors,
-                "last": tensors[-1] if tensors else None,
-            }
+            Jump(
+                twin=f"twin{twin}",
+                start=int(arrays["step"][at]),
+                end=int(arrays["step"][at + 1]),
+                factor=float(np.exp(min(gains[at], 700.0))),
+                tensors=tensors,
+                last=tensors[-1] if tensors else None,
+            )
         )
-    return found
+    return tuple(found)

@@ -1,18 +1,34 @@
-"""The report of a trace: which sections, tables and figures, in which order."""
+"""What a trace says: the verdict, its numbers and controls, where it grew, and the figures."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from lastbit.dynamics import Episode
 from lastbit.report.blocks import Block, Card, Cards, Column, Facts, Page, Prose, Row, Section, Table, Tone
-from lastbit.report.formatting import capitalised, interval, number, percent
+from lastbit.report.formatting import (
+    MISSING,
+    capitalised,
+    count,
+    decades,
+    distance,
+    factor,
+    growth_rate,
+    interval,
+    number,
+    percent,
+    plural,
+    seconds,
+    step,
+)
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.page import study_page
 from lastbit.studies.trace import figures
+from lastbit.studies.trace.concentration import Carriers
+from lastbit.studies.trace.result import TraceResult
 
 __all__ = ["trace_page"]
 
@@ -28,8 +44,11 @@ _KINDS: dict[str, tuple[Tone, str]] = {
     "no_runs": ("attention", "Nothing finished"),
 }
 
+_EPISODES, _TENSORS, _JUMPS = 6, 5, 3
+"""How many the short form of the page shows."""
 
-def trace_page(folder: StudyFolder, result: Mapping[str, Any]) -> Page:
+
+def trace_page(folder: StudyFolder, result: TraceResult) -> Page:
     """Return the page of a trace; figures are those of the first member of a sweep, beside one of the whole sweep.
 
     Where the controls failed, no growth is shown: the page says why and where the repeat first differed.
@@ -39,53 +58,49 @@ def trace_page(folder: StudyFolder, result: Mapping[str, Any]) -> Page:
         result: what it concluded.
 
     Raises:
-        KeyError: the result lacks something that every trace's result holds.
         LastbitError: the arrays are missing or damaged.
     """
-    kind = str(result["verdict_kind"])
-    if not result["members"]:
+    if not result.members:
         sections = []
-    elif kind in ("not_reproducible", "not_landed"):
-        sections = [Section("Controls", [_controls(result)])]
+    elif result.silent:
+        sections = [*_sweep(result), _controls(result)]
     else:
         sections = _growth_sections(folder, result)
     return study_page(
         folder,
-        result,
-        title=f"Trace of {result['task']['name']}",
+        result.to_json(),
+        title=f"Trace of {result.task['name']}",
         subtitle=_subtitle(result),
-        verdict=str(result["sentence"]),
+        verdict=result.verdict,
         kinds=_KINDS,
-        sections=[*sections, *_cost_section(result)],
+        sections=[*sections, *_cost(result)],
     )
 
 
-def _subtitle(result: Mapping[str, Any]) -> str:
-    spec = result["spec"]["trace"]
-    twins = f"{spec['twins']} twin{'s' if spec['twins'] != 1 else ''} ({spec['perturb']})"
-    if not result["members"]:
-        return f"{twins}, {result['task']['steps']:,} steps"
-    start = f" from step {result['from_step']:,}" if result["from_step"] else ""
-    parts = [twins, f"{result['reached']:,} steps{start}, {result['recorded_steps']:,} recorded", result["dtype"]]
-    if result["lr"] is not None:
-        parts.append(f"learning rate {result['lr']:g}")
-    return ", ".join(parts)
+def _subtitle(result: TraceResult) -> str:
+    spec = result.spec["trace"]
+    twins = f"{plural(spec['twins'], 'twin')} ({spec['perturb']})"
+    if not result.members:
+        return f"{twins}, {plural(result.task['steps'], 'step')}"
+    start = f" from {step(result.from_step)}" if result.from_step else ""
+    recorded = f"{plural(result.reached, 'step')}{start}, {count(result.recorded_steps)} recorded"
+    rate = [f"learning rate {number(result.lr, 6)}"] if result.lr is not None else []
+    return ", ".join([twins, recorded, result.dtype, *rate])
 
 
-def _growth_sections(folder: StudyFolder, result: Mapping[str, Any]) -> list[Section]:
-    good = [m for m in result["members"] if m["verdict_kind"] not in ("not_reproducible", "not_landed")]
-    arrays = {member["name"]: folder.arrays(member["name"]) for member in good}
-    first = arrays[result["name"]]
-    layer = result["spec"]["trace"].get("layer")
-    several = len(result["members"]) > 1
+def _growth_sections(folder: StudyFolder, result: TraceResult) -> list[Section]:
+    arrays = {member.name: folder.arrays(member.name) for member in result.members if not member.silent}
+    first = arrays[result.name]
+    layer = result.spec["trace"].get("layer")
     return [
-        Section("The numbers", [Cards(_cards(result))]),
+        Section("The numbers", [Cards(_cards(result)), *_origin(result)], brief=True),
         Section("How to read this", [_how_to_read()]),
-        Section("Controls", [_controls(result)], "Before any growth: does a repeat repeat, does the noise land?"),
-        *([Section("The trainings of the sweep", [_sweep_table(result)])] if several else []),
+        _controls(result, "Before any growth: does a repeat match, and does the perturbation land?"),
+        *_sweep(result),
         *figures.sweep_section(result, arrays),
         figures.difference_section(result, first),
-        Section("Growth episodes", _episodes(result)),
+        Section("Growth episodes", [*_episodes(result), *_jumps(result)], brief=True),
+        *_most_amplifying(result),
         figures.map_section(result, first),
         *figures.origin_section(result, first),
         *figures.filter_section(result, first, layer),
@@ -93,60 +108,68 @@ def _growth_sections(folder: StudyFolder, result: Mapping[str, Any]) -> list[Sec
         *_tangent(result),
         *_localisation(result),
         Section("Tensors", [_tensor_table(result)]),
+        *_all_episodes(result),
     ]
 
 
-def _cards(result: Mapping[str, Any]) -> list[Card]:
-    low, high = result["growth_rate_interval"]
-    rate = result["growth_rate_per_step"]
-    fold = result["e_folding_steps"]
-    count = result["perturbation"]["twins"]
-    twins = f"n = {count} twin{'s' if count != 1 else ''}"
-    level = result["saturation_level"]
-    spread = result["saturation_range"]
-    half = result["half_of_growth_in_share_of_steps"]
+def _cards(result: TraceResult) -> list[Card]:
+    rate, fold = result.growth_rate_per_step, result.e_folding_steps
+    folding = f"an e-folding in {number(fold, 3)} steps" if fold else "no growth"
+    level, spread, half = result.saturation_level, result.saturation_range, result.half_of_growth_in_share_of_steps
+    twins = f"n = {plural(result.perturbation.twins, 'twin')}" if result.perturbation else ""
     return [
         Card(
             title="Growth rate",
-            value=number(rate, 3) if rate is not None else "not measured",
-            interval=interval(low, high, 2),
+            value=growth_rate(rate) if rate is not None else "not measured",
+            interval=interval(*(result.growth_rate_interval or (None, None)), digits=3),
             samples=twins,
             measured=rate is not None,
-            note="nats per step" + (f", an e-folding in {number(fold, 3)} steps" if fold else ": no growth"),
+            note=folding if rate is not None else "",
         ),
         Card(
             title="Rise",
-            value=f"{number(result['decades'], 2)} decades",
+            value=f"{decades(result.decades)} decades",
             samples=twins,
-            note="from the lowest to the highest difference",
-            measured=result["decades"] is not None,
+            note="lowest to highest difference",
+            measured=result.decades is not None,
         ),
         Card(
             title="Level",
-            value=percent(level) if level is not None else "none",
-            interval=f"from {percent(spread[0])} to {percent(spread[1])}" if spread else "",
-            samples=f"reached by step {result['saturation_step']:,}" if result["saturation_step"] is not None else "",
-            note="of the weights, relative L2, median of the last third",
+            value=distance(level, "none"),
+            interval=f"from {distance(spread[0])} to {distance(spread[1])}" if spread else "",
+            samples=f"reached by {step(result.saturation_step)}" if result.saturation_step is not None else "",
+            note="of the weights (relative L2), in the last third",
             measured=level is not None,
         ),
         Card(
             title="Half of all growth",
-            value=f"in {percent(half)}" if half is not None else "not measured",
-            interval="of the steps, the fastest",
+            value=f"in {percent(half)} of the steps" if half is not None else "not measured",
             samples=twins,
             measured=half is not None,
-            note="how localised in time: 50% would be even growth",
+            note="the fastest; even growth takes 50%",
         ),
     ]
+
+
+def _origin(result: TraceResult) -> list[Block]:
+    """Return where the difference began and over how much of the network it spread."""
+    rows = []
+    if (first := result.first_difference) is not None:
+        rows.append(("First difference", f"{step(first.step)}, largest in {first.tensor}"))
+    if result.participation and (growing := result.participation.while_growing) is not None:
+        spread = growing.tensors
+        effective = f"effectively {number(spread.participation, 2)} of {plural(spread.carriers, 'tensor')}"
+        rows.append(("Spread while growing", f"{effective} (participation ratio, {step(growing.step)})"))
+    return [Facts(rows)] if rows else []
 
 
 def _how_to_read() -> Prose:
     return Prose(
         (
-            "Twins are the same training with another rounding of the last bit: the same weights at the start, the "
-            "same samples in the same order. What lies between them is the last bit and what training made of it.",
+            "Twins are the same training with the last bit rounded differently: the same weights at the start, the "
+            "same samples in the same order. What separates them is the last bit and what training has made of it.",
             "Restrained: the difference grew exponentially, then stayed bounded while training went on. Stable: it "
-            "stayed within what rounding adds up to. Diverged: it grew without bound.",
+            "stayed within what accumulated rounding explains. Diverged: it grew without bound.",
             "A tensor that is bright early in the map, or that took a large share of the growth, is where the last bit "
             "was amplified.",
         ),
@@ -154,22 +177,47 @@ def _how_to_read() -> Prose:
     )
 
 
-def _controls(result: Mapping[str, Any]) -> Facts:
-    control, landing = result["control"], result["perturbation"]
-    word = "passed" if control["bitwise_identical"] else "FAILED"
-    rows = [("Exact repeat", f"{word}: largest difference {number(control['max_difference'], 2)}, in every measure")]
-    where = control["first_difference"]
+def _controls(result: TraceResult, lead: str = "") -> Section:
+    control, landing = result.control, result.perturbation
+    assert control is not None, "a member has its control"
+    assert landing is not None, "a member has its landing"
+    word = "passed" if control.bitwise_identical else "FAILED"
+    difference = number(result.control_max_difference, 2)
+    rows = [("Exact repeat", f"{word}: largest difference {difference}, in every measure")]
+    where = control.first_difference
     if where is not None:
-        return Facts([*rows, ("First differs at", f"step {where['step']:,}"), ("In", str(where["what"]))])
-    rows.append(("Perturbation", f"landed in {percent(landing['landed_fraction'])} of the {landing['twins']} twin(s)"))
-    rows.append(("Weights changed in the first step", percent(landing["first_step_share"])))
-    rows.append(("Weights changed at the end", percent(landing["last_step_share"])))
-    return Facts(rows)
+        rows += [("First differs at", step(where.step)), ("In", where.what)]
+    else:
+        twins = plural(landing.twins, "twin")
+        rows.append(("Perturbation", f"landed in {percent(landing.landed_fraction)} of {twins}"))
+        for what, share in (("in the first step", landing.first_step_share), ("at the end", landing.last_step_share)):
+            rows.append((f"Weights changed {what}", percent(share.median if share else None)))
+    return Section("Controls", [Facts(rows)], lead, brief=True)
 
 
-def _episodes(result: Mapping[str, Any]) -> list[Block]:
-    if not result["episodes"]:
-        return [Prose(("The difference never rose above its noise.",))]
+def _episodes(result: TraceResult) -> list[Block]:
+    episodes = result.episodes
+    if not episodes:
+        return [Prose(("No growth episode: the difference never rose above its noise.",))]
+    share, steps = percent(result.episodes_share), percent(result.episodes_share_of_steps)
+    told = f"{plural(len(episodes), 'growth episode')}: {share} of all growth in {steps} of the steps."
+    largest = sorted(sorted(episodes, key=lambda e: -e.rise)[:_EPISODES], key=lambda e: e.start)
+    caption = (
+        f"An episode rises by more than the noise, {number(result.episode_noise, 2)} nats, and never falls by as "
+        "much on the way; pure noise produces one with probability at most 5%."
+    )
+    if len(episodes) > _EPISODES:
+        caption = f"The {_EPISODES} that rose most, of {count(len(episodes))}. {caption}"
+    return [Prose((told,)), _episode_table(largest, caption)]
+
+
+def _all_episodes(result: TraceResult) -> list[Section]:
+    if len(result.episodes) <= _EPISODES:
+        return []
+    return [Section("All growth episodes", [_episode_table(result.episodes, "In the order of the steps.")])]
+
+
+def _episode_table(episodes: Sequence[Episode], caption: str) -> Table:
     columns = (
         Column("from step", True),
         Column("to step", True),
@@ -177,29 +225,11 @@ def _episodes(result: Mapping[str, Any]) -> list[Block]:
         Column("nats per step", True),
         Column("share of all growth", True),
     )
-    rows = [
-        Row(
-            (
-                f"{e['start']:,}",
-                f"{e['end']:,}",
-                _factor(e["rise"]),
-                number(e["rate"], 3),
-                percent(e["share"]),
-            )
-        )
-        for e in result["episodes"]
-    ]
-    caption = (
-        f"An episode rises by more than the noise, {number(result['episode_noise'], 2)} nats, and never falls by as "
-        "much on the way; pure noise makes one with probability 5% at most."
-    )
-    blocks: list[Block] = [Table(columns, rows, caption=caption)]
-    if result["jumps"]:
-        blocks.append(_jumps(result))
-    return blocks
+    rows = [Row((count(e.start), count(e.end), factor(e.rise), number(e.rate, 3), percent(e.share))) for e in episodes]
+    return Table(columns, rows, caption=caption)
 
 
-def _jumps(result: Mapping[str, Any]) -> Table:
+def _jumps(result: TraceResult) -> list[Block]:
     """Return the largest jump of each twin, and how far along the network it reached."""
     columns = (
         Column("largest jump of"),
@@ -210,52 +240,48 @@ def _jumps(result: Mapping[str, Any]) -> Table:
         Column("the last of them"),
     )
     rows = [
-        Row(
-            (
-                j["twin"],
-                f"{j['start']:,}",
-                f"{j['end']:,}",
-                f"{j['factor']:,.0f}",
-                str(len(j["tensors"])),
-                j["last"] or "–",
-            )
-        )
-        for j in result["jumps"]
+        Row((j.twin, count(j.start), count(j.end), count(j.factor), count(len(j.tensors)), j.last or MISSING))
+        for j in result.jumps
     ]
     caption = (
         "A unit or pooling window that switches leaves the outputs nearly as they were but changes the gradients below "
         "it: such a jump reaches the tensors up to that layer and none beyond."
     )
-    return Table(columns, rows, caption=caption)
+    return [Table(columns, rows, caption=caption, fold=_JUMPS)] if rows else []
 
 
-def _factor(rise: float) -> str:
-    """Return `exp(rise)`; the rise of a run that diverged may have no float."""
-    decades = rise / math.log(10)
-    return f"{10**decades:.3g}" if decades < 4 else f"10^{decades:.1f}"
+def _most_amplifying(result: TraceResult) -> list[Section]:
+    """Return the tensors that took the largest part in the growth."""
+    by_name = {row.tensor: row for row in result.tensors}
+    columns = (
+        Column("tensor"),
+        Column("share of growth", True),
+        Column("relative L2 at the end", True),
+        Column("largest ulp distance", True),
+    )
+    rows = [
+        Row((row.tensor, percent(row.growth_share), number(row.relative_l2, 3), count(row.max_ulp)))
+        for row in (by_name[name] for name in result.most_amplifying[:_TENSORS])
+    ]
+    return [Section("Most amplifying tensors", [Table(columns, rows)], brief=True)] if rows else []
 
 
-def _tangent(result: Mapping[str, Any]) -> list[Section]:
-    tangent = result["tangent"]
+def _tangent(result: TraceResult) -> list[Section]:
+    tangent = result.tangent
     if tangent is None:
         return []
     rows = [
-        ("Finite-time growth rate", f"{number(tangent['rate'], 3)} nats per step over {tangent['steps']:,} steps"),
-        ("In the second half", f"{number(tangent['rate_second_half'], 3)} nats per step"),
+        ("Tangent growth", f"{growth_rate(tangent.rate)} over {plural(tangent.steps, 'step')}"),
+        ("In the second half", growth_rate(tangent.rate_second_half)),
     ]
-    small = tangent["while_small"]
-    if small is not None:
-        rows.append(
-            (
-                f"While twins were small (steps {small['start']:,} – {small['end']:,})",
-                f"twins {number(small['twin_rate'], 3)}, tangent {number(small['tangent_rate'], 3)} nats per step",
-            )
-        )
+    if (small := tangent.while_small) is not None:
+        rates = f"twins {number(small.twin_rate, 3)}, tangent {growth_rate(small.tangent_rate)}"
+        rows.append((f"While twins were small (steps {count(small.start)} – {count(small.end)})", rates))
     lead = "An infinitesimal difference carried along the base run by Hessian products: growth without a second run."
-    return [Section("Tangent growth", [Facts(rows)], lead)]
+    return [Section("Tangent growth", [Facts(rows)], lead, brief=True)]
 
 
-def _localisation(result: Mapping[str, Any]) -> list[Section]:
+def _localisation(result: TraceResult) -> list[Section]:
     columns = (
         Column("over"),
         Column("carriers", True),
@@ -264,26 +290,27 @@ def _localisation(result: Mapping[str, Any]) -> list[Section]:
         Column("Gini while growing", True),
         Column("Gini at the end", True),
     )
-    found = result["participation"]
-    growing, end = found.get("while_growing", found["at_the_end"]), found["at_the_end"]
-    names: list[tuple[str, tuple[str, ...]]] = [("all tensors", ("tensors",))]
-    names += [(f"filters of {name}", ("filters", name)) for name in end["filters"]]
-    names += [(f"elements of {name}", ("elements", name)) for name in end["elements"]]
-    rows = []
-    for label, path in names:
-        one, two = growing, end
-        for key in path:
-            one, two = one[key], two[key]
-        cells = [number(part[key], 3) for key in ("participation", "gini") for part in (one, two)]
-        rows.append(Row((label, f"{one['carriers']:,}", *cells)))
+    found = result.participation
+    if found is None:
+        return []
+    end = found.at_the_end
+    growing = found.while_growing or end
+
+    def row(label: str, one: Carriers, two: Carriers) -> Row:
+        cells = [number(value, 3) for value in (one.participation, two.participation, one.gini, two.gini)]
+        return Row((label, count(one.carriers), *cells))
+
+    rows = [row("all tensors", growing.tensors, end.tensors)]
+    rows += [row(f"filters of {name}", growing.filters[name], last) for name, last in end.filters.items()]
+    rows += [row(f"elements of {name}", growing.elements[name], last) for name, last in end.elements.items()]
     lead = (
         "The participation ratio says how many carriers effectively hold the difference; a Gini coefficient of 0 is an "
-        f"even spread. While growing: step {growing['step']:,}; filters and elements at step {growing['probe_step']:,}."
+        f"even spread. While growing: {step(growing.step)}; filters and elements at {step(growing.probe_step)}."
     )
     return [Section("Over how much of the network it is spread", [Table(columns, rows, fold=14)], lead)]
 
 
-def _tensor_table(result: Mapping[str, Any]) -> Table:
+def _tensor_table(result: TraceResult) -> Table:
     columns = (
         Column("tensor"),
         Column("weights", True),
@@ -298,58 +325,52 @@ def _tensor_table(result: Mapping[str, Any]) -> Table:
     rows = [
         Row(
             (
-                row["tensor"],
-                f"{row['size']:,}",
-                f"{100 * row['growth_share']:.1f}%" if row["growth_share"] is not None else "–",
-                f"{row['first_step']:,}" if row["first_step"] is not None else "never",
-                number(row["relative_l2"], 3),
-                number(row["mean_relative_l1"], 3),
-                f"{row['max_ulp']:,}",
-                percent(row["share_differing"]) if row["share_differing"] is not None else "–",
-                number(row["cosine"], 2),
+                row.tensor,
+                count(row.size),
+                percent(row.growth_share),
+                count(row.first_step, "never"),
+                number(row.relative_l2, 3),
+                number(row.mean_relative_l1, 3),
+                count(row.max_ulp),
+                percent(row.share_differing),
+                number(row.cosine, 2),
             )
         )
-        for row in result["tensors"]
+        for row in result.tensors
     ]
     return Table(
         columns, rows, caption="At the last step; means over the twins, the largest for ulp distances.", fold=30
     )
 
 
-def _sweep_table(result: Mapping[str, Any]) -> Table:
+def _sweep(result: TraceResult) -> list[Section]:
+    if len(result.members) < 2:
+        return []
     columns = (
         Column("training"),
         Column("steps", True),
         Column("verdict"),
         Column("decades", True),
-        Column("growth per step", True),
+        Column("nats per step", True),
         Column("relative L2 at the end", True),
     )
     rows = [
         Row(
             (
-                m["name"],
-                f"{m['reached']:,}",
-                m["verdict"].replace("_", " "),
-                number(m["decades"], 2),
-                number(m["growth_rate_per_step"], 3),
-                number((m["final"] or {}).get("relative_l2"), 3),
+                m.name,
+                count(m.reached),
+                m.verdict_kind.replace("_", " "),
+                decades(m.decades),
+                number(m.growth_rate_per_step, 3),
+                number(m.final.relative_l2 if m.final else None, 3),
             )
         )
-        for m in result["members"]
+        for m in result.members
     ]
-    return Table(columns, rows, caption="The figures below, but for the next, are those of the first.")
+    return [Section("The trainings of the sweep", [Table(columns, rows)], brief=True)]
 
 
-def _cost_section(result: Mapping[str, Any]) -> list[Section]:
-    names = {
-        "training": "training",
-        "divergence": "measuring divergence",
-        "sketches": "sketches",
-        "probe": "churn and concentration",
-        "tangent": "tangent",
-        "all": "all",
-    }
-    cost = result.get("cost", {})
-    rows = [(capitalised(names.get(name, name)), f"{seconds:.1f} s") for name, seconds in cost.items()]
+def _cost(result: TraceResult) -> list[Section]:
+    names = {"divergence": "measuring divergence", "probe": "churn and concentration"}
+    rows = [(capitalised(names.get(name, name)), seconds(spent)) for name, spent in result.cost.items()]
     return [Section("Where the time went", [Facts(rows)])] if rows else []

@@ -20,9 +20,9 @@ from lastbit.studies.frame.fingerprint import fingerprint
 from lastbit.studies.frame.folders import begin_study, stored_facts
 from lastbit.studies.frame.progress import GridProgress, grid_progress
 from lastbit.studies.frame.settings import command_line, split_settings
-from lastbit.studies.trace.analysis import analyse_trace
 from lastbit.studies.trace.config import Member, TraceConfig, members, trace_settings
 from lastbit.studies.trace.lockstep import Traced, rehearse_trace, trace_twins
+from lastbit.studies.trace.result import conclude
 from lastbit.studies.trace.study import TraceStudy
 from lastbit.tasks import Task, TaskConfig, build_task
 from lastbit.train import resolve_device
@@ -64,7 +64,7 @@ def trace(
 
     Example:
         >>> study = trace("digits", epochs=5, quiet=True)  # doctest: +SKIP
-        >>> study.result["verdict"], study.result["first_difference"]  # doctest: +SKIP
+        >>> study.result.verdict_kind, study.result.first_difference  # doctest: +SKIP
     """
     if perturbation is not None:
         settings["perturb"] = perturbation
@@ -79,7 +79,7 @@ def trace(
     facts = _facts(source, built, config, sweep, environment(device))
     with begin_study(facts, stored, out, resume) as folder:
         _train(folder, sweep, config, quiet=quiet)
-        folder.save_result(analyse_trace(folder))
+        folder.save_result(conclude(folder).to_json())
     return TraceStudy(folder.path)
 
 

@@ -10,11 +10,12 @@ import xarray as xr
 from rich.console import RenderableType
 
 from lastbit.core.errors import LastbitError, choose
-from lastbit.store import StudyFolder
+from lastbit.report.text import brief
+from lastbit.store import SCHEMA, StudyFolder
 from lastbit.studies.frame.folders import check_kind
 from lastbit.studies.frame.stored import StoredStudy, write_table
-from lastbit.studies.trace.analysis import analyse_trace, finished_members
-from lastbit.studies.trace.summary import render_trace
+from lastbit.studies.trace.page import trace_page
+from lastbit.studies.trace.result import TraceResult, conclude, finished_members
 
 __all__ = ["TraceStudy"]
 
@@ -33,21 +34,18 @@ class TraceStudy(StoredStudy):
         self.path = path
         with StudyFolder.read(path) as folder:
             check_kind(folder, "trace")
-            self.result: dict[str, Any] = folder.result() or analyse_trace(folder)
-            """What the trace concluded, as in the JSON file."""
-
-    @property
-    def verdict(self) -> str:
-        """The verdict, one sentence."""
-        return str(self.result["sentence"])
+            stored = folder.result() if folder.facts["schema"] == SCHEMA else None
+            self.result: TraceResult = TraceResult.from_json(stored) if stored else conclude(folder)
+            """What the trace concluded."""
 
     @property
     def passed(self) -> bool:
         """Whether the controls passed, so that the growth is the last bit's."""
-        return all(m["verdict_kind"] not in ("not_reproducible", "not_landed") for m in self.result["members"])
+        return not any(member.silent for member in self.result.members)
 
     def _render(self) -> RenderableType:
-        return render_trace(self.result)
+        with StudyFolder.read(self.path) as folder:
+            return brief(trace_page(folder, self.result))
 
     def to_xarray(self, member: str | None = None) -> xr.Dataset:
         """Return what was measured, with dimensions `twin` (the exact repeat first), `step` and `tensor`.
@@ -60,7 +58,7 @@ class TraceStudy(StoredStudy):
         (`tangent_step`) and `tangent_split` (`tangent_step`, `tensor`; NaN where the optimizer does not hold a tensor).
 
         Args:
-            member: of a sweep, as `result["members"]` names them; by default the first.
+            member: of a sweep, as `result.members` names them; by default the first.
 
         Raises:
             LastbitError: no such member.

@@ -48,17 +48,17 @@ def test_tangent_grows_as_one_minus_eta_lambda(tmp_path, relative):
     result = run(quadratic(relative, 200), tmp_path, tangent=True, every=5)
     lr = relative * 2 / CURVATURES[0]
     expected = max(abs(1 - lr * curvature) for curvature in CURVATURES)
-    assert math.exp(result["tangent"]["rate_second_half"]) == pytest.approx(expected, rel=0.01)
-    assert result["verdict"] == ("diverged" if relative > 1 else "stable")
+    assert math.exp(result.tangent.rate_second_half) == pytest.approx(expected, rel=0.01)
+    assert result.verdict_kind == ("diverged" if relative > 1 else "stable")
 
 
 def test_twins_grow_as_one_minus_eta_lambda_above_the_stable_step(tmp_path):
     # Rounding is fed in at every step, in proportion to weights that grow alike: d ~ sqrt(t) a^t, whose rate exceeds
     # ln a by 1/(2t). That is below 1% of ln 1.5 from t = 125 on.
     result = run(quadratic(1.25, 600), tmp_path, every=10)
-    assert result["verdict"] == "diverged"
-    assert result["growth_rate_per_step"] == pytest.approx(math.log(1.5), rel=0.01)
-    assert result["e_folding_steps"] == pytest.approx(1 / math.log(1.5), rel=0.01)
+    assert result.verdict_kind == "diverged"
+    assert result.growth_rate_per_step == pytest.approx(math.log(1.5), rel=0.01)
+    assert result.e_folding_steps == pytest.approx(1 / math.log(1.5), rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_tangent_follows_momentum_and_decay(tmp_path, optimizer, options):
         step = np.array([[1 - lr * h * (1 + beta), -lr * beta * beta], [h, beta]]) if beta else np.array([[1 - lr * h]])
         radii.append(np.abs(np.linalg.eigvals(step)).max())
     result = run(task, tmp_path, tangent=True, every=20)
-    assert math.exp(result["tangent"]["rate_second_half"]) == pytest.approx(max(radii), rel=0.01)
+    assert math.exp(result.tangent.rate_second_half) == pytest.approx(max(radii), rel=0.01)
 
 
 class OneLayer(nn.Module):
@@ -109,14 +109,14 @@ def test_the_one_layer_cnn_flow_is_judged_as_its_theory_says(tmp_path, lr, verdi
         optimizer=lambda params: torch.optim.SGD(params, lr=lr, weight_decay=20.0),
     )
     result = run(task, tmp_path, every=2)
-    assert result["verdict"] == verdict
+    assert result.verdict_kind == verdict
     if verdict == "restrained":
-        assert result["decades"] > 10
-        assert 0.01 < result["saturation_level"] < 10
-        assert result["saturation_step"] < 200
-        assert result["episodes"][0]["start"] < 50
+        assert result.decades > 10
+        assert 0.01 < result.saturation_level < 10
+        assert result.saturation_step < 200
+        assert result.episodes[0].start < 50
         # Half of all growth takes a small part of the run: that is what restrained in time means.
-        assert result["half_of_growth_in_share_of_steps"] < 0.25
+        assert result.half_of_growth_in_share_of_steps < 0.25
 
 
 def test_renormalised_twins_keep_their_direction_and_buffers(task_file):
@@ -164,11 +164,11 @@ def test_renormalised_twins_measure_the_rate_without_ever_saturating(tmp_path):
         epochs=150,
     )
     result = run(task, tmp_path, dtype="float32", renormalise=True, perturbation="ulp")
-    assert result["verdict"] == "undecided"
-    assert result["renormalised"]
-    assert "--renormalise" in result["reason"]
-    assert result["growth_rate_per_step"] == pytest.approx(math.log(1.5), rel=0.01)
-    assert result["decades"] > 20
+    assert result.verdict_kind == "undecided"
+    assert result.renormalised
+    assert "--renormalise" in result.reason
+    assert result.growth_rate_per_step == pytest.approx(math.log(1.5), rel=0.01)
+    assert result.decades > 20
 
 
 def test_bfloat16_is_too_coarse_to_renormalise(tmp_path):
@@ -190,10 +190,10 @@ def test_a_jump_is_found_with_the_tensors_that_took_part():
         "single_rounding": np.array([1e-9]),
     }
     (jump,) = largest_jumps(arrays)
-    assert (jump["start"], jump["end"], jump["tensors"], jump["last"]) == (12, 15, ["conv", "middle"], "middle")
-    assert jump["factor"] == pytest.approx(550 * math.sqrt(2 / 3), rel=1e-3)
+    assert (jump.start, jump.end, jump.tensors, jump.last) == (12, 15, ("conv", "middle"), "middle")
+    assert jump.factor == pytest.approx(550 * math.sqrt(2 / 3), rel=1e-3)
     # The same growth, had it only brought the twins up to the rounding of one step, is no jump.
-    assert largest_jumps(arrays | {"single_rounding": np.array([1.0])}) == []
+    assert largest_jumps(arrays | {"single_rounding": np.array([1.0])}) == ()
 
 
 @pytest.mark.slow
@@ -203,7 +203,7 @@ def test_twins_and_tangent_grow_alike_while_twins_are_small_on_the_small_cnn(tmp
     study = trace(
         "digits", dtype="float64", tangent=True, twins=1, every=2, quiet=True, out=tmp_path / "cnn", **settings
     )
-    small = study.result["tangent"]["while_small"]
-    assert small["end"] - small["start"] > 100
-    assert small["twin_rate"] > 0.05
-    assert small["tangent_rate"] == pytest.approx(small["twin_rate"], rel=0.1)
+    small = study.result.tangent.while_small
+    assert small.end - small.start > 100
+    assert small.twin_rate > 0.05
+    assert small.tangent_rate == pytest.approx(small.twin_rate, rel=0.1)

@@ -39,20 +39,20 @@ def sweep(tmp_path_factory):
 
 
 def test_a_sweep_keeps_every_member_with_its_own_result(sweep):
-    assert [(m["lr"], m["dtype"], m["epochs"]) for m in sweep.result["members"]] == [
+    assert [(m.lr, m.dtype, m.epochs) for m in sweep.result.members] == [
         (0.4, "float32", 6),
         (0.2, "float32", 12),
         (0.4, "float64", 6),
         (0.2, "float64", 12),
     ]
-    assert sweep.result["members"][0]["verdict"] == sweep.result["verdict"]
+    assert sweep.result.members[0].verdict_kind == sweep.result.verdict_kind
     assert "4 trainings" in sweep.verdict
-    for member in sweep.result["members"]:
-        data = sweep.to_xarray(member["name"])
-        assert data["step"].values[-1] == member["steps"] == member["epochs"] * 2
-        assert member["control"]["bitwise_identical"]
+    for member in sweep.result.members:
+        data = sweep.to_xarray(member.name)
+        assert data["step"].values[-1] == member.steps == member.epochs * 2
+        assert member.control.bitwise_identical
     # A longer format starts lower: its first differences are 2^29 times smaller.
-    first = [float(sweep.to_xarray(m["name"])["all_relative_l2"][1, 1]) for m in sweep.result["members"]]
+    first = [float(sweep.to_xarray(m.name)["all_relative_l2"][1, 1]) for m in sweep.result.members]
     assert 2**27 < first[0] / first[2] < 2**31
     with pytest.raises(LastbitError, match=r"unknown member 'lr9'.*choose one of lr0.4-float32"):
         sweep.to_xarray("lr9")
@@ -79,7 +79,7 @@ def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on(sweep, tmp_path
         trace("digits", out=out, **settings)
     assert stopped.value.exit_code == 130
     half = open_study(out)
-    assert [m["name"] for m in half.result["members"]] == ["lr0.4-float32", "lr0.2-float32"]
+    assert [m.name for m in half.result.members] == ["lr0.4-float32", "lr0.2-float32"]
     assert half.summary().startswith("Unfinished: 2 of 4 trainings finished.")
     with pytest.raises(LastbitError, match="was begun with --twins 1, not 2"):
         trace(resume=out, twins=2)
@@ -90,8 +90,8 @@ def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on(sweep, tmp_path
     monkeypatch.setattr(run_trace, "_keep", lambda *a, keep=run_trace._keep: (trained.append(a[2].name), keep(*a)))
     finished = trace(resume=out, quiet=True)
     assert trained == ["lr0.4-float64", "lr0.2-float64"]
-    for member in sweep.result["members"]:
-        assert finished.to_xarray(member["name"]).drop_attrs().identical(sweep.to_xarray(member["name"]).drop_attrs())
+    for member in sweep.result.members:
+        assert finished.to_xarray(member.name).drop_attrs().identical(sweep.to_xarray(member.name).drop_attrs())
 
 
 def test_what_a_kill_leaves_of_a_member_is_not_taken_for_finished(sweep, tmp_path):

@@ -13,6 +13,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.dynamics import CountSketch, Thinning
 from lastbit.perturb import make_perturbation
+from lastbit.studies.trace.result import TraceResult
 from lastbit.tasks import MSE, Task, load_file_task
 from lastbit.train import Training, streams
 
@@ -54,18 +55,23 @@ def alone(task, index, steps, kind="rescale"):
 
 def test_result_holds_everything_it_promises(traced):
     result = traced.result
-    assert all(key in result for key in KEYS)
-    assert result["verdict"] in ("stable", "restrained", "diverged", "undecided")
-    assert set(result["first_difference"]) >= {"step", "tensor"}
-    assert result["control_max_difference"] == 0
-    assert result["perturbation"]["landed_fraction"] == 1
-    assert [row["tensor"] for row in result["tensors"]] == [
-        f"layers.{i}.{p}" for i in (0, 2) for p in ("weight", "bias")
-    ]
-    assert sum(row["growth_share"] for row in result["tensors"]) == pytest.approx(1)
-    assert result["episodes"][0]["end"] > result["episodes"][0]["start"]
-    assert json.loads((traced.path / "result.json").read_text()) == result
-    assert traced.verdict.startswith(result["verdict"])
+    stored = json.loads((traced.path / "result.json").read_text())
+    assert stored == result.to_json()
+    assert set(KEYS) <= stored.keys()
+    assert TraceResult.from_json(stored) == result
+    assert result.verdict_kind in ("stable", "restrained", "diverged", "undecided")
+    assert result.first_difference.step == 1
+    assert result.first_difference.tensor in result.first_difference.tensors
+    assert result.control_max_difference == 0
+    assert result.perturbation.landed_fraction == 1
+    assert [row.tensor for row in result.tensors] == [f"layers.{i}.{p}" for i in (0, 2) for p in ("weight", "bias")]
+    assert sum(row.growth_share for row in result.tensors) == pytest.approx(1)
+    assert result.episodes[0].end > result.episodes[0].start
+    assert {name: stored[name] for name in stored["members"][0] if name != "verdict"} == {
+        name: value for name, value in stored["members"][0].items() if name != "verdict"
+    }
+    assert result.members[0].verdict == traced.verdict
+    assert traced.verdict.startswith(result.verdict_kind)
 
 
 def test_the_exact_repeat_is_zero_in_every_measure(traced):
@@ -172,19 +178,19 @@ def test_arrays_have_named_dimensions(traced, tmp_path):
 
 def test_a_repeat_that_differs_ends_the_trace_and_says_where(task_file, tmp_path):
     study = small(f"{task_file}:unseeded", tmp_path)
-    assert study.result["verdict"] == "not_reproducible"
+    assert study.result.verdict_kind == "not_reproducible"
     assert not study.passed
-    assert study.result["control"]["first_difference"]["step"] == 5
+    assert study.result.control.first_difference.step == 5
     assert "step 5" in study.verdict
-    assert study.result["control_max_difference"] > 0
-    assert study.result["growth_rate_per_step"] is None
-    assert study.result["tensors"] == study.result["episodes"] == []
-    assert study.result["reached"] < 18
+    assert study.result.control_max_difference > 0
+    assert study.result.growth_rate_per_step is None
+    assert study.result.tensors == study.result.episodes == ()
+    assert study.result.reached < 18
 
 
 def test_a_perturbation_that_changes_nothing_is_not_called_stable(task_file, tmp_path):
     study = small(f"{task_file}:still", tmp_path)
-    assert study.result["verdict"] == "not_landed"
+    assert study.result.verdict_kind == "not_landed"
     assert not study.passed
 
 
@@ -205,10 +211,10 @@ def test_a_run_that_stops_being_finite_is_diverged(tmp_path):
         epochs=60,
     )
     study = small(task, tmp_path, tangent=True)
-    assert study.result["verdict"] == "diverged"
-    assert study.result["reached"] < 60
+    assert study.result.verdict_kind == "diverged"
+    assert study.result.reached < 60
     assert study.passed
-    json.dumps(study.result, allow_nan=False)
+    json.dumps(study.result.to_json(), allow_nan=False)
 
 
 @pytest.mark.parametrize("kind", ["ulp", "rescale"])
@@ -218,7 +224,7 @@ def test_twins_branch_at_the_step_they_are_told_to(task_file, tmp_path, kind):
     assert data["step"].values[[0, -1]].tolist() == [40, 90]
     assert not data["l2"].isel(step=0).values.any()
     assert data["max_ulp"].sel(twin="twin1").isel(step=1).values.any()
-    assert study.result["first_difference"]["step"] == 41
+    assert study.result.first_difference.step == 41
     whole = small(f"{task_file}:lively", tmp_path, out=tmp_path / "whole", every=10)
     base = compare_sketches(study.path, whole.path)
     assert base["step"].values[-1] == 90
@@ -276,7 +282,7 @@ def test_a_dropout_network_repeats_and_its_tangent_draws_the_same_masks(tmp_path
         optimizer=lambda params: torch.optim.SGD(params, lr=0.3),
     )
     watched = small(task, tmp_path, tangent=True, dtype="float64")
-    assert watched.result["control"]["bitwise_identical"]
+    assert watched.result.control.bitwise_identical
     plain = small(task, tmp_path, out=tmp_path / "plain", dtype="float64")
     assert not compare_sketches(watched.path, plain.path)["differs"].values.any()
 
@@ -298,5 +304,5 @@ def test_a_task_object_keeps_its_own_settings(tmp_path):
         trace("digits", twin=3, out=tmp_path / "study")
     assert not (tmp_path / "study").exists()
     study = small(task, tmp_path)
-    assert study.result["verdict"] == "undecided"
-    assert study.result["steps_needed"] > 4
+    assert study.result.verdict_kind == "undecided"
+    assert study.result.steps_needed > 4

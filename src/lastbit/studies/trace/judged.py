@@ -1,0 +1,114 @@
+"""What became of a set of twins: the verdict of `dynamics.judge`, its levels relative to the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from lastbit.dynamics import fit_trend, judge
+
+__all__ = ["Ends", "Judged", "judged", "known"]
+
+Array = np.ndarray[Any, Any]
+
+Ends = tuple[float | None, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The verdict on twins and what it rests on; None where that is not known. Rates are in nats per step."""
+
+    verdict_kind: str
+    """`stable`, `restrained`, `diverged` or `undecided`; `not_reproducible` or `not_landed` where controls failed."""
+    reason: str = ""
+    decades: float | None = None
+    """The rise, in powers of ten."""
+    growth_rate_per_step: float | None = None
+    growth_rate_interval: Ends | None = None
+    """Its 95% interval."""
+    e_folding_steps: float | None = None
+    saturation_step: int | None = None
+    """The step at which the difference reached its level."""
+    saturation_level: float | None = None
+    """Relative to the norm of the weights, as `saturation_range` and `rounding_bound`."""
+    saturation_level_l2: float | None = None
+    saturation_range: Ends | None = None
+    slope_last_third: float | None = None
+    slope_interval: Ends | None = None
+    """Its 99% interval, the one that decides."""
+    rounding_bound: float | None = None
+    """What accumulated rounding explains at the last step."""
+    steps_needed: int | None = None
+    """How many steps in all would decide; None where more would not help."""
+
+
+def judged(arrays: Mapping[str, Array], dtype: torch.dtype) -> Judged:
+    """Return the verdict on twins.
+
+    Twins that were renormalised never reach a level: their verdict is `undecided`, with their growth rate.
+    """
+    steps, norm = arrays["step"], arrays["all_norm"]
+    if arrays["log_removed"].any():
+        return _renormalised(arrays)
+    # Squares of weights that grow without bound pass the range of float64 one step before they do.
+    with np.errstate(over="ignore"):
+        found = judge(steps, arrays["all_l2"][1:], norm, dtype=dtype)
+    last = float(norm[np.isfinite(norm)][-1]) if np.isfinite(norm).any() else math.nan
+    late = norm[steps >= steps[0] + 2 / 3 * (steps[-1] - steps[0])]
+    unit = float(np.median(late)) if np.isfinite(late).all() and len(late) else last
+    relative = unit > 0
+    level, spread, bound = found.saturation_level, found.saturation_range, known(found.rounding_bound)
+    return Judged(
+        verdict_kind=found.verdict,
+        reason=found.reason,
+        decades=known(found.decades),
+        growth_rate_per_step=known(found.growth_rate_per_step),
+        growth_rate_interval=_ends(found.growth_rate_interval),
+        e_folding_steps=found.e_folding_steps,
+        saturation_step=found.saturation_step,
+        saturation_level=level / unit if level is not None and relative else None,
+        saturation_level_l2=level,
+        saturation_range=(spread[0] / unit, spread[1] / unit) if spread is not None else None,
+        slope_last_third=known(found.slope_last_third),
+        slope_interval=_ends(found.slope_interval),
+        rounding_bound=bound / unit if bound is not None and relative else None,
+        steps_needed=found.steps_needed,
+    )
+
+
+def _renormalised(arrays: Mapping[str, Array]) -> Judged:
+    """Return the growth rate of twins that were brought back, from the slope of what they would have grown to."""
+    steps = arrays["step"].astype(np.float64)
+    # In logarithms, for the distance itself may pass the range of float64.
+    with np.errstate(divide="ignore"):
+        logs = np.log(arrays["all_l2"][1:]) + arrays["log_removed"][1:]
+    logs = logs.mean(axis=0)
+    since = int(np.argmax(arrays["log_removed"][1:].any(axis=0)))
+    use = np.flatnonzero(np.isfinite(logs) & (np.arange(len(logs)) >= since))
+    trend = fit_trend(steps[use], logs[use]) if len(use) > 1 else None
+    finite = logs[np.isfinite(logs)]
+    return Judged(
+        verdict_kind="undecided",
+        reason="the twins were renormalised, so they never reach a level: trace without --renormalise to see "
+        "whether the growth is restrained",
+        decades=float(np.ptp(finite)) / math.log(10) if len(finite) else None,
+        growth_rate_per_step=known(trend.slope) if trend else None,
+        growth_rate_interval=_ends((trend.low, trend.high)) if trend else (None, None),
+        e_folding_steps=1 / trend.slope if trend and trend.slope > 0 else None,
+        slope_interval=(None, None),
+        rounding_bound=float(arrays["rounding_bound"][-1] / arrays["all_norm"][-1]),
+    )
+
+
+def known(value: float | None) -> float | None:
+    """Return the number, None where it is not finite."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _ends(interval: tuple[float, float]) -> Ends:
+    return known(interval[0]), known(interval[1])

@@ -1,0 +1,173 @@
+"""What one set of twins shows: the controls first, then what became of the last bit between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lastbit.dynamics import Episode, FirstDifference, growth_episodes
+from lastbit.store import RunRecord
+from lastbit.studies.frame.control import Control, Difference, LandedRun, Landing, control_of, landing_of
+from lastbit.studies.frame.settings import DTYPES
+from lastbit.studies.trace.concentration import Participation, participation
+from lastbit.studies.trace.curve import half_of_growth, mean_distance
+from lastbit.studies.trace.judged import Judged, judged, known
+from lastbit.studies.trace.jumps import Jump, largest_jumps
+from lastbit.studies.trace.tangent_growth import TangentRate, tangent_rate
+from lastbit.studies.trace.tensors import TensorGrowth, growth_of_tensors, where_it_began
+
+__all__ = ["SILENT", "FinalDifference", "TwinsFound", "twins_found"]
+
+Array = np.ndarray[Any, Any]
+
+SILENT = ("not_reproducible", "not_landed")
+"""Kinds of verdict after which nothing is attributed to the last bit: the controls failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalDifference:
+    """The difference over all weights at the last step: means over twins, the largest for ulps."""
+
+    relative_l2: float | None
+    mean_relative_l1: float | None
+    max_ulp: float | None
+    share_differing: float | None
+    loss_gap: float | None
+    churn: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwinsFound(Judged):
+    """One training with its twins; where a control failed, nothing that could be taken for a last bit's growth."""
+
+    name: str = ""
+    lr: float | None = None
+    """None where the task sets its rate itself."""
+    dtype: str = ""
+    epochs: int | None = None
+    from_step: int = 0
+    steps: int = 0
+    """Of the whole training; it ends earlier where nothing more can be learnt."""
+    reached: int = 0
+    """The last step taken."""
+    recorded_steps: int = 0
+    control: Control | None = None
+    control_max_difference: float | None = None
+    """Largest relative L2 difference of the exact repeat in any tensor."""
+    control_max_ulp: int | None = None
+    perturbation: Landing | None = None
+    statuses: Mapping[str, str] = field(default_factory=dict)
+    """How each run ended."""
+    cost: Mapping[str, float] = field(default_factory=dict)
+    """Seconds, by what they were spent on."""
+    first_difference: FirstDifference | None = None
+    """Where the twins first part."""
+    episodes: tuple[Episode, ...] = ()
+    episodes_share: float | None = None
+    """Share of all growth that falls into the episodes."""
+    episodes_share_of_steps: float | None = None
+    episode_noise: float | None = None
+    """The rise that pure noise may show, nats."""
+    half_of_growth_in_share_of_steps: float | None = None
+    jumps: tuple[Jump, ...] = ()
+    participation: Participation | None = None
+    tensors: tuple[TensorGrowth, ...] = ()
+    most_amplifying: tuple[str, ...] = ()
+    """The tensors that grew, by their part of the growth."""
+    final: FinalDifference | None = None
+    tangent: TangentRate | None = None
+    renormalised: bool = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether the controls failed."""
+        return self.verdict_kind in SILENT
+
+
+def twins_found(
+    cell: int, member: Mapping[str, Any], perturb: str, arrays: Mapping[str, Array], records: Sequence[RunRecord]
+) -> TwinsFound:
+    """Return what one set of twins shows.
+
+    Args:
+        cell: which training of the sweep.
+        member: the training, as `study.json` describes it.
+        perturb: how its twins were perturbed.
+        arrays: what was recorded.
+        records: the runs of the study.
+    """
+    different = _first_difference(cell, arrays)
+    landing = _landing(member["name"], perturb, arrays)
+    facts: dict[str, Any] = {
+        **{name: member[name] for name in ("name", "lr", "dtype", "epochs", "from_step", "steps")},
+        "reached": int(arrays["step"][-1]),
+        "recorded_steps": len(arrays["step"]),
+        "control": control_of([different]),
+        "control_max_difference": float(np.nanmax(arrays["relative_l2"][0], initial=0.0)),
+        "control_max_ulp": int(arrays["max_ulp"][0].max(initial=0)),
+        "perturbation": landing,
+        "statuses": {record.run: str(record.status) for record in records if record.cell == cell},
+        "cost": member.get("cost", {}),
+    }
+    if different is not None:
+        return TwinsFound(verdict_kind="not_reproducible", **facts)
+    if not landing.landed_fraction:
+        return TwinsFound(verdict_kind="not_landed", **facts)
+    episodes = growth_episodes(arrays["step"], mean_distance(arrays))
+    tensors = growth_of_tensors(arrays, episodes)
+    return TwinsFound(
+        **facts,
+        **vars(judged(arrays, DTYPES[member["dtype"]])),
+        first_difference=where_it_began(arrays),
+        episodes=episodes.episodes,
+        episodes_share=episodes.share,
+        episodes_share_of_steps=episodes.share_of_steps,
+        episode_noise=episodes.noise,
+        half_of_growth_in_share_of_steps=half_of_growth(arrays),
+        jumps=largest_jumps(arrays),
+        participation=participation(arrays, episodes),
+        tensors=tensors,
+        most_amplifying=tuple(row.tensor for row in sorted(tensors, key=lambda row: -row.growth) if row.growth > 0),
+        final=_final(arrays),
+        tangent=tangent_rate(arrays),
+        renormalised=bool(arrays["log_removed"].any()),
+    )
+
+
+def _first_difference(cell: int, arrays: Mapping[str, Array]) -> Difference | None:
+    """Say where the exact repeat first differs from its base, in any measure or any step's loss."""
+    seen = [(int(step), "training loss") for step in arrays["repeat_loss_step"]]
+    firsts = zip(arrays["first_step"][0], arrays["tensor"], strict=True)
+    seen += [(int(step), str(name)) for step, name in firsts if step >= 0]
+    apart = arrays["share_differing"][0].any(axis=-1) | arrays["max_ulp"][0].any(axis=-1)
+    seen += [(int(step), "weights") for step in arrays["step"][apart]]
+    if not seen:
+        return None
+    step, what = min(seen, key=lambda place: place[0])
+    return Difference(cell=cell, step=step, what=what)
+
+
+def _landing(name: str, perturb: str, arrays: Mapping[str, Array]) -> Landing:
+    """Say in which twins the perturbation was ever seen, and in what share of the weights."""
+    first, last = arrays["first_step_share"][1:], arrays["all_share_differing"][1:, -1]
+    landed = (arrays["first_step"][1:] >= 0).any(axis=1) | (first > 0)
+    rows = [
+        LandedRun(run=f"{name}-twin{i + 1}", landed=bool(landed[i]), first_step=float(first[i]), last_step=float(x))
+        for i, x in enumerate(last)
+    ]
+    return landing_of(perturb, rows)
+
+
+def _final(arrays: Mapping[str, Array]) -> FinalDifference:
+    distance, norm = float(mean_distance(arrays)[-1]), float(arrays["all_norm"][-1])
+    return FinalDifference(
+        relative_l2=known(distance / norm) if norm else None,
+        mean_relative_l1=known(arrays["all_mean_relative_l1"][1:, -1].mean()),
+        max_ulp=known(arrays["all_max_ulp"][1:, -1].max()),
+        share_differing=known(arrays["all_share_differing"][1:, -1].mean()),
+        loss_gap=known(np.abs(arrays["loss_gap"][1:, -1]).mean()),
+        churn=known(arrays["churn"][1:, -1].mean()),
+    )

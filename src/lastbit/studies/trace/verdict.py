@@ -1,0 +1,94 @@
+"""One sentence that says what became of the last bit, and what a person can do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lastbit.report.formatting import count, decades, distance, growth_rate, number, plural
+from lastbit.studies.frame.result import Verdict
+from lastbit.studies.trace.twins_found import TwinsFound
+
+__all__ = ["member_sentence", "sentence"]
+
+_ADVICE = {
+    "restrained": "Runs that differ in the last bit end as different networks: lastbit audit says what that does to "
+    "the metric, and --scaled-time with smaller rates in --lr whether the growth disappears with them.",
+    "stable": "The last bit does not matter to this training: a spread between runs comes from elsewhere.",
+    "diverged": "The step is too long for the training to stay bounded: a smaller learning rate, or a weight decay "
+    "within its bounds, keeps it bounded.",
+    "not_reproducible": "Look for a random draw that no seed controls, or an operation without a deterministic "
+    "algorithm; --device cpu rules most of them out.",
+    "not_landed": "Choose another --perturb, or a learning rate whose updates reach the weights' last bit.",
+}
+
+
+def member_sentence(found: TwinsFound) -> str:
+    """Return what became of one training's last bit, without a full stop."""
+    match found.verdict_kind:
+        case "not_reproducible":
+            where = found.control.first_difference if found.control else None
+            at = f" at step {count(where.step)} ({where.what})" if where else ""
+            return (
+                f"not reproducible here: the exact repeat first differs{at}, so no growth can be attributed to the "
+                "last bit"
+            )
+        case "not_landed":
+            return "the perturbation changed no weight in any twin: there is no growth to trace"
+        case "restrained":
+            e_fold = f", e-folding in {number(found.e_folding_steps, 3)} steps" if found.e_folding_steps else ""
+            return (
+                f"restrained: the last-bit difference grew by {decades(found.decades)} decades{e_fold}, reached its "
+                f"level by step {count(found.saturation_step)}, and stayed bounded at "
+                f"{distance(found.saturation_level, 'an unknown share')} of the weights (relative L2)"
+            )
+        case "stable":
+            share = distance(found.final.relative_l2 if found.final else None, "an unknown share")
+            return f"stable: {found.reason} ({share} of the weights after {plural(found.reached, 'step')})"
+        case kind:
+            needed = f"; about {count(found.steps_needed)} steps would suffice" if found.steps_needed else ""
+            said = found.renormalised or kind == "diverged"
+            rate = found.growth_rate_per_step
+            speed = f" ({growth_rate(rate)})" if said and rate is not None else ""
+            return f"{kind}: {found.reason}{speed}{needed}"
+
+
+def sentence(members: Sequence[TwinsFound]) -> Verdict:
+    """Return the verdict over all members of a sweep, and what to do about it."""
+    first = members[0]
+    advice = _ADVICE.get(first.verdict_kind, "")
+    if first.verdict_kind == "undecided":
+        advice = (
+            f"Train for {count(first.steps_needed)} steps or more (--epochs) to decide it."
+            if first.steps_needed
+            else "The curve below shows how far the difference got."
+        )
+    # Members are traced one after another, and the first whose repeat does not match is the last.
+    kinds = list(dict.fromkeys(member.verdict_kind for member in members))
+    kind = "not_reproducible" if "not_reproducible" in kinds else first.verdict_kind
+    if len(members) == 1 or first.verdict_kind == "not_reproducible":
+        return Verdict(member_sentence(first) + ".", kind, advice)
+    told = "; ".join(f"{kind.replace('_', ' ')} at {_listed(kind, members)}" for kind in kinds)
+    return Verdict(
+        f"{len(members)} trainings traced: {told}.", kind, f"{_called(first, members)}: {member_sentence(first)}."
+    )
+
+
+def _listed(kind: str, members: Sequence[TwinsFound]) -> str:
+    """Return the members with a verdict, rates together that share a format."""
+    mine = [member for member in members if member.verdict_kind == kind]
+    if len({m.lr for m in members}) == 1:
+        return ", ".join(member.dtype for member in mine)
+    parts = []
+    for dtype in dict.fromkeys(member.dtype for member in mine):
+        rates = ", ".join(number(member.lr, 6) for member in mine if member.dtype == dtype)
+        parts.append(f"lr {rates}" + (f" in {dtype}" if len({m.dtype for m in members}) > 1 else ""))
+    return " and ".join(parts)
+
+
+def _called(member: TwinsFound, members: Sequence[TwinsFound]) -> str:
+    parts = []
+    if len({m.lr for m in members}) > 1:
+        parts.append(f"lr {number(member.lr, 6)}")
+    if len({m.dtype for m in members}) > 1:
+        parts.append(member.dtype)
+    return " in ".join(parts) or member.name
