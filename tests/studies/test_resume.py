@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,14 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from lastbit import audit
+from lastbit import Task, audit
 from lastbit.core.errors import LastbitError
 from lastbit.store import StudyFolder
 
 SCRIPT = """
 import sys
-from lastbit import audit
+from lastbit import Task, audit
 file, out, workers = sys.argv[1:]
 audit(file, seeds=2, perturbations=2, workers=int(workers), out=out, quiet=True, checkpoint_seconds=0)
 """
@@ -112,14 +115,69 @@ def test_a_changed_task_is_refused(task_file, tmp_path):
         audit(resume=out, quiet=True)
 
 
-def test_another_machines_arithmetic_is_refused(task_file, tmp_path):
-    out = tmp_path / "study"
-    audit(f"{task_file}:calm", seeds=1, perturbations=1, workers=1, out=out, quiet=True)
-    facts = json.loads((out / "study.json").read_text())
-    facts["environment"]["torch"] = "1.0.0"
-    (out / "study.json").write_text(json.dumps(facts))
-    with pytest.raises(LastbitError, match=r"begun with torch '1\.0\.0'"):
-        audit(resume=out, quiet=True)
+@pytest.mark.parametrize("fact", ["torch", "processor", "vector instructions", "gpu", "cudnn"])
+def test_another_machines_arithmetic_is_refused(whole, tmp_path, fact):
+    shutil.copytree(whole.path, tmp_path / "study")
+    facts = json.loads((whole.path / "study.json").read_text())
+    facts["environment"][fact] = "another"
+    (tmp_path / "study" / "study.json").write_text(json.dumps(facts))
+    with pytest.raises(LastbitError, match=f"begun with {fact} 'another'"):
+        audit(resume=tmp_path / "study", quiet=True)
+
+
+@pytest.mark.parametrize("fact", ["platform", "cores", "python", "numpy", "lastbit"])
+def test_a_change_that_moves_no_bit_is_let_pass(whole, tmp_path, fact):
+    shutil.copytree(whole.path, tmp_path / "study")
+    facts = json.loads((whole.path / "study.json").read_text())
+    facts["environment"][fact] = "another"
+    (tmp_path / "study" / "study.json").write_text(json.dumps(facts))
+    assert audit(resume=tmp_path / "study", quiet=True).verdict == whole.verdict
+
+
+@pytest.fixture
+def threads():
+    """Set the number of threads, and set it back in the end."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
+def test_a_resumed_study_keeps_the_number_of_threads_it_was_begun_with(tmp_path, threads, first, then):
+    """It decides the order of sums, and with it the bits."""
+    seen, stopped = [], []
+
+    def loss(outputs, targets):
+        seen.append(torch.get_num_threads())
+        if len(seen) == 40 and not stopped:
+            stopped.append(True)
+            raise KeyboardInterrupt
+        return nn.functional.cross_entropy(outputs, targets)
+
+    x, y = torch.randn(24, 3), torch.arange(24) % 2
+    task = Task(
+        name="toy",
+        model=lambda: nn.Linear(3, 2),
+        train=(x, y),
+        test=(x, y),
+        loss=loss,
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
+        epochs=3,
+        batch_size=8,
+    )
+    settings = {"seeds": 2, "perturbations": 2, "workers": 1, "quiet": True}
+    threads(first)
+    with pytest.raises(LastbitError, match="stopped with"):
+        audit(task, out=tmp_path / "study", **settings)
+    with StudyFolder.read(tmp_path / "study") as folder:
+        assert 0 < len(folder.runs()) < 6
+    seen.clear()
+    threads(then)
+    audit(task, resume=tmp_path / "study", **settings)
+    # What is tried out beforehand runs on what this process has; every step of a run on what the study has.
+    training = seen[-9:]
+    assert training == [first] * 9
+    assert torch.get_num_threads() == then
 
 
 def test_other_folders_are_refused(whole, task_file, tmp_path):
