@@ -84,7 +84,7 @@ SETTINGS: dict[str, tuple[str, str | None, dict[str, Any]]] = {
 TIMES = frozenset({"seconds", "cost"})
 """Names of what a clock said."""
 
-MAY_DIFFER = TIMES | {"lastbit", "created"}
+MAY_DIFFER = TIMES | {"lastbit", "created", "schema"}
 
 
 def task_object() -> Any:

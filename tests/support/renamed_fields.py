@@ -40,8 +40,14 @@ RENAMED: dict[str, dict[str, str | None]] = {
 """By kind of study: path of before (`members[].verdict`) to path of now, None where it was removed. It holds for what
 is below the path too, and the longest path counts."""
 
-INFINITE: dict[str, set[str]] = {"audit": set(), "trace": set(), "eos": set(), "sharpness": set()}
-"""By kind: paths of before where null was written for an infinity, which is "inf" or "-inf" now."""
+INFINITE = {
+    "growth_rate_interval",
+    "slope_interval",
+    "max_lr",
+    "lr_factor",
+    "decay_interval",
+}
+"""Last parts of paths where null was written for an infinity too, which is "inf" or "-inf" now."""
 
 SENTENCES = {"verdict", "sentence", "advice", "note", "reason"}
 """Last parts of paths under which sentences stand: their wording may change, the numbers in them may not."""
@@ -76,9 +82,11 @@ def differences(
             continue
         if new not in said:
             found.append(f"{path} ({value!r}) is missing" + (f" at {new}" if new != path else ""))
-        elif not _same(value, said[new], rel, sentence=re.split(r"[.\[]", path)[-1] in SENTENCES):
-            if value is None and said[new] in ("inf", "-inf") and _pattern(path) in INFINITE[kind]:
-                continue
+            continue
+        last = [part for part in re.split(r"[.\[]", path) if not part.endswith("]")][-1]
+        if value is None and last in INFINITE and said[new] in ("inf", "-inf"):
+            continue
+        if not _same(value, said[new], rel, sentence=last in SENTENCES):
             found.append(f"{path} was {value!r}, now {said[new]!r}")
     return found
 
