@@ -12,12 +12,37 @@ from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
 from lastbit.curvature import stability_limit
-from lastbit.curvature.limits.closed_forms import adam_limit, nesterov_limit, rmsprop_limit, sgd_limit
 from lastbit.dynamics import init_tangent, step_tangent
 from lastbit.optimizers import registry, rule_of
 from lastbit.optimizers.step import Snapshot
 
 LATE = 10_000
+
+# The limits by hand: every scheme here loses stability where its companion matrix has the eigenvalue -1, so set
+# `w_{t+1} = -w_t` and solve for the curvature. They bound the eigenvalue of the (preconditioned) Hessian, of which
+# coupled weight decay is a part.
+
+
+def sgd_limit(lr, momentum=0.0, dampening=0.0):
+    """Polyak (1964) for heavy ball; Cohen et al. (ICLR 2021), appendix, for its edge of stability."""
+    return (2 + 2 * momentum) / ((1 - dampening if momentum else 1.0) * lr)
+
+
+def nesterov_limit(lr, momentum):
+    """For Nesterov's momentum as torch writes it."""
+    return (2 + 2 * momentum) / ((1 + 2 * momentum) * lr)
+
+
+def adam_limit(lr, beta1, decoupled_weight_decay=0.0, step=None):
+    """Cohen et al., Adaptive gradient methods at the edge of stability (arXiv 2207.14484): 38/lr at beta1 = 0.9."""
+    correction = 1.0 if step is None else 1 - beta1**step
+    return (2 - lr * decoupled_weight_decay) * (1 + beta1) * correction / ((1 - beta1) * lr)
+
+
+def rmsprop_limit(lr, momentum=0.0):
+    """At `momentum = 0` also for Adagrad."""
+    return (2 + 2 * momentum) / lr
+
 
 CASES = {
     "gradient descent": (optim.SGD, {"lr": 0.1}, lambda: sgd_limit(0.1)),

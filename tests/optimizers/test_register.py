@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lastbit.core.errors import LastbitError
-from lastbit.optimizers import OPTIMIZERS, OptimizerChoice, class_of, known_names, register, registry, rule_of
+from lastbit.optimizers import OPTIMIZERS, OptimizerChoice, class_of, needed_rule, register, registry, rule_of
 
 
 class Renamed(torch.optim.SGD):
@@ -78,9 +78,20 @@ def test_a_name_means_that_class_and_not_one_of_the_same_name():
     register("no.such_package:Doubled", direction=half)
     assert rule_of(Doubled, "direction") is None
     register(f"{__name__}:Renamed", direction=half)
-    assert "Renamed" in known_names("direction")
+    assert rule_of(Renamed, "direction").direction is half
     register("*:Doubled", direction=half)
     assert rule_of(Doubled, "direction").direction is half
+
+
+def test_what_is_needed_and_not_known_is_one_line_that_says_how_to_register_it():
+    assert needed_rule(Renamed, "tangent") is rule_of(torch.optim.SGD, "tangent")
+    register(Doubled, linear_update=half)
+    with pytest.raises(LastbitError) as caught:
+        needed_rule(Doubled, "tangent")
+    assert str(caught.value) == (
+        "no tangent is known for the step of Doubled (known: Adam, AdamW, SGD): register it with "
+        "lastbit.optimizers.register(Doubled, tangent=...)"
+    )
 
 
 def test_what_a_class_is_refused_for_gives_way_to_what_is_registered():

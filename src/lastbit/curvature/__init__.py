@@ -9,7 +9,7 @@ from lastbit.curvature.density import SpectralDensity, spectral_density
 from lastbit.curvature.effective import EffectiveHessian, optimized_parameters
 from lastbit.curvature.eigen import Eigenpairs, top_eigenpairs
 from lastbit.curvature.layers import LayerStability, StableLearningRates, stable_learning_rates
-from lastbit.curvature.limits import GroupLimit, StabilityLimit, stability_limit
+from lastbit.curvature.limits.live import GroupLimit, StabilityLimit, stability_limit
 from lastbit.curvature.monitor import StabilityMonitor
 from lastbit.curvature.operators import (
     BlockOperator,

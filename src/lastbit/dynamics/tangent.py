@@ -23,7 +23,7 @@ from torch import Tensor
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.seeds import torch_stream
 from lastbit.dynamics.growth import growth_split, log_growth
-from lastbit.optimizers.registry import known_names, rule_of
+from lastbit.optimizers.registry import needed_rule
 from lastbit.optimizers.tangent import TangentPoint
 
 __all__ = ["HessianProduct", "Tangent", "TangentGrowth", "init_tangent", "step_tangent"]
@@ -138,7 +138,8 @@ def step_tangent(
         LastbitError: the optimizer or an option of it has no tangent form, or does not hold a parameter.
     """
     choose(preconditioner, ("full", "frozen"), "preconditioner")
-    step = _step_of(optimizer)
+    step = needed_rule(type(optimizer), "tangent").tangent
+    assert step is not None
     groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     if tuple(parameters) != tangent.names:
         raise LastbitError(
@@ -176,18 +177,6 @@ def step_tangent(
         tangent.steps + 1,
     )
     return following, TangentGrowth(growth, growth_split(before, after), after / after.sum())
-
-
-def _step_of(
-    optimizer: torch.optim.Optimizer,
-) -> Callable[[TangentPoint], tuple[Tensor, tuple[Tensor, ...]]]:
-    rule, name = rule_of(type(optimizer), "tangent"), type(optimizer).__name__
-    if rule is None or rule.tangent is None:
-        raise LastbitError(
-            f"no tangent is known for the step of {name} (known: {', '.join(known_names('tangent'))}): register it "
-            f"with lastbit.optimizers.register({name}, tangent=...)"
-        )
-    return rule.tangent
 
 
 def _energies(tensors: Sequence[Tensor]) -> Tensor:

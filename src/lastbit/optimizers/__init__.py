@@ -6,10 +6,17 @@ here imports torch before an optimizer is at hand, so that the choices can be li
 
 from importlib import import_module
 
-from lastbit.optimizers.choice import OptimizerChoice
 from lastbit.optimizers.direction import Direction
 from lastbit.optimizers.linear_update import LinearUpdate
-from lastbit.optimizers.registry import OPTIMIZERS, OptimizerRule, class_of, known_names, register, rule_of
+from lastbit.optimizers.registry import (
+    OPTIMIZERS,
+    OptimizerChoice,
+    OptimizerRule,
+    class_of,
+    needed_rule,
+    register,
+    rule_of,
+)
 from lastbit.optimizers.tangent import TangentPoint
 
 __all__ = [
@@ -20,7 +27,7 @@ __all__ = [
     "OptimizerRule",
     "TangentPoint",
     "class_of",
-    "known_names",
+    "needed_rule",
     "register",
     "rule_of",
 ]

@@ -6,10 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lastbit.core.errors import LastbitError
-from lastbit.optimizers.choice import OptimizerChoice
 from lastbit.optimizers.direction import Direction
 from lastbit.optimizers.linear_update import LinearUpdate
-from lastbit.optimizers.registry import Group, State, register
+from lastbit.optimizers.registry import Group, OptimizerChoice, State, register
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,20 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
-    from lastbit.optimizers.choice import OptimizerChoice
     from lastbit.optimizers.direction import Direction
     from lastbit.optimizers.linear_update import LinearUpdate
     from lastbit.optimizers.step import OptimizerStep
     from lastbit.optimizers.tangent import TangentPoint
 
-__all__ = ["OPTIMIZERS", "Group", "OptimizerRule", "State", "class_of", "known_names", "register", "rule_of"]
+__all__ = [
+    "OPTIMIZERS",
+    "OptimizerChoice",
+    "OptimizerRule",
+    "class_of",
+    "needed_rule",
+    "register",
+    "rule_of",
+]
 
 Group = Mapping[str, Any]
 """A parameter group."""
@@ -33,6 +40,21 @@ State = Mapping[str, Any]
 
 def _coupled(group: Group) -> bool:
     return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerChoice:
+    """A built-in task's choice of optimizer.
+
+    Attributes:
+        name: what users write.
+        options: those of `momentum` and `nesterov` that it understands; it always takes `lr` and `weight_decay`.
+        defaults: settings that it prefers to the task's, which are meant for SGD.
+    """
+
+    name: str
+    options: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,9 +179,19 @@ def class_of(choice: str) -> type[Optimizer]:
     return found
 
 
-def known_names(part: str) -> list[str]:
-    """Return the names of the classes for which `part` is registered, sorted."""
-    return sorted({_name(optimizer) for optimizer, rule in _REGISTER if getattr(rule, part) is not None})
+def needed_rule(kind: type, part: str) -> OptimizerRule:
+    """Return the registration that gives `part` of an optimizer class.
+
+    Raises:
+        LastbitError: none is registered for its `step`.
+    """
+    if rule := rule_of(kind, part):
+        return rule
+    known = sorted({_name(optimizer) for optimizer, rule in _REGISTER if getattr(rule, part) is not None})
+    raise LastbitError(
+        f"no {part.replace('_', ' ')} is known for the step of {kind.__name__} (known: {', '.join(known)}): "
+        f"register it with lastbit.optimizers.register({kind.__name__}, {part}=...)"
+    )
 
 
 def _means(optimizer: str | type[Optimizer], kind: type) -> bool:

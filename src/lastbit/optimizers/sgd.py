@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lastbit.optimizers.choice import OptimizerChoice
 from lastbit.optimizers.direction import Direction
 from lastbit.optimizers.linear_update import LinearUpdate
-from lastbit.optimizers.registry import Group, register
+from lastbit.optimizers.registry import Group, OptimizerChoice, register
 
 if TYPE_CHECKING:
     from torch import Tensor

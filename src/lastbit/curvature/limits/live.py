@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lastbit.core.errors import LastbitError
 from lastbit.optimizers.linear_update import LinearUpdate
-from lastbit.optimizers.registry import OptimizerRule, known_names, rule_of
+from lastbit.optimizers.registry import OptimizerRule, needed_rule, rule_of
 
 __all__ = [
     "GroupLimit",
@@ -122,18 +122,13 @@ def update_rule(optimizer: torch.optim.Optimizer) -> OptimizerRule:
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise LastbitError(f"expected a torch.optim.Optimizer, got {type(optimizer).__name__}")
     kind = type(optimizer)
-    if rule := rule_of(kind, "linear_update"):
-        return rule
-    if refusal := rule_of(kind, "refused"):
+    refusal = rule_of(kind, "refused")
+    if refusal is not None and rule_of(kind, "linear_update") is None:
         raise LastbitError(
             f"{kind.__name__} has no stability limit: {refusal.refused}, so its update is not linear in the "
             "curvature; measure the sharpness alone with top_eigenpairs"
         )
-    raise LastbitError(
-        f"no linear update is known for {kind.__name__} (known: {', '.join(known_names('linear_update'))}): register "
-        f"it with lastbit.optimizers.register({kind.__name__}, linear_update=lambda group, step: "
-        "LinearUpdate(free=..., gain=...))"
-    )
+    return needed_rule(kind, "linear_update")
 
 
 def group_limit(rule: OptimizerRule, group: Mapping[str, Any], index: int, step: int) -> GroupLimit:
@@ -149,7 +144,8 @@ def group_limit(rule: OptimizerRule, group: Mapping[str, Any], index: int, step:
     lr = float(group["lr"])
     if not (isfinite(lr) and lr >= 0):
         raise LastbitError(f"the learning rate of parameter group {index} is {lr}: a limit needs a finite lr >= 0")
-    update = rule.linear_update(group, step) if rule.linear_update is not None else None
+    assert rule.linear_update is not None
+    update = rule.linear_update(group, step)
     if not isinstance(update, LinearUpdate):
         raise LastbitError(
             f"a registered linear update returned a {type(update).__name__}: return LinearUpdate(free=..., gain=...)"
