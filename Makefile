@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow evidence check bench clean
+.PHONY: demo test test-slow evidence check golden bench clean
 
 demo: $(STAMP)
 	@rm -rf demo-study
@@ -25,6 +25,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
+
+# After a change of what a command takes: the help texts that the tests compare with, to the letter.
+golden: $(STAMP)
+	$(BIN)/python tests/cli/test_cli_help.py
 
 bench: $(STAMP)
 	@for script in bench/*.py; do $(BIN)/python $$script || exit 1; done

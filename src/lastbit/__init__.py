@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from lastbit.studies.eos.monitor import StabilityMonitor
     from lastbit.studies.eos.run_eos import eos
     from lastbit.studies.opening import open_study
+    from lastbit.studies.pde.complexity import pde_complexity
+    from lastbit.studies.pde.phase import pde_phase
+    from lastbit.studies.pde.simulate import pde_simulate
+    from lastbit.studies.pde.stability import pde_stability
+    from lastbit.studies.pde.window import pde_window
     from lastbit.studies.sharpness.measure import sharpness
     from lastbit.studies.trace.compare import compare_sketches
     from lastbit.studies.trace.run_trace import trace
@@ -35,6 +40,11 @@ _HOMES = {
     "compare_sketches": "lastbit.studies.trace.compare",
     "eos": "lastbit.studies.eos.run_eos",
     "open_study": "lastbit.studies.opening",
+    "pde_complexity": "lastbit.studies.pde.complexity",
+    "pde_phase": "lastbit.studies.pde.phase",
+    "pde_simulate": "lastbit.studies.pde.simulate",
+    "pde_stability": "lastbit.studies.pde.stability",
+    "pde_window": "lastbit.studies.pde.window",
     "sharpness": "lastbit.studies.sharpness.measure",
     "trace": "lastbit.studies.trace.run_trace",
 }
@@ -51,6 +61,11 @@ __all__ = [
     "compare_sketches",
     "eos",
     "open_study",
+    "pde_complexity",
+    "pde_phase",
+    "pde_simulate",
+    "pde_stability",
+    "pde_window",
     "sharpness",
     "trace",
 ]

@@ -7,10 +7,10 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from lastbit import pde_phase, pde_simulate, pde_stability, pde_window
 from lastbit.cli.pde import app as pde_app
 from lastbit.core.errors import LastbitError
 from lastbit.pde.linear import PROBLEMS
-from lastbit.studies.pde import pde_phase, pde_simulate, pde_stability, pde_window
 
 SMALL = ["--image-size", "24", "--kernel", "8"]
 
@@ -195,12 +195,12 @@ def test_phase_maps_a_grid(app, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["stability", "cnn"], "give --dt"),
-        (["stability", "cnn", "--dt", "nan"], "dt = nan: use a positive, finite step"),
+        (["stability", "cnn"], "--dt is missing: give the step"),
+        (["stability", "cnn", "--dt", "nan"], "--dt = nan: input should be a finite number"),
         (["stability", "cnn", "--dt", "1", "--dx", "1"], "--dx says nothing about cnn"),
         (["stability", "heat", "--kernel", "3"], "--kernel says nothing about heat"),
-        (["stability", "heat", "--dx", "0"], "dx = 0"),
-        (["stability", "heat", "--dim", "0"], "0 dimensions"),
+        (["stability", "heat", "--dx", "0"], "--dx = 0.0: input should be greater than 0"),
+        (["stability", "heat", "--dim", "0"], "--dim = 0: input should be greater than or equal to 1"),
         (["stability", "haet"], r"unknown problem 'haet' \(did you mean 'heat'\?\)"),
         (["stability", "heat", "--speed", "2"], "unknown parameter of 'heat' by 'euler' 'speed'"),
         (["stability", "cnn", "--dt", "1", "--speed", "2"], "--speed says nothing about cnn"),
@@ -210,17 +210,20 @@ def test_phase_maps_a_grid(app, tmp_path):
         (["stability", "cnn", "--dt", "1", "--plot", "a.gif"], "unknown figure format 'gif'"),
         (["stability", "cnn", "--dt", "1", "--json", "missing/a.json"], "does not exist"),
         (["simulate", "heat", "--lr", "1", "--weight-decay", "1"], "this command knows cnn"),
-        (["simulate", "--lr", "-1", "--weight-decay", "1"], "lr = -1: use a positive, finite learning rate"),
-        (["simulate", "--lr", "1", "--weight-decay", "1", "--pooling", "max"], "unknown pooling 'max'"),
+        (["simulate", "--lr", "-1", "--weight-decay", "1"], "--lr = -1.0: input should be greater than 0"),
+        (
+            ["simulate", "--lr", "1", "--weight-decay", "1", "--pooling", "max"],
+            "--pooling = 'max': input should be 'mean' or 'sum'",
+        ),
         (["simulate", "--lr", "1", "--weight-decay", "1", "--momentum", "0.9"], "Euler has no momentum"),
         (
             ["simulate", "--lr", "1", "--weight-decay", "1", "--device", "tpu9"],
             "unknown --device 'tpu9': choose one of auto",
         ),
-        (["window", "--weight-decay", "0"], "use a positive one"),
+        (["window", "--weight-decay", "0"], "--weight-decay = 0.0: input should be greater than 0"),
         (["window", "--weight-decay", "1", "--rtol", "1e-9"], "rtol = 1e-09"),
-        (["phase", "--lr-range", "2", "1"], "--lr-range 2 1: use two positive numbers"),
-        (["phase", "--points", "1"], "--points 1: use 2 or more"),
+        (["phase", "--lr-range", "2", "1"], r"--lr-range = \('2', '1'\): use two positive numbers"),
+        (["phase", "--points", "1"], "--points = 1: input should be greater than or equal to 2"),
     ],
 )
 def test_bad_words_are_refused_in_one_line(app, words, message, tmp_path, monkeypatch):
@@ -237,9 +240,9 @@ def test_nothing_heavy_is_imported_before_a_command_runs():
 
 
 def test_studies_are_functions_too():
-    assert "stable" in pde_stability("cnn", dt=0.1, image_size=16, kernel=3).sentence
+    assert "stable" in pde_stability("cnn", dt=0.1, image_size=16, kernel=3).verdict
     assert pde_simulate(lr=0.1, weight_decay=1.0, steps=300, image_size=16, kernel=3).status == "converged"
     assert pde_window(weight_decay=2.0, steps=400, image_size=16, kernel=3).window.theory_high == 1.0
-    assert len(pde_phase(points=3, image_size=16, kernel=3).table[1]) == 3
+    assert len(pde_phase(points=3, image_size=16, kernel=3).table.rows) == 3
     with pytest.raises(LastbitError, match=r"unknown setting 'kernal' \(did you mean 'kernel'\?\)"):
         pde_simulate(lr=0.1, weight_decay=1.0, kernal=3)

@@ -11,15 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lastbit import pde_complexity, pde_stability
 from lastbit.cli.app import main
 from lastbit.cli.output import write_json
-from lastbit.cli.pde_options import progress_bar
-from lastbit.cli.pde_stability import PROBLEMS as NAMED
+from lastbit.cli.pde import progress_bar
 from lastbit.core.errors import LastbitError
 from lastbit.pde.cnn import make_image
 from lastbit.pde.deep import deep_problem, initial_kernels
-from lastbit.pde.linear import PROBLEMS
-from lastbit.studies.pde import pde_complexity, pde_deep, pde_stability
 
 LINEAR = {"activation": "linear", "width": 1, "image_size": 6, "images": 2}
 
@@ -77,7 +75,7 @@ def test_stability_of_a_deep_network_is_its_closed_form(capsys, tmp_path, scheme
     words += [] if momentum is None else ["--momentum", momentum]
     said = run(capsys, "stability", "deep", *words, "--json", tmp_path / "a.json", "--plot", tmp_path / "a.png")
     found = read(tmp_path / "a.json")
-    assert said.splitlines()[0] == found["sentence"]
+    assert said.splitlines()[0] == found["verdict"]
     assert said.startswith("dt = 0.5 is stable at random weights (seed 0) for 2 layers, 18 weights, ")
     assert found["problem"] == "deep"
     assert found["sharpness"] == pytest.approx(whole[-1], rel=1e-6)
@@ -103,8 +101,8 @@ def test_the_verdict_turns_at_the_edge_and_at_the_least_decay():
         (1e-3 * edge, decay - 0.2): "is unstable",
     }
     for (dt, alpha), verdict in verdicts.items():
-        assert verdict in pde_deep(dt=dt, weight_decay=alpha, depth=2, **LINEAR).sentence
-    said = pde_deep(weight_decay=decay, depth=2, **LINEAR).sentence
+        assert verdict in pde_stability("deep", dt=dt, weight_decay=alpha, depth=2, **LINEAR).verdict
+    said = pde_stability("deep", weight_decay=decay, depth=2, **LINEAR).verdict
     assert said.startswith("At random weights (seed 0): 2 layers")
     assert f"the edge is at lr = {edge:.6g}" in said
 
@@ -116,7 +114,7 @@ def test_descent_before_the_answer_and_a_network_of_one_weight(capsys):
     assert said.count("\n") == 1
     one = pde_stability("deep", dt=0.1, depth=1, kernel=1, image="checkerboard", image_size=4, weight_decay=1.0)
     assert one.bounds.parameters == 1
-    assert "for 1 layer, 1 weight, euler" in one.sentence
+    assert "for 1 layer, 1 weight, euler" in one.verdict
     assert one.bounds.converged
 
 
@@ -126,7 +124,7 @@ def test_complexity_is_the_closed_form_at_every_size_and_seed(capsys, tmp_path):
     words += ["--weight-decay", decay, *flags(LINEAR)]
     said = run(capsys, "complexity", *words, "--json", tmp_path / "a.json", "--plot", tmp_path / "a.png")
     found = read(tmp_path / "a.json")
-    assert said.splitlines()[0] == found["sentence"]
+    assert said.splitlines()[0] == found["verdict"]
     assert said.startswith("Around depth 2, width 1, kernel 3, over 3 seeds: with kernel the stable learning rate ")
     (trend,) = found["trends"]
     ends = [[closed_form(2, kernel, seed)[0] for kernel in kernels] for seed in range(3)]
@@ -163,7 +161,7 @@ def test_a_rate_without_bound_is_said_and_is_infinite_in_json(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["stability", "deep", "--dt", "nan"], "dt = nan: use a positive, finite step"),
+        (["stability", "deep", "--dt", "nan"], "--dt = nan: input should be a finite number"),
         (["stability", "deep", "--dx", "1"], "--dx says nothing about deep: leave it out"),
         (["stability", "deep", "--check"], "--check says nothing about deep"),
         (["stability", "cnn", "--dt", "1", "--depth", "2"], "--depth says nothing about cnn"),
@@ -171,19 +169,22 @@ def test_a_rate_without_bound_is_said_and_is_infinite_in_json(capsys, tmp_path):
         (["stability", "deap", "--width", "2"], "unknown problem 'deap' (did you mean 'deep'?)"),
         (["stability", "deep", "--depth", "0"], "--depth = 0"),
         (["stability", "deep", "--weight-decay", "inf"], "--weight-decay = inf"),
-        (["stability", "deep", "--activation", "relu"], "unknown activation 'relu'"),
-        (["stability", "deep", "--scheme", "adam"], "unknown descent scheme 'adam'"),
+        (["stability", "deep", "--activation", "relu"], "--activation = 'relu': input should be 'swish' or 'linear'"),
+        (
+            ["stability", "deep", "--scheme", "adam"],
+            "--scheme = 'adam': input should be 'euler', 'heavy-ball' or 'nesterov'",
+        ),
         (["stability", "deep", "--momentum", "0.9"], "Euler has no momentum"),
         (["stability", "deep", "--image", "checkerboard", "--images", "3"], "checkerboard is a single image"),
         (["stability", "deep", "--train-steps", "-1"], "--train-steps = -1"),
         (["stability", "deep", "--json", "missing/a.json"], "does not exist"),
-        (["complexity", "--depths", "1,two"], "use whole numbers with commas between"),
+        (["complexity", "--depths", "1,two"], "--depths = 'two': input should be a valid integer"),
         (["complexity", "--depths", "3"], "use --depth 3 to hold it there"),
         (["complexity", "--widths", "4,0"], "--widths 4,0: use sizes of 1 or more"),
         (["complexity", "--kernels", "3,3"], "--kernels 3,3: name each size once"),
         (["complexity", "--kernels", "3,40"], "no window may be larger than the image, 16 x 16"),
         (["complexity", "--depths", "none", "--widths", "none", "--kernels", "none"], "no axis is left"),
-        (["complexity", "--seeds", "0"], "--seeds = 0: use 1 or more"),
+        (["complexity", "--seeds", "0"], "--seeds = 0: input should be greater than or equal to 1"),
         (["complexity", "--plot", "a.gif"], "unknown figure format 'gif'"),
         (["complexity", "--device", "gpu"], "unknown --device 'gpu': choose one of auto, cpu, cuda, cuda:N"),
         (["stability", "deep", "--device", "cuda:99"], "--device cuda"),
@@ -197,31 +198,27 @@ def test_bad_words_are_refused_in_one_line(capsys, words, message, tmp_path, mon
 
 
 def test_studies_refuse_what_they_do_not_know():
-    with pytest.raises(LastbitError, match="a sweep takes --seeds"):
+    with pytest.raises(LastbitError, match="did you mean 'seeds'"):
         pde_complexity(seed=3)
     with pytest.raises(LastbitError, match=r"unknown setting 'kernal' \(did you mean 'kernel'\?\)"):
-        pde_deep(kernal=3)
-    with pytest.raises(LastbitError, match="belong to the one-layer CNN"):
+        pde_stability("deep", kernal=3)
+    with pytest.raises(LastbitError, match="--check says nothing about deep"):
         pde_stability("deep", check=True)
 
 
 def test_eigenvalues_that_did_not_converge_give_no_verdict():
-    study = pde_deep(dt=0.5, depth=2, weight_decay=5.0, **LINEAR)
+    study = pde_stability("deep", dt=0.5, depth=2, weight_decay=5.0, **LINEAR)
     rough = replace(study.bounds.layers[1], converged=False)
     bounds = replace(study.bounds, converged=False, layers=(study.bounds.layers[0], rough))
     unsure = replace(study, bounds=bounds)
-    assert "did not converge" in unsure.sentence
-    assert "stable" not in unsure.sentence
-    assert [row[0] for row in unsure.table[1]] == ["1", "2 (not converged)", "all"]
+    assert "did not converge" in unsure.verdict
+    assert "stable" not in unsure.verdict
+    assert [row.cells[0] for row in unsure.table.rows] == ["1", "2 (not converged)", "all"]
     grown = pde_complexity(depths=(1, 2), widths=(), kernels=(), seeds=1, **LINEAR)
     (trend,) = grown.sweep.trends
     unsure_sweep = replace(grown, sweep=replace(grown.sweep, trends=(replace(trend, converged=False),)))
-    assert unsure_sweep.sentence.endswith("; eigenvalues did not all converge over depth.")
-    assert "converge" not in grown.sentence
-
-
-def test_the_help_names_every_problem():
-    assert set(NAMED) == {"cnn", "deep", *PROBLEMS}
+    assert unsure_sweep.verdict.endswith("; eigenvalues did not all converge over depth.")
+    assert "converge" not in grown.verdict
 
 
 def test_a_file_that_fills_up_is_said_with_its_flag():

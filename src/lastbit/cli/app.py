@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from lastbit.cli import audit, eos, pde, report, sharpness, trace
-from lastbit.cli.values import join_values
+from lastbit.cli.fields import SeveralValues
 from lastbit.core.errors import LastbitError
 
 __all__ = ["app", "main"]
@@ -30,8 +30,8 @@ app = typer.Typer(
     "amplified, why, and which learning rates and weight decays would not have amplified it.",
 )
 app.command("audit")(audit.audit)
-app.command("trace")(trace.trace)
-app.command("eos")(eos.eos)
+app.command("trace", cls=SeveralValues)(trace.trace)
+app.command("eos", cls=SeveralValues)(eos.eos)
 app.command("sharpness")(sharpness.sharpness)
 app.command("report")(report.report)
 app.add_typer(pde.app, name="pde")
@@ -61,8 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
-    several = {"trace": trace.SEVERAL, "eos": eos.SEVERAL}
-    words = join_values([word for word in words if word != "--debug"], several)
+    words = [word for word in words if word != "--debug"]
     try:
         code: Any = app(words, standalone_mode=False, prog_name="lastbit")
     except LastbitError as error:

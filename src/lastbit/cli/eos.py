@@ -8,7 +8,7 @@ from lastbit.cli import options
 from lastbit.cli.options import option
 from lastbit.cli.study_file import StudyFile, make_study
 
-__all__ = ["SEVERAL", "eos"]
+__all__ = ["eos"]
 
 _NETWORK, _SWEEP, _EDGE = "The network", "Several values make a sweep", "The measurement"
 
@@ -31,9 +31,6 @@ ProbeSize: TypeAlias = Annotated[int | None, option("Training examples to measur
 Flow: TypeAlias = Annotated[bool | None, option("Follow the gradient flow too, for comparison (sgd).", _EDGE)]
 Seed: TypeAlias = Annotated[int | None, option("Seed of the training, the first of several (0).", _EDGE)]
 Seeds: TypeAlias = Annotated[int | None, option("Seeds to train every combination with (1).", _SWEEP)]
-
-SEVERAL = ("--lr", "--momentum", "--weight-decay", "--depth", "--width", "--kernel")
-"""The flags that take several values."""
 
 
 def eos(

@@ -2,222 +2,145 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from lastbit.cli.pde_complexity import complexity
-from lastbit.cli.pde_options import (
-    Beta,
-    Boundary,
-    Channels,
-    Device,
-    Image,
-    ImageSize,
-    InitScale,
-    Json,
-    Kernel,
-    Label,
-    Momentum,
-    Plot,
-    Pooling,
-    Problem,
-    Quiet,
-    Scheme,
-    Seed,
-    check_targets,
-    given,
-    option,
-    progress_bar,
-    show,
+from lastbit.cli.fields import SeveralValues, command_from
+from lastbit.cli.options import option
+from lastbit.cli.output import announce_paths, check_writable, write_json
+from lastbit.core.config import Config
+from lastbit.core.errors import LastbitError, choose
+from lastbit.studies.pde.settings import (
+    PROBLEMS,
+    CnnStabilitySettings,
+    ComplexitySettings,
+    DeepStabilitySettings,
+    LinearStabilitySettings,
+    PhaseSettings,
+    SimulateSettings,
+    WindowSettings,
 )
-from lastbit.cli.pde_stability import stability
-from lastbit.core.errors import LastbitError
 
-__all__ = ["app"]
+__all__ = ["app", "progress_bar"]
+
+_OUTPUT = "Output"
+
+AnyProblem: TypeAlias = Annotated[str, typer.Argument(help=f"{', '.join(PROBLEMS)}.", show_default=False)]
+Problem: TypeAlias = Annotated[str, typer.Argument(help="cnn.", show_default=False)]
+Json: TypeAlias = Annotated[Path | None, option("Write the whole result to this file.", _OUTPUT)]
+Plot: TypeAlias = Annotated[Path | None, option("Draw it: FILE.png, FILE.svg or FILE.pdf.", _OUTPUT)]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="Print the answer alone.", rich_help_panel=_OUTPUT)]
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Stable learning rates and weight decays from the PDE that gradient descent discretises, and what the flow "
     "does outside them.",
 )
-app.command()(stability)
-app.command()(complexity)
 
 
-@app.command()
-def simulate(
-    problem: Problem = "cnn",
-    lr: Annotated[float, option("Learning rate.")] = ...,  # type: ignore[assignment]
-    weight_decay: Annotated[float, option("Weight decay.")] = ...,  # type: ignore[assignment]
-    steps: Annotated[int, typer.Option(help="Steps.")] = 1000,
-    twin: Annotated[int | None, option("Odd factor k: run a twin whose updates are rounded k-rescaled.")] = None,
-    dtype: Annotated[str, typer.Option(help="float64, float32 or bfloat16.")] = "float64",
-    record_every: Annotated[int | None, option("Steps between records (a hundredth of the steps).")] = None,
-    sharpness: Annotated[bool, typer.Option(help="Record the sharpness, which takes time.")] = True,
-    image: Image = None,
-    image_size: ImageSize = None,
-    channels: Channels = None,
-    kernel: Kernel = None,
-    beta: Beta = None,
-    label: Label = None,
-    pooling: Pooling = None,
-    boundary: Boundary = None,
-    scheme: Scheme = None,
-    momentum: Momentum = None,
-    seed: Seed = None,
-    init_scale: InitScale = None,
-    device: Device = None,
-    json: Json = None,
-    plot: Plot = None,
-    quiet: Quiet = False,
+def stability(
+    problem: AnyProblem, *, json: Json = None, plot: Plot = None, quiet: Quiet = False, **settings: Any
 ) -> None:
-    """Run the non-linear flow and say how it ends: converged, restrained or diverged."""
-    _only_cnn(problem)
-    check_targets(json, plot)
-    from lastbit.studies.pde import pde_simulate
-
-    with progress_bar("steps", quiet) as progress:
-        study = pde_simulate(
-            lr=lr,
-            weight_decay=weight_decay,
-            steps=steps,
-            twin=twin,
-            dtype=dtype,
-            record_every=record_every,
-            sharpness=sharpness,
-            progress=progress,
-            **given(
-                image=image,
-                image_size=image_size,
-                channels=channels,
-                kernel=kernel,
-                beta=beta,
-                label=label,
-                pooling=pooling,
-                boundary=boundary,
-                scheme=scheme,
-                momentum=momentum,
-                seed=seed,
-                init_scale=init_scale,
-                device=device,
-            ),
-        )
-    show(study, json, plot, quiet)
+    """Say up to which step, and for networks between which weight decays, a scheme is stable."""
+    with _working("spectra", json, plot, quiet or problem != "deep") as (functions, progress):
+        result = functions.pde_stability(problem, progress=progress, **settings)
+    _show(result, json, plot, quiet)
 
 
-@app.command()
-def window(
-    problem: Problem = "cnn",
-    weight_decay: Annotated[float, option("Weight decay.")] = ...,  # type: ignore[assignment]
-    steps: Annotated[int, typer.Option(help="Steps of each simulation.")] = 800,
-    rtol: Annotated[float, typer.Option(help="Relative width of the final brackets.")] = 2.5e-3,
-    image: Image = None,
-    image_size: ImageSize = None,
-    channels: Channels = None,
-    kernel: Kernel = None,
-    beta: Beta = None,
-    label: Label = None,
-    pooling: Pooling = None,
-    boundary: Boundary = None,
-    scheme: Scheme = None,
-    momentum: Momentum = None,
-    seed: Seed = None,
-    init_scale: InitScale = None,
-    device: Device = None,
-    json: Json = None,
-    plot: Plot = None,
-    quiet: Quiet = False,
-) -> None:
-    """Find the learning rates at which the flow converges, is restrained, and blows up, with theory beside them."""
-    _only_cnn(problem)
-    check_targets(json, plot)
-    from lastbit.studies.pde import pde_window
+def _flow(name: str, counted: str, config: type[Config], text: str) -> None:
+    """Add a command on the flow of the one-layer CNN, with this help."""
 
-    with progress_bar("rounds of simulations", quiet) as progress:
-        study = pde_window(
-            weight_decay=weight_decay,
-            steps=steps,
-            rtol=rtol,
-            progress=progress,
-            **given(
-                image=image,
-                image_size=image_size,
-                channels=channels,
-                kernel=kernel,
-                beta=beta,
-                label=label,
-                pooling=pooling,
-                boundary=boundary,
-                scheme=scheme,
-                momentum=momentum,
-                seed=seed,
-                init_scale=init_scale,
-                device=device,
-            ),
-        )
-    show(study, json, plot, quiet)
+    def command(
+        problem: Problem = "cnn", *, json: Json = None, plot: Plot = None, quiet: Quiet = False, **settings: Any
+    ) -> None:
+        if problem != "cnn":
+            raise LastbitError(f"problem {problem!r}: this command knows cnn; for others use lastbit pde stability")
+        with _working(counted, json, plot, quiet) as (functions, progress):
+            result = getattr(functions, f"pde_{name}")(progress=progress, **settings)
+        _show(result, json, plot, quiet)
+
+    command.__doc__ = text
+    app.command(name, cls=SeveralValues)(command_from(command, config))
 
 
-@app.command()
-def phase(
-    problem: Problem = "cnn",
-    lr_range: Annotated[tuple[float, float], typer.Option(help="First and last learning rate.")] = (0.02, 20.0),
-    weight_decay_range: Annotated[tuple[float, float], typer.Option(help="First and last weight decay.")] = (0.1, 20.0),
-    points: Annotated[int, typer.Option(help="Points of each axis.")] = 32,
-    steps: Annotated[int, typer.Option(help="Steps of each member.")] = 400,
-    twin: Annotated[int | None, option("Odd factor k: give every member a twin.")] = None,
-    dtype: Annotated[str, typer.Option(help="float64, float32 or bfloat16.")] = "float64",
-    image: Image = None,
-    image_size: Annotated[int | None, option("Rows and columns of the image (64).")] = None,
-    channels: Channels = None,
-    kernel: Annotated[int | None, option("Rows and columns of the window (8).")] = None,
-    beta: Beta = None,
-    label: Label = None,
-    pooling: Pooling = None,
-    boundary: Boundary = None,
-    scheme: Scheme = None,
-    momentum: Momentum = None,
-    seed: Seed = None,
-    init_scale: InitScale = None,
-    device: Device = None,
-    json: Json = None,
-    plot: Plot = None,
-    quiet: Quiet = False,
-) -> None:
-    """Map how the flow ends over learning rate and weight decay, with the curves of theory on top."""
-    _only_cnn(problem)
-    check_targets(json, plot)
-    from lastbit.studies.pde import pde_phase
+def complexity(*, json: Json = None, plot: Plot = None, quiet: Quiet = False, **settings: Any) -> None:
+    """Measure how the stable learning rate moves with depth, width and kernel size.
 
-    with progress_bar("steps", quiet) as progress:
-        study = pde_phase(
-            lr_range=lr_range,
-            weight_decay_range=weight_decay_range,
-            points=points,
-            steps=steps,
-            twin=twin,
-            dtype=dtype,
-            progress=progress,
-            **given(
-                image=image,
-                image_size=image_size,
-                channels=channels,
-                kernel=kernel,
-                beta=beta,
-                label=label,
-                pooling=pooling,
-                boundary=boundary,
-                scheme=scheme,
-                momentum=momentum,
-                seed=seed,
-                init_scale=init_scale,
-                device=device,
-            ),
-        )
-    show(study, json, plot, quiet)
+    With no options: 11 networks at 8 seeds each, in under a minute.
+    """
+    with _working("networks", json, plot, quiet) as (functions, progress):
+        result = functions.pde_complexity(progress=progress, **settings)
+    _show(result, json, plot, quiet)
 
 
-def _only_cnn(problem: str) -> None:
-    if problem != "cnn":
-        raise LastbitError(f"problem {problem!r}: this command knows cnn; for others use lastbit pde stability")
+_NETWORKS = (CnnStabilitySettings, DeepStabilitySettings, LinearStabilitySettings)
+app.command("stability", cls=SeveralValues)(command_from(stability, *_NETWORKS))
+app.command("complexity", cls=SeveralValues)(command_from(complexity, ComplexitySettings))
+_flow(
+    "simulate",
+    "steps",
+    SimulateSettings,
+    "Run the non-linear flow and say how it ends: converged, restrained or diverged.",
+)
+_flow(
+    "window",
+    "rounds of simulations",
+    WindowSettings,
+    "Find the learning rates at which the flow converges, is restrained, and blows up, with theory beside them.",
+)
+_flow(
+    "phase",
+    "steps",
+    PhaseSettings,
+    "Map how the flow ends over learning rate and weight decay, with the curves of theory on top.",
+)
+
+
+@contextmanager
+def _working(
+    what: str, json: Path | None, plot: Path | None, quiet: bool
+) -> Iterator[tuple[Any, Callable[[int, int], None] | None]]:
+    """Refuse files that could not be written before any work is done; hand out the functions, and a bar to move."""
+    check_writable(json, plot)
+    if plot is not None:
+        choose(plot.suffix.lower().lstrip(".") or "(none)", ("png", "svg", "pdf"), "figure format")
+    import lastbit
+
+    with progress_bar(what, quiet) as progress:
+        yield lastbit, progress
+
+
+@contextmanager
+def progress_bar(what: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar on a terminal, and nothing elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _show(result: Any, json: Path | None, plot: Path | None, quiet: bool) -> None:
+    """Print the answer, then the numbers behind it; write the files."""
+    if quiet:
+        print(result.verdict)
+    else:
+        result.print_page()
+    paths = {}
+    if json is not None:
+        paths["JSON"] = write_json(json, result.to_json())
+    if plot is not None:
+        result.plot(plot)
+        paths["figure"] = plot
+    if paths and not quiet:
+        announce_paths(paths)

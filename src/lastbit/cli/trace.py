@@ -8,7 +8,7 @@ from lastbit.cli import options
 from lastbit.cli.options import option
 from lastbit.cli.study_file import StudyFile, make_study
 
-__all__ = ["SEVERAL", "trace"]
+__all__ = ["trace"]
 
 _TWINS, _SWEEP = "The twins", "A sweep"
 
@@ -33,9 +33,6 @@ Layer: TypeAlias = Annotated[
     str | None, option("Convolution whose filters the report maps (the most amplifying one).", _TWINS)
 ]
 Seed: TypeAlias = Annotated[int | None, option("Seed of the training (0).", _TWINS)]
-
-SEVERAL = ("--lr", "--dtype")
-"""The flags that take several values."""
 
 
 def trace(

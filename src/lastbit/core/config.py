@@ -42,6 +42,8 @@ def validated(config: type[C], values: Mapping[str, Any], *, flag: str = "") -> 
         if first["type"] == "extra_forbidden":
             choose(name, config.model_fields, "setting")
         shown = f"{flag}{name.replace('_', '-')}" if flag else name
+        if first["type"] == "missing":
+            raise LastbitError(f"{shown} is missing: give the {config.model_fields[name].description}") from None
         cause = first.get("ctx", {}).get("error")
         message = str(cause) if cause is not None else first["msg"][0].lower() + first["msg"][1:]
         if not name:

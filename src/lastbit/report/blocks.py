@@ -6,7 +6,7 @@ Every string that a page holds is taken for untrusted text: how it is made harml
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -20,6 +20,7 @@ __all__ = [
     "FigureBlock",
     "LegendEntry",
     "Page",
+    "Picture",
     "Prose",
     "Row",
     "Section",
@@ -136,7 +137,16 @@ class FigureBlock:
     legend: Sequence[LegendEntry] = ()
 
 
-Block = Cards | Prose | Code | Facts | Table | FigureBlock
+@dataclass(frozen=True)
+class Picture:
+    """An image: `source` returns it as a `data:` URL, drawn only where it is shown; `describe` says it in words."""
+
+    kind: ClassVar[str] = "picture"
+    source: Callable[[], str]
+    describe: str
+
+
+Block = Cards | Prose | Code | Facts | Table | FigureBlock | Picture
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -74,19 +73,6 @@ class RegimeStability:
         # An eigenvalue that is zero comes out as the rounding of the largest: that much is not instability.
         slack = 1e-12 * (abs(self.spectrum.low) + abs(self.spectrum.high) + abs(self.weight_decay))
         return self.alpha_min - slack <= self.weight_decay <= self.alpha_max + slack
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the bounds; an unbounded step becomes None."""
-        return {
-            "alpha_min": self.alpha_min,
-            "alpha_max": self.alpha_max,
-            "max_stable_dt": self.max_stable_dt if math.isfinite(self.max_stable_dt) else None,
-            "stable": self.stable,
-            "eigenvalue_min": self.spectrum.low,
-            "eigenvalue_max": self.spectrum.high,
-            "residual": self.spectrum.residual,
-            "converged": self.spectrum.converged,
-        }
 
 
 def full_support_spectrum(problem: CnnProblem, regime: str, *, gauss_newton: bool = False) -> Spectrum:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -29,7 +29,7 @@ class LayerBounds:
         parameters: its number of weights.
         lowest: smallest eigenvalue of its block.
         sharpness: largest eigenvalue of its block.
-        edge_lr: learning rate at which its sharpest mode begins to grow; None if none does.
+        edge_lr: learning rate at which its sharpest mode begins to grow; infinite if none does.
         converged: whether the eigenvalues are within the tolerance.
     """
 
@@ -37,7 +37,7 @@ class LayerBounds:
     parameters: int
     lowest: float
     sharpness: float
-    edge_lr: float | None
+    edge_lr: float
     converged: bool
 
 
@@ -66,7 +66,7 @@ class DeepBounds:
         sharpness: `λ_max`.
         alpha_min: `−λ_min`: with less decay some difference grows at every learning rate.
         alpha_max: `r/η − λ_max`: with more decay the sharpest mode is overshot. None without `lr`.
-        edge_lr: `r/(λ_max + α)`, the edge of stability; None where `λ_max + α ≤ 0`.
+        edge_lr: `r/(λ_max + α)`, the edge of stability; infinite where `λ_max + α ≤ 0`.
         max_stable_lr: `edge_lr` if `α ≥ alpha_min`, else 0.
         is_stable: whether `lr` is; None without `lr`.
         layers: the same by layer.
@@ -89,8 +89,8 @@ class DeepBounds:
     sharpness: float
     alpha_min: float
     alpha_max: float | None
-    edge_lr: float | None
-    max_stable_lr: float | None
+    edge_lr: float
+    max_stable_lr: float
     is_stable: bool | None
     layers: tuple[LayerBounds, ...]
     residual: float
@@ -100,29 +100,6 @@ class DeepBounds:
     def binding_layer(self) -> int:
         """The layer whose own block is sharpest, counted from 1."""
         return max(self.layers, key=lambda layer: layer.sharpness).layer
-
-    @property
-    def sentence(self) -> str:
-        """The answer in one sentence."""
-        layers = "1 layer" if self.depth == 1 else f"{self.depth} layers"
-        weights = "1 weight" if self.parameters == 1 else f"{self.parameters} weights"
-        subject = f"{layers}, {weights}, {self.scheme}, weight decay {self.weight_decay:g}"
-        if not self.converged:
-            return f"{subject}: the eigenvalues did not converge (residual {self.residual:.2g}); allow more products."
-        edge = "no learning rate is too large" if self.edge_lr is None else f"the edge is at lr = {self.edge_lr:.6g}"
-        if self.weight_decay < self.alpha_min:
-            return (
-                f"{subject}: differences grow at every learning rate, because weight decay is below "
-                f"{self.alpha_min:.6g}; {edge}, and layer {self.binding_layer} is sharpest."
-            )
-        return f"{subject}: {edge}, and layer {self.binding_layer} is sharpest."
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        values = asdict(self)
-        values["widths"] = list(self.widths)
-        values["layers"] = [asdict(layer) for layer in self.layers]
-        return {**values, "binding_layer": self.binding_layer, "sentence": self.sentence}
 
 
 def bounds_at(
@@ -184,7 +161,7 @@ def bounds_at(
         alpha_max=None if lr is None else limit / lr - whole.sharpness,
         edge_lr=highest,
         max_stable_lr=highest if enough else 0.0,
-        is_stable=None if lr is None else enough and (highest is None or lr <= highest),
+        is_stable=None if lr is None else enough and lr <= highest,
         layers=tuple(
             LayerBounds(
                 layer=index,
@@ -210,10 +187,10 @@ def _checked_limit(scheme: TimeScheme, weight_decay: float, lr: float | None) ->
     return scheme.step_limit()
 
 
-def _edge(ends: Spectrum, limit: float, weight_decay: float) -> float | None:
-    """Return the learning rate at which the sharpest mode begins to grow; None if none does."""
+def _edge(ends: Spectrum, limit: float, weight_decay: float) -> float:
+    """Return the learning rate at which the sharpest mode begins to grow; infinite if none does."""
     sharpness = ends.sharpness + weight_decay
-    return limit / sharpness if sharpness > 0 else None
+    return limit / sharpness if sharpness > 0 else math.inf
 
 
 def deep_bounds(

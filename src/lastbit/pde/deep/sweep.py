@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from lastbit.core.errors import LastbitError, choose
-from lastbit.core.plain import plain
 from lastbit.pde.deep.bounds import DeepBounds, deep_bounds
 
 __all__ = ["ComplexitySweep", "ComplexityTrend", "complexity_sweep"]
@@ -45,34 +43,11 @@ class ComplexityTrend:
     converged: bool
 
     @property
-    def verdict(self) -> str:
-        """`falls`, `rises`, or `shows no trend` where the interval holds 0 (always for a single seed)."""
+    def direction(self) -> str:
+        """`falls`, `rises`, or `no_trend` where the interval holds 0 (always for a single seed)."""
         if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
-            return "shows no trend"
+            return "no_trend"
         return "falls" if self.interval[1] < 0 else "rises"
-
-    @property
-    def sentence(self) -> str:
-        """The trend in one sentence."""
-        if not math.isfinite(self.exponent):
-            return f"with {self.axis} no trend can be fitted, because at some sizes no learning rate is too large"
-        span = "" if self.interval is None else f", 95% interval {self.interval[0]:.2f} to {self.interval[1]:.2f}"
-        return f"with {self.axis} the stable learning rate {self.verdict} (∝ {self.axis}^{self.exponent:.2f}{span})"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON; an exponent that has no fit is None."""
-        return {
-            "axis": self.axis,
-            "sizes": list(self.sizes),
-            "edge_lr": plain(self.edge_lr),
-            "lowest": [list(row) for row in self.lowest],
-            "sharpest_layer": [list(row) for row in self.sharpest_layer],
-            "exponent": plain(self.exponent),
-            "interval": plain(self.interval),
-            "verdict": self.verdict,
-            "converged": self.converged,
-            "sentence": self.sentence,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,45 +58,6 @@ class ComplexitySweep:
     settings: dict[str, Any]
     seeds: tuple[int, ...]
     trends: tuple[ComplexityTrend, ...]
-
-    @property
-    def sentence(self) -> str:
-        """The answer in one sentence."""
-        return "; ".join(trend.sentence for trend in self.trends) + "."
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {
-            "base": dict(self.base),
-            "settings": dict(self.settings),
-            "seeds": list(self.seeds),
-            "trends": [trend.to_json() for trend in self.trends],
-            "sentence": self.sentence,
-        }
-
-    def plot(self, path: str | Path) -> None:
-        """Write one panel per axis to `path` (PNG, SVG or PDF): a dot for each seed, a line through the medians.
-
-        Raises:
-            LastbitError: an ending that is not a figure's.
-        """
-        from matplotlib.figure import Figure
-
-        target = Path(path)
-        choose(target.suffix.lower().lstrip(".") or "(none)", ["png", "svg", "pdf"], "figure format")
-        figure = Figure(figsize=(3.2 * len(self.trends), 3.1), layout="constrained")
-        panels = figure.subplots(1, len(self.trends), sharey=True, squeeze=False)[0]
-        for panel, trend in zip(panels, self.trends, strict=True):
-            rates = np.asarray(trend.edge_lr)
-            sizes = np.broadcast_to(np.asarray(trend.sizes), rates.shape)
-            panel.loglog(sizes, rates, ".", color="#2b6cb0", alpha=0.5, markeredgewidth=0)
-            panel.loglog(trend.sizes, np.median(rates, axis=0), "-", color="#c2410c")
-            panel.set_xticks(trend.sizes, [str(size) for size in trend.sizes])
-            panel.minorticks_off()
-            panel.set_xlabel(trend.axis)
-            panel.set_title(f"{trend.verdict}: ∝ {trend.axis}^{trend.exponent:.2f}", fontsize=9)
-        panels[0].set_ylabel("learning rate at the edge of stability")
-        figure.savefig(target)
 
 
 def complexity_sweep(
@@ -176,7 +112,7 @@ def complexity_sweep(
 
 
 def _trend(axis: str, sizes: tuple[int, ...], rows: list[list[DeepBounds]]) -> ComplexityTrend:
-    rates = np.array([[math.inf if bound.edge_lr is None else bound.edge_lr for bound in row] for row in rows])
+    rates = np.array([[bound.edge_lr for bound in row] for row in rows])
     if not np.isfinite(rates).all():
         slopes = np.full(len(rows), np.nan)
     else:

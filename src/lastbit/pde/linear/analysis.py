@@ -5,15 +5,10 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from lastbit.core.errors import LastbitError, choose
 from lastbit.pde.builtin_schemes import SCHEMES, make_scheme
 from lastbit.pde.linear.problems import PROBLEMS, Problem
-from lastbit.pde.linear.region import draw_stability_region
 from lastbit.pde.linear.stability import VonNeumann
 
 __all__ = ["Analysis", "analyse"]
@@ -52,75 +47,6 @@ class Analysis:
     closed_form_formula: str | None
     note: str
     von_neumann: VonNeumann
-
-    @property
-    def sentence(self) -> str:
-        """The answer in one sentence."""
-        subject = f"{self.problem} in {self.dim}-D by {self.scheme} on dx = {self.dx:g}"
-        if self.max_stable_dt == 0 or math.isinf(self.max_stable_dt):
-            return f"{subject}: {self.note}."
-        relation = "≤" if self.attained else "<"
-        return f"{subject} is stable for dt {relation} {self.max_stable_dt:.10g}; {self.note}."
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON. A limit that does not exist is None, with `stable_for_every_step` true."""
-        unbounded = math.isinf(self.max_stable_dt)
-        closed = self.closed_form
-        return {
-            "problem": self.problem,
-            "equation": self.equation,
-            "scheme": self.scheme,
-            "dim": self.dim,
-            "dx": self.dx,
-            "parameters": dict(self.parameters),
-            "max_stable_dt": None if unbounded else self.max_stable_dt,
-            "stable_for_every_step": unbounded,
-            "attained": self.attained,
-            "critical_frequency": None if self.critical_frequency is None else list(self.critical_frequency),
-            "closed_form": None if closed is None or math.isinf(closed) else closed,
-            "closed_form_formula": self.closed_form_formula,
-            "note": self.note,
-            "sentence": self.sentence,
-        }
-
-    def plot(self, path: str | Path) -> None:
-        """Write a figure to `path` (PNG, SVG or PDF by its ending).
-
-        On the left `|g|` along the diagonal of frequencies for steps below, at and above the limit; on the right the
-        scheme's stability region with `dt·λ(ω)` at the limit.
-
-        Raises:
-            LastbitError: an ending that is not a figure's.
-        """
-        from matplotlib.figure import Figure
-
-        target = Path(path)
-        choose(target.suffix.lower().lstrip(".") or "(none)", ["png", "svg", "pdf"], "figure format")
-        omega = np.linspace(0, math.pi / self.dx, 257)
-        waves = omega if self.dim == 1 else np.repeat(omega[:, None], self.dim, axis=1)
-        limit = self.max_stable_dt
-        if limit == 0 or math.isinf(limit):
-            scale = float(np.abs(self.von_neumann.symbol(waves)).max())
-            reference = 1 / (scale if self.von_neumann.equation.time_order == 1 else math.sqrt(scale))
-            steps = [0.1 * reference, reference, 10 * reference] if math.isinf(limit) else [0.1 * reference, reference]
-        else:
-            reference, steps = limit, [0.9 * limit, limit, 1.1 * limit]
-        figure = Figure(figsize=(8.4, 3.4), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        shades = ("#2b6cb0", "#4a5568", "#c2410c")
-        for dt, colour, style in zip(steps, shades, (":", "-", "--"), strict=False):
-            label = f"dt = {dt:.4g}"
-            left.plot(
-                omega * self.dx, self.von_neumann.amplification_factor(waves, dt), style, color=colour, label=label
-            )
-        left.axhline(1, color="0.6", linewidth=0.8)
-        left.set(xlabel="ω dx (every axis)" if self.dim > 1 else "ω dx", ylabel="|g|, amplification per step")
-        left.set_xticks([0, math.pi / 2, math.pi], ["0", "π/2", "π"])
-        left.legend(frameon=False)
-        draw_stability_region(right, self.von_neumann.scheme, self.von_neumann.scaled_symbol(waves, reference))
-        right.set_title(f"stability region, ω at dt = {reference:.4g}", fontsize=9)
-        left.set_title(f"{self.problem}, {self.scheme}, {self.dim}-D, dx = {self.dx:g}", fontsize=9)
-        figure.savefig(target)
 
 
 def analyse(problem: str, *, dx: float = 1.0, scheme: str = "euler", dim: int = 1, **parameters: float) -> Analysis:

@@ -81,7 +81,7 @@ def simulate(
 
     Example:
         >>> from lastbit.pde.linear import LinearEquation, laplacian
-    from lastbit.pde import make_scheme
+        >>> from lastbit.pde import make_scheme
         >>> heat = LinearEquation((laplacian((1.0,)),))
         >>> spike = np.eye(1, 16)[0]
         >>> simulate(heat, make_scheme("euler"), Grid(shape=(16,), spacing=(1.0,)), spike, 0.5, 100).status.value

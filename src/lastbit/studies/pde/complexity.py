@@ -3,93 +3,143 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from lastbit.core.errors import LastbitError
-from lastbit.pde.deep import ComplexitySweep, complexity_sweep
-from lastbit.studies.pde.deep_setting import DeepSetting, deep_setting
-from lastbit.studies.pde.figures import check_figure_path
-from lastbit.studies.pde.setting import Progress
+import numpy as np
+
+from lastbit.core.config import validated
+from lastbit.core.keywords import takes
+from lastbit.pde.deep import ComplexitySweep, ComplexityTrend, complexity_sweep
+from lastbit.report.blocks import Column, Row, Table
+from lastbit.report.formatting import bound, interval, number, plural
+from lastbit.studies.pde.deep_stability import network_arguments
+from lastbit.studies.pde.result import PdeResult, Progress, new_figure
+from lastbit.studies.pde.settings import ComplexitySettings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["ComplexityStudy", "pde_complexity"]
 
+_DIRECTIONS = {"falls": "falls", "rises": "rises", "no_trend": "shows no trend"}
 
-@dataclass(frozen=True, eq=False)
-class ComplexityStudy:
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ComplexityStudy(PdeResult):
     """The edge of stability along each axis of size, every size at every seed."""
 
-    setting: DeepSetting
+    kind: ClassVar[str] = "pde complexity"
+    settings: ComplexitySettings
     sweep: ComplexitySweep
 
     @property
-    def sentence(self) -> str:
+    def problem(self) -> str:
+        """What was asked about."""
+        return "deep"
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What follows the command's name: it knows deep networks alone."""
+        return ()
+
+    @property
+    def words(self) -> str:
+        """The base network in a few words."""
+        return ", ".join(f"{axis} {size}" for axis, size in self.sweep.base.items())
+
+    @property
+    def verdict(self) -> str:
         """The answer in one sentence."""
-        base = ", ".join(f"{axis} {size}" for axis, size in self.sweep.base.items())
-        seeds = len(self.sweep.seeds)
-        said = "; ".join(trend.sentence for trend in self.sweep.trends)
+        said = "; ".join(map(_sentence, self.sweep.trends))
         unsure = [trend.axis for trend in self.sweep.trends if not trend.converged]
         if unsure:
             said += f"; eigenvalues did not all converge over {', '.join(unsure)}"
-        return f"Around {base}, over {seeds} seed{'s' if seeds > 1 else ''}: {said}."
+        return f"Around {self.words}, over {plural(len(self.sweep.seeds), 'seed')}: {said}."
 
     @property
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Headers and rows: every size, with the median and the range of the edge over the seeds."""
+    def verdict_kind(self) -> str:
+        """`falls`, `rises` or `no_trend` where all axes agree, `mixed` where they do not, or `not_converged`."""
+        kinds = {trend.direction for trend in self.sweep.trends}
+        if not all(trend.converged for trend in self.sweep.trends):
+            return "not_converged"
+        return kinds.pop() if len(kinds) == 1 else "mixed"
+
+    @property
+    def table(self) -> Table:
+        """Every size, with the median and the range of the edge over the seeds."""
         rows = []
         for trend in self.sweep.trends:
             for i, size in enumerate(trend.sizes):
                 edges = [row[i] for row in trend.edge_lr]
                 least = [-row[i] for row in trend.lowest]
-                shown = [_rate(value) for value in (median(edges), min(edges), max(edges))]
-                rows.append([trend.axis if i == 0 else "", str(size), *shown, f"{median(least):.4g}"])
-        return ["axis", "size", "edge lr, median", "least", "most", "alpha min, median"], rows
+                shown = [bound(value) for value in (median(edges), min(edges), max(edges))]
+                rows.append(Row([trend.axis if i == 0 else "", str(size), *shown, number(median(least))]))
+        titles = ("size", "edge lr, median", "least", "most", "alpha min, median")
+        return Table([Column("axis"), *(Column(title, True) for title in titles)], rows)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON; None stands for a rate without bound and an exponent that has no fit."""
+    def measured(self) -> dict[str, Any]:
+        """Return the trends; None stands for an exponent that cannot be fitted."""
+        one = self.sweep
         return {
-            "problem": "deep",
-            **self.setting.model_dump(exclude={"seed", "depth", "width", "kernel"}),
-            **self.sweep.to_json(),
-            "sentence": self.sentence,
+            "base": one.base,
+            "settings": one.settings,
+            "seeds": one.seeds,
+            "trends": [
+                {
+                    "axis": trend.axis,
+                    "sizes": trend.sizes,
+                    "edge_lr": trend.edge_lr,
+                    "lowest": trend.lowest,
+                    "sharpest_layer": trend.sharpest_layer,
+                    "exponent": trend.exponent,
+                    "interval": trend.interval,
+                    "verdict": _sentence(trend),
+                    "verdict_kind": trend.direction,
+                    "converged": trend.converged,
+                }
+                for trend in one.trends
+            ],
         }
 
-    def plot(self, path: str | Path) -> None:
-        """Draw the edge against size, one panel per axis: a dot for each seed, a line through the medians.
+    def draw(self) -> Figure:
+        """Draw the edge against size, one panel per axis: a dot for each seed, a line through the medians."""
+        trends = self.sweep.trends
+        figure = new_figure(3.2 * len(trends), 3.1)
+        panels = figure.subplots(1, len(trends), sharey=True, squeeze=False)[0]
+        for panel, trend in zip(panels, trends, strict=True):
+            rates = np.asarray(trend.edge_lr)
+            sizes = np.broadcast_to(np.asarray(trend.sizes), rates.shape)
+            panel.loglog(sizes, rates, ".", color="#2b6cb0", alpha=0.5, markeredgewidth=0)
+            panel.loglog(trend.sizes, np.median(rates, axis=0), "-", color="#c2410c")
+            panel.set_xticks(trend.sizes, [str(size) for size in trend.sizes])
+            panel.minorticks_off()
+            panel.set_xlabel(trend.axis)
+            power = f"{_DIRECTIONS[trend.direction]}: ∝ {trend.axis}^{number(trend.exponent, 3)}"
+            panel.set_title(power if math.isfinite(trend.exponent) else "no trend can be fitted", fontsize=9)
+        panels[0].set_ylabel("learning rate at the edge of stability")
+        return figure
 
-        Raises:
-            LastbitError: an ending that is no figure's, or a file that cannot be written.
-        """
-        target = check_figure_path(path)
-        try:
-            self.sweep.plot(target)
-        except OSError as error:
-            raise LastbitError(f"cannot write {target}: {error.strerror or error}") from None
+
+def _sentence(trend: ComplexityTrend) -> str:
+    """Return the trend in a clause."""
+    if not math.isfinite(trend.exponent):
+        return f"with {trend.axis} no trend can be fitted, because at some sizes no learning rate is too large"
+    span = "" if trend.interval is None else f", {interval(*trend.interval, 3)}"
+    power = f"∝ {trend.axis}^{number(trend.exponent, 3)}{span}"
+    return f"with {trend.axis} the stable learning rate {_DIRECTIONS[trend.direction]} ({power})"
 
 
-def pde_complexity(
-    *,
-    depths: Sequence[int] = (1, 2, 3, 4, 6),
-    widths: Sequence[int] = (2, 4, 8, 16),
-    kernels: Sequence[int] = (1, 3, 5, 7),
-    seeds: int = 8,
-    progress: Progress | None = None,
-    **settings: Any,
-) -> ComplexityStudy:
+@takes(ComplexitySettings)
+def pde_complexity(*, progress: Progress | None = None, **settings: Any) -> ComplexityStudy:
     """Measure how the learning rate at the edge of stability moves with depth, width and kernel size.
 
     One size varies at a time, the others stay at the base network's. Every size meets every seed.
 
     Args:
-        depths: numbers of layers; an empty sequence leaves the axis out, as for the others.
-        widths: channels between layers.
-        kernels: rows and columns of the windows.
-        seeds: how many draws of the weights: 0, 1, ….
+        **settings: fields of `ComplexitySettings`.
         progress: called with (networks done, networks), each seed's counted.
-        **settings: fields of `DeepSetting` but `seed`; `depth` (3), `width` (4) and `kernel` (3) are the base network.
 
     Raises:
         LastbitError: a setting that cannot be, in one line.
@@ -99,41 +149,15 @@ def pde_complexity(
         >>> [trend.axis for trend in found.sweep.trends]
         ['kernel']
     """
-    if "seed" in settings:
-        raise LastbitError(f"--seed = {settings['seed']}: a sweep takes --seeds, how many draws of the weights")
-    if seeds < 1:
-        raise LastbitError(f"--seeds = {seeds}: use 1 or more")
-    setting = deep_setting(**{"depth": 3, "width": 4, "kernel": 3, **settings})
-    grid = {"depth": tuple(depths), "width": tuple(widths), "kernel": tuple(kernels)}
-    for axis, sizes in grid.items():
-        _check_sizes(axis, sizes, setting.image_size)
-    if not any(grid.values()):
-        raise LastbitError("no axis is left: give --depths, --widths or --kernels two sizes or more")
-    base = {axis: getattr(setting, axis) for axis in grid}
+    given = validated(ComplexitySettings, settings, flag="--")
+    axes, sizes = ("depth", "width", "kernel"), ("depths", "widths", "kernels")
     sweep = complexity_sweep(
-        depths=grid["depth"],
-        widths=grid["width"],
-        kernels=grid["kernel"],
-        base=base,
-        seeds=range(seeds),
+        depths=given.depths,
+        widths=given.widths,
+        kernels=given.kernels,
+        base={axis: getattr(given, axis) for axis in axes},
+        seeds=range(given.seeds),
         progress=progress,
-        **setting.arguments("seed", *grid),
+        **network_arguments(given, *axes, *sizes, "seeds"),
     )
-    return ComplexityStudy(setting, sweep)
-
-
-def _check_sizes(axis: str, sizes: tuple[int, ...], image_size: int) -> None:
-    """Refuse now what would stop the sweep half-way."""
-    shown = ",".join(map(str, sizes))
-    if any(size < 1 for size in sizes):
-        raise LastbitError(f"--{axis}s {shown}: use sizes of 1 or more")
-    if len(set(sizes)) < len(sizes):
-        raise LastbitError(f"--{axis}s {shown}: name each size once")
-    if len(sizes) == 1:
-        raise LastbitError(f"--{axis}s {shown}: a trend needs two sizes or more; use --{axis} {shown} to hold it there")
-    if axis == "kernel" and max(sizes, default=0) > image_size:
-        raise LastbitError(f"--kernels {shown}: no window may be larger than the image, {image_size} x {image_size}")
-
-
-def _rate(value: float) -> str:
-    return f"{value:.4g}" if math.isfinite(value) else "any"
+    return ComplexityStudy(settings=given, sweep=sweep)

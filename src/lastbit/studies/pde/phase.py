@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from lastbit.core.errors import LastbitError
-from lastbit.core.plain import plain
+from lastbit.core.config import validated
+from lastbit.core.keywords import takes
 from lastbit.pde.cnn import FlowStatus, PhaseDiagram, phase_diagram
-from lastbit.report.formatting import number
-from lastbit.studies.pde.figures import STATUS_COLOURS, new_figure, save
-from lastbit.studies.pde.setting import CnnSetting, Progress, cnn_setting
+from lastbit.report.blocks import Column, Row, Table
+from lastbit.report.formatting import count, number, percent
+from lastbit.studies.pde.cnn_problem import cnn_problem, cnn_start, cnn_words, time_scheme
+from lastbit.studies.pde.result import STATUS_COLOURS, PdeResult, Progress, new_figure
+from lastbit.studies.pde.settings import PhaseSettings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["PhaseStudy", "pde_phase"]
 
 
-@dataclass(frozen=True, eq=False)
-class PhaseStudy:
-    """How every pair ended."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PhaseStudy(PdeResult):
+    """How every pair of learning rate and weight decay ended."""
 
-    setting: CnnSetting
+    kind: ClassVar[str] = "pde phase"
+    settings: PhaseSettings
     diagram: PhaseDiagram
 
     @property
@@ -33,54 +38,56 @@ class PhaseStudy:
         return {str(status): flat.count(index) for index, status in enumerate(FlowStatus)}
 
     @property
-    def sentence(self) -> str:
-        """The answer in one sentence."""
-        told = ", ".join(f"{count:,} {status}" for status, count in self.counts.items())
-        right = self.diagram.agreement()
-        verdict = f"; the two curves of theory place {100 * right:.1f}% of them right" if math.isfinite(right) else ""
-        return f"Of {self.diagram.status_AE.numel():,} members {told}{verdict}."
+    def words(self) -> str:
+        """The network in a few words."""
+        return cnn_words(self.settings)
 
     @property
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Headers and rows: the window at up to nine of the weight decays."""
+    def verdict(self) -> str:
+        """The answer in one sentence."""
+        told = ", ".join(f"{count(members)} {status}" for status, members in self.counts.items())
+        right = self.diagram.agreement()
+        theory = "" if math.isnan(right) else f"; the two curves of theory place {percent(right)} of them right"
+        return f"Of {count(self.diagram.status_AE.numel())} members {told}{theory}."
+
+    @property
+    def verdict_kind(self) -> str:
+        """`mapped`."""
+        return "mapped"
+
+    @property
+    def table(self) -> Table:
+        """The window at up to nine of the weight decays."""
         one = self.diagram
         chosen = torch.linspace(0, len(one.weight_decay_A) - 1, min(9, len(one.weight_decay_A))).round().long()
         rows = []
         for i in chosen.tolist():
             status = one.status_AE[i]
             moved, gone = (status != 0).nonzero()[:, 0], (status == 2).nonzero()[:, 0]
-            cells = [float(one.lr_E[index[0]]) if len(index) else math.nan for index in (moved, gone)]
-            cells += [float(one.theory_low_A[i]), float(one.theory_high_A[i])]
-            rows.append([number(float(one.weight_decay_A[i])), *map(number, cells)])
-        headers = ["weight decay", "lr leaves rest", "lr blows up", "theory: rest", "theory: bound"]
-        return headers, rows
+            found = [float(one.lr_E[index[0]]) if len(index) else None for index in (moved, gone)]
+            cells = [float(one.weight_decay_A[i]), *found, float(one.theory_low_A[i]), float(one.theory_high_A[i])]
+            rows.append(Row([number(cell) for cell in cells]))
+        titles = ("weight decay", "lr leaves rest", "lr blows up", "theory: rest", "theory: bound")
+        return Table([Column(title, True) for title in titles], rows)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON; rows of `status` are weight decays."""
+    def measured(self) -> dict[str, Any]:
+        """Return the grid; rows of `status` are weight decays."""
         one = self.diagram
-        names = [str(status) for status in FlowStatus]
+        names = list(FlowStatus)
         return {
-            "problem": "cnn",
-            "sentence": self.sentence,
-            **self.setting.model_dump(),
-            "steps": one.steps,
             "lr": one.lr_E.tolist(),
             "weight_decay": one.weight_decay_A.tolist(),
             "status": [[names[i] for i in row] for row in one.status_AE.tolist()],
-            "loss": plain(one.loss_AE.tolist()),
-            "twin_difference": plain(one.twin_difference_AE.tolist()),
-            "theory_low": plain(one.theory_low_A.tolist()),
-            "theory_high": plain(one.theory_high_A.tolist()),
-            "agreement": plain(one.agreement()),
+            "loss": one.loss_AE.tolist(),
+            "twin_difference": one.twin_difference_AE.tolist(),
+            "theory_low": one.theory_low_A.tolist(),
+            "theory_high": one.theory_high_A.tolist(),
+            "agreement": one.agreement(),
             "counts": self.counts,
         }
 
-    def plot(self, path: str | Path) -> None:
-        """Draw the statuses as a map, and the twin difference beside it where there are twins.
-
-        Raises:
-            LastbitError: an ending that is no figure's, or a file that cannot be written.
-        """
+    def draw(self) -> Figure:
+        """Draw the statuses as a map, and the twin difference beside it where there are twins."""
         from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm
         from matplotlib.patches import Patch
 
@@ -118,32 +125,17 @@ class PhaseStudy:
             panel.set(xlim=(lr.min(), lr.max()), ylim=(decay.min(), decay.max()))
         axes[0].set_ylabel("weight decay")
         axes[0].legend(handles=handles, fontsize=7, loc="lower left", framealpha=0.9)
-        figure.suptitle(f"{self.setting.words}, {one.steps} steps", fontsize=8)
-        save(figure, path)
+        figure.suptitle(f"{self.words}, {one.steps} steps", fontsize=8)
+        return figure
 
 
-def pde_phase(
-    *,
-    lr_range: tuple[float, float] = (0.02, 20.0),
-    weight_decay_range: tuple[float, float] = (0.1, 20.0),
-    points: int = 32,
-    steps: int = 400,
-    twin: int | None = None,
-    dtype: str = "float64",
-    progress: Progress | None = None,
-    **settings: Any,
-) -> PhaseStudy:
-    """Simulate a logarithmic grid of learning rates and weight decays.
+@takes(PhaseSettings)
+def pde_phase(*, progress: Progress | None = None, **settings: Any) -> PhaseStudy:
+    """Simulate a logarithmic grid of learning rates and weight decays, and say how each pair ends.
 
     Args:
-        lr_range: first and last learning rate.
-        weight_decay_range: first and last weight decay.
-        points: of each axis.
-        steps: of each member.
-        twin: odd factor k of the twins.
-        dtype: `float64`, `float32` or `bfloat16`.
+        **settings: fields of `PhaseSettings`.
         progress: called with (steps done, steps).
-        **settings: fields of `CnnSetting`; image and window are 64 and 8 unless given.
 
     Raises:
         LastbitError: a setting that cannot be, in one line.
@@ -153,26 +145,21 @@ def pde_phase(
         >>> sum(found.counts.values())
         36
     """
-    for name, (first, last) in (("lr-range", lr_range), ("weight-decay-range", weight_decay_range)):
-        if not (0 < first < last < math.inf):
-            raise LastbitError(f"--{name} {first:g} {last:g}: use two positive numbers, the smaller first")
-    if points < 2:
-        raise LastbitError(f"--points {points}: use 2 or more")
-    setting = cnn_setting(**{"image_size": 64, "kernel": 8, **settings})
-    problem = setting.problem()
+    given = validated(PhaseSettings, settings, flag="--")
+    problem = cnn_problem(given)
     axis = [
-        torch.logspace(math.log10(low), math.log10(high), points, dtype=torch.float64)
-        for low, high in (lr_range, weight_decay_range)
+        torch.logspace(math.log10(low), math.log10(high), given.points, dtype=torch.float64)
+        for low, high in (given.lr_range, given.weight_decay_range)
     ]
     diagram = phase_diagram(
         problem,
         lrs=axis[0],
         weight_decays=axis[1],
-        steps=steps,
-        kernel=setting.start(problem),
-        twin=twin,
-        scheme=setting.time_scheme(),
-        dtype=dtype,
+        steps=given.steps,
+        kernel=cnn_start(problem, given.seed, given.init_scale),
+        twin=given.twin,
+        scheme=time_scheme(given),
+        dtype=given.dtype,
         progress=progress,
     )
-    return PhaseStudy(setting, diagram)
+    return PhaseStudy(settings=given, diagram=diagram)

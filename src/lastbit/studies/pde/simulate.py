@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from torch import Tensor
 
-from lastbit.core.plain import plain
+from lastbit.core.config import validated
+from lastbit.core.keywords import takes
 from lastbit.pde.cnn import FlowStatus, Simulation, simulate
-from lastbit.report.formatting import number
-from lastbit.studies.pde.figures import STATUS_COLOURS, new_figure, save
-from lastbit.studies.pde.setting import CnnSetting, Progress, cnn_setting
+from lastbit.report.blocks import Column, Row, Table
+from lastbit.report.formatting import count, number
+from lastbit.studies.pde.cnn_problem import cnn_problem, cnn_start, cnn_words, time_scheme
+from lastbit.studies.pde.result import STATUS_COLOURS, PdeResult, Progress, new_figure
+from lastbit.studies.pde.settings import SimulateSettings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["FlowStudy", "pde_simulate"]
 
@@ -23,15 +30,12 @@ _SAID = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class FlowStudy:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FlowStudy(PdeResult):
     """What one member of the flow did."""
 
-    setting: CnnSetting
-    lr: float
-    weight_decay: float
-    dtype: str
-    twin: int | None
+    kind: ClassVar[str] = "pde simulate"
+    settings: SimulateSettings
     simulation: Simulation
 
     @property
@@ -40,89 +44,100 @@ class FlowStudy:
         return self.simulation.status_M[0]
 
     @property
-    def threshold(self) -> float:
-        """`L / lr`: the sharpness above which the scheme is linearly unstable."""
-        return self.setting.time_scheme().step_limit() / self.lr
+    def limit(self) -> float:
+        """The scheme's step limit `L`."""
+        return time_scheme(self.settings).step_limit()
 
     @property
-    def sentence(self) -> str:
+    def threshold(self) -> float:
+        """`L / lr`: the sharpness above which the scheme is linearly unstable."""
+        return self.limit / self.settings.lr
+
+    @property
+    def theory_high(self) -> float | None:
+        """`L / alpha`, from which on the flow blows up; infinite without weight decay, None where it is negative."""
+        decay = self.settings.weight_decay
+        return None if decay < 0 else math.inf if decay == 0 else self.limit / decay
+
+    @property
+    def words(self) -> str:
+        """The network in a few words."""
+        return cnn_words(self.settings)
+
+    @property
+    def verdict(self) -> str:
         """The answer in one sentence."""
-        steps = int(self.simulation.steps_M[0])
-        said = f"At lr = {self.lr:g} and weight decay {self.weight_decay:g} the flow {_SAID[self.status]}"
-        said += f" ({steps:,} steps)" if self.status is not FlowStatus.CONVERGED else f" (within {steps:,} steps)"
-        if self.twin is not None and self.status is not FlowStatus.DIVERGED:
+        one, steps = self.settings, count(int(self.simulation.steps_M[0]))
+        said = (
+            f"At lr = {number(one.lr, 6)} and weight decay {number(one.weight_decay, 6)} the flow {_SAID[self.status]}"
+        )
+        said += f" ({steps} steps)" if self.status is not FlowStatus.CONVERGED else f" (within {steps} steps)"
+        if one.twin is not None and self.status is not FlowStatus.DIVERGED:
             twin = self.simulation.twin_difference_TM[:, 0]
             landed = (twin > 0).nonzero()[:, 0]
             if len(landed):
-                first, at = float(twin[landed[0]]), int(self.simulation.step_T[landed[0]])
-                said += f"; a twin with k = {self.twin} differs by {first:.1e} at step {at}"
-                said += f" and by {float(twin[-1]):.1e} at the end"
+                first, at = number(float(twin[landed[0]]), 2), int(self.simulation.step_T[landed[0]])
+                said += f"; a twin with k = {one.twin} differs by {first} at step {at}"
+                said += f" and by {number(float(twin[-1]), 2)} at the end"
             else:
-                said += f"; a twin with k = {self.twin} never differs"
+                said += f"; a twin with k = {one.twin} never differs"
         return said + "."
 
     @property
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Headers and rows, at most 11 of them."""
+    def verdict_kind(self) -> str:
+        """`converged`, `restrained` or `diverged`."""
+        return str(self.status)
+
+    @property
+    def table(self) -> Table:
+        """At most 11 of the records."""
         run = self.simulation
-        headers = ["step", "loss", "|K|"]
+        titles = ["step", "loss", "|K|"]
         columns = [run.loss_TM[:, 0], run.kernel_norm_TM[:, 0]]
         if bool(torch.isfinite(run.sharpness_TM).any()):
-            headers += ["sharpness", "limit / lr"]
+            titles += ["sharpness", "limit / lr"]
             columns += [run.sharpness_TM[:, 0], torch.full_like(run.sharpness_TM[:, 0], self.threshold)]
-        if self.twin is not None:
-            headers.append("twin difference")
+        if self.settings.twin is not None:
+            titles.append("twin difference")
             columns.append(run.twin_difference_TM[:, 0])
         known = torch.isfinite(run.loss_TM[:, 0]).nonzero()[:, 0]
         chosen = known[torch.linspace(0, len(known) - 1, min(11, len(known))).round().long()]
-        rows = [[str(int(run.step_T[i])), *(number(float(c[i])) for c in columns)] for i in chosen.tolist()]
-        return headers, rows
+        rows = [Row([count(int(run.step_T[i])), *(number(float(c[i])) for c in columns)]) for i in chosen.tolist()]
+        return Table([Column(title, True) for title in titles], rows)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON; None stands for what is not finite or was not asked for."""
+    def measured(self) -> dict[str, Any]:
+        """Return the records; None stands for what is not finite or was not asked for."""
         run = self.simulation
-        limit = self.setting.time_scheme().step_limit()
         return {
-            "problem": "cnn",
-            "sentence": self.sentence,
-            **self.setting.model_dump(),
-            "lr": self.lr,
-            "weight_decay": self.weight_decay,
-            "dtype": self.dtype,
-            "twin": self.twin,
-            "status": str(self.status),
+            "status": self.status,
             "steps": int(run.steps_M[0]),
             "step": run.step_T.tolist(),
-            "loss": plain(run.loss_TM[:, 0].tolist()),
-            "data_loss": plain(run.data_loss_TM[:, 0].tolist()),
-            "kernel_norm": plain(run.kernel_norm_TM[:, 0].tolist()),
-            "twin_difference": plain(run.twin_difference_TM[:, 0].tolist()),
-            "sharpness": plain(run.sharpness_TM[:, 0].tolist()),
+            "loss": _finite(run.loss_TM),
+            "data_loss": _finite(run.data_loss_TM),
+            "kernel_norm": _finite(run.kernel_norm_TM),
+            "twin_difference": _finite(run.twin_difference_TM),
+            "sharpness": _finite(run.sharpness_TM),
             "sharpness_threshold": self.threshold,
-            "share_activated": plain(run.shares_TM3[:, 0, 0].tolist()),
-            "share_transitioning": plain(run.shares_TM3[:, 0, 1].tolist()),
-            "share_not_activated": plain(run.shares_TM3[:, 0, 2].tolist()),
-            "theory_high": limit / self.weight_decay if self.weight_decay > 0 else None,
+            "share_activated": _finite(run.shares_TM3[..., 0]),
+            "share_transitioning": _finite(run.shares_TM3[..., 1]),
+            "share_not_activated": _finite(run.shares_TM3[..., 2]),
+            "theory_high": self.theory_high,
         }
 
-    def plot(self, path: str | Path) -> None:
-        """Draw loss, sharpness against its threshold, and the twin difference, over steps.
-
-        Raises:
-            LastbitError: an ending that is no figure's, or a file that cannot be written.
-        """
+    def draw(self) -> Figure:
+        """Draw loss, sharpness against its threshold, and the twin difference, over steps."""
         run = self.simulation
         steps = run.step_T.tolist()
         figure = new_figure(9.6, 3.0)
         loss, sharp, twin = figure.subplots(1, 3)
         colour = STATUS_COLOURS[str(self.status)]
-        loss.plot(steps, run.loss_TM[:, 0].tolist(), color=colour, lw=1)
+        loss.plot(steps, _finite(run.loss_TM), color=colour, lw=1)
         loss.set_yscale("log")
         loss.set_title("loss, weight decay included", fontsize=9)
-        sharp.plot(steps, run.sharpness_TM[:, 0].tolist(), color=colour, lw=1)
+        sharp.plot(steps, _finite(run.sharpness_TM), color=colour, lw=1)
         sharp.axhline(self.threshold, color="black", lw=0.9, ls="--")
         sharp.annotate(
-            f"limit / lr = {self.threshold:.3g}",
+            f"limit / lr = {number(self.threshold, 3)}",
             (0.98, self.threshold),
             xycoords=("axes fraction", "data"),
             xytext=(0, 3),
@@ -142,35 +157,18 @@ class FlowStudy:
         twin.set_title("mean relative difference to the twin", fontsize=9)
         for axes in (loss, sharp, twin):
             axes.set_xlabel("step")
-        title = f"lr {self.lr:g}, weight decay {self.weight_decay:g}: {self.status}"
-        figure.suptitle(f"{title} ({self.setting.words})", fontsize=8)
-        save(figure, path)
+        at = f"lr {number(self.settings.lr, 6)}, weight decay {number(self.settings.weight_decay, 6)}"
+        figure.suptitle(f"{at}: {self.status} ({self.words})", fontsize=8)
+        return figure
 
 
-def pde_simulate(
-    *,
-    lr: float,
-    weight_decay: float,
-    steps: int = 1000,
-    twin: int | None = None,
-    dtype: str = "float64",
-    record_every: int | None = None,
-    sharpness: bool = True,
-    progress: Progress | None = None,
-    **settings: Any,
-) -> FlowStudy:
-    """Run the non-linear flow of the one-layer CNN.
+@takes(SimulateSettings)
+def pde_simulate(*, progress: Progress | None = None, **settings: Any) -> FlowStudy:
+    """Run the non-linear flow of the one-layer CNN and say how it ends.
 
     Args:
-        lr: learning rate, the step.
-        weight_decay: alpha.
-        steps: of the scheme.
-        twin: odd factor k of a twin.
-        dtype: `float64`, `float32` or `bfloat16`.
-        record_every: steps between records; a hundredth of the steps when None.
-        sharpness: record it.
+        **settings: fields of `SimulateSettings`.
         progress: called with (steps done, steps).
-        **settings: fields of `CnnSetting`.
 
     Raises:
         LastbitError: a setting that cannot be, in one line.
@@ -179,20 +177,25 @@ def pde_simulate(
         >>> print(pde_simulate(lr=0.01, weight_decay=20, steps=200, image_size=32, kernel=8).status)
         converged
     """
-    setting = cnn_setting(**settings)
-    problem = setting.problem()
+    given = validated(SimulateSettings, settings, flag="--")
+    problem = cnn_problem(given)
     run = simulate(
         problem,
-        lr=lr,
-        weight_decay=weight_decay,
-        steps=steps,
-        kernel=setting.start(problem),
-        twin=twin,
-        dtype=dtype,
-        scheme=setting.time_scheme(),
-        record_every=max(1, steps // 100) if record_every is None else record_every,
+        lr=given.lr,
+        weight_decay=given.weight_decay,
+        steps=given.steps,
+        kernel=cnn_start(problem, given.seed, given.init_scale),
+        twin=given.twin,
+        dtype=given.dtype,
+        scheme=time_scheme(given),
+        record_every=max(1, given.steps // 100) if given.record_every is None else given.record_every,
         shares=True,
-        sharpness=sharpness,
+        sharpness=given.sharpness,
         progress=progress,
     )
-    return FlowStudy(setting, lr, weight_decay, dtype, twin, run)
+    return FlowStudy(settings=given, simulation=run)
+
+
+def _finite(record_TM: Tensor) -> list[float | None]:
+    """Return the first member's record; what overflowed is no number that anything could be read from."""
+    return [value if math.isfinite(value) else None for value in record_TM[:, 0].tolist()]

@@ -3,79 +3,85 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from lastbit.core.config import validated
+from lastbit.core.keywords import takes
 from lastbit.pde.cnn import FlowStatus, Window, find_window
-from lastbit.studies.pde.figures import STATUS_COLOURS, new_figure, save
-from lastbit.studies.pde.setting import CnnSetting, Progress, cnn_setting
+from lastbit.report.blocks import Column, Row, Table
+from lastbit.report.formatting import change, number
+from lastbit.studies.pde.cnn_problem import cnn_problem, cnn_start, cnn_words, time_scheme
+from lastbit.studies.pde.result import STATUS_COLOURS, PdeResult, Progress, new_figure
+from lastbit.studies.pde.settings import WindowSettings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["WindowStudy", "pde_window"]
 
 
-@dataclass(frozen=True, eq=False)
-class WindowStudy:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WindowStudy(PdeResult):
     """Both ends of the window, simulated, with theory beside them."""
 
-    setting: CnnSetting
+    kind: ClassVar[str] = "pde window"
+    settings: WindowSettings
     window: Window
 
     @property
-    def sentence(self) -> str:
-        """The answer in one sentence."""
-        one = self.window
-        where = f"At weight decay {one.weight_decay:g} the flow"
-        low = "settles nowhere in the range tried" if one.converges_below is None else _below(one.converges_below)
-        high = "was not seen to blow up" if one.blows_up_above is None else f"blows up above {one.blows_up_above:.4g}"
-        if one.converges_below is None or one.blows_up_above is None:
-            middle = ""
-        elif one.blows_up_above - one.converges_below <= 2 * one.rtol * one.blows_up_above:
-            middle = " with no restrained steps between,"
-        else:
-            middle = " is restrained above,"
-        theory_low = "unknown" if one.theory_low is None else f"{one.theory_low:.4g}"
-        return f"{where} {low},{middle} and {high} (theory: {theory_low} and {one.theory_high:.4g})."
+    def words(self) -> str:
+        """The network in a few words."""
+        return cnn_words(self.settings)
 
     @property
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Headers and rows."""
+    def verdict(self) -> str:
+        """The answer in one sentence."""
         one = self.window
-        rows = [
-            ["converges below", _number(one.converges_below), _number(one.theory_low), "limit/sharpness"],
-            ["blows up above", _number(one.blows_up_above), _number(one.theory_high), "limit/alpha"],
-        ]
-        for row, pair in zip(
-            rows, ((one.converges_below, one.theory_low), (one.blows_up_above, one.theory_high)), strict=True
-        ):
-            found, said = pair
-            row.insert(3, "-" if found is None or said is None else f"{100 * (found / said - 1):+.2f}%")
-        return ["learning rate", "simulated", "theory", "difference", "formula"], rows
+        low, high = one.converges_below, one.blows_up_above
+        rest = "settles nowhere in the range tried" if low is None else f"converges below lr = {number(low)}"
+        end = "was not seen to blow up" if high is None else f"blows up above {number(high)}"
+        middle = {"window": " is restrained above,", "no_window": " with no restrained steps between,", "open": ""}
+        theory = f"{number(one.theory_low, missing='unknown')} and {number(one.theory_high)}"
+        return (
+            f"At weight decay {number(one.weight_decay, 6)} the flow {rest},{middle[self.verdict_kind]} and {end} "
+            f"(theory: {theory})."
+        )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+    @property
+    def verdict_kind(self) -> str:
+        """`window`, `no_window` where both ends meet, or `open` where an end was not found."""
+        low, high = self.window.converges_below, self.window.blows_up_above
+        if low is None or high is None:
+            return "open"
+        return "no_window" if high - low <= 2 * self.window.rtol * high else "window"
+
+    @property
+    def table(self) -> Table:
+        """Both ends, simulated and by theory."""
         one = self.window
+        ends = (
+            ("converges below", one.converges_below, one.theory_low, "limit/sharpness"),
+            ("blows up above", one.blows_up_above, one.theory_high, "limit/alpha"),
+        )
+        rows = [
+            Row([name, number(found, 5), number(said, 5), change(found, said), formula])
+            for name, found, said, formula in ends
+        ]
+        numbers = [Column(title, True) for title in ("simulated", "theory", "difference")]
+        return Table([Column("learning rate"), *numbers, Column("formula")], rows)
+
+    def measured(self) -> dict[str, Any]:
+        """Return both ends, and every learning rate tried; None is an end that was not found in the range tried."""
+        one = self.window
+        names = ("converges_below", "blows_up_above", "theory_low", "theory_high", "rtol")
         return {
-            "problem": "cnn",
-            "sentence": self.sentence,
-            **self.setting.model_dump(),
-            "weight_decay": one.weight_decay,
-            "window": {
-                "converges_below": one.converges_below,
-                "blows_up_above": one.blows_up_above,
-                "theory_low": one.theory_low,
-                "theory_high": one.theory_high,
-                "rtol": one.rtol,
-            },
+            "window": {name: getattr(one, name) for name in names},
             "sharpness": one.sharpness,
-            "tried": [{"lr": lr, "status": str(status)} for lr, status in one.tried],
+            "tried": [{"lr": lr, "status": status} for lr, status in one.tried],
         }
 
-    def plot(self, path: str | Path) -> None:
-        """Draw every learning rate tried by how it ended, with the ends of theory.
-
-        Raises:
-            LastbitError: an ending that is no figure's, or a file that cannot be written.
-        """
+    def draw(self) -> Figure:
+        """Draw every learning rate tried by how it ended, with the ends of theory."""
         figure = new_figure(8.4, 2.2)
         axes = figure.subplots()
         for row, status in enumerate(FlowStatus):
@@ -98,27 +104,18 @@ class WindowStudy:
         axes.set_xscale("log")
         axes.set_yticks(range(3), [str(status) for status in FlowStatus])
         axes.set_ylim(-0.6, 2.6)
-        axes.set_xlabel(f"learning rate, at weight decay {self.window.weight_decay:g}")
-        figure.suptitle(self.setting.words, fontsize=8)
-        save(figure, path)
+        axes.set_xlabel(f"learning rate, at weight decay {number(self.window.weight_decay, 6)}")
+        figure.suptitle(self.words, fontsize=8)
+        return figure
 
 
-def pde_window(
-    *,
-    weight_decay: float,
-    steps: int = 800,
-    rtol: float = 2.5e-3,
-    progress: Progress | None = None,
-    **settings: Any,
-) -> WindowStudy:
-    """Find both ends of the window by simulation.
+@takes(WindowSettings)
+def pde_window(*, progress: Progress | None = None, **settings: Any) -> WindowStudy:
+    """Find by simulation the learning rates at which the flow stops to converge, and at which it blows up.
 
     Args:
-        weight_decay: alpha, positive.
-        steps: of each simulation.
-        rtol: width of the final brackets.
+        **settings: fields of `WindowSettings`.
         progress: called with (rounds done, rounds).
-        **settings: fields of `CnnSetting`.
 
     Raises:
         LastbitError: a setting that cannot be, in one line.
@@ -128,23 +125,15 @@ def pde_window(
         >>> round(found.blows_up_above, 2), found.theory_high
         (0.4, 0.4)
     """
-    setting = cnn_setting(**settings)
-    problem = setting.problem()
+    given = validated(WindowSettings, settings, flag="--")
+    problem = cnn_problem(given)
     window = find_window(
         problem,
-        weight_decay=weight_decay,
-        kernel=setting.start(problem),
-        scheme=setting.time_scheme(),
-        steps=steps,
-        rtol=rtol,
+        weight_decay=given.weight_decay,
+        kernel=cnn_start(problem, given.seed, given.init_scale),
+        scheme=time_scheme(given),
+        steps=given.steps,
+        rtol=given.rtol,
         progress=progress,
     )
-    return WindowStudy(setting, window)
-
-
-def _below(rate: float) -> str:
-    return f"converges below lr = {rate:.4g}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.5g}"
+    return WindowStudy(settings=given, window=window)

@@ -1,0 +1,185 @@
+"""The fields of settings classes as keyword arguments: of a Python function and, from the same data, of a command.
+
+Name, type, default, range and description of a setting stand in its field, once; `setting` makes a field that says more
+about how it is shown. A class may hold in its `model_config` a `title`, the word for it where several classes of a
+command differ, and in `json_schema_extra` a `panel` for the fields that no other class of the command has.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import Field
+from pydantic.fields import FieldInfo
+
+from lastbit.core.config import Config
+
+__all__ = ["Keyword", "keywords", "setting", "takes"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keyword:
+    """One setting, of one settings class or of several that share its name.
+
+    Attributes:
+        name: in Python and, with hyphens, on the command line.
+        annotation: its type; of several classes any of theirs.
+        default: None too where the classes differ, for each has its own.
+        required: whether there is no default.
+        help: description, choices, default and range in words.
+        panel: heading in a command's help, "" for none.
+        flags: on the command line, where they are not `--name`.
+    """
+
+    name: str
+    annotation: Any
+    default: Any
+    required: bool
+    help: str
+    panel: str
+    flags: tuple[str, ...]
+
+
+def setting(
+    description: str,
+    default: Any = ...,
+    *,
+    panel: str = "",
+    shown: str = "",
+    flags: Sequence[str] = (),
+    **bounds: Any,
+) -> Any:
+    """Return a field of a settings class.
+
+    Args:
+        description: what it means, in a few words without a stop.
+        default: left out where a value must be given.
+        panel: heading that a command's help puts it under.
+        shown: its default in words, where it is None.
+        flags: its flags on the command line, where they are not `--name`.
+        **bounds: `ge`, `gt`, `le`, `lt`.
+    """
+    told: dict[str, Any] = {"panel": panel, "shown": shown, "flags": list(flags)}
+    extra = {name: value for name, value in told.items() if value}
+    return Field(default, description=description, json_schema_extra=extra, **bounds)
+
+
+def keywords(*configs: type[Config]) -> list[Keyword]:
+    """Return the settings of all classes, in the order of their fields, each name once."""
+    names = dict.fromkeys(name for config in configs for name in config.model_fields)
+    return [_keyword(name, configs) for name in names]
+
+
+def takes(*configs: type[Config]) -> Callable[[F], F]:
+    """Let `help()` show the fields of `configs` as the keyword arguments that a function's `**settings` stand for.
+
+    They are added to its signature, and described in its docstring where that says `**settings: …`.
+    """
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        of_settings = [
+            inspect.Parameter(
+                one.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if one.required else one.default,
+                annotation=one.annotation,
+            )
+            for one in keywords(*configs)
+        ]
+        first = [p for p in own if p.kind is not p.KEYWORD_ONLY]
+        last = [p for p in own if p.kind is p.KEYWORD_ONLY]
+        function.__signature__ = signature.replace(parameters=[*first, *of_settings, *last])  # type: ignore[attr-defined]
+        told = "\n".join(f"    {one.name}: {one.help}" for one in keywords(*configs))
+        text = inspect.cleandoc(function.__doc__ or "")
+        function.__doc__ = re.sub(r"(?m)^    \*\*settings: .*$", lambda _: told, text, count=1)
+        return function
+
+    return decorate
+
+
+def _keyword(name: str, configs: Sequence[type[Config]]) -> Keyword:
+    homes = {config: config.model_fields[name] for config in configs if name in config.model_fields}
+    fields = list(homes.values())
+    required = len(homes) == len(configs) and all(field.is_required() for field in fields)
+    defaults = [None if field.is_required() else field.default for field in fields]
+    alike = all(default == defaults[0] for default in defaults)
+    kinds: list[Any] = list(dict.fromkeys(field.annotation for field in fields))
+    annotation = reduce(or_, kinds)
+    extra = _extra(fields[0])
+    if len(homes) == 1:
+        of_class = next(iter(homes)).model_config.get("json_schema_extra")
+        extra = {**(of_class if isinstance(of_class, dict) else {}), **extra}
+    return Keyword(
+        name=name,
+        annotation=annotation if alike else annotation | None,
+        default=defaults[0] if alike else None,
+        required=required,
+        help=_help(homes),
+        panel=extra.get("panel", ""),
+        flags=tuple(extra.get("flags", ())),
+    )
+
+
+def _help(homes: Mapping[type[Config], FieldInfo]) -> str:
+    """Return `Description (default; range).`, by class where they differ."""
+    titles = {config: str(config.model_config.get("title") or config.__name__) for config in homes}
+    fields = list(homes.values())
+    if any(field.description != fields[0].description for field in fields):
+        told = "; ".join(f"{titles[config]}: {_sentence(field)}" for config, field in homes.items())
+        return f"{told}."
+    defaults = {titles[config]: _default(field) for config, field in homes.items()}
+    differ = len(set(defaults.values())) > 1
+    default = ", ".join(f"{title} {words}" for title, words in defaults.items() if words) if differ else None
+    text = _sentence(fields[0], default, dict.fromkeys(word for field in fields for word in _choices(field)))
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _sentence(field: FieldInfo, default: str | None = None, choices: Iterable[str] = ()) -> str:
+    """Return the description with the default, of this field unless another is given, and the choices or the range."""
+    default = _default(field) if default is None else default
+    if words := list(choices or _choices(field)):
+        shown = [f"{word} (default)" if word == default else word for word in words]
+        return f"{field.description}: {', '.join(shown)}"
+    inside = "; ".join(part for part in (default, _range(field)) if part)
+    return f"{field.description} ({inside})" if inside else str(field.description)
+
+
+def _default(field: FieldInfo) -> str:
+    shown = _extra(field).get("shown")
+    if shown is not None or field.is_required() or field.default is None or isinstance(field.default, bool):
+        return str(shown or "")
+    values = field.default if isinstance(field.default, tuple) else (field.default,)
+    return " ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+
+
+def _choices(field: FieldInfo) -> list[str]:
+    """Return the words that a field takes, none where it takes others too."""
+    parts = (field.annotation,) if get_origin(field.annotation) is Literal else get_args(field.annotation)
+    return [str(word) for part in parts if get_origin(part) is Literal for word in get_args(part)]
+
+
+def _range(field: FieldInfo) -> str:
+    """Return the bounds of a number in words."""
+    found = {type(one): one for one in field.metadata}
+    low, above, high, below = (found.get(kind) for kind in (Ge, Gt, Le, Lt))
+    if isinstance(low, Ge) and isinstance(high, Le):
+        return f"{low.ge} to {high.le}"
+    told = [f"at least {low.ge}"] if isinstance(low, Ge) else [f"above {above.gt}"] if isinstance(above, Gt) else []
+    told += [f"at most {high.le}"] if isinstance(high, Le) else [f"below {below.lt}"] if isinstance(below, Lt) else []
+    return ", ".join(told)
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    extra = field.json_schema_extra
+    return dict(extra) if isinstance(extra, Mapping) else {}

@@ -1,0 +1,172 @@
+"""What every `pde` command concludes, and the forms in which it is shown: JSON, page, figure."""
+
+from __future__ import annotations
+
+import shlex
+from abc import ABC, abstractmethod
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.console import Console
+
+from lastbit.core.config import Config
+from lastbit.core.errors import LastbitError, choose
+from lastbit.core.plain import plain
+from lastbit.report.blocks import Code, Facts, Page, Picture, Section, Table, Tone
+from lastbit.report.formatting import setting
+from lastbit.report.text import brief
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["FORMATS", "STATUS_COLOURS", "PdeResult", "Progress", "new_figure"]
+
+Progress = Callable[[int, int], None]
+"""Called with (done, all) now and then."""
+
+FORMATS = ("png", "svg", "pdf")
+"""Endings of a figure's file."""
+
+STATUS_COLOURS = {"converged": "#3b6fb6", "restrained": "#e8a33d", "diverged": "#b2332e"}
+"""Told apart by lightness too, so that they survive grey print."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PdeResult(ABC):
+    """The answer of a `pde` command; each kind adds what it computed.
+
+    Attributes:
+        settings: what was asked.
+    """
+
+    kind: ClassVar[str]
+    """The command, `pde stability`."""
+    schema: ClassVar[int] = 1
+    """Version of the form of `to_json`."""
+    settings: Config
+
+    @property
+    def problem(self) -> str:
+        """What was asked about."""
+        return "cnn"
+
+    @property
+    @abstractmethod
+    def verdict(self) -> str:
+        """The answer in one sentence."""
+
+    @property
+    @abstractmethod
+    def verdict_kind(self) -> str:
+        """The answer in one of a few fixed words."""
+
+    @property
+    @abstractmethod
+    def words(self) -> str:
+        """The problem in a few words, for titles."""
+
+    @property
+    @abstractmethod
+    def table(self) -> Table:
+        """The numbers behind the verdict."""
+
+    @abstractmethod
+    def measured(self) -> Mapping[str, Any]:
+        """Return what was computed, by its names in JSON."""
+
+    @abstractmethod
+    def draw(self) -> Figure:
+        """Return the figure."""
+
+    @property
+    def tone(self) -> Tone:
+        """Whether the answer is good news."""
+        return "pass" if self.verdict_kind in ("stable", "converged") else "attention"
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What follows the command's name."""
+        return (self.problem,)
+
+    @property
+    def command(self) -> str:
+        """The command that repeats this."""
+        words = ["lastbit", *self.kind.split(), *self.arguments]
+        for name, value in self.settings.model_dump(exclude_defaults=True).items():
+            flag = name.replace("_", "-")
+            if isinstance(value, bool):
+                words.append(f"--{flag}" if value else f"--no-{flag}")
+            else:
+                values = value if isinstance(value, tuple) else (value,)
+                words += [f"--{flag}", *map(str, values or ("none",))]
+        return shlex.join(words)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON: infinities as "inf" and "-inf", None for what is not measured."""
+        content: dict[str, Any] = plain(
+            {
+                "schema": self.schema,
+                "kind": self.kind,
+                "problem": self.problem,
+                "verdict": self.verdict,
+                "verdict_kind": self.verdict_kind,
+                "command": self.command,
+                **self.settings.model_dump(),
+                **self.measured(),
+            }
+        )
+        return content
+
+    @property
+    def page(self) -> Page:
+        """The answer as a page, which `lastbit.report` renders as text, Markdown or HTML."""
+        facts = [(name.replace("_", " "), setting(value)) for name, value in self.settings.model_dump().items()]
+        return Page(
+            title=f"lastbit {self.kind}",
+            subtitle=self.words,
+            tone=self.tone,
+            badge=self.verdict_kind.replace("_", " "),
+            verdict=self.verdict,
+            advice="",
+            sections=[
+                Section("The numbers", [self.table], brief=True),
+                Section("The figure", [Picture(self._embedded, describe=f"Figure: {self.verdict}")]),
+                Section("The settings", [Facts(facts)]),
+                Section("Again", [Code(self.command)]),
+            ],
+        )
+
+    def print_page(self) -> None:
+        """Print the verdict and the numbers behind it; lines are broken on a terminal alone."""
+        console = Console()
+        console.print(brief(self.page), highlight=False, soft_wrap=not console.is_terminal)
+
+    def plot(self, path: str | Path) -> None:
+        """Write the figure as PNG, SVG or PDF, by the ending.
+
+        Raises:
+            LastbitError: another ending, or a file that cannot be written.
+        """
+        target = Path(path)
+        choose(target.suffix.lower().lstrip(".") or "(none)", FORMATS, "figure format")
+        try:
+            self.draw().savefig(target, dpi=150)
+        except OSError as error:
+            raise LastbitError(f"cannot write {target}: {error.strerror or error}") from None
+
+    def _embedded(self) -> str:
+        """Return the figure as an image that needs no file of its own."""
+        drawn = BytesIO()
+        self.draw().savefig(drawn, format="png", dpi=150)
+        return f"data:image/png;base64,{b64encode(drawn.getvalue()).decode()}"
+
+
+def new_figure(width: float = 8.4, height: float = 3.4) -> Figure:
+    """Return an empty figure that belongs to no window."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")

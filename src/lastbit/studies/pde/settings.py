@@ -1,0 +1,239 @@
+"""What each `pde` command and function is asked: every setting with its range, its default and what it means.
+
+Nothing here imports PyTorch: the command line reads these classes to show its help.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, model_validator
+
+from lastbit.core.config import Config
+from lastbit.core.keywords import setting
+
+__all__ = [
+    "PROBLEMS",
+    "CnnSettings",
+    "CnnStabilitySettings",
+    "ComplexitySettings",
+    "DeepStabilitySettings",
+    "LinearStabilitySettings",
+    "NetworkSettings",
+    "PhaseSettings",
+    "SimulateSettings",
+    "WindowSettings",
+]
+
+PROBLEMS = (
+    "cnn",
+    "deep",
+    "heat",
+    "advection-upwind",
+    "advection-centred",
+    "advection-lax-wendroff",
+    "advection-diffusion",
+    "wave",
+    "biharmonic",
+    "anti-diffusion",
+)
+"""What `pde stability` knows: the networks, then the classical problems."""
+
+
+def _hyphenated(name: object) -> object:
+    return name.replace("_", "-") if isinstance(name, str) else name
+
+
+def _rising(span: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < span[0] < span[1] < math.inf:
+        raise ValueError("use two positive numbers, the smaller first")
+    return span
+
+
+_PROBLEM, _SIZES, _BASE = "The problem", "The sizes", "The network around which they vary"
+
+Image = Annotated[str, setting("image: checkerboard, noise, or a file", panel=_PROBLEM)]
+ImageSize = Annotated[int, setting("rows and columns of the image", panel=_PROBLEM, ge=1, le=1 << 14)]
+Kernel = Annotated[int, setting("rows and columns of the window", panel=_PROBLEM, ge=1)]
+_DECAY = setting("weight decay", panel=_PROBLEM)
+Decay = Annotated[float, _DECAY]
+Twin = Annotated[
+    int | None, setting("odd factor k: run a twin whose updates are rounded k-rescaled", panel=_PROBLEM, ge=1)
+]
+Format = Annotated[Literal["float64", "float32", "bfloat16"], setting("format of kernel and update")]
+Scheme = Annotated[
+    Literal["euler", "heavy-ball", "nesterov"],
+    BeforeValidator(_hyphenated),
+    setting("time scheme", panel=_PROBLEM),
+]
+Momentum = Annotated[
+    float | None, setting("momentum of heavy-ball and nesterov", panel=_PROBLEM, shown="0.9", ge=0, lt=1)
+]
+Span = Annotated[tuple[float, float], AfterValidator(_rising)]
+_STEP = setting("step (learning rate) of the networks", flags=("--dt", "--lr"), gt=0)
+
+
+class _Network(Config):
+    """What the one-layer CNN and deep networks share."""
+
+    channels: int = setting("channels of the image; a file has 1 or 3", 1, panel=_PROBLEM, ge=1)
+    beta: float = setting("scale inside the swish", 1.0, panel=_PROBLEM, gt=0)
+    pooling: Literal["mean", "sum"] = setting("pooling over positions", "mean", panel=_PROBLEM)
+    scheme: Scheme = "euler"
+    momentum: Momentum = None
+    device: str = setting("device: cpu, cuda, cuda:N, auto", "cpu", panel=_PROBLEM)
+
+
+class CnnSettings(_Network):
+    """The one-layer CNN and the scheme that steps it."""
+
+    model_config = ConfigDict(title="cnn", json_schema_extra={"panel": "The one-layer network"})
+
+    image: Image = "checkerboard"
+    image_size: ImageSize = 256
+    kernel: Kernel = 32
+    label: float = setting("label", 1.0, panel=_PROBLEM, ge=0, le=1)
+    boundary: Literal["valid", "periodic"] = setting("positions of the window", "valid")
+    seed: int = setting("seed of a noise image and of the start", 7, panel=_PROBLEM)
+
+
+class CnnStabilitySettings(CnnSettings):
+    """Which weight decays of the one-layer CNN are stable at a step."""
+
+    dt: Annotated[float, _STEP]
+    weight_decay: Annotated[float | None, _DECAY] = None
+    check: bool = setting("bisect the bounds by simulation too", False, flags=["--check"])
+    gauss_newton: bool = setting(
+        "keep the Gauss-Newton term of the transitioning regime", False, flags=["--gauss-newton"]
+    )
+
+
+class _FlowSettings(CnnSettings):
+    """A simulated flow of the one-layer CNN."""
+
+    model_config = ConfigDict(json_schema_extra={})
+
+    boundary: Literal["valid", "periodic"] = setting("positions of the window", "valid", panel=_PROBLEM)
+    init_scale: float = setting("standard deviation of the start", 1.0, panel=_PROBLEM, gt=0)
+
+
+class SimulateSettings(_FlowSettings):
+    """One member of the flow."""
+
+    lr: float = setting("learning rate, the step", panel=_PROBLEM, gt=0)
+    weight_decay: Decay
+    steps: int = setting("steps", 1000, ge=1)
+    twin: Twin = None
+    dtype: Format = "float64"
+    record_every: int | None = setting(
+        "steps between records, 0 for start and end alone", None, shown="a hundredth of the steps", ge=0
+    )
+    sharpness: bool = setting("record the sharpness, which takes time", True)
+
+
+class WindowSettings(_FlowSettings):
+    """Both ends of the window of learning rates in which the flow is restrained."""
+
+    weight_decay: float = setting("weight decay", panel=_PROBLEM, gt=0)
+    steps: int = setting("steps of each simulation", 800, ge=1)
+    rtol: float = setting("relative width of the final brackets, at least 1/steps", 2.5e-3, gt=0, le=0.5)
+
+
+class PhaseSettings(_FlowSettings):
+    """A logarithmic grid of learning rates and weight decays."""
+
+    image_size: ImageSize = 64
+    kernel: Kernel = 8
+    lr_range: Span = setting("first and last learning rate", (0.02, 20.0))
+    weight_decay_range: Span = setting("first and last weight decay", (0.1, 20.0))
+    points: int = setting("points of each axis", 32, ge=2)
+    steps: int = setting("steps of each member", 400, ge=1)
+    twin: Twin = None
+    dtype: Format = "float64"
+
+
+class NetworkSettings(_Network):
+    """A network of many layers, its images, where it is linearised, and the scheme."""
+
+    model_config = ConfigDict(title="deep", json_schema_extra={"panel": "The deep network"})
+
+    depth: int = setting("layers", 2, ge=1)
+    width: int = setting("channels between layers", 4, ge=1)
+    kernel: Kernel = 3
+    image: Image = "noise"
+    image_size: ImageSize = 16
+    label: float | None = setting("label", None, panel=_PROBLEM, shown="0 and 1 in turn", ge=0, le=1)
+    activation: Literal["swish", "linear"] = setting("activation of every layer", "swish")
+    images: int | None = setting("images of noise; anything else is a single one", None, shown="4", ge=1)
+    image_seed: int = setting("seed of the noise", 0)
+    gain: float = setting("variance of the weights times fan-in", 2.0, gt=0)
+    weight_decay: Decay = 0.0
+    train_steps: int = setting("steps of gradient descent before the answer", 0, ge=0)
+    train_lr: float = setting("learning rate of these steps", 0.1, gt=0)
+
+    @model_validator(mode="after")
+    def _require_images(self) -> Self:
+        if self.image != "noise" and self.images not in (None, 1):
+            raise ValueError(f"--images = {self.images}: {self.image} is a single image; leave --images out")
+        return self
+
+
+class DeepStabilitySettings(NetworkSettings):
+    """Which steps and weight decays a deep network can bear."""
+
+    seed: int = setting("seed of the weights", 0, panel=_PROBLEM)
+    dt: Annotated[float | None, _STEP] = None
+
+
+class ComplexitySettings(NetworkSettings):
+    """How the stable learning rate moves with depth, width and kernel size, one varied at a time around a base."""
+
+    model_config = ConfigDict(json_schema_extra={"panel": _PROBLEM})
+
+    depths: tuple[int, ...] = setting("numbers of layers; none leaves an axis out", (1, 2, 3, 4, 6), panel=_SIZES)
+    widths: tuple[int, ...] = setting("channels between layers", (2, 4, 8, 16), panel=_SIZES)
+    kernels: tuple[int, ...] = setting("rows and columns of the windows", (1, 3, 5, 7), panel=_SIZES)
+    seeds: int = setting("draws of the weights, at every size", 8, panel=_SIZES, ge=1)
+    depth: int = setting("layers", 3, panel=_BASE, ge=1)
+    width: int = setting("channels between layers", 4, panel=_BASE, ge=1)
+    kernel: int = setting("rows and columns of the windows", 3, panel=_BASE, ge=1)
+
+    @model_validator(mode="after")
+    def _require_trends(self) -> Self:
+        grid = {"depth": self.depths, "width": self.widths, "kernel": self.kernels}
+        for axis, sizes in grid.items():
+            flag = f"--{axis}s {','.join(map(str, sizes))}"
+            if any(size < 1 for size in sizes):
+                raise ValueError(f"{flag}: use sizes of 1 or more")
+            if len(set(sizes)) < len(sizes):
+                raise ValueError(f"{flag}: name each size once")
+            if len(sizes) == 1:
+                raise ValueError(f"{flag}: a trend needs two sizes or more; use --{axis} {sizes[0]} to hold it there")
+        if max(self.kernels, default=0) > self.image_size:
+            shown = ",".join(map(str, self.kernels))
+            side = self.image_size
+            raise ValueError(f"--kernels {shown}: no window may be larger than the image, {side} x {side}")
+        if not any(grid.values()):
+            raise ValueError("no axis is left: give --depths, --widths or --kernels two sizes or more")
+        return self
+
+
+class LinearStabilitySettings(Config):
+    """A classical problem and its scheme; what a problem does not have is refused."""
+
+    model_config = ConfigDict(title="classical", json_schema_extra={"panel": "The classical problems"})
+
+    dx: float = setting("grid spacing", 1.0, gt=0)
+    dim: int = setting("number of dimensions", 1, ge=1, le=3)
+    scheme: Annotated[
+        Literal["euler", "heavy-ball", "nesterov", "rk2", "rk4", "backward-euler", "crank-nicolson", "leapfrog"],
+        BeforeValidator(_hyphenated),
+        setting("time scheme", panel=_PROBLEM),
+    ] = "euler"
+    momentum: Momentum = None
+    diffusivity: float | None = setting("diffusivity, where there is diffusion", None, shown="1", gt=0)
+    speed: float | None = setting("speed of advection and of waves", None, shown="1", gt=0)
+    stiffness: float | None = setting("stiffness of the biharmonic problem", None, shown="1", gt=0)
+    decay: float | None = setting("decay of anti-diffusion", None, shown="5")
+    accuracy: int | None = setting("order of accuracy of the stencils, even", None, shown="2", ge=2, le=12)

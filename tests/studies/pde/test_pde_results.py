@@ -1,0 +1,168 @@
+"""What every `pde` function concludes: a sentence, a word, JSON, a page in three forms, a figure, a command."""
+
+import inspect
+import json
+import math
+import shlex
+
+import pytest
+from PIL import Image
+
+import lastbit as lb
+from lastbit.cli import main
+from lastbit.core.errors import LastbitError
+from lastbit.pde import DESCENTS, SCHEMES
+from lastbit.pde.linear import PROBLEMS
+from lastbit.report.html import render_html
+from lastbit.report.markdown import render_markdown
+from lastbit.report.text import render_text
+from lastbit.studies.pde import settings
+from lastbit.studies.pde.settings import CnnStabilitySettings, DeepStabilitySettings, LinearStabilitySettings
+
+SMALL = {"image_size": 16, "kernel": 3}
+DEEP = {"depth": 2, "width": 2, "kernel": 2, "image_size": 5, "images": 2}
+
+STUDIES = {
+    "cnn": lambda: lb.pde_stability("cnn", dt=0.1, weight_decay=2.0, check=True, **SMALL),
+    "deep": lambda: lb.pde_stability("deep", dt=0.1, scheme="heavy_ball", momentum=0.5, **DEEP),
+    "heat": lambda: lb.pde_stability("heat", dim=2),
+    "simulate": lambda: lb.pde_simulate(lr=0.1, weight_decay=1.0, steps=100, twin=3, **SMALL),
+    "window": lambda: lb.pde_window(weight_decay=2.0, steps=400, **SMALL),
+    "phase": lambda: lb.pde_phase(points=3, lr_range=(0.1, 2.0), **SMALL),
+    "complexity": lambda: lb.pde_complexity(depths=(1, 2), widths=(), kernels=(), seeds=2, image_size=5, images=2),
+}
+
+
+@pytest.fixture(scope="module", params=STUDIES)
+def study(request):
+    return STUDIES[request.param]()
+
+
+def test_json_is_plain_and_says_what_it_is(study):
+    content = json.loads(json.dumps(study.to_json(), allow_nan=False))
+    assert content["schema"] == 1
+    assert content["kind"].startswith("pde ")
+    assert content["verdict"] == study.verdict
+    assert content["verdict_kind"] == study.verdict_kind
+    assert content["problem"] == study.problem
+    assert "\n" not in study.verdict
+    assert study.verdict.endswith(".")
+
+
+def test_the_command_repeats_it(study, tmp_path, capsys):
+    target = tmp_path / "again.json"
+    assert main([*shlex.split(study.command)[1:], "--json", str(target), "--quiet"]) == 0
+    assert capsys.readouterr().out == f"{study.verdict}\n"
+    assert json.loads(target.read_text()) == json.loads(json.dumps(study.to_json()))
+
+
+def test_text_markdown_and_html_come_from_one_page(study):
+    page = study.page
+    for text in (render_text(page, 400), render_markdown(page)):
+        assert study.verdict.split(":")[0].split("(")[0] in text.replace("\\", "")
+        for row in study.table.rows[:1]:
+            assert row.cells[1] in text.replace("\\", "")
+    html = render_html(page)
+    assert "data:image/png;base64," in html
+    assert study.table.rows[-1].cells[1] in html
+    assert "<script src" not in html
+
+
+@pytest.mark.parametrize(("ending", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_a_figure_is_written_by_its_ending(ending, start, tmp_path):
+    target = tmp_path / f"heat.{ending}"
+    lb.pde_stability("heat").plot(target)
+    assert target.read_bytes().startswith(start)
+
+
+def test_every_study_draws_a_figure(study, tmp_path):
+    study.plot(tmp_path / "figure.png")
+    with Image.open(tmp_path / "figure.png") as picture:
+        assert picture.width > 400
+    with pytest.raises(LastbitError, match="unknown figure format 'gif'"):
+        study.plot(tmp_path / "figure.gif")
+    with pytest.raises(LastbitError, match="cannot write"):
+        study.plot(tmp_path / "missing" / "figure.png")
+
+
+@pytest.mark.parametrize(
+    ("problem", "scheme"), [("wave", "leapfrog"), ("advection-centred", "euler"), ("heat", "crank-nicolson")]
+)
+def test_figures_for_limits_of_every_kind(problem, scheme, tmp_path):
+    lb.pde_stability(problem, scheme=scheme).plot(tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("problem", "given", "kind", "said"),
+    [
+        ("heat", {}, "conditional", "dt ≤ 0.5; beyond it waves of ω = 3.14159 (ω·dx = π) grow first"),
+        ("advection-centred", {}, "unstable", "no step is stable"),
+        ("anti-diffusion", {"decay": 1.0}, "unstable", "equation itself amplifies"),
+        ("wave", {"scheme": "leapfrog"}, "conditional", "dt < 1;"),
+        ("heat", {"scheme": "crank-nicolson"}, "stable", "stable for every step"),
+    ],
+)
+def test_classical_problems_say_what_matters(problem, given, kind, said):
+    found = lb.pde_stability(problem, **given)
+    assert found.verdict_kind == kind
+    assert said in found.verdict
+
+
+def test_a_bound_that_is_infinite_is_a_bound():
+    always = lb.pde_stability("heat", scheme="backward-euler")
+    assert always.analysis.max_stable_dt == math.inf
+    assert always.to_json()["max_stable_dt"] == always.to_json()["closed_form"] == "inf"
+    assert ["max stable dt", "any"] in [list(row.cells) for row in always.table.rows]
+
+    driven = lb.pde_stability("deep", weight_decay=-50.0, activation="linear", **DEEP)
+    assert driven.bounds.edge_lr == math.inf
+    assert driven.to_json()["edge_lr"] == driven.to_json()["layers"][0]["edge_lr"] == "inf"
+    assert driven.to_json()["max_stable_lr"] == 0.0
+    assert "no learning rate is too large" in driven.verdict
+    assert driven.table.rows[-1].cells[-1] == "any"
+
+    dead = lb.pde_stability("cnn", dt=0.1, weight_decay=0.0, label=0.5, **SMALL)
+    assert dead.answer.max_stable_dt == math.inf
+    assert dead.verdict.endswith("for any step.")
+    assert dead.to_json()["regimes"]["not_activated"]["windowed"]["max_stable_dt"] == "inf"
+
+    undamped = lb.pde_simulate(lr=0.1, weight_decay=0.0, steps=20, **SMALL)
+    assert undamped.to_json()["theory_high"] == "inf"
+    assert lb.pde_simulate(lr=0.1, weight_decay=-0.1, steps=20, **SMALL).theory_high is None
+
+
+def test_a_trend_that_cannot_be_fitted_is_said():
+    given = {"depths": (1, 2), "widths": (), "kernels": (), "seeds": 2, "image_size": 6, "images": 2}
+    found = lb.pde_complexity(weight_decay=-50.0, **given)
+    (trend,) = found.to_json()["trends"]
+    assert trend["exponent"] is None
+    assert trend["edge_lr"] == [["inf", "inf"], ["inf", "inf"]]
+    assert trend["verdict"] == "with depth no trend can be fitted, because at some sizes no learning rate is too large"
+    assert found.verdict_kind == trend["verdict_kind"] == "no_trend"
+    assert found.table.rows[0].cells[2] == "any"
+
+
+@pytest.mark.parametrize("name", [name for name in lb.__all__ if name.startswith("pde_")])
+def test_help_shows_every_setting(name):
+    function = getattr(lb, name)
+    parameters = inspect.signature(function).parameters
+    assert all(one.kind is not one.VAR_KEYWORD for one in parameters.values())
+    for one in parameters:
+        assert f"    {one}: " in function.__doc__
+    assert "**settings" not in function.__doc__
+
+
+def test_choices_of_the_settings_are_those_of_the_theory():
+    """They stand in the settings too, because asking the theory for them imports PyTorch, and help should be quick."""
+    assert set(settings.PROBLEMS) == {"cnn", "deep", *PROBLEMS}
+    schemes = [
+        config.model_fields["scheme"].annotation.__args__ for config in (CnnStabilitySettings, DeepStabilitySettings)
+    ]
+    assert schemes == [DESCENTS, DESCENTS]
+    assert set(LinearStabilitySettings.model_fields["scheme"].annotation.__args__) == set(SCHEMES)
+
+
+@pytest.mark.parametrize("config", [getattr(settings, name) for name in settings.__all__ if name.endswith("Settings")])
+def test_every_setting_says_what_it_means(config):
+    assert all(field.description for field in config.model_fields.values())
