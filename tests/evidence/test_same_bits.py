@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from renamed_fields import differences
+from renamed_fields import RENAMED, differences
 from same_bits import MAY_DIFFER, ROOT, SETTINGS, different_bits, failure, result_of, train_with
 
 BEFORE = os.environ.get("LASTBIT_BEFORE")
@@ -82,12 +82,19 @@ def test_the_check_sees_a_changed_bit(tmp_path, spoil, seen):
     assert seen in line
 
 
-def test_the_check_sees_a_changed_field():
+def test_the_check_sees_a_changed_field(monkeypatch):
+    monkeypatch.setitem(RENAMED, "audit", {"metric": "measured", "runs[].run": "runs[].name", "runs[].label": None})
     before = result_of(STORED / "audit")
-    assert differences("audit", before, json.loads(json.dumps(before))) == []
+    now = json.loads(json.dumps(before))
+    now["measured"] = now.pop("metric")
+    now["runs"] = [{**run, "name": run["run"]} for run in now["runs"]]
+    for run in now["runs"]:
+        del run["run"], run["label"]
+    assert differences("audit", before, now) == []
+    assert differences("audit", before, {**now, "measured": {}}) != []
     sigma = before["sigma_last_bit"]
     changed = {
-        **before,
+        **now,
         "sigma_last_bit": {**sigma, "estimate": np.nextafter(sigma["estimate"], 9)},
         "verdict": before["verdict"].replace("difference", "gap"),
         "advice": before["advice"] + " 3",
