@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from renamed_fields import RENAMED, differences
+from renamed_fields import RENAMED, differences, same_numbers
 from same_bits import MAY_DIFFER, ROOT, SETTINGS, different_bits, failure, result_of, train_with
 
 BEFORE = os.environ.get("LASTBIT_BEFORE")
@@ -103,3 +103,18 @@ def test_the_check_sees_a_changed_field(monkeypatch):
     told = differences("audit", before, changed)
     assert {line.split()[0] for line in told if "churn_last_bit" not in line} == {"advice", "sigma_last_bit.estimate"}
     assert any(line.startswith("churn_last_bit.estimate") and "missing" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "same"),
+    [
+        ("1.0e-07 of 1,200", "1e-07 of 1200", True),
+        ("0.724 of its limit", "0.7236 of the limit", True),
+        ("0.724 of its limit", "0.7246 of its limit", False),
+        ("3 of 4", "3 of 5", False),
+        ("3 of 4", "3", False),
+        ("-0.2", "0.2", False),
+    ],
+)
+def test_a_sentence_may_show_more_digits_and_no_other_number(before, now, same):
+    assert same_numbers(before, now) is same

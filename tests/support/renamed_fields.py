@@ -50,7 +50,7 @@ INFINITE = {
 """Last parts of paths where null was written for an infinity too, which is "inf" or "-inf" now."""
 
 SENTENCES = {"verdict", "sentence", "advice", "note", "reason"}
-"""Last parts of paths under which sentences stand: their wording may change, the numbers in them may not."""
+"""Last parts of paths under which sentences stand: their wording may change, and how many digits a number shows."""
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 
@@ -91,9 +91,15 @@ def differences(
     return found
 
 
-def numbers_in(text: str) -> list[str]:
-    """Return the numbers of a sentence, in order."""
-    return _NUMBER.findall(text)
+def same_numbers(before: str, now: str) -> bool:
+    """Return whether two sentences hold the same numbers in the same order, to the digits that both show."""
+    old, new = _NUMBER.findall(before), _NUMBER.findall(now)
+    return len(old) == len(new) and all(map(_same_to_shared_digits, old, new))
+
+
+def _same_to_shared_digits(one: str, two: str) -> bool:
+    digits = min(len(re.sub(r"e.*|[^\d]", "", text).lstrip("0")) or 1 for text in (one, two))
+    return len({f"{float(text.replace(',', '')):.{digits}g}" for text in (one, two)}) == 1
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -129,7 +135,7 @@ def _path_now(kind: str, path: str) -> str | None:
 
 def _same(before: Any, now: Any, rel: float, *, sentence: bool) -> bool:
     if sentence and isinstance(before, str) and isinstance(now, str):
-        return numbers_in(before) == numbers_in(now)
+        return same_numbers(before, now)
     if isinstance(before, bool) or isinstance(now, bool) or not isinstance(before, int | float):
         return type(before) is type(now) and before == now
     if isinstance(now, bool | str) or now is None:
