@@ -26,7 +26,7 @@ NOT_YET_CONVERTED: frozenset[str] = frozenset(
         "studies/frame/progress.py",
         "studies/sharpness/measure.py",
         "studies/sharpness/study.py",
-        "studies/trace/config.py",
+        "studies/trace/settings.py",
         "studies/trace/run_trace.py",
     }
 )

@@ -35,11 +35,12 @@ ROUNDED = {"34": "33.9", "33": "33.4", "3.21e-01": "0.321", "3.39e-01": "0.339",
 """What has the rounding of the page now."""
 
 NOW = """\
-                                    value   interval               samples               note
-Growth rate          0.0638 nats per step   95% interval 0.0603    n = 3 twins           an e-folding in 15.7
-Rise                          7.2 decades                          n = 3 twins           lowest to highest
-Level                                134%   from 111% to 164%      reached by step 239   of the weights
-Half of all growth   in 5.7% of the steps                          n = 3 twins           the fastest; even
+                           value   interval                    samples               note
+Growth rate               0.0638   95% interval 0.0603 to      n = 3 twins           nats per step, an
+                                   0.0673                                            e-folding in 15.7 steps
+Rise                 7.2 decades                               n = 3 twins           lowest to highest
+Level                       134%   from 111% to 164%           reached by step 239   of the weights (relative
+Half of all growth       in 5.7%                               n = 3 twins           of the steps, the
 First difference: step 1, largest in conv.weight
 Spread while growing: effectively 2.3 of 3 tensors (participation ratio, step 190)
 Exact repeat: passed: largest difference 0, in every measure

@@ -7,7 +7,7 @@ from lastbit import open_study, trace
 from lastbit.core.errors import LastbitError
 from lastbit.store import StudyFolder
 from lastbit.studies.trace import run_trace
-from lastbit.studies.trace.config import members, trace_settings
+from lastbit.studies.trace.settings import members, trace_settings
 
 SMALL = {"model": "mlp", "width": 8, "train_size": 100, "batch_size": 50, "twins": 1, "quiet": True}
 

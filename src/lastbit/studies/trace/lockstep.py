@@ -14,9 +14,9 @@ from lastbit.core.errors import LastbitError
 from lastbit.dynamics import Divergence, measure_divergence, rounding_bound, single_rounding
 from lastbit.studies.audit.plan import first_step
 from lastbit.studies.frame.settings import DTYPES
-from lastbit.studies.trace.config import Member, TraceConfig
 from lastbit.studies.trace.recorder import TraceRecorder
 from lastbit.studies.trace.renormalise import LONGEST_STRIDE, renormalise
+from lastbit.studies.trace.settings import Member, TraceSettings
 from lastbit.studies.trace.tangent_watch import TangentWatch
 from lastbit.tasks import Task
 from lastbit.train import TwinPlan, Twins, lock_step
@@ -56,7 +56,7 @@ class Traced:
 def trace_twins(
     task: Task,
     member: Member,
-    config: TraceConfig,
+    config: TraceSettings,
     device: torch.device,
     on_step: Callable[[int], None] = lambda step: None,
 ) -> Traced:
@@ -150,7 +150,7 @@ def _rounding(arrays: dict[str, Array], dtype: torch.dtype) -> dict[str, Array]:
     return {"rounding_bound": bound, "single_rounding": np.array([single_rounding(float(norm[0]), dtype)])}
 
 
-def rehearse_trace(task: Task, member: Member, config: TraceConfig, device: torch.device) -> None:
+def rehearse_trace(task: Task, member: Member, config: TraceSettings, device: torch.device) -> None:
     """Take one step of a base run and one twin, so that what no run would survive is said before a folder is made.
 
     Raises:

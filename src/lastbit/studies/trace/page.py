@@ -114,17 +114,17 @@ def _growth_sections(folder: StudyFolder, result: TraceResult) -> list[Section]:
 
 def _cards(result: TraceResult) -> list[Card]:
     rate, fold = result.growth_rate_per_step, result.e_folding_steps
-    folding = f"an e-folding in {number(fold, 3)} steps" if fold else "no growth"
+    folding = f", an e-folding in {number(fold, 3)} steps" if fold else ": no growth"
     level, spread, half = result.saturation_level, result.saturation_range, result.half_of_growth_in_share_of_steps
     twins = f"n = {plural(result.perturbation.twins, 'twin')}" if result.perturbation else ""
     return [
         Card(
             title="Growth rate",
-            value=growth_rate(rate) if rate is not None else "not measured",
+            value=number(rate, 3, missing="not measured"),
             interval=interval(*(result.growth_rate_interval or (None, None)), digits=3),
             samples=twins,
             measured=rate is not None,
-            note=folding if rate is not None else "",
+            note=f"nats per step{folding}" if rate is not None else "",
         ),
         Card(
             title="Rise",
@@ -143,10 +143,10 @@ def _cards(result: TraceResult) -> list[Card]:
         ),
         Card(
             title="Half of all growth",
-            value=f"in {percent(half)} of the steps" if half is not None else "not measured",
+            value=f"in {percent(half)}" if half is not None else "not measured",
             samples=twins,
             measured=half is not None,
-            note="the fastest; even growth takes 50%",
+            note="of the steps, the fastest; even growth takes 50%",
         ),
     ]
 

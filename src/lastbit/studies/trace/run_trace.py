@@ -20,9 +20,9 @@ from lastbit.studies.frame.fingerprint import fingerprint
 from lastbit.studies.frame.folders import begin_study, stored_facts
 from lastbit.studies.frame.progress import GridProgress, grid_progress
 from lastbit.studies.frame.settings import command_line, split_settings
-from lastbit.studies.trace.config import Member, TraceConfig, members, trace_settings
 from lastbit.studies.trace.lockstep import Traced, rehearse_trace, trace_twins
 from lastbit.studies.trace.result import conclude
+from lastbit.studies.trace.settings import Member, TraceSettings, members, trace_settings
 from lastbit.studies.trace.study import TraceStudy
 from lastbit.tasks import Task, TaskConfig, build_task
 from lastbit.train import resolve_device
@@ -52,7 +52,7 @@ def trace(
         out: folder of the study, new or empty; by default the next free `lastbit-studies/trace-TASK-NNN`.
         resume: folder of a sweep that was interrupted, in place of `out`; its finished members are not trained again.
         quiet: show no progress.
-        **settings: those of `TraceConfig` (`twins`, `every`, `from_step`, `renormalise`, `tangent`, `scaled_time`,
+        **settings: those of `TraceSettings` (`twins`, `every`, `from_step`, `renormalise`, `tangent`, `scaled_time`,
             `layer`, `seed`, `device`; `lr` and `dtype` may be sequences: a sweep) and of the task (`epochs`, ...).
 
     Returns:
@@ -85,7 +85,7 @@ def trace(
 
 def _plan(
     task: str | Task | None, settings: Mapping[str, Any], stored: Mapping[str, Any] | None
-) -> tuple[TaskConfig | Task, TraceConfig]:
+) -> tuple[TaskConfig | Task, TraceSettings]:
     """Work out what is asked for: the settings given, over those of the study to resume, over the defaults."""
     if stored is not None:
         spec = stored["spec"]
@@ -104,7 +104,7 @@ def _plan(
     flat = {name: value for name, value in settings.items() if value is not None and name != "lr"}
     if settings.get("lr"):
         raise LastbitError("lr belongs to built-in tasks: set it in your Task")
-    for_task, for_trace = split_settings({k: v for k, v in flat.items() if k != "dtype"}, TraceConfig)
+    for_task, for_trace = split_settings({k: v for k, v in flat.items() if k != "dtype"}, TraceSettings)
     if for_task:
         raise LastbitError(f"{next(iter(for_task))} belongs to built-in tasks: set it in your Task")
     _, config = trace_settings("digits", {**for_trace, "dtype": flat.get("dtype"), "lr": None})
@@ -124,7 +124,7 @@ def _task_of(source: TaskConfig | Task, built: Task, member: Member) -> Task:
 def _facts(
     source: TaskConfig | Task,
     built: Task,
-    config: TraceConfig,
+    config: TraceSettings,
     sweep: Iterable[tuple[Member, Task]],
     where: dict[str, Any],
 ) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _facts(
     }
 
 
-def _train(folder: StudyFolder, sweep: list[tuple[Member, Task]], config: TraceConfig, *, quiet: bool) -> None:
+def _train(folder: StudyFolder, sweep: list[tuple[Member, Task]], config: TraceSettings, *, quiet: bool) -> None:
     """Train the twins of every member that is not there yet; the first whose repeat does not match is the last."""
     there = {record.run for record in folder.runs()}
     left = [(member, task) for member, task in sweep if f"{member.name}-base" not in there]
@@ -181,7 +181,7 @@ def _train(folder: StudyFolder, sweep: list[tuple[Member, Task]], config: TraceC
         raise interrupted(folder, count, len(sweep), "trainings", "traced") from None
 
 
-def _traced(member: Member, task: Task, config: TraceConfig, progress: GridProgress, steps: int) -> Traced:
+def _traced(member: Member, task: Task, config: TraceSettings, progress: GridProgress, steps: int) -> Traced:
     device = resolve_device(config.device)
 
     def on_step(step: int) -> None:

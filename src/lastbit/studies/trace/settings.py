@@ -13,10 +13,10 @@ from lastbit.core.errors import LastbitError, choose
 from lastbit.studies.frame.settings import DTYPES, split_settings
 from lastbit.tasks import TaskConfig, resolve
 
-__all__ = ["Member", "TraceConfig", "members", "trace_settings"]
+__all__ = ["Member", "TraceSettings", "members", "trace_settings"]
 
 
-class TraceConfig(Config):
+class TraceSettings(Config):
     """The twins and the measures of a trace; what is trained stands in a `TaskConfig`.
 
     `lr` and `dtype` name the members of a sweep: each pair of a learning rate and a format is one training with its
@@ -72,7 +72,7 @@ class Member:
     from_step: int
 
 
-def trace_settings(task: str | None, settings: Mapping[str, Any]) -> tuple[TaskConfig, TraceConfig]:
+def trace_settings(task: str | None, settings: Mapping[str, Any]) -> tuple[TaskConfig, TraceSettings]:
     """Work out what is to be traced from flat settings; `lr` and `dtype` may hold several values.
 
     Raises:
@@ -82,7 +82,7 @@ def trace_settings(task: str | None, settings: Mapping[str, Any]) -> tuple[TaskC
     rates, formats = flat.pop("lr", ()), flat.pop("dtype", ())
     if task is not None:
         flat["task"] = task
-    for_task, for_trace = split_settings(flat, TraceConfig)
+    for_task, for_trace = split_settings(flat, TraceSettings)
     # `data_root` and the like go with the task; the rates are checked one by one, as those of the task.
     lrs = _numbers(rates)
     configs = [validated(TaskConfig, {**for_task, "lr": lr}, flag="--") for lr in lrs or (None,)]
@@ -90,13 +90,13 @@ def trace_settings(task: str | None, settings: Mapping[str, Any]) -> tuple[TaskC
     if formats:
         for_trace["dtype"] = _words(formats)
     for_trace["lr"] = lrs or (() if full.lr is None else (full.lr,))
-    config = validated(TraceConfig, for_trace, flag="--")
+    config = validated(TraceSettings, for_trace, flag="--")
     if config.scaled_time and len(config.lr) < 2:
         raise LastbitError("--scaled-time scales the epochs of a sweep: name two learning rates or more, --lr 0.1 0.05")
     return full, config
 
 
-def members(config: TraceConfig, epochs: int) -> list[Member]:
+def members(config: TraceSettings, epochs: int) -> list[Member]:
     """Return the trainings of a sweep, by format, then learning rate, in the order in which they were named.
 
     On scaled time the first rate takes the task's epochs, and every other `epochs * first / rate`, rounded to whole
