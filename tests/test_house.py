@@ -109,6 +109,7 @@ LEFT = "one call with keywords; a class for them would have one user"
 TORCH = "the parameters are those of the torch operation that it stands for"
 
 MORE_THAN_SIX = {
+    "studies.frame.make:make": "what every study takes beside its settings, as keywords",
     "cli.audit:audit": COMMAND,
     "cli.eos:eos": COMMAND,
     "cli.sharpness:sharpness": COMMAND,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lastbit.tasks.build import build_task, resolve
-from lastbit.tasks.config import TaskConfig
+from lastbit.tasks.config import FILE_MAY_SET, TaskConfig
 from lastbit.tasks.file_task import load_file_task
 from lastbit.tasks.metric import ACCURACY, MSE, Metric
 from lastbit.tasks.models import MODELS
@@ -14,6 +14,7 @@ from lastbit.tasks.task import Task
 
 __all__ = [
     "ACCURACY",
+    "FILE_MAY_SET",
     "MODELS",
     "MSE",
     "SCHEDULES",

@@ -91,7 +91,7 @@ def study_facts(source: TaskConfig | Task, built: Task, config: AuditConfig, whe
         command = f"lb.audit(<Task {source.name!r}>, {options})"
     else:
         spec["task"] = source.model_dump()
-        command = command_line(source, config)
+        command = command_line("audit", {**source.model_dump(), **config.model_dump()})
     return {
         "kind": "audit",
         "spec": spec,

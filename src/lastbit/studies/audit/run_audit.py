@@ -18,6 +18,7 @@ from lastbit.studies.frame.control import compare_repeat
 from lastbit.studies.frame.environment import environment
 from lastbit.studies.frame.execution import check_workers, choose_execution, interrupted
 from lastbit.studies.frame.folders import begin_study, stored_facts
+from lastbit.studies.frame.program import Program
 from lastbit.studies.frame.progress import GridProgress, grid_progress
 from lastbit.tasks import Task, build_task
 from lastbit.train import (
@@ -73,7 +74,7 @@ def audit(
         >>> study.verdict  # doctest: +SKIP
     """
     check_workers(workers)
-    stored = stored_facts("audit", out, resume)
+    stored = stored_facts("audit", "an audit", out, resume)
     source, config = plan(task, settings, stored)
     built = source if isinstance(source, Task) else build_task(source)
     device = resolve_device(config.device)
@@ -123,7 +124,7 @@ class _Audit:
             self.workers,
             len(left),
             progress,
-            task=self.factory.task,
+            travels=not isinstance(self.factory.task, Task) or Program(self.factory.task).travels,
             begun=bool(self.records),
         )
         executor.run(left, lambda event: self._on_event(event, progress))

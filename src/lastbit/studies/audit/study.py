@@ -31,7 +31,7 @@ class AuditStudy(StoredStudy):
     def __init__(self, path: Path) -> None:
         self.path = path
         with StudyFolder.read(path) as folder:
-            check_kind(folder, "audit")
+            check_kind(folder, "audit", "an audit")
             stored = folder.result() if folder.facts["schema"] == SCHEMA else None
             self.result: dict[str, Any] = stored or analyse(folder)
             """What the audit concluded, as in the JSON file."""

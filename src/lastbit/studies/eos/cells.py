@@ -12,6 +12,7 @@ from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.eos.config import Cell, EosConfig
 from lastbit.studies.eos.worker import CellWorkerFactory, Trained
 from lastbit.studies.frame.execution import choose_execution, interrupted
+from lastbit.studies.frame.program import Program
 from lastbit.studies.frame.progress import GridProgress, grid_progress
 from lastbit.tasks import Task
 from lastbit.train import Crashed, Event, Finished, Job, Progressed, Started
@@ -59,7 +60,14 @@ def train_cells(
             large = any(needs_threads(built.model, built.batch_size) for _, built in sweep)
             threads = torch.get_num_threads() if large else 1
             executor = choose_execution(
-                folder, factory, workers, len(left), progress, task=task, begun=bool(there), threads=threads
+                folder,
+                factory,
+                workers,
+                len(left),
+                progress,
+                travels=task is None or Program(task).travels,
+                begun=bool(there),
+                threads=threads,
             )
             numbers = {cell.name: number for number, (cell, _) in enumerate(sweep)}
             executor.run(left, lambda event: _on_event(folder, event, progress, numbers[event.job.name]))

@@ -65,7 +65,7 @@ def eos(
         1.03
     """
     check_workers(workers)
-    stored = stored_facts("eos", out, resume)
+    stored = stored_facts("eos", "an edge-of-stability study", out, resume)
     config = _plan(task, settings, stored)
     device = resolve_device(config.device)
     given = task if isinstance(task, Task) else None

@@ -43,7 +43,7 @@ class EosStudy(StoredStudy):
     def __init__(self, path: Path) -> None:
         self.path = path
         with StudyFolder.read(path) as folder:
-            check_kind(folder, "eos")
+            check_kind(folder, "eos", "an edge-of-stability study")
             self.result: dict[str, Any] = folder.result() or conclude(folder)
             """What the study concluded, as in the JSON file."""
 

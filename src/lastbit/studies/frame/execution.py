@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,6 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.progress import GridProgress
-from lastbit.tasks import Task
 from lastbit.train import Executor, ExecutorChoice, WorkerFactory, choose_executor
 
 __all__ = ["Interrupted", "check_workers", "choose_execution", "interrupted", "now_and_then"]
@@ -52,7 +50,7 @@ def choose_execution(
     jobs: int,
     progress: GridProgress,
     *,
-    task: object,
+    travels: bool,
     begun: bool,
     threads: int | None = None,
 ) -> Executor:
@@ -64,11 +62,11 @@ def choose_execution(
         workers: number of processes; 1 stays in this process; None measures.
         jobs: number of runs that are left.
         progress: told what was chosen.
-        task: what is trained; a `Task` object that no other process could rebuild keeps the runs in this one.
+        travels: whether other processes could rebuild what is trained; else the runs stay in this one.
         begun: whether runs of the study are in already, whose number of threads the others must share.
         threads: intra-op threads of the runs that stay in this process; torch's own number by default.
     """
-    if isinstance(task, Task) and workers != 1 and jobs > 1 and not _travels(task):
+    if not travels and workers != 1 and jobs > 1:
         progress.event(
             "this Task cannot be sent to other processes: runs go one after another "
             "(put it in a file and name it FILE.py:FUNCTION to use every core)"
@@ -87,14 +85,6 @@ def choose_execution(
         progress.event(f"{choice.workers} process(es) x {choice.threads} thread(s) ({choice.reason})")
     folder.update_facts(execution={"workers": choice.workers, "threads": choice.threads, "reason": choice.reason})
     return executor
-
-
-def _travels(task: Task) -> bool:
-    """Tell whether a Task can be rebuilt in a fresh process, which does not run the caller's main module."""
-    try:
-        return b"__main__" not in pickle.dumps(task)
-    except (pickle.PicklingError, AttributeError, TypeError):
-        return False
 
 
 def now_and_then(progress: Callable[[int], None]) -> Callable[[int], None]:

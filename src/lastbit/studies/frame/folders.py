@@ -11,12 +11,6 @@ from lastbit.store import StudyFolder
 
 __all__ = ["begin_study", "check_kind", "new_folder", "stored_facts"]
 
-_CALLED = {
-    "audit": "an audit",
-    "trace": "a trace",
-    "eos": "an edge-of-stability study",
-    "sharpness": "a measurement",
-}
 
 _SAME_BITS = ("torch", "processor", "vector instructions", "gpu", "cudnn")
 """Facts of the environment without which a resumed study would not continue with the same bits."""
@@ -39,7 +33,7 @@ def new_folder(kind: str, name: str, out: str | Path | None) -> Path:
     return folder
 
 
-def check_kind(folder: StudyFolder, kind: str) -> None:
+def check_kind(folder: StudyFolder, kind: str, called: str) -> None:
     """Refuse a study of another kind.
 
     Raises:
@@ -47,10 +41,10 @@ def check_kind(folder: StudyFolder, kind: str) -> None:
     """
     found = folder.facts.get("kind")
     if found != kind:
-        raise LastbitError(f"{folder.path} is a study of kind {found!r}, not {_CALLED[kind]}")
+        raise LastbitError(f"{folder.path} is a study of kind {found!r}, not {called}")
 
 
-def stored_facts(kind: str, out: str | Path | None, resume: str | Path | None) -> dict[str, Any] | None:
+def stored_facts(kind: str, called: str, out: str | Path | None, resume: str | Path | None) -> dict[str, Any] | None:
     """Return what `study.json` says of the study that is to be resumed; None where one is to begin.
 
     Raises:
@@ -61,7 +55,7 @@ def stored_facts(kind: str, out: str | Path | None, resume: str | Path | None) -
     if out is not None:
         raise LastbitError("--out and --resume name the same thing: give --resume to continue, --out to begin")
     with StudyFolder.read(Path(resume)) as folder:
-        check_kind(folder, kind)
+        check_kind(folder, kind, called)
         return folder.facts
 
 

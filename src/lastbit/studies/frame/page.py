@@ -8,17 +8,18 @@ from typing import Any
 from lastbit.report.blocks import Code, Column, Facts, Page, Row, Section, Table, Tone
 from lastbit.report.formatting import capitalised
 from lastbit.store import StudyFolder
+from lastbit.studies.frame.result import Result
 
 __all__ = ["study_page"]
 
 
 def study_page(
     folder: StudyFolder,
-    result: Mapping[str, Any],
+    result: Result | Mapping[str, Any],
     *,
     title: str,
     subtitle: str,
-    verdict: str,
+    verdict: str = "",
     kinds: Mapping[str, tuple[Tone, str]],
     sections: Sequence[Section],
 ) -> Page:
@@ -36,6 +37,8 @@ def study_page(
     Raises:
         KeyError: the result lacks something that every result holds.
     """
+    verdict = verdict or (result.verdict if isinstance(result, Result) else str(result["verdict"]))
+    result = result.to_json() if isinstance(result, Result) else result
     kind, name = str(result["verdict_kind"]), folder.path.resolve().name
     tone, badge = kinds.get(kind, ("attention", kind.replace("_", " ")))
     footer = f"Drawn by lastbit from the study {name}; every number is in its result.json."

@@ -64,6 +64,11 @@ class Result:
     environment: Mapping[str, Any]
     execution: Mapping[str, Any]
 
+    @property
+    def passed(self) -> bool:
+        """Whether the controls passed, so that what is reported is the last bit's."""
+        return self.verdict_kind not in ("not_reproducible", "not_landed", "no_runs")
+
     def to_json(self) -> dict[str, Any]:
         """Return the content of `result.json`: infinities as "inf" and "-inf", NaN as null."""
         found: dict[str, Any] = plain(self)

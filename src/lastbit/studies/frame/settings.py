@@ -87,10 +87,10 @@ def audit_config(settings: Mapping[str, Any]) -> AuditConfig:
     return validated(AuditConfig, settings, flag="--")
 
 
-def command_line(task: TaskConfig, config: Config, *, command: str = "audit") -> str:
+def command_line(command: str, settings: Mapping[str, Any]) -> str:
     """Return the command that repeats a study exactly: every setting spelled out; a sequence as several words."""
     words = ["lastbit", command]
-    for name, value in {**task.model_dump(), **config.model_dump()}.items():
+    for name, value in settings.items():
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
             words.append(flag if value else f"--no-{name.replace('_', '-')}")

@@ -34,7 +34,7 @@ class SharpnessStudy(StoredStudy):
     def __init__(self, path: Path) -> None:
         self.path = path
         with StudyFolder.read(path) as folder:
-            check_kind(folder, "sharpness")
+            check_kind(folder, "sharpness", "a measurement")
             result = folder.result()
             if result is None:
                 raise LastbitError(f"{path} holds no result: measure again with lastbit sharpness")

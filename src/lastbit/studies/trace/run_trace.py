@@ -68,7 +68,7 @@ def trace(
     """
     if perturbation is not None:
         settings["perturb"] = perturbation
-    stored = stored_facts("trace", out, resume)
+    stored = stored_facts("trace", "a trace", out, resume)
     source, config = _plan(task, settings, stored)
     built = source if isinstance(source, Task) else build_task(source)
     device = resolve_device(config.device)
@@ -137,7 +137,7 @@ def _facts(
         command = f"lb.trace(<Task {source.name!r}>, {options})"
     else:
         spec["task"] = source.model_dump()
-        command = command_line(source, config, command="trace")
+        command = command_line("trace", {**source.model_dump(), **config.model_dump()})
     return {
         "kind": "trace",
         "spec": spec,

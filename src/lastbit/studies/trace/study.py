@@ -33,7 +33,7 @@ class TraceStudy(StoredStudy):
     def __init__(self, path: Path) -> None:
         self.path = path
         with StudyFolder.read(path) as folder:
-            check_kind(folder, "trace")
+            check_kind(folder, "trace", "a trace")
             stored = folder.result() if folder.facts["schema"] == SCHEMA else None
             self.result: TraceResult = TraceResult.from_json(stored) if stored else conclude(folder)
             """What the trace concluded."""

@@ -1,0 +1,102 @@
+"""The runs of an audit: which there are, how they are rehearsed, how each is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from lastbit.core.errors import LastbitError
+from lastbit.core.seeds import stream_seed
+from lastbit.core.status import Role, RunStatus
+from lastbit.perturb import Perturbation, make_perturbation
+from lastbit.report.formatting import number
+from lastbit.store import RunRecord
+from lastbit.studies.audit.settings import AuditSettings
+from lastbit.studies.frame.kind import DTYPES, Cell, Job, Plan, Trained, Work
+from lastbit.studies.frame.rehearsal import first_step
+from lastbit.train import Training, run_training, streams
+
+__all__ = ["grid", "rehearse", "train"]
+
+
+def grid(settings: AuditSettings, cells: Sequence[Cell]) -> list[Job]:
+    """Return the runs in the order in which they are started.
+
+    Every seed's unperturbed run and its repeat come first: where a repeat does not match, nothing else needs to be
+    trained to know it.
+    """
+    jobs = []
+    for cell in cells:
+        for index in range(settings.perturbations):
+            role, label = (Role.TWIN if index else Role.BASE), _perturbation(settings, cell.seed, index).label
+            jobs.append(Job(cell=cell, run=f"{cell.name}-p{index:03d}", role=role, twin=index, label=label))
+        jobs.append(Job(cell=cell, run=f"{cell.name}-repeat", role=Role.REPEAT, label="repeat"))
+    return sorted(jobs, key=lambda job: (job.twin > 0, job.cell.number, job.twin, job.role == Role.REPEAT))
+
+
+def _perturbation(settings: AuditSettings, seed: int, index: int, total_steps: int = 1) -> Perturbation:
+    """Return a perturbation of a seed; each seed and index draws from a stream of its own."""
+    stream = stream_seed(seed, "perturbation")
+    return make_perturbation(settings.perturb, index, seed=stream, total_steps=total_steps)
+
+
+def rehearse(plan: Plan[AuditSettings]) -> None:
+    """Take one perturbed step of the first two seeds.
+
+    Raises:
+        LastbitError: the task and the perturbation do not go together, the seeds would all be the same run, or the
+            task's own code raised.
+    """
+    name = plan.task(plan.cells[0]).name
+    with first_step(name):
+        steps = [_first_step(plan, cell) for cell in plan.cells[:2]]
+    if len(steps) == 2 and steps[0] == steps[1]:
+        raise LastbitError(
+            f"--vary {plan.settings.vary}: the seeds of {name} differ in nothing, for it has no augmentation, dropout "
+            "or other draw to vary; choose another of all, order, init, augment"
+        )
+
+
+def _first_step(plan: Plan[AuditSettings], cell: Cell) -> tuple[bytes, float]:
+    """Return the weights after the first perturbed step of a seed, and its loss."""
+    settings = plan.settings
+    perturbation = make_perturbation(settings.perturb, min(1, settings.perturbations - 1), seed=0, total_steps=1)
+    varied = streams(cell.seed, settings.vary)
+    training = Training(plan.task(cell), varied, perturbation, device=plan.device, dtype=DTYPES[settings.dtype])
+    try:
+        with training.active():
+            training.step()
+        return training.weights().tobytes(), float(training.losses[0])
+    finally:
+        training.close()
+
+
+def train(work: Work[AuditSettings]) -> Trained:
+    """Train one run of the grid."""
+    job, task, settings = work.job, work.task, work.settings
+    outcome = run_training(
+        task,
+        streams(job.cell.seed, settings.vary),
+        _perturbation(settings, job.cell.seed, job.twin, task.total_steps),
+        device=work.device,
+        dtype=DTYPES[settings.dtype],
+        recorder=work.files(job.run),
+        checkpoint_seconds=work.checkpoint_seconds,
+        on_step=work.progress,
+    )
+    record = RunRecord(
+        run=job.run,
+        cell=job.cell.number,
+        role=job.role,
+        twin=job.twin,
+        label=job.label,
+        status=outcome.status,
+        message=outcome.message,
+        seconds=outcome.seconds,
+        steps=outcome.steps,
+        metrics=outcome.metrics,
+    )
+    metric = task.metric
+    values = outcome.metrics[metric.name]
+    said = f"{metric.name} {number(values[-1] if values else math.nan, 4, metric.unit)}"
+    return Trained(records=(record,), said=said if outcome.status == RunStatus.OK else outcome.message)

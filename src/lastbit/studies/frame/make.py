@@ -1,0 +1,150 @@
+"""The life of a study, once for every kind: settings, resume, rehearse, facts, folder, run, conclude."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lastbit.core.config import Config, validated
+from lastbit.core.errors import LastbitError, choose
+from lastbit.studies.frame.environment import environment
+from lastbit.studies.frame.execution import check_workers
+from lastbit.studies.frame.fingerprint import fingerprint
+from lastbit.studies.frame.folders import begin_study, stored_facts
+from lastbit.studies.frame.kind import Cell, Kind, Plan
+from lastbit.studies.frame.program import Program
+from lastbit.studies.frame.result import Result
+from lastbit.studies.frame.runner import Runner
+from lastbit.studies.frame.study import Study
+from lastbit.tasks import Task, TaskConfig
+
+__all__ = ["make", "plan_of"]
+
+S = TypeVar("S", bound=Config)
+R = TypeVar("R", bound=Result)
+
+
+def make(
+    kind: Kind[S, R],
+    task: str | Task | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    workers: int | None = None,
+    quiet: bool = False,
+    checkpoint_seconds: float = 20.0,
+    **settings: Any,
+) -> Study[R]:
+    """Make a study of any kind, or finish one, and conclude it.
+
+    Args:
+        kind: what is studied.
+        task: name of a built-in task (`"digits"`), `"FILE.py:FUNCTION"`, or a `Task`.
+        out: folder of the study, new or empty; by default the next free `lastbit-studies/KIND-TASK-NNN`.
+        resume: folder of an unfinished study to continue, in place of `out`.
+        workers: number of processes; 1 stays in this process; None measures both ways.
+        quiet: show no progress.
+        checkpoint_seconds: time between the checkpoints of a run.
+        **settings: of the study and of its task, by name; those that are None are left out.
+
+    Returns:
+        The finished study.
+
+    Raises:
+        LastbitError: a setting, the task or the folder is invalid; or the user interrupted (finished runs are safe).
+    """
+    check_workers(workers)
+    stored = stored_facts(kind.name, kind.called, out, resume)
+    plan = plan_of(kind, task, settings, stored)
+    tasks = {cell.number: plan.task(cell) for cell in plan.cells}
+    for built in _distinct(plan, tasks):
+        built.check()
+    kind.rehearse(plan)
+    facts = _facts(kind, plan, tasks)
+    with begin_study(facts, stored, out, resume) as folder:
+        Runner(kind, plan, folder, tasks, workers=workers, checkpoint_seconds=checkpoint_seconds).run(quiet=quiet)
+        result = kind.conclude(folder)
+        folder.save_result(result.to_json())
+    return kind.study(folder.path, kind)
+
+
+def plan_of(
+    kind: Kind[S, R], task: str | Task | None, settings: Mapping[str, Any], stored: Mapping[str, Any] | None = None
+) -> Plan[S]:
+    """Work out what is asked for: the settings given, over those of the study to resume, over the defaults.
+
+    Raises:
+        LastbitError: a name, a value or a combination that is invalid.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    for name in given:
+        choose(name, [*TaskConfig.model_fields, *kind.settings.model_fields], "setting")
+    spec = (stored or {}).get("spec", {})
+    if spec.get("object") and not isinstance(task, Task):
+        raise LastbitError(f"this study repeats a Task object ({spec['object']}): resume it from Python, with it")
+    for_study = {name: value for name, value in given.items() if name in kind.settings.model_fields}
+    for_task = {name: value for name, value in given.items() if name not in for_study}
+    if isinstance(task, Task):
+        before: dict[str, Any] = {}
+    else:
+        same = (task or for_task.get("task")) in (None, spec.get("program", {}).get("task"))
+        before = {**spec.get("program", {}), **spec.get("axes", {})} if same else {}
+    asked = {**before, **for_task}
+    program = Program.of(
+        task,
+        asked,
+        sweeps=kind.sweeps,
+        arguments=kind.arguments,
+        defaults={} if isinstance(task, Task) or before else kind.defaults({**asked, **_named(task)}),
+    )
+    chosen = validated(kind.settings, {**spec.get("settings", {}), **for_study}, flag="--")
+    kind.check(chosen, program)
+    return Plan(chosen, program, tuple(kind.cells(chosen, program)))
+
+
+def _named(task: str | Task | None) -> dict[str, Any]:
+    return {"task": task} if isinstance(task, str) else {}
+
+
+def _distinct(plan: Plan[S], tasks: Mapping[int, Task]) -> list[Task]:
+    """Return the task of every cell that differs in its program from those before it."""
+    found: dict[str, Task] = {}
+    for cell in plan.cells:
+        found.setdefault(repr(cell.program), tasks[cell.number])
+    return list(found.values())
+
+
+def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Task]) -> dict[str, Any]:
+    """Return what `study.json` keeps."""
+    first = tasks[plan.cells[0].number]
+    settings = {name: list(v) if isinstance(v, tuple) else v for name, v in plan.settings.model_dump().items()}
+    return {
+        "kind": kind.name,
+        "spec": {"settings": settings, **plan.program.spec(), "fingerprint": fingerprint(*_distinct(plan, tasks))},
+        "command": kind.command(plan),
+        "cells": [_cell_facts(kind, plan, cell, tasks[cell.number]) for cell in plan.cells],
+        "task": {
+            "name": first.name,
+            "settings": dict(first.settings),
+            "metric": {"name": first.metric.name, "unit": first.metric.unit},
+            "train_size": len(first.train),
+            "test_size": len(first.test),
+            "batch_size": first.batch_size,
+            "full_batch": first.batch_size >= len(first.train),
+            "steps": kind.steps(plan.settings_of(plan.cells[0]), first),
+            "steps_per_epoch": first.steps_per_epoch,
+        },
+        "environment": environment(plan.device),
+    }
+
+
+def _cell_facts(kind: Kind[S, R], plan: Plan[S], cell: Cell, task: Task) -> dict[str, Any]:
+    return {
+        **asdict(cell),
+        "epochs": task.epochs,
+        "steps": kind.steps(plan.settings_of(cell), task),
+        "batch_size": task.batch_size,
+        "task_settings": dict(task.settings),
+    }

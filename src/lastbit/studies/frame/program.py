@@ -1,0 +1,140 @@
+"""What a study repeats: a built-in task, a task in a user's file or a `Task`, and the sweep over its settings."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lastbit.core.config import validated
+from lastbit.core.errors import LastbitError
+from lastbit.tasks import FILE_MAY_SET, Task, TaskConfig, build_task, resolve
+
+__all__ = ["Program", "axis_values"]
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is trained in every cell of a study, and the values along the axes of a sweep.
+
+    Attributes:
+        source: the resolved settings of a built-in task or of a task in a file, or a `Task`.
+        axes: settings of the task that hold several values, in the order of `TaskConfig`; the source has the first.
+            Of a task in a file those that the file decides are arguments of its function.
+    """
+
+    source: TaskConfig | Task
+    axes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        task: str | Task | None,
+        settings: Mapping[str, Any],
+        *,
+        sweeps: Collection[str] = (),
+        arguments: Collection[str] = (),
+        defaults: Mapping[str, Any] | None = None,
+    ) -> Program:
+        """Return the program that flat settings describe.
+
+        Args:
+            task: name of a built-in task, `FILE.py:FUNCTION`, a `Task`, or None for the one in `settings`.
+            settings: of the task, by name; those that are None are left out.
+            sweeps: the settings that may hold several values.
+            arguments: the settings that a task in a file takes as arguments of its function.
+            defaults: of a built-in task, in place of its own.
+
+        Raises:
+            LastbitError: a name or a value that is invalid, or a setting that a `Task` decides itself.
+        """
+        given = {name: value for name, value in settings.items() if value is not None and value not in ((), [])}
+        if isinstance(task, Task):
+            own = [name for name in given if name != "task"]
+            if own:
+                raise LastbitError(f"{own[0]} belongs to built-in tasks: set it in your Task")
+            return cls(task)
+        if task is not None:
+            given["task"] = task
+        several = {name: axis_values(name, given.pop(name)) for name in sweeps if name in given}
+        is_file = TaskConfig(task=given.get("task", "digits")).is_file
+        outside = {name: values for name, values in several.items() if is_file and name in arguments}
+        inside = {name: values for name, values in several.items() if name not in outside}
+        first = {**given, **{name: values[0] for name, values in inside.items()}}
+        for name, values in inside.items():
+            for value in values:
+                validated(TaskConfig, {**first, name: value}, flag="--")
+        if not is_file:
+            first = {**(defaults or {}), **first}
+        return cls(resolve(validated(TaskConfig, first, flag="--")), {**inside, **outside})
+
+    @property
+    def name(self) -> str:
+        """Name of the task."""
+        return self.source.name if isinstance(self.source, Task) else self.source.task
+
+    @property
+    def travels(self) -> bool:
+        """Whether a fresh process, which does not run the caller's main module, can build the task again."""
+        if not isinstance(self.source, Task):
+            return True
+        try:
+            return b"__main__" not in pickle.dumps(self.source)
+        except (pickle.PicklingError, AttributeError, TypeError):
+            return False
+
+    def task(self, changes: Mapping[str, Any]) -> Task:
+        """Return the task with some of its settings changed.
+
+        Args:
+            changes: values by name; of a task in a file and of a `Task`, what they do not take from outside is handed
+                to the file's function.
+
+        Raises:
+            LastbitError: the data are missing, or the task cannot be made with these values.
+        """
+        if isinstance(self.source, Task):
+            return replace(self.source, **changes) if changes else self.source
+        outside = self.source.is_file
+        arguments = {name: value for name, value in changes.items() if outside and name not in FILE_MAY_SET}
+        inside = {name: value for name, value in changes.items() if name not in arguments}
+        return build_task(self.source.model_copy(update=inside), arguments)
+
+    def spec(self) -> dict[str, Any]:
+        """Return what `study.json` keeps: `object`, the name of a `Task`; else `program` and `axes`."""
+        if isinstance(self.source, Task):
+            return {"object": self.source.name}
+        return {"program": self.source.model_dump(), "axes": {name: list(values) for name, values in self.axes.items()}}
+
+    def settings(self) -> dict[str, Any]:
+        """Return every setting by name, several values of an axis as a tuple; none of a `Task`."""
+        return {} if isinstance(self.source, Task) else {**self.source.model_dump(), **self.axes}
+
+
+def axis_values(name: str, value: Any) -> tuple[Any, ...]:
+    """Return one value, several, or text with commas (`"0,0.1,1"`) as values; words become numbers where they are.
+
+    Raises:
+        LastbitError: there is none, or one stands there twice.
+    """
+    flag = f"--{name.replace('_', '-')}"
+    words = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+    found: list[Any] = []
+    for word in words:
+        parts = word.split(",") if isinstance(word, str) else [word]
+        found += [_number(part.strip()) if isinstance(part, str) else part for part in parts]
+    if not found or "" in found:
+        raise LastbitError(f"{flag} names no value: write one or several, such as {flag} 0 0.1 1")
+    if len(set(found)) < len(found):
+        raise LastbitError(f"{flag} {' '.join(map(str, found))}: name each value once")
+    return tuple(found)
+
+
+def _number(word: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word

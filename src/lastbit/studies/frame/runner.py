@@ -1,0 +1,197 @@
+"""The jobs of a study under way: which are left, in which processes, what is kept of those that end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lastbit.core.status import RunStatus
+from lastbit.store import RunFiles, RunRecord, StudyFolder
+from lastbit.studies.frame.execution import choose_execution, interrupted, now_and_then
+from lastbit.studies.frame.kind import DTYPES, Cell, Job, Kind, Plan, Trained, Work
+from lastbit.studies.frame.progress import GridProgress, grid_progress
+from lastbit.tasks import Task
+from lastbit.train import Crashed, Event, Finished, Progressed, Started, step_seconds
+from lastbit.train import Job as Queued
+
+__all__ = ["Runner"]
+
+
+@dataclass(frozen=True)
+class _WorkerFactory:
+    """Makes the worker of one process.
+
+    Attributes:
+        kind: of the study.
+        plan: what is trained.
+        sample: the cell whose steps are timed to choose how the study is executed.
+        folder: of the study.
+        checkpoint_seconds: time between the checkpoints of a run.
+    """
+
+    kind: Kind[Any, Any]
+    plan: Plan[Any]
+    sample: Cell
+    folder: Path
+    checkpoint_seconds: float
+
+    def __call__(self) -> _Worker:
+        """Make the worker."""
+        return _Worker(self)
+
+
+class _Worker:
+    """Does the jobs of a study, one after another; a task is built when its cell first comes up."""
+
+    def __init__(self, order: _WorkerFactory) -> None:
+        self._order = order
+        self._device = order.plan.device
+        self._built: tuple[str, Task] | None = None
+
+    def _task(self, cell: Cell) -> Task:
+        if self._built is None or self._built[0] != repr(cell.program):
+            self._built = repr(cell.program), self._order.plan.task(cell)
+        return self._built[1]
+
+    def run(self, job: Job, progress: Callable[[int], None]) -> Trained:
+        """Do one job; `progress` receives the number of steps taken, a few times a second."""
+        order = self._order
+        return order.kind.train(
+            Work(
+                job=job,
+                task=self._task(job.cell),
+                settings=order.plan.settings_of(job.cell),
+                device=self._device,
+                files=lambda run: RunFiles(order.folder, run),
+                progress=now_and_then(progress),
+                checkpoint_seconds=order.checkpoint_seconds,
+            )
+        )
+
+    def step_seconds(self) -> float:
+        """Measure one training step of the sample cell."""
+        settings = self._order.plan.settings_of(self._order.sample)
+        dtype = DTYPES[getattr(settings, "dtype", "float32")]
+        return step_seconds(self._task(self._order.sample), device=self._device, dtype=dtype)
+
+
+class Runner:
+    """The jobs of one study.
+
+    Args:
+        kind: of the study.
+        plan: what is trained.
+        folder: the study, opened to write.
+        tasks: by number of their cell.
+        workers: number of processes; None measures.
+        checkpoint_seconds: time between the checkpoints of a run.
+    """
+
+    def __init__(
+        self,
+        kind: Kind[Any, Any],
+        plan: Plan[Any],
+        folder: StudyFolder,
+        tasks: Mapping[int, Task],
+        *,
+        workers: int | None,
+        checkpoint_seconds: float,
+    ) -> None:
+        self.kind, self.plan, self.folder, self.workers = kind, plan, folder, workers
+        self.steps = {cell.number: kind.steps(plan.settings_of(cell), tasks[cell.number]) for cell in plan.cells}
+        self.records = {record.run: record for record in folder.runs() if record.status != RunStatus.CRASHED}
+        self.factory = _WorkerFactory(kind, plan, kind.sample(plan, tasks), folder.path.absolute(), checkpoint_seconds)
+
+    def run(self, *, quiet: bool) -> None:
+        """Do what is left, unless an exact repeat does not match.
+
+        Raises:
+            LastbitError: something that no other job would get past, or the user interrupted.
+        """
+        jobs = self.kind.jobs(self.plan)
+        left = [Queued(name=job.run, payload=job) for job in jobs if job.run not in self.records]
+        done, most = len(jobs) - len(left), max(self.steps.values())
+        counted = self.kind.counted
+        try:
+            with grid_progress(runs=len(jobs), done=done, steps=most, quiet=quiet) as progress:
+                progress.event(f"{self.kind.announce(self.plan, jobs, most)} into {self.folder.path}")
+                if done:
+                    progress.event(f"{done} {counted} are already there")
+                for cell in self.plan.cells:
+                    self._check_control(cell)
+                if left:
+                    self._execute(left, progress)
+        except _NotReproducible:
+            pass
+        except KeyboardInterrupt:
+            there = {record.run for record in self.folder.runs()}
+            raise interrupted(self.folder, sum(job.run in there for job in jobs), len(jobs), counted) from None
+
+    def _execute(self, left: list[Queued], progress: GridProgress) -> None:
+        executor = choose_execution(
+            self.folder,
+            self.factory,
+            self.workers,
+            len(left),
+            progress,
+            travels=self.plan.program.travels,
+            begun=bool(self.records),
+            threads=self.kind.threads(self.plan),
+        )
+        executor.run(left, lambda event: self._on_event(event, progress))
+
+    def _on_event(self, event: Event, progress: GridProgress) -> None:
+        job: Job = event.job.payload
+        name = job.run
+        if isinstance(event, Started):
+            progress.started(name, event.attempt)
+        elif isinstance(event, Progressed):
+            progress.progressed(name, event.state)
+        elif isinstance(event, Crashed):
+            self.folder.event("crashed", event.message, name)
+            progress.event(f"{name} crashed ({event.message}); " + ("given up" if event.final else "trying once more"))
+            if event.final:
+                # Not among the records: a study that is resumed tries it again.
+                self.folder.add(
+                    RunRecord(
+                        run=name,
+                        cell=job.cell.number,
+                        role=job.role,
+                        twin=job.twin,
+                        label=job.label,
+                        status=RunStatus.CRASHED,
+                        attempts=event.attempt,
+                        message=event.message,
+                    )
+                )
+                progress.finished(name, "crashed", self._so_far())
+        elif isinstance(event, Finished):
+            self._keep(job, event.attempt, event.result)
+            progress.finished(name, event.result.said, self._so_far())
+            self._check_control(job.cell)
+
+    def _keep(self, job: Job, attempt: int, trained: Trained) -> None:
+        """Make the runs of a job visible, whose arrays are in place; the one that stands for the job last."""
+        if trained.facts:
+            cells = [dict(facts) for facts in self.folder.facts["cells"]]
+            cells[job.cell.number] |= trained.facts
+            self.folder.update_facts(cells=cells)
+        for record in sorted(trained.records, key=lambda record: record.run == job.run):
+            kept = replace(record, attempts=attempt)
+            self.folder.add(kept)
+            self.records[kept.run] = kept
+
+    def _check_control(self, cell: Cell) -> None:
+        difference = self.kind.differs(self.folder, self.records, cell)
+        if difference is not None:
+            self.folder.event("not reproducible", f"{difference}", cell.name)
+            raise _NotReproducible
+
+    def _so_far(self) -> str:
+        return self.kind.so_far(list(self.records.values()), self.plan)
+
+
+class _NotReproducible(Exception):
+    """A repeat did not match: nothing more needs to be trained."""

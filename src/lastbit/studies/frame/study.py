@@ -1,0 +1,171 @@
+"""A study on disk as a Python object: its verdict, its text, its report, its runs as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import xarray as xr
+
+from lastbit.core.errors import LastbitError, choose
+from lastbit.store import SCHEMA, StudyFolder, write_atomically
+from lastbit.studies.frame.folders import check_kind
+from lastbit.studies.frame.former import present_facts
+from lastbit.studies.frame.result import Result
+
+if TYPE_CHECKING:
+    from lastbit.report.blocks import Page
+    from lastbit.studies.frame.kind import Kind
+
+__all__ = ["Study", "write_table"]
+
+R = TypeVar("R", bound=Result)
+
+
+class Study(Generic[R]):
+    """A study on disk with its result.
+
+    Args:
+        path: folder of the study.
+        kind: what sort of study it is.
+
+    Raises:
+        LastbitError: the folder holds no study, one of another kind, or one that is damaged.
+    """
+
+    def __init__(self, path: Path, kind: Kind[Any, R]) -> None:
+        self.path, self.kind = path, kind
+        with self._folder() as folder:
+            check_kind(folder, kind.name, kind.called)
+            # A result of a former format has other names in it; the runs have all that a conclusion needs.
+            stored = folder.result() if folder.facts["schema"] == SCHEMA else None
+            self.result: R = kind.result.from_json(stored) if stored is not None else kind.conclude(folder)
+            """What the study concluded."""
+
+    def _folder(self) -> StudyFolder:
+        folder = StudyFolder.read(self.path)
+        folder.facts = present_facts(folder.facts)
+        return folder
+
+    @property
+    def verdict(self) -> str:
+        """The verdict, one sentence."""
+        return self.result.verdict
+
+    @property
+    def passed(self) -> bool:
+        """Whether the controls passed, so that what is reported is the last bit's."""
+        return self.result.passed
+
+    @property
+    def too_early(self) -> bool:
+        """Whether the study is unfinished and too little is in to conclude anything."""
+        return not self.result.finished and self.result.verdict_kind == "no_runs"
+
+    def page(self) -> Page:
+        """Return the page that text, Markdown and HTML are rendered from."""
+        with self._folder() as folder:
+            return self.kind.page(folder, self.result)
+
+    def summary(self) -> str:
+        """Return the verdict, the tables and the controls as plain text of at most 110 columns."""
+        from lastbit.report.text import render_text
+
+        return render_text(self.page())
+
+    def print_summary(self) -> None:
+        """Print the summary to the terminal, as wide as it is."""
+        from rich.console import Console
+
+        from lastbit.report.text import TEXT_WIDTH, brief
+
+        console = Console(highlight=False)
+        width = min(console.width, 120) if console.is_terminal else TEXT_WIDTH
+        Console(highlight=False, width=width).print(brief(self.page()))
+
+    def markdown(self) -> str:
+        """Return the summary as GitHub-flavoured Markdown."""
+        from lastbit.report.markdown import render_markdown
+
+        return render_markdown(self.page())
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the HTML report, one file that opens offline, and return its path.
+
+        A study that is unfinished is drawn as far as it was when it was opened, and says so first. The file holds all
+        that it shows (scripts, styles, figures) and asks no network for anything; the same study gives the same bytes.
+
+        Args:
+            path: the file, written atomically; by default `report.html` in the study, or `NAME-report.html` beside the
+                folder `NAME` while a process is at work on it.
+
+        Raises:
+            LastbitError: the file cannot be written, or the study is damaged.
+        """
+        # Drawing libraries take a second to import: whoever only reads a study does not wait for them.
+        from lastbit.report.html import render_html
+
+        with self._folder() as folder:
+            whole = folder.path.resolve()
+            beside = whole.with_name(f"{whole.name}-report.html") if folder.held else folder.path / "report.html"
+        target = beside if path is None else Path(path)
+        if target.is_dir():
+            raise LastbitError(f"{target} is a folder: name the file to write, for example {target / 'report.html'}")
+        text = render_html(self.page())
+
+        def write(path: Path) -> None:
+            # Characters that UTF-8 has no bytes for (lone surrogates in a damaged name) must not lose the report.
+            path.write_bytes(text.encode(errors="replace"))
+
+        try:
+            write_atomically(target, write)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise LastbitError(f"cannot write the report to {target} ({reason}): name another file") from error
+        return target
+
+    def to_xarray(self) -> xr.Dataset:
+        """Return what was measured as arrays with named dimensions.
+
+        Raises:
+            LastbitError: this kind of study has none.
+        """
+        raise LastbitError(f"{self.kind.called} has no runs to export: its numbers are in result.json, see --json")
+
+    def export(self, target: str | Path) -> Path:
+        """Write the runs to a table: `.csv` or `.parquet` (rows), or `.nc` (NetCDF, everything).
+
+        Raises:
+            LastbitError: the ending is another, the optional packages for tables are missing, or there are no runs.
+        """
+        return write_table(target, self.to_xarray(), self._rows)
+
+    def _rows(self, data: xr.Dataset) -> xr.Dataset:
+        """Return what of the arrays makes a table."""
+        return data
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r}): {self.verdict}"
+
+
+def write_table(target: str | Path, data: xr.Dataset, rows: Callable[[xr.Dataset], xr.Dataset]) -> Path:
+    """Write `data` whole to `.nc` (NetCDF), or what `rows` keeps of it as a table to `.csv` or `.parquet`.
+
+    Raises:
+        LastbitError: the ending is another, or the optional packages for tables are missing.
+    """
+    target = Path(target)
+    choose(target.suffix, (".csv", ".parquet", ".nc"), "table format")
+    try:
+        if target.suffix == ".nc":
+            data.to_netcdf(target, engine="scipy")
+            return target
+        table = rows(data).to_dataframe().reset_index()
+        if target.suffix == ".csv":
+            table.to_csv(target, index=False)
+        else:
+            table.to_parquet(target, index=False)
+    except ImportError as error:
+        raise LastbitError(f"{target.suffix} needs {error.name}: pip install 'lastbit[export]'") from None
+    return target
