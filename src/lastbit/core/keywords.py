@@ -15,7 +15,6 @@ from functools import reduce
 from operator import or_
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
@@ -171,13 +170,11 @@ def _choices(field: FieldInfo) -> list[str]:
 
 def _range(field: FieldInfo) -> str:
     """Return the bounds of a number in words."""
-    found = {type(one): one for one in field.metadata}
-    low, above, high, below = (found.get(kind) for kind in (Ge, Gt, Le, Lt))
-    if isinstance(low, Ge) and isinstance(high, Le):
-        return f"{low.ge} to {high.le}"
-    told = [f"at least {low.ge}"] if isinstance(low, Ge) else [f"above {above.gt}"] if isinstance(above, Gt) else []
-    told += [f"at most {high.le}"] if isinstance(high, Le) else [f"below {below.lt}"] if isinstance(below, Lt) else []
-    return ", ".join(told)
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    found = {name: getattr(one, name) for name in words for one in field.metadata if hasattr(one, name)}
+    if found.keys() == {"ge", "le"}:
+        return f"{found['ge']} to {found['le']}"
+    return ", ".join(f"{words[name]} {value}" for name, value in found.items())
 
 
 def _extra(field: FieldInfo) -> dict[str, Any]:

@@ -128,14 +128,14 @@ def find_window(
         if tried[lowest] is not FlowStatus.CONVERGED and lowest > _DEEPEST * high:
             wanted = (lowest * torch.logspace(-1.6, -0.2, 8, dtype=torch.float64)).tolist()
             continue
-        brackets = [edge for edge in (_converging(tried), _diverging(tried)) if edge is not None]
+        brackets = [edge for edge in _edges(tried) if edge is not None]
         open_ends = [edge for edge in dict.fromkeys(brackets) if edge[1] - edge[0] > rtol * edge[1]]
         wanted = [x for lower, upper in open_ends for x in _between(lower, upper)]
         if not wanted:
             break
     if progress is not None:
         progress(expected, expected)
-    low_edge, high_edge = _converging(tried), _diverging(tried)
+    low_edge, high_edge = _edges(tried)
     return Window(
         weight_decay=weight_decay,
         converges_below=None if low_edge is None else sum(low_edge) / 2,
@@ -152,23 +152,19 @@ def _between(lower: float, upper: float) -> list[float]:
     return torch.linspace(lower, upper, _SECTION + 2, dtype=torch.float64)[1:-1].tolist()
 
 
-def _converging(tried: dict[float, FlowStatus]) -> tuple[float, float] | None:
-    """Return the last learning rate up to which all converged, and the next."""
-    rates = sorted(tried)
-    for before, after in pairwise(rates):
-        if tried[before] is not FlowStatus.CONVERGED:
-            return None
-        if tried[after] is not FlowStatus.CONVERGED:
-            return before, after
-    return None
+def _edges(tried: dict[float, FlowStatus]) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    """Return the brackets of both ends: up to which all converged, and from which on all diverged."""
+    return _edge(tried, FlowStatus.CONVERGED), _edge(tried, FlowStatus.DIVERGED, downwards=True)
 
 
-def _diverging(tried: dict[float, FlowStatus]) -> tuple[float, float] | None:
-    """Return the last learning rate that did not diverge, and the next, from which on all do."""
-    rates = sorted(tried, reverse=True)
-    for after, before in pairwise(rates):
-        if tried[after] is not FlowStatus.DIVERGED:
+def _edge(tried: dict[float, FlowStatus], status: FlowStatus, *, downwards: bool = False) -> tuple[float, float] | None:
+    """Return the learning rates between which the status first changes, from the smallest up or from the largest down.
+
+    None where the first has another status, or where none has.
+    """
+    for before, after in pairwise(sorted(tried, reverse=downwards)):
+        if tried[before] is not status:
             return None
-        if tried[before] is not FlowStatus.DIVERGED:
-            return before, after
+        if tried[after] is not status:
+            return min(before, after), max(before, after)
     return None

@@ -49,11 +49,13 @@ def growth_per_step(
     return math.exp(float(total_M[0]) / (steps - steps // 2))
 
 
-def _bisect(grows: Callable[[float], bool], low: float, high: float, tolerance: float) -> float:
-    """Where `grows` turns from False to True between `low` and `high`, to a relative width."""
+def _bisect(turned: Callable[[float], bool], low: float, high: float, tolerance: float, needed: str) -> float:
+    """Where `turned` goes from False to True between `low` and `high`, to a relative width; `needed` if it does not."""
+    if turned(low) or not turned(high):
+        raise LastbitError(f"the descent must {needed}: give another bracket")
     while abs(high - low) > tolerance * max(abs(low), abs(high)):
         middle = (low + high) / 2
-        low, high = (low, middle) if grows(middle) else (middle, high)
+        low, high = (low, middle) if turned(middle) else (middle, high)
     return (low + high) / 2
 
 
@@ -87,9 +89,7 @@ def simulated_edge_lr(
     def grows(lr: float) -> bool:
         return growth_per_step(flow, start_P, scheme, lr=lr, weight_decay=weight_decay, steps=steps) > 1
 
-    if grows(low) or not grows(high):
-        raise LastbitError(f"the descent must hold at lr = {low:g} and grow at lr = {high:g}: give another bracket")
-    return _bisect(grows, low, high, tolerance)
+    return _bisect(grows, low, high, tolerance, f"hold at lr = {low:g} and grow at lr = {high:g}")
 
 
 def simulated_alpha_min(
@@ -122,9 +122,7 @@ def simulated_alpha_min(
     def holds(alpha: float) -> bool:
         return growth_per_step(flow, start_P, scheme, lr=lr, weight_decay=alpha, steps=steps) <= 1
 
-    if holds(low) or not holds(high):
-        raise LastbitError(f"the descent must grow at α = {low:g} and hold at α = {high:g}: give another bracket")
-    return _bisect(holds, low, high, tolerance)
+    return _bisect(holds, low, high, tolerance, f"grow at α = {low:g} and hold at α = {high:g}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,11 +73,11 @@ def _diffusion(spacing: Spacing, values: Values) -> Stencil:
     return values["diffusivity"] * laplacian(spacing, accuracy=int(values.get("accuracy", 2)))
 
 
-def _gradient_sum(spacing: Spacing, accuracy: int = 2) -> Stencil:
+def _gradient_sum(spacing: Spacing, accuracy: int = 2, side: str = "central") -> Stencil:
     """`Σ_axis ∂/∂x_axis`, the same speed along every axis."""
-    total = derivative(1, spacing=spacing, axis=0, accuracy=accuracy)
+    total = derivative(1, spacing=spacing, axis=0, accuracy=accuracy, side=side)
     for axis in range(1, len(spacing)):
-        total = total + derivative(1, spacing=spacing, axis=axis, accuracy=accuracy)
+        total = total + derivative(1, spacing=spacing, axis=axis, accuracy=accuracy, side=side)
     return total
 
 
@@ -116,13 +116,6 @@ def _centred_closed_form(scheme: TimeScheme, spacing: Spacing, values: Values) -
         return None
     largest = values["speed"] * sum(1 / dx for dx in spacing)
     return ClosedForm(scheme.imaginary_limit / largest, f"{_number(scheme.imaginary_limit)} / (dim·speed/dx)")
-
-
-def _upwind(spacing: Spacing, values: Values) -> LinearEquation:
-    total = derivative(1, spacing=spacing, axis=0, accuracy=1, side="backward")
-    for axis in range(1, len(spacing)):
-        total = total + derivative(1, spacing=spacing, axis=axis, accuracy=1, side="backward")
-    return LinearEquation((-values["speed"] * total,))
 
 
 def _upwind_closed_form(scheme: TimeScheme, spacing: Spacing, values: Values) -> ClosedForm | None:
@@ -187,7 +180,7 @@ PROBLEMS: dict[str, Problem] = {
             name="advection-upwind",
             equation="∂u/∂t = −speed·Σ∂u/∂x, backward (upwind) differences",
             defaults={"speed": 1.0},
-            build=_upwind,
+            build=lambda spacing, values: LinearEquation((-values["speed"] * _gradient_sum(spacing, 1, "backward"),)),
             closed_form=_upwind_closed_form,
         ),
         Problem(

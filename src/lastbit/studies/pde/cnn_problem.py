@@ -1,51 +1,59 @@
-"""The one-layer CNN that settings describe."""
+"""The one-layer CNN that settings describe, and what the results about it share."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import dataclass
+from typing import Any
 
 from lastbit.core.device import resolve_device
 from lastbit.pde import TimeScheme, descent_scheme
 from lastbit.pde.cnn import CnnProblem, initial_kernels, make_image
 from lastbit.report.formatting import number
-from lastbit.studies.pde.settings import CnnSettings
+from lastbit.studies.pde.result import PdeResult
+from lastbit.studies.pde.settings import CnnSettings, FlowSettings
 
-__all__ = ["cnn_problem", "cnn_start", "cnn_words", "picture_words", "time_scheme"]
+__all__ = ["CnnResult", "cnn_problem", "flow_arguments", "picture_words"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CnnResult(PdeResult):
+    """The answer of a command on the one-layer CNN."""
+
+    settings: CnnSettings
+
+    @property
+    def scheme(self) -> TimeScheme:
+        """The scheme that steps the flow."""
+        return descent_scheme(self.settings.scheme, self.settings.momentum)
+
+    @property
+    def words(self) -> str:
+        """The network in a few words."""
+        one = self.settings
+        return (
+            f"one-layer CNN, {one.kernel} x {one.kernel} window on a {picture_words(one.image)} of "
+            f"{one.image_size} x {one.image_size}, label {number(one.label)}, {one.pooling} pooling, {one.scheme}"
+        )
 
 
 def cnn_problem(settings: CnnSettings) -> CnnProblem:
     """Build the problem on its device."""
     image = make_image(settings.image, size=settings.image_size, channels=settings.channels, seed=settings.seed)
-    problem = CnnProblem.of(
-        image,
-        kernel=settings.kernel,
-        label=settings.label,
-        beta=settings.beta,
-        pooling=settings.pooling,
-        boundary=settings.boundary,
-    )
+    names = ("kernel", "label", "beta", "pooling", "boundary")
+    problem = CnnProblem.of(image, **{name: getattr(settings, name) for name in names})
     return problem.to(device=resolve_device(settings.device))
 
 
-def cnn_start(problem: CnnProblem, seed: int, scale: float) -> Tensor:
-    """Return the kernel that a flow starts from, `[C, n, m]`."""
-    return initial_kernels(problem, seeds=(seed,), scale=scale)[0]
-
-
-def time_scheme(settings: CnnSettings) -> TimeScheme:
-    """Return the scheme that steps the flow."""
-    return descent_scheme(settings.scheme, settings.momentum)
+def flow_arguments(settings: FlowSettings) -> dict[str, Any]:
+    """Return what every simulation of the flow takes: the problem, the kernel that it starts from, and the scheme."""
+    problem = cnn_problem(settings)
+    return {
+        "problem": problem,
+        "kernel": initial_kernels(problem, seeds=(settings.seed,), scale=settings.init_scale)[0],
+        "scheme": descent_scheme(settings.scheme, settings.momentum),
+    }
 
 
 def picture_words(image: str) -> str:
     """Return an image in a word."""
     return image if image in ("checkerboard", "noise") else "image file"
-
-
-def cnn_words(settings: CnnSettings) -> str:
-    """Return the problem in a few words."""
-    one = settings
-    return (
-        f"one-layer CNN, {one.kernel} x {one.kernel} window on a {picture_words(one.image)} of "
-        f"{one.image_size} x {one.image_size}, label {number(one.label)}, {one.pooling} pooling, {one.scheme}"
-    )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from lastbit.pde import descent_scheme
 from lastbit.pde.cnn import (
     REGIMES,
-    CnnProblem,
     RegimeStability,
     SimulatedBounds,
     linearise_regime,
@@ -19,8 +19,8 @@ from lastbit.pde.cnn import (
 from lastbit.pde.lanczos import extreme_eigenpairs
 from lastbit.report.blocks import Column, Row, Table
 from lastbit.report.formatting import bound, number
-from lastbit.studies.pde.cnn_problem import cnn_problem, cnn_words, time_scheme
-from lastbit.studies.pde.result import PdeResult, new_figure
+from lastbit.studies.pde.cnn_problem import CnnResult, cnn_problem
+from lastbit.studies.pde.result import new_figure
 from lastbit.studies.pde.settings import CnnStabilitySettings
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _SUPPORTS = {"full_support": "full support", "windowed": "windowed"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class CnnStability(PdeResult):
+class CnnStability(CnnResult):
     """Stable weight decays of the three linear regimes at one step.
 
     Attributes:
@@ -50,11 +50,6 @@ class CnnStability(PdeResult):
     def answer(self) -> RegimeStability:
         """The transitioning regime with the window: where simulations of the linear flow turn."""
         return self.bounds["transitioning"]["windowed"]
-
-    @property
-    def words(self) -> str:
-        """The network in a few words."""
-        return cnn_words(self.settings)
 
     @property
     def verdict(self) -> str:
@@ -113,7 +108,7 @@ class CnnStability(PdeResult):
     def draw(self) -> Figure:
         """Draw the stable weight decays against the step, per regime, windowed and with full support."""
         dt, decay = self.settings.dt, self.settings.weight_decay
-        limit = time_scheme(self.settings).step_limit()
+        limit = self.scheme.step_limit()
         figure = new_figure(9.6, 3.4)
         steps = dt * np.logspace(-1.5, 1.5, 241)
         for axes, regime in zip(figure.subplots(1, 3, sharey=True), REGIMES, strict=True):
@@ -140,24 +135,18 @@ class CnnStability(PdeResult):
 
 def cnn_stability(settings: CnnStabilitySettings) -> CnnStability:
     """Return the bounds of all three regimes."""
-    problem = cnn_problem(settings)
-    bounds = regime_stability(
-        problem,
-        dt=settings.dt,
-        weight_decay=settings.weight_decay,
-        scheme=time_scheme(settings),
-        gauss_newton=settings.gauss_newton,
-    )
-    simulated = _simulated(problem, settings) if settings.check else None
+    problem, dt = cnn_problem(settings), settings.dt
+    scheme, gauss_newton = descent_scheme(settings.scheme, settings.momentum), settings.gauss_newton
+    decay = settings.weight_decay
+    bounds = regime_stability(problem, dt=dt, weight_decay=decay, scheme=scheme, gauss_newton=gauss_newton)
+    simulated = None
+    if settings.check:
+        J = linearise_regime(problem, "transitioning", gauss_newton=gauss_newton)
+        ends = extreme_eigenpairs(J, (1, *problem.kernel_shape), like=problem.images_BCHW, tolerance=1e-6)
+        reach = 2 * max(abs(float(ends.low_M[0])), abs(float(ends.high_M[0]))) + 8 / dt
+        low, high = ends.low_vector_MCnm[0], ends.high_vector_MCnm[0]
+        simulated = simulated_bounds(J, low, high, dt=dt, scheme=scheme, reach=reach)
     return CnnStability(settings=settings, bounds=bounds, simulated=simulated)
-
-
-def _simulated(problem: CnnProblem, settings: CnnStabilitySettings) -> SimulatedBounds:
-    J = linearise_regime(problem, "transitioning", gauss_newton=settings.gauss_newton)
-    ends = extreme_eigenpairs(J, (1, *problem.kernel_shape), like=problem.images_BCHW, tolerance=1e-6)
-    reach = 2 * max(abs(float(ends.low_M[0])), abs(float(ends.high_M[0]))) + 8 / settings.dt
-    low, high = ends.low_vector_MCnm[0], ends.high_vector_MCnm[0]
-    return simulated_bounds(J, low, high, dt=settings.dt, scheme=time_scheme(settings), reach=reach)
 
 
 def _ends(one: RegimeStability | SimulatedBounds) -> tuple[str, str]:
@@ -165,13 +154,11 @@ def _ends(one: RegimeStability | SimulatedBounds) -> tuple[str, str]:
 
 
 def _plain(one: RegimeStability) -> dict[str, Any]:
+    ends = one.spectrum
     return {
-        "alpha_min": one.alpha_min,
-        "alpha_max": one.alpha_max,
-        "max_stable_dt": one.max_stable_dt,
-        "stable": one.stable,
-        "eigenvalue_min": one.spectrum.low,
-        "eigenvalue_max": one.spectrum.high,
-        "residual": one.spectrum.residual,
-        "converged": one.spectrum.converged,
+        **{name: getattr(one, name) for name in ("alpha_min", "alpha_max", "max_stable_dt", "stable")},
+        "eigenvalue_min": ends.low,
+        "eigenvalue_max": ends.high,
+        "residual": ends.residual,
+        "converged": ends.converged,
     }

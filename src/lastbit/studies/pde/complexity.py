@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -82,26 +82,10 @@ class ComplexityStudy(PdeResult):
     def measured(self) -> dict[str, Any]:
         """Return the trends; None stands for an exponent that cannot be fitted."""
         one = self.sweep
-        return {
-            "base": one.base,
-            "settings": one.settings,
-            "seeds": one.seeds,
-            "trends": [
-                {
-                    "axis": trend.axis,
-                    "sizes": trend.sizes,
-                    "edge_lr": trend.edge_lr,
-                    "lowest": trend.lowest,
-                    "sharpest_layer": trend.sharpest_layer,
-                    "exponent": trend.exponent,
-                    "interval": trend.interval,
-                    "verdict": _sentence(trend),
-                    "verdict_kind": trend.direction,
-                    "converged": trend.converged,
-                }
-                for trend in one.trends
-            ],
-        }
+        trends = [
+            {**asdict(trend), "verdict": _sentence(trend), "verdict_kind": trend.direction} for trend in one.trends
+        ]
+        return {"base": one.base, "settings": one.settings, "seeds": one.seeds, "trends": trends}
 
     def draw(self) -> Figure:
         """Draw the edge against size, one panel per axis: a dot for each seed, a line through the medians."""

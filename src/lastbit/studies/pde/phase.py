@@ -13,8 +13,8 @@ from lastbit.core.keywords import takes
 from lastbit.pde.cnn import FlowStatus, PhaseDiagram, phase_diagram
 from lastbit.report.blocks import Column, Row, Table
 from lastbit.report.formatting import count, number, percent
-from lastbit.studies.pde.cnn_problem import cnn_problem, cnn_start, cnn_words, time_scheme
-from lastbit.studies.pde.result import STATUS_COLOURS, PdeResult, Progress, new_figure
+from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments
+from lastbit.studies.pde.result import STATUS_COLOURS, Progress, new_figure
 from lastbit.studies.pde.settings import PhaseSettings
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ __all__ = ["PhaseStudy", "pde_phase"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PhaseStudy(PdeResult):
+class PhaseStudy(CnnResult):
     """How every pair of learning rate and weight decay ended."""
 
     kind: ClassVar[str] = "pde phase"
@@ -36,11 +36,6 @@ class PhaseStudy(PdeResult):
         """Members by status."""
         flat = self.diagram.status_AE.flatten().tolist()
         return {str(status): flat.count(index) for index, status in enumerate(FlowStatus)}
-
-    @property
-    def words(self) -> str:
-        """The network in a few words."""
-        return cnn_words(self.settings)
 
     @property
     def verdict(self) -> str:
@@ -74,14 +69,12 @@ class PhaseStudy(PdeResult):
         """Return the grid; rows of `status` are weight decays."""
         one = self.diagram
         names = list(FlowStatus)
+        grids = ("loss_AE", "twin_difference_AE", "theory_low_A", "theory_high_A")
         return {
             "lr": one.lr_E.tolist(),
             "weight_decay": one.weight_decay_A.tolist(),
             "status": [[names[i] for i in row] for row in one.status_AE.tolist()],
-            "loss": one.loss_AE.tolist(),
-            "twin_difference": one.twin_difference_AE.tolist(),
-            "theory_low": one.theory_low_A.tolist(),
-            "theory_high": one.theory_high_A.tolist(),
+            **{name.rpartition("_")[0]: getattr(one, name).tolist() for name in grids},
             "agreement": one.agreement(),
             "counts": self.counts,
         }
@@ -146,20 +139,17 @@ def pde_phase(*, progress: Progress | None = None, **settings: Any) -> PhaseStud
         36
     """
     given = validated(PhaseSettings, settings, flag="--")
-    problem = cnn_problem(given)
     axis = [
         torch.logspace(math.log10(low), math.log10(high), given.points, dtype=torch.float64)
         for low, high in (given.lr_range, given.weight_decay_range)
     ]
     diagram = phase_diagram(
-        problem,
         lrs=axis[0],
         weight_decays=axis[1],
         steps=given.steps,
-        kernel=cnn_start(problem, given.seed, given.init_scale),
         twin=given.twin,
-        scheme=time_scheme(given),
         dtype=given.dtype,
         progress=progress,
+        **flow_arguments(given),
     )
     return PhaseStudy(settings=given, diagram=diagram)

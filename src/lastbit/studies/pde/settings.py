@@ -19,6 +19,7 @@ __all__ = [
     "CnnStabilitySettings",
     "ComplexitySettings",
     "DeepStabilitySettings",
+    "FlowSettings",
     "LinearStabilitySettings",
     "NetworkSettings",
     "PhaseSettings",
@@ -109,7 +110,7 @@ class CnnStabilitySettings(CnnSettings):
     )
 
 
-class _FlowSettings(CnnSettings):
+class FlowSettings(CnnSettings):
     """A simulated flow of the one-layer CNN."""
 
     model_config = ConfigDict(json_schema_extra={})
@@ -118,7 +119,7 @@ class _FlowSettings(CnnSettings):
     init_scale: float = setting("standard deviation of the start", 1.0, panel=_PROBLEM, gt=0)
 
 
-class SimulateSettings(_FlowSettings):
+class SimulateSettings(FlowSettings):
     """One member of the flow."""
 
     lr: float = setting("learning rate, the step", panel=_PROBLEM, gt=0)
@@ -132,7 +133,7 @@ class SimulateSettings(_FlowSettings):
     sharpness: bool = setting("record the sharpness, which takes time", True)
 
 
-class WindowSettings(_FlowSettings):
+class WindowSettings(FlowSettings):
     """Both ends of the window of learning rates in which the flow is restrained."""
 
     weight_decay: float = setting("weight decay", panel=_PROBLEM, gt=0)
@@ -140,7 +141,7 @@ class WindowSettings(_FlowSettings):
     rtol: float = setting("relative width of the final brackets, at least 1/steps", 2.5e-3, gt=0, le=0.5)
 
 
-class PhaseSettings(_FlowSettings):
+class PhaseSettings(FlowSettings):
     """A logarithmic grid of learning rates and weight decays."""
 
     image_size: ImageSize = 64

@@ -14,8 +14,8 @@ from lastbit.core.keywords import takes
 from lastbit.pde.cnn import FlowStatus, Simulation, simulate
 from lastbit.report.blocks import Column, Row, Table
 from lastbit.report.formatting import count, number
-from lastbit.studies.pde.cnn_problem import cnn_problem, cnn_start, cnn_words, time_scheme
-from lastbit.studies.pde.result import STATUS_COLOURS, PdeResult, Progress, new_figure
+from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments
+from lastbit.studies.pde.result import STATUS_COLOURS, Progress, new_figure
 from lastbit.studies.pde.settings import SimulateSettings
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _SAID = {
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FlowStudy(PdeResult):
+class FlowStudy(CnnResult):
     """What one member of the flow did."""
 
     kind: ClassVar[str] = "pde simulate"
@@ -46,7 +46,7 @@ class FlowStudy(PdeResult):
     @property
     def limit(self) -> float:
         """The scheme's step limit `L`."""
-        return time_scheme(self.settings).step_limit()
+        return self.scheme.step_limit()
 
     @property
     def threshold(self) -> float:
@@ -58,11 +58,6 @@ class FlowStudy(PdeResult):
         """`L / alpha`, from which on the flow blows up; infinite without weight decay, None where it is negative."""
         decay = self.settings.weight_decay
         return None if decay < 0 else math.inf if decay == 0 else self.limit / decay
-
-    @property
-    def words(self) -> str:
-        """The network in a few words."""
-        return cnn_words(self.settings)
 
     @property
     def verdict(self) -> str:
@@ -178,20 +173,17 @@ def pde_simulate(*, progress: Progress | None = None, **settings: Any) -> FlowSt
         converged
     """
     given = validated(SimulateSettings, settings, flag="--")
-    problem = cnn_problem(given)
     run = simulate(
-        problem,
         lr=given.lr,
         weight_decay=given.weight_decay,
         steps=given.steps,
-        kernel=cnn_start(problem, given.seed, given.init_scale),
         twin=given.twin,
         dtype=given.dtype,
-        scheme=time_scheme(given),
         record_every=max(1, given.steps // 100) if given.record_every is None else given.record_every,
         shares=True,
         sharpness=given.sharpness,
         progress=progress,
+        **flow_arguments(given),
     )
     return FlowStudy(settings=given, simulation=run)
 

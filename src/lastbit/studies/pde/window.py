@@ -10,8 +10,8 @@ from lastbit.core.keywords import takes
 from lastbit.pde.cnn import FlowStatus, Window, find_window
 from lastbit.report.blocks import Column, Row, Table
 from lastbit.report.formatting import change, number
-from lastbit.studies.pde.cnn_problem import cnn_problem, cnn_start, cnn_words, time_scheme
-from lastbit.studies.pde.result import STATUS_COLOURS, PdeResult, Progress, new_figure
+from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments
+from lastbit.studies.pde.result import STATUS_COLOURS, Progress, new_figure
 from lastbit.studies.pde.settings import WindowSettings
 
 if TYPE_CHECKING:
@@ -21,17 +21,12 @@ __all__ = ["WindowStudy", "pde_window"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class WindowStudy(PdeResult):
+class WindowStudy(CnnResult):
     """Both ends of the window, simulated, with theory beside them."""
 
     kind: ClassVar[str] = "pde window"
     settings: WindowSettings
     window: Window
-
-    @property
-    def words(self) -> str:
-        """The network in a few words."""
-        return cnn_words(self.settings)
 
     @property
     def verdict(self) -> str:
@@ -126,14 +121,11 @@ def pde_window(*, progress: Progress | None = None, **settings: Any) -> WindowSt
         (0.4, 0.4)
     """
     given = validated(WindowSettings, settings, flag="--")
-    problem = cnn_problem(given)
     window = find_window(
-        problem,
         weight_decay=given.weight_decay,
-        kernel=cnn_start(problem, given.seed, given.init_scale),
-        scheme=time_scheme(given),
         steps=given.steps,
         rtol=given.rtol,
         progress=progress,
+        **flow_arguments(given),
     )
     return WindowStudy(settings=given, window=window)
