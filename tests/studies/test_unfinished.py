@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import lastbit as lb
 from lastbit import eos, trace
@@ -88,6 +89,48 @@ def test_a_killed_study_says_so_and_finishes_later(whole, tmp_path, capsys, kind
     assert main([kind, "--resume", str(study), "--quiet"]) == 0
     assert not capsys.readouterr().out.startswith("unfinished")
     assert lb.open_study(study).to_json()["finished"] is True
+
+
+@pytest.mark.parametrize("kind", ["audit", "trace", "eos"])
+def test_what_is_advised_before_any_run_is_in_is_to_go_on(whole, tmp_path, kind):
+    study = lb.open_study(shorten(whole[kind], tmp_path / "study", kind, 0))
+    result = result_of(study)
+    assert result["advice"].startswith(f"If it was stopped, lastbit {kind} --resume {study.path} ")
+    assert study.too_early
+
+
+def test_what_is_advised_later_is_what_the_runs_say_and_to_go_on(whole, tmp_path):
+    study = lb.open_study(shorten(whole["audit"], tmp_path / "study", "audit", 11))
+    advice = result_of(study)["advice"]
+    assert advice.startswith("Fixing the seed")
+    assert f" If it was stopped, lastbit audit --resume {study.path} " in advice
+    assert not study.too_early
+
+
+def test_a_study_that_ended_early_because_a_repeat_differs_is_finished(task_file, tmp_path):
+    study = lb.audit(f"{task_file}:unseeded", seeds=3, perturbations=3, workers=1, out=tmp_path / "s", quiet=True)
+    with_result = result_of(study)
+    (tmp_path / "s" / "result.json").unlink()
+    for result in (with_result, result_of(lb.open_study(tmp_path / "s"))):
+        assert result["runs_finished"] < result["runs_planned"]
+        assert result["finished"] is True
+        assert result["verdict"].startswith("not reproducible here")
+        assert "--resume" not in result["advice"]
+
+
+def test_a_live_monitor_cannot_be_gone_on_with(tmp_path):
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loss, batch = torch.nn.functional.mse_loss, (torch.ones(3, 2), torch.ones(3, 1))
+    with lb.StabilityMonitor(model, optimizer, loss, batch, study=tmp_path / "s"):
+        result = result_of(lb.open_study(tmp_path / "s"))
+    assert result["finished"] is False
+    assert result["verdict"].startswith("unfinished: 0 of 1 trainings finished.")
+    assert "--resume" not in result["advice"]
+
+
+def result_of(study):
+    return study.result if isinstance(study.result, dict) else study.result.to_json()
 
 
 SCRIPT = """
