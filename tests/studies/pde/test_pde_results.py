@@ -4,20 +4,31 @@ import inspect
 import json
 import math
 import shlex
+from dataclasses import replace
 
 import pytest
+import torch
 from PIL import Image
 
 import lastbit as lb
 from lastbit.cli import main
 from lastbit.core.errors import LastbitError
 from lastbit.pde import DESCENTS, SCHEMES
+from lastbit.pde.cnn import FlowStatus, PhaseDiagram, Window
 from lastbit.pde.linear import PROBLEMS
 from lastbit.report.html import render_html
 from lastbit.report.markdown import render_markdown
 from lastbit.report.text import render_text
 from lastbit.studies.pde import settings
-from lastbit.studies.pde.settings import CnnStabilitySettings, DeepStabilitySettings, LinearStabilitySettings
+from lastbit.studies.pde.phase import PhaseStudy
+from lastbit.studies.pde.settings import (
+    CnnStabilitySettings,
+    DeepStabilitySettings,
+    LinearStabilitySettings,
+    PhaseSettings,
+    WindowSettings,
+)
+from lastbit.studies.pde.window import WindowStudy
 
 SMALL = {"image_size": 16, "kernel": 3}
 DEEP = {"depth": 2, "width": 2, "kernel": 2, "image_size": 5, "images": 2}
@@ -107,6 +118,89 @@ def test_classical_problems_say_what_matters(problem, given, kind, said):
     found = lb.pde_stability(problem, **given)
     assert found.verdict_kind == kind
     assert said in found.verdict
+
+
+def test_the_cnn_says_which_weight_decays_are_stable():
+    given = {"image": "noise", "image_size": 24, "kernel": 8}
+    some, none = (lb.pde_stability("cnn", dt=dt, **given) for dt in (0.05, 10.0))
+    assert (some.verdict_kind, none.verdict_kind) == ("stable", "unstable")
+    assert some.verdict.startswith("Weight decays from ")
+    assert none.verdict.startswith("No weight decay is stable")
+    for decay, kind, said in (
+        (20.0, "stable", "for steps up to"),
+        (0.01, "unstable", "below"),
+        (50.0, "unstable", "above"),
+    ):
+        found = lb.pde_stability("cnn", dt=0.05, weight_decay=decay, **given)
+        assert found.verdict_kind == kind
+        assert said in found.verdict
+
+
+def test_a_deep_network_is_judged_at_a_step_and_a_weight_decay():
+    edge = lb.pde_stability("deep", weight_decay=5.0, **DEEP)
+    assert edge.verdict_kind == "edge"
+    assert "grow at every learning rate" not in edge.verdict
+    for share, kind in ((0.99, "stable"), (1.01, "unstable")):
+        found = lb.pde_stability("deep", weight_decay=5.0, dt=share * edge.bounds.edge_lr, **DEEP)
+        assert found.verdict_kind == kind
+        assert f" is {kind} at random weights" in found.verdict
+        assert found.tone == ("pass" if kind == "stable" else "attention")
+    undamped = lb.pde_stability("deep", dt=1e-3, weight_decay=edge.bounds.alpha_min - 0.1, **DEEP)
+    assert undamped.verdict_kind == "unstable"
+    assert "differences grow at every learning rate, because weight decay is below" in undamped.verdict
+    unsure = replace(edge, bounds=replace(edge.bounds, converged=False))
+    assert unsure.verdict_kind == "not_converged"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kind", "said"),
+    [
+        (0.4, 1.3, "window", "converges below lr = 0.4, is restrained above, and blows up above 1.3 (theory"),
+        (1.0, 1.004, "no_window", "converges below lr = 1, with no restrained steps between, and blows up above 1.004"),
+        (1.0, 1.006, "window", "is restrained above"),
+        (None, 1.3, "open", "settles nowhere in the range tried, and blows up above 1.3 (theory"),
+        (0.4, None, "open", "converges below lr = 0.4, and was not seen to blow up (theory"),
+    ],
+)
+def test_a_window_says_which_of_its_ends_were_found(low, high, kind, said):
+    tried = ((0.1, FlowStatus.CONVERGED), (2.0, FlowStatus.DIVERGED))
+    window = Window(2.0, low, high, None, 1.0, None, 2.5e-3, tried)
+    found = WindowStudy(settings=WindowSettings(weight_decay=2.0), window=window)
+    assert found.verdict_kind == kind
+    assert said in found.verdict
+    assert found.verdict.endswith("(theory: unknown and 1).")
+    assert found.table.rows[0].cells[3] == "–"
+
+
+def test_a_flow_says_how_it_ended_and_what_overflowed():
+    rest = lb.pde_simulate(lr=0.1, weight_decay=1.0, steps=300, **SMALL)
+    assert rest.verdict_kind == "converged"
+    assert "the flow converges (within " in rest.verdict
+    gone = lb.pde_simulate(lr=9.0, weight_decay=1.5, steps=300, twin=3, **SMALL)
+    assert gone.verdict_kind == "diverged"
+    assert "the flow blows up (" in gone.verdict
+    assert "twin" not in gone.verdict
+    assert "nan" not in json.dumps(gone.to_json()).lower()
+
+
+def test_the_phase_table_says_where_rest_and_bound_are_left():
+    lr, decay = torch.tensor([0.1, 0.2, 0.4, 0.8]), torch.tensor([1.0])
+    diagram = PhaseDiagram(
+        lr_E=lr,
+        weight_decay_A=decay,
+        status_AE=torch.tensor([[0, 1, 1, 2]]),
+        loss_AE=torch.zeros(1, 4),
+        twin_difference_AE=torch.full((1, 4), math.nan),
+        theory_low_A=torch.tensor([0.15]),
+        theory_high_A=torch.tensor([0.5]),
+        steps=10,
+    )
+    found = PhaseStudy(settings=PhaseSettings(), diagram=diagram)
+    assert list(found.table.rows[0].cells) == ["1", "0.2", "0.8", "0.15", "0.5"]
+    assert (
+        found.verdict
+        == "Of 4 members 1 converged, 2 restrained, 1 diverged; the two curves of theory place 100% of them right."
+    )
 
 
 def test_a_bound_that_is_infinite_is_a_bound():

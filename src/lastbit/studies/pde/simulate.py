@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from lastbit.core.config import validated
 from lastbit.core.keywords import takes
@@ -101,21 +100,21 @@ class FlowStudy(CnnResult):
         return Table([Column(title, True) for title in titles], rows)
 
     def measured(self) -> dict[str, Any]:
-        """Return the records; None stands for what is not finite or was not asked for."""
+        """Return the records; None stands for what is not a number or was not asked for."""
         run = self.simulation
         return {
             "status": self.status,
             "steps": int(run.steps_M[0]),
             "step": run.step_T.tolist(),
-            "loss": _finite(run.loss_TM),
-            "data_loss": _finite(run.data_loss_TM),
-            "kernel_norm": _finite(run.kernel_norm_TM),
-            "twin_difference": _finite(run.twin_difference_TM),
-            "sharpness": _finite(run.sharpness_TM),
+            "loss": run.loss_TM[:, 0].tolist(),
+            "data_loss": run.data_loss_TM[:, 0].tolist(),
+            "kernel_norm": run.kernel_norm_TM[:, 0].tolist(),
+            "twin_difference": run.twin_difference_TM[:, 0].tolist(),
+            "sharpness": run.sharpness_TM[:, 0].tolist(),
             "sharpness_threshold": self.threshold,
-            "share_activated": _finite(run.shares_TM3[..., 0]),
-            "share_transitioning": _finite(run.shares_TM3[..., 1]),
-            "share_not_activated": _finite(run.shares_TM3[..., 2]),
+            "share_activated": run.shares_TM3[:, 0, 0].tolist(),
+            "share_transitioning": run.shares_TM3[:, 0, 1].tolist(),
+            "share_not_activated": run.shares_TM3[:, 0, 2].tolist(),
             "theory_high": self.theory_high,
         }
 
@@ -126,10 +125,10 @@ class FlowStudy(CnnResult):
         figure = new_figure(9.6, 3.0)
         loss, sharp, twin = figure.subplots(1, 3)
         colour = STATUS_COLOURS[str(self.status)]
-        loss.plot(steps, _finite(run.loss_TM), color=colour, lw=1)
+        loss.plot(steps, run.loss_TM[:, 0].tolist(), color=colour, lw=1)
         loss.set_yscale("log")
         loss.set_title("loss, weight decay included", fontsize=9)
-        sharp.plot(steps, _finite(run.sharpness_TM), color=colour, lw=1)
+        sharp.plot(steps, run.sharpness_TM[:, 0].tolist(), color=colour, lw=1)
         sharp.axhline(self.threshold, color="black", lw=0.9, ls="--")
         sharp.annotate(
             f"limit / lr = {number(self.threshold, 3)}",
@@ -186,8 +185,3 @@ def pde_simulate(*, progress: Progress | None = None, **settings: Any) -> FlowSt
         **flow_arguments(given),
     )
     return FlowStudy(settings=given, simulation=run)
-
-
-def _finite(record_TM: Tensor) -> list[float | None]:
-    """Return the first member's record; what overflowed is no number that anything could be read from."""
-    return [value if math.isfinite(value) else None for value in record_TM[:, 0].tolist()]
