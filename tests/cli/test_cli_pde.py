@@ -223,6 +223,7 @@ def test_phase_maps_a_grid(app, tmp_path):
         (["window", "--weight-decay", "0"], "--weight-decay = 0.0: input should be greater than 0"),
         (["window", "--weight-decay", "1", "--rtol", "1e-9"], "rtol = 1e-09"),
         (["phase", "--lr-range", "2", "1"], r"--lr-range = \('2', '1'\): use two positive numbers"),
+        (["phase", "--weight-decay-range", "0,1"], "use two positive numbers, the smaller first"),
         (["phase", "--points", "1"], "--points = 1: input should be greater than or equal to 2"),
     ],
 )

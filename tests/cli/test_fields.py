@@ -105,6 +105,7 @@ def test_classes_that_differ_are_told_apart():
     told = {one.name: one for one in keywords(Net, Line)}
     assert told["lr"].help == "Learning rate (net 0.1, line 0.5; above 0)."
     assert told["lr"].default is None
+    assert told["lr"].annotation == float | None
     assert told["width"].help == "net: units (8; 1 to 64); line: how wide (8; 1 to 64)."
     assert told["width"].default == 8
     assert told["norm"].help == "Norm: batch, none (default), group."
