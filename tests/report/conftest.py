@@ -12,7 +12,7 @@ import pytest
 
 from lastbit.core.status import Role, RunStatus
 from lastbit.store import RunRecord, StudyFolder
-from lastbit.studies.audit.analysis import analyse
+from lastbit.studies.audit.result import conclude
 
 STEPS_PER_EPOCH, EPOCHS, WEIGHTS, EXAMPLES = 10, 3, 20, 50
 
@@ -105,7 +105,7 @@ class StudyMaker:
             if event:
                 folder.event("crashed", event, "seed000-p001")
             if finished:
-                result = analyse(folder)
+                result = conclude(folder).to_json()
                 edit(result)
                 folder.save_result(result)
         return path

@@ -11,6 +11,7 @@ from lastbit.report import formatting as words
 from lastbit.stats import Estimate, not_measured
 
 NAN, INF = math.nan, math.inf
+SHARE = "99.99% (95% interval 0.01% to not measured)"
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,9 @@ NAN, INF = math.nan, math.inf
         ("percent", (0.01,), "1%"),
         ("percent", (0.09349,), "9.3%"),
         ("percent", (0.1,), "10%"),
-        ("percent", (0.61349,), "61.3%"),
+        ("percent", (0.0996,), "10%"),
+        ("percent", (0.9949,), "99%"),
+        ("percent", (0.61349,), "61%"),
         ("percent", (0.995,), "99.50%"),
         ("percent", (0.99999,), "99.99%"),
         ("percent", (1.0,), "100%"),
@@ -58,7 +61,7 @@ NAN, INF = math.nan, math.inf
         ("distance", (9.99e-4,), "0.001"),
         ("distance", (6.312e-8,), "6.3e-08"),
         ("distance", (1e-3,), "0.1%"),
-        ("distance", (0.1236,), "12.4%"),
+        ("distance", (0.1236,), "12%"),
         ("distance", (None, "an unknown share"), "an unknown share"),
         ("change", (1.01234, 1.0), "+1.23%"),
         ("change", (0.5, 1.0), "-50.00%"),
@@ -67,6 +70,7 @@ NAN, INF = math.nan, math.inf
         ("span", (0.123456, 7.0), "0.1235 – 7"),
         ("span", (0.123456, 7.0, 2), "0.12 – 7"),
         ("span", (0.5, INF), "0.5 – ∞"),
+        ("span", (55.921, 106.94, 4, "%"), "55.92% – 106.9%"),
         ("span", (None, 7.0), "not measured – 7"),
         ("span", (None, None), ""),
         ("interval", (0.123456, 7.0, 3), "95% interval 0.123 to 7"),
@@ -135,7 +139,14 @@ def test_every_function_has_an_exact_text():
             "0.22 – 0.42",
             "0.29 points (95% interval 0.22 to 0.42)",
         ),
-        ((0.5, 0.25, 0.75, 9), ("%", 100.0), "50%", "25 – 75%", "50% (95% interval 25 to 75%)"),
+        ((0.5, 0.25, 0.75, 9), ("%", 100.0), "50%", "25% – 75%", "50% (95% interval 25% to 75%)"),
+        (
+            (0.9999, 1e-4, None, 9),
+            ("%", 100.0),
+            "99.99%",
+            "0.01% – not measured",
+            "99.99% (95% interval 0.01% to not measured)",
+        ),
         ((1.0234, 0.98, 1.06, 9), ("", 1.0, 3), "1.02", "0.98 – 1.06", "1.02 (95% interval 0.98 to 1.06)"),
         ((0.0, 0.0, None, 3), (), "0.0", "0.0 – not measured", "0.0 (95% interval 0.0 to not measured)"),
         ((2.0, None, None, 1), (), "2.0", "", "2.0"),

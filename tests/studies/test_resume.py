@@ -81,7 +81,7 @@ def test_a_killed_study_continues_to_the_same_bits(task_file, whole, tmp_path, w
     assert_same_runs(whole.path, out)
     # Runs that were finished are not run again.
     assert {name: (out / "arrays" / name).stat().st_mtime_ns for name in stamps} == stamps
-    assert study.result["verdict"] == whole.result["verdict"]
+    assert study.result.verdict == whole.result.verdict
     assert not checkpoints(out)
 
 
@@ -207,7 +207,7 @@ def test_an_interrupt_says_what_is_safe_and_how_to_go_on(task_file, tmp_path, mo
         audit(f"{task_file}:calm", seeds=2, perturbations=2, workers=1, out=out, quiet=True)
     assert stopped.value.exit_code == 130
     monkeypatch.undo()
-    assert audit(resume=out, quiet=True).result["runs_finished"] == 6
+    assert audit(resume=out, quiet=True).result.runs_finished == 6
 
 
 def test_a_full_disk_loses_no_finished_run(task_file, tmp_path, monkeypatch):
@@ -227,4 +227,4 @@ def test_a_full_disk_loses_no_finished_run(task_file, tmp_path, monkeypatch):
     monkeypatch.undo()
     with StudyFolder.read(out) as folder:
         assert len(folder.runs()) == 3
-    assert audit(resume=out, quiet=True).result["runs_finished"] == 6
+    assert audit(resume=out, quiet=True).result.runs_finished == 6

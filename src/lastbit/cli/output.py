@@ -28,18 +28,16 @@ def present(
 
     Args:
         study: the study.
-        report: its report; by default where `render_report` puts it.
+        report: its report; by default where `StoredStudy.report` puts it.
         json: file for the whole result.
         export: file for the runs as a table.
         quiet: print the verdict alone.
     """
-    from lastbit.studies.frame.report import render_report
-
     if quiet:
         print(study.verdict)
     else:
         study.print_summary()
-    paths = {"report": render_report(study.path, report, result=study.result)}
+    paths = {"report": study.report(report)}
     if json is not None:
         paths["JSON"] = write_json(json, study.to_json())
     if export is not None:

@@ -72,6 +72,8 @@ class Shown:
 def show(estimate: Estimate | Mapping[str, Any], unit: str = "", scale: float = 1.0, digits: int = 2) -> Shown:
     """Return an estimate in words; the ends of its interval get as many decimals as the estimate.
 
+    A share that is shown in percent is rounded as `percent` rounds every share.
+
     Args:
         estimate: an estimate, or its fields as in `result.json`.
         unit: written after the estimate.
@@ -83,18 +85,21 @@ def show(estimate: Estimate | Mapping[str, Any], unit: str = "", scale: float = 
 
     Example:
         >>> str(show(Estimate(0.29, 0.22, 0.41, 36), "points")), str(show(Estimate(0.5, 0.25, 0.75, 9), "%", 100))
-        ('0.29 points (95% interval 0.22 to 0.41)', '50% (95% interval 25 to 75%)')
+        ('0.29 points (95% interval 0.22 to 0.41)', '50% (95% interval 25% to 75%)')
     """
     if not isinstance(estimate, Estimate):
         fields = ("estimate", "low", "high", "n", "note", "df")
         estimate = Estimate(*(estimate[name] for name in fields))
     if estimate.estimate is None:
         return Shown("not measured", "", str(estimate.n), reason(estimate), False)
-    text, _, rest = estimate.scaled(scale).format(digits, unit).partition(" [")
-    ends = rest.partition("]")[0]
-    ends = "" if ends == "interval not measured" else ends.replace(", ", " – ")
-    if ends and unit == "%":
-        ends += "%"
+    if unit == "%" and scale == 100:
+        text, ends = percent(estimate.estimate), ""
+        if estimate.low is not None or estimate.high is not None:
+            ends = " – ".join(percent(end, "not measured") for end in (estimate.low, estimate.high))
+    else:
+        text, _, rest = estimate.scaled(scale).format(digits, unit).partition(" [")
+        ends = rest.partition("]")[0]
+        ends = "" if ends == "interval not measured" else ends.replace(", ", " – ")
     return Shown(text, ends, str(estimate.n), estimate.note, True)
 
 
@@ -149,7 +154,7 @@ def step(value: float | None, missing: str = "never") -> str:
 
 
 def percent(share: float | None, missing: str = MISSING) -> str:
-    """Return a share as a percentage to two significant digits, three from 10% on; a part is never shown as the whole.
+    """Return a share as a percentage to two significant digits; a part is never shown as the whole or as nothing.
 
     Example:
         >>> percent(0.9996), percent(1.0), percent(0.093), percent(0.00012), percent(None)
@@ -159,7 +164,7 @@ def percent(share: float | None, missing: str = MISSING) -> str:
         return number(share, unit="%", missing=missing)
     if 0.995 <= share < 1:
         return f"{min(100 * share, 99.99):.2f}%"
-    return f"{100 * share:.3g}%" if share >= 0.1 else f"{100 * share:.2g}%"
+    return f"{100 * share:.0f}%" if share >= 0.1 else f"{100 * share:.2g}%"
 
 
 def distance(relative: float | None, missing: str = MISSING) -> str:
@@ -183,7 +188,7 @@ def change(found: float | None, expected: float | None) -> str:
     return MISSING if found is None or expected is None else f"{100 * (found / expected - 1):+.2f}%"
 
 
-def span(low: float | None, high: float | None, digits: int = 4) -> str:
+def span(low: float | None, high: float | None, digits: int = 4, unit: str = "") -> str:
     """Return the ends of an interval for a cell; "" where neither is known.
 
     Example:
@@ -192,7 +197,7 @@ def span(low: float | None, high: float | None, digits: int = 4) -> str:
     """
     if low is None and high is None:
         return ""
-    return f"{number(low, digits, missing='not measured')} – {number(high, digits, missing='not measured')}"
+    return " – ".join(number(end, digits, unit, "not measured") for end in (low, high))
 
 
 def interval(low: float | None, high: float | None, digits: int = 4) -> str:

@@ -1,10 +1,10 @@
 """What a trace says is composed once: the terminal, Markdown and HTML say the same, and no number of before is lost."""
 
 import html
+import re
 
 import numpy as np
 import pytest
-from renamed_fields import numbers_in
 from small_traces import write_trace
 
 import lastbit as lb
@@ -31,7 +31,7 @@ perturbation landed in 100% of 3 twins: it changed 50% of the weights in the fir
 """
 """The numbers that lastbit 0.1 told of the trace below, line by line; its texts beside them have been put otherwise."""
 
-ROUNDED = {"34": "33.9", "33": "33.4", "3.21e-01": "0.321", "3.39e-01": "0.339", "3.55e-01": "0.355"}
+ROUNDED = {"3.21e-01": "0.321", "3.39e-01": "0.339", "3.55e-01": "0.355"}
 """What has the rounding of the page now."""
 
 NOW = """\
@@ -53,9 +53,9 @@ from step   to step   grew by a factor   nats per step   share of all growth
 largest jump of   from step   to step   grew by a factor   tensors   the last of them
 twin2                   199       200                 60         3   head.bias
 tensor        share of growth   relative L2 at the end   largest ulp distance
-head.weight             33.9%                    0.321                      1
-head.bias               33.4%                    0.339                      1
-conv.weight             32.8%                    0.355                      1
+head.weight               34%                    0.321                      1
+head.bias                 33%                    0.339                      1
+conv.weight               33%                    0.355                      1
 Tangent growth: 0.0505 nats per step over 300 steps
 In the second half: 0.0509 nats per step
 While twins were small (steps 46 – 150): twins 0.0583, tangent 0.0503 nats per step
@@ -76,7 +76,7 @@ def jumping(arrays):
 
 
 def numbers(text):
-    return {number.rstrip(",") for number in numbers_in(text)}
+    return {number.rstrip(",") for number in re.findall(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?", text)}
 
 
 @pytest.fixture(scope="module")

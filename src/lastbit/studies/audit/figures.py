@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from lastbit.core.status import Role
-from lastbit.report.blocks import Block, FigureBlock, LegendEntry, Prose, Section
+from lastbit.report.blocks import FigureBlock, LegendEntry, Prose, Section
 from lastbit.report.figures.churn import churn_heat_map
 from lastbit.report.figures.curves import training_curves, twin_gaps
 from lastbit.report.figures.results import Result, result_strip
@@ -18,7 +17,8 @@ from lastbit.report.figures.weights import weight_distances
 from lastbit.report.formatting import capitalised, number
 from lastbit.store import RunRecord
 from lastbit.studies.audit.gaps import MAX_LINES, Gaps, curves, spread_within_seeds
-from lastbit.studies.audit.tables import failures
+from lastbit.studies.audit.result import AuditResult
+from lastbit.studies.frame.result import RunRow
 
 __all__ = ["churn_sections", "curves_sections", "results_section", "variance_section", "weights_sections"]
 
@@ -28,20 +28,20 @@ _MATRIX_RUNS = 150
 """The most runs that the churn matrix shows one by one."""
 
 
-def results_section(result: Mapping[str, Any], colours: Mapping[int, str], legend: Sequence[LegendEntry]) -> Section:
-    """Return the strip plot of the final metric, and the runs that did not end well."""
-    name, unit = result["metric"]["name"], result["metric"]["unit"]
+def results_section(result: AuditResult, colours: Mapping[int, str], legend: Sequence[LegendEntry]) -> Section:
+    """Return the strip plot of the final metric."""
+    name, unit = result.metric.name, result.metric.unit
     rows = [
         Result(
-            run=run["run"],
-            seed=run["cell"],
-            perturbation=run["twin"],
-            label=run["label"],
-            control=run["role"] == Role.REPEAT,
-            status=run["status"],
+            run=run.run,
+            seed=run.cell,
+            perturbation=run.twin,
+            label=run.label,
+            control=run.role == Role.REPEAT,
+            status=run.status,
             value=_value(run, name),
         )
-        for run in result["runs"]
+        for run in result.runs
     ]
     figure = FigureBlock(
         name="results",
@@ -52,56 +52,48 @@ def results_section(result: Mapping[str, Any], colours: Mapping[int, str], legen
         "Markers of one seed differ by the last bit alone.",
         legend=legend,
     )
-    failed = failures(result["runs"])
-    blocks: list[Block] = [figure]
-    if failed:
-        blocks += [Prose(("Runs that did not end well:",)), Prose(failed, bullets=True)]
-    return Section(f"Every run: final {name}", blocks)
+    return Section(f"Every run: final {name}", [figure])
 
 
-def _value(run: Mapping[str, Any], name: str) -> float:
-    value = run["metrics"].get(name)
+def _value(run: RunRow, name: str) -> float:
+    value = run.metrics.get(name)
     return float("nan") if value is None else float(value)
 
 
-def variance_section(result: Mapping[str, Any]) -> Section:
+def variance_section(result: AuditResult) -> Section:
     """Return what the variance is made of, or that it is not measured."""
     splits = []
-    name = result["metric"]["name"]
-    loss = result["loss"] or {}
-    for title, share in (
-        (f"Variance of {name} over fresh runs: the last bit or the seed", result["last_bit_variance_share"]),
-        ("Variance of the test loss over fresh runs: the last bit or the seed", loss.get("last_bit_variance_share")),
-    ):
-        if share is not None and share["estimate"] is not None:
+    name = result.metric.name
+    shares = [(f"Variance of {name}", result.last_bit_variance_share)]
+    if result.loss is not None:
+        shares.append(("Variance of the test loss", result.loss.last_bit_variance_share))
+    for what, share in shares:
+        if share.estimate is not None:
             splits.append(
                 VarianceSplit(
-                    title=title,
+                    title=f"{what} over fresh runs: the last bit or the seed",
                     first="last bit",
                     second="seed",
-                    share=share["estimate"],
-                    low=share["low"],
-                    high=share["high"],
+                    share=share.estimate,
+                    low=share.low,
+                    high=share.high,
                     colours=_CAUSES,
                 )
             )
-    parts = result["distribution"] or {}
-    for title, key in (
-        (f"{capitalised(name)} of fresh runs: other networks or luck", "total"),
-        (f"{capitalised(name)} over the last bit: other networks or luck", "last_bit"),
-    ):
-        if key in parts:
-            real, sampling = (parts[key][part]["estimate"] for part in ("distribution", "test_set"))
-            if real is not None and sampling is not None and real + sampling > 0:
-                splits.append(
-                    VarianceSplit(
-                        title=title,
-                        first="on the distribution",
-                        second="this test set's sampling",
-                        share=real**2 / (real**2 + sampling**2),
-                        colours=_SAMPLES,
-                    )
+    spread = result.distribution
+    parts = () if spread is None else (("of fresh runs", spread.total), ("over the last bit", spread.last_bit))
+    for who, part in parts:
+        real, sampling = part.distribution.estimate, part.test_set.estimate
+        if real is not None and sampling is not None and real + sampling > 0:
+            splits.append(
+                VarianceSplit(
+                    title=f"{capitalised(name)} {who}: other networks or luck",
+                    first="on the distribution",
+                    second="this test set's sampling",
+                    share=real**2 / (real**2 + sampling**2),
+                    colours=_SAMPLES,
                 )
+            )
     title = "What the variance is made of"
     if not splits:
         return Section(title, [Prose(("Not measured: the runs show no spread to divide, or the grid is too small.",))])
@@ -129,14 +121,14 @@ def variance_section(result: Mapping[str, Any]) -> Section:
 
 
 def curves_sections(
-    result: Mapping[str, Any],
+    result: AuditResult,
     records: Sequence[RunRecord],
     gaps: Gaps,
     colours: Mapping[int, str],
     legend: Sequence[LegendEntry],
 ) -> list[Section]:
     """Return the training curves, and when the last bit starts to matter, where there are twins."""
-    name, unit = result["metric"]["name"], result["metric"]["unit"]
+    name, unit = result.metric.name, result.metric.unit
     metric, loss = curves(records, name), curves(records, "train_loss")
     sections = []
     if metric or loss:
@@ -183,16 +175,16 @@ def _counted(text: str, count: int, most: int) -> str:
     return f"{text}; the first {most} of {count} runs." if count > most else f"{text}."
 
 
-def churn_sections(result: Mapping[str, Any]) -> list[Section]:
+def churn_sections(result: AuditResult) -> list[Section]:
     """Return the churn matrix, where the task has classes."""
-    matrix = result["churn_matrix"]
+    matrix = result.churn_matrix
     if matrix is None:
         return []
-    seed_of = {run["run"]: (run["cell"], run["label"]) for run in result["runs"]}
-    order = sorted(range(len(matrix["runs"])), key=lambda i: seed_of[matrix["runs"][i]][0])
+    seed_of = {run.run: (run.cell, run.label) for run in result.runs}
+    order = sorted(range(len(matrix.runs)), key=lambda i: seed_of[matrix.runs[i]][0])
     count, order = len(order), order[:_MATRIX_RUNS]
-    values_RR = np.asarray(matrix["values"], dtype=float)[np.ix_(order, order)]
-    names = [matrix["runs"][i] for i in order]
+    values_RR = np.asarray(matrix.values, dtype=float)[np.ix_(order, order)]
+    names = [matrix.runs[i] for i in order]
     labels = [f"{name}, {seed_of[name][1]}" for name in names]
     block = FigureBlock(
         name="churn",
@@ -210,9 +202,7 @@ def churn_sections(result: Mapping[str, Any]) -> list[Section]:
     return [Section("Churn: which predictions change", [block])]
 
 
-def weights_sections(
-    result: Mapping[str, Any], gaps: Gaps, colours: Mapping[int, str], legend: Sequence[LegendEntry]
-) -> list[Section]:
+def weights_sections(gaps: Gaps, colours: Mapping[int, str], legend: Sequence[LegendEntry]) -> list[Section]:
     """Return how far the final weights are apart, where they are at all."""
     drawn = [d for d in gaps.weights if d.value > 0]
     if not drawn:

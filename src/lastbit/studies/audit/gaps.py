@@ -66,17 +66,18 @@ def read_gaps(folder: StudyFolder, records: Sequence[RunRecord]) -> Gaps:
         if arrays is None:
             continue
         base = bases[record.cell][1]
-        shared = min(len(base["losses"]), len(arrays["losses"]))
-        with np.errstate(invalid="ignore"):
-            difference = arrays["losses"][:shared] - base["losses"][:shared]
-        gaps.losses.append(_even(difference, points, record.cell, f"{record.run}, {record.label}"))
+        if "losses" in base and "losses" in arrays:
+            shared = min(len(base["losses"]), len(arrays["losses"]))
+            with np.errstate(invalid="ignore"):
+                difference = arrays["losses"][:shared] - base["losses"][:shared]
+            gaps.losses.append(_even(difference, points, record.cell, f"{record.run}, {record.label}"))
         _add_distance(gaps, record, arrays, base, f"{record.run}, {record.label}", between_seeds=False)
     # Each base against the next seed's, in a ring: enough to show the level, without every pair.
     ring = list(bases.values())
     for (record, arrays), (other, against) in zip(ring, ring[1:] + ring[:1], strict=True):
         if other is not record:
             _add_distance(gaps, record, arrays, against, f"{record.run} to {other.run}", between_seeds=True)
-    gaps.losses += _between_seeds([arrays["losses"] for _, arrays in bases.values()], points)
+    gaps.losses += _between_seeds([arrays["losses"] for _, arrays in bases.values() if "losses" in arrays], points)
     return gaps
 
 
@@ -85,7 +86,7 @@ def _arrays(folder: StudyFolder, record: RunRecord, gaps: Gaps) -> dict[str, Arr
         arrays = folder.arrays(record.run)
     except (LastbitError, OSError):
         arrays = {}
-    if "losses" in arrays and "weights_final" in arrays:
+    if arrays:
         return arrays
     gaps.unreadable.append(record.run)
     return None
@@ -116,6 +117,8 @@ def _add_distance(
     *,
     between_seeds: bool,
 ) -> None:
+    if "weights_final" not in arrays or "weights_final" not in against:
+        return
     try:
         value = mean_relative_l1(arrays["weights_final"], against["weights_final"])
     except LastbitError:

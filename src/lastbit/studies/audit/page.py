@@ -1,15 +1,18 @@
-"""The report of an audit: which sections, tables and figures, in which order."""
+"""The page of an audit: which sections, tables and figures, in which order."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from lastbit.report.blocks import Block, Cards, LegendEntry, Page, Prose, Section, Tone
+from lastbit.core.status import RunStatus
+from lastbit.report.blocks import Block, Card, Cards, Column, Facts, LegendEntry, Page, Prose, Row, Section, Table, Tone
 from lastbit.report.figures.style import seed_colours
+from lastbit.report.formatting import capitalised, count, number, percent, plural, setting, show, span, step
+from lastbit.stats import Estimate
 from lastbit.store import StudyFolder
-from lastbit.studies.audit import figures, tables
+from lastbit.studies.audit import figures
 from lastbit.studies.audit.gaps import read_gaps
+from lastbit.studies.audit.result import AuditResult
+from lastbit.studies.audit.spreads import Spreads
+from lastbit.studies.frame.control import Spread
 from lastbit.studies.frame.page import study_page
 
 __all__ = ["audit_page"]
@@ -25,9 +28,11 @@ _KINDS: dict[str, tuple[Tone, str]] = {
     "no_runs": ("failure", "No spread to report"),
 }
 
+_RUNS_SHOWN, _FAILURES_SHOWN = 500, 12
 
-def audit_page(folder: StudyFolder, result: Mapping[str, Any]) -> Page:
-    """Return the page of a finished audit.
+
+def audit_page(folder: StudyFolder, result: AuditResult) -> Page:
+    """Return the page of an audit.
 
     Where the controls failed, no spread is shown anywhere: the page says why, where the repeat first differed and what
     to do, and lists the runs.
@@ -35,87 +40,259 @@ def audit_page(folder: StudyFolder, result: Mapping[str, Any]) -> Page:
     Args:
         folder: the study, for its runs, arrays and events.
         result: what it concluded.
-
-    Raises:
-        KeyError: the result lacks something that every audit's result holds.
-        LastbitError: an estimate of the result is none.
     """
-    kind = str(result["verdict_kind"])
-    silent = kind in tables.SILENT_KINDS
-    sections = _silent_sections(result) if silent else _spread_sections(folder, result)
+    sections = _spread_sections(folder, result) if result.passed else _silent_sections(result)
     return study_page(
         folder,
         result,
-        title=f"Audit of {result['task']['name']}",
+        title=f"Audit of {result.task['name']}",
         subtitle=_subtitle(result),
-        verdict=str(result["verdict"]),
         kinds=_KINDS,
-        sections=[*sections, Section("Runs", [tables.runs_table(result)])],
+        sections=[*sections, Section("Runs", [_runs_table(result)])],
     )
 
 
-def _subtitle(result: Mapping[str, Any]) -> str:
-    grid, task = result["spec"]["audit"], result["task"]
-    counts = [(grid["seeds"], "seed"), (grid["perturbations"], "perturbation")]
-    size = " × ".join(f"{count} {name}{'s' if count != 1 else ''}" for count, name in counts)
-    return ", ".join(
-        (
-            f"{size} ({grid['perturb']})",
-            f"{task['steps']:,} steps each",
-            f"{task['test_size']:,} test examples",
-            grid["dtype"],
-        )
-    )
+def _subtitle(result: AuditResult) -> str:
+    grid, task = result.spec["audit"], result.task
+    size = f"{plural(grid['seeds'], 'seed')} × {plural(grid['perturbations'], 'perturbation')} ({grid['perturb']})"
+    parts = [size, f"{count(task['steps'])} steps each", f"{count(task['test_size'])} test examples", grid["dtype"]]
+    return ", ".join(parts)
 
 
-def _silent_sections(result: Mapping[str, Any]) -> list[Section]:
-    blocks: list[Block] = [tables.control_facts(result)]
-    where = tables.difference_facts(result)
+def _silent_sections(result: AuditResult) -> list[Section]:
     lead = (
         "A spread is the last bit's only where an exact repeat matches bit for bit and the perturbation is seen in the "
         "weights. That is not so here, so this page reports none."
     )
-    sections = [Section("Controls", blocks, lead)]
+    where = result.control.first_difference
+    rows = []
     if where is not None:
-        sections.append(Section("Where the repeat first differs", [where]))
-    return [*sections, *_failed_runs(result)]
+        rows = [("Seed", setting(where.cell)), ("First differs at", step(where.step)), ("In", where.what)]
+        values = (("Unperturbed run", where.base), ("Its exact repeat", where.repeat))
+        rows += [(title, setting(value)) for title, value in values if value is not None]
+    return [
+        Section("Controls", [_control_facts(result)], lead, brief=True),
+        *([Section("Where the repeat first differs", [Facts(rows)])] if rows else []),
+        *_failed_runs(result),
+    ]
 
 
-def _failed_runs(result: Mapping[str, Any]) -> list[Section]:
-    lines = tables.failures(result["runs"])
-    return [Section("Runs that did not end well", [Prose(lines, bullets=True)])] if lines else []
-
-
-def _spread_sections(folder: StudyFolder, result: Mapping[str, Any]) -> list[Section]:
+def _spread_sections(folder: StudyFolder, result: AuditResult) -> list[Section]:
     records = folder.runs()
     gaps = read_gaps(folder, records)
-    seeds = [record.cell for record in records]
-    colours = seed_colours(seeds)
+    colours = seed_colours([record.cell for record in records])
     legend = [LegendEntry(f"seed {seed}", colour, f"seed {seed}") for seed, colour in colours.items()]
     # A legend of dozens of shades helps nobody: the hover names the run.
     legend = legend if len(legend) <= 16 else []
-    sections = [
-        Section("The numbers", [Cards(tables.cards(result))]),
-        Section("How to read this", [tables.how_to_read(result)], half=True),
+    missing = []
+    if gaps.unreadable:
+        names = ", ".join(gaps.unreadable[:8]) + (" …" if len(gaps.unreadable) > 8 else "")
+        said = f"The arrays of {plural(len(gaps.unreadable), 'run')} are missing or damaged and not in these figures"
+        missing = [Section("What is missing", [Prose((f"{said}: {names}.",))])]
+    plan = _plan_tables(result)
+    planning = "Two configurations, each trained with fresh seeds, compared by a t test at 5% with 80% power."
+    return [
+        Section("The numbers", [Cards(_cards(result))]),
+        Section("How to read this", [_how_to_read(result)], half=True),
         Section(
             "Controls",
-            [tables.control_facts(result)],
+            [_control_facts(result)],
             "Before any spread: does a repeat repeat, does the noise land?",
             half=True,
+            brief=True,
         ),
+        *_failed_runs(result),
         figures.results_section(result, colours, legend),
         figures.variance_section(result),
         *figures.curves_sections(result, records, gaps, colours, legend),
         *figures.churn_sections(result),
-        *figures.weights_sections(result, gaps, colours, legend),
+        *figures.weights_sections(gaps, colours, legend),
+        *missing,
+        Section("All estimates", [_estimates_table(result)], brief=True),
+        *([Section("Planning a comparison", plan, planning, brief=True)] if plan else []),
     ]
-    if gaps.unreadable:
-        names = ", ".join(gaps.unreadable[:8]) + (" …" if len(gaps.unreadable) > 8 else "")
-        missing = f"The arrays of {len(gaps.unreadable)} runs are missing or damaged and not in these figures: {names}."
-        sections.append(Section("What is missing", [Prose((missing,))]))
-    plan = tables.plan_tables(result)
-    if plan:
-        lead = "Two configurations, each trained with fresh seeds, compared by a t test at 5% with 80% power."
-        sections.append(Section("Planning a comparison", plan, lead))
-    sections.append(Section("All estimates", [tables.estimates_table(result)]))
-    return sections
+
+
+def _cards(result: Spreads) -> list[Card]:
+    """Return the four numbers that matter."""
+    points = result.points
+    plan = result.smallest_resolvable_difference
+    single = plan[0].difference if plan else result.sigma_total
+    cards = (
+        ("σ last bit", "same seed, only the last bit of each update changed", result.sigma_last_bit, points, 1, "run"),
+        ("σ seeds", "what another seed adds, last bit removed", result.sigma_seed, points, 1, "seed"),
+        ("Last-bit share", "of the variance over fresh runs", result.last_bit_variance_share, "%", 100, "run"),
+        ("Smallest difference seen", "between two single runs, 80% power", single, points, 1, "run"),
+    )
+    found = []
+    for title, note, estimate, unit, scale, what in cards:
+        shown = show(estimate, unit, scale)
+        found.append(
+            Card(
+                title=title,
+                value=shown.value,
+                interval=shown.words if shown.measured else shown.note,
+                samples=f"n = {plural(estimate.n, what)}",
+                note=note,
+                measured=shown.measured,
+            )
+        )
+    return found
+
+
+def _how_to_read(result: Spreads) -> Prose:
+    """Return three sentences for who reads such a page for the first time."""
+    plan = result.smallest_resolvable_difference
+    last = (
+        "Take no difference between two single runs for real that is smaller than the fourth number; the planner below "
+        "says how many seeds a smaller one needs."
+        if plan and plan[0].difference.estimate is not None
+        else "From which difference on two single runs really differ is not measured here: it takes two seeds or more."
+    )
+    return Prose(
+        (
+            "Runs of one seed are the same training, rounded otherwise in the last bit: how far their "
+            f"{result.metric.name} spreads is σ last bit, and no fixed seed removes it.",
+            "σ seeds is what another seed adds; the share says how much of all variance the last bit alone accounts "
+            "for.",
+            last,
+        ),
+        bullets=True,
+    )
+
+
+def _control_facts(result: AuditResult) -> Facts:
+    """Return what the controls say: the repeats, and where the perturbation landed."""
+    control, landing = result.control, result.perturbation
+    word = "passed" if control.bitwise_identical else "FAILED"
+    matched = f"{word}: {count(control.pairs_identical)} of {count(control.pairs)} match bit for bit"
+    rows = [("Exact repeats", matched if control.pairs else "none could be compared")]
+    name = f"Perturbation ({landing.kind})"
+    if landing.landed_fraction is None:
+        return Facts([*rows, (name, "no perturbed run could be compared with its base")])
+    rows.append((name, f"landed in {percent(landing.landed_fraction)} of {plural(landing.twins, 'run')}"))
+    for when, share in (("first", landing.first_step_share), ("last", landing.last_step_share)):
+        rows.append((f"Weights changed after the {when} step", _share_words(share)))
+    if landing.not_landed:
+        rows.append(("Runs it did not change", ", ".join(landing.not_landed)))
+    return Facts(rows)
+
+
+def _share_words(share: Spread | None) -> str:
+    if share is None:
+        return "not measured: the runs keep no weights"
+    low, median, high = (percent(value) for value in (share.min, share.median, share.max))
+    return median if low == high else f"{median} (median; {low} to {high})"
+
+
+def _failed_runs(result: AuditResult) -> list[Section]:
+    """Return one line for each run that did not end well."""
+    failed = [run for run in result.runs if run.status != RunStatus.OK]
+    if not failed:
+        return []
+    lines = [f"{run.run} ({run.label}) {run.status}: {run.message or 'no message'}" for run in failed]
+    if len(lines) > _FAILURES_SHOWN:
+        more = f"and {plural(len(lines) - _FAILURES_SHOWN, 'more run')} that did not end well"
+        lines = [*lines[:_FAILURES_SHOWN], more]
+    return [Section("Runs that did not end well", [Prose(lines, bullets=True)], brief=True)]
+
+
+def _estimates_table(result: AuditResult) -> Table:
+    """Return every estimate with its interval, n and notes."""
+    metric, points, loss = result.metric, result.points, result.loss
+    mean = metric.mean
+    rows = [
+        Row(
+            (
+                f"{metric.name}, mean",
+                number(mean.estimate, unit=metric.unit),
+                span(mean.low, mean.high, unit=metric.unit),
+                count(mean.n),
+                mean.note,
+            )
+        )
+    ]
+    estimates: list[tuple[str, Estimate, str]] = [
+        ("σ last bit (same seed)", result.sigma_last_bit, points),
+        ("σ seeds (last bit removed)", result.sigma_seed, points),
+        ("σ of a fresh run (both)", result.sigma_total, points),
+        ("last-bit share of the variance", result.last_bit_variance_share, "%"),
+        ("churn, last bit", result.churn_last_bit, "%"),
+        ("churn, seeds", result.churn_seed, "%"),
+    ]
+    if loss is not None:
+        estimates += [
+            ("test loss: σ last bit", loss.sigma_last_bit, ""),
+            ("test loss: σ seeds", loss.sigma_seed, ""),
+            ("test loss: last-bit share", loss.last_bit_variance_share, "%"),
+        ]
+    estimates += [
+        ("weight distance, last bit", result.weight_distance_last_bit, ""),
+        ("weight distance, seeds", result.weight_distance_seed, ""),
+    ]
+    if result.distribution is not None:
+        for who, part in (("fresh run", result.distribution.total), ("last bit", result.distribution.last_bit)):
+            estimates += [
+                (f"σ on another test set, {who}", part.distribution, points),
+                (f"σ of test-set sampling, {who}", part.test_set, points),
+            ]
+    for title, estimate, unit in estimates:
+        shown = show(estimate, unit, 100 if unit == "%" else 1)
+        rows.append(Row((title, shown.value, shown.interval, shown.n, shown.note)))
+    named = {"loss": "test loss: σ last bit", "distribution": "σ on another test set"}
+    rows += [Row((named[what], "not measured", "", "", why)) for what, why in result.not_measured.items()]
+    columns = (
+        Column("quantity"),
+        Column("estimate", True),
+        Column("95% interval", True),
+        Column("n", True),
+        Column("note", quiet=True),
+    )
+    return Table(columns, rows, caption=capitalised(result.method), fold=100)
+
+
+def _plan_tables(result: AuditResult) -> list[Block]:
+    """Return what n seeds of each of two configurations can tell apart, and what a difference needs."""
+    tables: list[Block] = []
+    seen = []
+    for resolvable in result.smallest_resolvable_difference:
+        if resolvable.difference.estimate is not None:
+            shown = show(resolvable.difference, result.points)
+            seen.append(Row((f"{plural(resolvable.n_seeds, 'seed')} each", shown.value, shown.interval)))
+    if seen:
+        titles = ("comparing two configurations", "smallest difference seen, 80% power", "95% interval")
+        tables.append(Table([Column(title, bool(i)) for i, title in enumerate(titles)], seen))
+    needed = []
+    for need in result.seeds_needed:
+        seeds = need.n_seeds
+        if seeds.estimate is not None:
+            unit = "point" if result.points == "points" and need.difference == 1 else result.points
+            ends = "" if seeds.low is None or seeds.high is None else f"{count(seeds.low)} – {count(seeds.high)}"
+            needed.append(Row((number(need.difference, 6, unit), f"{count(seeds.estimate)} each", ends)))
+    if needed:
+        titles = ("a true difference of", "seeds needed, 80% power", "95% interval")
+        tables.append(Table([Column(title, bool(i)) for i, title in enumerate(titles)], needed))
+    return tables
+
+
+def _runs_table(result: AuditResult) -> Table:
+    """Return the runs: how each ended, what it took, its final metrics. Those that failed come first."""
+    runs = sorted(result.runs, key=lambda run: run.status == RunStatus.OK)
+    names = sorted({name for run in runs for name in run.metrics}, key=lambda n: (n != result.metric.name, n))
+    columns = [
+        Column("run"),
+        Column("perturbation"),
+        Column("status"),
+        Column("attempts", True),
+        Column("seconds", True),
+        *(Column(name.replace("_", " "), True) for name in names),
+    ]
+    rows = []
+    for run in runs[:_RUNS_SHOWN]:
+        status = f"{run.status}: {run.message}" if run.message else run.status
+        values = [number(run.metrics.get(name), 5) for name in names]
+        cells = (run.run, run.label, status, count(run.attempts), number(run.seconds, 3), *values)
+        tone: Tone | None = {"ok": None, "diverged": "attention"}.get(run.status, "failure")
+        rows.append(Row(cells, tone))
+    caption = f"The first {_RUNS_SHOWN} of {count(len(runs))} runs; all are in runs.sqlite."
+    return Table(columns, rows, caption=caption if len(runs) > _RUNS_SHOWN else "")

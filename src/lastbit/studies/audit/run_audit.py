@@ -10,9 +10,9 @@ import numpy as np
 
 from lastbit.core.status import Role, RunStatus
 from lastbit.store import RunRecord, StudyFolder
-from lastbit.studies.audit.analysis import analyse
 from lastbit.studies.audit.grid import GridRun, GridWorkerFactory, grid, perturbation_of
 from lastbit.studies.audit.plan import plan, rehearse, study_facts
+from lastbit.studies.audit.result import conclude
 from lastbit.studies.audit.study import AuditStudy
 from lastbit.studies.frame.control import compare_repeat
 from lastbit.studies.frame.environment import environment
@@ -84,7 +84,7 @@ def audit(
     with begin_study(facts, stored, out, resume) as folder:
         factory = GridWorkerFactory(folder.path.absolute(), source, config, checkpoint_seconds)
         _Audit(folder, factory, workers, built.total_steps, built.metric.name, built.metric.unit).run(quiet=quiet)
-        folder.save_result(analyse(folder))
+        folder.save_result(conclude(folder).to_json())
     return AuditStudy(folder.path)
 
 

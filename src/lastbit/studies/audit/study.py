@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from rich.console import RenderableType
 
 from lastbit.core.status import Role, RunStatus
 from lastbit.store import SCHEMA, StudyFolder
-from lastbit.studies.audit.analysis import analyse
-from lastbit.studies.audit.summary import render_summary
+from lastbit.studies.audit.result import AuditResult, conclude
 from lastbit.studies.frame.folders import check_kind
 from lastbit.studies.frame.stored import StoredStudy, write_table
 
@@ -24,7 +22,7 @@ class AuditStudy(StoredStudy):
 
     Example:
         >>> study = open_study("lastbit-studies/audit-digits-001")  # doctest: +SKIP
-        >>> study.result["last_bit_variance_share"]["estimate"]  # doctest: +SKIP
+        >>> study.result.last_bit_variance_share.estimate  # doctest: +SKIP
         0.7
     """
 
@@ -33,16 +31,13 @@ class AuditStudy(StoredStudy):
         with StudyFolder.read(path) as folder:
             check_kind(folder, "audit", "an audit")
             stored = folder.result() if folder.facts["schema"] == SCHEMA else None
-            self.result: dict[str, Any] = stored or analyse(folder)
-            """What the audit concluded, as in the JSON file."""
+            self.result: AuditResult = AuditResult.from_json(stored) if stored else conclude(folder)
+            """What the audit concluded."""
 
     @property
     def passed(self) -> bool:
         """Whether the controls passed, so that the spreads are the last bit's."""
-        return self.result["verdict_kind"] not in ("not_reproducible", "not_landed", "no_runs")
-
-    def _render(self) -> RenderableType:
-        return render_summary(self.result)
+        return self.result.passed
 
     def export(self, target: str | Path) -> Path:
         """Write the runs to a table: `.csv` or `.parquet` (a row per seed, perturbation and epoch) or `.nc` (NetCDF).
@@ -102,5 +97,5 @@ class AuditStudy(StoredStudy):
             "step": np.arange(1, steps + 1),
             "step_at_epoch_end": ("epoch", per_epoch * np.arange(1, epochs + 1)),
         }
-        attributes = {"verdict": self.verdict, "command": self.result["command"], "unit": task["metric"]["unit"]}
+        attributes = {"verdict": self.verdict, "command": self.result.command, "unit": task["metric"]["unit"]}
         return xr.Dataset(variables, coordinates, attributes)

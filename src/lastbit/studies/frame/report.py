@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lastbit.store import StudyFolder
     from lastbit.studies.frame.result import Result
 
-__all__ = ["render_report"]
+__all__ = ["compose_page", "render_report", "write_page"]
 
 
 def render_report(study: Path, target: Path | None = None, *, result: Mapping[str, Any] | Result | None = None) -> Path:
@@ -40,16 +40,26 @@ def render_report(study: Path, target: Path | None = None, *, result: Mapping[st
         >>> render_report(Path("lastbit-studies/audit-digits-001"))  # doctest: +SKIP
         PosixPath('lastbit-studies/audit-digits-001/report.html')
     """
-    # Drawing libraries take a second to import: whoever only imports this room does not wait for them.
-    from lastbit.report.html import render_html
-    from lastbit.store import StudyFolder, write_atomically
+    # The page and its library take a second to import: whoever only imports this room does not wait for them.
+    from lastbit.store import StudyFolder
 
-    study = Path(study)
-    with StudyFolder.read(study) as folder:
-        target = _beside(folder) if target is None else Path(target)
-        if target.is_dir():
-            raise LastbitError(f"{target} is a folder: name the file to write, for example {target / 'report.html'}")
-        text = render_html(_page(folder, result))
+    with StudyFolder.read(Path(study)) as folder:
+        return write_page(folder, compose_page(folder, result), target)
+
+
+def write_page(folder: StudyFolder, page: Page, target: Path | None = None) -> Path:
+    """Write the page of a study as HTML, atomically, and return its path; see `render_report`.
+
+    Raises:
+        LastbitError: the target cannot be written.
+    """
+    from lastbit.report.html import render_html
+    from lastbit.store import write_atomically
+
+    target = _beside(folder) if target is None else Path(target)
+    if target.is_dir():
+        raise LastbitError(f"{target} is a folder: name the file to write, for example {target / 'report.html'}")
+    text = render_html(page)
 
     def write(path: Path) -> None:
         # Characters that UTF-8 has no bytes for (lone surrogates in a damaged name) must not lose the report.
@@ -71,9 +81,18 @@ def _beside(folder: StudyFolder) -> Path:
     return folder.path / "report.html"
 
 
-def _page(folder: StudyFolder, said: Mapping[str, Any] | Result | None) -> Page:
-    """Compose the page for the study's kind."""
+def compose_page(folder: StudyFolder, said: Mapping[str, Any] | Result | None = None) -> Page:
+    """Return the page of a study, composed by its kind.
+
+    Args:
+        folder: the study.
+        said: what it concluded; by default the result that the folder holds.
+
+    Raises:
+        LastbitError: it has no result yet, its kind has no report, or its files are damaged.
+    """
     from lastbit.studies.audit.page import audit_page
+    from lastbit.studies.audit.result import AuditResult
     from lastbit.studies.eos.page import eos_page, sharpness_page
     from lastbit.studies.trace.page import trace_page
     from lastbit.studies.trace.result import TraceResult
@@ -82,7 +101,7 @@ def _page(folder: StudyFolder, said: Mapping[str, Any] | Result | None) -> Page:
         return lambda folder, said: page(folder, said if isinstance(said, result) else result.from_json(said))
 
     kinds: dict[str, Callable[[StudyFolder, Any], Page]] = {
-        "audit": audit_page,
+        "audit": typed(audit_page, AuditResult),
         "trace": typed(trace_page, TraceResult),
         "eos": eos_page,
         "sharpness": sharpness_page,

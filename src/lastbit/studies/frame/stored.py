@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ import xarray as xr
 from rich.console import Console, RenderableType
 
 from lastbit.core.errors import LastbitError, choose
-from lastbit.studies.frame.report import render_report
+from lastbit.report.blocks import Page
+from lastbit.report.markdown import render_markdown
+from lastbit.report.text import TEXT_WIDTH, brief
+from lastbit.store import StudyFolder
+from lastbit.studies.frame.report import compose_page, write_page
 from lastbit.studies.frame.result import Result
 
 __all__ = ["StoredStudy", "write_table"]
-
-
-_WIDTH = 110
-"""Columns of a summary where no terminal says how many it has."""
 
 
 class StoredStudy(ABC):
@@ -49,21 +50,33 @@ class StoredStudy(ABC):
     def export(self, target: str | Path) -> Path:
         """Write the runs to a table and return its path."""
 
-    @abstractmethod
+    def page(self) -> Page:
+        """Return the page that text, Markdown and HTML are rendered from."""
+        return self._page
+
+    @cached_property
+    def _page(self) -> Page:
+        with StudyFolder.read(self.path) as folder:
+            return compose_page(folder, self.result)
+
     def _render(self) -> RenderableType:
-        """Return the summary for a rich console."""
+        return brief(self.page())
 
     def summary(self) -> str:
-        """Return the verdict, the tables and the controls as plain text of at most 110 columns."""
+        """Return the verdict, the controls and the tables as plain text of at most 110 columns."""
         target = StringIO()
-        Console(file=target, width=_WIDTH, no_color=True, highlight=False).print(self._render())
+        Console(file=target, width=TEXT_WIDTH, no_color=True, highlight=False).print(self._render())
         return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
 
     def print_summary(self) -> None:
         """Print the summary to the terminal, as wide as it is."""
         console = Console(highlight=False)
-        width = min(console.width, 120) if console.is_terminal else _WIDTH
+        width = min(console.width, 120) if console.is_terminal else TEXT_WIDTH
         Console(highlight=False, width=width).print(self._render())
+
+    def markdown(self) -> str:
+        """Return the summary as GitHub-flavoured Markdown, for a pull request or a README."""
+        return render_markdown(self.page())
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the HTML report, one file that opens offline, and return where it lies.
@@ -78,7 +91,8 @@ class StoredStudy(ABC):
         Raises:
             LastbitError: the file cannot be written, or the study is damaged.
         """
-        return render_report(self.path, None if path is None else Path(path), result=self.result)
+        with StudyFolder.read(self.path) as folder:
+            return write_page(folder, self.page(), None if path is None else Path(path))
 
     @property
     def too_early(self) -> bool:

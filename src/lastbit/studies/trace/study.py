@@ -7,14 +7,11 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from rich.console import RenderableType
 
 from lastbit.core.errors import LastbitError, choose
-from lastbit.report.text import brief
 from lastbit.store import SCHEMA, StudyFolder
 from lastbit.studies.frame.folders import check_kind
 from lastbit.studies.frame.stored import StoredStudy, write_table
-from lastbit.studies.trace.page import trace_page
 from lastbit.studies.trace.result import TraceResult, conclude, finished_members
 
 __all__ = ["TraceStudy"]
@@ -42,10 +39,6 @@ class TraceStudy(StoredStudy):
     def passed(self) -> bool:
         """Whether the controls passed, so that the growth is the last bit's."""
         return not any(member.silent for member in self.result.members)
-
-    def _render(self) -> RenderableType:
-        with StudyFolder.read(self.path) as folder:
-            return brief(trace_page(folder, self.result))
 
     def to_xarray(self, member: str | None = None) -> xr.Dataset:
         """Return what was measured, with dimensions `twin` (the exact repeat first), `step` and `tensor`.

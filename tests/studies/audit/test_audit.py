@@ -10,6 +10,8 @@ import torch
 
 from lastbit import audit, open_study
 from lastbit.core.errors import LastbitError
+from lastbit.studies.audit.result import AuditResult
+from lastbit.studies.frame.control import Control
 from lastbit.tasks import Task
 
 ESTIMATES = ("sigma_last_bit", "sigma_seed", "sigma_total", "last_bit_variance_share", "churn_last_bit", "churn_seed")
@@ -22,33 +24,29 @@ def small(task, tmp_path, **options):
 
 def test_result_holds_everything_it_promises(lively_study):
     result = lively_study.result
-    assert result["control"] == {
-        "bitwise_identical": True,
-        "pairs": 3,
-        "pairs_identical": 3,
-        "first_difference": None,
-    }
-    assert result["perturbation"]["landed_fraction"] == 1
-    assert 0 < result["perturbation"]["first_step_share"]["min"] <= 1
-    assert result["metric"]["name"] == "accuracy"
+    assert result.control == Control(bitwise_identical=True, pairs=3, pairs_identical=3, first_difference=None)
+    assert result.perturbation.landed_fraction == 1
+    assert 0 < result.perturbation.first_step_share.min <= 1
+    assert result.metric.name == "accuracy"
     for name in ESTIMATES:
-        assert {"estimate", "low", "high", "n"} <= set(result[name])
-        assert result[name]["low"] <= result[name]["estimate"] <= result[name]["high"]
-    assert [row["n_seeds"] for row in result["smallest_resolvable_difference"]] == [1, 3, 5, 10]
-    assert [row["difference"] for row in result["seeds_needed"]] == [0.1, 0.2, 0.5, 1.0]
-    assert len(result["runs"]) == 3 * (3 + 1)
-    assert {run["status"] for run in result["runs"]} == {"ok"}
+        estimate = getattr(result, name)
+        assert estimate.low <= estimate.estimate <= estimate.high
+    assert [row.n_seeds for row in result.smallest_resolvable_difference] == [1, 3, 5, 10]
+    assert [row.difference for row in result.seeds_needed] == [0.1, 0.2, 0.5, 1.0]
+    assert len(result.runs) == 3 * (3 + 1)
+    assert {run.status for run in result.runs} == {"ok"}
     assert lively_study.verdict.endswith(".")
-    assert json.loads((lively_study.path / "result.json").read_text()) == result
+    assert json.loads((lively_study.path / "result.json").read_text()) == result.to_json()
+    assert AuditResult.from_json(result.to_json()) == result
 
 
 def test_numbers_agree_with_the_runs_themselves(lively_study):
     data = lively_study.to_xarray()
     final = data["accuracy"].isel(epoch=-1).values
     within = final.var(axis=1, ddof=1).mean()
-    assert lively_study.result["sigma_last_bit"]["estimate"] == pytest.approx(math.sqrt(within), abs=1e-12)
-    assert lively_study.result["metric"]["mean"]["estimate"] == pytest.approx(final.mean())
-    shares = [run["metrics"]["accuracy"] for run in lively_study.result["runs"] if run["role"] != "repeat"]
+    assert lively_study.result.sigma_last_bit.estimate == pytest.approx(math.sqrt(within), abs=1e-12)
+    assert lively_study.result.metric.mean.estimate == pytest.approx(final.mean())
+    shares = [run.metrics["accuracy"] for run in lively_study.result.runs if run.role != "repeat"]
     np.testing.assert_array_equal(np.array(shares).reshape(3, 3), final)
     predictions = data["predictions"].values.reshape(9, -1)
     churn = np.mean(
@@ -59,7 +57,7 @@ def test_numbers_agree_with_the_runs_themselves(lively_study):
             for j in range(i)
         ]
     )
-    assert lively_study.result["churn_last_bit"]["estimate"] == pytest.approx(churn)
+    assert lively_study.result.churn_last_bit.estimate == pytest.approx(churn)
 
 
 def test_xarray_has_named_dimensions_and_per_step_losses(lively_study):
@@ -73,44 +71,44 @@ def test_xarray_has_named_dimensions_and_per_step_losses(lively_study):
 def test_a_repeat_that_differs_ends_the_study_and_names_the_step(task_file, tmp_path):
     study = small(f"{task_file}:unseeded", tmp_path, seeds=3)
     result = study.result
-    assert result["verdict_kind"] == "not_reproducible"
+    assert result.verdict_kind == "not_reproducible"
     assert not study.passed
-    assert result["control"]["first_difference"]["step"] == 5
+    assert result.control.first_difference.step == 5
     assert "step 5" in study.verdict
-    assert all(result[name]["estimate"] is None for name in ESTIMATES)
-    assert result["smallest_resolvable_difference"] == []
-    assert len(result["runs"]) < 9
+    assert all(getattr(result, name).estimate is None for name in ESTIMATES)
+    assert result.smallest_resolvable_difference == ()
+    assert len(result.runs) < 9
     assert "σ" not in study.summary()
 
 
 def test_a_perturbation_that_changes_nothing_gives_no_spread(task_file, tmp_path):
     study = small(f"{task_file}:still", tmp_path)
-    assert study.result["verdict_kind"] == "not_landed"
-    assert study.result["perturbation"]["landed_fraction"] == 0
-    assert study.result["sigma_last_bit"]["estimate"] is None
+    assert study.result.verdict_kind == "not_landed"
+    assert study.result.perturbation.landed_fraction == 0
+    assert study.result.sigma_last_bit.estimate is None
     assert not study.passed
 
 
 def test_one_seed_is_not_measured_rather_than_zero(task_file, tmp_path):
     result = small(f"{task_file}:calm", tmp_path, seeds=1, perturbations=3).result
-    assert result["sigma_seed"]["estimate"] is None
-    assert result["sigma_seed"]["note"].startswith("not measured")
-    assert result["last_bit_variance_share"]["estimate"] is None
-    assert result["sigma_last_bit"]["estimate"] is not None
-    assert result["verdict_kind"] == "not_measured"
+    assert result.sigma_seed.estimate is None
+    assert result.sigma_seed.note.startswith("not measured")
+    assert result.last_bit_variance_share.estimate is None
+    assert result.sigma_last_bit.estimate is not None
+    assert result.verdict_kind == "not_measured"
 
 
 def test_one_perturbation_measures_seeds_alone(task_file, tmp_path):
     result = small(f"{task_file}:calm", tmp_path, seeds=3, perturbations=1).result
-    assert result["sigma_last_bit"]["estimate"] is None
-    assert result["perturbation"]["landed_fraction"] is None
-    assert result["verdict_kind"] == "not_measured"
+    assert result.sigma_last_bit.estimate is None
+    assert result.perturbation.landed_fraction is None
+    assert result.verdict_kind == "not_measured"
 
 
 def test_one_run_alone_is_answered(task_file, tmp_path):
     study = small(f"{task_file}:calm", tmp_path, seeds=1, perturbations=1)
-    assert study.result["verdict_kind"] == "not_measured"
-    assert "at least 2 seeds" in study.result["advice"]
+    assert study.result.verdict_kind == "not_measured"
+    assert "at least 2 seeds" in study.result.advice
 
 
 @pytest.mark.parametrize(
@@ -119,30 +117,30 @@ def test_one_run_alone_is_answered(task_file, tmp_path):
 def test_a_run_that_crashes_is_tried_again_recorded_and_survived(task_file, tmp_path, name, workers):
     study = small(f"{task_file}:{name}", tmp_path, seeds=4, workers=workers)
     by_status = {}
-    for run in study.result["runs"]:
-        by_status.setdefault(run["status"], []).append(run)
+    for run in study.result.runs:
+        by_status.setdefault(run.status, []).append(run)
     assert set(by_status) == {"ok", "crashed"}
-    assert {run["attempts"] for run in by_status["crashed"]} == {2}
-    assert len(study.result["runs"]) == 12
-    assert study.result["control"]["bitwise_identical"]
-    assert {run["cell"] for run in by_status["ok"]}.isdisjoint({run["cell"] for run in by_status["crashed"]})
-    told = {run["message"] for run in by_status["crashed"]}
+    assert {run.attempts for run in by_status["crashed"]} == {2}
+    assert len(study.result.runs) == 12
+    assert study.result.control.bitwise_identical
+    assert {run.cell for run in by_status["ok"]}.isdisjoint({run.cell for run in by_status["crashed"]})
+    told = {run.message for run in by_status["crashed"]}
     assert all(("bad</b> seed" in m) if name == "fragile" else ("signal 9" in m) for m in told)
 
 
 def test_a_run_that_diverges_is_a_result(task_file, tmp_path):
     study = small(f"{task_file}:explosive", tmp_path, seeds=4)
-    diverged = [run for run in study.result["runs"] if run["status"] == "diverged"]
+    diverged = [run for run in study.result.runs if run.status == "diverged"]
     assert diverged
-    assert {run["message"] for run in diverged} == {"the training loss is not finite from step 8 on"}
-    assert study.result["control"]["bitwise_identical"]
+    assert {run.message for run in diverged} == {"the training loss is not finite from step 8 on"}
+    assert study.result.control.bitwise_identical
 
 
 def test_a_task_without_classes_has_no_churn(task_file, tmp_path):
     result = small(f"{task_file}:regression", tmp_path).result
-    assert result["metric"]["name"] == "mse"
-    assert result["churn_last_bit"]["estimate"] is None
-    assert result["sigma_last_bit"]["estimate"] >= 0
+    assert result.metric.name == "mse"
+    assert result.churn_last_bit.estimate is None
+    assert result.sigma_last_bit.estimate >= 0
 
 
 @pytest.mark.parametrize(
@@ -152,8 +150,8 @@ def test_a_task_without_classes_has_no_churn(task_file, tmp_path):
 )
 def test_perturbations_land_in_every_format(task_file, tmp_path, perturb, dtype):
     study = small(f"{task_file}:calm", tmp_path, perturb=perturb, dtype=dtype)
-    assert study.result["control"]["bitwise_identical"]
-    assert study.result["perturbation"]["landed_fraction"] == 1
+    assert study.result.control.bitwise_identical
+    assert study.result.perturbation.landed_fraction == 1
 
 
 @pytest.mark.parametrize("vary", ["all", "order", "init"])
@@ -207,8 +205,8 @@ def test_a_task_object_that_cannot_travel_runs_in_this_process(tmp_path, capsys)
     )
     study = audit(task, seeds=2, perturbations=2, out=tmp_path / "study")
     assert "one after another" in capsys.readouterr().err
-    assert study.result["control"]["bitwise_identical"]
-    assert study.result["execution"]["workers"] == 1
+    assert study.result.control.bitwise_identical
+    assert study.result.execution["workers"] == 1
     assert open_study(study.path).verdict == study.verdict
 
 

@@ -1,0 +1,62 @@
+"""What comes before any spread: do the repeats repeat, and is the perturbation seen in the runs?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lastbit.core.status import Role, RunStatus
+from lastbit.store import RunRecord, StudyFolder
+from lastbit.studies.frame.control import Control, LandedRun, Landing, compare_repeat, control_of, landing_of
+
+__all__ = ["compare_repeats", "compare_twins", "reason_for_silence"]
+
+Array = np.ndarray[Any, Any]
+
+
+def compare_repeats(folder: StudyFolder, records: Sequence[RunRecord]) -> Control:
+    """Compare every repeat with its base."""
+    usable = {(r.cell, r.role): r for r in records if r.status != RunStatus.CRASHED and r.role != Role.TWIN}
+    repeats = [r for (cell, role), r in usable.items() if role == Role.REPEAT and (cell, Role.BASE) in usable]
+    return control_of(compare_repeat(folder, usable[repeat.cell, Role.BASE], repeat) for repeat in repeats)
+
+
+def compare_twins(folder: StudyFolder, records: Sequence[RunRecord]) -> Landing:
+    """Compare every perturbed run with its base."""
+    rows = []
+    usable = [r for r in records if r.status != RunStatus.CRASHED]
+    bases = {r.cell: (r, folder.arrays(r.run)) for r in usable if r.role == Role.BASE}
+    for record in usable:
+        if record.role == Role.TWIN and record.cell in bases:
+            base, of_base = bases[record.cell]
+            arrays = folder.arrays(record.run)
+            first, last = (_share(arrays, of_base, name) for name in ("weights_first", "weights_final"))
+            known = [share for share in (first, last) if share is not None]
+            # A program that keeps no weights shows a landed perturbation by whatever it does keep.
+            landed = any(known) if known else _differ(arrays, of_base) or record.metrics != base.metrics
+            rows.append(LandedRun(run=record.run, landed=landed, first_step=first, last_step=last))
+    return landing_of(folder.facts["spec"]["audit"]["perturb"], rows)
+
+
+def _share(arrays: Mapping[str, Array], base: Mapping[str, Array], name: str) -> float | None:
+    """Return the share of weights that differ, None where they were not recorded."""
+    return float(np.mean(arrays[name] != base[name])) if name in arrays and name in base else None
+
+
+def _differ(arrays: Mapping[str, Array], base: Mapping[str, Array]) -> bool:
+    return any(arrays[name].tobytes() != base[name].tobytes() for name in set(arrays) & set(base))
+
+
+def reason_for_silence(control: Control, landing: Landing, records: Sequence[RunRecord]) -> str:
+    """Return why the runs say nothing of the last bit; "" where they do."""
+    if not any(r.status == RunStatus.OK and r.role != Role.REPEAT for r in records):
+        return "no run finished"
+    if control.first_difference is not None:
+        return "an exact repeat did not match bit for bit"
+    if not control.pairs:
+        return "no exact repeat could be compared"
+    if landing.landed_fraction == 0:
+        return "the perturbation changed no weight"
+    return ""

@@ -1,0 +1,209 @@
+"""The spreads of an audit, estimated from its runs; what cannot be estimated is not measured, with the reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lastbit import stats
+from lastbit.stats import DistributionSpread, Estimate, ResolvableDifference, SeedsNeeded, VarianceComponents
+from lastbit.store import RunRecord, StudyFolder
+
+__all__ = ["ChurnMatrix", "LossSpread", "Metric", "Spreads", "estimate_spreads", "no_spreads"]
+
+Array = np.ndarray[Any, Any]
+Arrays = list[dict[str, Array]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """What the runs are compared by, in its unit."""
+
+    name: str
+    unit: str
+    mean: Estimate
+    """Over the runs that count."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSpread(VarianceComponents):
+    """The spread of the test loss, which resolves smaller differences than a count of right answers."""
+
+    mean: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChurnMatrix:
+    """The share of test examples on which two runs predict differently, for every pair of runs."""
+
+    runs: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spreads:
+    """How far runs spread by the last bit, by the seed and by both, and what that means for a comparison.
+
+    Attributes:
+        metric: what is compared.
+        sigma_last_bit: SD over perturbations of one training with one seed; in the metric's unit, as the next two.
+        sigma_seed: SD over seeds of what a seed's runs have in common.
+        sigma_total: SD of a fresh run with a fresh seed.
+        last_bit_variance_share: share of the variance of fresh runs, between 0 and 1.
+        churn_last_bit: share of examples predicted differently by two runs of one seed.
+        churn_seed: the same for two seeds.
+        weight_distance_last_bit: mean relative L1 distance of a seed's runs from its base.
+        weight_distance_seed: the same between the bases of two seeds.
+        smallest_resolvable_difference: what n seeds of each of two configurations can tell apart.
+        seeds_needed: how many seeds of each a true difference takes.
+        loss: the spread of the test loss; None where it is not measured.
+        distribution: the spread on the distribution apart from this test set's sampling; None where not measured.
+        churn_matrix: of every pair of runs; None where not measured.
+        not_measured: why `loss` or `distribution` is None, by name.
+        method: how points and intervals were made.
+        balanced: whether every seed has the same number of runs.
+        level: confidence level of the intervals.
+    """
+
+    metric: Metric
+    sigma_last_bit: Estimate
+    sigma_seed: Estimate
+    sigma_total: Estimate
+    last_bit_variance_share: Estimate
+    churn_last_bit: Estimate
+    churn_seed: Estimate
+    weight_distance_last_bit: Estimate
+    weight_distance_seed: Estimate
+    smallest_resolvable_difference: tuple[ResolvableDifference, ...] = ()
+    seeds_needed: tuple[SeedsNeeded, ...] = ()
+    loss: LossSpread | None = None
+    distribution: DistributionSpread | None = None
+    churn_matrix: ChurnMatrix | None = None
+    not_measured: Mapping[str, str] = field(default_factory=dict)
+    method: str = ""
+    balanced: bool | None = None
+    level: float | None = None
+
+    @property
+    def points(self) -> str:
+        """The unit of a difference of the metric: points for a percentage."""
+        return "points" if self.metric.unit == "%" else self.metric.unit
+
+
+def no_spreads(metric: Mapping[str, str], reason: str, runs: int) -> Spreads:
+    """Return spreads without a single number that could be taken for a last-bit spread."""
+    missing = stats.not_measured(reason, runs)
+    return Spreads(
+        metric=Metric(name=metric["name"], unit=metric["unit"], mean=missing),
+        sigma_last_bit=missing,
+        sigma_seed=missing,
+        sigma_total=missing,
+        last_bit_variance_share=missing,
+        churn_last_bit=missing,
+        churn_seed=missing,
+        weight_distance_last_bit=missing,
+        weight_distance_seed=missing,
+        not_measured={"loss": reason, "distribution": reason},
+    )
+
+
+def estimate_spreads(folder: StudyFolder, records: Sequence[RunRecord]) -> Spreads:
+    """Return the spreads of the runs that count: finished, and landed where they were perturbed."""
+    task = folder.facts["task"]
+    name, unit = task["metric"]["name"], task["metric"]["unit"]
+    seeds = [record.cell for record in records]
+    arrays = [folder.arrays(record.run) for record in records]
+    components = stats.variance_components(_table(records, name))
+    total = components.sigma_total
+    distance = _weight_distance(arrays, seeds)
+    churn_last_bit, churn_seed, matrix = _churn(records, arrays, seeds)
+    loss = _loss(records, seeds)
+    distribution = _distribution(arrays, seeds, task.get("test_size"), 100.0 if unit == "%" else 1.0)
+    found = {"loss": loss, "distribution": distribution}
+    return Spreads(
+        metric=Metric(name=name, unit=unit, mean=_mean(records, name, seeds)),
+        sigma_last_bit=components.sigma_last_bit,
+        sigma_seed=components.sigma_seed,
+        sigma_total=total,
+        last_bit_variance_share=components.last_bit_variance_share,
+        churn_last_bit=churn_last_bit,
+        churn_seed=churn_seed,
+        weight_distance_last_bit=distance.last_bit,
+        weight_distance_seed=distance.seed,
+        smallest_resolvable_difference=tuple(stats.smallest_resolvable_difference(total)),
+        seeds_needed=tuple(stats.seeds_needed(total, differences=_differences(unit, total))),
+        loss=None if isinstance(loss, str) else loss,
+        distribution=None if isinstance(distribution, str) else distribution,
+        churn_matrix=matrix,
+        not_measured={what: why for what, why in found.items() if isinstance(why, str)},
+        method=components.method,
+        balanced=components.balanced,
+        level=components.level,
+    )
+
+
+def _table(records: Sequence[RunRecord], name: str) -> Array:
+    """Return the final values of a metric by seed and perturbation, NaN where there is no run."""
+    seeds = sorted({r.cell for r in records})
+    columns = max(r.twin for r in records) + 1
+    table_SP = np.full((len(seeds), columns), np.nan)
+    for record in records:
+        table_SP[seeds.index(record.cell), record.twin] = record.metrics[name][-1]
+    # A column that no run fills would make a whole grid look ragged.
+    return table_SP[:, ~np.isnan(table_SP).all(axis=0)]
+
+
+def _mean(records: Sequence[RunRecord], name: str, seeds: Sequence[int]) -> Estimate:
+    return stats.mean_estimate([record.metrics[name][-1] for record in records], seeds=seeds)
+
+
+def _loss(records: Sequence[RunRecord], seeds: Sequence[int]) -> LossSpread | str:
+    if not all(record.metrics.get("test_loss") for record in records):
+        return "the runs report no test loss"
+    components = stats.variance_components(_table(records, "test_loss"))
+    return LossSpread(**vars(components), mean=_mean(records, "test_loss", seeds))
+
+
+def _weight_distance(arrays: Arrays, seeds: Sequence[int]) -> stats.WeightDistance:
+    if all("weights_final" in found for found in arrays):
+        return stats.weight_distance([found["weights_final"] for found in arrays], seeds)
+    missing = stats.not_measured("weight distance: the runs keep no weights", len(arrays))
+    return stats.WeightDistance(missing, missing)
+
+
+def _churn(
+    records: Sequence[RunRecord], arrays: Arrays, seeds: Sequence[int]
+) -> tuple[Estimate, Estimate, ChurnMatrix | None]:
+    if len(records) < 2 or any("predictions" not in found for found in arrays):
+        reason = "needs two runs" if len(records) < 2 else "the task has no classes to disagree on"
+        missing = stats.not_measured(f"churn: {reason}", len(records))
+        return missing, missing, None
+    found = stats.churn(np.stack([a["predictions"].astype(np.int64) for a in arrays]), seeds)
+    values = tuple(tuple(row) for row in found.matrix.round(6).tolist())
+    matrix = ChurnMatrix(runs=tuple(record.run for record in records), values=values)
+    return found.churn_last_bit, found.churn_seed, matrix
+
+
+def _distribution(
+    arrays: Arrays, seeds: Sequence[int], test_size: int | None, scale: float
+) -> DistributionSpread | str:
+    if len(arrays) < 2:
+        return "it needs two runs"
+    if test_size is None or any("per_example" not in found for found in arrays):
+        return "the runs keep no score for each test example"
+    # Right or wrong is stored as packed bits.
+    rows = [found["per_example"] for found in arrays]
+    scores = [np.unpackbits(row, count=test_size) if row.dtype == np.uint8 else row for row in rows]
+    return stats.distribution_spread(np.stack(scores).astype(np.float64) * scale, seeds)
+
+
+def _differences(unit: str, sigma: Estimate) -> tuple[float, ...]:
+    """Return the differences to plan for: tenths of a point, or round fractions of a metric that has no points."""
+    if unit == "%" or not sigma.estimate:
+        return (0.1, 0.2, 0.5, 1.0)
+    size = 10.0 ** math.floor(math.log10(sigma.estimate))
+    return (size, 2 * size, 5 * size, 10 * size)
