@@ -18,10 +18,12 @@ import torch
 import torch.nn.functional as F
 
 from lastbit.core.recorder import NullRecorder
+from lastbit.core.status import Role
 from lastbit.perturb import Identity
 from lastbit.store import RunFiles, RunRecord, StudyFolder
-from lastbit.studies.audit.grid import GridRun, GridWorkerFactory
-from lastbit.studies.frame.settings import AuditConfig
+from lastbit.studies.audit.kind import AUDIT
+from lastbit.studies.frame.make import plan_of
+from lastbit.studies.frame.runner import JobWorkerFactory
 from lastbit.tasks import TaskConfig, build_task
 from lastbit.train import Job, ProcessExecutor, Training, default_workers, run_training, streams
 
@@ -60,7 +62,7 @@ def grid(factory, workers, steps):
     """Train R networks on processes that are already there, as all but a grid's first runs find them; steps/s."""
     executor = ProcessExecutor(factory, workers=workers)
     executor.step_seconds()
-    jobs = [Job(name=f"{seed}", payload=GridRun(seed=seed, perturbation=0)) for seed in range(NETWORKS)]
+    jobs = [Job(name=job.run, payload=job) for job in AUDIT.jobs(factory.plan) if job.role == Role.BASE]
     begun = time.perf_counter()
     executor.run(jobs, lambda event: None)
     return NETWORKS * steps / (time.perf_counter() - begun)
@@ -107,9 +109,10 @@ def evaluation(task):
 
 def throughput(width, rounds, place):
     """Print the ratio of the grid's steps per second to the naive way's, round by round."""
-    config = TaskConfig(task="fashion-mnist", train_size=20_000, epochs=1, width=width)
-    task, workers, ratios = build_task(config), default_workers(), []
-    factory = GridWorkerFactory(place, config, AuditConfig(device="cpu"), 1e9)
+    settings = {"train_size": 20_000, "epochs": 1, "width": width, "seeds": NETWORKS, "perturbations": 1}
+    plan = plan_of(AUDIT, "fashion-mnist", {**settings, "device": "cpu"})
+    task, workers, ratios = plan.task(plan.cells[0]), default_workers(), []
+    factory = JobWorkerFactory(AUDIT, plan, plan.cells[0], place, 1e9)
     for _ in range(rounds):
         one = naive(task)
         several = grid(factory, workers, task.total_steps)

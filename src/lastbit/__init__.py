@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lastbit.core.errors import LastbitError
-    from lastbit.studies.audit.run_audit import audit
+    from lastbit.studies.audit.kind import audit
     from lastbit.studies.eos.monitor import StabilityMonitor
     from lastbit.studies.eos.run_eos import eos
-    from lastbit.studies.opening import open_study
+    from lastbit.studies.kinds import open_study
     from lastbit.studies.pde.complexity import pde_complexity
     from lastbit.studies.pde.phase import pde_phase
     from lastbit.studies.pde.simulate import pde_simulate
@@ -36,10 +36,10 @@ _HOMES = {
     "Metric": "lastbit.tasks",
     "StabilityMonitor": "lastbit.studies.eos.monitor",
     "Task": "lastbit.tasks",
-    "audit": "lastbit.studies.audit.run_audit",
+    "audit": "lastbit.studies.audit.kind",
     "compare_sketches": "lastbit.studies.trace.compare",
     "eos": "lastbit.studies.eos.run_eos",
-    "open_study": "lastbit.studies.opening",
+    "open_study": "lastbit.studies.kinds",
     "pde_complexity": "lastbit.studies.pde.complexity",
     "pde_phase": "lastbit.studies.pde.phase",
     "pde_simulate": "lastbit.studies.pde.simulate",

@@ -49,7 +49,7 @@ class StudyMaker:
         facts = {
             "kind": "audit",
             "spec": {
-                "audit": {"seeds": seeds, "perturbations": perturbations, "perturb": "rescale", "dtype": "float32"}
+                "settings": {"seeds": seeds, "perturbations": perturbations, "perturb": "rescale", "dtype": "float32"}
             },
             "command": command,
             "task": {

@@ -195,13 +195,13 @@ def test_a_second_process_on_the_folder_is_refused(whole):
 
 
 def test_an_interrupt_says_what_is_safe_and_how_to_go_on(task_file, tmp_path, monkeypatch):
-    from lastbit.studies.audit import run_audit
+    from lastbit.studies.frame.runner import Runner
 
     out = tmp_path / "study"
     monkeypatch.setattr(
-        run_audit._Audit,
+        Runner,
         "_check_control",
-        lambda self, seed: (_ for _ in ()).throw(KeyboardInterrupt) if len(self.records) == 2 else None,
+        lambda self, cell: (_ for _ in ()).throw(KeyboardInterrupt) if len(self.records) == 2 else None,
     )
     with pytest.raises(LastbitError, match=f"stopped with 2 of 6 runs finished and safe: .*--resume {out}") as stopped:
         audit(f"{task_file}:calm", seeds=2, perturbations=2, workers=1, out=out, quiet=True)

@@ -16,6 +16,8 @@ RENAMED: dict[str, dict[str, str | None]] = {
         "runs[].seed": "runs[].cell",
         "runs[].perturbation": "runs[].twin",
         "runs[].control": None,
+        "spec.audit": "spec.settings",
+        "spec.task": "spec.program",
     },
     "trace": {
         "verdict": "verdict_kind",

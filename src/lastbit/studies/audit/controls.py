@@ -37,7 +37,7 @@ def compare_twins(folder: StudyFolder, records: Sequence[RunRecord]) -> Landing:
             # A program that keeps no weights shows a landed perturbation by whatever it does keep.
             landed = any(known) if known else _differ(arrays, of_base) or record.metrics != base.metrics
             rows.append(LandedRun(run=record.run, landed=landed, first_step=first, last_step=last))
-    return landing_of(folder.facts["spec"]["audit"]["perturb"], rows)
+    return landing_of(folder.facts["spec"]["settings"]["perturb"], rows)
 
 
 def _share(arrays: Mapping[str, Array], base: Mapping[str, Array], name: str) -> float | None:

@@ -53,7 +53,7 @@ def audit_page(folder: StudyFolder, result: AuditResult) -> Page:
 
 
 def _subtitle(result: AuditResult) -> str:
-    grid, task = result.spec["audit"], result.task
+    grid, task = result.spec["settings"], result.task
     size = f"{plural(grid['seeds'], 'seed')} × {plural(grid['perturbations'], 'perturbation')} ({grid['perturb']})"
     parts = [size, f"{count(task['steps'])} steps each", f"{count(task['test_size'])} test examples", grid["dtype"]]
     return ", ".join(parts)

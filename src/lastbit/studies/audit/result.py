@@ -42,7 +42,7 @@ def conclude(folder: StudyFolder) -> AuditResult:
     used = [r for r in trained if r.run not in landing.not_landed]
     reason = reason_for_silence(control, landing, records)
     spreads = no_spreads(facts["task"]["metric"], reason, len(used)) if reason else estimate_spreads(folder, used)
-    grid = facts["spec"]["audit"]
+    grid = facts["spec"]["settings"]
     planned = grid["seeds"] * (grid["perturbations"] + 1)
     return AuditResult(
         **head(folder, verdict(control, landing, spreads), len(records), planned),

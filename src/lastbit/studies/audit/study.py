@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from lastbit.core.status import Role, RunStatus
-from lastbit.store import SCHEMA, StudyFolder
-from lastbit.studies.audit.result import AuditResult, conclude
-from lastbit.studies.frame.folders import check_kind
-from lastbit.studies.frame.stored import StoredStudy, write_table
+from lastbit.studies.audit.result import AuditResult
+from lastbit.studies.frame.study import Study
 
 __all__ = ["AuditStudy"]
 
 
-class AuditStudy(StoredStudy):
+class AuditStudy(Study[AuditResult]):
     """An audit on disk.
 
     Example:
@@ -26,26 +23,8 @@ class AuditStudy(StoredStudy):
         0.7
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with StudyFolder.read(path) as folder:
-            check_kind(folder, "audit", "an audit")
-            stored = folder.result() if folder.facts["schema"] == SCHEMA else None
-            self.result: AuditResult = AuditResult.from_json(stored) if stored else conclude(folder)
-            """What the audit concluded."""
-
-    @property
-    def passed(self) -> bool:
-        """Whether the controls passed, so that the spreads are the last bit's."""
-        return self.result.passed
-
-    def export(self, target: str | Path) -> Path:
-        """Write the runs to a table: `.csv` or `.parquet` (a row per seed, perturbation and epoch) or `.nc` (NetCDF).
-
-        Raises:
-            LastbitError: the ending is another, or the optional packages for tables are missing.
-        """
-        return write_table(target, self.to_xarray(), lambda data: data.drop_dims(["step", "example"], errors="ignore"))
+    def _rows(self, data: xr.Dataset) -> xr.Dataset:
+        return data.drop_dims(["step", "example"], errors="ignore")
 
     def to_xarray(self) -> xr.Dataset:
         """Return the runs as arrays with named dimensions.
@@ -55,8 +34,8 @@ class AuditStudy(StoredStudy):
         classes; `status` and `label` by (seed, perturbation). Exact repeats are left out; a run that is missing is NaN
         (`status` "missing", predictions -1).
         """
-        with StudyFolder.read(self.path) as folder:
-            task, grid = folder.facts["task"], folder.facts["spec"]["audit"]
+        with self._folder() as folder:
+            task, grid = folder.facts["task"], folder.facts["spec"]["settings"]
             seeds, columns = grid["seeds"], grid["perturbations"]
             per_epoch, steps = task["steps_per_epoch"], task["steps"]
             epochs = steps // per_epoch

@@ -12,7 +12,6 @@ import torch
 from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError
 from lastbit.core.threads import suitable_threads
-from lastbit.studies.audit.plan import first_step
 from lastbit.studies.eos.cells import train_cells
 from lastbit.studies.eos.conclude import conclude
 from lastbit.studies.eos.config import AXES, Cell, EosConfig, cells, eos_command, eos_config
@@ -23,6 +22,7 @@ from lastbit.studies.frame.environment import environment
 from lastbit.studies.frame.execution import check_workers
 from lastbit.studies.frame.fingerprint import fingerprint
 from lastbit.studies.frame.folders import begin_study, stored_facts
+from lastbit.studies.frame.rehearsal import first_step
 from lastbit.tasks import Task
 from lastbit.train import resolve_device
 

@@ -16,11 +16,11 @@ from lastbit.tasks import Task
 from lastbit.train import Crashed, Event, Finished, Progressed, Started, step_seconds
 from lastbit.train import Job as Queued
 
-__all__ = ["Runner"]
+__all__ = ["JobWorkerFactory", "Runner"]
 
 
 @dataclass(frozen=True)
-class _WorkerFactory:
+class JobWorkerFactory:
     """Makes the worker of one process.
 
     Attributes:
@@ -45,7 +45,7 @@ class _WorkerFactory:
 class _Worker:
     """Does the jobs of a study, one after another; a task is built when its cell first comes up."""
 
-    def __init__(self, order: _WorkerFactory) -> None:
+    def __init__(self, order: JobWorkerFactory) -> None:
         self._order = order
         self._device = order.plan.device
         self._built: tuple[str, Task] | None = None
@@ -102,7 +102,9 @@ class Runner:
         self.kind, self.plan, self.folder, self.workers = kind, plan, folder, workers
         self.steps = {cell.number: kind.steps(plan.settings_of(cell), tasks[cell.number]) for cell in plan.cells}
         self.records = {record.run: record for record in folder.runs() if record.status != RunStatus.CRASHED}
-        self.factory = _WorkerFactory(kind, plan, kind.sample(plan, tasks), folder.path.absolute(), checkpoint_seconds)
+        self.factory = JobWorkerFactory(
+            kind, plan, kind.sample(plan, tasks), folder.path.absolute(), checkpoint_seconds
+        )
 
     def run(self, *, quiet: bool) -> None:
         """Do what is left, unless an exact repeat does not match.

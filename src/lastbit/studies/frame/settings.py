@@ -6,36 +6,20 @@ import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 
-from lastbit.core.config import Config, validated
+from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
 from lastbit.tasks import TaskConfig
 
-__all__ = ["DTYPES", "AuditConfig", "command_line", "read_study_file", "split_settings"]
+__all__ = ["DTYPES", "command_line", "read_study_file", "split_settings"]
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
 
-class AuditConfig(Config):
-    """The grid and the numerics of an audit; what is trained stands in a `TaskConfig`."""
-
-    seeds: int = Field(default=6, ge=1, le=10_000, description="seeds, the rows of the grid")
-    perturbations: int = Field(default=6, ge=1, le=10_000, description="runs per seed, the unperturbed one included")
-    perturb: Literal["rescale", "ulp", "rounding", "reorder"] = Field(
-        default="rescale", description="how the last bit is perturbed"
-    )
-    vary: Literal["all", "order", "init", "augment"] = Field(default="all", description="what differs between seeds")
-    dtype: Literal["float32", "float64", "bfloat16"] = Field(default="float32", description="format of the weights")
-    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
-
-
-def split_settings(
-    settings: Mapping[str, Any], config: type[Config] = AuditConfig
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_settings(settings: Mapping[str, Any], config: type[Config]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split flat settings into those of the task and those of the study, leaving out those that are None.
 
     Args:
@@ -80,11 +64,6 @@ def read_study_file(path: Path, known: Iterable[str]) -> dict[str, Any]:
         if value == [] or isinstance(value, dict):
             raise LastbitError(f"{name} = {value!r} in {path}: give a value, or several in [brackets]")
     return settings
-
-
-def audit_config(settings: Mapping[str, Any]) -> AuditConfig:
-    """Validate the audit's settings, naming flags in messages."""
-    return validated(AuditConfig, settings, flag="--")
 
 
 def command_line(command: str, settings: Mapping[str, Any]) -> str:

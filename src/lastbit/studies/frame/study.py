@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -53,6 +54,10 @@ class Study(Generic[R]):
         """The verdict, one sentence."""
         return self.result.verdict
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what the study concluded, as in the JSON file."""
+        return self.result.to_json()
+
     @property
     def passed(self) -> bool:
         """Whether the controls passed, so that what is reported is the last bit's."""
@@ -63,6 +68,7 @@ class Study(Generic[R]):
         """Whether the study is unfinished and too little is in to conclude anything."""
         return not self.result.finished and self.result.verdict_kind == "no_runs"
 
+    @cached_property
     def page(self) -> Page:
         """Return the page that text, Markdown and HTML are rendered from."""
         with self._folder() as folder:
@@ -72,7 +78,7 @@ class Study(Generic[R]):
         """Return the verdict, the tables and the controls as plain text of at most 110 columns."""
         from lastbit.report.text import render_text
 
-        return render_text(self.page())
+        return render_text(self.page)
 
     def print_summary(self) -> None:
         """Print the summary to the terminal, as wide as it is."""
@@ -82,13 +88,13 @@ class Study(Generic[R]):
 
         console = Console(highlight=False)
         width = min(console.width, 120) if console.is_terminal else TEXT_WIDTH
-        Console(highlight=False, width=width).print(brief(self.page()))
+        Console(highlight=False, width=width).print(brief(self.page))
 
     def markdown(self) -> str:
         """Return the summary as GitHub-flavoured Markdown."""
         from lastbit.report.markdown import render_markdown
 
-        return render_markdown(self.page())
+        return render_markdown(self.page)
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the HTML report, one file that opens offline, and return its path.
@@ -112,7 +118,7 @@ class Study(Generic[R]):
         target = beside if path is None else Path(path)
         if target.is_dir():
             raise LastbitError(f"{target} is a folder: name the file to write, for example {target / 'report.html'}")
-        text = render_html(self.page())
+        text = render_html(self.page)
 
         def write(path: Path) -> None:
             # Characters that UTF-8 has no bytes for (lone surrogates in a damaged name) must not lose the report.

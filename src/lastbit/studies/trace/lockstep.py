@@ -12,7 +12,7 @@ import torch
 
 from lastbit.core.errors import LastbitError
 from lastbit.dynamics import Divergence, measure_divergence, rounding_bound, single_rounding
-from lastbit.studies.audit.plan import first_step
+from lastbit.studies.frame.rehearsal import first_step
 from lastbit.studies.frame.settings import DTYPES
 from lastbit.studies.trace.recorder import TraceRecorder
 from lastbit.studies.trace.renormalise import LONGEST_STRIDE, renormalise

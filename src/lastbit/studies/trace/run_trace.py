@@ -13,7 +13,6 @@ import numpy as np
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role, RunStatus
 from lastbit.store import RunRecord, StudyFolder
-from lastbit.studies.audit.plan import task_facts
 from lastbit.studies.frame.environment import environment
 from lastbit.studies.frame.execution import interrupted
 from lastbit.studies.frame.fingerprint import fingerprint
@@ -242,3 +241,16 @@ def _status(traced: Traced, index: int) -> tuple[RunStatus, str]:
     if not math.isfinite(float(np.abs(traced.sketches[index]["values"][-1]).sum())):
         return RunStatus.DIVERGED, "weights are not finite at the end"
     return RunStatus.OK, ""
+
+
+def task_facts(built: Task) -> dict[str, Any]:
+    """Return what `study.json` keeps of the task that is trained."""
+    return {
+        "name": built.name,
+        "settings": dict(built.settings),
+        "metric": {"name": built.metric.name, "unit": built.metric.unit},
+        "train_size": len(built.train),
+        "test_size": len(built.test),
+        "steps": built.total_steps,
+        "steps_per_epoch": built.steps_per_epoch,
+    }

@@ -1,0 +1,157 @@
+"""The audit: a grid of seeds by last-bit perturbations, with an exact repeat per seed, trained and kept on disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from lastbit.core.status import Role, RunStatus
+from lastbit.report.blocks import Page
+from lastbit.report.formatting import number
+from lastbit.store import RunRecord, StudyFolder
+from lastbit.studies.audit.page import audit_page
+from lastbit.studies.audit.result import AuditResult, conclude
+from lastbit.studies.audit.settings import AuditSettings
+from lastbit.studies.audit.study import AuditStudy
+from lastbit.studies.audit.worker import grid, rehearse, train
+from lastbit.studies.frame.control import Difference, compare_repeat
+from lastbit.studies.frame.kind import Cell, Job, Kind, Plan, Trained, Work
+from lastbit.studies.frame.make import make
+from lastbit.studies.frame.program import Program
+from lastbit.tasks import Task
+
+__all__ = ["AUDIT", "audit"]
+
+
+class _Audit(Kind[AuditSettings, AuditResult]):
+    name = "audit"
+    called = "an audit"
+    counted = "runs"
+    settings = AuditSettings
+    result = AuditResult
+    study = AuditStudy
+
+    def cells(self, settings: AuditSettings, program: Program) -> list[Cell]:
+        return [Cell(number=s, name=f"seed{s:03d}", label=f"seed {s}", seed=s) for s in range(settings.seeds)]
+
+    def jobs(self, plan: Plan[AuditSettings]) -> list[Job]:
+        return grid(plan.settings, plan.cells)
+
+    def rehearse(self, plan: Plan[AuditSettings]) -> None:
+        rehearse(plan)
+
+    def train(self, work: Work[AuditSettings]) -> Trained:
+        return train(work)
+
+    def so_far(self, records: Sequence[RunRecord], plan: Plan[AuditSettings]) -> str:
+        """Return the spread over perturbations so far."""
+        metric = plan.task(plan.cells[0]).metric
+        by_cell: dict[int, list[float]] = {}
+        for record in records:
+            if record.status == RunStatus.OK and record.role != Role.REPEAT:
+                by_cell.setdefault(record.cell, []).append(record.metrics[metric.name][-1])
+        squares = sum(float(np.var(values)) * len(values) for values in by_cell.values())
+        freedom = sum(len(values) - 1 for values in by_cell.values())
+        if freedom < 1:
+            return ""
+        sigma = number(math.sqrt(squares / freedom), 2, metric.unit)
+        return f"σ last bit so far {sigma} (n = {freedom + len(by_cell)})"
+
+    def differs(self, folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) -> Difference | None:
+        base, repeat = records.get(f"{cell.name}-p000"), records.get(f"{cell.name}-repeat")
+        return compare_repeat(folder, base, repeat) if base and repeat else None
+
+    def conclude(self, folder: StudyFolder) -> AuditResult:
+        return conclude(folder)
+
+    def page(self, folder: StudyFolder, result: AuditResult) -> Page:
+        return audit_page(folder, result)
+
+
+AUDIT = _Audit()
+"""The kind of study that `lastbit audit` makes."""
+
+
+def audit(
+    task: str | Task | None = None,
+    *,
+    seeds: int | None = None,
+    perturbations: int | None = None,
+    perturb: Literal["rescale", "ulp", "rounding", "reorder"] | None = None,
+    vary: Literal["all", "order", "init", "augment"] | None = None,
+    dtype: Literal["float32", "float64", "bfloat16"] | None = None,
+    device: str | None = None,
+    model: str | None = None,
+    optimizer: str | None = None,
+    lr: float | None = None,
+    momentum: float | None = None,
+    nesterov: bool | None = None,
+    weight_decay: float | None = None,
+    schedule: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    train_size: int | None = None,
+    norm: str | None = None,
+    activation: str | None = None,
+    width: int | None = None,
+    augment: str | None = None,
+    data_root: str | None = None,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    workers: int | None = None,
+    quiet: bool = False,
+    checkpoint_seconds: float = 20.0,
+) -> AuditStudy:
+    """Measure how much of a training's result is the last floating-point bit.
+
+    Trains `seeds` x `perturbations` runs, and one exact repeat of the unperturbed run per seed as control; see
+    `AuditStudy` for what comes out. Runs are kept in a study folder as they finish. What is None takes its default:
+    see `AuditSettings` for the study's settings and `TaskConfig` for the task's.
+
+    Args:
+        task: name of a built-in task (`"digits"`), `"FILE.py:FUNCTION"`, or a `Task`.
+        seeds: rows of the grid.
+        perturbations: runs per seed, the unperturbed one included.
+        perturb: how the last bit is perturbed.
+        vary: what differs between seeds.
+        dtype: format of the weights.
+        device: where to train.
+        model: network, as the settings after it one of the task's: see `lastbit.tasks.TaskConfig`.
+        optimizer: see there.
+        lr: see there.
+        momentum: see there.
+        nesterov: see there.
+        weight_decay: see there.
+        schedule: see there.
+        epochs: see there.
+        batch_size: see there.
+        train_size: see there.
+        norm: see there.
+        activation: see there.
+        width: see there.
+        augment: see there.
+        data_root: see there.
+        out: folder of the study, new or empty; by default the next free `lastbit-studies/audit-TASK-NNN`.
+        resume: folder of an unfinished study to continue, in place of `out`.
+        workers: number of processes; 1 stays in this process with all threads; None measures both ways.
+        quiet: show no progress.
+        checkpoint_seconds: time between the checkpoints of a run.
+
+    Returns:
+        The finished study.
+
+    Raises:
+        LastbitError: a setting, the task or the folder is invalid; or the user interrupted (finished runs are safe).
+
+    Example:
+        >>> study = audit("digits", seeds=2, perturbations=2, epochs=1, quiet=True)  # doctest: +SKIP
+        >>> study.verdict  # doctest: +SKIP
+    """
+    asked: dict[str, Any] = locals()
+    found = make(AUDIT, **asked)
+    assert isinstance(found, AuditStudy)
+    return found

@@ -1,0 +1,42 @@
+"""The kinds of study there are, by name; a study on disk, opened as what it is."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from lastbit.core.errors import choose
+from lastbit.store import StudyFolder
+from lastbit.studies.frame.kind import Kind
+
+__all__ = ["KINDS", "kind_named", "open_study"]
+
+KINDS = {
+    "audit": "lastbit.studies.audit.kind:AUDIT",
+    "trace": "lastbit.studies.trace.study:TraceStudy",
+    "eos": "lastbit.studies.eos.study:EosStudy",
+    "sharpness": "lastbit.studies.sharpness.study:SharpnessStudy",
+}
+"""Where each kind stands: `module:name`, so that the names can be listed without importing torch."""
+
+
+def kind_named(name: str) -> Any:
+    """Return the kind of study that a command makes.
+
+    Raises:
+        LastbitError: there is none of this name.
+    """
+    module, _, attribute = KINDS[choose(name, KINDS, "kind of study")].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def open_study(path: str | Path) -> Any:
+    """Open a study that was trained before, finished or not.
+
+    Raises:
+        LastbitError: the folder holds no study, one of another format, or one of a kind that cannot be opened.
+    """
+    with StudyFolder.read(Path(path)) as folder:
+        kind = kind_named(str(folder.facts.get("kind")))
+    return kind.study(Path(path), kind) if isinstance(kind, Kind) else kind(Path(path))
