@@ -4,10 +4,9 @@ import shlex
 
 import pytest
 
-from lastbit.cli.eos import SEVERAL
 from lastbit.cli.values import join_values
 from lastbit.core.errors import LastbitError
-from lastbit.studies.eos.config import cells, eos_command, eos_config
+from lastbit.studies.eos.config import AXES, cells, eos_command, eos_config
 from lastbit.studies.eos.workload import build_cell
 
 
@@ -32,7 +31,7 @@ def test_every_combination_meets_every_seed():
 
 def test_the_command_gives_the_same_settings_back():
     config = eos_config({"model": "cnn", "kernel": "3,5", "lr": 0.05, "nesterov": True, "flow": True, "depth": 2})
-    words = join_values(shlex.split(eos_command(config))[1:], {"eos": SEVERAL})
+    words = join_values(shlex.split(eos_command(config))[1:], {f"--{axis.replace('_', '-')}" for axis in AXES})
     read = {}
     for word in words[1:]:
         if word.startswith("--"):
