@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lastbit.studies.pde.window import pde_window
     from lastbit.studies.sharpness.measure import sharpness
     from lastbit.studies.trace.compare import compare_sketches
-    from lastbit.studies.trace.run_trace import trace
+    from lastbit.studies.trace.kind import trace
     from lastbit.tasks import ACCURACY, MSE, Metric, Task
 
 __version__ = "0.1.0"
@@ -46,7 +46,7 @@ _HOMES = {
     "pde_stability": "lastbit.studies.pde.stability",
     "pde_window": "lastbit.studies.pde.window",
     "sharpness": "lastbit.studies.sharpness.measure",
-    "trace": "lastbit.studies.trace.run_trace",
+    "trace": "lastbit.studies.trace.kind",
 }
 
 __all__ = [

@@ -83,12 +83,12 @@ MISTAKES = {
     "--tangent --task toy.py:rmsprop": "no tangent is known for the step of RMSprop (known: Adam, AdamW, SGD)",
     "--tangent --optimizer rmsprop": "(known: Adam, AdamW, SGD)",
     "--tangent --task toy.py:once": "module '1' (Squared) cannot be differentiated twice",
-    "--layer head --task toy.py:convolutional": "--layer 'head' is no convolution of toy: choose one of 1.weight",
+    "--layer head --task toy.py:convolutional": "--layer 'head' is not a convolution of toy: choose one of 1.weight",
     "--layer conv --task toy.py:make": "this network has none",
     "--lr nan": "--lr = nan: input should be a finite number",
-    "--lr -1": "--lr = -1.0: input should be greater than 0",
-    "--lr 0.1 fast": "--lr 'fast' is no number",
-    "--lr 0.1 0.1": "write each value once",
+    "--lr -1": "--lr = -1: input should be greater than 0",
+    "--lr 0.1 fast": "--lr = 'fast': input should be a valid number",
+    "--lr 0.1 0.1": "name each value once",
     "--lr 0.1 --scaled-time": "--scaled-time scales the epochs of a sweep",
     "--lr 0.1 --task toy.py:make": "toy.py:make decides that itself",
     "--dtype half": "unknown --dtype 'half': choose one of float32, float64, bfloat16",
@@ -112,15 +112,17 @@ def test_a_mistake_gets_one_line_and_exit_code_2(refused, words):
 
 
 def test_ctrl_c_says_what_is_safe(here, capsys, monkeypatch):
-    from lastbit.studies.trace import run_trace
+    from lastbit.studies.trace import worker
 
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_trace, "trace_twins", interrupted)
+    monkeypatch.setattr(worker, "trace_twins", interrupted)
     assert main(["trace", *SMALL, "--out", "study", "--quiet"]) == 130
     told = capsys.readouterr().err.strip()
-    assert told == ("error: stopped with 0 of 1 trainings traced and safe: continue with lastbit trace --resume study")
+    assert told == (
+        "error: stopped with 0 of 1 trainings finished and safe: continue with lastbit trace --resume study"
+    )
     monkeypatch.undo()
     monkeypatch.chdir(here)
     assert main(["trace", "--resume", "study", "--quiet"]) == 0

@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 from small_traces import write_trace
 
+from lastbit import open_study
 from lastbit.report.figures.trace_map import MAX_COLUMNS, difference_map, spaced
-from lastbit.studies.frame.report import render_report
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
+
+
+def report(path):
+    return open_study(path).report()
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def test_the_page_says_the_verdict_first_and_every_part_in_order(make_trace, par
     study = make_trace()
     result = json.loads((study / "result.json").read_text("utf-8"))
     assert result["verdict_kind"] == "restrained"
-    page = parse(render_report(study))
+    page = parse(report(study))
     assert page.headings == [
         "The numbers",
         "How to read this",
@@ -57,14 +61,14 @@ def test_the_page_says_the_verdict_first_and_every_part_in_order(make_trace, par
 
 
 def test_a_sweep_shows_its_members_side_by_side(make_trace, parse):
-    page = parse(render_report(make_trace(lrs=(0.3, 0.1))))
+    page = parse(report(make_trace(lrs=(0.3, 0.1))))
     assert "The sweep" in page.headings
     assert "sweep" in page.figures
     assert "lr0.1-float32" in page.text
 
 
 def test_failed_controls_show_no_growth(make_trace, parse):
-    target = render_report(make_trace(repeat_matches=False))
+    target = report(make_trace(repeat_matches=False))
     page = parse(target)
     assert "Not reproducible here" in page.text
     assert "FAILED" in page.text
@@ -75,7 +79,7 @@ def test_failed_controls_show_no_growth(make_trace, parse):
 
 
 def test_a_network_without_convolutions_or_classes_has_no_filters_and_no_churn(make_trace, parse):
-    page = parse(render_report(make_trace(classes=False)))
+    page = parse(report(make_trace(classes=False)))
     assert "filters" not in page.figures
     assert not any(heading.startswith("Filters") for heading in page.headings)
     assert '"y2"' not in json.dumps(page.figures["effect"])
@@ -129,7 +133,7 @@ def browse(target: Path, profile: Path) -> tuple[str, str]:
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here to open the report with")
 def test_a_browser_draws_a_hostile_trace_and_runs_none_of_its_text(make_trace, hostile, tmp_path):
     study = make_trace(names=(f"conv{hostile}", f"head{hostile}", "bias"), name=hostile, lrs=(0.3, 0.1))
-    document, console = browse(render_report(study), tmp_path / "profile")
+    document, console = browse(report(study), tmp_path / "profile")
     assert console == ""
     facts = dict(re.findall(r'data-(\w+)="([^"]*)"', re.search(r"<html[^>]*>", document).group()))
     assert facts["drawn"] == "6"
@@ -141,8 +145,8 @@ def test_a_browser_draws_a_hostile_trace_and_runs_none_of_its_text(make_trace, h
 def test_ten_thousand_steps_of_sixty_tensors_open_about_as_fast_as_a_small_report(make_trace, tmp_path):
     # Every step recorded, twenty times more than a study keeps. Nearly all of a small report's opening is the browser's
     # start and the plotting library; the bound is held as a ratio to it, for cores are shared.
-    large = render_report(make_trace(steps=np.arange(0, 10_001), names=tuple(f"layer.{i}.weight" for i in range(60))))
-    small = render_report(make_trace())
+    large = report(make_trace(steps=np.arange(0, 10_001), names=tuple(f"layer.{i}.weight" for i in range(60))))
+    small = report(make_trace())
     assert large.stat().st_size < 6e6
     seconds = {small: [], large: []}
     for attempt in range(3):

@@ -24,6 +24,9 @@ RENAMED: dict[str, dict[str, str | None]] = {
         "sentence": "verdict",
         "members[].verdict": "members[].verdict_kind",
         "members_planned": "runs_planned",
+        "spec.trace": "spec.settings",
+        "spec.trace.lr": None,
+        "spec.task": "spec.program",
         **{
             f"{where}{old}": f"{where}{new}"
             for where in ("", "members[].")

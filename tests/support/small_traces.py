@@ -84,35 +84,34 @@ def write_trace(
 ):
     """Write and conclude a trace without training anything; `edit` may change what its recorder left."""
     steps = np.arange(0, 401) if steps is None else steps
-    members = [
+    cells = [
         {
+            "number": number,
             "name": f"lr{lr:g}-float32",
-            "lr": lr,
-            "dtype": "float32",
+            "program": {"lr": lr},
+            "settings": {"dtype": ["float32"], "from_step": 0},
             "epochs": 4,
-            "from_step": 0,
             "steps": int(steps[-1]),
             "cost": {"training": 1.0, "all": 2.0},
         }
-        for lr in lrs
+        for number, lr in enumerate(lrs)
     ]
-    spec = {"twins": twins, "perturb": "rescale", "layer": None}
     facts = {
         "kind": "trace",
-        "spec": {"trace": spec},
+        "spec": {"settings": {"twins": twins, "perturb": "rescale", "layer": None}},
         "command": f"lastbit trace --task {name}",
-        "members": members,
+        "cells": cells,
         "task": {"name": name, "settings": {"model": name}, "metric": {"name": "accuracy", "unit": "%"}},
         "environment": {"processor": name},
     }
     with StudyFolder.create(path, facts) as folder:
-        for number, member in enumerate(members):
-            rate = 0.06 * member["lr"] / lrs[0]
-            arrays = arrays_of(steps, names, twins, names, number, rate, **more)
-            folder.files(member["name"]).arrays(edit(arrays))
+        for cell, lr in zip(cells, lrs, strict=True):
+            rate = 0.06 * lr / lrs[0]
+            arrays = arrays_of(steps, names, twins, names, cell["number"], rate, **more)
+            folder.files(cell["name"]).arrays(edit(arrays))
             run = RunRecord(
-                run=f"{member['name']}-base",
-                cell=number,
+                run=f"{cell['name']}-base",
+                cell=cell["number"],
                 role=Role.BASE,
                 label=name,
                 status=RunStatus.OK,

@@ -12,12 +12,13 @@ from lastbit.core.errors import LastbitError
 
 if TYPE_CHECKING:
     from lastbit.studies.frame.stored import StoredStudy
+    from lastbit.studies.frame.study import Study
 
 __all__ = ["announce_paths", "check_writable", "present", "write_json"]
 
 
 def present(
-    study: StoredStudy,
+    study: StoredStudy | Study[Any],
     *,
     report: Path | None = None,
     json: Path | None = None,

@@ -14,7 +14,7 @@ __all__ = ["KINDS", "kind_named", "open_study"]
 
 KINDS = {
     "audit": "lastbit.studies.audit.kind:AUDIT",
-    "trace": "lastbit.studies.trace.study:TraceStudy",
+    "trace": "lastbit.studies.trace.kind:TRACE",
     "eos": "lastbit.studies.eos.study:EosStudy",
     "sharpness": "lastbit.studies.sharpness.study:SharpnessStudy",
 }

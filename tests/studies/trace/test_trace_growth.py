@@ -163,7 +163,7 @@ def test_renormalised_twins_measure_the_rate_without_ever_saturating(tmp_path):
         batch_size=4,
         epochs=150,
     )
-    result = run(task, tmp_path, dtype="float32", renormalise=True, perturbation="ulp")
+    result = run(task, tmp_path, dtype="float32", renormalise=True, perturb="ulp")
     assert result.verdict_kind == "undecided"
     assert result.renormalised
     assert "--renormalise" in result.reason

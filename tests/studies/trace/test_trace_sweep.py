@@ -6,28 +6,32 @@ import pytest
 from lastbit import open_study, trace
 from lastbit.core.errors import LastbitError
 from lastbit.store import StudyFolder
-from lastbit.studies.trace import run_trace
-from lastbit.studies.trace.settings import members, trace_settings
+from lastbit.studies.frame.make import plan_of
+from lastbit.studies.trace import worker
+from lastbit.studies.trace.kind import TRACE
 
 SMALL = {"model": "mlp", "width": 8, "train_size": 100, "batch_size": 50, "twins": 1, "quiet": True}
 
 
 def test_scaled_time_keeps_lr_times_steps_to_half_an_epoch():
-    task, config = trace_settings("digits", {"lr": [0.3, 0.1, 0.07], "scaled_time": True, "epochs": 7, "from_step": 60})
-    found = members(config, task.epochs)
-    assert [m.epochs for m in found] == [7, 21, 30]
-    assert [m.from_step for m in found] == [60, 180, 257]
-    for member in found:
-        assert abs(member.epochs * member.lr - 7 * 0.3) <= member.lr / 2
-    assert [m.name for m in found] == ["lr0.3-float32", "lr0.1-float32", "lr0.07-float32"]
+    asked = {"lr": [0.3, 0.1, 0.07], "scaled_time": True, "epochs": 7, "from_step": 60}
+    cells = plan_of(TRACE, "digits", asked).cells
+    assert [cell.program["epochs"] for cell in cells] == [7, 21, 30]
+    assert [cell.settings["from_step"] for cell in cells] == [60, 180, 257]
+    for cell in cells:
+        assert abs(cell.program["epochs"] * cell.program["lr"] - 7 * 0.3) <= cell.program["lr"] / 2
+    assert [cell.name for cell in cells] == ["lr0.3-float32", "lr0.1-float32", "lr0.07-float32"]
 
 
 def test_values_may_come_as_numbers_words_or_both():
     for rates in ([0.1, 0.05], ["0.1", "0.05"], "0.1,0.05", ["0.1,0.05"], "0.1 0.05"):
-        assert trace_settings("digits", {"lr": rates})[1].lr == (0.1, 0.05)
-    _, config = trace_settings(None, {"dtype": ["float32", "float64"]})
-    assert config.dtype == ("float32", "float64")
-    assert config.lr == (0.3,)
+        assert plan_of(TRACE, "digits", {"lr": rates}).program.axes["lr"] == (0.1, 0.05)
+    plan = plan_of(TRACE, None, {"dtype": ["float32", "float64"]})
+    assert plan.settings.dtype == ("float32", "float64")
+    assert [(cell.program["lr"], cell.settings["dtype"]) for cell in plan.cells] == [
+        (0.3, ("float32",)),
+        (0.3, ("float64",)),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -65,17 +69,17 @@ def test_a_member_of_a_sweep_has_the_bits_of_a_trace_of_its_own(sweep, tmp_path)
 
 def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on(sweep, tmp_path, monkeypatch):
     settings = {**SMALL, "lr": [0.4, 0.2], "dtype": ["float32", "float64"], "scaled_time": True, "epochs": 6}
-    whole, calls = run_trace.trace_twins, []
+    whole, calls = worker.trace_twins, []
 
-    def interrupted(task, member, *rest):
-        calls.append(member.name)
+    def interrupted(task, settings, *rest):
+        calls.append(settings.dtype)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return whole(task, member, *rest)
+        return whole(task, settings, *rest)
 
     out = tmp_path / "sweep"
-    monkeypatch.setattr(run_trace, "trace_twins", interrupted)
-    with pytest.raises(LastbitError, match=r"stopped with 2 of 4 trainings traced and safe.*--resume") as stopped:
+    monkeypatch.setattr(worker, "trace_twins", interrupted)
+    with pytest.raises(LastbitError, match=r"stopped with 2 of 4 trainings finished and safe.*--resume") as stopped:
         trace("digits", out=out, **settings)
     assert stopped.value.exit_code == 130
     half = open_study(out)
@@ -85,11 +89,17 @@ def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on(sweep, tmp_path
         trace(resume=out, twins=2)
     with pytest.raises(LastbitError, match="was begun with --epochs 6, not 13"):
         trace(resume=out, epochs=13)
-    monkeypatch.setattr(run_trace, "trace_twins", whole)
     trained = []
-    monkeypatch.setattr(run_trace, "_keep", lambda *a, keep=run_trace._keep: (trained.append(a[2].name), keep(*a)))
+    monkeypatch.setattr(
+        worker,
+        "trace_twins",
+        lambda task, settings, *rest: (
+            trained.append((task.settings["lr"], *settings.dtype)),
+            whole(task, settings, *rest),
+        )[1],
+    )
     finished = trace(resume=out, quiet=True)
-    assert trained == ["lr0.4-float64", "lr0.2-float64"]
+    assert trained == [(0.4, "float64"), (0.2, "float64")]
     for member in sweep.result.members:
         assert finished.to_xarray(member.name).drop_attrs().identical(sweep.to_xarray(member.name).drop_attrs())
 

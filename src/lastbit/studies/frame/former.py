@@ -37,7 +37,7 @@ def _cells(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> list[dict[s
     found = []
     for number, cell in enumerate(before):
         axes = {name: cell[name] for name in _AXES if cell.get(name) is not None}
-        own = {name: cell[name] for name in ("dtype", "from_step") if name in cell}
+        own = {"dtype": [cell["dtype"]], "from_step": cell["from_step"]} if facts["kind"] == "trace" else {}
         found.append(
             {
                 "label": "",

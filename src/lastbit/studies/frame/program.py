@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -113,7 +114,7 @@ class Program:
 
 
 def axis_values(name: str, value: Any) -> tuple[Any, ...]:
-    """Return one value, several, or text with commas (`"0,0.1,1"`) as values; words become numbers where they are.
+    """Return one value, several, or text with commas or spaces (`"0,0.1,1"`) as values; numbers where they are such.
 
     Raises:
         LastbitError: there is none, or one stands there twice.
@@ -122,8 +123,7 @@ def axis_values(name: str, value: Any) -> tuple[Any, ...]:
     words = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
     found: list[Any] = []
     for word in words:
-        parts = word.split(",") if isinstance(word, str) else [word]
-        found += [_number(part.strip()) if isinstance(part, str) else part for part in parts]
+        found += map(_number, re.split(r"\s*,\s*|\s+", word.strip())) if isinstance(word, str) else [word]
     if not found or "" in found:
         raise LastbitError(f"{flag} names no value: write one or several, such as {flag} 0 0.1 1")
     if len(set(found)) < len(found):

@@ -12,7 +12,8 @@ import xarray as xr
 from lastbit.core.errors import LastbitError, choose
 from lastbit.dynamics import Sketch, distance_interval, sketch_differs, sketch_distance
 from lastbit.store import StudyFolder
-from lastbit.studies.trace.result import finished_members
+from lastbit.studies.frame.former import present_facts
+from lastbit.studies.trace.result import finished_cells
 
 __all__ = ["compare_sketches"]
 
@@ -81,7 +82,8 @@ def _read(path: Path, run: str, member: str | None) -> tuple[Sketch, Array]:
     with StudyFolder.read(path) as folder:
         if folder.facts.get("kind") != "trace":
             raise LastbitError(f"{path} is a study of kind {folder.facts.get('kind')!r}: only traces keep sketches")
-        names = [m["name"] for m in finished_members(folder)]
+        folder.facts = present_facts(folder.facts)
+        names = [cell["name"] for cell in finished_cells(folder)]
         if not names:
             raise LastbitError(f"{path} holds no finished training: continue it with lastbit trace --resume {path}")
         chosen = choose(member, names, "member") if member is not None else names[0]

@@ -10,18 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from lastbit.core.errors import LastbitError
 from lastbit.dynamics import Divergence, measure_divergence, rounding_bound, single_rounding
-from lastbit.studies.frame.rehearsal import first_step
-from lastbit.studies.frame.settings import DTYPES
+from lastbit.studies.frame.kind import DTYPES
 from lastbit.studies.trace.recorder import TraceRecorder
 from lastbit.studies.trace.renormalise import LONGEST_STRIDE, renormalise
-from lastbit.studies.trace.settings import Member, TraceSettings
+from lastbit.studies.trace.settings import TraceSettings
 from lastbit.studies.trace.tangent_watch import TangentWatch
 from lastbit.tasks import Task
 from lastbit.train import TwinPlan, Twins, lock_step
 
-__all__ = ["Traced", "rehearse_trace", "trace_twins"]
+__all__ = ["PROBE", "Traced", "trace_twins", "with_probe"]
 
 Array = np.ndarray[Any, Any]
 
@@ -53,22 +51,15 @@ class Traced:
     reached: int
 
 
-def trace_twins(
-    task: Task,
-    member: Member,
-    config: TraceSettings,
-    device: torch.device,
-    on_step: Callable[[int], None] = lambda step: None,
-) -> Traced:
-    """Train a base run, its exact repeat and `config.twins` perturbed twins, and measure how they part.
+def trace_twins(task: Task, settings: TraceSettings, device: torch.device, on_step: Callable[[int], None]) -> Traced:
+    """Train a base run, its exact repeat and perturbed twins, and measure how they part.
 
-    The twins end early where the repeat differs from the base (nothing can be laid to the last bit then) and where a
-    weight or a difference is not finite (nothing more can be learnt).
+    The twins end early where the repeat differs from the base (nothing can be attributed to the last bit then) and
+    where a weight or a difference is not finite (nothing more can be learnt).
 
     Args:
-        task: what is trained, at the member's learning rate and length.
-        member: which training of the sweep.
-        config: which twins and measures.
+        task: what is trained.
+        settings: which twins and measures; of one format.
         device: where to train.
         on_step: told the step reached, after each record.
 
@@ -76,16 +67,16 @@ def trace_twins(
         LastbitError: the branch lies beyond the training, or the tangent has no form for the optimizer or network.
     """
     began = time.perf_counter()
-    probed = _with_probe(task)
-    watch = TangentWatch(probed) if config.tangent else None
-    dtype = DTYPES[member.dtype]
-    plan = TwinPlan(twins=config.twins, perturb=config.perturb, seed=config.seed, from_step=member.from_step)
+    probed = with_probe(task)
+    watch = TangentWatch(probed) if settings.tangent else None
+    dtype = DTYPES[settings.dtype[0]]
+    plan = TwinPlan(twins=settings.twins, perturb=settings.perturb, seed=settings.seed, from_step=settings.from_step)
     base_task = watch.watched_task if watch else None
     with lock_step(probed, plan, device=device, dtype=dtype, base=base_task) as twins:
         if watch is not None:
             watch.attach(twins.base)
-        recorder = TraceRecorder(twins, config.every)
-        removed = np.zeros(config.twins + 1)
+        recorder = TraceRecorder(twins, settings.every)
+        removed = np.zeros(settings.twins + 1)
         removals: dict[int, Array] = {}
         recorder.take()
         removals[twins.position] = removed.copy()
@@ -96,7 +87,7 @@ def trace_twins(
         going_on = True
         while going_on:
             target = recorder.next_step()
-            if config.renormalise:
+            if settings.renormalise:
                 removed += _advance_renormalised(twins, target)
             else:
                 twins.advance(target)
@@ -121,7 +112,8 @@ def trace_twins(
         )
 
 
-def _with_probe(task: Task) -> Task:
+def with_probe(task: Task) -> Task:
+    """Return the task with its test set cut to the first `PROBE` samples."""
     return replace(task, test=task.test.subset(torch.arange(min(PROBE, len(task.test)))))
 
 
@@ -148,32 +140,3 @@ def _rounding(arrays: dict[str, Array], dtype: torch.dtype) -> dict[str, Array]:
     with np.errstate(over="ignore"):
         bound[:finite] = rounding_bound(steps[:finite], norm[:finite], dtype)
     return {"rounding_bound": bound, "single_rounding": np.array([single_rounding(float(norm[0]), dtype)])}
-
-
-def rehearse_trace(task: Task, member: Member, config: TraceSettings, device: torch.device) -> None:
-    """Take one step of a base run and one twin, so that what no run would survive is said before a folder is made.
-
-    Raises:
-        LastbitError: the task, the perturbation, the tangent or the chosen layer do not go together, or the task's own
-            code raised.
-    """
-    small = TwinPlan(twins=1, perturb=config.perturb, seed=config.seed)
-    probed = _with_probe(task)
-    if member.from_step >= task.total_steps:
-        raise LastbitError(
-            f"--from-step = {member.from_step}: the training has {task.total_steps} steps; write at most "
-            f"{task.total_steps - 1}"
-        )
-    watch = TangentWatch(probed) if config.tangent else None
-    base = watch.watched_task if watch else None
-    dtype = DTYPES[member.dtype]
-    with first_step(task.name), lock_step(probed, small, device=device, dtype=dtype, base=base) as twins:
-        convolutions = [name for name, x in twins.base.trained().items() if x.ndim >= 3]
-        if watch is not None:
-            watch.attach(twins.base)
-        twins.advance(1)
-        with twins.base.active():
-            twins.base.evaluate()
-    if config.layer is not None and config.layer not in convolutions:
-        listed = f"choose one of {', '.join(convolutions)}" if convolutions else "this network has none"
-        raise LastbitError(f"--layer {config.layer!r} is no convolution of {task.name}: {listed}")

@@ -68,17 +68,16 @@ def trace_page(folder: StudyFolder, result: TraceResult) -> Page:
         sections = _growth_sections(folder, result)
     return study_page(
         folder,
-        result.to_json(),
+        result,
         title=f"Trace of {result.task['name']}",
         subtitle=_subtitle(result),
-        verdict=result.verdict,
         kinds=_KINDS,
         sections=[*sections, *_cost(result)],
     )
 
 
 def _subtitle(result: TraceResult) -> str:
-    spec = result.spec["trace"]
+    spec = result.spec["settings"]
     twins = f"{plural(spec['twins'], 'twin')} ({spec['perturb']})"
     if not result.members:
         return f"{twins}, {plural(result.task['steps'], 'step')}"
@@ -91,7 +90,7 @@ def _subtitle(result: TraceResult) -> str:
 def _growth_sections(folder: StudyFolder, result: TraceResult) -> list[Section]:
     arrays = {member.name: folder.arrays(member.name) for member in result.members if not member.silent}
     first = arrays[result.name]
-    layer = result.spec["trace"].get("layer")
+    layer = result.spec["settings"].get("layer")
     return [
         Section("The numbers", [Cards(_cards(result)), *_origin(result)], brief=True),
         Section("How to read this", [_how_to_read()]),

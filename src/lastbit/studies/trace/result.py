@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lastbit.core.status import RunStatus
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.result import Result, RunRow, Verdict, head, run_row
 from lastbit.studies.trace.twins_found import TwinsFound, twins_found
 from lastbit.studies.trace.verdict import member_sentence, sentence
 
-__all__ = ["TraceMember", "TraceResult", "conclude", "finished_members"]
+__all__ = ["TraceMember", "TraceResult", "conclude", "finished_cells"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,25 +32,30 @@ class TraceResult(Result, TwinsFound):
     members: tuple[TraceMember, ...]
     runs: tuple[RunRow, ...]
 
+    @property
+    def passed(self) -> bool:
+        """Whether the controls passed, so that the growth is the last bit's."""
+        return not any(member.silent for member in self.members)
 
-def finished_members(folder: StudyFolder) -> list[dict[str, Any]]:
-    """Return those members of the sweep whose runs are all in, as `study.json` names them."""
-    done = {record.run for record in folder.runs()}
-    return [member for member in folder.facts["members"] if f"{member['name']}-base" in done]
+
+def finished_cells(folder: StudyFolder) -> list[dict[str, Any]]:
+    """Return the trainings whose runs are all in, as `study.json` describes them."""
+    done = {record.run for record in folder.runs() if record.status != RunStatus.CRASHED}
+    return [cell for cell in folder.facts["cells"] if f"{cell['name']}-base" in done]
 
 
 def conclude(folder: StudyFolder) -> TraceResult:
     """Return what the trainings that are in say."""
     facts, records = folder.facts, folder.runs()
-    perturb, planned = facts["spec"]["trace"]["perturb"], facts["members"]
-    found = [
-        twins_found(planned.index(member), member, perturb, folder.arrays(member["name"]), records)
-        for member in finished_members(folder)
-    ]
-    said = sentence(found) if found else Verdict("no training is finished yet.", "no_runs", "")
+    perturb = facts["spec"]["settings"]["perturb"]
+    cells = finished_cells(folder)
+    found = [twins_found(cell, perturb, folder.arrays(cell["name"]), records) for cell in cells]
+    crashed = [record for record in records if record.status == RunStatus.CRASHED]
+    nothing = f"{crashed[0].run} crashed: {crashed[0].message}." if crashed else "no training is finished yet."
+    said = sentence(found) if found else Verdict(nothing, "no_runs", "")
     first = vars(found[0]) if found else {}
     return TraceResult(
-        **{**first, **head(folder, said, len(found), len(planned), "trainings")},
+        **{**first, **head(folder, said, len(found), len(facts["cells"]), "trainings")},
         members=tuple(TraceMember(**vars(twins), verdict=member_sentence(twins) + ".") for twins in found),
         runs=tuple(map(run_row, records)),
     )

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from lastbit.core.errors import LastbitError, choose
-from lastbit.store import SCHEMA, StudyFolder
-from lastbit.studies.frame.folders import check_kind
-from lastbit.studies.frame.stored import StoredStudy, write_table
-from lastbit.studies.trace.result import TraceResult, conclude, finished_members
+from lastbit.studies.frame.study import Study
+from lastbit.studies.trace.result import TraceResult, finished_cells
 
 __all__ = ["TraceStudy"]
 
 _TWIN_STEP_TENSOR = ("mean_relative_l1", "l2", "relative_l2", "max_ulp", "share_differing", "cosine")
 
 
-class TraceStudy(StoredStudy):
+class TraceStudy(Study[TraceResult]):
     """A trace on disk.
 
     Example:
-        >>> study = TraceStudy(Path("lastbit-studies/trace-digits-001"))  # doctest: +SKIP
+        >>> study = open_study("lastbit-studies/trace-digits-001")  # doctest: +SKIP
         >>> study.to_xarray()["relative_l2"].sel(twin="twin1").max("tensor")  # doctest: +SKIP
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with StudyFolder.read(path) as folder:
-            check_kind(folder, "trace", "a trace")
-            stored = folder.result() if folder.facts["schema"] == SCHEMA else None
-            self.result: TraceResult = TraceResult.from_json(stored) if stored else conclude(folder)
-            """What the trace concluded."""
-
-    @property
-    def passed(self) -> bool:
-        """Whether the controls passed, so that the growth is the last bit's."""
-        return not any(member.silent for member in self.result.members)
 
     def to_xarray(self, member: str | None = None) -> xr.Dataset:
         """Return what was measured, with dimensions `twin` (the exact repeat first), `step` and `tensor`.
@@ -56,8 +40,8 @@ class TraceStudy(StoredStudy):
         Raises:
             LastbitError: no such member.
         """
-        with StudyFolder.read(self.path) as folder:
-            names = [m["name"] for m in finished_members(folder)]
+        with self._folder() as folder:
+            names = [cell["name"] for cell in finished_cells(folder)]
             if not names:
                 raise LastbitError(
                     f"{self.path} has no finished training: continue it with lastbit trace --resume {self.path}"
@@ -99,14 +83,5 @@ class TraceStudy(StoredStudy):
             coordinates["tangent_step"] = arrays["tangent_step"]
         return xr.Dataset(variables, coordinates, {"verdict": self.verdict, "command": command, "member": name})
 
-    def export(self, target: str | Path) -> Path:
-        """Write the first member to a file: `.nc` (all arrays, NetCDF), `.csv` or `.parquet` (per twin and step).
-
-        Raises:
-            LastbitError: the ending is another, or the optional packages for tables are missing.
-        """
-
-        def rows(data: xr.Dataset) -> xr.Dataset:
-            return data[[name for name in data.data_vars if data[name].dims == ("twin", "step")]]
-
-        return write_table(target, self.to_xarray(), rows)
+    def _rows(self, data: xr.Dataset) -> xr.Dataset:
+        return data[[name for name in data.data_vars if data[name].dims == ("twin", "step")]]

@@ -11,7 +11,7 @@ import numpy as np
 from lastbit.dynamics import Episode, FirstDifference, growth_episodes
 from lastbit.store import RunRecord
 from lastbit.studies.frame.control import Control, Difference, LandedRun, Landing, control_of, landing_of
-from lastbit.studies.frame.settings import DTYPES
+from lastbit.studies.frame.kind import DTYPES
 from lastbit.studies.trace.concentration import Participation, participation
 from lastbit.studies.trace.curve import half_of_growth, mean_distance
 from lastbit.studies.trace.judged import Judged, judged, known
@@ -19,11 +19,11 @@ from lastbit.studies.trace.jumps import Jump, largest_jumps
 from lastbit.studies.trace.tangent_growth import TangentRate, tangent_rate
 from lastbit.studies.trace.tensors import TensorGrowth, growth_of_tensors, where_it_began
 
-__all__ = ["SILENT", "FinalDifference", "TwinsFound", "twins_found"]
+__all__ = ["FinalDifference", "TwinsFound", "repeat_differs", "twins_found"]
 
 Array = np.ndarray[Any, Any]
 
-SILENT = ("not_reproducible", "not_landed")
+_SILENT = ("not_reproducible", "not_landed")
 """Kinds of verdict after which nothing is attributed to the last bit: the controls failed."""
 
 
@@ -84,33 +84,36 @@ class TwinsFound(Judged):
     @property
     def silent(self) -> bool:
         """Whether the controls failed."""
-        return self.verdict_kind in SILENT
+        return self.verdict_kind in _SILENT
 
 
 def twins_found(
-    cell: int, member: Mapping[str, Any], perturb: str, arrays: Mapping[str, Array], records: Sequence[RunRecord]
+    cell: Mapping[str, Any], perturb: str, arrays: Mapping[str, Array], records: Sequence[RunRecord]
 ) -> TwinsFound:
     """Return what one set of twins shows.
 
     Args:
-        cell: which training of the sweep.
-        member: the training, as `study.json` describes it.
+        cell: the training, as `study.json` describes it.
         perturb: how its twins were perturbed.
         arrays: what was recorded.
         records: the runs of the study.
     """
-    different = _first_difference(cell, arrays)
-    landing = _landing(member["name"], perturb, arrays)
+    different = repeat_differs(cell["number"], arrays)
+    landing = _landing(cell["name"], perturb, arrays)
+    (dtype,) = cell["settings"]["dtype"]
     facts: dict[str, Any] = {
-        **{name: member[name] for name in ("name", "lr", "dtype", "epochs", "from_step", "steps")},
+        **{name: cell[name] for name in ("name", "epochs", "steps")},
+        "lr": cell["program"].get("lr"),
+        "dtype": dtype,
+        "from_step": cell["settings"]["from_step"],
         "reached": int(arrays["step"][-1]),
         "recorded_steps": len(arrays["step"]),
         "control": control_of([different]),
         "control_max_difference": float(np.nanmax(arrays["relative_l2"][0], initial=0.0)),
         "control_max_ulp": int(arrays["max_ulp"][0].max(initial=0)),
         "perturbation": landing,
-        "statuses": {record.run: str(record.status) for record in records if record.cell == cell},
-        "cost": member.get("cost", {}),
+        "statuses": {record.run: str(record.status) for record in records if record.cell == cell["number"]},
+        "cost": cell.get("cost", {}),
     }
     if different is not None:
         return TwinsFound(verdict_kind="not_reproducible", **facts)
@@ -120,7 +123,7 @@ def twins_found(
     tensors = growth_of_tensors(arrays, episodes)
     return TwinsFound(
         **facts,
-        **vars(judged(arrays, DTYPES[member["dtype"]])),
+        **vars(judged(arrays, DTYPES[dtype])),
         first_difference=where_it_began(arrays),
         episodes=episodes.episodes,
         episodes_share=episodes.share,
@@ -137,7 +140,7 @@ def twins_found(
     )
 
 
-def _first_difference(cell: int, arrays: Mapping[str, Array]) -> Difference | None:
+def repeat_differs(cell: int, arrays: Mapping[str, Array]) -> Difference | None:
     """Say where the exact repeat first differs from its base, in any measure or any step's loss."""
     seen = [(int(step), "training loss") for step in arrays["repeat_loss_step"]]
     firsts = zip(arrays["first_step"][0], arrays["tensor"], strict=True)
