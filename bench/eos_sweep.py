@@ -23,7 +23,7 @@ def seconds(workers, steps, folder):
     begun = time.perf_counter()
     study = eos("digits", seeds=CELLS, steps=steps, workers=workers, out=folder, quiet=True)
     taken = time.perf_counter() - begun
-    return taken, [cell["sharpness"] for cell in study.result["cells"]]
+    return taken, [cell.sharpness for cell in study.result.cells]
 
 
 def main():

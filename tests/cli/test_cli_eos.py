@@ -15,10 +15,10 @@ def test_eos_answers_first_and_names_its_files(here, capsys):
     assert main(["eos", *SMALL, *sweep, "--out", "study", "--json", "out.json"]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[0].startswith("Of 2 trainings")
-    assert "control passed: 2 of 2" in out
+    assert "Exact repeats: passed: 2 of 2" in out
     assert "report  study/report.html" in out
     result = json.loads(Path("out.json").read_text())
-    assert [cell["weight_decay"] for cell in result["cells"]] == [0.0, 0.1]
+    assert [cell["axes"]["weight_decay"] for cell in result["cells"]] == [0.0, 0.1]
     for key in (
         "limit",
         "sharpness",
@@ -59,7 +59,7 @@ def test_sharpness_measures_once(here, capsys):
     assert main(["sharpness", "toy.py:make", "--after", "5", "--out", "study", "--json", "out.json"]) == 0
     out = capsys.readouterr().out
     assert "stable step: sharpness" in out.splitlines()[0]
-    assert "(whole)" in out
+    assert "the whole network" in out
     assert json.loads(Path("out.json").read_text())["after"] == 5
     words = json.loads(Path("out.json").read_text())["command"].split()
     assert main([*words[1:], "--quiet", "--out", "again"]) == 0

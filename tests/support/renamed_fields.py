@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+AXES = ("lr", "momentum", "weight_decay", "depth", "width", "kernel")
+
 RENAMED: dict[str, dict[str, str | None]] = {
     "audit": {
         "perturbation.perturbed_runs": "perturbation.twins",
@@ -39,7 +41,21 @@ RENAMED: dict[str, dict[str, str | None]] = {
         },
         "runs[].control": None,
     },
-    "eos": {},
+    "eos": {
+        "cells_planned": "runs_planned",
+        "cells_finished": "runs_finished",
+        **{f"cells[].{axis}": f"cells[].axes.{axis}" for axis in AXES},
+        **{
+            f"{cell}control.{before}": now and f"{cell}{now}"
+            for cell in ("", "cells[].")
+            for before, now in {
+                "largest_distance": "repeat_distance",
+                "twins": "landing.twins",
+                "twins_landed": None,
+            }.items()
+        },
+        "control.largest_distance": "cells[0].repeat_distance",
+    },
     "sharpness": {},
 }
 """By kind of study: path of before (`members[].verdict`) to path of now, None where it was removed. It holds for what

@@ -63,6 +63,8 @@ BEYOND_NORM = 10.0
 class Verdict:
     """How a last-bit difference ended.
 
+    A number that cannot be told is None.
+
     Attributes:
         verdict: one of `VERDICTS`.
         reason: why, in one sentence.
@@ -81,16 +83,16 @@ class Verdict:
 
     verdict: str
     reason: str
-    decades: float
-    growth_rate_per_step: float
+    decades: float | None
+    growth_rate_per_step: float | None
     growth_rate_interval: tuple[float, float]
     e_folding_steps: float | None
     saturation_step: int | None
     saturation_level: float | None
     saturation_range: tuple[float, float] | None
-    slope_last_third: float
+    slope_last_third: float | None
     slope_interval: tuple[float, float]
-    rounding_bound: float
+    rounding_bound: float | None
     steps_needed: int | None
 
     def to_json(self) -> dict[str, Any]:
@@ -230,18 +232,22 @@ def _verdict(verdict: str, reason: str, rise: float, rate: Trend, last: Trend, b
     return Verdict(
         verdict=verdict,
         reason=reason,
-        decades=rise / math.log(10),
-        growth_rate_per_step=rate.slope,
+        decades=_known(rise / math.log(10)),
+        growth_rate_per_step=_known(rate.slope),
         growth_rate_interval=(rate.low, rate.high),
         e_folding_steps=1 / rate.slope if rate.slope > 0 else None,
         saturation_step=more.get("saturation_step"),
         saturation_level=more.get("saturation_level"),
         saturation_range=more.get("saturation_range"),
-        slope_last_third=last.slope,
+        slope_last_third=_known(last.slope),
         slope_interval=(last.low, last.high),
-        rounding_bound=bound,
+        rounding_bound=_known(bound),
         steps_needed=more.get("steps_needed"),
     )
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _broken(s: Floats, d: Floats, w: Floats) -> Verdict:

@@ -135,6 +135,8 @@ class FigureBlock:
     describe: str
     caption: str = ""
     legend: Sequence[LegendEntry] = ()
+    text: Sequence[str] = ()
+    """Lines of characters that stand for it where nothing can be drawn."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from lastbit.report.blocks import Block, Cards, Code, Facts, Page, Prose, Table
+from lastbit.report.blocks import Block, Cards, Code, Facts, FigureBlock, Page, Prose, Table
 from lastbit.report.text import visible
 
 __all__ = ["render_markdown"]
@@ -31,7 +31,7 @@ def render_markdown(page: Page) -> str:
 
 
 def _shown(block: Block) -> Iterator[str]:
-    """Return the paragraphs of a block; a figure has none."""
+    """Return the paragraphs of a block."""
     match block:
         case Table():
             yield _table(block)
@@ -47,13 +47,18 @@ def _shown(block: Block) -> Iterator[str]:
             yield "\n".join(f"- {_text(paragraph)}" for paragraph in block.paragraphs)
         case Prose():
             yield from map(_text, block.paragraphs)
+        case FigureBlock():
+            if block.text:
+                yield _fenced("\n".join(block.text))
         case Code():
-            text = visible(block.text, keep="\n\t")
-            longest = max(map(len, re.findall("`+", text)), default=0)
-            fence = "`" * max(3, longest + 1)
-            yield f"{fence}\n{text}\n{fence}"
-        case _:
-            return
+            yield _fenced(block.text)
+
+
+def _fenced(text: str) -> str:
+    shown = visible(text, keep="\n\t")
+    longest = max(map(len, re.findall("`+", shown)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{shown}\n{fence}"
 
 
 def _table(table: Table) -> str:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from io import StringIO
+from typing import Literal
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from lastbit.report.blocks import Block, Cards, Code, Facts, Page, Prose, Table
+from lastbit.report.blocks import Block, Cards, Code, Facts, FigureBlock, Page, Prose, Table
 
 __all__ = ["TEXT_WIDTH", "brief", "render_text", "visible"]
 
@@ -66,7 +68,7 @@ def visible(text: str, keep: str = "") -> str:
 
 
 def _shown(block: Block) -> Iterator[RenderableType]:
-    """Return the lines and tables of a block; a figure has none."""
+    """Return the lines and tables of a block."""
     match block:
         case Table():
             yield _grid(block)
@@ -81,16 +83,19 @@ def _shown(block: Block) -> Iterator[RenderableType]:
         case Prose():
             mark = "- " if block.bullets else ""
             yield from (Text(mark + visible(paragraph)) for paragraph in block.paragraphs)
+        case FigureBlock():
+            yield from (Text(visible(line), no_wrap=True, overflow="ignore") for line in block.text)
         case Code():
             yield Padding(Text(visible(block.text, keep="\n\t"), no_wrap=True, overflow="ignore"), (0, 0, 0, 2))
-        case _:
-            return
 
 
 def _grid(table: Table) -> RichTable:
     grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in table.columns:
-        grid.add_column(Text(visible(column.title)), justify="right" if column.numeric else "left", overflow="fold")
+    for index, column in enumerate(table.columns):
+        # A heading may be broken to fit, a number may not.
+        wide = max((cell_len(row.cells[index]) for row in table.rows), default=0) if column.numeric else None
+        side: Literal["left", "right"] = "right" if column.numeric else "left"
+        grid.add_column(Text(visible(column.title)), justify=side, overflow="fold", min_width=wide)
     for row in table.rows[: table.fold]:
         grid.add_row(*(Text(visible(cell)) for cell in row.cells))
     return grid

@@ -9,15 +9,15 @@ import plotly.graph_objects as go
 
 from lastbit.report.figures.style import LAST_BIT, NEUTRAL, PLAIN_LOG, REAL, SEED, axis, base_layout, plain
 
-__all__ = ["QUANTITIES", "SizeCurve", "size_curves"]
+__all__ = ["SizeCurve", "size_colour", "size_curves"]
 
-QUANTITIES = {
-    "stable_lr_first": ("first measurement", SEED, "circle-open"),
-    "stable_lr_lowest": ("lowest", LAST_BIT, "triangle-down"),
-    "stable_lr_tail": ("last third", REAL, "circle"),
-    "entered_at_step": ("limit reached first", NEUTRAL, "diamond"),
+_MARKS = {
+    "stable_lr_first": (SEED, "circle-open"),
+    "stable_lr_lowest": (LAST_BIT, "triangle-down"),
+    "stable_lr_tail": (REAL, "circle"),
+    "entered_at_step": (NEUTRAL, "diamond"),
 }
-"""Label, colour and symbol of each quantity; the last has a panel of its own."""
+"""Colour and symbol of each quantity; the last has a panel of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +26,16 @@ class SizeCurve:
 
     axis: str
     quantity: str
+    label: str
     at: Sequence[float]
     values: Sequence[float]
     sizes: Sequence[int]
     means: Sequence[float]
+
+
+def size_colour(quantity: str) -> str:
+    """Return the colour in which a quantity is drawn."""
+    return _MARKS[quantity][0]
 
 
 def size_curves(curves: Sequence[SizeCurve]) -> go.Figure:
@@ -59,7 +65,7 @@ def size_curves(curves: Sequence[SizeCurve]) -> go.Figure:
 
 
 def _draw(figure: go.Figure, curve: SizeCurve, number: str) -> None:
-    label, colour, symbol = QUANTITIES[curve.quantity]
+    colour, symbol = _MARKS[curve.quantity]
     panel = {"xaxis": f"x{number}", "yaxis": f"y{number}", "legendgroup": curve.quantity}
     figure.add_scatter(
         x=curve.at,
@@ -67,7 +73,7 @@ def _draw(figure: go.Figure, curve: SizeCurve, number: str) -> None:
         mode="markers",
         **panel,
         marker={"symbol": symbol, "size": 9, "color": colour, "line": {"width": 1.5, "color": colour}},
-        hovertemplate=f"<b>{plain(curve.axis)} %{{x}}</b><br>{label}: %{{y:.4~g}}<extra></extra>",
+        hovertemplate=f"<b>{plain(curve.axis)} %{{x}}</b><br>{plain(curve.label)}: %{{y:.4~g}}<extra></extra>",
     )
     figure.add_scatter(
         x=curve.sizes, y=curve.means, mode="lines", **panel, line={"color": colour, "width": 1.4}, hoverinfo="skip"

@@ -97,7 +97,6 @@ def _on_event(folder: StudyFolder, event: Event, progress: GridProgress, number:
 
 def _keep(folder: StudyFolder, number: int, cell: Cell, attempts: int, trained: Trained) -> None:
     """Make a training visible, whose arrays are in place."""
-    folder.update_facts(stable={**folder.facts.get("stable", {}), cell.name: trained.stable})
     folder.add(
         RunRecord(
             run=cell.name,

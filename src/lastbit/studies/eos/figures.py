@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,16 @@ from plotly.colors import sample_colorscale
 from lastbit.report.blocks import FigureBlock, LegendEntry, Section
 from lastbit.report.figures.eos_edge import FLOW, LIMIT, RatioCurve, edge_curves, rate_curves, ratio_curves, twin_colour
 from lastbit.report.figures.eos_layers import layer_map
-from lastbit.report.figures.eos_size import QUANTITIES, SizeCurve, size_curves
+from lastbit.report.figures.eos_size import SizeCurve, size_colour, size_curves
 from lastbit.report.figures.eos_spectrum import Spectrum, spectra, spectrum_colours, within_reach
 from lastbit.report.figures.eos_sweep import Settled, settled
 from lastbit.report.figures.style import SEED
 from lastbit.report.formatting import number
+from lastbit.studies.eos.cell_result import EosCell
+from lastbit.studies.eos.size_trend import QUANTITIES, SizeTrend, quantity_of
 from lastbit.studies.eos.tables import trend_table
 
-__all__ = ["edge_section", "layer_section", "single_spectrum", "spectrum_section", "sweep_sections"]
+__all__ = ["edge_section", "layer_section", "spectrum_figure", "spectrum_section", "sweep_sections"]
 
 Array = np.ndarray[Any, Any]
 
@@ -39,7 +42,7 @@ def _thin(count: int) -> Array:
     return np.arange(0, count, stride + (stride % 2 == 0))
 
 
-def edge_section(cell: Mapping[str, Any], arrays: Mapping[str, Array]) -> Section:
+def edge_section(cell: EosCell, arrays: Mapping[str, Array]) -> Section:
     """Return loss, sharpness with its limit, and the twins' difference."""
     kept = _thin(len(arrays["step"]))
     twins = []
@@ -50,7 +53,7 @@ def edge_section(cell: Mapping[str, Any], arrays: Mapping[str, Array]) -> Sectio
         twins = [(f"twin {n + 1}", arrays["distance_step"][at], row) for n, row in enumerate(relative[:_TWINS])]
     flow = (arrays["flow_step"], arrays["flow_loss"], arrays["flow_sharpness"]) if "flow_step" in arrays else None
     batch = arrays.get("batch_sharpness")
-    preconditioned = cell["settings"].get("optimizer") in ("adam", "adamw", "rmsprop")
+    preconditioned = cell.settings.get("optimizer") in ("adam", "adamw", "rmsprop")
     figure = edge_curves(
         arrays["step"][kept],
         arrays["loss"][kept],
@@ -83,11 +86,11 @@ def edge_section(cell: Mapping[str, Any], arrays: Mapping[str, Array]) -> Sectio
         caption=caption.strip(),
         legend=legend,
     )
-    named = f" ({cell['label']})" if cell["label"] else ""
+    named = f" ({cell.label})" if cell.label else ""
     return Section(f"Sharpness against its limit{named}", [block])
 
 
-def spectrum_section(cell: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[Section]:
+def spectrum_section(cell: EosCell, arrays: Mapping[str, Array]) -> list[Section]:
     """Return the spectral density at the chosen steps, where there is one."""
     if "spectrum_step" not in arrays:
         return []
@@ -97,23 +100,20 @@ def spectrum_section(cell: Mapping[str, Any], arrays: Mapping[str, Array]) -> li
             arrays["spectrum_step"], arrays["spectrum_nodes"], arrays["spectrum_weights"], strict=True
         )
     ]
-    return [_spectra(found, cell["limit"])]
+    return [spectrum_figure(found, cell.limit)]
 
 
-def single_spectrum(result: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[Section]:
-    """Return the spectral density of one measurement."""
-    found = Spectrum(label="now", nodes=arrays["spectrum_nodes"], weights=arrays["spectrum_weights"])
-    return [_spectra([found], result["whole"]["limit"])]
-
-
-def _spectra(found: Sequence[Spectrum], limit: float | None) -> Section:
+def spectrum_figure(
+    found: Sequence[Spectrum], limit: float | None, *, text: Sequence[str] = (), brief: bool = False
+) -> Section:
+    """Return the section that draws spectra against the limit; `text` stands for it where nothing is drawn."""
     colours = spectrum_colours(len(found))
-    near = limit is not None and within_reach(found, limit)
+    near = limit is not None and limit < inf and within_reach(found, limit)
     where = (
         "Dashed: the latest limit, beyond which a direction is unstable;"
         if near
         else f"The latest limit, {number(limit)}, lies far beyond the range drawn;"
-        if limit is not None
+        if limit is not None and limit < inf
         else "No eigenvalue is too large at a learning rate of 0;"
     )
     block = FigureBlock(
@@ -121,6 +121,7 @@ def _spectra(found: Sequence[Spectrum], limit: float | None) -> Section:
         figure=spectra(found, limit if near else None),
         height=340,
         describe="Spectral density of the Hessian in the optimizer's coordinates, with the stability limit",
+        text=text,
         caption="Distribution of the Hessian's eigenvalues in the optimizer's coordinates, weight decay included, by "
         "stochastic Lanczos quadrature, smoothed by 0.5% of the range drawn. "
         f"{where} eigenvalues below 0 belong to directions that grow unless weight decay holds them.",
@@ -129,10 +130,10 @@ def _spectra(found: Sequence[Spectrum], limit: float | None) -> Section:
             *([LegendEntry("limit", LIMIT)] if near else []),
         ],
     )
-    return Section("The spectrum", [block])
+    return Section("The spectrum", [block], brief=brief)
 
 
-def layer_section(cell: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[Section]:
+def layer_section(cell: EosCell, arrays: Mapping[str, Array]) -> list[Section]:
     """Return the heat map of the layers' ratios, where they were measured."""
     if "layer" not in arrays:
         return []
@@ -148,7 +149,7 @@ def layer_section(cell: Mapping[str, Any], arrays: Mapping[str, Array]) -> list[
     return [Section("Layer by layer", [block])]
 
 
-def sweep_sections(cells: Sequence[Mapping[str, Any]], trends: Sequence[Mapping[str, Any]]) -> list[Section]:
+def sweep_sections(cells: Sequence[EosCell], trends: Sequence[SizeTrend]) -> list[Section]:
     """Return what a sweep shows: every ratio over the steps, where each training settles, and what size does."""
     if len(cells) < 2:
         return []
@@ -162,7 +163,7 @@ def sweep_sections(cells: Sequence[Mapping[str, Any]], trends: Sequence[Mapping[
         caption="Each training against its own limit, the dashed line.",
         legend=[*legend, LegendEntry("limit", LIMIT, "limit")],
     )
-    rates = sorted({cell["lr"] for cell in cells if cell["lr"] is not None})
+    rates = sorted({lr for cell in cells if (lr := cell.axes.get("lr")) is not None})
     course = FigureBlock(
         name="sweep-rates",
         figure=rate_curves(curves, rates),
@@ -183,20 +184,20 @@ def sweep_sections(cells: Sequence[Mapping[str, Any]], trends: Sequence[Mapping[
     return [Section("The sweep", [lines, course, points]), *_size_section(cells, trends)]
 
 
-def _kinds(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+def _kinds(cells: Sequence[EosCell]) -> list[str]:
     """Return what each training is called, its seed left out where more than the seed is varied."""
-    bare = [re.sub(r"(, )?seed \d+$", "", cell["label"]) for cell in cells]
-    return bare if len(set(bare)) > 1 else [cell["label"] for cell in cells]
+    bare = [re.sub(r"(, )?seed \d+$", "", cell.label) for cell in cells]
+    return bare if len(set(bare)) > 1 else [cell.label for cell in cells]
 
 
-def _sweep_curves(cells: Sequence[Mapping[str, Any]]) -> list[RatioCurve]:
+def _sweep_curves(cells: Sequence[EosCell]) -> list[RatioCurve]:
     kinds = _kinds(cells)
     distinct = list(dict.fromkeys(kinds))
     colours = list(sample_colorscale("Viridis", list(np.linspace(0.08, 0.86, max(len(distinct), 2)))))
     curves = []
     for cell, kind in zip(cells, kinds, strict=True):
-        kept, place = _thin(len(cell["steps"])), distinct.index(kind)
-        ratio, stable = (np.array(cell[name], dtype=float)[kept] for name in ("ratios", "stable_lrs"))
+        kept, place = _thin(len(cell.steps)), distinct.index(kind)
+        ratio, stable = (np.array(found, dtype=float)[kept] for found in (cell.ratios, cell.stable_lrs))
         curves.append(
             RatioCurve(
                 label=kind,
@@ -204,50 +205,41 @@ def _sweep_curves(cells: Sequence[Mapping[str, Any]]) -> list[RatioCurve]:
                 colour=colours[place],
                 ratio=ratio,
                 stable_lr=stable,
-                steps=np.asarray(cell["steps"])[kept],
+                steps=np.asarray(cell.steps)[kept],
             )
         )
     return curves
 
 
-def _settled(cell: Mapping[str, Any], kind: str) -> Settled:
-    tail, stable = cell["ratio_tail"], cell["stable_lr"]
+def _settled(cell: EosCell, kind: str) -> Settled:
     return Settled(
         label=kind,
-        ratio=tail["estimate"],
-        low=tail["low"],
-        high=tail["high"],
-        first_lr=stable["first"],
-        last_lr=stable["tail"],
-        lr=cell["lr"],
+        ratio=cell.ratio_tail.estimate,
+        low=cell.ratio_tail.low,
+        high=cell.ratio_tail.high,
+        first_lr=cell.stable_lr.first,
+        last_lr=cell.stable_lr.tail,
+        lr=cell.axes.get("lr"),
     )
 
 
-def _size_section(cells: Sequence[Mapping[str, Any]], trends: Sequence[Mapping[str, Any]]) -> list[Section]:
+def _size_section(cells: Sequence[EosCell], trends: Sequence[SizeTrend]) -> list[Section]:
     """Return stable learning rates and entry against the sizes that are varied, drawn and as exponents."""
     if not trends:
         return []
     found = []
     for trend in trends:
-        name, quantity = trend["axis"], trend["quantity"]
-        pairs = [
-            (
-                cell[name],
-                cell[quantity]
-                if quantity == "entered_at_step"
-                else cell["stable_lr"][quantity.removeprefix("stable_lr_")],
-            )
-            for cell in cells
-        ]
+        pairs = [(cell.axes[trend.axis], quantity_of(cell, trend.quantity)) for cell in cells]
         kept = [(size, value) for size, value in pairs if value is not None]
         found.append(
             SizeCurve(
-                axis=name,
-                quantity=quantity,
+                axis=trend.axis,
+                quantity=trend.quantity,
+                label=QUANTITIES[trend.quantity],
                 at=[size for size, _ in kept],
                 values=[value for _, value in kept],
-                sizes=trend["sizes"] if trend["means"] else [],
-                means=trend["means"],
+                sizes=trend.sizes if trend.means else (),
+                means=trend.means,
             )
         )
     figure = FigureBlock(
@@ -257,9 +249,9 @@ def _size_section(cells: Sequence[Mapping[str, Any]], trends: Sequence[Mapping[s
         describe="Stable learning rates and the first step at the limit against the size of the network",
         caption="A point for each training; lines join geometric means, over the seeds that have a value at every "
         "size. Above: the stable learning rates. Below: the first measured step at the limit.",
-        legend=[LegendEntry(label, colour, name) for name, (label, colour, _) in QUANTITIES.items()],
+        legend=[LegendEntry(words, size_colour(name), name) for name, words in QUANTITIES.items()],
     )
-    return [Section("What the size of the network does", [figure, trend_table(trends)], _TREND_LEAD)]
+    return [Section("What the size of the network does", [figure, trend_table(trends)], _TREND_LEAD, brief=True)]
 
 
 _TREND_LEAD = (

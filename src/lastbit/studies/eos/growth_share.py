@@ -32,36 +32,22 @@ BLOCKS = 20
 """Blocks of the jackknife: enough for Student's quantile to be near the normal one (2.09), few enough to be long."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GrowthSplit:
-    """Growth inside and outside of the region above the limit.
+    """Growth inside and outside of the region above the limit."""
 
-    Attributes:
-        share_above: share of all growth that falls where the limit is exceeded.
-        share_of_steps: share of the steps where it is.
-        rate_above: mean net growth there, nats per step.
-        rate_below: mean net growth elsewhere, nats per step.
-        decades: from the floor to the largest distance, in powers of ten (geometric mean over twins).
-        decades_above: how much of that rise was made, net, where the limit was exceeded.
-    """
-
-    share_above: Estimate
-    share_of_steps: float | None
-    rate_above: Estimate
-    rate_below: Estimate
+    share_above_limit: Estimate
+    """Share of all growth that falls where the limit is exceeded."""
+    share_of_steps_above_limit: float | None
+    """Share of the steps where it is."""
+    rate_above_limit: Estimate
+    """Mean net growth there, nats per step."""
+    rate_below_limit: Estimate
+    """Mean net growth elsewhere, nats per step."""
     decades: float | None
-    decades_above: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "share_above_limit": self.share_above.to_json(),
-            "share_of_steps_above_limit": self.share_of_steps,
-            "rate_above_limit": self.rate_above.to_json(),
-            "rate_below_limit": self.rate_below.to_json(),
-            "decades": self.decades,
-            "decades_above_limit": self.decades_above,
-        }
+    """From the floor to the largest distance, in powers of ten (geometric mean over twins)."""
+    decades_above_limit: float | None
+    """How much of that rise was made, net, where the limit was exceeded."""
 
 
 def split_growth(steps: Array, ratio: Array, distance: Array, floor: float) -> GrowthSplit:
@@ -77,7 +63,7 @@ def split_growth(steps: Array, ratio: Array, distance: Array, floor: float) -> G
         >>> steps = np.arange(200)
         >>> ratio = np.where(steps < 100, 0.9, 1.1)
         >>> split = split_growth(steps, ratio, np.exp(0.1 * np.maximum(steps - 100, 0.0))[None], 1e-9)
-        >>> split.share_above.estimate, round(split.rate_above.estimate, 3)
+        >>> split.share_above_limit.estimate, round(split.rate_above_limit.estimate, 3)
         (1.0, 0.1)
     """
     usable = np.isfinite(ratio) & np.isfinite(distance).all(axis=0)
@@ -86,7 +72,14 @@ def split_growth(steps: Array, ratio: Array, distance: Array, floor: float) -> G
         why = not_measured("no twin" if not len(d) else f"{max(len(s) - 1, 0)} intervals are too few", n=len(d))
         if len(d) and len(s) >= 2 * BLOCKS:
             why = not_measured("the twins never differed", n=len(d))
-        return GrowthSplit(why, None, why, why, None, None)
+        return GrowthSplit(
+            share_above_limit=why,
+            share_of_steps_above_limit=None,
+            rate_above_limit=why,
+            rate_below_limit=why,
+            decades=None,
+            decades_above_limit=None,
+        )
     logs = np.log(np.maximum(d, floor))
     growth_KI, span_I, above_I = np.diff(logs, axis=1), np.diff(s), r[:-1] > 1
     gains_I, net_I = np.maximum(growth_KI, 0).sum(axis=0), growth_KI.mean(axis=0)
@@ -97,12 +90,12 @@ def split_growth(steps: Array, ratio: Array, distance: Array, floor: float) -> G
         return _ratio(_by_block(top_I, block_I), _by_block(bottom_I, block_I), missing, (0.0, 1.0) if clip else None)
 
     return GrowthSplit(
-        share_above=jackknifed(gains_I * above_I, gains_I, "the difference never grew", clip=True),
-        share_of_steps=float((span_I * above_I).sum() / span_I.sum()),
-        rate_above=jackknifed(net_I * above_I, span_I * above_I, "the limit was never exceeded"),
-        rate_below=jackknifed(net_I * ~above_I, span_I * ~above_I, "the limit was always exceeded"),
+        share_above_limit=jackknifed(gains_I * above_I, gains_I, "the difference never grew", clip=True),
+        share_of_steps_above_limit=float((span_I * above_I).sum() / span_I.sum()),
+        rate_above_limit=jackknifed(net_I * above_I, span_I * above_I, "the limit was never exceeded"),
+        rate_below_limit=jackknifed(net_I * ~above_I, span_I * ~above_I, "the limit was always exceeded"),
         decades=float(np.mean(logs.max(axis=1) - np.log(floor)) / np.log(10)),
-        decades_above=float(np.mean((growth_KI * above_I * rising_KI).sum(axis=1)) / np.log(10)),
+        decades_above_limit=float(np.mean((growth_KI * above_I * rising_KI).sum(axis=1)) / np.log(10)),
     )
 
 

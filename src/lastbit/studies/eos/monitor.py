@@ -18,8 +18,8 @@ from lastbit.core.status import Role, RunStatus
 from lastbit.curvature import StabilityRecord
 from lastbit.curvature.batches import LossFunction
 from lastbit.store import RunRecord, StudyFolder
-from lastbit.studies.eos.conclude import conclude
 from lastbit.studies.eos.follow import record_arrays
+from lastbit.studies.eos.result import conclude
 from lastbit.studies.frame.environment import environment
 
 __all__ = ["StabilityMonitor"]
@@ -124,7 +124,7 @@ class StabilityMonitor(curvature.StabilityMonitor):
                     metrics={name: [float(getattr(record, name)) for record in rows] for name in names},
                 )
             )
-            folder.save_result(conclude(folder))
+            folder.save_result(conclude(folder).to_json())
 
     def _keep(self, record: StabilityRecord) -> None:
         if self._folder is not None and time.monotonic() - self._saved > SAVE_SECONDS:

@@ -1,18 +1,22 @@
-"""The report of an edge-of-stability study: which sections, tables and figures, in which order."""
+"""The page of an edge-of-stability study: which sections, tables and figures, in which order."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from lastbit.report.blocks import Card, Cards, Column, Facts, Page, Prose, Row, Section, Table, Tone
-from lastbit.report.formatting import bound, decay_words, number, percent, show
+from lastbit.core.status import RunStatus
+from lastbit.report.blocks import Card, Cards, Facts, Page, Prose, Section, Tone
+from lastbit.report.formatting import capitalised, count, decades, number, percent, plural, show, step
+from lastbit.stats import Estimate
 from lastbit.store import StudyFolder
 from lastbit.studies.eos import figures
-from lastbit.studies.eos.tables import layer_table, span, sweep_table
+from lastbit.studies.eos.cell_result import EosCell
+from lastbit.studies.eos.result import EosResult
+from lastbit.studies.eos.tables import GROWTH_SHARE, end_table, growth_table, layer_table, stable_table, sweep_table
+from lastbit.studies.eos.verdict import RATIO_DIGITS
 from lastbit.studies.frame.page import study_page
 
-__all__ = ["eos_page", "sharpness_page"]
+__all__ = ["eos_page"]
 
 _KINDS: dict[str, tuple[Tone, str]] = {
     "at_edge": ("attention", "At the edge of stability"),
@@ -22,12 +26,22 @@ _KINDS: dict[str, tuple[Tone, str]] = {
     "not_measured": ("attention", "Not fully measured"),
     "not_reproducible": ("failure", "Not reproducible here"),
     "no_runs": ("failure", "Nothing finished"),
-    "stable": ("pass", "Within the stable step"),
-    "past_limit": ("attention", "Past the stable step"),
 }
 
+_HOW_TO_READ = Prose(
+    (
+        "Sharpness is the largest eigenvalue of the loss's Hessian, in the coordinates that the optimizer sees. "
+        "Above the limit, 2/η − α for gradient descent, the sharpest direction grows from step to step.",
+        "At the edge the two meet: training sharpens until it oscillates, and the oscillation keeps it from "
+        "sharpening further.",
+        "Twins are the same training with another rounding of the last bit: where the ratio is above 1, their "
+        "difference grows along the sharpest direction.",
+    ),
+    bullets=True,
+)
 
-def eos_page(folder: StudyFolder, result: Mapping[str, Any]) -> Page:
+
+def eos_page(folder: StudyFolder, result: EosResult) -> Page:
     """Return the page of an edge-of-stability study; the figures in detail are those of its first training.
 
     Args:
@@ -35,224 +49,140 @@ def eos_page(folder: StudyFolder, result: Mapping[str, Any]) -> Page:
         result: what it concluded.
 
     Raises:
-        KeyError: the result lacks something that every such result holds.
         LastbitError: the arrays are missing or damaged.
     """
-    cells = result["cells"]
+    cells = result.cells
     sections: list[Section] = []
     if cells:
-        arrays = {cell["name"]: folder.arrays(cell["name"]) for cell in cells}
         first = cells[0]
+        arrays = folder.arrays(first.name)
         sections = [
             Section(
-                "The numbers",
-                [Cards(_cards(first))],
-                f"Of the first training: {first['label']}." * bool(first["label"]),
+                "The numbers", [Cards(_cards(first))], f"Of the first training: {first.label}." if first.label else ""
             ),
-            Section("How to read this", [_how_to_read()], half=True),
-            Section("Controls", [_controls(cells)], "Before any growth: does a repeat repeat?", half=True),
-            *figures.sweep_sections(cells, result["trends"]),
-            *([Section("The trainings of the sweep", [sweep_table(cells)])] if len(cells) > 1 else []),
-            figures.edge_section(first, arrays[first["name"]]),
-            *figures.spectrum_section(first, arrays[first["name"]]),
-            *figures.layer_section(first, arrays[first["name"]]),
+            Section("How to read this", [_HOW_TO_READ], half=True),
+            Section("Controls", [_controls(cells)], "Before any growth: does a repeat repeat?", half=True, brief=True),
+            Section("The trainings" if len(cells) > 1 else "The training", [sweep_table(cells)], brief=True),
+            *figures.sweep_sections(cells, result.trends),
+            figures.edge_section(first, arrays),
+            *figures.spectrum_section(first, arrays),
+            *figures.layer_section(first, arrays),
             *_growth(first),
-            *_stable_tables(first),
+            *_stable_tables(first, alone=len(cells) == 1),
+            Section("How it ended" if len(cells) == 1 else "How each training ended", [end_table(cells)]),
         ]
     return study_page(
         folder,
-        result,
-        title=f"Edge of stability of {result['task']['name']}",
+        result.to_json(),
+        verdict=result.verdict,
+        title=f"Edge of stability of {result.task['name']}",
         subtitle=_subtitle(result),
-        verdict=str(result["verdict"]),
         kinds=_KINDS,
         sections=sections,
     )
 
 
-def sharpness_page(folder: StudyFolder, result: Mapping[str, Any]) -> Page:
-    """Return the page of one measurement: what each layer can bear, and the spectrum.
-
-    Raises:
-        KeyError: the result lacks something that every such result holds.
-        LastbitError: the arrays are missing or damaged.
-    """
-    whole = result["whole"]
-    cards = [
-        Card(title="Sharpness", value=number(whole["sharpness"]), note="largest eigenvalue, as the optimizer sees it"),
-        Card(title="Limit", value=number(whole["limit"]), note=f"of {result['optimizer']} now"),
-        Card(title="Ratio", value=number(whole["ratio"], 3), note="above 1 the sharpest direction grows"),
-        Card(
-            title="Stable learning rate",
-            value=bound(whole["max_lr"], missing="differs by group"),
-            note=f"in use: {number(whole['lr'])}",
-        ),
-    ]
-    sections = [
-        Section("The numbers", [Cards(cards)]),
-        Section("What each layer can bear", [layer_table([*result["per_layer"], whole])]),
-        *figures.single_spectrum(result, folder.arrays("measurement")),
-    ]
-    return study_page(
-        folder,
-        result,
-        title=f"Sharpness of {result['task']['name']}",
-        subtitle=f"measured on {result['examples']:,} examples after {result['after']:,} steps, {result['dtype']}",
-        verdict=str(result["verdict"]),
-        kinds=_KINDS,
-        sections=sections,
-    )
-
-
-def _subtitle(result: Mapping[str, Any]) -> str:
-    task, count = result["task"], result["cells_planned"]
-    how = "full batch" if task["full_batch"] else f"batches of {task['batch_size']:,}"
-    said = [f"{count} training{'s' if count != 1 else ''}", f"{task['steps']:,} steps"]
+def _subtitle(result: EosResult) -> str:
+    task = result.task
+    how = "full batch" if task["full_batch"] else f"batches of {count(task['batch_size'])}"
+    said = [plural(result.runs_planned, "training"), plural(task["steps"], "step")]
     # The live monitor sees steps, not the data that they are taken on.
-    return ", ".join([*said, f"{how}, {task['train_size']:,} examples"] if task["train_size"] else said)
+    return ", ".join([*said, how, plural(task["train_size"], "example")] if task["train_size"] else said)
 
 
-def _cards(cell: Mapping[str, Any]) -> list[Card]:
-    ratio, share = show(cell["ratio_tail"]), show(cell["growth_share_above_limit"], "%", 100)
-    entered, growth = cell["entered_at_step"], cell["growth"]
-    above = (
-        ""
-        if growth is None or growth["share_of_steps_above_limit"] is None
-        else (f"in {percent(growth['share_of_steps_above_limit'])} of the steps")
-    )
-    decades = None if growth is None else growth["decades"]
+def _cards(cell: EosCell) -> list[Card]:
+    growth = cell.growth
+    above = None if growth is None else growth.share_of_steps_above_limit
+    risen = None if growth is None else growth.decades
     return [
-        Card(
-            title="Sharpness / limit",
-            value=number(cell["ratio_tail"]["estimate"], 4) if ratio.measured else ratio.value,
-            interval=f"95% interval {span(cell['ratio_tail'])}" if ratio.interval else "interval not measured",
-            samples=f"limit {number(cell['limit'])}",
-            note="mean over the last third",
-            measured=ratio.measured,
-        ),
+        _estimate_card("Sharpness / limit", cell.ratio_tail, f"limit {number(cell.limit)}", "mean over the last third"),
         *_batch_card(cell),
         Card(
             title="Edge entered",
-            value=f"step {entered:,}" if entered is not None else "never",
+            value=step(cell.entered_at_step),
             note="the first measurement at the limit or above",
-            measured=entered is not None,
+            measured=cell.entered_at_step is not None,
         ),
-        Card(
-            title="Growth above the limit",
-            value=share.value,
-            samples=above,
-            measured=share.measured,
-            interval=f"95% interval {share.interval}" if share.interval else "interval not measured",
-            note="share of a last-bit difference's growth",
+        _estimate_card(
+            capitalised(GROWTH_SHARE),
+            cell.growth_share_above_limit,
+            "" if above is None else f"in {percent(above)} of the steps",
+            "share of a last-bit difference's growth",
+            percentage=True,
         ),
         Card(
             title="Rise of the last bit",
-            value=f"{number(decades, 2)} decades",
-            measured=decades is not None,
-            interval="" if decades is None else f"{number(growth['decades_above_limit'], 2)} of them above the limit",
+            value=f"{decades(risen)} decades",
+            measured=risen is not None,
+            interval=""
+            if growth is None or risen is None
+            else f"{decades(growth.decades_above_limit)} of them above the limit",
             note="from one step's rounding to the largest difference between twins",
         ),
     ]
 
 
-def _batch_card(cell: Mapping[str, Any]) -> list[Card]:
-    batch = cell["batch_sharpness"]
-    if batch is None:
-        return []
-    compared = batch["ratio_tail"]["estimate"] is not None
-    found = batch["ratio_tail" if compared else "tail"]
-    return [
-        Card(
-            title="Batch sharpness / limit" if compared else "Batch sharpness",
-            value=number(found["estimate"], 4),
-            interval=f"95% interval {span(found)}" if found["low"] is not None else "interval not measured",
-            samples=f"{found['n']} looks",
-            note="along the mini-batches' own gradients, mean over the last third",
-        )
-    ]
-
-
-def _how_to_read() -> Prose:
-    return Prose(
-        (
-            "Sharpness is the largest eigenvalue of the loss's Hessian, in the coordinates that the optimizer sees. "
-            "Above the limit, 2/η − α for gradient descent, the sharpest direction grows from step to step.",
-            "At the edge the two meet: training sharpens until it oscillates, and the oscillation keeps it from "
-            "sharpening further.",
-            "Twins are the same training with another rounding of the last bit: where the ratio is above 1, their "
-            "difference grows along the sharpest direction.",
-        ),
-        bullets=True,
+def _estimate_card(title: str, estimate: Estimate, samples: str, note: str, *, percentage: bool = False) -> Card:
+    shown = show(estimate, "%", 100) if percentage else show(estimate, digits=RATIO_DIGITS)
+    return Card(
+        title=title, value=shown.value, interval=shown.words, samples=samples, note=note, measured=shown.measured
     )
 
 
-def _controls(cells: Sequence[Mapping[str, Any]]) -> Facts:
-    rows = []
-    held = [cell["control"] for cell in cells if cell["control"] is not None]
+def _batch_card(cell: EosCell) -> list[Card]:
+    batch = cell.batch_sharpness
+    if batch is None:
+        return []
+    compared = batch.ratio_tail.measured
+    title, found = ("Batch sharpness / limit", batch.ratio_tail) if compared else ("Batch sharpness", batch.tail)
+    note = "along the mini-batches' own gradients, mean over the last third"
+    return [_estimate_card(title, found, plural(found.n, "look"), note)]
+
+
+def _controls(cells: Sequence[EosCell]) -> Facts:
+    rows = [("Exact repeats", "none: no twins were trained")]
+    held = [cell.control for cell in cells if cell.control is not None]
     if held:
-        same = sum(control["bitwise_identical"] for control in held)
-        word = "passed" if same == len(held) else "FAILED"
-        rows.append(("Exact repeats", f"{word}: {same} of {len(held)} match bit for bit at every measurement"))
-        landed, twins = (sum(control[name] for control in held) for name in ("twins_landed", "twins"))
-        rows.append(("Perturbation", f"landed in {landed} of {twins} twins"))
-    else:
-        rows.append(("Exact repeats", "none: no twins were trained"))
-    fractions = [cell["converged_fraction"] for cell in cells if cell["converged_fraction"] is not None]
+        same = sum(control.pairs_identical for control in held)
+        pairs = sum(control.pairs for control in held)
+        word = "passed" if all(control.bitwise_identical for control in held) else "FAILED"
+        rows = [("Exact repeats", f"{word}: {count(same)} of {count(pairs)} match bit for bit at every measured step")]
+        landings = [cell.landing for cell in cells if cell.landing is not None]
+        twins = sum(landing.twins for landing in landings)
+        landed = twins - sum(len(landing.not_landed) for landing in landings)
+        rows.append(("Perturbation", f"landed in {count(landed)} of {plural(twins, 'twin')}"))
+    fractions = [cell.converged_fraction for cell in cells if cell.converged_fraction is not None]
     if fractions:
-        rows.append(("Eigenvalues certified", f"in {percent(min(fractions))} of the measurements, at worst"))
-    rows.append(("Hessian products", f"{sum(cell['products'] for cell in cells):,}"))
+        rows.append(
+            ("Eigenvalues certified by their residual", f"in {percent(min(fractions))} of the measurements, at worst")
+        )
+    rows += [
+        (f"Training {cell.label}".strip(), f"{cell.status}: {cell.message}")
+        for cell in cells
+        if cell.status != RunStatus.OK
+    ]
+    rows.append(("Hessian products", count(sum(cell.products for cell in cells))))
     return Facts(rows)
 
 
-def _growth(cell: Mapping[str, Any]) -> list[Section]:
-    growth = cell["growth"]
-    if growth is None:
+def _growth(cell: EosCell) -> list[Section]:
+    growth, verdict = cell.growth, cell.last_bit
+    if growth is None or verdict is None:
         return []
-    rows = []
-    for title, name, unit, scale in (
-        ("share of all growth where the limit is exceeded", "share_above_limit", "%", 100.0),
-        ("mean growth per step there", "rate_above_limit", "nats", 1.0),
-        ("mean growth per step elsewhere", "rate_below_limit", "nats", 1.0),
-    ):
-        shown = show(growth[name], "%" if unit == "%" else unit, scale)
-        rows.append(Row((title, shown.value, shown.interval, shown.n, shown.note)))
-    columns = (
-        Column("quantity"),
-        Column("estimate", True),
-        Column("95% interval", True),
-        Column("n", True),
-        Column("note", quiet=True),
-    )
-    steps = growth["share_of_steps_above_limit"]
-    said = "" if steps is None else f" The limit is exceeded in {percent(steps)} of the steps."
-    verdict = cell["last_bit"]
-    lead = f"The twins' difference is {verdict['verdict']}: {verdict['reason']}.{said}"
-    return [Section("Where the last bit grew", [Table(columns, rows)], lead)]
+    above = growth.share_of_steps_above_limit
+    said = "" if above is None else f" The limit is exceeded in {percent(above)} of the steps."
+    lead = f"The twins' difference is {verdict.verdict}: {verdict.reason}.{said}"
+    return [Section("Where the last bit grew", [growth_table(cell)], lead)]
 
 
-def _stable_tables(cell: Mapping[str, Any]) -> list[Section]:
-    stable = sorted(cell["stable_learning_rates"].items(), key=lambda item: int(item[0]))
-    if not stable:
+def _stable_tables(cell: EosCell, *, alone: bool) -> list[Section]:
+    tables = cell.stable_learning_rates
+    if not tables:
         return []
-    columns = (
-        Column("step", True),
-        Column("sharpness", True),
-        Column("limit", True),
-        Column("stable learning rate", True),
-        Column("stable weight decay"),
-    )
-    rows = [
-        Row(
-            (
-                f"{int(step):,}",
-                number(found["whole"]["sharpness"]),
-                number(found["whole"]["limit"]),
-                bound(found["whole"]["max_lr"], missing="differs by group"),
-                decay_words(found["whole"]["decay_interval"]),
-            )
-        )
-        for step, found in stable
+    last = tables[max(tables)]
+    layers = layer_table([*last.layers, last.whole])
+    lead = f"What the linear theory allows at {step(max(tables))}."
+    return [
+        Section("What each layer can bear", [layers], lead, brief=alone),
+        Section("What the network could bear along the training", [stable_table(tables)]),
     ]
-    layers = layer_table([*stable[-1][1]["layers"], stable[-1][1]["whole"]])
-    lead = "What the linear theory allows, first for the whole network along the training, then by layer at its end."
-    return [Section("Stable learning rates", [Table(columns, rows), layers], lead)]

@@ -13,9 +13,9 @@ from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError
 from lastbit.core.threads import suitable_threads
 from lastbit.studies.eos.cells import train_cells
-from lastbit.studies.eos.conclude import conclude
 from lastbit.studies.eos.config import AXES, Cell, EosConfig, cells, eos_command, eos_config
 from lastbit.studies.eos.follow import follow
+from lastbit.studies.eos.result import conclude
 from lastbit.studies.eos.study import EosStudy
 from lastbit.studies.eos.worker import cell_task
 from lastbit.studies.frame.environment import environment
@@ -61,7 +61,7 @@ def eos(
 
     Example:
         >>> study = eos("digits", weight_decay=(0, 0.01), steps=600, quiet=True)  # doctest: +SKIP
-        >>> study.result["ratio_tail"]["estimate"]  # doctest: +SKIP
+        >>> study.result.ratio_tail.estimate  # doctest: +SKIP
         1.03
     """
     check_workers(workers)
@@ -75,7 +75,7 @@ def eos(
     facts = _facts(task, config, sweep, environment(device))
     with begin_study(facts, stored, out, resume) as folder:
         train_cells(folder, given, config, sweep, workers=workers, quiet=quiet)
-        folder.save_result(conclude(folder))
+        folder.save_result(conclude(folder).to_json())
     return EosStudy(folder.path)
 
 

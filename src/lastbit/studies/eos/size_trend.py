@@ -14,18 +14,20 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from scipy import stats
 
+from lastbit.core.status import RunStatus
+from lastbit.report.formatting import number, plural, show
 from lastbit.stats import Estimate, mean_estimate, not_measured
-from lastbit.studies.eos.config import AXES
+from lastbit.studies.eos.cell_result import StableCourse
 
-__all__ = ["QUANTITIES", "size_trends", "trend_sentence"]
+__all__ = ["QUANTITIES", "SizeTrend", "Sized", "quantity_of", "size_trends", "trend_sentence"]
 
 Array = np.ndarray[Any, Any]
-Cell = Mapping[str, Any]
 
 _SIZES = ("depth", "width", "kernel")
 """The settings by which a network grows."""
@@ -34,47 +36,88 @@ MONOTONE = 0.5
 """Rank correlation from which on a slope is called a trend."""
 
 QUANTITIES = {
-    "stable_lr_first": "stable lr, first",
-    "stable_lr_lowest": "stable lr, lowest",
-    "stable_lr_tail": "stable lr, last third",
+    "stable_lr_first": "stable learning rate, first measurement",
+    "stable_lr_lowest": "stable learning rate, lowest",
+    "stable_lr_tail": "stable learning rate, last third",
     "entered_at_step": "first step at the limit",
 }
 """What is followed over the sizes, and how to say it."""
 
 
-def size_trends(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Return one entry for each size that is varied and each of `QUANTITIES`; empty where no size is varied.
+class Sized(Protocol):
+    """What is read of one training of the sweep."""
 
-    Each holds `axis`, `quantity`, `sizes`, `means` (geometric, by size), `exponent` (an estimate), `rank_correlation`
-    (Spearman's, mean over the lines; a limit that was never reached counts as reached last), `direction` (`falls`,
-    `rises`, `unclear` where the interval holds 0 or there is none, `not monotone` where it does not but the ranks
-    disagree, `not measured`), `trainings` that the exponent comes from and those `left_out`.
-    """
-    varied = [axis for axis in _SIZES if len({cell.get(axis) for cell in cells}) > 1]
-    return [_trend(axis, name, cells) for axis in varied for name in QUANTITIES]
+    @property
+    def axes(self) -> Mapping[str, Any]:
+        """Its settings on the axes of the sweep."""
+
+    @property
+    def seed(self) -> int:
+        """Of the training."""
+
+    @property
+    def status(self) -> str:
+        """How it ended."""
+
+    @property
+    def entered_at_step(self) -> int | None:
+        """First step at the limit."""
+
+    @property
+    def stable_lr(self) -> StableCourse:
+        """The stable learning rate along it."""
 
 
-def _value(cell: Cell, quantity: str) -> float | None:
+@dataclass(frozen=True, kw_only=True)
+class SizeTrend:
+    """What becomes of one quantity as one size of the network grows."""
+
+    axis: str
+    quantity: str
+    """One of `QUANTITIES`."""
+    sizes: tuple[int, ...]
+    means: tuple[float, ...]
+    """Geometric means by size; empty where no line of the sweep is whole."""
+    exponent: Estimate
+    rank_correlation: float | None
+    """Spearman's, mean over the lines; a limit that was never reached counts as reached last."""
+    direction: str
+    """`falls`, `rises`, `unclear` where the interval holds 0 or there is none, `not monotone` where it does not but the
+    ranks disagree, or `not measured`."""
+    trainings: int
+    """How many the exponent comes from."""
+    left_out: int
+
+
+def size_trends(cells: Sequence[Sized]) -> tuple[SizeTrend, ...]:
+    """Return one entry for each size that is varied and each of `QUANTITIES`; empty where no size is varied."""
+    varied = [axis for axis in _SIZES if len({cell.axes.get(axis) for cell in cells}) > 1]
+    return tuple(_trend(axis, name, cells) for axis in varied for name in QUANTITIES)
+
+
+def quantity_of(cell: Sized, quantity: str) -> float | None:
+    """Return one of `QUANTITIES` of a training; None where it has none."""
     if quantity == "entered_at_step":
-        entered: int | None = cell["entered_at_step"]
-        return math.inf if entered is None and cell["status"] == "ok" else entered
-    rate: float | None = cell["stable_lr"][quantity.removeprefix("stable_lr_")]
+        return cell.entered_at_step
+    rate: float | None = getattr(cell.stable_lr, quantity.removeprefix("stable_lr_"))
     return rate
 
 
-def _lines(axis: str, quantity: str, cells: Sequence[Cell]) -> tuple[list[float], dict[tuple[Any, ...], Array]]:
+def _lines(axis: str, quantity: str, cells: Sequence[Sized]) -> tuple[list[float], dict[tuple[Any, ...], Array]]:
     """Return the sizes, and by seed and other settings the values at them, NaN where one is missing."""
-    sizes = sorted({float(cell[axis]) for cell in cells})
-    others = [name for name in AXES if name != axis]
+    sizes = sorted({float(cell.axes[axis]) for cell in cells})
+    others = sorted({name for cell in cells for name in cell.axes} - {axis})
     lines: dict[tuple[Any, ...], Array] = defaultdict(lambda: np.full(len(sizes), np.nan))
     for cell in cells:
-        value = _value(cell, quantity)
-        key = (cell.get("seed"), *(cell.get(name) for name in others))
-        lines[key][sizes.index(float(cell[axis]))] = np.nan if value is None else value
+        value = quantity_of(cell, quantity)
+        if quantity == "entered_at_step" and value is None and cell.status == RunStatus.OK:
+            value = math.inf
+        key = (cell.seed, *(cell.axes.get(name) for name in others))
+        lines[key][sizes.index(float(cell.axes[axis]))] = np.nan if value is None else value
     return sizes, lines
 
 
-def _trend(axis: str, quantity: str, cells: Sequence[Cell]) -> dict[str, Any]:
+def _trend(axis: str, quantity: str, cells: Sequence[Sized]) -> SizeTrend:
     sizes, lines = _lines(axis, quantity, cells)
     whole = {key: line for key, line in lines.items() if np.isfinite(line).all() and (line > 0).all()}
     exponent = _exponent(np.log(sizes), whole)
@@ -82,19 +125,18 @@ def _trend(axis: str, quantity: str, cells: Sequence[Cell]) -> dict[str, Any]:
     ranks = [float(stats.spearmanr(sizes, line).statistic) for line in ranked]
     rank = float(np.mean(ranks)) if ranks else None
     used = len(whole) * len(sizes)
-    return {
-        "axis": axis,
-        "quantity": quantity,
-        "sizes": [int(size) for size in sizes],
-        "means": [float(x) for x in np.exp(np.mean([np.log(line) for line in whole.values()], axis=0))]
-        if whole
-        else [],
-        "exponent": exponent.to_json(),
-        "rank_correlation": rank,
-        "direction": _direction(exponent, rank),
-        "trainings": used,
-        "left_out": len(cells) - used,
-    }
+    means = np.exp(np.mean([np.log(line) for line in whole.values()], axis=0)).tolist() if whole else []
+    return SizeTrend(
+        axis=axis,
+        quantity=quantity,
+        sizes=tuple(int(size) for size in sizes),
+        means=tuple(means),
+        exponent=exponent,
+        rank_correlation=rank,
+        direction=_direction(exponent, rank),
+        trainings=used,
+        left_out=len(cells) - used,
+    )
 
 
 def _direction(exponent: Estimate, rank: float | None) -> str:
@@ -121,29 +163,25 @@ def _exponent(logs: Array, lines: Mapping[tuple[Any, ...], Array]) -> Estimate:
     return Estimate(float(fit.slope), low, high, 1, f"one seed: interval of the fit through {len(logs)} sizes")
 
 
-def trend_sentence(trends: Sequence[Mapping[str, Any]]) -> str:
+def trend_sentence(trends: Sequence[SizeTrend]) -> str:
     """Return what a sweep over sizes says of the stable learning rate; empty without such a sweep."""
     parts = []
-    for axis in dict.fromkeys(trend["axis"] for trend in trends):
-        found = {trend["quantity"]: trend for trend in trends if trend["axis"] == axis}
+    for axis in dict.fromkeys(trend.axis for trend in trends):
+        found = {trend.quantity: trend for trend in trends if trend.axis == axis}
         first = found["stable_lr_first"]
         said = [
             _clause(found[f"stable_lr_{when}"], words)
             for when, words in (("first", "at the first measurement"), ("tail", "over the last third"))
         ]
-        seeds = first["exponent"]["n"]
-        count = f"{first['trainings']} trainings, {seeds} seed{'s' if seeds != 1 else ''}"
-        sizes = f"from {axis} {first['sizes'][0]} to {first['sizes'][-1]}"
-        parts.append(f"{sizes} the stable learning rate {' and '.join(said)} ({count})")
+        counted = f"{plural(first.trainings, 'training')}, {plural(first.exponent.n, 'seed')}"
+        sizes = f"from {axis} {number(first.sizes[0])} to {number(first.sizes[-1])}"
+        parts.append(f"{sizes} the stable learning rate {' and '.join(said)} ({counted})")
     return "; ".join(parts)
 
 
-def _clause(trend: Mapping[str, Any], when: str) -> str:
-    exponent = trend["exponent"]
-    if exponent["estimate"] is None:
+def _clause(trend: SizeTrend, when: str) -> str:
+    shown = show(trend.exponent)
+    if not shown.measured:
         return f"is not measured {when}"
-    word = {"unclear": "shows no clear trend", "not monotone": "is not monotone"}.get(
-        trend["direction"], trend["direction"]
-    )
-    span = "" if exponent["low"] is None else f", 95% interval {exponent['low']:.2g} to {exponent['high']:.2g}"
-    return f"{word} {when} (as {trend['axis']}^{exponent['estimate']:.2g}{span})"
+    word = {"unclear": "shows no clear trend", "not monotone": "is not monotone"}.get(trend.direction, trend.direction)
+    return f"{word} {when} (as {trend.axis}^{shown.value}{f', {shown.words}' if shown.interval else ''})"

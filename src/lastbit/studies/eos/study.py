@@ -9,9 +9,10 @@ import xarray as xr
 from rich.console import RenderableType
 
 from lastbit.core.errors import LastbitError, choose
-from lastbit.store import StudyFolder
-from lastbit.studies.eos.conclude import conclude
-from lastbit.studies.eos.summary import render_eos
+from lastbit.report.text import brief
+from lastbit.store import SCHEMA, StudyFolder
+from lastbit.studies.eos.page import eos_page
+from lastbit.studies.eos.result import EosResult, conclude
 from lastbit.studies.frame.folders import check_kind
 from lastbit.studies.frame.stored import StoredStudy, write_table
 
@@ -44,16 +45,18 @@ class EosStudy(StoredStudy):
         self.path = path
         with StudyFolder.read(path) as folder:
             check_kind(folder, "eos", "an edge-of-stability study")
-            self.result: dict[str, Any] = folder.result() or conclude(folder)
-            """What the study concluded, as in the JSON file."""
+            stored = folder.result() if folder.facts["schema"] == SCHEMA else None
+            self.result: EosResult = EosResult.from_json(stored) if stored else conclude(folder)
+            """What the study concluded."""
 
     @property
     def passed(self) -> bool:
         """Whether every repeat matched bit for bit, so that the growth is the last bit's."""
-        return self.result["verdict_kind"] not in ("not_reproducible", "no_runs")
+        return self.result.verdict_kind not in ("not_reproducible", "no_runs")
 
     def _render(self) -> RenderableType:
-        return render_eos(self.result)
+        with StudyFolder.read(self.path) as folder:
+            return brief(eos_page(folder, self.result))
 
     def to_xarray(self, cell: str | None = None) -> xr.Dataset:
         """Return what was measured in one training, with dimensions `step`, `twin` (the repeat first) and `layer`.
@@ -62,12 +65,12 @@ class EosStudy(StoredStudy):
         `relative_l1` by (`twin`, `step`), the base weights' `norm` by `step`; `layer_ratio` by (`layer_step`, `layer`).
 
         Args:
-            cell: of a sweep, as `result["cells"]` names them; by default the first.
+            cell: of a sweep, as `result.cells` names them; by default the first.
 
         Raises:
             LastbitError: no such training, or none is finished.
         """
-        names = [found["name"] for found in self.result["cells"]]
+        names = [found.name for found in self.result.cells]
         if not names:
             raise LastbitError(
                 f"{self.path} has no finished training: continue it with lastbit eos --resume {self.path}"
@@ -86,7 +89,7 @@ class EosStudy(StoredStudy):
         if "layer" in arrays:
             coordinates |= {"layer": arrays["layer"], "layer_step": arrays["layer_step"]}
             variables["layer_ratio"] = (("layer_step", "layer"), arrays["layer_ratio"])
-        return xr.Dataset(variables, coordinates, {"verdict": self.verdict, "command": self.result["command"]})
+        return xr.Dataset(variables, coordinates, {"verdict": self.verdict, "command": self.result.command})
 
     def export(self, target: str | Path) -> Path:
         """Write the first training to a file: `.nc` (all arrays, NetCDF), `.csv` or `.parquet` (a row per step).

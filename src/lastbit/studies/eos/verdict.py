@@ -2,149 +2,145 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from lastbit.studies.eos.size_trend import trend_sentence
+from lastbit.core.status import RunStatus
+from lastbit.report.formatting import count, number, percent, reason, show, step
+from lastbit.stats import Estimate
+from lastbit.studies.eos.cell_result import EosCell
+from lastbit.studies.eos.size_trend import SizeTrend, trend_sentence
+from lastbit.studies.frame.result import Verdict
 
-__all__ = ["AT_EDGE", "cell_kind", "cell_sentence", "four_digits", "study_verdict"]
+__all__ = ["AT_EDGE", "RATIO_DIGITS", "cell_kind", "cell_verdict", "study_verdict"]
 
 AT_EDGE = 0.1
 """How far the mean ratio of the last third may be from 1 and count as hovering, where the limit was reached."""
 
+RATIO_DIGITS = 3
+"""Significant digits of a mean ratio of sharpness to limit."""
 
-def cell_kind(cell: Mapping[str, Any]) -> str:
+NAMED = 6
+"""The most trainings of a sweep that its sentence names one by one."""
+
+_WORDS = {
+    "at_edge": "at the edge",
+    "below_edge": "below it",
+    "beyond_edge": "beyond it",
+    "diverged": "diverged",
+    "not_measured": "not measured",
+}
+
+
+def cell_kind(cell: EosCell) -> str:
     """Return one word: `not_reproducible`, `diverged`, `at_edge`, `below_edge`, `beyond_edge` or `not_measured`."""
-    control = cell["control"]
-    if control is not None and not control["bitwise_identical"]:
+    if cell.control is not None and not cell.control.bitwise_identical:
         return "not_reproducible"
-    if cell["status"] != "ok":
+    if cell.status != RunStatus.OK:
         return "diverged"
-    tail = cell["ratio_tail"]["estimate"]
+    tail = cell.ratio_tail.estimate
     if tail is None:
         return "not_measured"
     # A training that is still sharpening towards its limit is not held there.
-    if abs(tail - 1) <= AT_EDGE and cell["entered_at_step"] is not None:
+    if abs(tail - 1) <= AT_EDGE and cell.entered_at_step is not None:
         return "at_edge"
     batch = _batch_ratio(cell)
-    if batch is not None and abs(batch["estimate"] - 1) <= AT_EDGE:
+    if batch is not None and abs(batch - 1) <= AT_EDGE:
         return "at_edge"
     return "below_edge" if tail < 1 else "beyond_edge"
 
 
-def cell_sentence(cell: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the sentence and the advice for one training."""
-    kind, control = cell_kind(cell), cell["control"]
+def cell_verdict(cell: EosCell) -> Verdict:
+    """Return what one training says."""
+    kind, entered, limit = cell_kind(cell), cell.entered_at_step, number(cell.limit, missing="unknown")
+    by_layer = any(row.max_lr is not None for row in cell.per_layer)
     if kind == "not_reproducible":
-        return (
-            f"not reproducible here: the exact repeat first differs at step {control['first_difference']}, so no "
-            "growth can be laid to the last bit.",
-            "Look for a random draw that no seed governs, or an operation without a deterministic algorithm.",
+        where = cell.control.first_difference if cell.control is not None else None
+        sentence = (
+            f"not reproducible here: the exact repeat first differs at {step(where.step if where else None)}, so no "
+            "growth can be attributed to the last bit."
         )
-    by_layer = any("max_lr" in row for row in cell["per_layer"])
+        advice = "Look for a random draw that no seed governs, or an operation without a deterministic algorithm."
+        return Verdict(sentence, kind, advice)
     if kind == "diverged":
-        return (
-            f"the training diverged: {cell['message']}; its limit was {four_digits(cell['limit'])}.",
-            "Take a smaller learning rate" + (": the stable ones stand in the table by layer." if by_layer else "."),
+        advice = "Take a smaller learning rate" + (
+            ": the stable ones stand in the table by layer." if by_layer else "."
         )
+        return Verdict(f"the training diverged: {cell.message}; its limit was {limit}.", kind, advice)
     if kind == "not_measured":
-        return (
-            f"where it settles is not measured: {_told(cell['ratio_tail'])}.",
-            "Train longer, or measure more often.",
-        )
-    tail, entered = cell["ratio_tail"], cell["entered_at_step"]
-    figure = f"{tail['estimate']:.3g} times the limit of {four_digits(cell['limit'])}{_interval(tail)}"
-    when = f"reached first at step {entered}" if entered is not None else "never reached"
+        sentence = f"where it settles is not measured: {reason(cell.ratio_tail)}."
+        return Verdict(sentence, kind, "Train longer, or measure more often.")
+    when = f"first reached at {step(entered)}" if entered is not None else "never reached"
+    figure = f"over the last third the sharpness is {_times(cell.ratio_tail, f'the limit of {limit}')}, {when}"
     if kind == "at_edge":
-        lead = f"training hovers at its edge of stability: over the last third the sharpness is {figure}, {when}"
+        lead = "training hovers at its edge of stability"
         advice = (
             "The step size decides how sharp the minimum is: a smaller learning rate lets it sharpen further, and a "
             "difference in the last bit is amplified wherever the ratio is above 1."
         )
     elif kind == "below_edge":
-        verb = "stays" if entered is None else "ends"
-        lead = f"training {verb} below its edge of stability: over the last third the sharpness is {figure}, {when}"
+        lead = f"training {'stays' if entered is None else 'ends'} below its edge of stability"
         advice = "The linear theory allows larger learning rates here"
         advice += "; the table by layer says which." if by_layer else "."
-        if cell["batch_sharpness"] is not None:
+        if cell.batch_sharpness is not None:
             advice = (
                 "Mini-batches bear less than the limit of the full batch says: raise the learning rate in small steps."
             )
     else:
-        lead = f"training runs beyond the linear limit: over the last third the sharpness is {figure}, {when}"
-        advice = "Something else than the linear theory holds it: look at the loss, the schedule and the layers."
-    return f"{lead}{_batch(cell)}{_growth(cell)}.", advice
+        lead = "training runs beyond the linear limit"
+        advice = "Something other than the linear theory holds it: look at the loss, the schedule and the layers."
+    return Verdict(f"{lead}: {figure}{_batch(cell)}{_growth(cell)}.", kind, advice)
 
 
-def _batch_ratio(cell: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return batch sharpness over the limit in the last third, where there are mini-batches and it has one."""
-    batch = cell["batch_sharpness"]
-    return None if batch is None or batch["ratio_tail"]["estimate"] is None else dict(batch["ratio_tail"])
-
-
-def _batch(cell: Mapping[str, Any]) -> str:
-    ratio = _batch_ratio(cell)
-    return "" if ratio is None else f"; batch sharpness is {ratio['estimate']:.3g} times the limit{_interval(ratio)}"
-
-
-def _growth(cell: Mapping[str, Any]) -> str:
-    share = cell["growth_share_above_limit"]
-    if share["estimate"] is None or cell["growth"]["share_of_steps_above_limit"] is None:
-        return ""
-    steps = cell["growth"]["share_of_steps_above_limit"]
-    return (
-        f"; {share['estimate']:.0%} of the growth of a last-bit difference{_interval(share, 100, '%')} falls into the "
-        f"{steps:.0%} of steps where the limit is exceeded"
-    )
-
-
-NAMED = 6
-"""The most trainings of a sweep that its sentence names one by one."""
-
-
-def study_verdict(cells: Sequence[Mapping[str, Any]], trends: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:
-    """Return sentence, kind and advice of a study: those of its only training, or what the sweep shows."""
+def study_verdict(cells: Sequence[EosCell], trends: Sequence[SizeTrend]) -> Verdict:
+    """Return what a study says: the verdict of its only training, or what the sweep shows."""
+    if not cells:
+        return Verdict("no training is finished yet.", "no_runs", "")
     if len(cells) == 1:
-        sentence, advice = cell_sentence(cells[0])
-        return sentence, cell_kind(cells[0]), advice
-    kinds = [cell_kind(cell) for cell in cells]
+        return cell_verdict(cells[0])
+    kinds = [cell.verdict_kind for cell in cells]
     if "not_reproducible" in kinds:
         cell = cells[kinds.index("not_reproducible")]
-        sentence, advice = cell_sentence(cell)
-        return f"{cell['label']}: {sentence}", "not_reproducible", advice
-    words = {
-        "at_edge": "at the edge",
-        "below_edge": "below it",
-        "beyond_edge": "beyond it",
-        "diverged": "diverged",
-        "not_measured": "not measured",
-    }
+        said = cell_verdict(cell)
+        return said._replace(sentence=f"{cell.label}: {said.sentence}")
     parts = []
-    for kind, word in words.items():
-        if held := [cell for cell, found in zip(cells, kinds, strict=True) if found == kind]:
-            named = "; ".join(_labelled(cell) for cell in held)
-            parts.append(f"{len(held)} {word}" + f" ({named})" * (len(cells) <= NAMED))
+    for kind, word in _WORDS.items():
+        if held := [cell for cell in cells if cell.verdict_kind == kind]:
+            named = "; ".join(map(_labelled, held))
+            parts.append(f"{count(len(held))} {word}" + f" ({named})" * (len(cells) <= NAMED))
     trend = trend_sentence(trends)
-    sentence = f"of {len(cells)} trainings, {', '.join(parts)}{'; ' if trend else ''}{trend}."
+    sentence = f"of {count(len(cells))} trainings, {', '.join(parts)}{'; ' if trend else ''}{trend}."
     kind = "at_edge" if "at_edge" in kinds else kinds[0]
-    return sentence, kind, "Each training has a row of its own below, against its own limit."
+    return Verdict(sentence, kind, "Each training has a row of its own below, against its own limit.")
 
 
-def _labelled(cell: Mapping[str, Any]) -> str:
-    tail = cell["ratio_tail"]["estimate"]
-    return str(cell["label"]) + (f": {tail:.3g} of its limit" if tail is not None else "")
+def _labelled(cell: EosCell) -> str:
+    shown = show(cell.ratio_tail, digits=RATIO_DIGITS)
+    return cell.label + (f": {shown.value} of its limit" if shown.measured else "")
 
 
-def _told(estimate: Mapping[str, Any]) -> str:
-    return str(estimate["note"]).removeprefix("not measured: ")
+def _times(ratio: Estimate, what: str) -> str:
+    shown = show(ratio, digits=RATIO_DIGITS)
+    return f"{shown.value} times {what}" + (f" ({shown.words})" if shown.interval else "")
 
 
-def four_digits(value: float | None) -> str:
-    """Return a number to four digits, or that it is unknown."""
-    return "unknown" if value is None else f"{value:.4g}"
+def _batch_ratio(cell: EosCell) -> float | None:
+    """Return batch sharpness over the limit in the last third, where there are mini-batches and it has one."""
+    return None if cell.batch_sharpness is None else cell.batch_sharpness.ratio_tail.estimate
 
 
-def _interval(estimate: Mapping[str, Any], scale: float = 1.0, unit: str = "") -> str:
-    if estimate["low"] is None or estimate["high"] is None:
+def _batch(cell: EosCell) -> str:
+    if cell.batch_sharpness is None or _batch_ratio(cell) is None:
         return ""
-    return f" (95% interval {scale * estimate['low']:.3g}{unit} to {scale * estimate['high']:.3g}{unit})"
+    return f"; batch sharpness is {_times(cell.batch_sharpness.ratio_tail, 'the limit')}"
+
+
+def _growth(cell: EosCell) -> str:
+    if cell.growth is None or cell.growth.share_of_steps_above_limit is None:
+        return ""
+    share = show(cell.growth_share_above_limit, "%", 100)
+    if not share.measured:
+        return ""
+    steps = percent(cell.growth.share_of_steps_above_limit)
+    return (
+        f"; {share} of the growth of a last-bit difference falls into the {steps} of steps where the limit is exceeded"
+    )

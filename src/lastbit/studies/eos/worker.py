@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lastbit.core.status import RunStatus
 from lastbit.core.threads import suitable_threads
 from lastbit.store import RunFiles
-from lastbit.studies.eos.analysis import stable_rows
 from lastbit.studies.eos.config import Cell, EosConfig
 from lastbit.studies.eos.flow import gradient_flow
 from lastbit.studies.eos.follow import Followed, follow
+from lastbit.studies.eos.stable_rows import stable_arrays
 from lastbit.studies.eos.workload import build_cell
 from lastbit.studies.frame.execution import now_and_then
 from lastbit.studies.frame.settings import DTYPES
@@ -35,8 +34,6 @@ class Trained:
     seconds: float
     steps: tuple[int, ...]
     metrics: dict[str, list[float]]
-    stable: dict[str, Any] = field(repr=False)
-    """Rows of `stable_rows` by step."""
 
 
 def cell_task(task: Task | None, config: EosConfig, cell: Cell) -> Task:
@@ -83,7 +80,7 @@ class CellWorker:
             found = follow(task, config, device=self._device, on_step=now_and_then(progress))
             if config.flow and found.status == RunStatus.OK:
                 found.arrays |= gradient_flow(task, seed=config.seed, steps=found.steps, device=self._device)
-        RunFiles(plan.folder, cell.name).arrays(found.arrays)
+        RunFiles(plan.folder, cell.name).arrays(found.arrays | stable_arrays(found.stable))
         return _trained(found, time.monotonic() - began)
 
     def step_seconds(self) -> float:
@@ -101,5 +98,4 @@ def _trained(found: Followed, seconds: float) -> Trained:
         seconds=seconds,
         steps=tuple(int(step) for step in found.arrays["step"]),
         metrics={name: [float(value) for value in found.arrays[name]] for name in _METRICS},
-        stable={str(step): stable_rows(rows) for step, rows in found.stable.items()},
     )

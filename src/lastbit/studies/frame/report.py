@@ -93,7 +93,10 @@ def compose_page(folder: StudyFolder, said: Mapping[str, Any] | Result | None = 
     """
     from lastbit.studies.audit.page import audit_page
     from lastbit.studies.audit.result import AuditResult
-    from lastbit.studies.eos.page import eos_page, sharpness_page
+    from lastbit.studies.eos.page import eos_page
+    from lastbit.studies.eos.result import EosResult
+    from lastbit.studies.sharpness.page import sharpness_page
+    from lastbit.studies.sharpness.result import SharpnessResult
     from lastbit.studies.trace.page import trace_page
     from lastbit.studies.trace.result import TraceResult
 
@@ -103,8 +106,8 @@ def compose_page(folder: StudyFolder, said: Mapping[str, Any] | Result | None = 
     kinds: dict[str, Callable[[StudyFolder, Any], Page]] = {
         "audit": typed(audit_page, AuditResult),
         "trace": typed(trace_page, TraceResult),
-        "eos": eos_page,
-        "sharpness": sharpness_page,
+        "eos": typed(eos_page, EosResult),
+        "sharpness": typed(sharpness_page, SharpnessResult),
     }
     kind = folder.facts.get("kind")
     if not isinstance(kind, str) or kind not in kinds:

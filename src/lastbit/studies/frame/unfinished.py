@@ -30,6 +30,6 @@ def with_progress(
     verdict = f"unfinished: {done} of {planned} {what} finished. {verdict[:1].upper()}{verdict[1:]}"
     # A live monitor's study is the user's own loop, which lastbit cannot go on with.
     monitor = folder.facts["spec"].get("monitor")
-    hint = "" if monitor else f"If it was stopped, lastbit {folder.facts['kind']} --resume {folder.path} goes on."
+    hint = "" if monitor else f"If it was stopped, lastbit {folder.facts['kind']} --resume {folder.path} continues it."
     advice = " ".join(part for part in ("" if kind == "no_runs" else advice, hint) if part)
     return {"verdict": verdict, "verdict_kind": kind, "advice": advice, "finished": False}

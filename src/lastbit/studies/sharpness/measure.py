@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from lastbit.core.errors import LastbitError, choose
-from lastbit.core.plain import plain
 from lastbit.core.status import Role, RunStatus
 from lastbit.core.threads import suitable_threads
 from lastbit.curvature import (
     EffectiveHessian,
     HessianOperator,
-    SpectralDensity,
-    StableLearningRates,
     optimized_parameters,
     spectral_density,
     stability_limit,
@@ -25,16 +21,16 @@ from lastbit.curvature import (
     trace,
 )
 from lastbit.perturb import Identity
-from lastbit.report.formatting import bound, number
 from lastbit.store import RunRecord, StudyFolder
-from lastbit.studies.eos.analysis import stable_rows
 from lastbit.studies.eos.config import EosConfig, cells, eos_command, eos_config
 from lastbit.studies.eos.run_eos import object_config
+from lastbit.studies.eos.stable_rows import stable_arrays, stable_rows
 from lastbit.studies.eos.workload import build_cell, probe_batch
 from lastbit.studies.frame.environment import environment
 from lastbit.studies.frame.folders import new_folder
 from lastbit.studies.frame.settings import DTYPES
 from lastbit.studies.sharpness.checkpoint import load_checkpoint
+from lastbit.studies.sharpness.result import RUN, conclude
 from lastbit.studies.sharpness.study import SharpnessStudy
 from lastbit.tasks import Task
 from lastbit.train import Training, resolve_device, streams
@@ -70,7 +66,7 @@ def sharpness(
 
     Example:
         >>> found = sharpness("digits", after=100)  # doctest: +SKIP
-        >>> found.result["whole"]["max_lr"]  # doctest: +SKIP
+        >>> found.result.whole.max_lr  # doctest: +SKIP
         0.16
     """
     choose(by, ("module", "tensor", "group"), "--by")
@@ -90,44 +86,35 @@ def sharpness(
     built = task if isinstance(task, Task) else build_cell(config.model_copy(update={"steps": steps}), found[0])
     built.check()
     with suitable_threads(built.model, built.batch_size):
-        measured = _measure(built, config, None if checkpoint is None else Path(checkpoint), after, by, device)
-    facts = _facts(task, built, config, measured, checkpoint, after, by, device)
-    folder = StudyFolder.create(new_folder("sharpness", built.name, out), facts)
-    with folder:
-        density = measured.density
-        folder.files("measurement").arrays({"spectrum_nodes": density.nodes, "spectrum_weights": density.weights})
-        whole = measured.stable.whole
+        arrays = measure(built, config, None if checkpoint is None else Path(checkpoint), after, by, device)
+    facts = _facts(task, built, config, checkpoint, after, by, device)
+    with StudyFolder.create(new_folder("sharpness", built.name, out), facts) as folder:
+        folder.files(RUN).arrays(arrays)
+        (rows,) = stable_rows(arrays).values()
+        numbers = {"loss": float(arrays["loss"]), "sharpness": rows.whole.sharpness, "limit": rows.whole.limit}
         folder.add(
             RunRecord(
-                run="measurement",
+                run=RUN,
                 cell=0,
                 role=Role.BASE,
                 label=built.name,
                 status=RunStatus.OK,
                 steps=(after,),
-                metrics={"loss": [measured.loss], "sharpness": [whole.sharpness], "limit": [whole.limit]},
+                metrics={name: [value] for name, value in numbers.items()},
             )
         )
-        folder.save_result(_result(folder.facts, measured))
+        folder.save_result(conclude(folder).to_json())
     return SharpnessStudy(folder.path)
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """What one measurement found."""
-
-    loss: float
-    gradient_norm: float
-    optimizer: str
-    stable: StableLearningRates
-    density: SpectralDensity
-    trace: dict[str, Any]
-    examples: int
-
-
-def _measure(
+def measure(
     task: Task, config: EosConfig, checkpoint: Path | None, after: int, by: str, device: torch.device
-) -> _Measured:
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Return one measurement as the arrays that `sharpness.result` reads.
+
+    Raises:
+        LastbitError: the checkpoint does not fit, or nothing can be measured.
+    """
     dtype = DTYPES[config.dtype]
     training = Training(task, streams(config.seed), Identity(), device=device, dtype=dtype)
     if after > training.total_steps:
@@ -152,15 +139,18 @@ def _measure(
         density = spectral_density(effective, steps=LANCZOS_STEPS, probes=PROBES, seed=config.seed)
         total = trace(hessian, seed=config.seed)
     training.close()
-    return _Measured(
-        loss=float(value),
-        gradient_norm=float(gradient.norm()),
-        optimizer=type(optimizer).__name__,
-        stable=stable,
-        density=density,
-        examples=len(batch[0]),
-        trace={"estimate": total.estimate, "low": total.low, "high": total.high, "n": total.n},
-    )
+    return {
+        "spectrum_nodes": density.nodes,
+        "spectrum_weights": density.weights,
+        "negative_share": np.array(density.share_below(0.0)),
+        "loss": np.array(float(value)),
+        "gradient_norm": np.array(float(gradient.norm())),
+        "trace": np.array([total.estimate, total.low, total.high], dtype=float),
+        "trace_samples": np.array(total.n),
+        "examples": np.array(len(batch[0])),
+        "optimizer": np.array(type(optimizer).__name__),
+        **stable_arrays({after: stable}),
+    }
 
 
 def _adaptive(optimizer: torch.optim.Optimizer) -> bool:
@@ -171,7 +161,6 @@ def _facts(
     task: str | Task | None,
     built: Task,
     config: EosConfig,
-    measured: _Measured,
     checkpoint: str | Path | None,
     after: int,
     by: str,
@@ -190,7 +179,6 @@ def _facts(
             "train_size": len(built.train),
             "batch_size": built.batch_size,
         },
-        "examples": measured.examples,
         "environment": environment(device),
     }
 
@@ -203,53 +191,3 @@ def sharpness_command(config: EosConfig) -> str:
     """Return the command that repeats a measurement, without the settings of a whole training."""
     words = eos_command(config, "sharpness", without=_NOT_OF_ONE)
     return words.replace(f" --task {config.task}", f" {config.task}", 1)
-
-
-def _result(facts: Mapping[str, Any], measured: _Measured) -> dict[str, Any]:
-    rows = stable_rows(measured.stable)
-    whole = rows["whole"]
-    sentence, kind, advice = _verdict(whole, rows["layers"], measured.optimizer)
-    return {
-        "kind": "sharpness",
-        "verdict": sentence,
-        "verdict_kind": kind,
-        "advice": advice,
-        "whole": whole,
-        "per_layer": rows["layers"],
-        "optimizer": measured.optimizer,
-        "loss": plain(measured.loss),
-        "gradient_norm": plain(measured.gradient_norm),
-        "trace": plain(measured.trace),
-        "share_of_negative_eigenvalues": measured.density.share_below(0.0),
-        "examples": measured.examples,
-        "after": facts["spec"]["after"],
-        "dtype": facts["spec"]["settings"]["dtype"],
-        "task": facts["task"],
-        "spec": facts["spec"],
-        "command": facts["command"],
-        "environment": facts["environment"],
-    }
-
-
-def _verdict(whole: Mapping[str, Any], layers: list[dict[str, Any]], optimizer: str) -> tuple[str, str, str]:
-    """Return the sentence, one word (`stable`, `past_limit`, `not_converged`) and what to do."""
-    ratio, most = None if whole["ratio"] is None else float(whole["ratio"]), whole["max_lr"]
-    rates = "" if most is None else f"; the largest stable learning rate is {bound(most)}"
-    in_use = "" if whole["lr"] is None else f" (in use: {whole['lr']:.4g})"
-    sharp = max(layers, key=lambda row: float("-inf" if row["ratio"] is None else row["ratio"]))
-    advice = (
-        f"The sharpest layer is {sharp['name']}, alone at {number(sharp['ratio'], missing='unknown')} of its limit."
-    )
-    if ratio is None:
-        return f"the limit of {optimizer} cannot be exceeded at a learning rate of 0{rates}.", "stable", advice
-    limit = number(whole["limit"], missing="unknown")
-    figure = f"sharpness {whole['sharpness']:.4g} is {ratio:.3g} times the limit {limit} of {optimizer}"
-    if not whole["converged"]:
-        return f"not certified: {figure}, but the eigenvalue did not converge.", "not_converged", advice
-    if ratio > 1:
-        return (
-            f"past the stable step: {figure}{rates}{in_use}.",
-            "past_limit",
-            f"{advice} Along the sharpest direction a difference grows from step to step, until other terms hold it.",
-        )
-    return f"within the stable step: {figure}{rates}{in_use}.", "stable", advice

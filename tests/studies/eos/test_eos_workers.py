@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,36 +57,36 @@ def serial(tmp_path_factory):
 def test_processes_train_the_same_bits_as_one_after_another(serial, tmp_path, assert_same_arrays):
     study = eos("digits", out=tmp_path / "s", workers=2, quiet=True, **SWEEP)
     assert_same_arrays(serial.path, study.path, without=["seconds"])
-    for before, after in zip(serial.result["cells"], study.result["cells"], strict=True):
-        assert {k: v for k, v in before.items() if k != "seconds"} == {k: v for k, v in after.items() if k != "seconds"}
+    for before, after in zip(serial.result.cells, study.result.cells, strict=True):
+        assert replace(before, seconds=0) == replace(after, seconds=0)
     with StudyFolder.read(study.path) as folder:
         assert folder.facts["execution"] == {"workers": 2, "threads": 1, "reason": "as asked"}
 
 
 def test_every_seed_is_a_training_of_its_own(serial):
-    cells = serial.result["cells"]
-    assert [(cell["seed"], cell["label"]) for cell in cells] == [(0, "seed 0"), (1, "seed 1")]
-    assert cells[0]["sharpness"][0] != cells[1]["sharpness"][0]
+    cells = serial.result.cells
+    assert [(cell.seed, cell.label) for cell in cells] == [(0, "seed 0"), (1, "seed 1")]
+    assert cells[0].sharpness[0] != cells[1].sharpness[0]
 
 
 def test_the_seed_of_a_cell_is_that_of_a_training_alone(serial, tmp_path):
     alone = eos("digits", out=tmp_path / "s", quiet=True, **{**SWEEP, "seeds": 1, "seed": 1})
-    assert alone.result["sharpness"] == serial.result["cells"][1]["sharpness"]
-    assert alone.result["growth"] == serial.result["cells"][1]["growth"]
+    assert alone.result.sharpness == serial.result.cells[1].sharpness
+    assert alone.result.growth == serial.result.cells[1].growth
 
 
 @pytest.mark.slow
 def test_a_process_that_dies_leaves_its_siblings_alone(tmp_path, capsys):
     (tmp_path / "tasks.py").write_text(TASK)
     study = eos(f"{tmp_path}/tasks.py:deadly", seeds=4, out=tmp_path / "s", workers=2, twins=0)
-    finished = {cell["seed"] for cell in study.result["cells"]}
+    finished = {cell.seed for cell in study.result.cells}
     assert 0 < len(finished) < 4
     told = capsys.readouterr().err
     assert told.count("crashed (its process died (killed by signal 9") == 4 - len(finished)
     # Those that are missing, and only they, are tried again: here in this process, where they are not killed.
     stamps = {path.name: path.stat().st_mtime_ns for path in (study.path / "arrays").glob("*.npz")}
     again = eos(resume=study.path, workers=1, quiet=True)
-    assert {cell["seed"] for cell in again.result["cells"]} == {0, 1, 2, 3}
+    assert {cell.seed for cell in again.result.cells} == {0, 1, 2, 3}
     assert {name: (study.path / "arrays" / name).stat().st_mtime_ns for name in stamps} == stamps
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from lastbit import Task, open_study, sharpness
 from lastbit.core.errors import LastbitError
+from lastbit.report.formatting import number
 from lastbit.studies.sharpness.checkpoint import load_checkpoint
 from lastbit.studies.sharpness.study import SharpnessStudy
 
@@ -58,14 +59,14 @@ def test_the_numbers_are_those_of_the_dense_hessian(tmp_path, weights):
     found = sharpness(toy(), checkpoint=tmp_path / "w.pt", out=tmp_path / "s", dtype="float64")
     matrix = dense(weights)
     values = torch.linalg.eigvalsh(matrix)
-    whole = found.result["whole"]
-    assert whole["sharpness"] == pytest.approx(float(values[-1]), rel=1e-2)
-    assert whole["limit"] == pytest.approx(4.0)
-    assert whole["max_lr"] == pytest.approx(2 / float(values[-1]), rel=1e-2)
+    whole = found.result.whole
+    assert whole.sharpness == pytest.approx(float(values[-1]), rel=1e-2)
+    assert whole.limit == pytest.approx(4.0)
+    assert whole.max_lr == pytest.approx(2 / float(values[-1]), rel=1e-2)
     first = torch.linalg.eigvalsh(matrix[:25, :25])
-    assert found.result["per_layer"][0]["sharpness"] == pytest.approx(float(first[-1]), rel=1e-2)
-    estimate = found.result["trace"]
-    assert estimate["low"] <= float(matrix.trace()) <= estimate["high"]
+    assert found.result.per_layer[0].sharpness == pytest.approx(float(first[-1]), rel=1e-2)
+    estimate = found.result.trace
+    assert estimate.low <= float(matrix.trace()) <= estimate.high
     assert found.arrays["spectrum_nodes"].max() == pytest.approx(float(values[-1]), rel=1e-3)
 
 
@@ -86,9 +87,7 @@ def test_every_form_of_a_checkpoint_gives_the_same(tmp_path, weights, form):
         }
         torch.save(held.get(form, state), path)
     found = sharpness(toy(), checkpoint=path, out=tmp_path / "s")
-    assert found.result["whole"]["sharpness"] == pytest.approx(
-        float(torch.linalg.eigvalsh(dense(weights))[-1]), rel=0.01
-    )
+    assert found.result.whole.sharpness == pytest.approx(float(torch.linalg.eigvalsh(dense(weights))[-1]), rel=0.01)
 
 
 def test_adam_is_measured_in_its_own_coordinates_from_the_state_in_the_checkpoint(tmp_path, weights):
@@ -106,8 +105,8 @@ def test_adam_is_measured_in_its_own_coordinates_from_the_state_in_the_checkpoin
     second = torch.cat([optimizer.state[p]["exp_avg_sq"].reshape(-1) for p in weights.parameters()]).double()
     scale = ((second / (1 - 0.999**5)).sqrt() + 1e-8) ** -0.5
     values = torch.linalg.eigvalsh(scale[:, None] * dense(weights) * scale)
-    assert found.result["whole"]["sharpness"] == pytest.approx(float(values[-1]), rel=1e-2)
-    assert found.result["whole"]["lr"] == pytest.approx(0.01)
+    assert found.result.whole.sharpness == pytest.approx(float(values[-1]), rel=1e-2)
+    assert found.result.whole.lr == pytest.approx(0.01)
 
 
 def test_steps_before_measuring_are_those_of_the_training(tmp_path):
@@ -119,20 +118,20 @@ def test_steps_before_measuring_are_those_of_the_training(tmp_path):
     with training.active():
         for _ in range(12):
             training.step()
-    assert found.result["whole"]["sharpness"] == pytest.approx(
+    assert found.result.whole.sharpness == pytest.approx(
         float(torch.linalg.eigvalsh(dense(training.model))[-1]), rel=1e-2
     )
 
 
 def test_the_verdict_says_whether_the_step_is_stable(tmp_path):
     calm = sharpness(toy(), out=tmp_path / "a")
-    assert calm.result["verdict_kind"] == "stable"
+    assert calm.result.verdict_kind == "stable"
     assert calm.verdict.startswith("within the stable step")
     wild = sharpness(toy(optimizer=lambda p: torch.optim.SGD(p, lr=50.0)), out=tmp_path / "b")
-    assert wild.result["verdict_kind"] == "past_limit"
-    assert f"the largest stable learning rate is {wild.result['whole']['max_lr']:.4g}" in wild.verdict
+    assert wild.result.verdict_kind == "past_limit"
+    assert f"the largest stable learning rate is {number(wild.result.whole.max_lr)}" in wild.verdict
     text = wild.summary()
-    assert "(whole)" in text
+    assert "the whole network" in text
     assert "eigenvalues (bars" in text
     assert isinstance(open_study(tmp_path / "b"), SharpnessStudy)
 

@@ -15,6 +15,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.report.figures.eos_edge import RatioCurve, edge_curves, ratio_curves
 from lastbit.report.figures.eos_size import SizeCurve, size_curves
 from lastbit.report.figures.eos_spectrum import Spectrum, spectra, within_reach
+from lastbit.report.formatting import show
 from lastbit.studies.frame.report import render_report
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -59,15 +60,15 @@ def test_every_figure_of_a_single_training_is_there(study, tmp_path):
     assert figures(text) == ["edge", "spectrum", "layers"]
     assert "Of the training" not in text
     assert "http://" not in re.sub(r"<script.*?</script>", "", text, flags=re.S)
-    for row in study.result["per_layer"]:
-        assert f">{row['name']}<" in text
+    for row in study.result.per_layer:
+        assert f">{row.name}<" in text
 
 
 def test_a_sweep_shows_each_training_and_one_that_diverged(sweep, tmp_path):
     text = page_of(sweep, tmp_path)
     assert figures(text)[:4] == ["sweep-ratio", "sweep-rates", "sweep-settled", "edge"]
     assert "diverged: weights or loss are not finite" in text
-    assert [cell["status"] for cell in sweep.result["cells"]] == ["ok", "diverged"]
+    assert [cell.status for cell in sweep.result.cells] == ["ok", "diverged"]
 
 
 def test_a_sweep_over_sizes_and_mini_batches_draws_its_trends(tmp_path):
@@ -75,17 +76,25 @@ def test_a_sweep_over_sizes_and_mini_batches_draws_its_trends(tmp_path):
     study = eos("digits", width="3,6", seeds=2, out=tmp_path / "s", workers=1, quiet=True, **settings)
     text = page_of(study, tmp_path)
     assert "sweep-size" in figures(text)
-    trend = study.result["trends"][0]
-    assert f">{trend['exponent']['estimate']:.2g}<" in text
+    trend = study.result.trends[0]
+    assert f">{show(trend.exponent).value}<" in text
     assert "batch sharpness / limit" in text
     assert ">width 3, seed 1<" in text
 
 
 def test_the_size_figure_draws_every_training_and_the_means():
     curve = SizeCurve(
-        axis="depth", quantity="stable_lr_first", at=[1, 1, 4], values=[0.1, 0.2, 0.4], sizes=[1, 4], means=[0.14, 0.4]
+        axis="depth",
+        quantity="stable_lr_first",
+        label="first",
+        at=[1, 1, 4],
+        values=[0.1, 0.2, 0.4],
+        sizes=[1, 4],
+        means=[0.14, 0.4],
     )
-    entry = SizeCurve(axis="depth", quantity="entered_at_step", at=[1], values=[30], sizes=[], means=[])
+    entry = SizeCurve(
+        axis="depth", quantity="entered_at_step", label="entered", at=[1], values=[30], sizes=[], means=[]
+    )
     figure = size_curves([curve, entry])
     assert [list(trace.y) for trace in figure.data] == [[0.1, 0.2, 0.4], [0.14, 0.4], [30], []]
     assert {trace.yaxis for trace in figure.data} == {"y", "y2"}
@@ -118,7 +127,7 @@ def test_missing_arrays_and_keys_are_said_in_one_line(study, tmp_path):
     result = json.loads((copy / "result.json").read_text())
     del result["cells"]
     (copy / "result.json").write_text(json.dumps(result))
-    with pytest.raises(LastbitError, match="'cells' is missing"):
+    with pytest.raises(LastbitError, match=r"not that of a finished eos \(cells: field required\)"):
         render_report(copy, tmp_path / "r.html")
 
 
@@ -143,9 +152,9 @@ def test_a_live_monitor_leaves_a_study_that_can_be_drawn(tmp_path):
             optimizer.step()
     assert [record.step for record in seen] == list(range(2, 21, 2)) == [record.step for record in monitor.records]
     study = open_study(tmp_path / "s")
-    assert study.result["sharpness"] == [record.sharpness for record in monitor.records]
-    assert study.result["limit"] == pytest.approx(4.0)
-    assert [row["name"] for row in study.result["per_layer"]] == ["0", "2"]
+    assert list(study.result.sharpness) == [record.sharpness for record in monitor.records]
+    assert study.result.limit == pytest.approx(4.0)
+    assert [row.name for row in study.result.per_layer] == ["0", "2"]
     assert figures(page_of(study, tmp_path)) == ["edge", "layers"]
     with pytest.raises(LastbitError, match="is not empty"):
         StabilityMonitor(model, optimizer, loss_fn, (X, Y), study=tmp_path / "s")
@@ -169,7 +178,7 @@ def test_a_watched_training_that_diverges_is_reported_from_the_first_step_that_i
     assert "not finite at step 4;" in study.verdict
     # It saw ratios by layer, but no stable learning rates.
     assert "layer, moved alone" not in study.summary()
-    assert study.result["advice"] == "Take a smaller learning rate."
+    assert study.result.advice == "Take a smaller learning rate."
     text = page_of(study, tmp_path)
     assert "batches of 0" not in text
     assert "1 training, 6 steps" in text

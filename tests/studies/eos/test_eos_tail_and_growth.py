@@ -56,12 +56,12 @@ def test_growth_that_follows_the_limit_lies_above_it_and_growth_that_does_not_li
     rng = np.random.default_rng(1)
     ratio = np.where(rng.random(2000) < 0.3, 1.05, 0.95)
     bound = twins(np.where(ratio > 1, 0.02, -0.005), ratio)
-    assert bound.share_above.estimate == 1.0
-    assert bound.rate_above.estimate == pytest.approx(0.02, rel=1e-9)
-    assert bound.rate_below.estimate == pytest.approx(-0.005, rel=1e-9)
+    assert bound.share_above_limit.estimate == 1.0
+    assert bound.rate_above_limit.estimate == pytest.approx(0.02, rel=1e-9)
+    assert bound.rate_below_limit.estimate == pytest.approx(-0.005, rel=1e-9)
     free = twins(np.full(2000, 0.01), ratio)
-    assert free.share_above.estimate == pytest.approx(free.share_of_steps, abs=1e-9)
-    assert free.share_above.low < free.share_of_steps < free.share_above.high
+    assert free.share_above_limit.estimate == pytest.approx(free.share_of_steps_above_limit, abs=1e-9)
+    assert free.share_above_limit.low < free.share_of_steps_above_limit < free.share_above_limit.high
 
 
 def test_the_interval_of_the_share_covers_the_share_behind_the_noise():
@@ -71,7 +71,7 @@ def test_the_interval_of_the_share_covers_the_share_behind_the_noise():
         ratio = np.where(rng.random(400) < 0.5, 1.05, 0.95)
         gains = rng.exponential(np.where(ratio > 1, 0.03, 0.01))
         split = twins(gains, ratio, seed=seed)
-        hits += split.share_above.low <= 0.75 <= split.share_above.high
+        hits += split.share_above_limit.low <= 0.75 <= split.share_above_limit.high
     assert hits / 120 >= 0.88
 
 
@@ -83,9 +83,9 @@ def test_the_share_does_not_depend_on_the_unit_of_the_distance(seed, scale, coun
     distance = np.exp(rng.normal(size=(3, count)).cumsum(axis=1))
     one = split_growth(np.arange(count), ratio, distance, 1e-9)
     other = split_growth(np.arange(count), ratio, scale * distance, 1e-9 * scale)
-    assert 0 <= one.share_above.estimate <= 1
-    assert one.share_above.estimate == pytest.approx(other.share_above.estimate, abs=1e-9)
-    total = one.rate_above.estimate, one.rate_below.estimate
+    assert 0 <= one.share_above_limit.estimate <= 1
+    assert one.share_above_limit.estimate == pytest.approx(other.share_above_limit.estimate, abs=1e-9)
+    total = one.rate_above_limit.estimate, one.rate_below_limit.estimate
     assert all(value is None or np.isfinite(value) for value in total)
 
 
@@ -93,10 +93,10 @@ def test_growth_below_the_rounding_of_one_step_is_none():
     steps = np.arange(100)
     distance = np.exp(np.linspace(np.log(1e-12), np.log(1e-9), 100))[None]
     split = split_growth(steps, np.full(100, 1.2), distance, floor=1e-8)
-    assert split.share_above.estimate is None
+    assert split.share_above_limit.estimate is None
     assert split.decades == pytest.approx(0.0)
 
 
 def test_twins_that_never_differ_have_no_growth():
     split = split_growth(np.arange(100), np.full(100, 1.2), np.zeros((2, 100)), 1e-8)
-    assert split.share_above.note.endswith("the twins never differed")
+    assert split.share_above_limit.note.endswith("the twins never differed")

@@ -1,6 +1,7 @@
 """The edge-of-stability study from end to end on toys, against dense matrices and closed forms."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,14 @@ from torch import nn
 
 from lastbit import Task, eos, open_study
 from lastbit.core.errors import LastbitError
+from lastbit.report.formatting import show
+from lastbit.store import StudyFolder
 from lastbit.studies.eos.flow import gradient_flow
+from lastbit.studies.eos.result import EosResult, conclude
 from lastbit.studies.eos.study import EosStudy
-from lastbit.studies.eos.verdict import cell_sentence
+from lastbit.studies.eos.verdict import cell_verdict
 from lastbit.studies.eos.worker import CellWorker
+from lastbit.studies.frame.control import Control
 from lastbit.tasks import MSE
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -49,24 +54,30 @@ def study(tmp_path_factory):
 
 
 def test_sharpness_and_limit_are_those_of_the_covariance(study):
-    cell = study.result["cells"][0]
-    assert cell["limit"] == pytest.approx(20)
-    assert cell["sharpness"] == pytest.approx([float(COVARIANCE[-1])] * 80, rel=1e-2)
-    assert cell["ratio_tail"]["estimate"] == pytest.approx(float(COVARIANCE[-1]) / 20, rel=1e-2)
-    assert cell["entered_at_step"] is None
-    assert study.result["verdict_kind"] == "below_edge"
-    stable = cell["stable_learning_rates"]["80"]["whole"]
-    assert stable["max_lr"] == pytest.approx(2 / float(COVARIANCE[-1]), rel=1e-2)
+    cell = study.result.cells[0]
+    assert cell.limit == pytest.approx(20)
+    assert list(cell.sharpness) == pytest.approx([float(COVARIANCE[-1])] * 80, rel=1e-2)
+    assert cell.ratio_tail.estimate == pytest.approx(float(COVARIANCE[-1]) / 20, rel=1e-2)
+    assert cell.entered_at_step is None
+    assert study.result.verdict_kind == "below_edge"
+    stable = cell.stable_learning_rates[80].whole
+    assert stable.max_lr == pytest.approx(2 / float(COVARIANCE[-1]), rel=1e-2)
 
 
 def test_a_training_that_left_its_limit_again_did_not_stay_below_it(study):
-    cell = study.result["cells"][0]
-    assert cell_sentence(cell)[0].startswith("training stays below its edge")
-    assert cell_sentence({**cell, "entered_at_step": 3})[0].startswith("training ends below its edge")
+    cell = study.result.cells[0]
+    assert cell_verdict(cell).sentence.startswith("training stays below its edge")
+    assert cell_verdict(replace(cell, entered_at_step=3)).sentence.startswith("training ends below its edge")
+
+
+def conclude_again(study):
+    with StudyFolder.read(study.path) as folder:
+        return conclude(folder)
 
 
 def test_the_result_holds_every_promised_key_and_survives_json(study):
-    for holder in (study.result, study.result["cells"][0]):
+    told = study.result.to_json()
+    for holder in (told, told["cells"][0]):
         for key in (
             "limit",
             "sharpness",
@@ -77,19 +88,17 @@ def test_the_result_holds_every_promised_key_and_survives_json(study):
             "converged_fraction",
         ):
             assert key in holder
-    assert json.loads((study.path / "result.json").read_text()) == study.result
+    stored = json.loads((study.path / "result.json").read_text())
+    assert stored == told
+    assert EosResult.from_json(stored) == study.result == conclude_again(study)
     assert isinstance(open_study(study.path), EosStudy)
 
 
 def test_the_repeat_matches_bit_for_bit_and_the_twins_landed(study):
-    control = study.result["cells"][0]["control"]
-    assert control == {
-        "bitwise_identical": True,
-        "first_difference": None,
-        "largest_distance": 0.0,
-        "twins_landed": 2,
-        "twins": 2,
-    }
+    cell = study.result.cells[0]
+    assert cell.control == Control(bitwise_identical=True, pairs=1, pairs_identical=1, first_difference=None)
+    assert cell.repeat_distance == 0.0
+    assert (cell.landing.twins, cell.landing.not_landed) == (2, ())
     data = study.to_xarray()
     assert float(data["distance"].sel(twin="repeat").max()) == 0
     assert float(data["distance"].sel(twin="twin1").max()) > 0
@@ -114,15 +123,15 @@ def test_the_growth_rate_above_the_limit_is_that_of_the_sharpest_direction(tmp_p
     distance = data["distance"].sel(twin="twin1").values
     rate = np.log(distance[-1] / distance[-11]) / 10
     assert rate == pytest.approx(np.log(1.3), rel=0.02)
-    assert study.result["growth"]["share_of_steps_above_limit"] == 1.0
-    assert study.result["growth_share_above_limit"]["estimate"] == 1.0
+    assert study.result.growth.share_of_steps_above_limit == 1.0
+    assert study.result.growth_share_above_limit.estimate == 1.0
 
 
 def test_weight_decay_moves_the_limit_and_not_the_sharpness_of_the_data_loss(tmp_path):
     task = linear(optimizer=lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=1.5))
-    cell = eos(task, out=tmp_path / "s", every=1, twins=0, quiet=True).result["cells"][0]
-    assert cell["limit"] == pytest.approx(18.5)
-    assert cell["sharpness"][0] == pytest.approx(float(COVARIANCE[-1]), rel=1e-2)
+    cell = eos(task, out=tmp_path / "s", every=1, twins=0, quiet=True).result.cells[0]
+    assert cell.limit == pytest.approx(18.5)
+    assert cell.sharpness[0] == pytest.approx(float(COVARIANCE[-1]), rel=1e-2)
 
 
 class Product(nn.Module):
@@ -152,41 +161,41 @@ def test_the_edge_of_the_data_loss_lies_at_2_over_lr_minus_alpha(tmp_path, c, re
         loss=lambda o, t: 0.5 * c * (o - t).square().mean(),
         optimizer=lambda p: torch.optim.SGD(p, lr=0.2, weight_decay=1.0),
     )
-    cell = eos(task, out=tmp_path / "s", every=7, twins=0, quiet=True).result["cells"][0]
-    assert cell["limit"] == pytest.approx(9.0)
-    tail = np.array(cell["sharpness"][-30:])
+    cell = eos(task, out=tmp_path / "s", every=7, twins=0, quiet=True).result.cells[0]
+    assert cell.limit == pytest.approx(9.0)
+    tail = np.array(cell.sharpness[-30:])
     if rests:
         assert tail == pytest.approx([2 * c - 3] * 30, rel=1e-2)
-        assert cell["ratio_tail"]["estimate"] < 1
+        assert cell.ratio_tail.estimate < 1
     else:
         assert tail.std() > 0.1
-        assert np.std(cell["loss"][-30:]) > 1e-3 * np.mean(cell["loss"][-30:])
+        assert np.std(cell.loss[-30:]) > 1e-3 * np.mean(cell.loss[-30:])
 
 
 def test_a_training_that_blows_up_is_a_result(tmp_path):
     study = eos(linear(lr=1e4, epochs=40), out=tmp_path / "s", every=1, twins=1, quiet=True)
-    assert study.result["verdict_kind"] == "diverged"
-    assert study.result["cells"][0]["status"] == "diverged"
+    assert study.result.verdict_kind == "diverged"
+    assert study.result.cells[0].status == "diverged"
     assert "not finite" in study.verdict
-    json.dumps(study.result, allow_nan=False)
+    json.dumps(study.result.to_json(), allow_nan=False)
 
 
 def test_mini_batches_are_measured_along_their_own_gradients(tmp_path):
-    cell = eos(linear(batch_size=10, epochs=20), out=tmp_path / "s", every=1, twins=0, quiet=True).result["cells"][0]
-    batch = cell["batch_sharpness"]
-    values = np.array(batch["values"])
+    cell = eos(linear(batch_size=10, epochs=20), out=tmp_path / "s", every=1, twins=0, quiet=True).result.cells[0]
+    batch = cell.batch_sharpness
+    values = np.array(batch.values)
     assert (values > 0).all()
-    assert batch["limits"] == pytest.approx([20.0] * len(values))
-    assert batch["ratio_tail"]["estimate"] == pytest.approx(batch["tail"]["estimate"] / 20)
-    assert f"batch sharpness is {batch['ratio_tail']['estimate']:.3g} times the limit" in cell_sentence(cell)[0]
+    assert list(batch.limits) == pytest.approx([20.0] * len(values))
+    assert batch.ratio_tail.estimate == pytest.approx(batch.tail.estimate / 20)
+    assert f"batch sharpness is {show(batch.ratio_tail, digits=3).value} times the limit" in cell_verdict(cell).sentence
 
 
 def test_batch_sharpness_has_no_edge_under_momentum(tmp_path):
     task = linear(batch_size=10, epochs=20, optimizer=lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.5))
-    cell = eos(task, out=tmp_path / "s", every=5, twins=0, quiet=True).result["cells"][0]
-    assert cell["batch_sharpness"]["tail"]["estimate"] > 0
-    assert cell["batch_sharpness"]["ratio_tail"]["estimate"] is None
-    assert "without momentum" in cell["batch_sharpness"]["ratio_tail"]["note"]
+    cell = eos(task, out=tmp_path / "s", every=5, twins=0, quiet=True).result.cells[0]
+    assert cell.batch_sharpness.tail.estimate > 0
+    assert cell.batch_sharpness.ratio_tail.estimate is None
+    assert "without momentum" in cell.batch_sharpness.ratio_tail.note
 
 
 @pytest.mark.parametrize(
@@ -200,18 +209,18 @@ def test_batch_sharpness_has_no_edge_under_momentum(tmp_path):
 )
 def test_the_stable_rate_of_every_step_is_that_of_the_table(tmp_path, optimizer):
     """The table finds it as the root of the limit over the rate, with an eigenproblem of its own."""
-    cell = eos(linear(optimizer=optimizer), out=tmp_path / "s", every=5, twins=0, quiet=True).result["cells"][0]
-    assert len(cell["stable_lrs"]) == len(cell["steps"]) == 16
-    for step, found in cell["stable_learning_rates"].items():
-        rate = cell["stable_lrs"][cell["steps"].index(int(step))]
-        assert rate == pytest.approx(found["whole"]["max_lr"], rel=2e-2)
-    assert cell["stable_lr"]["first"] == cell["stable_lrs"][0]
-    assert cell["stable_lr"]["lowest"] == min(cell["stable_lrs"])
+    cell = eos(linear(optimizer=optimizer), out=tmp_path / "s", every=5, twins=0, quiet=True).result.cells[0]
+    assert len(cell.stable_lrs) == len(cell.steps) == 16
+    for step, found in cell.stable_learning_rates.items():
+        rate = cell.stable_lrs[cell.steps.index(step)]
+        assert rate == pytest.approx(found.whole.max_lr, rel=2e-2)
+    assert cell.stable_lr.first == cell.stable_lrs[0]
+    assert cell.stable_lr.lowest == min(cell.stable_lrs)
 
 
 def test_steps_cut_a_training_short_and_too_rare_measurements_are_refused(tmp_path):
     study = eos(linear(), out=tmp_path / "s", steps=12, every=3, twins=0, quiet=True)
-    assert study.result["steps"] == [3, 6, 9, 12]
+    assert study.result.steps == (3, 6, 9, 12)
     with pytest.raises(LastbitError, match="--every = 90: the training has 80 steps"):
         eos(linear(), out=tmp_path / "t", every=90, quiet=True)
     assert not (tmp_path / "t").exists()
@@ -235,9 +244,9 @@ def test_an_interrupted_sweep_goes_on_where_it_stood(tmp_path, monkeypatch):
     with pytest.raises(LastbitError, match="begun with --weight-decay"):
         eos(resume=tmp_path / "part", weight_decay="0,0.3")
     resumed = eos(resume=tmp_path / "part", quiet=True).result
-    for before, after in zip(whole["cells"], resumed["cells"], strict=True):
-        assert before["sharpness"] == after["sharpness"]
-        assert before["loss"] == after["loss"]
+    for before, after in zip(whole.cells, resumed.cells, strict=True):
+        assert before.sharpness == after.sharpness
+        assert before.loss == after.loss
 
 
 def test_a_training_that_raises_does_not_end_its_siblings(tmp_path, monkeypatch):
@@ -251,10 +260,10 @@ def test_a_training_that_raises_does_not_end_its_siblings(tmp_path, monkeypatch)
     monkeypatch.setattr(CellWorker, "run", failing)
     settings = {"weight_decay": "0,0.1", "steps": 6, "width": 4, "twins": 0, "quiet": True, "train_size": 60}
     result = eos("digits", out=tmp_path / "s", workers=1, **settings).result
-    assert (result["cells_planned"], result["cells_finished"]) == (2, 1)
+    assert (result.runs_planned, result.runs_finished) == (2, 1)
     assert open_study(tmp_path / "s").summary().startswith("Unfinished: 1 of 2 trainings finished.")
     monkeypatch.setattr(CellWorker, "run", one)
-    assert eos(resume=tmp_path / "s", quiet=True).result["cells_finished"] == 2
+    assert eos(resume=tmp_path / "s", quiet=True).result.runs_finished == 2
 
 
 @pytest.mark.parametrize("slowing", [0.0, 1.0])

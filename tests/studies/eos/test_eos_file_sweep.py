@@ -42,24 +42,26 @@ def steepest(toy):
 def test_each_combination_is_a_training_against_its_own_limit(toy, tmp_path):
     """The data loss of linear regression has the covariance of the inputs as Hessian, whatever the decay."""
     study = eos(f"{toy}:make", lr=(0.1, 0.2), weight_decay=1, out=tmp_path / "s", **QUICK)
-    cells = study.result["cells"]
-    assert [cell["label"] for cell in cells] == ["lr 0.1", "lr 0.2"]
-    assert [cell["limit"] for cell in cells] == pytest.approx([19, 9])
+    cells = study.result.cells
+    assert [cell.label for cell in cells] == ["lr 0.1", "lr 0.2"]
+    assert [cell.limit for cell in cells] == pytest.approx([19, 9])
     for cell in cells:
-        assert cell["sharpness"] == pytest.approx([steepest(toy)] * 12, rel=1e-2)
-        assert (cell["settings"]["lr"], cell["settings"]["weight_decay"]) == (cell["lr"], cell["weight_decay"])
-        assert cell["control"]["bitwise_identical"]
-    assert "--lr 0.1 0.2 --weight-decay 1.0" in study.result["command"]
+        assert cell.sharpness == pytest.approx([steepest(toy)] * 12, rel=1e-2)
+        assert {name: cell.settings[name] for name in ("lr", "weight_decay")} == {
+            name: cell.axes[name] for name in ("lr", "weight_decay")
+        }
+        assert cell.control.bitwise_identical
+    assert "--lr 0.1 0.2 --weight-decay 1.0" in study.result.command
 
 
 def test_one_value_is_passed_and_nothing_else(toy, tmp_path):
     found = sharpness(f"{toy}:make", weight_decay=1, out=tmp_path / "s").result
-    assert found["whole"]["max_lr"] == pytest.approx(2 / (steepest(toy) + 1), rel=1e-2)
-    assert found["task"]["settings"]["weight_decay"] == 1
-    assert "width" not in found["task"]["settings"]
+    assert found.whole.max_lr == pytest.approx(2 / (steepest(toy) + 1), rel=1e-2)
+    assert found.task["settings"]["weight_decay"] == 1
+    assert "width" not in found.task["settings"]
     swept = eos(f"{toy}:make", width="2,5", out=tmp_path / "w", **QUICK).result
-    assert [cell["label"] for cell in swept["cells"]] == ["width 2", "width 5"]
-    assert [sum(row["size"] for row in cell["per_layer"]) for cell in swept["cells"]] == [8, 20]
+    assert [cell.label for cell in swept.cells] == ["width 2", "width 5"]
+    assert [sum(row.size for row in cell.per_layer) for cell in swept.cells] == [8, 20]
 
 
 def test_an_interrupted_sweep_goes_on_with_the_same_file_alone(toy, tmp_path, monkeypatch):
@@ -81,7 +83,7 @@ def test_an_interrupted_sweep_goes_on_with_the_same_file_alone(toy, tmp_path, mo
         eos(resume=tmp_path / "part", quiet=True)
     toy.write_text(TOY)
     resumed = eos(resume=tmp_path / "part", quiet=True).result
-    assert [cell["loss"] for cell in resumed["cells"]] == [cell["loss"] for cell in whole["cells"]]
+    assert [cell.loss for cell in resumed.cells] == [cell.loss for cell in whole.cells]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,323 @@
+"""What one followed training says of its edge: the typed part of the result that stands once for every cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from lastbit.core.status import RunStatus
+from lastbit.curvature import StableLearningRates
+from lastbit.dynamics import Verdict, judge, single_rounding
+from lastbit.stats import Estimate, mean_estimate, not_measured
+from lastbit.studies.eos.growth_share import GrowthSplit, split_growth
+from lastbit.studies.eos.tail import entered_at, last_third, tail_mean
+from lastbit.studies.frame.control import Control, Difference, LandedRun, Landing, control_of, landing_of
+from lastbit.studies.frame.settings import DTYPES
+
+__all__ = [
+    "BatchSharpness",
+    "EosCell",
+    "Flow",
+    "LastBit",
+    "LayerCourse",
+    "Series",
+    "Smallest",
+    "StableCourse",
+    "measured",
+    "repeat_control",
+    "series",
+    "twin_landing",
+]
+
+Array = np.ndarray[Any, Any]
+Series = tuple[float | None, ...]
+"""One number for each step, None where it is not one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableCourse:
+    """The stable learning rate of the whole network along a training."""
+
+    first: float | None
+    """At the first measurement."""
+    lowest: float | None
+    tail: float | None
+    """Geometric mean over the last third; None of a training that diverged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Smallest:
+    """The smallest eigenvalue at the steps where it was looked for, and whether such a direction grows."""
+
+    steps: tuple[int, ...]
+    values: Series
+    growing: tuple[int, ...]
+    growing_fraction: float | None
+    """Share of the looks at which one did."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCourse:
+    """One layer moved alone: its ratio along the training, and what it could bear at the last look.
+
+    From `size` on the fields are those of `curvature.LayerStability`, None where no look was taken.
+    """
+
+    name: str
+    steps: tuple[int, ...]
+    ratios: Series
+    size: int | None = None
+    sharpness: float | None = None
+    smallest: float | None = None
+    limit: float | None = None
+    ratio: float | None = None
+    lr: float | None = None
+    max_lr: float | None = None
+    lr_factor: float | None = None
+    weight_decay: float | None = None
+    decay_interval: tuple[float, float] | None = None
+    converged: bool | None = None
+    products: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSharpness:
+    """Sharpness along the mini-batches' own gradients, and over the limit of plain stochastic descent."""
+
+    steps: tuple[int, ...]
+    values: Series
+    low: Series
+    high: Series
+    limits: Series
+    """None where the optimizer has no such edge."""
+    tail: Estimate
+    ratio_tail: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """The gradient flow beside the training, at the same scaled time."""
+
+    steps: Series
+    loss: Series
+    sharpness: Series
+    gradients: int
+    """How many were spent."""
+
+
+@dataclass(frozen=True)
+class LastBit(Verdict):
+    """What became of the twins' difference, and how large it was at the end."""
+
+    final_relative_l1: float | None
+    final_distance: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EosCell:
+    """One training of the study against its own limit."""
+
+    name: str
+    label: str
+    """What is varied, in words; empty where nothing is."""
+    seed: int
+    axes: Mapping[str, Any]
+    """The values that it takes on the axes of the sweep."""
+    settings: Mapping[str, Any]
+    status: str
+    message: str
+    seconds: float
+    verdict_kind: str
+    control: Control | None
+    """Of the exact repeat; None without twins."""
+    repeat_distance: float | None
+    """Largest L2 distance of the exact repeat from the run."""
+    landing: Landing | None
+    limit: float | None
+    """The latest finite limit on the sharpness."""
+    steps: tuple[int, ...]
+    limits: Series
+    sharpness: Series
+    ratios: Series
+    loss: Series
+    gradient_norm: Series
+    alignment: Series
+    lrs: Series
+    ratio_tail: Estimate
+    sharpness_tail: Estimate
+    entered_at_step: int | None
+    stable_lrs: Series
+    stable_lr: StableCourse
+    stable_learning_rates: Mapping[int, StableLearningRates]
+    """By step, what the whole network and each layer could bear."""
+    per_layer: tuple[LayerCourse, ...]
+    converged_fraction: float | None
+    products: int
+    smallest: Smallest
+    batch_sharpness: BatchSharpness | None
+    flow: Flow | None
+    growth_share_above_limit: Estimate
+    growth: GrowthSplit | None
+    last_bit: LastBit | None
+
+
+def series(values: Array) -> Series:
+    """Return numbers as a result holds them: None for NaN."""
+    return tuple(None if value != value else value for value in values.astype(float).tolist())
+
+
+def measured(
+    arrays: Mapping[str, Array], stable: Mapping[int, StableLearningRates], *, dtype: str, status: str
+) -> dict[str, Any]:
+    """Return the fields of `EosCell` that are measured.
+
+    Args:
+        arrays: of `follow` or `record_arrays`.
+        stable: what the network and its layers could bear, by step.
+        dtype: format of the weights.
+        status: how the training ended.
+    """
+    steps, ratio, limit = arrays["step"], arrays["ratio"], arrays["limit"]
+    finite = np.flatnonzero(np.isfinite(limit))
+    diverged = status != RunStatus.OK
+    gone = not_measured("the training diverged")
+    return {
+        "limit": float(limit[finite[-1]]) if len(finite) else None,
+        "steps": tuple(steps.tolist()),
+        "limits": series(limit),
+        "ratios": series(ratio),
+        "lrs": series(arrays["lr"]),
+        **{name: series(arrays[name]) for name in ("sharpness", "loss", "gradient_norm", "alignment")},
+        "ratio_tail": gone if diverged else tail_mean(steps, ratio),
+        "sharpness_tail": gone if diverged else tail_mean(steps, arrays["sharpness"]),
+        "entered_at_step": entered_at(steps, ratio),
+        **_stable_rates(arrays, diverged),
+        "stable_learning_rates": stable,
+        "per_layer": _per_layer(arrays, stable),
+        "converged_fraction": float(np.mean(arrays["converged"][np.isfinite(ratio)])) if len(finite) else None,
+        "products": int(arrays["products"].sum()),
+        "smallest": _smallest(arrays),
+        "batch_sharpness": _batch_sharpness(arrays),
+        "flow": _flow(arrays),
+        **_growth(arrays, dtype),
+    }
+
+
+def repeat_control(arrays: Mapping[str, Array], cell: int) -> tuple[Control | None, float | None]:
+    """Return whether the exact repeat matched bit for bit: every loss, and the weights at every measured step.
+
+    The second is the largest distance of its weights from the run's. Both are None without a repeat.
+    """
+    if "distance" not in arrays or not len(arrays["distance"]):
+        return None, None
+    found, (base, repeat) = [], arrays["train_loss"][:2]
+    unequal = np.flatnonzero(base.view(np.int64) != repeat.view(np.int64))
+    if len(unequal):
+        at = unequal[0]
+        values = [float(loss[at]) if np.isfinite(loss[at]) else None for loss in (base, repeat)]
+        found.append(Difference(cell=cell, step=int(at) + 1, what="training loss", base=values[0], repeat=values[1]))
+    apart = np.flatnonzero(arrays["distance"][0] != 0)
+    if len(apart):
+        found.append(Difference(cell=cell, step=int(arrays["distance_step"][apart[0]]), what="weights"))
+    first = min(found, key=lambda difference: difference.step, default=None)
+    return control_of([first]), float(arrays["distance"][0].max())
+
+
+def twin_landing(arrays: Mapping[str, Array], kind: str) -> Landing | None:
+    """Return which twins were apart from the run at any measured step; None without twins."""
+    if "distance" not in arrays:
+        return None
+    rows = arrays["distance"][1:]
+    return landing_of(kind, [LandedRun(run=f"twin{n}", landed=bool((row > 0).any())) for n, row in enumerate(rows, 1)])
+
+
+def _stable_rates(arrays: Mapping[str, Array], diverged: bool) -> dict[str, Any]:
+    """Return the stable learning rate at every measured step, and what stands for its course.
+
+    The limit is inversely proportional to the rate, so the stable rate is `lr / ratio`: `2/(sharpness + alpha)` for
+    gradient descent. With decoupled decay, which the limit is not quite proportional in, it errs by a factor of at most
+    `1 + lr alpha / 2`.
+    """
+    steps, rates = arrays["step"], np.full(len(arrays["step"]), np.nan)
+    usable = np.isfinite(arrays["ratio"]) & (arrays["ratio"] > 0) & (arrays["lr"] > 0)
+    rates[usable] = arrays["lr"][usable] / arrays["ratio"][usable]
+    late = usable & last_third(steps) if len(steps) else usable
+    found = series(rates)
+    course = StableCourse(
+        first=found[0] if found else None,
+        lowest=float(rates[usable].min()) if usable.any() and not diverged else None,
+        tail=float(np.exp(np.log(rates[late]).mean())) if late.any() and not diverged else None,
+    )
+    return {"stable_lrs": found, "stable_lr": course}
+
+
+def _growth(arrays: Mapping[str, Array], dtype: str) -> dict[str, Any]:
+    if "distance" not in arrays or len(arrays["distance"]) < 2:
+        missing = not_measured("no twins were trained")
+        return {"growth_share_above_limit": missing, "growth": None, "last_bit": None}
+    twins, norm = arrays["distance"][1:], arrays["norm"]
+    floor = single_rounding(float(norm[0]), DTYPES[dtype])
+    # A diverged base has measured one step more than its twins can be compared at.
+    shared = min(len(arrays["step"]), twins.shape[1])
+    split = split_growth(arrays["step"][:shared], arrays["ratio"][:shared], twins[:, :shared], floor)
+    zero = np.zeros((len(twins), 1))
+    verdict = judge(
+        np.concatenate([[0], arrays["distance_step"]]),
+        np.concatenate([zero, twins], axis=1),
+        np.concatenate([norm[:1], norm]),
+        dtype=DTYPES[dtype],
+    )
+    relative, distance = series(np.array([arrays["relative_l1"][1:, -1].mean(), twins[:, -1].mean()]))
+    fields_ = {field.name: getattr(verdict, field.name) for field in fields(verdict)}
+    last = LastBit(**fields_, final_relative_l1=relative, final_distance=distance)
+    return {"growth_share_above_limit": split.share_above_limit, "growth": split, "last_bit": last}
+
+
+def _smallest(arrays: Mapping[str, Array]) -> Smallest:
+    seen = np.isfinite(arrays["smallest"])
+    growing = arrays["growing"][seen]
+    return Smallest(
+        steps=tuple(arrays["step"][seen].tolist()),
+        values=series(arrays["smallest"][seen]),
+        growing=tuple(growing.astype(int).tolist()),
+        growing_fraction=float((growing > 0).mean()) if seen.any() else None,
+    )
+
+
+def _per_layer(arrays: Mapping[str, Array], stable: Mapping[int, StableLearningRates]) -> tuple[LayerCourse, ...]:
+    if "layer" not in arrays:
+        return ()
+    rows = {row.name: row for row in stable[max(stable)].layers} if stable else {}
+    steps, found = tuple(arrays["layer_step"].tolist()), []
+    for name, ratios in zip(arrays["layer"].tolist(), arrays["layer_ratio"].T, strict=True):
+        known = {field.name: getattr(rows[name], field.name) for field in fields(rows[name])} if name in rows else {}
+        found.append(LayerCourse(**{"name": name, **known}, steps=steps, ratios=series(ratios)))
+    return tuple(found)
+
+
+def _batch_sharpness(arrays: Mapping[str, Array]) -> BatchSharpness | None:
+    if "batch_sharpness" not in arrays:
+        return None
+    step, value, low, high = arrays["batch_sharpness"].T
+    ratio = value / arrays["batch_limit"]
+    late = last_third(step)
+    missing = not_measured("2/lr is the edge of stochastic descent without momentum or preconditioner alone")
+    return BatchSharpness(
+        steps=tuple(step.astype(int).tolist()),
+        values=series(value),
+        low=series(low),
+        high=series(high),
+        limits=series(arrays["batch_limit"]),
+        tail=mean_estimate(value[late]),
+        ratio_tail=mean_estimate(ratio[late]) if np.isfinite(ratio[late]).all() else missing,
+    )
+
+
+def _flow(arrays: Mapping[str, Array]) -> Flow | None:
+    if "flow_step" not in arrays:
+        return None
+    steps, loss, sharpness = (series(arrays[f"flow_{name}"]) for name in ("step", "loss", "sharpness"))
+    return Flow(steps=steps, loss=loss, sharpness=sharpness, gradients=int(arrays["flow_gradients"]))

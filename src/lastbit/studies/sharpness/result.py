@@ -1,0 +1,77 @@
+"""What one measurement of sharpness concludes: what the whole network and each layer can bear, and the spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lastbit.curvature import LayerStability
+from lastbit.stats import Estimate
+from lastbit.store import SCHEMA, StudyFolder
+from lastbit.studies.eos.stable_rows import former_row, stable_rows
+from lastbit.studies.frame.result import Result, head
+from lastbit.studies.sharpness.verdict import sharpness_verdict
+
+__all__ = ["RUN", "SharpnessResult", "conclude"]
+
+RUN = "measurement"
+"""Name of the only run of such a study."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharpnessResult(Result):
+    """What one measurement of sharpness concluded."""
+
+    whole: LayerStability
+    """All parameters together."""
+    per_layer: tuple[LayerStability, ...]
+    """Each layer, tensor or group, moved alone."""
+    optimizer: str
+    loss: float | None
+    gradient_norm: float | None
+    trace: Estimate
+    """Of the Hessian of the loss."""
+    share_of_negative_eigenvalues: float
+    examples: int
+    """How many training examples it was measured on."""
+    after: int
+    """Training steps taken before."""
+    dtype: str
+
+
+def conclude(folder: StudyFolder) -> SharpnessResult:
+    """Return what the measurement in the folder says."""
+    found = _former(folder.result() or {}) if folder.facts["schema"] != SCHEMA else _measured(folder.arrays(RUN))
+    spec = folder.facts["spec"]
+    said = sharpness_verdict(found["whole"], found["per_layer"], found["optimizer"])
+    return SharpnessResult(**head(folder, said, 1, 1), **found, after=spec["after"], dtype=spec["settings"]["dtype"])
+
+
+def _measured(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+    (rows,) = stable_rows(arrays).values()
+    loss, norm = (None if np.isnan(arrays[name]) else float(arrays[name]) for name in ("loss", "gradient_norm"))
+    estimate, low, high = arrays["trace"].tolist()
+    return {
+        "whole": rows.whole,
+        "per_layer": rows.layers,
+        "optimizer": str(arrays["optimizer"]),
+        "loss": loss,
+        "gradient_norm": norm,
+        "trace": Estimate(estimate, low, high, int(arrays["trace_samples"])),
+        "share_of_negative_eigenvalues": float(arrays["negative_share"]),
+        "examples": int(arrays["examples"]),
+    }
+
+
+def _former(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same of format 1, which kept a measurement in `result.json` alone."""
+    names = ("optimizer", "loss", "gradient_norm", "share_of_negative_eigenvalues", "examples")
+    return {
+        "whole": former_row(result["whole"]),
+        "per_layer": tuple(map(former_row, result["per_layer"])),
+        "trace": Estimate(**result["trace"]),
+        **{name: result[name] for name in names},
+    }

@@ -1,0 +1,36 @@
+"""What a measurement of sharpness says, in one sentence a person can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+
+from lastbit.curvature import LayerStability
+from lastbit.report.formatting import number
+from lastbit.studies.eos.verdict import RATIO_DIGITS
+from lastbit.studies.frame.result import Verdict
+
+__all__ = ["sharpness_verdict"]
+
+
+def sharpness_verdict(whole: LayerStability, layers: Sequence[LayerStability], optimizer: str) -> Verdict:
+    """Return the sentence, one word (`stable`, `past_limit`, `not_converged`) and what to do."""
+    sharp = max(layers, key=lambda row: row.ratio)
+    advice = f"The sharpest layer is {sharp.name}, alone at {number(sharp.ratio)} of its limit."
+    rates = ""
+    if whole.max_lr is not None:
+        most = f"the largest stable learning rate is {number(whole.max_lr)}"
+        rates = "; any learning rate is stable" if whole.max_lr == inf else f"; {most}"
+    in_use = "" if whole.lr is None else f" (in use: {number(whole.lr)})"
+    if whole.limit == inf:
+        return Verdict(f"the limit of {optimizer} cannot be exceeded at a learning rate of 0{rates}.", "stable", advice)
+    figure = (
+        f"sharpness {number(whole.sharpness)} is {number(whole.ratio, RATIO_DIGITS)} times the limit "
+        f"{number(whole.limit)} of {optimizer}"
+    )
+    if not whole.converged:
+        return Verdict(f"not certified: {figure}, but the eigenvalue did not converge.", "not_converged", advice)
+    if whole.ratio > 1:
+        advice += " Along the sharpest direction a difference grows from step to step, until other terms hold it."
+        return Verdict(f"past the stable step: {figure}{rates}{in_use}.", "past_limit", advice)
+    return Verdict(f"within the stable step: {figure}{rates}{in_use}.", "stable", advice)
