@@ -107,7 +107,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("words", MISTAKES)
 def test_a_mistake_gets_one_line_and_exit_code_2(refused, words):
-    refused(["audit", *words.split()], MISTAKES[words])
+    assert MISTAKES[words] in refused(["audit", *words.split()])
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_mistake_gets_one_line_and_exit_code_2(refused, words):
     ],
 )
 def test_a_word_that_no_command_knows_is_told_where_to_read(refused, words, message):
-    refused(words, message)
+    assert message in refused(words)
 
 
 def test_debug_shows_the_traceback(here, capsys):

@@ -94,7 +94,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("words", MISTAKES)
 def test_a_mistake_gets_one_line_and_exit_code_2(refused, words):
-    refused(words.split(), MISTAKES[words])
+    assert MISTAKES[words] in refused(words.split())
 
 
 def test_help_needs_no_torch():
