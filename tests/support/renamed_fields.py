@@ -28,6 +28,8 @@ RENAMED: dict[str, dict[str, str | None]] = {
         "members_planned": "runs_planned",
         "spec.trace": "spec.settings",
         "spec.trace.lr": None,
+        "spec.fingerprint": None,  # of a sweep it covers the task of every training now
+        "execution": None,  # was empty, says workers and threads now
         "spec.task": "spec.program",
         **{
             f"{where}{old}": f"{where}{new}"

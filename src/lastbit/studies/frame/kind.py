@@ -197,5 +197,5 @@ class Kind(ABC, Generic[S, R]):
 
         if isinstance(plan.program.source, TaskConfig):
             return command_line(self.name, {**plan.program.settings(), **plan.settings.model_dump()})
-        options = ", ".join(f"{name}={value!r}" for name, value in plan.settings.model_dump().items())
+        options = ", ".join(f"{name}={value!r}" for name, value in plan.settings.model_dump(mode="json").items())
         return f"lb.{self.name}(<Task {plan.program.name!r}>, {options})"
