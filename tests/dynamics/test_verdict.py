@@ -310,3 +310,11 @@ def test_the_one_layer_cnn_is_judged_as_its_linear_theory_says(lr, verdict):
         # Order one by step 100 or so from one rounding error.
         assert found.saturation_step < 200
         assert found.decades > 10
+
+
+def test_the_growth_rate_is_that_of_the_rise_alone():
+    """Nearly all of the rise falls between two recorded steps: no level before or after it counts."""
+    steps = np.arange(0, 240, 4)
+    before = 1e-7 * (1 + steps / 1000)
+    found = judge(steps, np.where(steps < 80, before, 1e-2), 1.0)
+    assert found.growth_rate_per_step == pytest.approx(np.log(1e-2 / before[19]) / 4)

@@ -103,6 +103,8 @@ def differences(
         new = _path_now(kind, path)
         if new is None:
             continue
+        if value in ({}, []) and any(other.startswith((f"{new}.", f"{new}[")) for other in said):
+            continue  # what held nothing holds something now
         if new not in said:
             found.append(f"{path} ({value!r}) is missing" + (f" at {new}" if new != path else ""))
             continue
