@@ -11,8 +11,6 @@ WORDING = SOURCE / "report" / "formatting.py"
 
 NOT_YET_CONVERTED: frozenset[str] = frozenset(
     {
-        "studies/eos/cells.py",
-        "studies/eos/config.py",
         "studies/frame/progress.py",
     }
 )
@@ -97,6 +95,8 @@ TORCH = "the parameters are those of the torch operation that it stands for"
 MORE_THAN_SIX = {
     "studies.audit.kind:audit": PUBLIC,
     "studies.trace.kind:trace": PUBLIC,
+    "studies.eos.kind:eos": PUBLIC,
+    "studies.sharpness.kind:sharpness": PUBLIC,
     "studies.frame.make:make": "what every study takes beside its settings, as keywords",
     "cli.audit:audit": COMMAND,
     "cli.eos:eos": COMMAND,
@@ -128,8 +128,6 @@ MORE_THAN_SIX = {
     "report.figures.eos_edge:_line": LEFT,
     "report.figures.eos_edge:edge_curves": LEFT,
     "studies.frame.execution:choose_execution": LEFT,
-    "studies.frame.page:study_page": LEFT,
-    "studies.sharpness.measure:_facts": LEFT,
     "tasks.data.places:find": LEFT,
     "tasks.task:Task.__init__": "one parameter is one field, of which the constructor takes more kinds of data",
     "train.run:run_training": "what is trained, where, and who is told of it; each listener may be left out",

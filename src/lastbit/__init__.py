@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lastbit.core.errors import LastbitError
     from lastbit.studies.audit.kind import audit
+    from lastbit.studies.eos.kind import eos
     from lastbit.studies.eos.monitor import StabilityMonitor
-    from lastbit.studies.eos.run_eos import eos
     from lastbit.studies.kinds import open_study
     from lastbit.studies.pde.complexity import pde_complexity
     from lastbit.studies.pde.phase import pde_phase
     from lastbit.studies.pde.simulate import pde_simulate
     from lastbit.studies.pde.stability import pde_stability
     from lastbit.studies.pde.window import pde_window
-    from lastbit.studies.sharpness.measure import sharpness
+    from lastbit.studies.sharpness.kind import sharpness
     from lastbit.studies.trace.compare import compare_sketches
     from lastbit.studies.trace.kind import trace
     from lastbit.tasks import ACCURACY, MSE, Metric, Task
@@ -38,14 +38,14 @@ _HOMES = {
     "Task": "lastbit.tasks",
     "audit": "lastbit.studies.audit.kind",
     "compare_sketches": "lastbit.studies.trace.compare",
-    "eos": "lastbit.studies.eos.run_eos",
+    "eos": "lastbit.studies.eos.kind",
     "open_study": "lastbit.studies.kinds",
     "pde_complexity": "lastbit.studies.pde.complexity",
     "pde_phase": "lastbit.studies.pde.phase",
     "pde_simulate": "lastbit.studies.pde.simulate",
     "pde_stability": "lastbit.studies.pde.stability",
     "pde_window": "lastbit.studies.pde.window",
-    "sharpness": "lastbit.studies.sharpness.measure",
+    "sharpness": "lastbit.studies.sharpness.kind",
     "trace": "lastbit.studies.trace.kind",
 }
 

@@ -68,14 +68,14 @@ def test_sharpness_measures_once(here, capsys):
 
 MISTAKES = {
     "eos --task digts": "unknown task 'digts'",
-    "eos --weight-decay 0 0.1 x": "'x' is not a number",
-    "eos --lr": "is not a number",
+    "eos --weight-decay 0 0.1 x": "--weight-decay = 'x': input should be a valid number",
+    "eos --lr": "input should be a valid number",
     "eos --model mlp --kernel 3 5": "--kernel: mlp has no kernel to vary",
-    "eos --loss hinge": "'squared-error' or 'cross-entropy'",
+    "eos --loss hinge": "choose one of squared-error, cross-entropy",
     "eos --every 0": "--every = 0",
     "eos --twins -1": "--twins = -1",
     "eos --dtype bfloat16": "'float32' or 'float64'",
-    "eos --batch-size 601": "--batch-size = 601 exceeds the 600 training examples",
+    "eos --batch-size 601": "batch size 601 exceeds the 600 training examples",
     "eos --resume nope": "there is no study at nope",
     "eos --resume a --out b": "name the same thing",
     "eos --task toy.py:make --loss cross-entropy": "toy.py:make decides that itself",
@@ -87,7 +87,7 @@ MISTAKES = {
     "eos --json nope/x.json": "nope does not exist",
     "sharpness toy.py:nothing": "toy.py has no function 'nothing'",
     "sharpness toy.py:make --checkpoint nope.pt": "there is no checkpoint nope.pt",
-    "sharpness toy.py:make --by layer": "unknown --by 'layer'",
+    "sharpness toy.py:make --by layer": "--by = 'layer': input should be 'module', 'tensor' or 'group'",
     "sharpness --optimizer adam": "Adam has taken no step yet",
 }
 

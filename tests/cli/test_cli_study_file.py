@@ -44,7 +44,8 @@ def test_a_list_makes_a_sweep(here, command, axis):
     Path("study.toml").write_text(toml(SMALL[command]) + f"{axis} = [0.1, 0.05]\n")
     assert main([command, "study.toml", "--out", "study", "--quiet"]) == 0
     result = json.loads(Path("study/result.json").read_text())
-    assert [part[axis] for part in result["members" if command == "trace" else "cells"]] == [0.1, 0.05]
+    parts = result["members"] if command == "trace" else [cell["axes"] for cell in result["cells"]]
+    assert [part[axis] for part in parts] == [0.1, 0.05]
     words = shlex.split(result["command"])
     assert words[words.index("--" + axis.replace("_", "-")) + 1 :][:2] == ["0.1", "0.05"]
 

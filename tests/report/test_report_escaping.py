@@ -4,12 +4,12 @@ import json
 import re
 
 import pytest
+from drawn import render_report
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit.report.figures.style import literal, plain
 from lastbit.report.html import embedded_json
-from lastbit.studies.frame.report import render_report
 
 
 def test_hostile_names_appear_as_text_and_nowhere_as_markup(make_study, parse, hostile):

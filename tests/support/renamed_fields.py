@@ -11,6 +11,20 @@ from typing import Any
 
 AXES = ("lr", "momentum", "weight_decay", "depth", "width", "kernel")
 
+OF_TASK = (
+    "task",
+    "model",
+    "activation",
+    "loss",
+    "optimizer",
+    "nesterov",
+    "schedule",
+    "train_size",
+    "batch_size",
+    "data_root",
+)
+"""Settings that edge-of-stability studies kept among their own, and that are the program's now."""
+
 RENAMED: dict[str, dict[str, str | None]] = {
     "audit": {
         "perturbation.perturbed_runs": "perturbation.twins",
@@ -44,6 +58,9 @@ RENAMED: dict[str, dict[str, str | None]] = {
         "runs[].control": None,
     },
     "eos": {
+        "spec.eos": "spec.settings",
+        **{f"spec.eos.{name}": f"spec.program.{name}" for name in OF_TASK},
+        **{f"spec.eos.{axis}": None for axis in AXES},  # a list, of one value too
         "cells_planned": "runs_planned",
         "cells_finished": "runs_finished",
         **{f"cells[].{axis}": f"cells[].axes.{axis}" for axis in AXES},
@@ -58,7 +75,12 @@ RENAMED: dict[str, dict[str, str | None]] = {
         },
         "control.largest_distance": "cells[0].repeat_distance",
     },
-    "sharpness": {},
+    "sharpness": {
+        **{f"spec.{name}": f"spec.settings.{name}" for name in ("after", "by")},
+        "spec.checkpoint": None,  # empty text where there was none
+        **{f"spec.settings.{name}": f"spec.program.{name}" for name in OF_TASK},
+        **{f"spec.settings.{axis}": None for axis in AXES},
+    },
 }
 """By kind of study: path of before (`members[].verdict`) to path of now, None where it was removed. It holds for what
 is below the path too, and the longest path counts."""

@@ -33,6 +33,9 @@ def test_the_default_is_the_setting_in_which_the_last_bit_shows():
         "norm": "batch",
         "activation": "relu",
         "width": 8,
+        "depth": None,
+        "kernel": None,
+        "loss": None,
         "augment": "none",
         "data_root": None,
     }
@@ -68,7 +71,7 @@ def test_defaults_follow_the_task_the_model_and_the_optimizer():
 def test_every_combination_resolves_completely_and_to_itself(**given_):
     config = TaskConfig(**given_)
     full = resolve(config)
-    assert [name for name, value in full if value is None] == ["data_root"]
+    assert [name for name, value in full if value is None] == ["depth", "kernel", "loss", "data_root"]
     assert all(getattr(full, name) == value for name, value in config if value is not None)
     assert resolve(full) == full
     assert TaskConfig.model_validate_json(full.model_dump_json()) == full

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 from lastbit.core.errors import LastbitError
 
 if TYPE_CHECKING:
-    from lastbit.studies.frame.stored import StoredStudy
     from lastbit.studies.frame.study import Study
-
 __all__ = ["announce_paths", "check_writable", "present", "write_json"]
 
 
 def present(
-    study: StoredStudy | Study[Any],
+    study: Study[Any],
     *,
     report: Path | None = None,
     json: Path | None = None,
@@ -29,7 +27,7 @@ def present(
 
     Args:
         study: the study.
-        report: its report; by default where `StoredStudy.report` puts it.
+        report: its report; by default where `Study.report` puts it.
         json: file for the whole result.
         export: file for the runs as a table.
         quiet: print the verdict alone.

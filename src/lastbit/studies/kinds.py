@@ -9,29 +9,31 @@ from typing import Any
 from lastbit.core.errors import choose
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.kind import Kind
+from lastbit.studies.frame.study import Study
 
 __all__ = ["KINDS", "kind_named", "open_study"]
 
 KINDS = {
     "audit": "lastbit.studies.audit.kind:AUDIT",
     "trace": "lastbit.studies.trace.kind:TRACE",
-    "eos": "lastbit.studies.eos.study:EosStudy",
-    "sharpness": "lastbit.studies.sharpness.study:SharpnessStudy",
+    "eos": "lastbit.studies.eos.kind:EOS",
+    "sharpness": "lastbit.studies.sharpness.kind:SHARPNESS",
 }
 """Where each kind stands: `module:name`, so that the names can be listed without importing torch."""
 
 
-def kind_named(name: str) -> Any:
+def kind_named(name: str) -> Kind[Any, Any]:
     """Return the kind of study that a command makes.
 
     Raises:
         LastbitError: there is none of this name.
     """
     module, _, attribute = KINDS[choose(name, KINDS, "kind of study")].partition(":")
-    return getattr(import_module(module), attribute)
+    kind: Kind[Any, Any] = getattr(import_module(module), attribute)
+    return kind
 
 
-def open_study(path: str | Path) -> Any:
+def open_study(path: str | Path) -> Study[Any]:
     """Open a study that was trained before, finished or not.
 
     Raises:
@@ -39,4 +41,4 @@ def open_study(path: str | Path) -> Any:
     """
     with StudyFolder.read(Path(path)) as folder:
         kind = kind_named(str(folder.facts.get("kind")))
-    return kind.study(Path(path), kind) if isinstance(kind, Kind) else kind(Path(path))
+    return kind.study(Path(path), kind)

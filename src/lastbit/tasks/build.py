@@ -18,8 +18,9 @@ from lastbit.tasks.augment import AUGMENTATIONS
 from lastbit.tasks.config import TaskConfig
 from lastbit.tasks.data.images import Images, standardised_splits, stratified_order
 from lastbit.tasks.file_task import load_file_task
-from lastbit.tasks.models import MODELS, build_model
-from lastbit.tasks.registry import TASKS
+from lastbit.tasks.losses import LOSSES
+from lastbit.tasks.models import MODELS, PLAIN, build_model
+from lastbit.tasks.registry import TASKS, TaskSpec
 from lastbit.tasks.schedules import make_schedule
 from lastbit.tasks.split import Split
 from lastbit.tasks.task import Task
@@ -27,7 +28,7 @@ from lastbit.tasks.task import Task
 __all__ = ["build_task", "resolve"]
 
 
-def resolve(config: TaskConfig) -> TaskConfig:
+def resolve(config: TaskConfig, arguments: Mapping[str, Any] = MappingProxyType({})) -> TaskConfig:
     """Return `config` with every default filled in, so that what is stored can be run again on a later version.
 
     Only `data_root` may stay None: where the files are is not part of the training. For a task in a user's file the
@@ -44,7 +45,7 @@ def resolve(config: TaskConfig) -> TaskConfig:
         0.3
     """
     if config.is_file:
-        return config.model_copy(update=_facts(_file_task(config)))
+        return config.model_copy(update=_facts(_file_task(config, arguments)))
     spec = TASKS[config.task]
     defaults: dict[str, Any] = {"train_size": spec.train_images, **spec.defaults}
     model = config.model or defaults["model"]
@@ -86,8 +87,7 @@ def build_task(config: TaskConfig, arguments: Mapping[str, Any] = MappingProxyTy
     spec = TASKS[full.task]
     train, test = _splits(full.task, spec.load(full.data_root), full.train_size)
     chosen = full.model_dump(exclude={"data_root"})
-    network = {key: chosen[key] for key in ("width", "norm", "activation")}
-    model = partial(build_model, chosen["model"], spec.shape, spec.classes, **network)
+    model = _network(chosen, spec)
     stepping = {key: chosen[key] for key in ("lr", "weight_decay", *OPTIMIZERS[chosen["optimizer"]].options)}
     augmentation = AUGMENTATIONS[chosen["augment"]]
     return Task(
@@ -95,14 +95,26 @@ def build_task(config: TaskConfig, arguments: Mapping[str, Any] = MappingProxyTy
         model=model,
         train=train,
         test=test,
+        loss=LOSSES[chosen["loss"] or "cross-entropy"],
         optimizer=partial(class_of(chosen["optimizer"]), **stepping),
         schedule=None if full.schedule == "constant" else partial(make_schedule, name=chosen["schedule"]),
         augment=augmentation.make(spec.pad),
         augment_draws=augmentation.draws,
         epochs=chosen["epochs"],
         batch_size=chosen["batch_size"],
-        settings=chosen | {"shape": list(spec.shape), "classes": spec.classes, "parameters": _parameters(model)},
+        settings={name: value for name, value in chosen.items() if value is not None}
+        | {"shape": list(spec.shape), "classes": spec.classes, "parameters": _parameters(model)},
     )
+
+
+def _network(chosen: Mapping[str, Any], spec: TaskSpec) -> partial[torch.nn.Module]:
+    """Return the factory of the network: of layers all alike where a depth is given, else the built-in one."""
+    if chosen["depth"] is None:
+        network = {key: chosen[key] for key in ("width", "norm", "activation")}
+        return partial(build_model, chosen["model"], spec.shape, spec.classes, **network)
+    alike = {key: chosen[key] for key in ("depth", "width", "activation")}
+    alike |= {"kernel": chosen["kernel"] or 3} if chosen["model"] == "cnn" else {}
+    return partial(PLAIN[chosen["model"]], spec.shape, spec.classes, **alike)
 
 
 def _parameters(model: partial[torch.nn.Module]) -> int:

@@ -11,7 +11,8 @@ from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
 from lastbit.optimizers.registry import OPTIMIZERS
 from lastbit.tasks.augment import AUGMENTATIONS
-from lastbit.tasks.models import ACTIVATIONS, MODELS, NORMS
+from lastbit.tasks.losses import LOSSES
+from lastbit.tasks.models import ACTIVATIONS, MODELS, NORMS, PLAIN
 from lastbit.tasks.registry import TASKS
 from lastbit.tasks.schedules import SCHEDULES
 
@@ -24,6 +25,7 @@ _NAMES: dict[str, Iterable[str]] = {
     "norm": NORMS,
     "activation": ACTIVATIONS,
     "augment": AUGMENTATIONS,
+    "loss": LOSSES,
 }
 
 FILE_MAY_SET = ("epochs", "batch_size", "train_size")
@@ -58,6 +60,9 @@ class TaskConfig(Config):
     norm: str | None = Field(None, description=f"normalisation: {', '.join(NORMS)}")
     activation: str | None = Field(None, description=f"activation: {', '.join(ACTIVATIONS)}")
     width: PositiveInt | None = Field(None, description="channels of the first layer, units of an mlp's hidden layers")
+    depth: PositiveInt | None = Field(None, description="hidden layers of an mlp, convolutions of a cnn, all alike")
+    kernel: PositiveInt | None = Field(None, description="side of a cnn's kernels, odd; needs depth")
+    loss: str | None = Field(None, description=f"training loss: {', '.join(LOSSES)}")
     augment: str | None = Field(None, description=f"augmentation of training images: {', '.join(AUGMENTATIONS)}")
     data_root: str | None = Field(None, description="folder that holds the data set's files")
 
@@ -85,6 +90,7 @@ class TaskConfig(Config):
             self._check_file()
         else:
             self._check_optimizer()
+            self._check_network()
         return self
 
     def _check_file(self) -> None:
@@ -103,3 +109,14 @@ class TaskConfig(Config):
                 raise LastbitError(f"{option} = {getattr(self, option)!r}: {name} has none; {' and '.join(able)} do")
         if self.nesterov and self.momentum == 0:
             raise LastbitError("nesterov = True needs a momentum above 0: write momentum = 0.9, or nesterov = False")
+
+    def _check_network(self) -> None:
+        model = self.model or TASKS[self.task].defaults["model"]
+        if self.depth is not None and model not in PLAIN:
+            raise LastbitError(f"--depth: {model} has a fixed depth; --model {' or '.join(PLAIN)} can be varied")
+        if self.kernel is None:
+            return
+        if model != "cnn":
+            raise LastbitError(f"--kernel: {model} has no kernel to vary; write --model cnn")
+        if self.kernel % 2 == 0:
+            raise LastbitError(f"--kernel = {self.kernel}: give an odd side, such as 3")

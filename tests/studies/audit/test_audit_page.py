@@ -66,7 +66,7 @@ def test_the_terminal_begins_with_the_answer_and_the_controls(study):
 
 
 def test_the_terminal_tells_every_row_that_it_told(study, before):
-    now = [cells(line) for line in render_text(study.page(), 200).splitlines()]
+    now = [cells(line) for line in render_text(study.page, 200).splitlines()]
     table = [cells(line) for line in before if re.match(r"(accuracy, mean|σ|last-bit|churn|test loss|weight)", line)]
     assert len(table) == 13
     for label, *values in table:

@@ -5,7 +5,7 @@ import torch
 
 from lastbit import eos, sharpness
 from lastbit.core.errors import LastbitError
-from lastbit.studies.eos.worker import CellWorker
+from lastbit.studies.frame.runner import JobWorker
 from lastbit.tasks import load_file_task
 
 TOY = """
@@ -51,7 +51,7 @@ def test_each_combination_is_a_training_against_its_own_limit(toy, tmp_path):
             name: cell.axes[name] for name in ("lr", "weight_decay")
         }
         assert cell.control.bitwise_identical
-    assert "--lr 0.1 0.2 --weight-decay 1.0" in study.result.command
+    assert "--lr 0.1 0.2 --weight-decay 1 " in study.result.command
 
 
 def test_one_value_is_passed_and_nothing_else(toy, tmp_path):
@@ -67,17 +67,17 @@ def test_one_value_is_passed_and_nothing_else(toy, tmp_path):
 def test_an_interrupted_sweep_goes_on_with_the_same_file_alone(toy, tmp_path, monkeypatch):
     task, settings = f"{toy}:make", {"weight_decay": "0,0.5", **QUICK}
     whole = eos(task, out=tmp_path / "whole", **settings).result
-    one = CellWorker.run
+    one = JobWorker.run
 
-    def stopping(worker, cell, progress):
-        if cell.name == "cell001":
+    def stopping(worker, job, progress):
+        if job.cell.name == "cell001":
             raise KeyboardInterrupt
-        return one(worker, cell, progress)
+        return one(worker, job, progress)
 
-    monkeypatch.setattr(CellWorker, "run", stopping)
+    monkeypatch.setattr(JobWorker, "run", stopping)
     with pytest.raises(LastbitError, match="1 of 2 trainings finished and safe"):
         eos(task, out=tmp_path / "part", **settings)
-    monkeypatch.setattr(CellWorker, "run", one)
+    monkeypatch.setattr(JobWorker, "run", one)
     toy.write_text(TOY.replace("weight_decay=weight_decay", "weight_decay=2 * weight_decay"))
     with pytest.raises(LastbitError, match="is no longer the one it was begun with"):
         eos(resume=tmp_path / "part", quiet=True)
@@ -93,7 +93,7 @@ def test_an_interrupted_sweep_goes_on_with_the_same_file_alone(toy, tmp_path, mo
         ({"weight_decay": "0,-1"}, "--weight-decay"),
         ({"momentum": 1}, "--momentum"),
         ({"weight_decay": "0,0"}, "name each value once"),
-        ({"activation": "relu"}, "--activation: .*decides that itself"),
+        ({"activation": "relu"}, "activation = .*decides that itself"),
     ],
 )
 def test_a_mistake_gets_one_line_before_a_folder_is_made(toy, tmp_path, settings, message):

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
+from drawn import render_report
 from torch import nn
 
 from lastbit import StabilityMonitor, Task, eos, open_study, sharpness
@@ -16,7 +17,6 @@ from lastbit.report.figures.eos_edge import RatioCurve, edge_curves, ratio_curve
 from lastbit.report.figures.eos_size import SizeCurve, size_curves
 from lastbit.report.figures.eos_spectrum import Spectrum, spectra, within_reach
 from lastbit.report.formatting import show
-from lastbit.studies.frame.report import render_report
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(40, 4, generator=GENERATOR)

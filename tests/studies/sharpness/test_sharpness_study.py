@@ -208,7 +208,7 @@ def test_tied_weights_need_one_name_and_a_network_may_use_a_wrappers_names(tmp_p
 
 
 def test_other_mistakes(tmp_path):
-    with pytest.raises(LastbitError, match="unknown --by 'layers'"):
+    with pytest.raises(LastbitError, match="--by = 'layers': input should be 'module', 'tensor' or 'group'"):
         sharpness(toy(), by="layers")
     with pytest.raises(LastbitError, match="--after = 21: the training has 20 steps"):
         sharpness(toy(), after=21, out=tmp_path / "s")

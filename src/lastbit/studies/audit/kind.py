@@ -98,6 +98,9 @@ def audit(
     norm: str | None = None,
     activation: str | None = None,
     width: int | None = None,
+    depth: int | None = None,
+    kernel: int | None = None,
+    loss: str | None = None,
     augment: str | None = None,
     data_root: str | None = None,
     out: str | Path | None = None,
@@ -133,6 +136,9 @@ def audit(
         norm: see there.
         activation: see there.
         width: see there.
+        depth: see there.
+        kernel: see there.
+        loss: see there.
         augment: see there.
         data_root: see there.
         out: folder of the study, new or empty; by default the next free `lastbit-studies/audit-TASK-NNN`.

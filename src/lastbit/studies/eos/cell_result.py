@@ -15,7 +15,7 @@ from lastbit.stats import Estimate, mean_estimate, not_measured
 from lastbit.studies.eos.growth_share import GrowthSplit, split_growth
 from lastbit.studies.eos.tail import entered_at, last_third, tail_mean
 from lastbit.studies.frame.control import Control, Difference, LandedRun, Landing, control_of, landing_of
-from lastbit.studies.frame.settings import DTYPES
+from lastbit.studies.frame.kind import DTYPES
 
 __all__ = [
     "BatchSharpness",

@@ -6,7 +6,7 @@ Axes: K twins (the exact repeat first), S measured steps, L layers, M looks at l
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lastbit.core.seeds import stream_seed
 from lastbit.core.status import RunStatus
 from lastbit.curvature import (
     EffectiveHessian,
@@ -29,12 +28,11 @@ from lastbit.curvature import (
     stable_learning_rates,
 )
 from lastbit.dynamics import Divergence, measure_divergence
-from lastbit.perturb import Identity, Perturbation, make_perturbation
-from lastbit.studies.eos.config import EosConfig
-from lastbit.studies.eos.workload import probe_batch
-from lastbit.studies.frame.settings import DTYPES
+from lastbit.studies.eos.probe import probe_batch
+from lastbit.studies.eos.settings import EosSettings
+from lastbit.studies.frame.kind import DTYPES
 from lastbit.tasks import Task
-from lastbit.train import Training, streams
+from lastbit.train import Training, TwinPlan, lock_step
 
 __all__ = ["Followed", "follow", "record_arrays"]
 
@@ -69,7 +67,7 @@ class Followed:
 
 def follow(
     task: Task,
-    config: EosConfig,
+    config: EosSettings,
     *,
     device: torch.device,
     on_step: Callable[[int], None] = lambda step: None,
@@ -89,24 +87,10 @@ def follow(
     """
     dtype = DTYPES[config.dtype]
     total = min(config.steps or task.total_steps, task.total_steps)
-    with ExitStack() as stack:
-        trainings = _trainings(task, config, total, device, stack)
-        follower = _Follower(task, config, trainings, total, looks)
+    plan = TwinPlan(twins=config.twins, perturb=config.perturb, seed=config.seed, steps=total)
+    with lock_step(task, plan, device=device, dtype=dtype) as twins:
+        follower = _Follower(task, config, list(twins.trainings), total, looks)
         return follower.run(on_step, probe_batch(task, config.probe_size, device, dtype))
-
-
-def _trainings(task: Task, config: EosConfig, total: int, device: torch.device, stack: ExitStack) -> list[Training]:
-    seed = stream_seed(config.seed, "perturbation")
-    kinds: list[Perturbation] = [Identity()]
-    if config.twins:
-        kinds.append(Identity())
-        kinds += [make_perturbation(config.perturb, 1 + i, seed=seed, total_steps=total) for i in range(config.twins)]
-    trainings = []
-    for kind in kinds:
-        training = Training(task, streams(config.seed), kind, device=device, dtype=DTYPES[config.dtype])
-        stack.callback(training.close)
-        trainings.append(training)
-    return trainings
 
 
 def _is_plain(optimizer: torch.optim.Optimizer) -> bool:
@@ -117,7 +101,7 @@ def _is_plain(optimizer: torch.optim.Optimizer) -> bool:
 class _Follower:
     """The loop over the steps of one cell."""
 
-    def __init__(self, task: Task, config: EosConfig, trainings: list[Training], total: int, looks: bool) -> None:
+    def __init__(self, task: Task, config: EosSettings, trainings: list[Training], total: int, looks: bool) -> None:
         self.task, self.config, self.trainings, self.total = task, config, trainings, total
         self.base = trainings[0]
         self.loss = self.base.loss

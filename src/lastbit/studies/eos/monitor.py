@@ -151,7 +151,7 @@ class StabilityMonitor(curvature.StabilityMonitor):
         settings = {"optimizer": kind, "model": type(self.model).__name__, "every": self._budget.every}
         return {
             "kind": "eos",
-            "spec": {"eos": {"seed": 0, "dtype": dtype}, "monitor": True},
+            "spec": {"settings": {"seed": 0, "dtype": dtype}, "monitor": True},
             "command": f"lb.StabilityMonitor(model, optimizer, loss_fn, probe_batch, study={str(path)!r})",
             "task": {
                 "name": type(self.model).__name__,
@@ -161,7 +161,7 @@ class StabilityMonitor(curvature.StabilityMonitor):
                 "full_batch": False,
                 "steps": 0,
             },
-            "cells": [{"name": _RUN, "label": "", "lr": None, "settings": settings}],
+            "cells": [{"number": 0, "name": _RUN, "label": "", "seed": 0, "program": {}, "task_settings": settings}],
             "environment": environment(parameter.device),
         }
 

@@ -73,8 +73,7 @@ def eos_page(folder: StudyFolder, result: EosResult) -> Page:
         ]
     return study_page(
         folder,
-        result.to_json(),
-        verdict=result.verdict,
+        result,
         title=f"Edge of stability of {result.task['name']}",
         subtitle=_subtitle(result),
         kinds=_KINDS,

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.status import RunStatus
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.eos.cell_result import EosCell, measured, repeat_control, twin_landing
+from lastbit.studies.eos.settings import AXES
 from lastbit.studies.eos.size_trend import SizeTrend, size_trends
 from lastbit.studies.eos.stable_rows import former_stable_rows, stable_rows
 from lastbit.studies.eos.verdict import cell_kind, study_verdict
@@ -89,7 +91,7 @@ class EosResult(Result):
 def conclude(folder: StudyFolder) -> EosResult:
     """Return the result of the trainings that are in."""
     planned = folder.facts["cells"]
-    records = {record.run: record for record in folder.runs()}
+    records = {record.run: record for record in folder.runs() if record.status != RunStatus.CRASHED}
     found = tuple(
         _cell(folder, number, facts, records[facts["name"]])
         for number, facts in enumerate(planned)
@@ -101,25 +103,24 @@ def conclude(folder: StudyFolder) -> EosResult:
 
 
 def _cell(folder: StudyFolder, number: int, facts: Mapping[str, Any], record: RunRecord) -> EosCell:
-    arrays, spec = folder.arrays(record.run), folder.facts["spec"]["eos"]
-    former = folder.facts.get("stable", {}).get(record.run)
+    arrays, settings = folder.arrays(record.run), folder.facts["spec"]["settings"]
+    former = facts.get("stable")
     stable = stable_rows(arrays) if former is None else former_stable_rows(former)
     control, repeat_distance = repeat_control(arrays, number)
-    values = measured(arrays, stable, dtype=spec["dtype"], status=record.status)
-    named = {"name", "label", "seed", "settings"}
+    values = measured(arrays, stable, dtype=settings["dtype"], status=record.status)
     cell = EosCell(
         name=record.run,
         label=facts["label"],
-        seed=facts.get("seed", 0),
-        axes=facts.get("axes", {name: value for name, value in facts.items() if name not in named}),
-        settings=facts["settings"],
+        seed=facts["seed"],
+        axes={axis: facts["program"].get(axis) for axis in AXES},
+        settings=facts["task_settings"],
         status=str(record.status),
         message=record.message,
         seconds=record.seconds,
         verdict_kind="",
         control=control,
         repeat_distance=repeat_distance,
-        landing=twin_landing(arrays, spec.get("perturb", "")),
+        landing=twin_landing(arrays, settings.get("perturb", "")),
         **values,
     )
     return replace(cell, verdict_kind=cell_kind(cell))

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from rich.console import RenderableType
 
 from lastbit.core.errors import LastbitError, choose
-from lastbit.report.text import brief
-from lastbit.store import SCHEMA, StudyFolder
-from lastbit.studies.eos.page import eos_page
-from lastbit.studies.eos.result import EosResult, conclude
-from lastbit.studies.frame.folders import check_kind
-from lastbit.studies.frame.stored import StoredStudy, write_table
+from lastbit.studies.eos.result import EosResult
+from lastbit.studies.frame.study import Study
 
 __all__ = ["EosStudy"]
 
@@ -33,30 +27,17 @@ _MEASURED = (
 )
 
 
-class EosStudy(StoredStudy):
+class EosStudy(Study[EosResult]):
     """An edge-of-stability study on disk.
 
     Example:
-        >>> study = EosStudy(Path("lastbit-studies/eos-digits-001"))  # doctest: +SKIP
+        >>> study = open_study("lastbit-studies/eos-digits-001")  # doctest: +SKIP
         >>> study.to_xarray()["ratio"].plot()  # doctest: +SKIP
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with StudyFolder.read(path) as folder:
-            check_kind(folder, "eos", "an edge-of-stability study")
-            stored = folder.result() if folder.facts["schema"] == SCHEMA else None
-            self.result: EosResult = EosResult.from_json(stored) if stored else conclude(folder)
-            """What the study concluded."""
-
-    @property
-    def passed(self) -> bool:
-        """Whether every repeat matched bit for bit, so that the growth is the last bit's."""
-        return self.result.verdict_kind not in ("not_reproducible", "no_runs")
-
-    def _render(self) -> RenderableType:
-        with StudyFolder.read(self.path) as folder:
-            return brief(eos_page(folder, self.result))
+    def _rows(self, data: xr.Dataset) -> xr.Dataset:
+        """Return the measurements of the first training, a row per step."""
+        return data[list(_MEASURED)]
 
     def to_xarray(self, cell: str | None = None) -> xr.Dataset:
         """Return what was measured in one training, with dimensions `step`, `twin` (the repeat first) and `layer`.
@@ -76,7 +57,7 @@ class EosStudy(StoredStudy):
                 f"{self.path} has no finished training: continue it with lastbit eos --resume {self.path}"
             )
         name = choose(cell, names, "cell") if cell is not None else names[0]
-        with StudyFolder.read(self.path) as folder:
+        with self._folder() as folder:
             arrays = folder.arrays(name)
         variables: dict[str, Any] = {key: ("step", arrays[key]) for key in _MEASURED}
         coordinates: dict[str, Any] = {"step": arrays["step"]}
@@ -90,11 +71,3 @@ class EosStudy(StoredStudy):
             coordinates |= {"layer": arrays["layer"], "layer_step": arrays["layer_step"]}
             variables["layer_ratio"] = (("layer_step", "layer"), arrays["layer_ratio"])
         return xr.Dataset(variables, coordinates, {"verdict": self.verdict, "command": self.result.command})
-
-    def export(self, target: str | Path) -> Path:
-        """Write the first training to a file: `.nc` (all arrays, NetCDF), `.csv` or `.parquet` (a row per step).
-
-        Raises:
-            LastbitError: the ending is another, or the optional packages for tables are missing.
-        """
-        return write_table(target, self.to_xarray(), lambda data: data[list(_MEASURED)])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lastbit.store import SCHEMA
+from lastbit.tasks import TaskConfig
 
 __all__ = ["present_facts"]
 
@@ -15,10 +16,16 @@ def present_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     if facts["schema"] == SCHEMA:
         return dict(facts)
     kind, spec = facts["kind"], dict(facts["spec"])
-    settings = spec.pop(_SETTINGS[kind], {}) if kind in _SETTINGS else {}
+    settings = dict(spec.pop(_SETTINGS[kind], {}))
     extra = {name: spec.pop(name) for name in ("after", "by", "checkpoint") if name in spec}
-    program = {"program": spec.pop("task")} if "task" in spec else {}
-    present = {"settings": {**settings, **extra}, **program, **spec}
+    program = spec.pop("task", {})
+    if kind in ("eos", "sharpness"):
+        # Their settings were those of the task too, with a list of values along each axis.
+        program = {name: settings.pop(name) for name in TaskConfig.model_fields if name in settings}
+    axes = {name: values for name, values in program.items() if isinstance(values, list)}
+    program |= {name: values[0] if values else None for name, values in axes.items()}
+    axes = {name: values for name, values in axes.items() if len(values) > 1}
+    present = {"settings": {**settings, **extra}, "program": program, "axes": axes, **spec}
     return {**facts, "spec": present, "cells": _cells(facts, settings), "task": _task(facts)}
 
 
@@ -47,7 +54,7 @@ def _cells(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> list[dict[s
                 "program": axes,
                 "settings": own,
                 "task_settings": cell.get("settings", facts["task"].get("settings", {})),
-                "stable": stable.get(cell["name"], {}),
+                "stable": stable.get(cell["name"]) if stable else None,
             }
         )
     return found

@@ -123,6 +123,8 @@ class Kind(ABC, Generic[S, R]):
     """Settings of the task that may hold several values, an axis of a sweep each."""
     arguments: ClassVar[Collection[str]] = ()
     """Settings that a task in a file takes as arguments of its function."""
+    decides: ClassVar[Collection[str]] = ()
+    """Settings of the task that this kind decides itself."""
     settings: type[S]
     """What the study has besides its program."""
     result: type[R]
@@ -132,12 +134,13 @@ class Kind(ABC, Generic[S, R]):
         """Return settings of a built-in task that this kind prefers to the task's own, given those that were asked."""
         return {}
 
-    def check(self, settings: S, program: Program) -> None:
-        """Refuse combinations of settings and program that are invalid.
+    def settle(self, settings: S, program: Program) -> S:
+        """Return the settings with what follows from the program filled in.
 
         Raises:
-            LastbitError: says what to write instead.
+            LastbitError: the two do not go together; says what to write instead.
         """
+        return settings
 
     @abstractmethod
     def cells(self, settings: S, program: Program) -> list[Cell]:
@@ -196,6 +199,7 @@ class Kind(ABC, Generic[S, R]):
         from lastbit.studies.frame.settings import command_line
 
         if isinstance(plan.program.source, TaskConfig):
-            return command_line(self.name, {**plan.program.settings(), **plan.settings.model_dump()})
+            program = {name: v for name, v in plan.program.settings().items() if name not in self.decides}
+            return command_line(self.name, {**program, **plan.settings.model_dump()})
         options = ", ".join(f"{name}={value!r}" for name, value in plan.settings.model_dump(mode="json").items())
         return f"lb.{self.name}(<Task {plan.program.name!r}>, {options})"

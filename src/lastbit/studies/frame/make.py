@@ -79,8 +79,9 @@ def plan_of(
         LastbitError: a name, a value or a combination that is invalid.
     """
     given = {name: value for name, value in settings.items() if value is not None}
+    of_task = [name for name in TaskConfig.model_fields if name not in kind.decides]
     for name in given:
-        choose(name, [*TaskConfig.model_fields, *kind.settings.model_fields], "setting")
+        choose(name, [*of_task, *kind.settings.model_fields], "setting")
     spec = (stored or {}).get("spec", {})
     if spec.get("object") and not isinstance(task, Task):
         raise LastbitError(f"this study repeats a Task object ({spec['object']}): resume it from Python, with it")
@@ -97,15 +98,11 @@ def plan_of(
         asked,
         sweeps=kind.sweeps,
         arguments=kind.arguments,
-        defaults={} if isinstance(task, Task) or before else kind.defaults({**asked, **_named(task)}),
+        defaults={} if isinstance(task, Task) or before else kind.defaults({**asked, **for_study}),
     )
     chosen = validated(kind.settings, {**spec.get("settings", {}), **for_study}, flag="--")
-    kind.check(chosen, program)
+    chosen = kind.settle(chosen, program)
     return Plan(chosen, program, tuple(kind.cells(chosen, program)))
-
-
-def _named(task: str | Task | None) -> dict[str, Any]:
-    return {"task": task} if isinstance(task, str) else {}
 
 
 def _distinct(plan: Plan[S], tasks: Mapping[int, Task]) -> list[Task]:

@@ -15,11 +15,10 @@ __all__ = ["study_page"]
 
 def study_page(
     folder: StudyFolder,
-    result: Result | Mapping[str, Any],
+    result: Result,
     *,
     title: str,
     subtitle: str,
-    verdict: str = "",
     kinds: Mapping[str, tuple[Tone, str]],
     sections: Sequence[Section],
 ) -> Page:
@@ -30,24 +29,18 @@ def study_page(
         result: what it concluded, or says so far.
         title: what was studied.
         subtitle: of what size.
-        verdict: in words.
         kinds: tone and badge of each kind of verdict.
         sections: what the kind of study shows.
-
-    Raises:
-        KeyError: the result lacks something that every result holds.
     """
-    verdict = verdict or (result.verdict if isinstance(result, Result) else str(result["verdict"]))
-    result = result.to_json() if isinstance(result, Result) else result
-    kind, name = str(result["verdict_kind"]), folder.path.resolve().name
+    kind, name = result.verdict_kind, folder.path.resolve().name
     tone, badge = kinds.get(kind, ("attention", kind.replace("_", " ")))
     footer = f"Drawn by lastbit from the study {name}; every number is in its result.json."
-    if not result.get("finished", True):
+    if not result.finished:
         failed = tone == "failure" and kind != "no_runs"
         tone, badge = "failure" if failed else "attention", "Unfinished"
         footer = f"Drawn by lastbit from the unfinished study {name}; lastbit report --json FILE writes every number."
-    closing = [Section("The exact command to repeat it", [Code(str(result["command"]))])]
-    if settings := result["task"].get("settings"):
+    closing = [Section("The exact command to repeat it", [Code(result.command)])]
+    if settings := result.task.get("settings"):
         closing.append(Section("Task", [_settings_facts(settings)]))
     closing.append(Section("Environment", [_environment_facts(result)]))
     if events := folder.events():
@@ -57,8 +50,8 @@ def study_page(
         subtitle=subtitle,
         tone=tone,
         badge=badge,
-        verdict=capitalised(verdict),
-        advice=str(result["advice"]),
+        verdict=capitalised(result.verdict),
+        advice=result.advice,
         sections=[*sections, *closing],
         footer=footer,
     )
@@ -69,10 +62,10 @@ def _settings_facts(settings: Mapping[str, Any]) -> Facts:
     return Facts([(str(name).replace("_", " "), _plain(value)) for name, value in settings.items()])
 
 
-def _environment_facts(result: Mapping[str, Any]) -> Facts:
+def _environment_facts(result: Result) -> Facts:
     """Return what the result may depend on besides its settings."""
-    rows = [(str(name), _plain(value)) for name, value in result["environment"].items()]
-    if execution := result.get("execution"):
+    rows = [(str(name), _plain(value)) for name, value in result.environment.items()]
+    if execution := result.execution:
         how = f"{execution.get('workers')} process(es) × {execution.get('threads')} thread(s)"
         rows.append(("execution", f"{how} ({execution['reason']})" if execution.get("reason") else how))
     return Facts(rows)

@@ -21,8 +21,8 @@ class Program:
 
     Attributes:
         source: the resolved settings of a built-in task or of a task in a file, or a `Task`.
-        axes: settings of the task that hold several values, in the order of `TaskConfig`; the source has the first.
-            Of a task in a file those that the file decides are arguments of its function.
+        axes: settings of the task that hold several values, of which the source has the first; and those that the
+            function of a task in a file takes as arguments.
     """
 
     source: TaskConfig | Task
@@ -63,12 +63,16 @@ class Program:
         outside = {name: values for name, values in several.items() if is_file and name in arguments}
         inside = {name: values for name, values in several.items() if name not in outside}
         first = {**given, **{name: values[0] for name, values in inside.items()}}
-        for name, values in inside.items():
+        for name, values in several.items():
             for value in values:
-                validated(TaskConfig, {**first, name: value}, flag="--")
+                # An argument of a function in a file is checked as the built-in network that has every axis takes it.
+                beside = first if name in inside else {"model": "cnn", "optimizer": "sgd"}
+                validated(TaskConfig, {**beside, name: value}, flag="--")
+        varied = {name: values for name, values in inside.items() if len(values) > 1}
         if not is_file:
             first = {**(defaults or {}), **first}
-        return cls(resolve(validated(TaskConfig, first, flag="--")), {**inside, **outside})
+        arguments_first = {name: values[0] for name, values in outside.items()}
+        return cls(resolve(validated(TaskConfig, first, flag="--"), arguments_first), {**varied, **outside})
 
     @property
     def name(self) -> str:

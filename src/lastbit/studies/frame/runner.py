@@ -16,7 +16,7 @@ from lastbit.tasks import Task
 from lastbit.train import Crashed, Event, Finished, Progressed, Started, step_seconds
 from lastbit.train import Job as Queued
 
-__all__ = ["JobWorkerFactory", "Runner"]
+__all__ = ["JobWorker", "JobWorkerFactory", "Runner"]
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class JobWorkerFactory:
     folder: Path
     checkpoint_seconds: float
 
-    def __call__(self) -> _Worker:
+    def __call__(self) -> JobWorker:
         """Make the worker."""
-        return _Worker(self)
+        return JobWorker(self)
 
 
-class _Worker:
+class JobWorker:
     """Does the jobs of a study, one after another; a task is built when its cell first comes up."""
 
     def __init__(self, order: JobWorkerFactory) -> None:

@@ -8,35 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
-from lastbit.tasks import TaskConfig
 
-__all__ = ["DTYPES", "command_line", "read_study_file", "split_settings"]
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
-
-
-def split_settings(settings: Mapping[str, Any], config: type[Config]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split flat settings into those of the task and those of the study, leaving out those that are None.
-
-    Args:
-        settings: by name.
-        config: the settings that the study has besides its task's.
-
-    Raises:
-        LastbitError: a name that is neither.
-    """
-    names = [*TaskConfig.model_fields, *config.model_fields]
-    task: dict[str, Any] = {}
-    study: dict[str, Any] = {}
-    for name, value in settings.items():
-        choose(name, names, "setting")
-        if value is not None:
-            (task if name in TaskConfig.model_fields else study)[name] = value
-    return task, study
+__all__ = ["command_line", "read_study_file"]
 
 
 def read_study_file(path: Path, known: Iterable[str]) -> dict[str, Any]:

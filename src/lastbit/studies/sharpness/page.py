@@ -60,8 +60,7 @@ def sharpness_page(folder: StudyFolder, result: SharpnessResult) -> Page:
     steps = plural(result.after, "step")
     return study_page(
         folder,
-        result.to_json(),
-        verdict=result.verdict,
+        result,
         title=f"Sharpness of {result.task['name']}",
         subtitle=f"measured on {count(result.examples)} examples after {steps}, {result.dtype}",
         kinds=_KINDS,

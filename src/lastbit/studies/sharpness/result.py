@@ -41,13 +41,18 @@ class SharpnessResult(Result):
     """Training steps taken before."""
     dtype: str
 
+    @property
+    def passed(self) -> bool:
+        """Whether the eigenvalue of the whole network is certified by its residual."""
+        return self.whole.converged
+
 
 def conclude(folder: StudyFolder) -> SharpnessResult:
     """Return what the measurement in the folder says."""
     found = _former(folder.result() or {}) if folder.facts["schema"] != SCHEMA else _measured(folder.arrays(RUN))
-    spec = folder.facts["spec"]
+    settings = folder.facts["spec"]["settings"]
     said = sharpness_verdict(found["whole"], found["per_layer"], found["optimizer"])
-    return SharpnessResult(**head(folder, said, 1, 1), **found, after=spec["after"], dtype=spec["settings"]["dtype"])
+    return SharpnessResult(**head(folder, said, 1, 1), **found, after=settings["after"], dtype=settings["dtype"])
 
 
 def _measured(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Any]:

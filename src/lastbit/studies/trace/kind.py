@@ -31,8 +31,9 @@ class _Trace(Kind[TraceSettings, TraceResult]):
     result = TraceResult
     study = TraceStudy
 
-    def check(self, settings: TraceSettings, program: Program) -> None:
+    def settle(self, settings: TraceSettings, program: Program) -> TraceSettings:
         check_scaled_time(settings, program)
+        return settings
 
     def cells(self, settings: TraceSettings, program: Program) -> list[Cell]:
         return trace_cells(settings, program)
@@ -95,6 +96,9 @@ def trace(
     norm: str | None = None,
     activation: str | None = None,
     width: int | None = None,
+    depth: int | None = None,
+    kernel: int | None = None,
+    loss: str | None = None,
     augment: str | None = None,
     data_root: str | None = None,
     out: str | Path | None = None,
@@ -134,6 +138,9 @@ def trace(
         norm: see there.
         activation: see there.
         width: see there.
+        depth: see there.
+        kernel: see there.
+        loss: see there.
         augment: see there.
         data_root: see there.
         out: folder of the study, new or empty; by default the next free `lastbit-studies/trace-TASK-NNN`.

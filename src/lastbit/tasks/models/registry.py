@@ -11,10 +11,11 @@ from torch import nn
 from lastbit.core.errors import choose
 from lastbit.tasks.models.cnn import cnn
 from lastbit.tasks.models.mlp import mlp
+from lastbit.tasks.models.plain import plain_cnn, plain_mlp
 from lastbit.tasks.models.resnet import resnet
 from lastbit.tasks.models.vgg import vgg11
 
-__all__ = ["MODELS", "ModelSpec", "build_model"]
+__all__ = ["MODELS", "PLAIN", "ModelSpec", "build_model"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,10 @@ MODELS: dict[str, ModelSpec] = {
     "vgg11": ModelSpec(build=vgg11, width=64, summary="VGG-11's convolutions, global mean, linear head"),
 }
 """The built-in networks by name."""
+
+
+PLAIN: dict[str, Callable[..., nn.Module]] = {"mlp": plain_mlp, "cnn": plain_cnn}
+"""The networks that are built of layers all alike, without normalisation, where a depth is given."""
 
 
 def build_model(

@@ -1,0 +1,171 @@
+"""The edge of stability: sharpness against the optimizer's limit along a training, twins in lock step beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+
+import torch
+
+from lastbit.core.threads import needs_threads, weight_count
+from lastbit.report.blocks import Page
+from lastbit.report.formatting import plural
+from lastbit.store import StudyFolder
+from lastbit.studies.eos.page import eos_page
+from lastbit.studies.eos.result import EosResult, conclude
+from lastbit.studies.eos.settings import AXES, DECIDED, EosSettings, edge_cells, edge_defaults, settled
+from lastbit.studies.eos.study import EosStudy
+from lastbit.studies.eos.worker import rehearse, train
+from lastbit.studies.frame.kind import Cell, Job, Kind, Plan, Trained, Work
+from lastbit.studies.frame.make import make
+from lastbit.studies.frame.program import Program
+from lastbit.tasks import Task
+
+__all__ = ["EOS", "Numbers", "eos"]
+
+Numbers: TypeAlias = float | str | Sequence[float | str] | None
+"""One value, or the values along an axis of a sweep."""
+
+
+class _Eos(Kind[EosSettings, EosResult]):
+    name = "eos"
+    called = "an edge-of-stability study"
+    sweeps = arguments = AXES
+    decides = DECIDED
+    settings = EosSettings
+    result = EosResult
+    study = EosStudy
+
+    def defaults(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        return edge_defaults(given)
+
+    def settle(self, settings: EosSettings, program: Program) -> EosSettings:
+        return settled(settings, program)
+
+    def cells(self, settings: EosSettings, program: Program) -> list[Cell]:
+        return edge_cells(settings, program)
+
+    def rehearse(self, plan: Plan[EosSettings]) -> None:
+        for cell in plan.cells:
+            rehearse(plan, cell)
+
+    def train(self, work: Work[EosSettings]) -> Trained:
+        return train(work)
+
+    def steps(self, settings: EosSettings, task: Task) -> int:
+        return min(settings.steps or task.total_steps, task.total_steps)
+
+    def sample(self, plan: Plan[EosSettings], tasks: Mapping[int, Task]) -> Cell:
+        """Return the cell of the largest network: it says best what the sweep's time is spent on."""
+        return max(plan.cells, key=lambda cell: weight_count(tasks[cell.number].model))
+
+    def threads(self, plan: Plan[EosSettings]) -> int | None:
+        tasks = [plan.task(cell) for cell in plan.cells]
+        return torch.get_num_threads() if any(needs_threads(t.model, t.batch_size) for t in tasks) else 1
+
+    def announce(self, plan: Plan[EosSettings], jobs: Sequence[Job], steps: int) -> str:
+        twins = plan.settings.twins
+        beside = f"base, exact repeat, {plural(twins, 'twin')}" if twins else "no twins"
+        runs = plural(twins + 2 if twins else 1, "run")
+        return f"edge of stability of {plural(len(jobs), 'training')} x {runs} ({beside}), {plural(steps, 'step')},"
+
+    def conclude(self, folder: StudyFolder) -> EosResult:
+        return conclude(folder)
+
+    def page(self, folder: StudyFolder, result: EosResult) -> Page:
+        return eos_page(folder, result)
+
+
+EOS = _Eos()
+"""The kind of study that `lastbit eos` makes."""
+
+
+def eos(
+    task: str | Task | None = None,
+    *,
+    steps: int | None = None,
+    seed: int | None = None,
+    seeds: int | None = None,
+    twins: int | None = None,
+    perturb: Literal["rescale", "ulp", "rounding", "reorder"] | None = None,
+    every: int | None = None,
+    probe_size: int | None = None,
+    flow: bool | None = None,
+    dtype: Literal["float32", "float64"] | None = None,
+    device: str | None = None,
+    model: str | None = None,
+    depth: Numbers = None,
+    width: Numbers = None,
+    kernel: Numbers = None,
+    activation: str | None = None,
+    loss: str | None = None,
+    optimizer: str | None = None,
+    lr: Numbers = None,
+    momentum: Numbers = None,
+    nesterov: bool | None = None,
+    weight_decay: Numbers = None,
+    schedule: str | None = None,
+    batch_size: int | None = None,
+    train_size: int | None = None,
+    data_root: str | None = None,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    workers: int | None = None,
+    quiet: bool = False,
+) -> EosStudy:
+    """Follow trainings along their edge of stability: sharpness against the optimizer's limit, twins beside it.
+
+    Trains each cell of the sweep with an exact repeat and `twins` perturbed twins in lock step, and measures the
+    sharpness every `every` steps. With no settings: full-batch gradient descent at a rate of 0.1 on 600 digits. What is
+    None takes its default: see `EosSettings` for the study's settings and `TaskConfig` for the task's. `lr`,
+    `momentum`, `weight_decay`, `depth`, `width` and `kernel` may be sequences, and make a sweep; so does `seeds` above
+    1. Of a task in a file they are arguments of its function.
+
+    Args:
+        task: name of a built-in task (`"digits"`), `"FILE.py:FUNCTION"`, or a `Task`.
+        steps: optimizer steps.
+        seed: of the training, the first of several.
+        seeds: how many to train every combination with.
+        twins: perturbed runs in addition to the base run and its exact repeat.
+        perturb: how the last bit is perturbed.
+        every: steps between measurements.
+        probe_size: training examples that curvature is measured on.
+        flow: follow the gradient flow too.
+        dtype: format of the weights.
+        device: where to train.
+        model: network, as the settings after it one of the task's: see `lastbit.tasks.TaskConfig`.
+        depth: see there.
+        width: see there.
+        kernel: see there.
+        activation: see there.
+        loss: see there.
+        optimizer: see there.
+        lr: see there.
+        momentum: see there.
+        nesterov: see there.
+        weight_decay: see there.
+        schedule: see there.
+        batch_size: see there; all examples by default.
+        train_size: see there.
+        data_root: see there.
+        out: folder of the study, new or empty; by default the next free `lastbit-studies/eos-TASK-NNN`.
+        resume: folder of a sweep that was interrupted, in place of `out`; its finished trainings are not repeated.
+        workers: number of processes that share the trainings of a sweep, with one thread each; 1 stays in this
+            process; None measures both ways.
+        quiet: show no progress.
+
+    Returns:
+        The finished study.
+
+    Raises:
+        LastbitError: a setting, the task or the folder is invalid; or the user interrupted (finished trainings are
+            safe).
+
+    Example:
+        >>> study = eos("digits", weight_decay=(0, 0.01), steps=600, quiet=True)  # doctest: +SKIP
+        >>> study.result.ratio_tail.estimate  # doctest: +SKIP
+        1.03
+    """
+    asked: dict[str, Any] = locals()
+    return cast(EosStudy, make(EOS, **asked))

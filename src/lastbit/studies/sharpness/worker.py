@@ -1,0 +1,137 @@
+"""One measurement: how sharp a network is now, for the whole and by layer, and what its optimizer could bear."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lastbit.core.errors import LastbitError
+from lastbit.core.status import Role, RunStatus
+from lastbit.core.threads import suitable_threads
+from lastbit.curvature import (
+    EffectiveHessian,
+    HessianOperator,
+    optimized_parameters,
+    spectral_density,
+    stability_limit,
+    stable_learning_rates,
+    trace,
+)
+from lastbit.perturb import Identity
+from lastbit.report.formatting import number
+from lastbit.store import RunRecord
+from lastbit.studies.eos.probe import probe_batch
+from lastbit.studies.eos.stable_rows import stable_arrays, stable_rows
+from lastbit.studies.frame.kind import DTYPES, Trained, Work
+from lastbit.studies.frame.rehearsal import first_step
+from lastbit.studies.sharpness.checkpoint import load_checkpoint
+from lastbit.studies.sharpness.result import RUN
+from lastbit.studies.sharpness.settings import SharpnessSettings
+from lastbit.tasks import Task
+from lastbit.train import Training, streams
+
+__all__ = ["rehearse", "train"]
+
+LANCZOS_STEPS, PROBES = 60, 6
+"""Of the spectral density: 360 Hessian-vector products."""
+
+
+@contextmanager
+def _begun(task: Task, settings: SharpnessSettings, device: torch.device) -> Iterator[Training]:
+    """Lend the training at its start, the checkpoint loaded.
+
+    Raises:
+        LastbitError: the checkpoint does not fit, or nothing could be measured where the training will stand.
+    """
+    training = Training(task, streams(settings.seed), Identity(), device=device, dtype=DTYPES[settings.dtype])
+    try:
+        if settings.after > training.total_steps:
+            raise LastbitError(
+                f"--after = {settings.after}: the training has {training.total_steps} steps; write at most that"
+            )
+        optimizer = training.optimizer
+        if settings.checkpoint is not None:
+            load_checkpoint(Path(settings.checkpoint), training.model, optimizer)
+        if not settings.after and not optimizer.state and _adaptive(optimizer):
+            raise LastbitError(
+                f"{type(optimizer).__name__} has taken no step yet, so its preconditioner is not defined: take some "
+                "with --after 100, or give a --checkpoint that holds the optimizer's state"
+            )
+        yield training
+    finally:
+        training.close()
+
+
+def _adaptive(optimizer: torch.optim.Optimizer) -> bool:
+    return any(group.preconditioned for group in stability_limit(optimizer).groups)
+
+
+def rehearse(task: Task, settings: SharpnessSettings, device: torch.device) -> None:
+    """Take the gradient that a measurement begins with.
+
+    Raises:
+        LastbitError: the checkpoint does not fit, or nothing can be measured.
+    """
+    with first_step(task.name), suitable_threads(task.model, task.batch_size), _begun(task, settings, device) as begun:
+        batch = probe_batch(task, min(2, settings.probe_size), device, DTYPES[settings.dtype])
+        with begun.active():
+            names = list(optimized_parameters(begun.model, begun.optimizer))
+            HessianOperator(begun.model, begun.loss, batch, parameters=names).loss_and_gradient()
+
+
+def train(work: Work[SharpnessSettings]) -> Trained:
+    """Take the measurement and write its arrays."""
+    began = time.monotonic()
+    task, settings = work.task, work.settings
+    with suitable_threads(task.model, task.batch_size):
+        arrays = _measured(work)
+    work.files(RUN).arrays(arrays)
+    (rows,) = stable_rows(arrays).values()
+    numbers = {"loss": float(arrays["loss"]), "sharpness": rows.whole.sharpness, "limit": rows.whole.limit}
+    record = RunRecord(
+        run=RUN,
+        cell=0,
+        role=Role.BASE,
+        label=task.name,
+        status=RunStatus.OK,
+        seconds=time.monotonic() - began,
+        steps=(settings.after,),
+        metrics={name: [value] for name, value in numbers.items()},
+    )
+    return Trained(records=(record,), said=f"sharpness {number(rows.whole.sharpness)}")
+
+
+def _measured(work: Work[SharpnessSettings]) -> dict[str, np.ndarray[Any, Any]]:
+    """Return one measurement as the arrays that `sharpness.result` reads."""
+    settings = work.settings
+    batch = probe_batch(work.task, settings.probe_size, work.device, DTYPES[settings.dtype])
+    with _begun(work.task, settings, work.device) as training, training.active():
+        model, optimizer, loss = training.model, training.optimizer, training.loss
+        for step in range(settings.after):
+            training.step()
+            work.progress(step + 1)
+        stable = stable_learning_rates(model, loss, batch, optimizer, by=settings.by)
+        names = list(optimized_parameters(model, optimizer))
+        hessian = HessianOperator(model, loss, batch, parameters=names)
+        value, gradient = hessian.loss_and_gradient()
+        effective = EffectiveHessian(hessian, model, optimizer)
+        density = spectral_density(effective, steps=LANCZOS_STEPS, probes=PROBES, seed=settings.seed)
+        total = trace(hessian, seed=settings.seed)
+    return {
+        "spectrum_nodes": density.nodes,
+        "spectrum_weights": density.weights,
+        "negative_share": np.array(density.share_below(0.0)),
+        "loss": np.array(float(value)),
+        "gradient_norm": np.array(float(gradient.norm())),
+        "trace": np.array([total.estimate, total.low, total.high], dtype=float),
+        "trace_samples": np.array(total.n),
+        "examples": np.array(len(batch[0])),
+        "optimizer": np.array(type(optimizer).__name__),
+        **stable_arrays({settings.after: stable}),
+    }
