@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
-from lastbit.tasks.augment import AUGMENTATIONS, crop, crop_flip, flip
+from lastbit.tasks.augment import crop, crop_flip, flip
+from lastbit.tasks.registry import AUGMENTATIONS
 
 
 def slow_crop_flip(inputs, draws, pad):

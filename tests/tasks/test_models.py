@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lastbit.core.errors import LastbitError
-from lastbit.tasks.models import ACTIVATIONS, MODELS, NORMS, Swish, build_model
-from lastbit.tasks.models.layers import norm_layer
+from lastbit.tasks.models import ACTIVATIONS, MODELS, NORMS, build_model
+from lastbit.tasks.models.layers import Swish, norm_layer
 from lastbit.tasks.models.resnet import ResidualBlock, resnet
 
 

@@ -1,6 +1,8 @@
 """Settings of the built-in tasks: defaults, what overrides what, and what is refused."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,10 +12,12 @@ from torch import nn
 
 from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError
+from lastbit.core.references import resolved
 from lastbit.optimizers import OPTIMIZERS
 from lastbit.tasks import MODELS, SCHEDULES, TASKS, TaskConfig, build_task, resolve
-from lastbit.tasks.augment import AUGMENTATIONS
-from lastbit.tasks.models import ACTIVATIONS, NORMS
+from lastbit.tasks.losses import LOSSES
+from lastbit.tasks.models import ACTIVATIONS, NORMS, PLAIN
+from lastbit.tasks.registry import AUGMENTATIONS
 
 
 def test_the_default_is_the_setting_in_which_the_last_bit_shows():
@@ -173,3 +177,24 @@ def test_choices_named_in_the_help_are_those_that_exist():
     assert all(described.values())
     for name, valid in {"model": MODELS, "norm": NORMS, "activation": ACTIVATIONS, "optimizer": OPTIMIZERS}.items():
         assert all(choice in described[name] for choice in valid)
+
+
+def test_settings_and_choices_are_read_without_torch():
+    code = (
+        "import sys; from lastbit.tasks import FILE_MAY_SET, MODELS, SCHEDULES, TASKS, TaskConfig; "
+        "TaskConfig(model='resnet8', schedule='cosine', activation='swish', augment='crop'); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_choice_names_something_that_is_there():
+    named = [
+        *ACTIVATIONS.values(),
+        *LOSSES.values(),
+        *PLAIN.values(),
+        *(spec.build for spec in MODELS.values()),
+        *(spec.load for spec in TASKS.values()),
+    ]
+    named += [one.function for one in AUGMENTATIONS.values() if one.function]
+    assert all(callable(resolved(reference)) for reference in named)

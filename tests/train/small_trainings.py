@@ -10,7 +10,7 @@ from torch import nn
 
 from lastbit.perturb import Identity
 from lastbit.tasks import Task
-from lastbit.tasks.augment import AUGMENTATIONS
+from lastbit.tasks.registry import AUGMENTATIONS
 from lastbit.tasks.schedules import make_schedule
 from lastbit.train import Training, streams
 

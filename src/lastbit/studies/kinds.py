@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from lastbit.core.errors import choose
+from lastbit.core.references import resolved
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.kind import Kind
 from lastbit.studies.frame.study import Study
@@ -28,8 +28,7 @@ def kind_named(name: str) -> Kind[Any, Any]:
     Raises:
         LastbitError: there is none of this name.
     """
-    module, _, attribute = KINDS[choose(name, KINDS, "kind of study")].partition(":")
-    kind: Kind[Any, Any] = getattr(import_module(module), attribute)
+    kind: Kind[Any, Any] = resolved(KINDS[choose(name, KINDS, "kind of study")])
     return kind
 
 

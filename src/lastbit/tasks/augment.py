@@ -7,17 +7,13 @@ Legend: B images, C channels, H rows, W columns.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lastbit.core.errors import LastbitError
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "crop", "crop_flip", "flip"]
+__all__ = ["crop", "crop_flip", "flip"]
 
 
 def _check(inputs: Tensor, draws: Tensor, needed: int) -> None:
@@ -62,20 +58,3 @@ def crop_flip(inputs: Tensor, draws: Tensor, *, pad: int) -> Tensor:
     """Crop by the first two of three draws, then flip by the third."""
     _check(inputs, draws, 3)
     return flip(crop(inputs, draws[:, :2], pad=pad), draws[:, 2:])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """A named augmentation: the draws it needs per sample, and how to make it for a padding."""
-
-    draws: int
-    make: Callable[[int], Callable[[Tensor, Tensor], Tensor] | None]
-
-
-AUGMENTATIONS: dict[str, Augmentation] = {
-    "none": Augmentation(draws=0, make=lambda pad: None),
-    "crop": Augmentation(draws=2, make=lambda pad: partial(crop, pad=pad)),
-    "flip": Augmentation(draws=1, make=lambda pad: flip),
-    "crop-flip": Augmentation(draws=3, make=lambda pad: partial(crop_flip, pad=pad)),
-}
-"""The augmentations by name."""

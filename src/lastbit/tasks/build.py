@@ -12,15 +12,15 @@ import numpy as np
 import torch
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.references import resolved
 from lastbit.core.seeds import numpy_stream
 from lastbit.optimizers.registry import OPTIMIZERS, class_of
-from lastbit.tasks.augment import AUGMENTATIONS
 from lastbit.tasks.config import TaskConfig
 from lastbit.tasks.data.images import Images, standardised_splits, stratified_order
 from lastbit.tasks.file_task import load_file_task
 from lastbit.tasks.losses import LOSSES
 from lastbit.tasks.models import MODELS, PLAIN, build_model
-from lastbit.tasks.registry import TASKS, TaskSpec
+from lastbit.tasks.registry import AUGMENTATIONS, TASKS, TaskSpec
 from lastbit.tasks.schedules import make_schedule
 from lastbit.tasks.split import Split
 from lastbit.tasks.task import Task
@@ -85,7 +85,7 @@ def build_task(config: TaskConfig, arguments: Mapping[str, Any] = MappingProxyTy
         return _file_task(config, arguments)
     full = resolve(config)
     spec = TASKS[full.task]
-    train, test = _splits(full.task, spec.load(full.data_root), full.train_size)
+    train, test = _splits(full.task, resolved(spec.load)(full.data_root), full.train_size)
     chosen = full.model_dump(exclude={"data_root"})
     model = _network(chosen, spec)
     stepping = {key: chosen[key] for key in ("lr", "weight_decay", *OPTIMIZERS[chosen["optimizer"]].options)}
@@ -95,7 +95,7 @@ def build_task(config: TaskConfig, arguments: Mapping[str, Any] = MappingProxyTy
         model=model,
         train=train,
         test=test,
-        loss=LOSSES[chosen["loss"] or "cross-entropy"],
+        loss=resolved(LOSSES[chosen["loss"] or "cross-entropy"]),
         optimizer=partial(class_of(chosen["optimizer"]), **stepping),
         schedule=None if full.schedule == "constant" else partial(make_schedule, name=chosen["schedule"]),
         augment=augmentation.make(spec.pad),
@@ -114,7 +114,7 @@ def _network(chosen: Mapping[str, Any], spec: TaskSpec) -> partial[torch.nn.Modu
         return partial(build_model, chosen["model"], spec.shape, spec.classes, **network)
     alike = {key: chosen[key] for key in ("depth", "width", "activation")}
     alike |= {"kernel": chosen["kernel"] or 3} if chosen["model"] == "cnn" else {}
-    return partial(PLAIN[chosen["model"]], spec.shape, spec.classes, **alike)
+    return partial(resolved(PLAIN[chosen["model"]]), spec.shape, spec.classes, **alike)
 
 
 def _parameters(model: partial[torch.nn.Module]) -> int:

@@ -10,10 +10,9 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
 from lastbit.optimizers.registry import OPTIMIZERS
-from lastbit.tasks.augment import AUGMENTATIONS
 from lastbit.tasks.losses import LOSSES
 from lastbit.tasks.models import ACTIVATIONS, MODELS, NORMS, PLAIN
-from lastbit.tasks.registry import TASKS
+from lastbit.tasks.registry import AUGMENTATIONS, TASKS
 from lastbit.tasks.schedules import SCHEDULES
 
 __all__ = ["FILE_MAY_SET", "TaskConfig"]

@@ -1,18 +1,19 @@
-"""The built-in tasks by name, with their data and every default."""
+"""The built-in tasks and augmentations by name, with their data and every default."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lastbit.tasks.data.cifar10 import load_cifar10
-from lastbit.tasks.data.digits import TRAIN_IMAGES, load_digits
-from lastbit.tasks.data.fashion_mnist import load_fashion_mnist
-from lastbit.tasks.data.images import Images
+from lastbit.core.references import resolved
 
-__all__ = ["TASKS", "TaskSpec"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["AUGMENTATIONS", "TASKS", "Augmentation", "TaskSpec"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,8 @@ class TaskSpec:
     """A built-in task.
 
     Attributes:
-        load: returns the decoded data set, given the folder where the user says it lies, or None.
+        load: `module:name` of what returns the decoded data set (`Images`), given the folder where the user says it
+            lies, or None.
         shape: channels, height and width of an image.
         classes: number of classes.
         train_images: how many training images there are.
@@ -29,17 +31,13 @@ class TaskSpec:
         summary: what it is, for help texts.
     """
 
-    load: Callable[[str | None], Images]
+    load: str
     shape: tuple[int, int, int]
     classes: int
     train_images: int
     pad: int
     defaults: Mapping[str, Any]
     summary: str
-
-
-def _load_digits(data_root: str | None) -> Images:
-    return load_digits()
 
 
 def _defaults(**values: Any) -> Mapping[str, Any]:
@@ -50,10 +48,10 @@ def _defaults(**values: Any) -> Mapping[str, Any]:
 TASKS: dict[str, TaskSpec] = {
     # A setting in which the last bit matters: with norm "none", lr 0.05 and weight decay 5e-4 it hardly does.
     "digits": TaskSpec(
-        load=_load_digits,
+        load="lastbit.tasks.data.digits:load_digits",
         shape=(1, 8, 8),
         classes=10,
-        train_images=TRAIN_IMAGES,
+        train_images=1000,
         pad=1,
         defaults=_defaults(
             model="cnn",
@@ -68,7 +66,7 @@ TASKS: dict[str, TaskSpec] = {
         summary="8x8 handwritten digits of scikit-learn, 1,000 for training and 797 for test; no download",
     ),
     "fashion-mnist": TaskSpec(
-        load=load_fashion_mnist,
+        load="lastbit.tasks.data.fashion_mnist:load_fashion_mnist",
         shape=(1, 28, 28),
         classes=10,
         train_images=60_000,
@@ -87,7 +85,7 @@ TASKS: dict[str, TaskSpec] = {
     ),
     # ResNet and augmentation of He et al. (2016), section 4.2, with a linear schedule.
     "cifar10": TaskSpec(
-        load=load_cifar10,
+        load="lastbit.tasks.data.cifar10:load_cifar10",
         shape=(3, 32, 32),
         classes=10,
         train_images=50_000,
@@ -106,3 +104,29 @@ TASKS: dict[str, TaskSpec] = {
     ),
 }
 """The built-in tasks by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """A named augmentation: the draws it needs per sample, and where its function stands."""
+
+    draws: int
+    function: str | None
+    padded: bool = False
+    """Whether the function takes `pad`."""
+
+    def make(self, pad: int) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """Return what maps images and draws to images, for a padding; None where nothing is changed."""
+        if self.function is None:
+            return None
+        function: Callable[..., Tensor] = resolved(self.function)
+        return partial(function, pad=pad) if self.padded else function
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "none": Augmentation(draws=0, function=None),
+    "crop": Augmentation(draws=2, function="lastbit.tasks.augment:crop", padded=True),
+    "flip": Augmentation(draws=1, function="lastbit.tasks.augment:flip"),
+    "crop-flip": Augmentation(draws=3, function="lastbit.tasks.augment:crop_flip", padded=True),
+}
+"""The augmentations by name."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from typing import TYPE_CHECKING
 
 from lastbit.core.errors import choose
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
 
 __all__ = ["SCHEDULES", "make_schedule"]
 
@@ -46,6 +48,8 @@ at 3/4 of the training.
 
 def make_schedule(optimizer: Optimizer, total_steps: int, *, name: str) -> LRScheduler:
     """Return a scheduler that multiplies the learning rate by `SCHEDULES[name](step, total_steps)`."""
+    from torch.optim.lr_scheduler import LambdaLR  # the names of schedules are listed without torch
+
     factor = SCHEDULES[choose(name, SCHEDULES, "schedule")]
     return LambdaLR(optimizer, partial(_at, factor=factor, total=max(total_steps, 1)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lastbit.tasks.models.layers import ACTIVATIONS, NORMS, Swish
-from lastbit.tasks.models.registry import MODELS, PLAIN, ModelSpec, build_model
+from lastbit.tasks.models.registry import ACTIVATIONS, MODELS, NORMS, PLAIN, ModelSpec, build_model
 
-__all__ = ["ACTIVATIONS", "MODELS", "NORMS", "PLAIN", "ModelSpec", "Swish", "build_model"]
+__all__ = ["ACTIVATIONS", "MODELS", "NORMS", "PLAIN", "ModelSpec", "build_model"]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lastbit.core.errors import choose
+from lastbit.core.references import resolved
+from lastbit.tasks.models.registry import ACTIVATIONS, NORMS
 
-__all__ = ["ACTIVATIONS", "NORMS", "GlobalMean", "Swish", "activation_layer", "conv3x3", "he_init", "norm_layer"]
-
-NORMS = ("batch", "group", "none")
-"""The normalisations: batch (Ioffe and Szegedy, 2015), group (Wu and He, 2018), none."""
+__all__ = ["GlobalMean", "Swish", "activation_layer", "conv3x3", "he_init", "norm_layer"]
 
 
 class Swish(nn.Module):
@@ -32,13 +29,10 @@ class Swish(nn.Module):
         return f"beta={self.beta}"
 
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "swish": Swish, "tanh": nn.Tanh}
-"""The activations by name."""
-
-
 def activation_layer(name: str) -> nn.Module:
     """Return a new activation layer."""
-    return ACTIVATIONS[choose(name, ACTIVATIONS, "activation")]()
+    layer: nn.Module = resolved(ACTIVATIONS[choose(name, ACTIVATIONS, "activation")])()
+    return layer
 
 
 def norm_layer(name: str, channels: int, *, spatial: bool = True) -> nn.Module:
