@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import numpy as np
 import pytest
@@ -306,3 +307,18 @@ def test_a_task_object_keeps_its_own_settings(tmp_path):
     study = small(task, tmp_path)
     assert study.result.verdict_kind == "undecided"
     assert study.result.steps_needed > 4
+
+
+def test_the_costs_are_parts_of_the_time_it_took(task_file, tmp_path):
+    began = time.perf_counter()
+    study = trace(f"{task_file}:calm", twins=2, tangent=True, out=tmp_path / "s", quiet=True)
+    took = time.perf_counter() - began
+    result = json.loads((study.path / "result.json").read_text("utf-8"))
+    cost = result["members"][0]["cost"]
+    # Each is rounded to a thousandth of a second.
+    assert 0 < cost["all"] <= took + 1e-3
+    assert {"training", "divergence", "sketches", "probe", "tangent"} <= cost.keys()
+    assert all(0 <= part <= cost["all"] for part in cost.values())
+    assert cost["tangent"] > 0
+    assert cost["divergence"] > 0
+    assert sum(run["seconds"] for run in result["runs"]) == pytest.approx(cost["all"])
