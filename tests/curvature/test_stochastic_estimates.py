@@ -86,6 +86,15 @@ def test_each_probe_integrates_polynomials_exactly():
         assert found.moment(order) == pytest.approx(more.moment(order), rel=1e-9)
 
 
+@pytest.mark.parametrize(("probes", "known"), [(1, False), (2, True)])
+def test_a_density_has_an_interval_from_two_probes_on(probes, known):
+    at = np.linspace(SPECTRUM.min(), SPECTRUM.max(), 9)
+    density, low, high = spectral_density(operator_with(SPECTRUM), steps=8, probes=probes).density(at)
+    assert (low <= density).all()
+    assert np.isfinite(high).all() == known
+    assert known or not low.any()
+
+
 def test_the_density_is_that_of_the_dense_decomposition():
     operator = operator_with(SPECTRUM)
     found = spectral_density(operator, steps=60, probes=40)

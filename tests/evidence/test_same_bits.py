@@ -118,3 +118,17 @@ def test_the_check_sees_a_changed_field(monkeypatch):
 )
 def test_a_sentence_may_show_more_digits_and_no_other_number(before, now, same):
     assert same_numbers(before, now) is same
+
+
+@pytest.mark.parametrize(
+    ("now", "same"),
+    [
+        ("lastbit eos --lr 0.1 --depth 1 3", True),
+        ("lastbit eos --depth 1 3 --lr 0.1", True),
+        ("lastbit eos --depth 3 1 --lr 0.1", False),
+        ("lastbit eos --depth 1 3", False),
+        ("lastbit trace --depth 1 3 --lr 0.1", False),
+    ],
+)
+def test_a_command_may_order_its_options_otherwise(now, same):
+    assert (differences("eos", {"command": "lastbit eos --lr 0.1 --depth 1 3"}, {"command": now}) == []) is same

@@ -25,6 +25,9 @@ OF_TASK = (
 )
 """Settings that edge-of-stability studies kept among their own, and that are the program's now."""
 
+OF_A_TRAINING = ("steps", "seeds", "twins", "perturb", "every", "flow")
+"""Settings of a whole training, which a measurement kept among its own without using them."""
+
 RENAMED: dict[str, dict[str, str | None]] = {
     "audit": {
         "perturbation.perturbed_runs": "perturbation.twins",
@@ -61,6 +64,8 @@ RENAMED: dict[str, dict[str, str | None]] = {
         "spec.eos": "spec.settings",
         **{f"spec.eos.{name}": f"spec.program.{name}" for name in OF_TASK},
         **{f"spec.eos.{axis}": None for axis in AXES},  # a list, of one value too
+        "spec.fingerprint": None,  # of cells that differ in their seed alone, one counts
+        **{f"{where}.settings.parameters": None for where in ("cells[]", "task")},  # was wrong
         "cells_planned": "runs_planned",
         "cells_finished": "runs_finished",
         **{f"cells[].{axis}": f"cells[].axes.{axis}" for axis in AXES},
@@ -79,7 +84,7 @@ RENAMED: dict[str, dict[str, str | None]] = {
         **{f"spec.{name}": f"spec.settings.{name}" for name in ("after", "by")},
         "spec.checkpoint": None,  # empty text where there was none
         **{f"spec.settings.{name}": f"spec.program.{name}" for name in OF_TASK},
-        **{f"spec.settings.{axis}": None for axis in AXES},
+        **{f"spec.settings.{name}": None for name in (*AXES, *OF_A_TRAINING)},
     },
 }
 """By kind of study: path of before (`members[].verdict`) to path of now, None where it was removed. It holds for what
@@ -180,7 +185,14 @@ def _path_now(kind: str, path: str) -> str | None:
     return re.sub(r"\[\]", lambda _: next(numbers), new + pattern[len(old) :])
 
 
+def _options(command: str) -> list[list[str]]:
+    """Return a command's words, each option with its values, whatever their order."""
+    return sorted(part.split() for part in f" {command}".split(" --"))
+
+
 def _same(before: Any, now: Any, rel: float, *, sentence: bool) -> bool:
+    if isinstance(before, str) and isinstance(now, str) and before.startswith("lastbit "):
+        return _options(before) == _options(now)
     if sentence and isinstance(before, str) and isinstance(now, str):
         return same_numbers(before, now)
     if isinstance(before, bool) or isinstance(now, bool) or not isinstance(before, int | float):
