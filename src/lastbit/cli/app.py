@@ -1,8 +1,4 @@
-"""`lastbit`: the commands together, and what happens when one of them cannot go on.
-
-Exit codes: 0 done; 2 something to put right in the input, said in one line; 3 the controls failed; 130 interrupted;
-1 a defect of lastbit's own.
-"""
+"""`lastbit`: the commands together, and what happens when one of them cannot go on."""
 
 from __future__ import annotations
 
@@ -18,6 +14,7 @@ from typer.exceptions import Abort, TyperException
 from lastbit.cli import audit, eos, pde, report, sharpness, trace
 from lastbit.cli.fields import SeveralValues
 from lastbit.core.errors import LastbitError
+from lastbit.core.exit_codes import ExitCode, exit_codes_help
 
 __all__ = ["app", "main"]
 
@@ -28,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     help="How much of a trained network's result is the last floating-point bit, where in training that bit was "
     "amplified, why, and which learning rates and weight decays would not have amplified it.",
+    epilog=exit_codes_help(),
 )
 app.command("audit")(audit.audit)
 app.command("trace", cls=SeveralValues)(trace.trace)
@@ -68,13 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), error.exit_code, debug)
     except TyperException as error:
         # With no command at all, the help that was printed is the message.
-        return _fail(_told(error), 2, debug) if words else 2
+        return _fail(_told(error), ExitCode.BAD_INPUT, debug) if words else ExitCode.BAD_INPUT
     except (KeyboardInterrupt, Abort):
-        return _fail("stopped", 130, debug)
+        return _fail("stopped", ExitCode.INTERRUPTED, debug)
     except Exception as error:
-        hint = "" if debug else " (a defect of lastbit: run again with --debug for the traceback, and report it)"
-        return _fail(f"{type(error).__name__}: {error}{hint}", 1, debug)
-    return code if isinstance(code, int) else 0
+        hint = "" if debug else " (a defect in lastbit: run again with --debug for the traceback, and report it)"
+        return _fail(f"{type(error).__name__}: {error}{hint}", ExitCode.DEFECT, debug)
+    return code if isinstance(code, int) else ExitCode.ANSWERED
 
 
 def _told(error: TyperException) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lastbit.cli.output import check_writable, present
+from lastbit.core.exit_codes import ExitCode
 
 __all__ = ["report"]
 
@@ -35,4 +36,4 @@ def report(
 
     study = lastbit.open_study(folder)
     present(study, report=out, json=json, export=export, quiet=quiet)
-    return 0 if study.passed or study.too_early else 3
+    return ExitCode.ANSWERED if study.passed or study.too_early else ExitCode.NOT_REPRODUCIBLE

@@ -23,7 +23,7 @@ Kernel: TypeAlias = Annotated[int | None, option("Side of a cnn's kernels, odd (
 CheckpointFile: TypeAlias = Annotated[
     Path | None, option("Weights to load: .safetensors, or a file of torch.save (read without pickle code).", _EDGE)
 ]
-After: TypeAlias = Annotated[int, option("Training steps to take first (0; Adam and its like need 1).", _EDGE)]
+After: TypeAlias = Annotated[int, option("Training steps to take first (0; adaptive optimizers need 1).", _EDGE)]
 By: TypeAlias = Annotated[str, option("Rows of the table: module (default), tensor, group.", _EDGE)]
 
 

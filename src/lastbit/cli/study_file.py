@@ -9,12 +9,13 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from lastbit.cli.output import check_writable, present
+from lastbit.core.exit_codes import ExitCode
 
 __all__ = ["StudyFile", "make_study"]
 
 StudyFile: TypeAlias = Annotated[
     Path | None,
-    typer.Argument(help="TOML study file with the same names as the flags; flags win over it.", show_default=False),
+    typer.Argument(help="TOML study file with the same names as the flags; flags override it.", show_default=False),
 ]
 
 
@@ -35,7 +36,7 @@ def make_study(command: str, parameters: Mapping[str, Any]) -> int:
 
     study = getattr(lastbit, command)(**settings, quiet=parameters["quiet"])
     present(study, json=parameters["json"], quiet=parameters["quiet"])
-    return 0 if study.passed else 3
+    return ExitCode.ANSWERED if study.passed else ExitCode.NOT_REPRODUCIBLE
 
 
 def _chosen_settings(parameters: Mapping[str, Any]) -> dict[str, Any]:

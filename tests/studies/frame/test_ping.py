@@ -1,6 +1,11 @@
 """A new kind of study gets its life from the frame: one file of under eighty lines buys all that is tested here."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import ping
@@ -38,3 +43,41 @@ def test_a_change_on_resume_is_refused_and_an_unknown_setting_too(tmp_path):
         make(PING, resume=tmp_path / "study", echoes=3, quiet=True)
     with pytest.raises(LastbitError, match="unknown setting 'echos'"):
         make(PING, "digits", echos=3, out=tmp_path / "other")
+
+
+def test_other_processes_do_the_same(tmp_path):
+    """A kind travels to workers by the name of its module, as its task does."""
+    settings = {"epochs": 1, "echoes": 3, "quiet": True}
+    one = make(PING, "digits", workers=1, out=tmp_path / "one", **settings)
+    assert make(PING, "digits", workers=2, out=tmp_path / "two", **settings).result.answers == one.result.answers
+
+
+SLOW = """
+import sys, time
+import ping
+from lastbit.studies.frame.make import make
+whole = ping.Ping.train
+def slow(kind, work):
+    time.sleep(0.5 if work.job.cell.number else 0)
+    return whole(kind, work)
+ping.Ping.train = slow
+make(ping.PING, "digits", epochs=1, echoes=3, workers=1, quiet=True, out=sys.argv[1])
+"""
+
+
+def test_killed_and_resumed_it_ends_as_if_it_had_not_been(tmp_path):
+    whole = make(PING, "digits", epochs=1, echoes=3, workers=1, quiet=True, out=tmp_path / "whole")
+    path = os.pathsep.join([str(Path(ping.__file__).parent), *sys.path])
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(tmp_path / "s")], env={**os.environ, "PYTHONPATH": path}
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "s" / "arrays" / "echo0.npz").exists():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    resumed = make(PING, resume=tmp_path / "s", quiet=True)
+    assert resumed.result.answers == whole.result.answers
+    assert resumed.result.finished
