@@ -47,9 +47,9 @@ class _Audit(Kind[AuditSettings, AuditResult]):
     def train(self, work: Work[AuditSettings]) -> Trained:
         return train(work)
 
-    def so_far(self, records: Sequence[RunRecord], plan: Plan[AuditSettings]) -> str:
+    def so_far(self, records: Sequence[RunRecord], task: Task) -> str:
         """Return the spread over perturbations so far."""
-        metric = plan.task(plan.cells[0]).metric
+        metric = task.metric
         by_cell: dict[int, list[float]] = {}
         for record in records:
             if record.status == RunStatus.OK and record.role != Role.REPEAT:

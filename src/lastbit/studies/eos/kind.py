@@ -60,9 +60,9 @@ class _Eos(Kind[EosSettings, EosResult]):
         """Return the cell of the largest network: it says best what the sweep's time is spent on."""
         return max(plan.cells, key=lambda cell: weight_count(tasks[cell.number].model))
 
-    def threads(self, plan: Plan[EosSettings]) -> int | None:
-        tasks = [plan.task(cell) for cell in plan.cells]
-        return torch.get_num_threads() if any(needs_threads(t.model, t.batch_size) for t in tasks) else 1
+    def threads(self, tasks: Mapping[int, Task]) -> int | None:
+        large = any(needs_threads(task.model, task.batch_size) for task in tasks.values())
+        return torch.get_num_threads() if large else 1
 
     def announce(self, plan: Plan[EosSettings], jobs: Sequence[Job], steps: int) -> str:
         twins = plan.settings.twins

@@ -170,7 +170,7 @@ class Kind(ABC, Generic[S, R]):
         """Return the cell whose steps say best how the study should be executed."""
         return plan.cells[0]
 
-    def threads(self, plan: Plan[S]) -> int | None:
+    def threads(self, tasks: Mapping[int, Task]) -> int | None:
         """Return the intra-op threads of trainings that stay in this process; None for torch's own number."""
         return None
 
@@ -178,7 +178,7 @@ class Kind(ABC, Generic[S, R]):
         """Return what is about to be done, in a few words."""
         return f"{self.name} of {len(jobs)} {self.counted} x {steps} steps"
 
-    def so_far(self, records: Sequence[RunRecord], plan: Plan[S]) -> str:
+    def so_far(self, records: Sequence[RunRecord], task: Task) -> str:
         """Return what the runs that are in say, in a few words for the progress."""
         return ""
 

@@ -99,7 +99,7 @@ class Runner:
         workers: int | None,
         checkpoint_seconds: float,
     ) -> None:
-        self.kind, self.plan, self.folder, self.workers = kind, plan, folder, workers
+        self.kind, self.plan, self.folder, self.tasks, self.workers = kind, plan, folder, tasks, workers
         self.steps = {cell.number: kind.steps(plan.settings_of(cell), tasks[cell.number]) for cell in plan.cells}
         self.records = {record.run: record for record in folder.runs() if record.status != RunStatus.CRASHED}
         self.factory = JobWorkerFactory(
@@ -140,7 +140,7 @@ class Runner:
             progress,
             travels=self.plan.program.travels,
             begun=bool(self.records),
-            threads=self.kind.threads(self.plan),
+            threads=self.kind.threads(self.tasks),
         )
         executor.run(left, lambda event: self._on_event(event, progress))
 
@@ -192,7 +192,7 @@ class Runner:
             raise _NotReproducible
 
     def _so_far(self) -> str:
-        return self.kind.so_far(list(self.records.values()), self.plan)
+        return self.kind.so_far(list(self.records.values()), self.tasks[self.plan.cells[0].number])
 
 
 class _NotReproducible(Exception):
