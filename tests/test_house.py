@@ -128,8 +128,6 @@ MORE_THAN_SIX = {
     "report.figures.eos_edge:_line": LEFT,
     "report.figures.eos_edge:edge_curves": LEFT,
     "studies.frame.execution:choose_execution": LEFT,
-    "tasks.data.places:find": LEFT,
-    "tasks.task:Task.__init__": "one parameter is one field, of which the constructor takes more kinds of data",
     "train.run:run_training": "what is trained, where, and who is told of it; each listener may be left out",
 }
 """Functions of more than six parameters, with the reason. It only grows where a reason does."""

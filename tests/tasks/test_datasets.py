@@ -15,9 +15,10 @@ from sklearn import datasets
 
 from lastbit.core.errors import LastbitError
 from lastbit.tasks import TaskConfig, build_task
-from lastbit.tasks.data import cifar10, digits, fashion_mnist, standardised_splits
+from lastbit.tasks.data import cifar10, digits, fashion_mnist
 from lastbit.tasks.data.cifar10 import load_cifar10
 from lastbit.tasks.data.fashion_mnist import CHECKSUMS, load_fashion_mnist
+from lastbit.tasks.data.images import standardised_splits
 
 installed = pytest.mark.skipif(
     not all((fashion_mnist.SYSTEM_FOLDER / f"{name}.gz").is_file() for name in CHECKSUMS),

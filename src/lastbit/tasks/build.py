@@ -45,7 +45,9 @@ def resolve(config: TaskConfig, arguments: Mapping[str, Any] = MappingProxyType(
         0.3
     """
     if config.is_file:
-        return config.model_copy(update=_facts(_file_task(config, arguments)))
+        task = _file_task(config, arguments)
+        sizes = {"epochs": task.epochs, "batch_size": task.batch_size, "train_size": len(task.train)}
+        return config.model_copy(update=sizes)
     spec = TASKS[config.task]
     defaults: dict[str, Any] = {"train_size": spec.train_images, **spec.defaults}
     model = config.model or defaults["model"]
@@ -130,11 +132,9 @@ def _splits(name: str, images: Images, train_size: int | None) -> tuple[Split, S
 
 def _file_task(config: TaskConfig, arguments: Mapping[str, Any] = MappingProxyType({})) -> Task:
     task = load_file_task(config.task, arguments)
-    changes: dict[str, Any] = {"settings": {**task.settings, **arguments}} if arguments else {}
-    if config.epochs is not None:
-        changes["epochs"] = config.epochs
-    if config.batch_size is not None:
-        changes["batch_size"] = config.batch_size
+    changes = {name: getattr(config, name) for name in ("epochs", "batch_size") if getattr(config, name) is not None}
+    if arguments:
+        changes["settings"] = {**task.settings, **arguments}
     if config.train_size is not None and config.train_size != len(task.train):
         changes["train"] = _part(task, config.train_size)
     return replace(task, **changes) if changes else task
@@ -152,7 +152,3 @@ def _part(task: Task, size: int) -> Split:
     else:
         order = numpy_stream(0, "part", task.name).permutation(len(task.train))
     return task.train.subset(torch.from_numpy(np.sort(order[:size])))
-
-
-def _facts(task: Task) -> dict[str, Any]:
-    return {"epochs": task.epochs, "batch_size": task.batch_size, "train_size": len(task.train)}

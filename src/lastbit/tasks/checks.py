@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +32,10 @@ def check_task(task: Task) -> None:
         )
     with LentGenerators(0).active():
         model = _build(task)
-        parameters = [p for p in model.parameters() if p.requires_grad]
         _check_optimizer(task, model)
         outputs, targets = _forward(task, model, task.train)
         _check_labels(task, outputs, targets)
-        _check_loss(task, outputs, targets, parameters)
+        _check_loss(task, outputs, targets, model)
         model.eval()
         with torch.no_grad():
             outputs, targets = _forward(task, model, task.test)
@@ -43,23 +43,28 @@ def check_task(task: Task) -> None:
         _check_metric(task, outputs, targets)
 
 
-def _said(error: Exception) -> str:
-    """Return the first line of an error, with its kind."""
-    text = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {text}"
+@contextmanager
+def _in_one_line(what: str, on: str = "", *, but: type[Exception] | tuple[()] = ()) -> Iterator[None]:
+    """Report what a part of the task raises as one line that names the part; errors of the kind `but` pass as are."""
+    try:
+        yield
+    except but:
+        raise
+    except Exception as error:
+        first_line = str(error).strip().partition("\n")[0]
+        raise LastbitError(f"{what} raised {type(error).__name__}: {first_line}{on}") from error
 
 
-def _shape(x: Tensor) -> str:
-    return f"{tuple(x.shape)} {str(x.dtype).removeprefix('torch.')}"
+def _arrived(value: object) -> str:
+    """Return the shape and format of a tensor, or what else it is."""
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+    return type(value).__name__
 
 
 def _build(task: Task) -> nn.Module:
-    try:
+    with _in_one_line("the model factory", but=LastbitError):
         model = task.model()
-    except LastbitError:
-        raise
-    except Exception as error:
-        raise LastbitError(f"the model factory raised {_said(error)}") from error
     if not isinstance(model, nn.Module):
         raise LastbitError(f"the model factory must return a torch.nn.Module, got {type(model).__name__}")
     parameters = list(model.parameters())
@@ -72,20 +77,16 @@ def _build(task: Task) -> nn.Module:
 
 
 def _check_optimizer(task: Task, model: nn.Module) -> None:
-    try:
+    with _in_one_line("the optimizer factory"):
         optimizer = task.optimizer(model.parameters())
-    except Exception as error:
-        raise LastbitError(f"the optimizer factory raised {_said(error)}") from error
     if not isinstance(optimizer, Optimizer):
         raise LastbitError(f"the optimizer factory must return a torch.optim.Optimizer, got {type(optimizer).__name__}")
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     if not held & {id(p) for p in model.parameters()}:
         raise LastbitError("the optimizer holds none of the model's parameters: build it from those it is given")
     if task.schedule is not None:
-        try:
+        with _in_one_line("the schedule factory"):
             scheduler = task.schedule(optimizer, task.total_steps)
-        except Exception as error:
-            raise LastbitError(f"the schedule factory raised {_said(error)}") from error
         if not hasattr(scheduler, "step"):
             raise LastbitError(
                 f"the schedule factory must return a learning-rate scheduler, got {type(scheduler).__name__}"
@@ -98,19 +99,13 @@ def _forward(task: Task, model: nn.Module, split: Split) -> tuple[Tensor, Tensor
     inputs, targets = (placed(part, some.device, some.dtype) for part in split.batch(indices))
     if split is task.train and task.augment is not None:
         draws = torch.rand(len(inputs), task.augment_draws)
-        try:
+        with _in_one_line("augment", f" on inputs {_arrived(inputs)}", but=LastbitError):
             augmented = task.augment(inputs, draws.to(some.device))
-        except LastbitError:
-            raise
-        except Exception as error:
-            raise LastbitError(f"augment raised {_said(error)} on inputs {_shape(inputs)}") from error
         if not isinstance(augmented, Tensor) or len(augmented) != len(inputs):
             raise LastbitError(f"augment must return {len(inputs)} inputs for {len(inputs)}")
         inputs = augmented
-    try:
+    with _in_one_line("the model", f" on {split.name} inputs {_arrived(inputs)}"):
         outputs: Any = model(inputs)
-    except Exception as error:
-        raise LastbitError(f"the model raised {_said(error)} on {split.name} inputs {_shape(inputs)}") from error
     if not isinstance(outputs, Tensor):
         raise LastbitError(f"the model must return one tensor, got {type(outputs).__name__}")
     return outputs, targets
@@ -122,7 +117,7 @@ def _check_labels(task: Task, outputs: Tensor, targets: Tensor) -> None:
     if not cross_entropy or outputs.ndim != 2 or targets.ndim != 1:
         return
     if targets.is_floating_point():
-        raise LastbitError(f"cross entropy needs integer labels, got {_shape(targets)}: write targets.long()")
+        raise LastbitError(f"cross entropy needs integer labels, got {_arrived(targets)}: write targets.long()")
     for split in (task.train, task.test):
         labels = split.tensors[1] if split.tensors else targets
         low, high = int(labels.min()), int(labels.max())
@@ -133,23 +128,17 @@ def _check_labels(task: Task, outputs: Tensor, targets: Tensor) -> None:
             raise LastbitError(f"the labels go down to {low}: they must count from 0")
 
 
-def _check_loss(task: Task, outputs: Tensor, targets: Tensor, parameters: list[nn.Parameter]) -> None:
-    try:
-        with warnings.catch_warnings():
-            # (N, 1) against (N,) is broadcast to (N, N) with no more than this warning.
-            warnings.filterwarnings("error", message="Using a target size")
-            loss: Any = task.loss(outputs, targets)
-    except LastbitError:
-        raise
-    except Exception as error:
-        raise LastbitError(
-            f"the loss raised {_said(error)} on outputs {_shape(outputs)} and targets {_shape(targets)}"
-        ) from error
+def _check_loss(task: Task, outputs: Tensor, targets: Tensor, model: nn.Module) -> None:
+    on = f" on outputs {_arrived(outputs)} and targets {_arrived(targets)}"
+    with _in_one_line("the loss", on, but=LastbitError), warnings.catch_warnings():
+        # (N, 1) against (N,) is broadcast to (N, N) with no more than this warning.
+        warnings.filterwarnings("error", message="Using a target size")
+        loss: Any = task.loss(outputs, targets)
     if not isinstance(loss, Tensor) or loss.ndim != 0:
-        arrived = _shape(loss) if isinstance(loss, Tensor) else type(loss).__name__
-        raise LastbitError(f"the loss must be a scalar tensor, the mean over the batch, got {arrived}")
+        raise LastbitError(f"the loss must be a scalar tensor, the mean over the batch, got {_arrived(loss)}")
     if not loss.requires_grad:
         raise LastbitError("the loss has no gradient: is it computed under no_grad, or detached?")
+    parameters = [p for p in model.parameters() if p.requires_grad]
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     if all(gradient is None for gradient in gradients):
         raise LastbitError("the loss does not depend on any trainable parameter of the model")
@@ -158,20 +147,13 @@ def _check_loss(task: Task, outputs: Tensor, targets: Tensor, parameters: list[n
 
 
 def _check_metric(task: Task, outputs: Tensor, targets: Tensor) -> None:
-    functions: dict[str, Callable[[], Any]] = {
-        f"metric {task.metric.name!r}": partial(task.metric.per_example, outputs, targets)
-    }
+    functions = {f"metric {task.metric.name!r}": partial(task.metric.per_example, outputs, targets)}
     if task.predict is not None:
         functions["predict"] = partial(task.predict, outputs)
     for what, function in functions.items():
-        try:
-            values = function()
-        except LastbitError:
-            raise
-        except Exception as error:
-            raise LastbitError(f"{what} raised {_said(error)} on outputs {_shape(outputs)}") from error
+        with _in_one_line(what, f" on outputs {_arrived(outputs)}", but=LastbitError):
+            values: Any = function()
         if not isinstance(values, Tensor) or values.shape != outputs.shape[:1]:
-            arrived = _shape(values) if isinstance(values, Tensor) else type(values).__name__
-            raise LastbitError(f"{what} must give one number per example, ({len(outputs)},), got {arrived}")
+            raise LastbitError(f"{what} must give one number per example, ({len(outputs)},), got {_arrived(values)}")
         if what == "predict" and (values.is_floating_point() or values.is_complex()):
-            raise LastbitError(f"predict must give integers, got {_shape(values)}")
+            raise LastbitError(f"predict must give integers, got {_arrived(values)}")

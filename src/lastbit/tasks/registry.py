@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from lastbit.core.references import resolved
@@ -24,25 +23,33 @@ class TaskSpec:
         load: `module:name` of what returns the decoded data set (`Images`), given the folder where the user says it
             lies, or None.
         shape: channels, height and width of an image.
-        classes: number of classes.
         train_images: how many training images there are.
-        pad: pixels by which random crops shift at most.
         defaults: every setting of `TaskConfig` but the task, its size and the folder of the data.
-        summary: what it is, for help texts.
+        pad: pixels by which random crops shift at most.
+        classes: number of classes.
     """
 
     load: str
     shape: tuple[int, int, int]
-    classes: int
     train_images: int
-    pad: int
     defaults: Mapping[str, Any]
-    summary: str
+    pad: int = 4
+    classes: int = 10
 
 
-def _defaults(**values: Any) -> Mapping[str, Any]:
-    common = {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "norm": "batch", "activation": "relu"}
-    return MappingProxyType(common | values)
+_DEFAULTS = {
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "nesterov": True,
+    "norm": "batch",
+    "activation": "relu",
+    "lr": 0.1,
+    "weight_decay": 5e-4,
+    "schedule": "linear",
+    "batch_size": 128,
+    "augment": "none",
+}
+"""The defaults of every task that says nothing else."""
 
 
 TASKS: dict[str, TaskSpec] = {
@@ -50,57 +57,23 @@ TASKS: dict[str, TaskSpec] = {
     "digits": TaskSpec(
         load="lastbit.tasks.data.digits:load_digits",
         shape=(1, 8, 8),
-        classes=10,
         train_images=1000,
         pad=1,
-        defaults=_defaults(
-            model="cnn",
-            width=8,
-            lr=0.3,
-            weight_decay=5e-3,
-            schedule="linear",
-            epochs=20,
-            batch_size=32,
-            augment="none",
-        ),
-        summary="8x8 handwritten digits of scikit-learn, 1,000 for training and 797 for test; no download",
+        defaults=_DEFAULTS
+        | {"model": "cnn", "width": 8, "lr": 0.3, "weight_decay": 5e-3, "epochs": 20, "batch_size": 32},
     ),
     "fashion-mnist": TaskSpec(
         load="lastbit.tasks.data.fashion_mnist:load_fashion_mnist",
         shape=(1, 28, 28),
-        classes=10,
         train_images=60_000,
-        pad=4,
-        defaults=_defaults(
-            model="cnn",
-            width=8,
-            lr=0.1,
-            weight_decay=5e-4,
-            schedule="linear",
-            epochs=10,
-            batch_size=128,
-            augment="none",
-        ),
-        summary="28x28 grey images of clothing, 60,000 for training and 10,000 for test",
+        defaults=_DEFAULTS | {"model": "cnn", "width": 8, "epochs": 10},
     ),
     # ResNet and augmentation of He et al. (2016), section 4.2, with a linear schedule.
     "cifar10": TaskSpec(
         load="lastbit.tasks.data.cifar10:load_cifar10",
         shape=(3, 32, 32),
-        classes=10,
         train_images=50_000,
-        pad=4,
-        defaults=_defaults(
-            model="resnet20",
-            width=16,
-            lr=0.1,
-            weight_decay=5e-4,
-            schedule="linear",
-            epochs=60,
-            batch_size=128,
-            augment="crop-flip",
-        ),
-        summary="32x32 colour images, 50,000 for training and 10,000 for test",
+        defaults=_DEFAULTS | {"model": "resnet20", "width": 16, "epochs": 60, "augment": "crop-flip"},
     ),
 }
 """The built-in tasks by name."""

@@ -16,28 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["SCHEDULES", "make_schedule"]
 
 
-def _constant(step: int, total: int) -> float:
-    return 1.0
-
-
-def _linear(step: int, total: int) -> float:
-    return 1.0 - step / total
-
-
-def _cosine(step: int, total: int) -> float:
-    return 0.5 * (1.0 + math.cos(math.pi * step / total))
-
-
-def _step(step: int, total: int) -> float:
-    # Rates of He et al. (2016) on CIFAR-10: a tenth after 1/2, a hundredth after 3/4 of the training.
-    return 0.1 ** ((2 * step >= total) + (4 * step >= 3 * total))
-
-
 SCHEDULES: dict[str, Callable[[int, int], float]] = {
-    "constant": _constant,
-    "linear": _linear,
-    "cosine": _cosine,
-    "step": _step,
+    "constant": lambda step, total: 1.0,
+    "linear": lambda step, total: 1.0 - step / total,
+    "cosine": lambda step, total: 0.5 * (1.0 + math.cos(math.pi * step / total)),
+    # Rates of He et al. (2016) on CIFAR-10: a tenth after 1/2, a hundredth after 3/4 of the training.
+    "step": lambda step, total: 0.1 ** ((2 * step >= total) + (4 * step >= 3 * total)),
 }
 """Factor on the learning rate as a function of the steps taken and of the total, by name.
 

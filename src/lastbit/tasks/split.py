@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -22,8 +22,6 @@ from torch.utils.data import (
 from lastbit.core.errors import LastbitError
 
 __all__ = ["Source", "Split", "placed"]
-
-Collate: TypeAlias = Callable[[list[Any]], Any]
 
 
 def placed(x: Tensor, device: torch.device | str | None, dtype: torch.dtype | None) -> Tensor:
@@ -56,53 +54,29 @@ class Split:
         self.name = name
         self._tensors: tuple[Tensor, Tensor] | None = None
         self._dataset: Dataset[Any] | None = None
-        self._collate: Collate = default_collate
+        self._collate = default_collate
         self._device: torch.device | str | None = None
         self._dtype: torch.dtype | None = None
         if isinstance(source, Split):
             self.__dict__.update(source.__dict__, name=name)
-        elif isinstance(source, DataLoader):
-            self._take_loader(source)
-        elif isinstance(source, Dataset):
-            self._take_dataset(source)
+        elif isinstance(source, Dataset | DataLoader):
+            dataset = source.dataset if isinstance(source, DataLoader) else source
+            if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+                raise LastbitError(
+                    f"{name}: {type(dataset).__name__} cannot be read by index: pass a map-style dataset "
+                    "(with __len__ and __getitem__) or two tensors"
+                )
+            if isinstance(source, DataLoader):
+                _check_loader(source, name)
+                self._collate = source.collate_fn
+            if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2 and self._collate is default_collate:
+                self._tensors = _pair_of_tensors(dataset.tensors, name)
+            else:
+                self._dataset = dataset
         else:
             self._tensors = _pair_of_tensors(source, name)
         if len(self) == 0:
             raise LastbitError(f"{name}: no examples: give at least one")
-
-    def _take_loader(self, loader: DataLoader[Any]) -> None:
-        sampler, batches = loader.sampler, loader.batch_sampler
-        replaced = None
-        self._check_map_style(loader.dataset)
-        if batches is None:
-            raise LastbitError(f"{self.name}: a DataLoader with batch_size=None makes no batches: pass its dataset")
-        if type(batches) is not BatchSampler:
-            replaced = type(batches).__name__
-        elif type(sampler) not in (SequentialSampler, RandomSampler) or len(sampler) != len(loader.dataset):  # type: ignore[arg-type]
-            replaced = type(sampler).__name__
-        elif isinstance(sampler, RandomSampler) and sampler.replacement:
-            replaced = "RandomSampler with replacement"
-        if replaced:
-            raise LastbitError(
-                f"{self.name}: the DataLoader draws with {replaced}, which the study's own order would replace: "
-                "pass the examples themselves, as torch.utils.data.Subset(dataset, indices) for a part"
-            )
-        self._take_dataset(loader.dataset, loader.collate_fn)
-
-    def _check_map_style(self, dataset: Dataset[Any]) -> None:
-        if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
-            raise LastbitError(
-                f"{self.name}: {type(dataset).__name__} cannot be read by index: pass a map-style dataset "
-                "(with __len__ and __getitem__) or two tensors"
-            )
-
-    def _take_dataset(self, dataset: Dataset[Any], collate: Collate | None = None) -> None:
-        self._check_map_style(dataset)
-        if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2 and collate in (None, default_collate):
-            self._tensors = _pair_of_tensors(dataset.tensors, self.name)
-            return
-        self._dataset = dataset
-        self._collate = collate or default_collate
 
     def __len__(self) -> int:
         """The number of examples."""
@@ -152,6 +126,25 @@ class Split:
 
 Source: TypeAlias = Split | tuple[Tensor, Tensor] | Dataset[Any] | DataLoader[Any]
 """What a `Split` is made from."""
+
+
+def _check_loader(loader: DataLoader[Any], name: str) -> None:
+    """Refuse a loader that draws in a way that the study's own order would silently replace."""
+    sampler, batches = loader.sampler, loader.batch_sampler
+    replaced = None
+    if batches is None:
+        raise LastbitError(f"{name}: a DataLoader with batch_size=None makes no batches: pass its dataset")
+    if type(batches) is not BatchSampler:
+        replaced = type(batches).__name__
+    elif type(sampler) not in (SequentialSampler, RandomSampler) or len(sampler) != len(loader.dataset):  # type: ignore[arg-type]
+        replaced = type(sampler).__name__
+    elif isinstance(sampler, RandomSampler) and sampler.replacement:
+        replaced = "RandomSampler with replacement"
+    if replaced:
+        raise LastbitError(
+            f"{name}: the DataLoader draws with {replaced}, which the study's own order would replace: "
+            "pass the examples themselves, as torch.utils.data.Subset(dataset, indices) for a part"
+        )
 
 
 def _pair(value: Any, what: str) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch.nn.functional as F
@@ -24,7 +24,23 @@ def _argmax(outputs: Tensor) -> Tensor:
     return outputs.argmax(1)
 
 
-@dataclass(frozen=True, kw_only=True, init=False)
+class Examples:
+    """A field that takes any `Source` of examples and holds it as a `Split` of the field's name."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, task: object, owner: type) -> Split:
+        if task is None:
+            raise AttributeError(self._name)  # which tells the dataclass that the field has no default
+        split: Split = task.__dict__[self._name]
+        return split
+
+    def __set__(self, task: object, source: Source) -> None:
+        task.__dict__[self._name] = Split(source, name=self._name)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """One training, described so that it can be repeated bit for bit, or with one bit changed.
 
@@ -68,64 +84,25 @@ class Task:
 
     name: str
     model: Callable[[], nn.Module]
-    train: Split
-    test: Split
+    train: Examples = Examples()
+    test: Examples = Examples()
     optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
-    loss: Callable[[Tensor, Tensor], Tensor]
-    metric: Metric
-    predict: Callable[[Tensor], Tensor] | None
-    schedule: Callable[[Optimizer, int], LRScheduler] | None
-    augment: Callable[[Tensor, Tensor], Tensor] | None
-    augment_draws: int
-    epochs: int
-    batch_size: int
-    settings: Mapping[str, Any]
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+    metric: Metric = ACCURACY
+    predict: Callable[[Tensor], Tensor] | None = None
+    schedule: Callable[[Optimizer, int], LRScheduler] | None = None
+    augment: Callable[[Tensor, Tensor], Tensor] | None = None
+    augment_draws: int = 0
+    epochs: int = 10
+    batch_size: int = 128
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
-    # Written out, because the constructor takes more kinds of data than the attributes hold.
-    def __init__(
-        self,
-        *,
-        name: str,
-        model: Callable[[], nn.Module],
-        train: Source,
-        test: Source,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
-        metric: Metric = ACCURACY,
-        predict: Callable[[Tensor], Tensor] | None = None,
-        schedule: Callable[[Optimizer, int], LRScheduler] | None = None,
-        augment: Callable[[Tensor, Tensor], Tensor] | None = None,
-        augment_draws: int = 0,
-        epochs: int = 10,
-        batch_size: int = 128,
-        settings: Mapping[str, Any] | None = None,
-    ) -> None:
-        if predict is None and metric == ACCURACY:
-            predict = _argmax
-        fields = {
-            "name": name,
-            "model": model,
-            "train": Split(train, name="train"),
-            "test": Split(test, name="test"),
-            "optimizer": optimizer,
-            "loss": loss,
-            "metric": metric,
-            "predict": predict,
-            "schedule": schedule,
-            "augment": augment,
-            "augment_draws": augment_draws,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "settings": dict(settings or {}),
-        }
-        for field, value in fields.items():
-            object.__setattr__(self, field, value)
+    def __post_init__(self) -> None:
+        """Fill in what follows from the other fields, and check them all."""
+        if self.predict is None and self.metric == ACCURACY:
+            object.__setattr__(self, "predict", _argmax)
         self._check_fields()
-        self.settings.update(self._sizes())  # type: ignore[attr-defined]
-        _check_plain(self.settings)
-
-    def _sizes(self) -> dict[str, Any]:
-        return {
+        sizes = {
             "name": self.name,
             "metric": self.metric.name,
             "epochs": self.epochs,
@@ -133,6 +110,11 @@ class Task:
             "train_size": len(self.train),
             "test_size": len(self.test),
         }
+        object.__setattr__(self, "settings", {**(self.settings or {}), **sizes})
+        try:
+            json.dumps(self.settings, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise LastbitError(f"settings must be plain values (text, numbers, lists, dicts): {error}") from None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -157,18 +139,18 @@ class Task:
                 f"optimizer must be a function of the parameters, got an instance of {type(self.optimizer).__name__}: "
                 f"write optimizer=lambda params: torch.optim.{type(self.optimizer).__name__}(params, ...)"
             )
-        for field in ("model", "optimizer", "loss"):
-            if not callable(getattr(self, field)):
-                raise LastbitError(f"{field} must be a function, got {getattr(self, field)!r}")
-        for field in ("predict", "schedule", "augment"):
-            if getattr(self, field) is not None and not callable(getattr(self, field)):
-                raise LastbitError(f"{field} must be a function or None, got {getattr(self, field)!r}")
+        for name in ("model", "optimizer", "loss"):
+            if not callable(getattr(self, name)):
+                raise LastbitError(f"{name} must be a function, got {getattr(self, name)!r}")
+        for name in ("predict", "schedule", "augment"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise LastbitError(f"{name} must be a function or None, got {getattr(self, name)!r}")
         if not isinstance(self.metric, Metric):
             raise LastbitError(f"metric must be a lastbit Metric, got {self.metric!r}: write ACCURACY or Metric(...)")
-        for field, least in (("epochs", 1), ("batch_size", 1), ("augment_draws", 0)):
-            value = getattr(self, field)
+        for name, least in (("epochs", 1), ("batch_size", 1), ("augment_draws", 0)):
+            value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise LastbitError(f"{field} must be a whole number of at least {least}, got {value!r}")
+                raise LastbitError(f"{name} must be a whole number of at least {least}, got {value!r}")
         if self.augment_draws and self.augment is None:
             raise LastbitError(f"augment_draws = {self.augment_draws}, but there is no augment to use them")
 
@@ -183,10 +165,3 @@ class Task:
             LastbitError: names the first part that does not fit the others.
         """
         check_task(self)
-
-
-def _check_plain(settings: Mapping[str, Any]) -> None:
-    try:
-        json.dumps(settings, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise LastbitError(f"settings must be plain values (text, numbers, lists, dicts): {error}") from None

@@ -16,7 +16,7 @@ import numpy as np
 
 from lastbit.core.errors import LastbitError
 from lastbit.tasks.data.images import Images, check_labels
-from lastbit.tasks.data.places import Stamp, cache_folder, fetch, find, stamp
+from lastbit.tasks.data.places import Published, Stamp, find
 
 __all__ = ["ARCHIVE", "BASE_URL", "CHECKSUM", "FILES", "load_cifar10"]
 
@@ -48,27 +48,15 @@ def load_cifar10(data_root: str | None = None, *, base_url: str = BASE_URL, cach
     Raises:
         LastbitError: the files are not found, partly missing, or damaged.
     """
-    paths = find(
-        _look,
+    data = Published(
         name="CIFAR-10",
         wanted=f"{ARCHIVE} or its files {FILES[0]} to {FILES[-1]}",
-        data_root=data_root,
+        files=FILES,
+        archive=ARCHIVE,
         subfolders=("cifar-10-batches-bin", "cifar-10", "cifar10"),
-        download=lambda: (fetch(f"{base_url}/{ARCHIVE}", (cache or cache_folder()) / "cifar-10", CHECKSUM),),
+        downloads={f"{base_url}/{ARCHIVE}": CHECKSUM},
     )
-    return _decode(tuple(stamp(path) for path in paths))
-
-
-def _look(folder: Path) -> tuple[Path, ...] | None:
-    found = tuple(folder / name for name in FILES if (folder / name).is_file())
-    if len(found) == len(FILES):
-        return found
-    if (folder / ARCHIVE).is_file():
-        return (folder / ARCHIVE,)
-    if found:
-        missing = [name for name in FILES if folder / name not in found]
-        raise LastbitError(f"{folder} holds only a part of CIFAR-10: {', '.join(missing)} missing")
-    return None
+    return _decode(find(data, data_root, cache))
 
 
 def _read_archive(path: Path) -> dict[str, bytes]:

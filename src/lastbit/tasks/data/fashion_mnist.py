@@ -8,7 +8,7 @@ from pathlib import Path
 from lastbit.core.errors import LastbitError
 from lastbit.tasks.data.idx import read_idx
 from lastbit.tasks.data.images import Images, check_labels
-from lastbit.tasks.data.places import Stamp, cache_folder, fetch, find, stamp
+from lastbit.tasks.data.places import Published, Stamp, find
 
 __all__ = ["BASE_URL", "CHECKSUMS", "SYSTEM_FOLDER", "load_fashion_mnist"]
 
@@ -41,34 +41,16 @@ def load_fashion_mnist(data_root: str | None = None, *, base_url: str = BASE_URL
     Raises:
         LastbitError: the files are not found, partly missing, or damaged.
     """
-
-    def download() -> tuple[Path, ...]:
-        folder = (cache or cache_folder()) / "fashion-mnist"
-        return tuple(fetch(f"{base_url}/{name}.gz", folder, md5) for name, md5 in CHECKSUMS.items())
-
-    paths = find(
-        _look,
+    data = Published(
         name="Fashion-MNIST",
         wanted=f"the files {', '.join(CHECKSUMS)}, plain or .gz",
-        data_root=data_root,
+        files=tuple(CHECKSUMS),
+        packed=True,
         subfolders=("fashion-mnist", "FashionMNIST/raw"),
         system=(SYSTEM_FOLDER,),
-        download=download,
+        downloads={f"{base_url}/{name}.gz": md5 for name, md5 in CHECKSUMS.items()},
     )
-    return _decode(tuple(stamp(path) for path in paths))
-
-
-def _look(folder: Path) -> tuple[Path, ...] | None:
-    found, missing = [], []
-    for name in CHECKSUMS:
-        path = next((p for p in (folder / f"{name}.gz", folder / name) if p.is_file()), None)
-        if path is None:
-            missing.append(name)
-        else:
-            found.append(path)
-    if found and missing:
-        raise LastbitError(f"{folder} holds only a part of Fashion-MNIST: {', '.join(missing)}(.gz) missing")
-    return tuple(found) or None
+    return _decode(find(data, data_root, cache))
 
 
 @lru_cache(maxsize=2)

@@ -3,87 +3,109 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from lastbit.core.errors import LastbitError
 
-__all__ = ["VARIABLE", "Stamp", "cache_folder", "fetch", "find", "stamp"]
+__all__ = ["VARIABLE", "Published", "Stamp", "fetch", "find"]
 
 VARIABLE = "LASTBIT_DATA"
 """The environment variable that names the folder of data sets."""
 
-Found = TypeVar("Found")
 Stamp = tuple[Path, int, int]
+"""What distinguishes one version of a file from another: its path, time of change and size."""
 
 
-def stamp(path: Path) -> Stamp:
-    """Return what distinguishes one version of a file from another: its path, time of change and size."""
-    facts = path.stat()
-    return path, facts.st_mtime_ns, facts.st_size
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A data set as its authors publish it, and where it may lie.
+
+    Attributes:
+        name: for messages.
+        wanted: the files it consists of, for messages.
+        files: their names.
+        packed: whether each file may be compressed, with `.gz` after its name.
+        archive: one file that may stand for all of them.
+        subfolders: where below a folder of data sets it may lie.
+        system: folders where a system's package puts it.
+        downloads: the addresses to fetch it from, each with the MD5 of what lies there.
+    """
+
+    name: str
+    wanted: str
+    files: tuple[str, ...]
+    packed: bool = False
+    archive: str = ""
+    subfolders: tuple[str, ...]
+    system: tuple[Path, ...] = ()
+    downloads: Mapping[str, str]
+
+    def files_in(self, folder: Path) -> list[Path]:
+        """Return the data set's files in `folder`, or its archive in their place, or none.
+
+        Raises:
+            LastbitError: only a part of the files is there.
+        """
+        endings = (".gz", "") if self.packed else ("",)
+        found = {
+            name: [path for ending in endings if (path := folder / f"{name}{ending}").is_file()] for name in self.files
+        }
+        missing = [name for name, paths in found.items() if not paths]
+        if not missing:
+            return [paths[0] for paths in found.values()]
+        if (folder / self.archive).is_file():
+            return [folder / self.archive]
+        if len(missing) < len(found):
+            ending = "(.gz)" if self.packed else ""
+            raise LastbitError(f"{folder} holds only a part of {self.name}: {', '.join(missing)}{ending} missing")
+        return []
 
 
-def find(
-    look: Callable[[Path], Found | None],
-    *,
-    name: str,
-    wanted: str,
-    data_root: str | None,
-    subfolders: Sequence[str],
-    system: Sequence[Path] = (),
-    download: Callable[[], Found],
-) -> Found:
-    """Return what `look` finds in the first folder that holds the data set.
+def find(data: Published, data_root: str | None, cache: Path | None) -> tuple[Stamp, ...]:
+    """Return the files of a data set, from the first folder that holds it.
 
     The order is `data_root` (where it is given, nothing else is tried), the folder that `LASTBIT_DATA` names, the
-    `system` folders, a download. Under the first two, `subfolders` are tried too.
+    folders of a system's package, a download. Under the first two, the data set's subfolders are tried too.
 
     Args:
-        look: returns what it finds in a folder, or None; raises if only part of the data set is there.
-        name: the data set's name, for messages.
-        wanted: the files it consists of, for messages.
+        data: what is looked for.
         data_root: the folder the user gave.
-        subfolders: where below a folder of data sets this one may lie.
-        system: folders where a system's package puts it.
-        download: fetches and returns it.
+        cache: the folder for downloads, of the user's cache if None.
 
     Raises:
         LastbitError: it is not found; names the places searched and what to do.
     """
-    variable = os.environ.get(VARIABLE)
-    tried = []
-    for root in (data_root,) if data_root is not None else (variable,):
-        if root:
-            folder = Path(root).expanduser()
-            for place in (folder, *(folder / sub for sub in subfolders)):
-                found = look(place) if place.is_dir() else None
-                if found is not None:
-                    return found
-            tried.append(str(folder))
+    root = data_root if data_root is not None else os.environ.get(VARIABLE)
+    tried = [Path(root).expanduser()] if root else []
+    places = [place for folder in tried for place in (folder, *(folder / below for below in data.subfolders))]
+    if data_root is None:
+        tried += data.system
+        places += data.system
+    for place in places:
+        if place.is_dir() and (found := data.files_in(place)):
+            return _stamped(found)
     if data_root is not None:
-        below = " or ".join(subfolders)
-        raise LastbitError(f"{name} is not in --data-root {tried[0]} (nor below, in {below}): it needs {wanted}")
-    for place in system:
-        found = look(place) if place.is_dir() else None
-        if found is not None:
-            return found
-        tried.append(str(place))
-    try:
-        return download()
-    except (OSError, ValueError) as error:
-        looked = f"not in {', '.join(tried)}" if tried else f"{VARIABLE} is not set"
+        below = " or ".join(data.subfolders)
         raise LastbitError(
-            f"{name} was not found ({looked}) and the download failed ({error}): "
-            f"write --data-root DIR, with {wanted} in DIR"
+            f"{data.name} is not in --data-root {tried[0]} (nor below, in {below}): it needs {data.wanted}"
+        )
+    import pooch
+
+    folder = (cache or Path(pooch.os_cache("lastbit"))) / data.name.lower()
+    try:
+        return _stamped([fetch(url, folder, md5) for url, md5 in data.downloads.items()])
+    except (OSError, ValueError) as error:
+        looked = f"not in {', '.join(map(str, tried))}" if tried else f"{VARIABLE} is not set"
+        raise LastbitError(
+            f"{data.name} was not found ({looked}) and the download failed ({error}): "
+            f"write --data-root DIR, with {data.wanted} in DIR"
         ) from None
 
 
-def cache_folder() -> Path:
-    """Return the folder of the user's cache where downloads are kept."""
-    import pooch
-
-    return Path(pooch.os_cache("lastbit"))
+def _stamped(paths: list[Path]) -> tuple[Stamp, ...]:
+    return tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
 
 
 def fetch(url: str, folder: Path, md5: str) -> Path:

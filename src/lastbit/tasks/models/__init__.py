@@ -1,7 +1,73 @@
-"""The built-in networks, each a function of the input shape, the number of classes and a few named choices."""
+"""The built-in networks by name, each a function of the input shape, the number of classes and a few named choices."""
 
 from __future__ import annotations
 
-from lastbit.tasks.models.registry import ACTIVATIONS, MODELS, NORMS, PLAIN, ModelSpec, build_model
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lastbit.core.errors import choose
+from lastbit.core.references import resolved
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["ACTIVATIONS", "MODELS", "NORMS", "PLAIN", "ModelSpec", "build_model"]
+
+NORMS = ("batch", "group", "none")
+"""The normalisations: batch (Ioffe and Szegedy, 2015), group (Wu and He, 2018), none."""
+
+ACTIVATIONS = {"relu": "torch.nn:ReLU", "swish": f"{__name__}.layers:Swish", "tanh": "torch.nn:Tanh"}
+"""The activations by name, and where their modules stand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A built-in network.
+
+    Attributes:
+        build: `module:name` of what is called with the input shape, the number of classes, and `width`, `norm`,
+            `activation` by name.
+        width: the default width.
+        options: further arguments of `build`.
+    """
+
+    build: str
+    width: int = 16
+    options: Mapping[str, int] = field(default_factory=dict)
+
+
+MODELS: dict[str, ModelSpec] = {
+    "mlp": ModelSpec(build=f"{__name__}.mlp:mlp", width=64),
+    "cnn": ModelSpec(build=f"{__name__}.cnn:cnn"),
+    **{
+        f"resnet{depth}": ModelSpec(build=f"{__name__}.resnet:resnet", options={"depth": depth})
+        for depth in (8, 20, 56)
+    },
+    "vgg11": ModelSpec(build=f"{__name__}.vgg:vgg11", width=64),
+}
+"""The built-in networks by name."""
+
+
+PLAIN = {"mlp": f"{__name__}.mlp:plain_mlp", "cnn": f"{__name__}.cnn:plain_cnn"}
+"""The networks that are built of layers all alike, without normalisation, where a depth is given."""
+
+
+def build_model(
+    name: str, shape: tuple[int, int, int], classes: int, *, width: int, norm: str, activation: str
+) -> nn.Module:
+    """Return a new network, its weights drawn from the global random generator.
+
+    Raises:
+        LastbitError: an unknown name of a network, norm or activation.
+
+    Example:
+        >>> net = build_model("cnn", (1, 8, 8), 10, width=8, norm="batch", activation="relu")
+        >>> sum(p.numel() for p in net.parameters())
+        6274
+    """
+    spec = MODELS[choose(name, MODELS, "model")]
+    network: nn.Module = resolved(spec.build)(
+        shape, classes, width=width, norm=norm, activation=activation, **spec.options
+    )
+    return network

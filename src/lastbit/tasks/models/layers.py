@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lastbit.core.errors import choose
 from lastbit.core.references import resolved
-from lastbit.tasks.models.registry import ACTIVATIONS, NORMS
+from lastbit.tasks.models import ACTIVATIONS, NORMS
 
 __all__ = ["GlobalMean", "Swish", "activation_layer", "conv3x3", "he_init", "norm_layer"]
 
