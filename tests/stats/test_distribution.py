@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.plain import plain
 from lastbit.stats import distribution_spread, variance_components
 
 
@@ -123,7 +124,7 @@ def test_estimates_follow_shift_scale_and_relabelling(seed, shift, scale):
 def test_any_small_study_gives_numbers_or_says_why_not(seeds, seed, share):
     scores = np.random.default_rng(seed).random((len(seeds), 4)) < share
     spread = distribution_spread(scores, seeds)
-    json.dumps(spread.to_json(), allow_nan=False)
+    json.dumps(plain(spread), allow_nan=False)
     for split in (spread.last_bit, spread.total):
         for part in (split.observed, split.distribution, split.test_set):
             assert part.measured != part.note.startswith("not measured: ")
@@ -167,7 +168,7 @@ def test_equal_accuracies_of_different_errors_are_all_test_set():
 
 
 def test_json_holds_both_splits():
-    stored = json.loads(json.dumps(distribution_spread(*simulate(11)).to_json()))
+    stored = json.loads(json.dumps(plain(distribution_spread(*simulate(11)))))
     assert set(stored) == {"last_bit", "total", "test_set_se", "n_examples"}
     assert stored["last_bit"]["distribution"]["n"] == 36
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.plain import plain
 from lastbit.stats import Estimate, not_measured, seeds_needed, smallest_resolvable_difference
 from lastbit.stats.power import detectable_noncentrality, t_test_power
 
@@ -104,7 +105,7 @@ def test_open_ends_and_missing_spreads_are_carried_over():
 
 
 def test_rows_are_json():
-    rows = [row.to_json() for row in (*smallest_resolvable_difference(audit()), *seeds_needed(audit()))]
+    rows = plain([*smallest_resolvable_difference(audit()), *seeds_needed(audit())])
     stored = json.loads(json.dumps(rows))
     assert [row["n_seeds"] for row in stored[:4]] == [1, 3, 5, 10]
     assert [row["difference"] for row in stored[4:]] == [0.1, 0.2, 0.5, 1.0]

@@ -7,7 +7,7 @@ or in words, never as a number; an infinity is a value ("∞", "any"), never mis
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,27 +69,21 @@ class Shown:
         return f"{self.value} ({self.words})" if self.interval else self.value
 
 
-def show(estimate: Estimate | Mapping[str, Any], unit: str = "", scale: float = 1.0, digits: int = 2) -> Shown:
+def show(estimate: Estimate, unit: str = "", scale: float = 1.0, digits: int = 2) -> Shown:
     """Return an estimate in words; the ends of its interval get as many decimals as the estimate.
 
     A share that is shown in percent is rounded as `percent` rounds every share.
 
     Args:
-        estimate: an estimate, or its fields as in `result.json`.
+        estimate: what to show.
         unit: written after the estimate.
         scale: factor from the stored unit to the shown one (100 from shares to percent).
         digits: significant digits of the estimate.
-
-    Raises:
-        LastbitError: the numbers are no estimate (not finite, or outside of their interval).
 
     Example:
         >>> str(show(Estimate(0.29, 0.22, 0.41, 36), "points")), str(show(Estimate(0.5, 0.25, 0.75, 9), "%", 100))
         ('0.29 points (95% interval 0.22 to 0.41)', '50% (95% interval 25% to 75%)')
     """
-    if not isinstance(estimate, Estimate):
-        fields = ("estimate", "low", "high", "n", "note", "df")
-        estimate = Estimate(*(estimate[name] for name in fields))
     if estimate.estimate is None:
         return Shown("not measured", "", str(estimate.n), reason(estimate), False)
     if unit == "%" and scale == 100:

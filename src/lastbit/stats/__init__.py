@@ -8,11 +8,11 @@ means for a comparison.
 from lastbit.stats.components import VarianceComponents, variance_components
 from lastbit.stats.disagreement import ChurnResult, churn, disagreement_matrix
 from lastbit.stats.distribution import DistributionSpread, SpreadSplit, distribution_spread
-from lastbit.stats.estimate import FEW_SAMPLES, Estimate, few_samples_note, not_measured, sd_relative_error
-from lastbit.stats.means import mean_estimate, paired_difference
+from lastbit.stats.estimate import FEW_SAMPLES, Estimate, few_samples_note, not_measured
+from lastbit.stats.means import mean_estimate
 from lastbit.stats.power import ResolvableDifference, SeedsNeeded, seeds_needed, smallest_resolvable_difference
 from lastbit.stats.resampling import bootstrap_interval, jackknife_interval
-from lastbit.stats.weight_distances import WeightDistance, mean_relative_l1, pairwise_relative_l1, weight_distance
+from lastbit.stats.weight_distances import WeightDistance, mean_relative_l1, weight_distance
 
 __all__ = [
     "FEW_SAMPLES",
@@ -33,9 +33,6 @@ __all__ = [
     "mean_estimate",
     "mean_relative_l1",
     "not_measured",
-    "paired_difference",
-    "pairwise_relative_l1",
-    "sd_relative_error",
     "seeds_needed",
     "smallest_resolvable_difference",
     "variance_components",

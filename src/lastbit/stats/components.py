@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 
 from lastbit.core.errors import choose
 from lastbit.stats._inputs import check_level, numeric_array
-from lastbit.stats.estimate import Estimate, EstimateJson, few_samples_note, not_measured
+from lastbit.stats.estimate import Estimate, few_samples_note, not_measured
 from lastbit.stats.grid import Ends, Grid, bootstrap_ends, exact_ends, last_bit_share, summarise
 from lastbit.stats.mean_squares import root, satterthwaite_df
 
@@ -59,20 +59,6 @@ class VarianceComponents:
     n_seeds: int
     n_runs: int
     level: float
-
-    def to_json(self) -> dict[str, EstimateJson | str | bool | int | float]:
-        """Return the fields as JSON-able values."""
-        return {
-            "sigma_last_bit": self.sigma_last_bit.to_json(),
-            "sigma_seed": self.sigma_seed.to_json(),
-            "sigma_total": self.sigma_total.to_json(),
-            "last_bit_variance_share": self.last_bit_variance_share.to_json(),
-            "method": self.method,
-            "balanced": self.balanced,
-            "n_seeds": self.n_seeds,
-            "n_runs": self.n_runs,
-            "level": self.level,
-        }
 
 
 def variance_components(

@@ -17,7 +17,7 @@ from scipy import special
 
 from lastbit.core.errors import LastbitError
 from lastbit.stats._inputs import Floats, Ints, check_level, group_index
-from lastbit.stats.estimate import FEW_SAMPLES, Estimate, EstimateJson, not_measured
+from lastbit.stats.estimate import FEW_SAMPLES, Estimate, not_measured
 from lastbit.stats.one_way import block_sums
 from lastbit.stats.resampling import jackknife_interval
 
@@ -37,10 +37,6 @@ class ChurnResult:
     matrix: Floats
     churn_last_bit: Estimate
     churn_seed: Estimate
-
-    def to_json(self) -> dict[str, EstimateJson]:
-        """Return the two estimates as JSON-able values (the matrix is an array, and stays one)."""
-        return {"churn_last_bit": self.churn_last_bit.to_json(), "churn_seed": self.churn_seed.to_json()}
 
 
 def disagreement_matrix(predictions: ArrayLike) -> Floats:

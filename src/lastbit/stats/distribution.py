@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 
 from lastbit.core.errors import LastbitError
 from lastbit.stats._inputs import Floats, Ints, check_level, finite_array, group_index
-from lastbit.stats.estimate import Estimate, EstimateJson, few_samples_note, not_measured
+from lastbit.stats.estimate import Estimate, few_samples_note, not_measured
 from lastbit.stats.mean_squares import root, satterthwaite_df, sum_interval
 from lastbit.stats.one_way import quadratic_mean_squares
 from lastbit.stats.resampling import jackknife_reach
@@ -43,14 +43,6 @@ class SpreadSplit:
     distribution: Estimate
     test_set: Estimate
 
-    def to_json(self) -> dict[str, EstimateJson]:
-        """Return the fields as JSON-able values."""
-        return {
-            "observed": self.observed.to_json(),
-            "distribution": self.distribution.to_json(),
-            "test_set": self.test_set.to_json(),
-        }
-
 
 @dataclass(frozen=True)
 class DistributionSpread:
@@ -68,15 +60,6 @@ class DistributionSpread:
     total: SpreadSplit
     test_set_se: float
     n_examples: int
-
-    def to_json(self) -> dict[str, dict[str, EstimateJson] | float | int]:
-        """Return the fields as JSON-able values."""
-        return {
-            "last_bit": self.last_bit.to_json(),
-            "total": self.total.to_json(),
-            "test_set_se": self.test_set_se,
-            "n_examples": self.n_examples,
-        }
 
 
 @dataclass(frozen=True)

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypedDict
 
 from lastbit.core.errors import LastbitError
 
-__all__ = ["FEW_SAMPLES", "Estimate", "EstimateJson", "few_samples_note", "not_measured", "sd_relative_error"]
+__all__ = ["FEW_SAMPLES", "Estimate", "few_samples_note", "not_measured"]
 
 FEW_SAMPLES = 10
 """With fewer samples a note calls an SD poorly known: its relative standard error is then above 1/sqrt(18) = 24 %."""
-
-
-class EstimateJson(TypedDict):
-    """What `Estimate.to_json` returns."""
-
-    estimate: float | None
-    low: float | None
-    high: float | None
-    n: int
-    df: float | None
-    note: str
 
 
 @dataclass(frozen=True)
@@ -77,17 +65,6 @@ class Estimate:
 
         return Estimate(times(self.estimate), times(self.low), times(self.high), self.n, self.note, self.df)
 
-    def to_json(self) -> EstimateJson:
-        """Return the fields as JSON-able values."""
-        return {
-            "estimate": self.estimate,
-            "low": self.low,
-            "high": self.high,
-            "n": self.n,
-            "df": self.df,
-            "note": self.note,
-        }
-
     def format(self, digits: int = 2, unit: str = "") -> str:
         """Return `estimate unit [low, high] (n = ...)`, or the note where nothing was measured.
 
@@ -134,19 +111,12 @@ def not_measured(why: str, n: int = 0) -> Estimate:
     return Estimate(None, None, None, n, f"not measured: {why}")
 
 
-def sd_relative_error(df: float) -> float:
-    """Return the relative standard error of a sample SD, about 1/sqrt(2 df) for normal data.
-
-    With n independent samples df = n - 1: 0.32 for six samples, 0.07 for a hundred. Source: the delta method on the
-    variance 2 sigma^4/df of a normal sample variance.
-    """
-    if not df > 0:
-        raise LastbitError(f"an SD needs at least one degree of freedom, got {df}")
-    return 1 / math.sqrt(2 * df)
-
-
 def few_samples_note(df: float) -> str:
-    """Return the remark that an SD rests on few samples, or "" from `FEW_SAMPLES` samples on."""
+    """Return the remark that an SD rests on few samples, or "" from `FEW_SAMPLES` samples on.
+
+    The relative standard error of a sample SD on df degrees of freedom is about 1/sqrt(2 df) for normal data, 0.32 for
+    six samples. Source: the delta method on the variance 2 sigma^4/df of a normal sample variance.
+    """
     if df >= FEW_SAMPLES - 1:
         return ""
-    return f"few samples: {df:.3g} degrees of freedom know an SD to about ±{100 * sd_relative_error(df):.0f} %"
+    return f"few samples: {df:.3g} degrees of freedom know an SD to about ±{100 / math.sqrt(2 * df):.0f} %"

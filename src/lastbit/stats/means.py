@@ -10,7 +10,7 @@ from lastbit.stats._inputs import check_level, finite_array, group_index
 from lastbit.stats.estimate import FEW_SAMPLES, Estimate
 from lastbit.stats.resampling import jackknife_interval
 
-__all__ = ["mean_estimate", "paired_difference"]
+__all__ = ["mean_estimate"]
 
 
 def mean_estimate(values: ArrayLike, *, seeds: ArrayLike | None = None, level: float = 0.95) -> Estimate:
@@ -51,25 +51,3 @@ def mean_estimate(values: ArrayLike, *, seeds: ArrayLike | None = None, level: f
         return Estimate(mean, None, None, n, f"no spread seen over {n} {units}: the interval is not measured")
     low, high = (float(array[0]) + end for end in jackknife_interval(offset, leave_one_out, level=level))
     return Estimate(mean, low, high, n, f"few {units}: {n}" if n < FEW_SAMPLES else "")
-
-
-def paired_difference(a: ArrayLike, b: ArrayLike, *, seeds: ArrayLike | None = None, level: float = 0.95) -> Estimate:
-    """Return the mean of a - b over runs that share everything but what is compared.
-
-    Args:
-        a: (R,) results of one configuration.
-        b: (R,) results of the other, run by run with the same seed and perturbation.
-        seeds: (R,) the seed of each pair; None where pairs are independent.
-        level: confidence level.
-
-    Raises:
-        LastbitError: the arrays differ in length, or as `mean_estimate`.
-
-    Example:
-        >>> paired_difference([3.0, 5.0, 7.0], [1.0, 3.5, 5.5]).estimate
-        1.6666666666666667
-    """
-    left, right = finite_array(a, "the paired values", 1), finite_array(b, "the paired values", 1)
-    if left.shape != right.shape:
-        raise LastbitError(f"paired runs must be equally many on both sides, got {len(left)} and {len(right)}")
-    return mean_estimate(left - right, seeds=seeds, level=level)

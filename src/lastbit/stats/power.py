@@ -21,7 +21,7 @@ from scipy import optimize, stats
 
 from lastbit.core.errors import LastbitError
 from lastbit.stats._inputs import check_level
-from lastbit.stats.estimate import Estimate, EstimateJson, not_measured
+from lastbit.stats.estimate import Estimate, not_measured
 
 __all__ = [
     "ResolvableDifference",
@@ -43,10 +43,6 @@ class ResolvableDifference:
     n_seeds: int
     difference: Estimate
 
-    def to_json(self) -> dict[str, int | EstimateJson]:
-        """Return the fields as JSON-able values."""
-        return {"n_seeds": self.n_seeds, "difference": self.difference.to_json()}
-
 
 @dataclass(frozen=True)
 class SeedsNeeded:
@@ -54,10 +50,6 @@ class SeedsNeeded:
 
     difference: float
     n_seeds: Estimate
-
-    def to_json(self) -> dict[str, float | EstimateJson]:
-        """Return the fields as JSON-able values."""
-        return {"difference": self.difference, "n_seeds": self.n_seeds.to_json()}
 
 
 def t_test_power(noncentrality: float, df: float, level: float = 0.95) -> float:

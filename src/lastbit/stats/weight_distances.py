@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike
 
 from lastbit.core.errors import LastbitError
 from lastbit.stats._inputs import Floats, finite_array
-from lastbit.stats.estimate import FEW_SAMPLES, Estimate, EstimateJson, not_measured
+from lastbit.stats.estimate import FEW_SAMPLES, Estimate, not_measured
 from lastbit.stats.means import mean_estimate
 from lastbit.stats.resampling import jackknife_interval
 
-__all__ = ["WeightDistance", "mean_relative_l1", "pairwise_relative_l1", "weight_distance"]
+__all__ = ["WeightDistance", "mean_relative_l1", "weight_distance"]
 
 FARTHEST = 2.0
 """The mean relative L1 difference of weights that have opposite signs everywhere."""
@@ -31,10 +31,6 @@ class WeightDistance:
 
     last_bit: Estimate
     seed: Estimate
-
-    def to_json(self) -> dict[str, EstimateJson]:
-        """Return the two estimates as JSON-able values."""
-        return {"weight_distance_last_bit": self.last_bit.to_json(), "weight_distance_seed": self.seed.to_json()}
 
 
 def weight_distance(weights: Sequence[ArrayLike], seeds: Sequence[Hashable], *, level: float = 0.95) -> WeightDistance:
@@ -124,25 +120,6 @@ def mean_relative_l1(a: ArrayLike, b: ArrayLike) -> float:
         raise LastbitError("weights to compare are empty")
     pair = finite_array(np.stack([left.reshape(-1), right.reshape(-1)]), "the weights to compare", 2)
     return float(_relative_l1(pair[0], pair[1]))
-
-
-def pairwise_relative_l1(weights: ArrayLike) -> Floats:
-    """Return the (R, R) mean relative L1 differences between the weights of R runs.
-
-    Args:
-        weights: (R, W), each run's weights as one row.
-
-    Raises:
-        LastbitError: not a non-empty (R, W) array of finite numbers.
-    """
-    array = finite_array(weights, "the weights to compare", 2)
-    if not array.size:
-        raise LastbitError(f"weights to compare are empty, got shape {array.shape}")
-    result = np.zeros((len(array), len(array)))
-    # One run against the later ones at a time: the full (R, R, W) array would not fit where W is a network.
-    for run in range(len(array) - 1):
-        result[run, run + 1 :] = _relative_l1(array[run + 1 :], array[run])
-    return result + result.T
 
 
 def _relative_l1(a: Floats, b: Floats) -> Floats:
