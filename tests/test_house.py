@@ -125,7 +125,6 @@ MORE_THAN_SIX = {
     "pde.deep.network:deep_problem": PUBLIC,
     "pde.linear.simulation:simulate": PUBLIC,
     "pde.linear.simulation:simulated_limit": PUBLIC,
-    "report.figures.eos_edge:_line": LEFT,
     "report.figures.eos_edge:edge_curves": LEFT,
     "studies.frame.execution:choose_execution": LEFT,
     "train.run:run_training": "what is trained, where, and who is told of it; each listener may be left out",

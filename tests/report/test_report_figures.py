@@ -7,14 +7,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lastbit.report.bins import rms_bins
-from lastbit.report.figures.churn import churn_heat_map
-from lastbit.report.figures.curves import Curve, EvenCurve, training_curves, twin_gaps
-from lastbit.report.figures.results import Result, result_strip
+from lastbit.report.figures.curves import training_curves, twin_gaps
+from lastbit.report.figures.lines import Line
+from lastbit.report.figures.maps import churn_heat_map
+from lastbit.report.figures.strips import Result, WeightDistance, result_strip, weight_distances
 from lastbit.report.figures.style import log_or_linear, seed_colours
 from lastbit.report.figures.variance import VarianceSplit, variance_bars
-from lastbit.report.figures.weights import WeightDistance, weight_distances
 from lastbit.store import StudyFolder
 from lastbit.studies.audit.gaps import MAX_LINES, curves, read_gaps, spread_within_seeds
+
+COLOURS = {0: "#000000", 1: "#111111", 2: "#222222"}
 
 finite = st.floats(-1e30, 1e30, allow_subnormal=False)
 
@@ -47,18 +49,17 @@ def test_gaps_are_the_differences_of_the_losses_and_weights_on_disk(make_study):
     with StudyFolder.read(study) as folder:
         records = folder.runs()
         stored = {r.run: folder.arrays(r.run) for r in records}
-        gaps = read_gaps(folder, records)
-    twins = [gap for gap in gaps.losses if gap.seed is not None]
-    assert len(twins) == 6
-    for gap in twins:
+        gaps = read_gaps(folder, records, COLOURS)
+    assert len(gaps.twins) == 6
+    for gap in gaps.twins:
         run = gap.label.split(",")[0]
-        base = f"seed{gap.seed:03d}-p000"
-        np.testing.assert_array_equal(gap.values, np.abs(stored[run]["losses"] - stored[base]["losses"]))
-        assert (gap.first, gap.width) == (1.0, 1)
-    between = gaps.losses[-1]
+        seed = int(gap.group.removeprefix("seed "))
+        np.testing.assert_array_equal(gap.y, np.abs(stored[run]["losses"] - stored[f"seed{seed:03d}-p000"]["losses"]))
+        assert (gap.x0, gap.dx, gap.colour) == (1.0, 1, COLOURS[seed])
+    (between,) = gaps.between
     rows = np.array([stored[f"seed{seed:03d}-p000"]["losses"] for seed in range(3)])
     pairs = [(rows[i] - rows[j]) ** 2 for i in range(3) for j in range(i)]
-    np.testing.assert_allclose(between.values, np.sqrt(np.mean(pairs, axis=0)), rtol=1e-10)
+    np.testing.assert_allclose(between.y, np.sqrt(np.mean(pairs, axis=0)), rtol=1e-10)
     for distance in (d for d in gaps.weights if not d.between_seeds):
         a = stored[distance.label.split(",")[0]]["weights_final"].astype(float)
         b = stored[f"seed{distance.seed:03d}-p000"]["weights_final"].astype(float)
@@ -70,24 +71,24 @@ def test_gaps_are_the_differences_of_the_losses_and_weights_on_disk(make_study):
 def test_the_spread_within_a_seed_is_the_sd_over_its_runs(make_study):
     with StudyFolder.read(make_study(seeds=2, perturbations=4, diverged={(1, 1)})) as folder:
         records = folder.runs()
-    spreads = {curve.seed: curve for curve in spread_within_seeds(records, "test_loss")}
+    spreads = {line.group: line for line in spread_within_seeds(records, "test_loss", COLOURS)}
     for seed in (0, 1):
         rows = [r.metrics["test_loss"] for r in records if r.cell == seed and r.role != "repeat" and r.status == "ok"]
         assert len(rows) == (4 if seed == 0 else 3)
-        np.testing.assert_allclose(spreads[seed].values, np.std(rows, axis=0, ddof=1), rtol=1e-12)
+        np.testing.assert_allclose(spreads[f"seed {seed}"].y, np.std(rows, axis=0, ddof=1), rtol=1e-12)
 
 
 def test_long_series_are_thinned_and_many_runs_left_out_with_their_number(make_study):
     with StudyFolder.read(make_study(seeds=1, perturbations=2, steps_per_epoch=3000)) as folder:
-        gaps = read_gaps(folder, folder.runs())
-    assert len(gaps.losses) == 1
-    assert len(gaps.losses[0].values) <= 2000
-    assert gaps.losses[0].width == 5
+        gaps = read_gaps(folder, folder.runs(), COLOURS)
+    (line,) = gaps.twins
+    assert len(line.y) <= 2000
+    assert line.dx == 5
     with StudyFolder.read(make_study(seeds=1, perturbations=MAX_LINES + 4, steps_per_epoch=2)) as folder:
         records = folder.runs()
-        gaps = read_gaps(folder, records)
+        gaps = read_gaps(folder, records, COLOURS)
     assert gaps.left_out == 3
-    assert len(gaps.losses) == len(curves(records, "accuracy")) == MAX_LINES
+    assert len(gaps.twins) == len(curves(records, "accuracy", COLOURS)) == MAX_LINES
 
 
 def test_the_strip_draws_every_finite_run_and_marks_the_repeat():
@@ -107,9 +108,7 @@ def test_the_strip_draws_every_finite_run_and_marks_the_repeat():
 
 
 def test_the_bars_add_up_to_the_whole_and_carry_the_interval():
-    split = VarianceSplit(
-        title="t", first="a", second="b", share=0.25, low=0.1, high=0.6, colours=("#000000", "#111111")
-    )
+    split = VarianceSplit(title="t", parts={"a": "#000000", "b": "#111111"}, share=0.25, low=0.1, high=0.6)
     figure = variance_bars([split, split])
     bars = [trace for trace in figure.data if trace.type == "bar"]
     assert [trace.x[0] for trace in bars] == [25.0, 75.0] * 2
@@ -132,11 +131,11 @@ def test_the_churn_matrix_keeps_its_values_and_leaves_a_run_beside_itself_blank(
 
 def test_curves_take_nan_and_infinity():
     steps = np.array([1, 2, 3])
-    curve = Curve(seed=0, label="run", steps=steps, values=np.array([1.0, np.nan, np.inf]))
-    figure = training_curves([curve], [curve], "accuracy", "loss", {0: "#000000"})
+    line = Line(label="run", group="seed 0", colour="#000000", x=steps, y=np.array([1.0, np.nan, np.inf]))
+    figure = training_curves([line], [line], "accuracy")
     np.testing.assert_array_equal(figure.data[0].y, np.array([1.0, np.nan, np.nan], dtype=np.float32))
-    gap = EvenCurve(seed=None, label="g", first=1.0, width=2, values=np.array([0.0, -1.0, 1e-9, np.inf]))
-    drawn = twin_gaps([gap], [], "a", "b", {}).data[0]
+    gap = Line(label="g", group="g", colour="#000000", x0=1.0, dx=2, y=np.array([0.0, -1.0, 1e-9, np.inf]))
+    drawn = twin_gaps([], [gap], []).data[0]
     np.testing.assert_array_equal(np.isnan(drawn.y), [True, True, False, True])
     assert (drawn.x0, drawn.dx) == (1.0, 2)
 

@@ -12,7 +12,7 @@ import pytest
 from small_traces import write_trace
 
 from lastbit import open_study
-from lastbit.report.figures.trace_map import MAX_COLUMNS, difference_map, spaced
+from lastbit.report.figures.maps import MAX_COLUMNS, difference_map, spaced
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

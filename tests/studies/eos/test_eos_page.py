@@ -13,9 +13,10 @@ from torch import nn
 
 from lastbit import StabilityMonitor, Task, eos, open_study, sharpness
 from lastbit.core.errors import LastbitError
-from lastbit.report.figures.eos_edge import RatioCurve, edge_curves, ratio_curves
+from lastbit.report.figures.eos_edge import edge_curves, ratio_curves
 from lastbit.report.figures.eos_size import SizeCurve, size_curves
 from lastbit.report.figures.eos_spectrum import Spectrum, spectra, within_reach
+from lastbit.report.figures.lines import Line
 from lastbit.report.formatting import show
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -201,7 +202,7 @@ def test_the_edge_figure_draws_what_it_is_given():
         ones,
         2 * ones,
         3 * ones,
-        [("twin 1", steps, np.where(steps > 5, 1e-3, 0.0))],
+        [Line(label="twin 1", group="twin 0", colour="#000000", x=steps, y=np.where(steps > 5, 1e-3, 0.0))],
         flow=(steps, ones, 40 * ones),
         batch=batch,
     )
@@ -226,8 +227,8 @@ def test_the_edge_figure_looks_as_far_as_both_curves_but_not_after_a_limit_that_
 def test_a_ratio_that_blew_up_does_not_press_the_others_flat():
     steps = np.arange(1, 51)
     ratio = np.where(steps < 40, 1.0, 1e9)
-    curve = RatioCurve(label="a", group="g", colour="#000000", steps=steps, ratio=ratio, stable_lr=0.1 / ratio)
-    assert ratio_curves([curve]).layout.yaxis.range[1] == 2.0
+    line = Line(label="a", group="g", colour="#000000", x=steps, y=ratio)
+    assert ratio_curves([line]).layout.yaxis.range[1] == 2.0
 
 
 @pytest.mark.parametrize(("limit", "near"), [(12.0, True), (0.1, True), (16.0, False), (2000.0, False)])

@@ -2,126 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from lastbit.report.figures.style import NEUTRAL, axis, base_layout, literal, log_or_linear, plain
+from lastbit.report.figures.lines import Line, add_lines, positive
+from lastbit.report.figures.style import axis, base_layout, log_or_linear
 
-__all__ = ["Curve", "EvenCurve", "training_curves", "twin_gaps"]
-
-Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    """One quantity of one run over optimizer steps."""
-
-    seed: int
-    label: str
-    steps: Array
-    values: Array
+__all__ = ["training_curves", "twin_gaps"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvenCurve:
-    """A series over evenly spaced steps: `first`, `first + width`, …; `seed` None for what belongs to all seeds."""
-
-    seed: int | None
-    label: str
-    first: float
-    width: int
-    values: Array
-
-
-def training_curves(
-    metric: Sequence[Curve], loss: Sequence[Curve], metric_title: str, loss_title: str, colours: Mapping[int, str]
-) -> go.Figure:
-    """Return the test metric above and the training loss below, over optimizer steps, coloured by seed.
+def training_curves(metric: Sequence[Line], loss: Sequence[Line], metric_title: str) -> go.Figure:
+    """Return the test metric above and the training loss below, over optimizer steps.
 
     The loss has a logarithmic axis where it is positive and spans more than 1.5 decades.
     """
     figure = go.Figure(layout=base_layout())
-    for curves, panel in ((metric, "y"), (loss, "y2")):
-        for curve in curves:
-            figure.add_scatter(
-                x=curve.steps,
-                y=_finite(curve.values),
-                yaxis=panel,
-                mode="lines",
-                legendgroup=f"seed {curve.seed}",
-                line={"color": colours[curve.seed], "width": 1.3},
-                opacity=0.75,
-                hovertemplate=f"<b>{literal(curve.label)}</b><br>step %{{x}}<br>%{{y:.5~g}}<extra></extra>",
-            )
-    values = np.concatenate([curve.values for curve in loss]) if loss else np.empty(0)
+    for lines, panel in ((metric, "y"), (loss, "y2")):
+        add_lines(figure, lines, "step %{x}<br>%{y:.5~g}", width=1.3, yaxis=panel, opacity=0.75)
+    values = np.concatenate([line.y for line in loss]) if loss else np.empty(0)
     figure.update_layout(
         xaxis=axis("optimizer step", anchor="y2"),
         yaxis=axis(metric_title, domain=[0.54, 1]),
-        yaxis2=axis(loss_title, domain=[0, 0.46], **log_or_linear(values)),
+        yaxis2=axis("training loss", domain=[0, 0.46], **log_or_linear(values)),
     )
     return figure
 
 
-def twin_gaps(
-    per_step: Sequence[EvenCurve],
-    per_epoch: Sequence[Curve],
-    step_title: str,
-    epoch_title: str,
-    colours: Mapping[int, str],
-) -> go.Figure:
+def twin_gaps(twins: Sequence[Line], between: Sequence[Line], per_epoch: Sequence[Line]) -> go.Figure:
     """Return the differences between twins over optimizer steps on logarithmic axes.
 
-    Above the gap at every step, one line per twin, with the gap between seeds (`seed` None) as a grey line to set it
-    beside; below the spread over the perturbations of a seed at the end of each epoch. Zeros, which a logarithmic axis
-    cannot show, are left out.
+    Above the gap in training loss at every step, one line per twin, with the gap between seeds to set it beside; below
+    the spread of the test loss over the perturbations of a seed at the end of each epoch. Zeros, which a logarithmic
+    axis cannot show, are left out.
     """
     figure = go.Figure(layout=base_layout())
-    crowd = 0.75 if len(per_step) <= 12 else 0.4
-    for gap in per_step:
-        reference = gap.seed is None
-        figure.add_scatter(
-            x0=gap.first,
-            dx=gap.width,
-            y=_positive(gap.values),
-            mode="lines",
-            connectgaps=True,
-            legendgroup="between seeds" if gap.seed is None else f"seed {gap.seed}",
-            line={"color": NEUTRAL if gap.seed is None else colours[gap.seed], "width": 1.6 if reference else 1},
-            opacity=1.0 if reference else crowd,
-            name=plain(gap.label),
-            hovertemplate=f"<b>{literal(gap.label)}</b><br>step %{{x}}<br>%{{y:.2~e}}<extra></extra>",
-        )
-    for curve in per_epoch:
-        figure.add_scatter(
-            x=curve.steps,
-            y=_positive(curve.values),
-            yaxis="y2",
-            mode="lines+markers",
-            connectgaps=True,
-            legendgroup=f"seed {curve.seed}",
-            marker={"size": 4},
-            line={"color": colours[curve.seed], "width": 1.3},
-            opacity=0.85,
-            hovertemplate=f"<b>{literal(curve.label)}</b><br>step %{{x}}<br>%{{y:.2~e}}<extra></extra>",
-        )
-    both = bool(per_epoch) and bool(per_step)
-    log = {"type": "log", "dtick": 2, "exponentformat": "power"}
+    hover, crowd = "step %{x}<br>%{y:.2~e}", 0.75 if len(twins) + len(between) <= 12 else 0.4
+    add_lines(figure, twins, hover, width=1, shown=positive, connectgaps=True, opacity=crowd)
+    add_lines(figure, between, hover, width=1.6, shown=positive, connectgaps=True, opacity=1.0)
+    points = {"mode": "lines+markers", "marker": {"size": 4}, "opacity": 0.85, "yaxis": "y2"}
+    add_lines(figure, per_epoch, hover, width=1.3, shown=positive, connectgaps=True, **points)
+    both = bool(per_epoch) and bool(twins or between)
+    log = {"type": "log", "dtick": 2}
     figure.update_layout(
-        xaxis=axis("optimizer step", anchor="y2" if both or per_epoch else "y"),
-        yaxis=axis(step_title, domain=[0.44, 1] if both else [0, 1], **log),
-        yaxis2=axis(epoch_title, domain=[0, 0.36] if both else [0, 1], **log),
+        xaxis=axis("optimizer step", anchor="y2" if per_epoch else "y"),
+        yaxis=axis("|Δ training loss|", domain=[0.44, 1] if both else [0, 1], **log),
+        yaxis2=axis("SD of test loss", domain=[0, 0.36] if both else [0, 1], **log),
     )
     return figure
-
-
-def _finite(values: Array) -> Array:
-    return np.where(np.isfinite(values), values, np.nan).astype(np.float32)
-
-
-def _positive(values: Array) -> Array:
-    with np.errstate(invalid="ignore"):
-        return np.where(np.isfinite(values) & (values > 0), values, np.nan).astype(np.float32)

@@ -10,7 +10,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from lastbit.report.figures.style import LAST_BIT, axis, base_layout, literal
+from lastbit.report.figures.lines import Line, add_lines
+from lastbit.report.figures.style import LAST_BIT, axis, base_layout
 
 __all__ = ["Spectrum", "spectra", "spectrum_colours", "within_reach"]
 
@@ -55,18 +56,10 @@ def spectra(found: Sequence[Spectrum], limit: float | None) -> go.Figure:
     for number, (spectrum, colour) in enumerate(zip(found, spectrum_colours(len(found)), strict=True)):
         kernel = np.exp(-0.5 * ((at[:, None, None] - spectrum.nodes) / width) ** 2) / (width * np.sqrt(2 * np.pi))
         density = (kernel * spectrum.weights).sum(axis=2).mean(axis=1)
-        figure.add_scatter(
-            x=at,
-            y=np.where(density > _FLOOR, density, np.nan).astype(np.float32),
-            mode="lines",
-            legendgroup=f"spectrum {number}",
-            line={"color": colour, "width": 1.4},
-            hovertemplate=f"<b>{literal(spectrum.label)}</b><br>eigenvalue %{{x:.4~g}}<br>%{{y:.2~e}}<extra></extra>",
-        )
+        seen = np.where(density > _FLOOR, density, np.nan)
+        line = Line(label=spectrum.label, group=f"spectrum {number}", colour=colour, x=at, y=seen)
+        add_lines(figure, [line], "eigenvalue %{x:.4~g}<br>%{y:.2~e}")
     if limit is not None:
         figure.add_vline(x=limit, line={"color": LAST_BIT, "width": 1.5, "dash": "dash"})
-    figure.update_layout(
-        xaxis=axis("eigenvalue"),
-        yaxis=axis("density", type="log", dtick=1, exponentformat="power"),
-    )
+    figure.update_layout(xaxis=axis("eigenvalue"), yaxis=axis("density", type="log", dtick=1))
     return figure

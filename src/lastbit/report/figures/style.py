@@ -23,6 +23,8 @@ __all__ = [
     "log_or_linear",
     "plain",
     "seed_colours",
+    "spaced_ticks",
+    "upright",
 ]
 
 LAST_BIT, SEED, REAL, SAMPLING, NEUTRAL = "#d55e00", "#0072b2", "#009e73", "#8a949e", "#7d8791"
@@ -99,3 +101,16 @@ def axis(title: str = "", **more: Any) -> dict[str, Any]:
         "exponentformat": "power",
     }
     return settings | more
+
+
+def upright(start: float, end: float, **more: Any) -> dict[str, Any]:
+    """Return a shape from the bottom to the top of a figure: a band, or a line where it ends where it starts."""
+    return {"type": "rect", "x0": start, "x1": end, "y0": 0, "y1": 1, "yref": "paper"} | more
+
+
+def spaced_ticks(labels: Sequence[Any], most: int, places: Sequence[float] | None = None) -> dict[str, Any]:
+    """Return the ticks of an axis without a grid: every label, or every second, third, … of more than `most`."""
+    every = -(-len(labels) // most) or 1
+    values = range(len(labels)) if places is None else places
+    texts = [plain(str(label)) for label in labels][::every]
+    return {"tickvals": list(values)[::every], "ticktext": texts, "showgrid": False}

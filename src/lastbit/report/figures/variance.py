@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -20,10 +20,9 @@ class VarianceSplit:
     """A variance in two parts; `share` is the first part's, `low` and `high` its interval where it has one."""
 
     title: str
-    first: str
-    second: str
+    parts: Mapping[str, str]
+    """What the two parts are called, with their colours."""
     share: float
-    colours: tuple[str, str]
     low: float | None = None
     high: float | None = None
 
@@ -33,18 +32,20 @@ def variance_bars(splits: Sequence[VarianceSplit]) -> go.Figure:
     figure = go.Figure(layout=base_layout(barmode="stack", margin={"l": 8, "r": 28, "t": 8, "b": 8}))
     for index, split in enumerate(splits):
         height = len(splits) - 1 - index
-        parts = ((split.first, split.share), (split.second, 1 - split.share))
-        for colour, (label, share) in zip(split.colours, parts, strict=True):
+        shares = (split.share, 1 - split.share)
+        shown = [plain(f"{label} {percent(share)}") for label, share in zip(split.parts, shares, strict=True)]
+        for colour, share, words in zip(split.parts.values(), shares, shown, strict=True):
             figure.add_bar(
                 y=[height],
                 x=[100 * share],
                 width=0.34,
                 orientation="h",
                 marker={"color": colour, "line": {"width": 0}},
-                customdata=[f"{plain(label)} {percent(share)}"],
+                customdata=[words],
                 hovertemplate="%{customdata}<extra></extra>",
             )
         if split.low is not None and split.high is not None:
+            ends = f"{percent(split.low)} to {percent(split.high)}"
             interval = {"array": [100 * (split.high - split.share)], "arrayminus": [100 * (split.share - split.low)]}
             figure.add_scatter(
                 x=[100 * split.share],
@@ -52,14 +53,13 @@ def variance_bars(splits: Sequence[VarianceSplit]) -> go.Figure:
                 mode="markers",
                 marker={"symbol": "line-ns", "size": 10, "line": {"width": 2, "color": _WHISKER}},
                 error_x={"type": "data", "symmetric": False, "color": _WHISKER, "thickness": 2, "width": 5} | interval,
-                customdata=[f"{plain(split.first)}, 95% interval {percent(split.low)} to {percent(split.high)}"],
+                customdata=[f"{plain(next(iter(split.parts)))}, 95% interval {ends}"],
                 hovertemplate="%{customdata}<extra></extra>",
             )
-        words = ", ".join(f"{plain(label)} {percent(share)}" for label, share in parts)
         figure.add_annotation(
             x=0,
             y=height + 0.2,
-            text=f"<b>{plain(split.title)}</b><br>{words}",
+            text=f"<b>{plain(split.title)}</b><br>{', '.join(shown)}",
             showarrow=False,
             xanchor="left",
             yanchor="bottom",

@@ -7,28 +7,29 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lastbit.core.status import Role
-from lastbit.report.blocks import FigureBlock, LegendEntry, Prose, Section
-from lastbit.report.figures.churn import churn_heat_map
+from lastbit.report.blocks import Block, FigureBlock, LegendEntry, Prose, Section
 from lastbit.report.figures.curves import training_curves, twin_gaps
-from lastbit.report.figures.results import Result, result_strip
+from lastbit.report.figures.maps import churn_heat_map
+from lastbit.report.figures.strips import Result, result_strip, weight_distances
 from lastbit.report.figures.style import LAST_BIT, NEUTRAL, REAL, SAMPLING, SEED
 from lastbit.report.figures.variance import VarianceSplit, variance_bars
-from lastbit.report.figures.weights import weight_distances
 from lastbit.report.formatting import capitalised, number
 from lastbit.store import RunRecord
 from lastbit.studies.audit.gaps import MAX_LINES, Gaps, curves, spread_within_seeds
 from lastbit.studies.audit.result import AuditResult
-from lastbit.studies.frame.result import RunRow
 
 __all__ = ["churn_sections", "curves_sections", "results_section", "variance_section", "weights_sections"]
 
-_CAUSES, _SAMPLES = (LAST_BIT, SEED), (REAL, SAMPLING)
+Legend = Sequence[LegendEntry]
+
+_CAUSES = {"last bit": LAST_BIT, "seed": SEED}
+_SAMPLES = {"on the distribution": REAL, "this test set's sampling": SAMPLING}
 
 _MATRIX_RUNS = 150
 """The most runs that the churn matrix shows one by one."""
 
 
-def results_section(result: AuditResult, colours: Mapping[int, str], legend: Sequence[LegendEntry]) -> Section:
+def results_section(result: AuditResult, colours: Mapping[int, str], legend: Legend) -> Section:
     """Return the strip plot of the final metric."""
     name, unit = result.metric.name, result.metric.unit
     rows = [
@@ -39,9 +40,10 @@ def results_section(result: AuditResult, colours: Mapping[int, str], legend: Seq
             label=run.label,
             control=run.role == Role.REPEAT,
             status=run.status,
-            value=_value(run, name),
+            value=value,
         )
         for run in result.runs
+        if (value := run.metrics.get(name)) is not None
     ]
     figure = FigureBlock(
         name="results",
@@ -55,87 +57,66 @@ def results_section(result: AuditResult, colours: Mapping[int, str], legend: Seq
     return Section(f"Every run: final {name}", [figure])
 
 
-def _value(run: RunRow, name: str) -> float:
-    value = run.metrics.get(name)
-    return float("nan") if value is None else float(value)
-
-
 def variance_section(result: AuditResult) -> Section:
     """Return what the variance is made of, or that it is not measured."""
-    splits = []
-    name = result.metric.name
-    shares = [(f"Variance of {name}", result.last_bit_variance_share)]
-    if result.loss is not None:
-        shares.append(("Variance of the test loss", result.loss.last_bit_variance_share))
-    for what, share in shares:
-        if share.estimate is not None:
-            splits.append(
-                VarianceSplit(
-                    title=f"{what} over fresh runs: the last bit or the seed",
-                    first="last bit",
-                    second="seed",
-                    share=share.estimate,
-                    low=share.low,
-                    high=share.high,
-                    colours=_CAUSES,
-                )
-            )
-    spread = result.distribution
-    parts = () if spread is None else (("of fresh runs", spread.total), ("over the last bit", spread.last_bit))
-    for who, part in parts:
+    name, loss, spread = result.metric.name, result.loss, result.distribution
+    shares = {f"Variance of {name}": result.last_bit_variance_share}
+    if loss is not None:
+        shares["Variance of the test loss"] = loss.last_bit_variance_share
+    causes = [
+        VarianceSplit(
+            title=f"{what} over fresh runs: the last bit or the seed",
+            parts=_CAUSES,
+            share=share.estimate,
+            low=share.low,
+            high=share.high,
+        )
+        for what, share in shares.items()
+        if share.estimate is not None
+    ]
+    samples = []
+    parts = {} if spread is None else {"of fresh runs": spread.total, "over the last bit": spread.last_bit}
+    for who, part in parts.items():
         real, sampling = part.distribution.estimate, part.test_set.estimate
         if real is not None and sampling is not None and real + sampling > 0:
-            splits.append(
-                VarianceSplit(
-                    title=f"{capitalised(name)} {who}: other networks or luck",
-                    first="on the distribution",
-                    second="this test set's sampling",
-                    share=real**2 / (real**2 + sampling**2),
-                    colours=_SAMPLES,
-                )
-            )
-    title = "What the variance is made of"
-    if not splits:
-        return Section(title, [Prose(("Not measured: the runs show no spread to divide, or the grid is too small.",))])
-    causes, samples = (any(split.colours == pair for split in splits) for pair in (_CAUSES, _SAMPLES))
+            title = f"{capitalised(name)} {who}: other networks or luck"
+            share = real**2 / (real**2 + sampling**2)
+            samples.append(VarianceSplit(title=title, parts=_SAMPLES, share=share))
     legend, caption = [], []
     if causes:
-        legend += [LegendEntry("last bit", LAST_BIT), LegendEntry("seed", SEED)]
+        legend += [LegendEntry(*part) for part in _CAUSES.items()]
         caption.append("The whisker is the 95% interval of the last bit's share.")
     if samples:
-        legend += [LegendEntry("on the distribution", REAL), LegendEntry("this test set's sampling", SAMPLING)]
+        legend += [LegendEntry(*part) for part in _SAMPLES.items()]
         caption.append(
             "On the distribution: better or worse networks, which another test set would show too; this test set's "
             "sampling: luck on these examples. The two are told apart by the covariance over runs of the scores on two "
             "halves of the test set; their intervals are in the table below."
         )
-    block = FigureBlock(
+    block: Block = FigureBlock(
         name="variance",
-        figure=variance_bars(splits),
-        height=60 + 86 * len(splits),
+        figure=variance_bars([*causes, *samples]),
+        height=60 + 86 * (len(causes) + len(samples)),
         describe="Shares of the variance: last bit against seed, distribution against test-set sampling",
         caption=" ".join(caption),
         legend=legend,
     )
-    return Section(title, [block])
+    if not caption:
+        block = Prose(("Not measured: the runs show no spread to divide, or the grid is too small.",))
+    return Section("What the variance is made of", [block])
 
 
 def curves_sections(
-    result: AuditResult,
-    records: Sequence[RunRecord],
-    gaps: Gaps,
-    colours: Mapping[int, str],
-    legend: Sequence[LegendEntry],
+    result: AuditResult, records: Sequence[RunRecord], gaps: Gaps, colours: Mapping[int, str], legend: Legend
 ) -> list[Section]:
     """Return the training curves, and when the last bit starts to matter, where there are twins."""
     name, unit = result.metric.name, result.metric.unit
-    metric, loss = curves(records, name), curves(records, "train_loss")
+    metric, loss = curves(records, name, colours), curves(records, "train_loss", colours)
     sections = []
     if metric or loss:
-        title = f"test {name} ({unit})" if unit else f"test {name}"
         block = FigureBlock(
             name="training",
-            figure=training_curves(metric, loss, title, "training loss", colours),
+            figure=training_curves(metric, loss, f"test {name} ({unit})" if unit else f"test {name}"),
             height=520,
             describe=f"Test {name} and training loss of every run over optimizer steps",
             caption=_counted(
@@ -144,28 +125,26 @@ def curves_sections(
             legend=legend,
         )
         sections.append(Section("Training curves", [block]))
-    spread = spread_within_seeds(records, "test_loss")
-    if gaps.losses and any(gap.seed is not None for gap in gaps.losses):
-        several = gaps.losses[-1].seed is None
-        width = max(gap.width for gap in gaps.losses)
-        grey = "; grey: the root mean square difference between two seeds" if several else ""
+    if gaps.twins:
+        grey = "; grey: the root mean square difference between two seeds" if gaps.between else ""
+        width = max(line.dx or 1 for line in [*gaps.twins, *gaps.between])
         binned = f" Each point is the root mean square over {width} steps." if width > 1 else ""
         left = f" {gaps.left_out} more twins are not drawn." if gaps.left_out else ""
+        lead = "Twins start equal but for the last bit."
+        if gaps.between:
+            lead += (
+                " Where their difference rises to the grey line, the training has turned rounding into as much change "
+                "as another seed."
+            )
         block = FigureBlock(
             name="twins",
-            figure=twin_gaps(gaps.losses, spread, "|Δ training loss|", "SD of test loss", colours),
+            figure=twin_gaps(gaps.twins, gaps.between, spread_within_seeds(records, "test_loss", colours)),
             height=560,
             describe="Difference in training loss between each perturbed run and its base over steps, logarithmic",
             caption="Above: the size of the difference between the training losses of a perturbed run and its "
             f"unperturbed twin, at every step{grey}. Below: the SD of the test loss over a seed's perturbations, by "
             f"epoch. Differences of exactly 0 are not drawn.{binned}{left}",
-            legend=[*legend, *([LegendEntry("between seeds", NEUTRAL, "between seeds")] if several else [])],
-        )
-        lead = "Twins start equal but for the last bit." + (
-            " Where their difference rises to the grey line, the training has turned rounding into as much change as "
-            "another seed."
-            if several
-            else ""
+            legend=[*legend, *(LegendEntry("between seeds", line.colour, line.group) for line in gaps.between)],
         )
         sections.append(Section("When the last bit starts to matter", [block], lead))
     return sections
@@ -180,29 +159,28 @@ def churn_sections(result: AuditResult) -> list[Section]:
     matrix = result.churn_matrix
     if matrix is None:
         return []
-    seed_of = {run.run: (run.cell, run.label) for run in result.runs}
-    order = sorted(range(len(matrix.runs)), key=lambda i: seed_of[matrix.runs[i]][0])
-    count, order = len(order), order[:_MATRIX_RUNS]
+    known = {run.run: run for run in result.runs}
+    runs = [known[name] for name in matrix.runs]
+    order = sorted(range(len(runs)), key=lambda i: runs[i].cell)[:_MATRIX_RUNS]
     values_RR = np.asarray(matrix.values, dtype=float)[np.ix_(order, order)]
-    names = [matrix.runs[i] for i in order]
-    labels = [f"{name}, {seed_of[name][1]}" for name in names]
+    labels = [f"{runs[i].run}, {runs[i].label}" for i in order]
     block = FigureBlock(
         name="churn",
-        figure=churn_heat_map(values_RR, [seed_of[name][0] for name in names], labels),
+        figure=churn_heat_map(values_RR, [runs[i].cell for i in order], labels),
         height=520,
         max_width=660,
         describe="Share of test examples on which two runs predict differently, for every pair of runs",
         caption=_counted(
             "Share of test examples on which two runs predict differently. Squares on the diagonal hold runs of one "
             "seed: where they are as bright as the rest, the last bit changes as many predictions as another seed",
-            count,
+            len(runs),
             _MATRIX_RUNS,
         ),
     )
     return [Section("Churn: which predictions change", [block])]
 
 
-def weights_sections(gaps: Gaps, colours: Mapping[int, str], legend: Sequence[LegendEntry]) -> list[Section]:
+def weights_sections(gaps: Gaps, colours: Mapping[int, str], legend: Legend) -> list[Section]:
     """Return how far the final weights are apart, where they are at all."""
     drawn = [d for d in gaps.weights if d.value > 0]
     if not drawn:

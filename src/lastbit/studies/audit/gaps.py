@@ -12,14 +12,18 @@ import numpy as np
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role, RunStatus
 from lastbit.report.bins import rms_bins
-from lastbit.report.figures.curves import Curve, EvenCurve
-from lastbit.report.figures.weights import WeightDistance
+from lastbit.report.figures.lines import Line
+from lastbit.report.figures.strips import WeightDistance
+from lastbit.report.figures.style import NEUTRAL
 from lastbit.stats import mean_relative_l1
 from lastbit.store import RunRecord, StudyFolder
 
 __all__ = ["MAX_LINES", "POINTS", "Gaps", "curves", "read_gaps", "spread_within_seeds"]
 
 Array = np.ndarray[Any, Any]
+Arrays = Mapping[str, Array]
+Colours = Mapping[int, str]
+"""The colour of each seed."""
 
 POINTS = 2000
 """The most points of a line over steps."""
@@ -35,8 +39,10 @@ _ALL_POINTS = 90_000
 class Gaps:
     """What the arrays of the runs tell of the distance between runs."""
 
-    losses: list[EvenCurve] = field(default_factory=list)
-    """The gap between the training losses of a twin and its base at each step; last, where known, between seeds."""
+    twins: list[Line] = field(default_factory=list)
+    """The gap between the training losses of a twin and its base at each step."""
+    between: list[Line] = field(default_factory=list)
+    """The root mean square of that gap between two seeds, one line where there are several."""
     weights: list[WeightDistance] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     """The runs whose arrays are missing or damaged."""
@@ -44,119 +50,94 @@ class Gaps:
     """The number of twins beyond `MAX_LINES`."""
 
 
-def read_gaps(folder: StudyFolder, records: Sequence[RunRecord]) -> Gaps:
+def read_gaps(folder: StudyFolder, records: Sequence[RunRecord], colours: Colours) -> Gaps:
     """Read the arrays of the runs one after another; only the seeds' bases are kept in memory.
 
     Args:
         folder: the study.
         records: its runs; repeats and crashed runs are passed over.
+        colours: of the seeds.
     """
     gaps = Gaps()
     rows = [r for r in records if r.role != Role.REPEAT and r.status != RunStatus.CRASHED]
-    bases: dict[int, tuple[RunRecord, dict[str, Array]]] = {}
-    for record in rows:
-        if record.role == Role.BASE and (arrays := _arrays(folder, record, gaps)) is not None:
-            bases[record.cell] = record, arrays
+    bases = {r.cell: (r, found) for r in rows if r.role == Role.BASE and (found := _arrays(folder, r, gaps))}
     twins = [r for r in rows if r.role == Role.TWIN and r.cell in bases]
     gaps.left_out = max(0, len(twins) - MAX_LINES)
-    twins = twins[:MAX_LINES]
-    points = max(50, min(POINTS, _ALL_POINTS // max(1, len(twins))))
-    for record in twins:
-        arrays = _arrays(folder, record, gaps)
-        if arrays is None:
-            continue
-        base = bases[record.cell][1]
+    points = max(50, min(POINTS, _ALL_POINTS // max(1, min(len(twins), MAX_LINES))))
+    for record in twins[:MAX_LINES]:
+        arrays, (_, base) = _arrays(folder, record, gaps), bases[record.cell]
         if "losses" in base and "losses" in arrays:
             shared = min(len(base["losses"]), len(arrays["losses"]))
             with np.errstate(invalid="ignore"):
                 difference = arrays["losses"][:shared] - base["losses"][:shared]
-            gaps.losses.append(_even(difference, points, record.cell, f"{record.run}, {record.label}"))
-        _add_distance(gaps, record, arrays, base, f"{record.run}, {record.label}", between_seeds=False)
+            gaps.twins.append(Line(**_of(record, colours), **_even(difference, points)))
+        gaps.weights += _distance(record.cell, f"{record.run}, {record.label}", arrays, base)
     # Each base against the next seed's, in a ring: enough to show the level, without every pair.
     ring = list(bases.values())
     for (record, arrays), (other, against) in zip(ring, ring[1:] + ring[:1], strict=True):
         if other is not record:
-            _add_distance(gaps, record, arrays, against, f"{record.run} to {other.run}", between_seeds=True)
-    gaps.losses += _between_seeds([arrays["losses"] for _, arrays in bases.values() if "losses" in arrays], points)
+            label = f"{record.run} to {other.run}"
+            gaps.weights += _distance(record.cell, label, arrays, against, between_seeds=True)
+    losses = [arrays["losses"] for _, arrays in ring if "losses" in arrays]
+    if len(losses) > 1:
+        shared = min(len(row) for row in losses)
+        with np.errstate(invalid="ignore"):
+            # The root mean square gap between two is sqrt(2) times the SD.
+            gap = math.sqrt(2) * np.stack([row[:shared] for row in losses]).std(axis=0, ddof=1)
+        label = "between seeds (root mean square)"
+        gaps.between = [Line(label=label, group="between seeds", colour=NEUTRAL, **_even(gap, points))]
     return gaps
 
 
-def _arrays(folder: StudyFolder, record: RunRecord, gaps: Gaps) -> dict[str, Array] | None:
+def _arrays(folder: StudyFolder, record: RunRecord, gaps: Gaps) -> Arrays:
+    """Return the arrays of a run, none where they cannot be read, which is noted."""
     try:
         arrays = folder.arrays(record.run)
     except (LastbitError, OSError):
         arrays = {}
-    if arrays:
-        return arrays
-    gaps.unreadable.append(record.run)
-    return None
+    if not arrays:
+        gaps.unreadable.append(record.run)
+    return arrays
 
 
-def _even(difference: Array, points: int, seed: int | None, label: str) -> EvenCurve:
+def _of(record: RunRecord, colours: Colours) -> dict[str, Any]:
+    seed = record.cell
+    return {"label": f"{record.run}, {record.label}", "group": f"seed {seed}", "colour": colours[seed]}
+
+
+def _even(difference: Array, points: int) -> dict[str, Any]:
     values, width = rms_bins(difference, points)
-    return EvenCurve(seed=seed, label=label, first=(1 + width) / 2, width=width, values=values)
+    return {"x0": (1 + width) / 2, "dx": width, "y": values}
 
 
-def _between_seeds(losses: Sequence[Array], points: int) -> list[EvenCurve]:
-    """Return the root mean square gap between the losses of two seeds, sqrt(2) times their SD at each step."""
-    if len(losses) < 2:
-        return []
-    shared = min(len(row) for row in losses)
-    table_SN = np.stack([row[:shared] for row in losses])
-    with np.errstate(invalid="ignore"):
-        gap = math.sqrt(2) * table_SN.std(axis=0, ddof=1)
-    return [_even(gap, points, None, "between seeds (root mean square)")]
-
-
-def _add_distance(
-    gaps: Gaps,
-    record: RunRecord,
-    arrays: Mapping[str, Array],
-    against: Mapping[str, Array],
-    label: str,
-    *,
-    between_seeds: bool,
-) -> None:
-    if "weights_final" not in arrays or "weights_final" not in against:
-        return
+def _distance(
+    seed: int, label: str, arrays: Arrays, against: Arrays, *, between_seeds: bool = False
+) -> list[WeightDistance]:
+    """Return the distance of two runs' weights; none where they were not kept, or a diverged run's are not finite."""
     try:
         value = mean_relative_l1(arrays["weights_final"], against["weights_final"])
-    except LastbitError:
-        return  # A diverged run has weights that are not finite: there is no distance to show.
-    gaps.weights.append(WeightDistance(seed=record.cell, label=label, value=value, between_seeds=between_seeds))
+    except (KeyError, LastbitError):
+        return []
+    return [WeightDistance(seed=seed, label=label, value=value, between_seeds=between_seeds)]
 
 
-def curves(records: Sequence[RunRecord], metric: str) -> list[Curve]:
+def curves(records: Sequence[RunRecord], metric: str, colours: Colours) -> list[Line]:
     """Return a metric of the runs over optimizer steps, repeats left out, at most `MAX_LINES` runs."""
-    return [
-        Curve(
-            seed=r.cell,
-            label=f"{r.run}, {r.label}",
-            steps=np.asarray(r.steps),
-            values=np.asarray(r.metrics[metric], dtype=float),
-        )
-        for r in records
-        if r.role != Role.REPEAT and r.metrics.get(metric)
-    ][:MAX_LINES]
+    rows = [r for r in records if r.role != Role.REPEAT and r.metrics.get(metric)][:MAX_LINES]
+    return [Line(**_of(r, colours), x=np.asarray(r.steps), y=np.asarray(r.metrics[metric], dtype=float)) for r in rows]
 
 
-def spread_within_seeds(records: Sequence[RunRecord], metric: str) -> list[Curve]:
+def spread_within_seeds(records: Sequence[RunRecord], metric: str, colours: Colours) -> list[Line]:
     """Return, for each seed with two runs or more, the SD of a metric over its perturbations at each epoch's end.
 
     Runs that did not end well are left out, for the SD to be over the same runs all along.
     """
     found = []
-    for seed in sorted({r.cell for r in records}):
-        rows = [
-            r
-            for r in records
-            if r.cell == seed and r.role != Role.REPEAT and r.status == RunStatus.OK and r.metrics.get(metric)
-        ]
-        if len(rows) < 2 or len({len(r.steps) for r in rows}) > 1:
-            continue
-        values_PE = np.array([r.metrics[metric] for r in rows], dtype=float)
-        label = f"seed {seed}: SD over {len(rows)} perturbations"
-        found.append(
-            Curve(seed=seed, label=label, steps=np.asarray(rows[0].steps), values=values_PE.std(axis=0, ddof=1))
-        )
+    used = [r for r in records if r.role != Role.REPEAT and r.status == RunStatus.OK and r.metrics.get(metric)]
+    for seed in sorted({r.cell for r in used}):
+        rows = [r for r in used if r.cell == seed]
+        if len(rows) > 1 and len({len(r.steps) for r in rows}) == 1:
+            spread = np.array([r.metrics[metric] for r in rows], dtype=float).std(axis=0, ddof=1)
+            label = f"seed {seed}: SD over {len(rows)} perturbations"
+            found.append(Line(**_of(rows[0], colours) | {"label": label}, x=np.asarray(rows[0].steps), y=spread))
     return found

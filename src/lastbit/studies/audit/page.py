@@ -79,8 +79,8 @@ def _silent_sections(result: AuditResult) -> list[Section]:
 
 def _spread_sections(folder: StudyFolder, result: AuditResult) -> list[Section]:
     records = folder.runs()
-    gaps = read_gaps(folder, records)
     colours = seed_colours([record.cell for record in records])
+    gaps = read_gaps(folder, records, colours)
     legend = [LegendEntry(f"seed {seed}", colour, f"seed {seed}") for seed, colour in colours.items()]
     # A legend of dozens of shades helps nobody: the hover names the run.
     legend = legend if len(legend) <= 16 else []

@@ -11,11 +11,12 @@ import numpy as np
 from plotly.colors import sample_colorscale
 
 from lastbit.report.blocks import FigureBlock, LegendEntry, Section
-from lastbit.report.figures.eos_edge import FLOW, LIMIT, RatioCurve, edge_curves, rate_curves, ratio_curves, twin_colour
-from lastbit.report.figures.eos_layers import layer_map
+from lastbit.report.figures.eos_edge import FLOW, LIMIT, TWIN_COLOURS, edge_curves, rate_curves, ratio_curves
 from lastbit.report.figures.eos_size import SizeCurve, size_colour, size_curves
 from lastbit.report.figures.eos_spectrum import Spectrum, spectra, spectrum_colours, within_reach
 from lastbit.report.figures.eos_sweep import Settled, settled
+from lastbit.report.figures.lines import Line
+from lastbit.report.figures.maps import layer_map
 from lastbit.report.figures.style import SEED
 from lastbit.report.formatting import number
 from lastbit.studies.eos.cell_result import EosCell
@@ -28,9 +29,6 @@ Array = np.ndarray[Any, Any]
 
 _POINTS = 1000
 """The most points of a line."""
-
-_TWINS = 4
-"""The most twins drawn one by one."""
 
 
 def _thin(count: int) -> Array:
@@ -45,12 +43,15 @@ def _thin(count: int) -> Array:
 def edge_section(cell: EosCell, arrays: Mapping[str, Array]) -> Section:
     """Return loss, sharpness with its limit, and the twins' difference."""
     kept = _thin(len(arrays["step"]))
-    twins = []
+    twins: list[Line] = []
     if "distance" in arrays:
         at = _thin(len(arrays["distance_step"]))
         with np.errstate(divide="ignore", invalid="ignore"):
             relative = arrays["distance"][1:, at] / arrays["norm"][at]
-        twins = [(f"twin {n + 1}", arrays["distance_step"][at], row) for n, row in enumerate(relative[:_TWINS])]
+        twins = [
+            Line(label=f"twin {n + 1}", group=f"twin {n}", colour=colour, x=arrays["distance_step"][at], y=row)
+            for n, (colour, row) in enumerate(zip(TWIN_COLOURS, relative, strict=False))
+        ]
     flow = (arrays["flow_step"], arrays["flow_loss"], arrays["flow_sharpness"]) if "flow_step" in arrays else None
     batch = arrays.get("batch_sharpness")
     preconditioned = cell.settings.get("optimizer") in ("adam", "adamw", "rmsprop")
@@ -67,7 +68,7 @@ def edge_section(cell: EosCell, arrays: Mapping[str, Array]) -> Section:
     legend = [LegendEntry("training", SEED, "training"), LegendEntry("limit", LIMIT, "limit")]
     legend += [LegendEntry("gradient flow", FLOW, "flow")] if flow else []
     legend += [LegendEntry("batch sharpness", FLOW, "batch")] if batch is not None else []
-    legend += [LegendEntry(label, twin_colour(n), f"twin {n}") for n, (label, _, _) in enumerate(twins)]
+    legend += [LegendEntry(twin.label, twin.colour, twin.group) for twin in twins]
     caption = (
         "Loss and sharpness on the same examples at the same steps; weight decay is left out of both and lowers the "
         "limit instead. "
@@ -153,7 +154,7 @@ def sweep_sections(cells: Sequence[EosCell], trends: Sequence[SizeTrend]) -> lis
     """Return what a sweep shows: every ratio over the steps, where each training settles, and what size does."""
     if len(cells) < 2:
         return []
-    curves = _sweep_curves(cells)
+    curves = _sweep_lines(cells, [cell.ratios for cell in cells])
     legend = [LegendEntry(c.label, c.colour, c.group) for c in {c.group: c for c in curves}.values()]
     lines = FigureBlock(
         name="sweep-ratio",
@@ -166,7 +167,7 @@ def sweep_sections(cells: Sequence[EosCell], trends: Sequence[SizeTrend]) -> lis
     rates = sorted({lr for cell in cells if (lr := cell.axes.get("lr")) is not None})
     course = FigureBlock(
         name="sweep-rates",
-        figure=rate_curves(curves, rates),
+        figure=rate_curves(_sweep_lines(cells, [cell.stable_lrs for cell in cells]), rates),
         height=360,
         describe="Stable learning rate of every training of the sweep over its steps",
         caption="The largest stable learning rate at every measurement. At the edge it meets the rate in use, whatever "
@@ -190,25 +191,17 @@ def _kinds(cells: Sequence[EosCell]) -> list[str]:
     return bare if len(set(bare)) > 1 else [cell.label for cell in cells]
 
 
-def _sweep_curves(cells: Sequence[EosCell]) -> list[RatioCurve]:
+def _sweep_lines(cells: Sequence[EosCell], values: Sequence[Sequence[float | None]]) -> list[Line]:
+    """Return a quantity of each training over its steps."""
     kinds = _kinds(cells)
     distinct = list(dict.fromkeys(kinds))
     colours = list(sample_colorscale("Viridis", list(np.linspace(0.08, 0.86, max(len(distinct), 2)))))
-    curves = []
-    for cell, kind in zip(cells, kinds, strict=True):
+    lines = []
+    for cell, kind, found in zip(cells, kinds, values, strict=True):
         kept, place = _thin(len(cell.steps)), distinct.index(kind)
-        ratio, stable = (np.array(found, dtype=float)[kept] for found in (cell.ratios, cell.stable_lrs))
-        curves.append(
-            RatioCurve(
-                label=kind,
-                group=f"kind {place}",
-                colour=colours[place],
-                ratio=ratio,
-                stable_lr=stable,
-                steps=np.asarray(cell.steps)[kept],
-            )
-        )
-    return curves
+        x, y = np.asarray(cell.steps)[kept], np.array(found, dtype=float)[kept]
+        lines.append(Line(label=kind, group=f"kind {place}", colour=colours[place], x=x, y=y))
+    return lines
 
 
 def _settled(cell: EosCell, kind: str) -> Settled:

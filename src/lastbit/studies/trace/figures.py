@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 
 from lastbit.report.blocks import Block, FigureBlock, LegendEntry, Prose, Section
+from lastbit.report.figures.lines import Line
+from lastbit.report.figures.maps import difference_map, spaced
 from lastbit.report.figures.trace_difference import (
     TWIN_COLOURS,
-    Shaded,
-    TwinCurve,
     difference_curves,
     scaled_time_curves,
     visible_effect,
 )
-from lastbit.report.figures.trace_map import difference_map, spaced
 from lastbit.report.figures.trace_tensors import TensorRow, origin_figure
 from lastbit.report.formatting import capitalised, step
 from lastbit.studies.trace.result import TraceResult
@@ -39,26 +38,26 @@ _LINES = 24
 """The most twins drawn one by one."""
 
 
-def _shaded(result: TraceResult) -> list[Shaded]:
-    return [Shaded(start=e.start, end=e.end) for e in result.episodes]
+def _shaded(result: TraceResult) -> list[tuple[float, float]]:
+    return [(e.start, e.end) for e in result.episodes]
 
 
-def _twin_curves(arrays: Mapping[str, Array], steps: Array, values_KS: Array) -> list[TwinCurve]:
+def _twin_curves(arrays: Mapping[str, Array], steps: Array, values_KS: Array) -> list[Line]:
     """Return one curve per perturbed twin, thinned."""
     kept = spaced(steps, _POINTS)
     return [
-        TwinCurve(
+        Line(
             label=str(arrays["label"][index]),
             group=f"twin {index}",
-            steps=steps[kept],
-            values=values_KS[index][kept],
+            x=steps[kept],
+            y=values_KS[index][kept],
             colour=TWIN_COLOURS[(index - 1) % len(TWIN_COLOURS)],
         )
         for index in range(1, min(values_KS.shape[0], _LINES + 1))
     ]
 
 
-def _legend(curves: Sequence[TwinCurve]) -> list[LegendEntry]:
+def _legend(curves: Sequence[Line]) -> list[LegendEntry]:
     return [LegendEntry(curve.label, curve.colour, curve.group) for curve in curves]
 
 
@@ -162,7 +161,6 @@ def origin_section(result: TraceResult, arrays: Mapping[str, Array]) -> list[Sec
     rows = [
         TensorRow(
             name=row.tensor,
-            first_step=row.first_step,
             at_first=float(start[i]),
             at_end=float(end[i]),
             growth_share=row.growth_share,
@@ -211,11 +209,11 @@ def sweep_section(result: TraceResult, members: Mapping[str, Mapping[str, Array]
         kept = spaced(arrays["step"], _POINTS)
         time = arrays["step"][kept] * (rate if scaled else 1)
         curves.append(
-            TwinCurve(
+            Line(
                 label=name,
                 group=name,
-                steps=time,
-                values=_geometric(arrays["all_relative_l2"][1:])[kept],
+                x=time,
+                y=_geometric(arrays["all_relative_l2"][1:])[kept],
                 colour=TWIN_COLOURS[place % len(TWIN_COLOURS)],
                 dash=dashes[formats.index(row.dtype) % 3] if scaled and len(formats) > 1 else "solid",
             )

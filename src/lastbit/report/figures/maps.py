@@ -1,0 +1,157 @@
+"""Heat maps: which runs predict alike, which tensors differ when, which layers are past their limit when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from lastbit.report.figures.style import axis, base_layout, plain, spaced_ticks, upright
+
+__all__ = ["MAX_COLUMNS", "churn_heat_map", "difference_map", "layer_map", "spaced"]
+
+Array = np.ndarray[Any, Any]
+
+MAX_COLUMNS = 480
+"""The most columns over steps: two pixels each on a wide page."""
+
+_NAMED = 60
+"""Up to this many runs, the hover names the pair."""
+
+
+def _bar(title: str, side: str = "top", thickness: int = 10, **more: Any) -> dict[str, Any]:
+    return {"title": {"text": plain(title), "side": side}, "thickness": thickness, "outlinewidth": 0} | more
+
+
+def churn_heat_map(churn_RR: Array, seeds: Sequence[int], names: Sequence[str]) -> go.Figure:
+    """Return the heat map of pairwise churn with lines between seeds; a run beside itself is left blank.
+
+    Args:
+        churn_RR: shares of test examples on which two runs predict differently, 0 to 1.
+        seeds: the seed of each run, equal seeds side by side.
+        names: what each run is called in the hover.
+    """
+    count = len(seeds)
+    starts = [i for i in range(count) if i == 0 or seeds[i] != seeds[i - 1]]
+    edges = [*starts, count]
+    labels = [plain(name) for name in names]
+    # A name for every cell of a large matrix would weigh more than the matrix.
+    small = count <= _NAMED
+    figure = go.Figure(layout=base_layout())
+    figure.add_heatmap(
+        z=np.where(np.eye(count, dtype=bool), np.nan, 100 * churn_RR).astype(np.float32),
+        colorscale="Cividis",
+        zmin=0,
+        zmax=100 * float(churn_RR.max(initial=0.0)) or 1.0,
+        xgap=0.5 if small else 0,
+        ygap=0.5 if small else 0,
+        customdata=np.array([[f"{a}<br>{b}" for b in labels] for a in labels], dtype=object) if small else None,
+        hovertemplate=("%{customdata}<br>" if small else "") + "churn %{z:.3~g}%<extra></extra>",
+        colorbar=_bar("churn", ticksuffix="%"),
+    )
+    line, low, high = {"color": "#ffffff", "width": 1.5 if len(starts) <= 30 else 0.5}, -0.5, count - 0.5
+    for edge in (start - 0.5 for start in starts[1:]):
+        figure.add_shape(type="line", line=line, x0=edge, x1=edge, y0=low, y1=high)
+        figure.add_shape(type="line", line=line, x0=low, x1=high, y0=edge, y1=edge)
+    middles = [(edges[i] + edges[i + 1] - 1) / 2 for i in range(len(starts))]
+    ticks = spaced_ticks([seeds[start] for start in starts], 20, middles)
+    figure.update_layout(
+        xaxis=axis("seed", constrain="domain", range=[low, high], **ticks),
+        yaxis=axis("seed", scaleanchor="x", constrain="domain", range=[high, low], **ticks),
+    )
+    return figure
+
+
+def spaced(steps: Array, most: int) -> Array:
+    """Return the indices of at most about `most` steps, each at least a `most`-th of the span after the one before.
+
+    The first and the last step are always among them.
+
+    Example:
+        >>> spaced(np.array([0, 1, 2, 3, 10, 20, 30]), 4).tolist()
+        [0, 4, 5, 6]
+    """
+    if len(steps) <= most:
+        return np.arange(len(steps))
+    least = (steps[-1] - steps[0]) / most
+    kept = [0]
+    for index in range(1, len(steps)):
+        if steps[index] - steps[kept[-1]] >= least:
+            kept.append(index)
+    if kept[-1] != len(steps) - 1:
+        kept[-1 if len(kept) > 1 else len(kept) :] = [len(steps) - 1]
+    return np.array(kept)
+
+
+def difference_map(steps: Array, relative_SR: Array, names: Sequence[str], *, edges: Sequence[float] = ()) -> go.Figure:
+    """Return the map of `log10` of a relative L2 difference, first row on top; zeros are left blank.
+
+    Args:
+        steps: (S,) recorded steps.
+        relative_SR: (S, R) relative differences, one column per row of the map.
+        names: of the rows, in the order of the network.
+        edges: steps at which to draw a line, such as the ends of episodes.
+    """
+    kept = spaced(steps, MAX_COLUMNS)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log10(relative_SR[kept].T)
+    # Two decimals are more than a colour can show, and compress well.
+    logs = np.where(np.isfinite(logs), np.round(logs, 2), np.nan).astype(np.float32)
+    finite = logs[np.isfinite(logs)]
+    low, high = (float(np.floor(finite.min())), float(np.ceil(finite.max()))) if len(finite) else (-8.0, 0.0)
+    ticks = np.arange(low, high + 1, max(1, round((high - low) / 6))).tolist()
+    dots = {"color": "#ffffff", "width": 1, "dash": "dot"}
+    figure = go.Figure(layout=base_layout(shapes=[upright(edge, edge, type="line", line=dots) for edge in edges]))
+    powers = {"tickvals": ticks, "ticktext": [f"10<sup>{int(t)}</sup>" for t in ticks]}
+    figure.add_heatmap(
+        x=steps[kept],
+        y=list(range(len(names))),
+        z=logs,
+        colorscale="Cividis",
+        zmin=low,
+        zmax=high if high > low else low + 1,
+        hoverongaps=False,
+        colorbar=_bar("relative L2", "right", 12, **powers),
+        hovertemplate="<b>%{y}</b><br>step %{x}<br>relative L2 10<sup>%{z:.2f}</sup><extra></extra>",
+    )
+    # Category labels would have to be unique and would hide rows; the hover reads the same texts.
+    aliases = {str(index): plain(name) for index, name in enumerate(names)}
+    figure.update_layout(
+        xaxis=axis("optimizer step", showgrid=False),
+        yaxis=axis(autorange="reversed", labelalias=aliases, **spaced_ticks(names, 48)),
+    )
+    return figure
+
+
+def layer_map(names: Sequence[str], steps: Array, ratio_LM: Array) -> go.Figure:
+    """Return the ratio of each layer moved alone over the steps: blue below the limit, red above, white at it.
+
+    Args:
+        names: of the layers, the first on top.
+        steps: (M,) at which they were measured.
+        ratio_LM: sharpness over limit.
+    """
+    figure = go.Figure(layout=base_layout())
+    at = [str(step) for step in steps]
+    figure.add_heatmap(
+        x=at,
+        y=[plain(name) for name in names],
+        z=ratio_LM.astype(np.float32),
+        colorscale="RdBu",
+        reversescale=True,
+        zmin=0,
+        zmid=1,
+        zmax=max(2.0, min(float(np.nanmax(ratio_LM)), 10.0)) if np.isfinite(ratio_LM).any() else 2.0,
+        xgap=0.5,
+        ygap=1,
+        hovertemplate="<b>%{y}</b><br>step %{x}<br>sharpness / limit %{z:.3~g}<extra></extra>",
+        colorbar=_bar("ratio"),
+    )
+    ticks = at[:: max(1, len(steps) // 8)]
+    figure.update_layout(
+        xaxis=axis("optimizer step", type="category", tickvals=ticks, showgrid=False),
+        yaxis=axis("", type="category", autorange="reversed", showgrid=False),
+    )
+    return figure
