@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from lastbit.core.recorder import NullRecorder
+from lastbit.core.recorder import Recorder
 from lastbit.core.status import Role
 from lastbit.perturb import Identity
 from lastbit.store import RunFiles, RunRecord, StudyFolder
@@ -72,7 +72,7 @@ def recording(task, folder):
     """Return the time of what an epoch and a run leave behind, as a share of the training itself."""
     whole, bare = [], []
     for repeat in range(3):
-        for recorder, times in ((RunFiles(folder.path, f"bench{repeat}"), whole), (NullRecorder(), bare)):
+        for recorder, times in ((RunFiles(folder.path, f"bench{repeat}"), whole), (Recorder(), bare)):
             begun = time.perf_counter()
             outcome = run_training(task, streams(0), Identity(), device=CPU, recorder=recorder, checkpoint_seconds=1e9)
             if recorder.__class__ is RunFiles:

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from lastbit.core.config import Config, validated
 from lastbit.core.errors import LastbitError, choose
-from lastbit.core.recorder import NullRecorder
+from lastbit.core.recorder import Recorder
 from lastbit.core.status import RunStatus
 
 
@@ -104,7 +104,7 @@ def test_statuses_are_the_words_that_are_stored():
 
 
 def test_the_null_recorder_keeps_nothing():
-    recorder = NullRecorder()
+    recorder = Recorder()
     recorder.epoch(1, {"loss": 0.0})
     recorder.arrays({"a": np.zeros(2)})
     recorder.save_checkpoint({"w": torch.zeros(2)}, {"position": 1})

@@ -194,9 +194,8 @@ import numpy as np
 from lastbit.store import RunFiles
 import lastbit.store.run_files as module
 
-def part(file, **arrays):
-    file.write(b"PK half of the arrays")
-    file.flush()
+def part(path, **arrays):
+    path.write_bytes(b"PK half of the arrays")
     os._exit(9)
 
 np.savez = part

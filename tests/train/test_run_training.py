@@ -7,7 +7,7 @@ from small_trainings import CPU, IMAGES, LABELS, Net, bits, make_task, outside
 from torch import nn
 
 from lastbit.core.errors import LastbitError
-from lastbit.core.recorder import NullRecorder
+from lastbit.core.recorder import Recorder
 from lastbit.core.status import RunStatus
 from lastbit.perturb import Identity, Rescale
 from lastbit.store import RunFiles, StudyFolder
@@ -15,7 +15,7 @@ from lastbit.tasks import ACCURACY, MSE, Metric, Task
 from lastbit.train import run_training, streams
 
 
-class Memory(NullRecorder):
+class Memory(Recorder):
     """Keeps what a run reports; ends the run at the checkpoint numbered `die_at`, before or after it is written."""
 
     def __init__(self, files=None, die_at=None, after=True, error=KeyboardInterrupt):

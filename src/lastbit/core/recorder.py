@@ -6,19 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-__all__ = ["Checkpoint", "NullRecorder", "Recorder"]
+__all__ = ["Checkpoint", "Recorder"]
 
 Checkpoint = tuple[dict[str, Tensor], dict[str, Any]]
 """Tensors by name, and JSON-able facts."""
 
 
-class Recorder(Protocol):
-    """Receives what one run produces, in order."""
+class Recorder:
+    """Receives what one run produces, in order; this one keeps nothing."""
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Take the metrics at the end of an epoch, counted from 1."""
@@ -31,20 +31,4 @@ class Recorder(Protocol):
 
     def load_checkpoint(self) -> Checkpoint | None:
         """Return what was kept last, or None."""
-
-
-class NullRecorder:
-    """Keeps nothing."""
-
-    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Drop the metrics."""
-
-    def arrays(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Drop the arrays."""
-
-    def save_checkpoint(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Drop the checkpoint."""
-
-    def load_checkpoint(self) -> Checkpoint | None:
-        """Return None: nothing is ever kept."""
         return None

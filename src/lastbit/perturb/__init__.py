@@ -1,8 +1,7 @@
 """Perturbations of the size of the last bit, which attach to any optimizer through its hooks."""
 
-from lastbit.perturb.base import Attachment, Perturbation
+from lastbit.perturb.base import Attachment, Identity, Perturbation
 from lastbit.perturb.flip_ulp import FlipUlp
-from lastbit.perturb.identity import Identity
 from lastbit.perturb.registry import PERTURBATIONS, make_perturbation
 from lastbit.perturb.reorder_batch import ReorderBatch
 from lastbit.perturb.rescale import Rescale

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from functools import partial
+from typing import Annotated, Any, ClassVar, Self, TypeAlias
 
 import torch
+from pydantic import BeforeValidator, ValidationInfo
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -14,19 +15,42 @@ from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError
 from lastbit.core.ulp import FLOAT_DTYPES
 
-__all__ = ["Attachment", "Perturbation", "check_integer", "check_optimizer"]
+__all__ = ["Attachment", "Count", "Identity", "Perturbation", "Positive", "Seeded", "check_integer", "check_optimizer"]
 
 
-def check_integer(name: str, value: object, *, least: int | None = None) -> int:
+def check_integer(name: str, value: object, *, least: int) -> int:
     """Return `value` if it is an integer of at least `least`.
 
     Raises:
         LastbitError: it is not; numbers such as 3.0 and True are refused, since they are nearly always a slip.
     """
-    bound = "" if least is None else f" of at least {least}"
-    if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
-        raise LastbitError(f"{name} = {value!r}: write a whole number{bound}")
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise LastbitError(f"{name} = {value!r}: write a whole number of at least {least}")
     return value
+
+
+def _checked(value: object, field: ValidationInfo, *, least: int) -> int:
+    return check_integer(str(field.field_name), value, least=least)
+
+
+Count: TypeAlias = Annotated[int, BeforeValidator(partial(_checked, least=0))]
+"""A whole number of at least 0."""
+
+Positive: TypeAlias = Annotated[int, BeforeValidator(partial(_checked, least=1))]
+"""A whole number of at least 1."""
+
+
+def pairing(first: int, second: int) -> int:
+    """Return Cantor's pairing of two numbers, different for different pairs and small for small ones.
+
+    `(a + b)(a + b + 1) / 2 + b`; small, so that a label that shows it stays readable.
+
+    Example:
+        >>> [pairing(0, 1), pairing(0, 2), pairing(1, 1)]
+        [2, 5, 4]
+    """
+    check_integer("seed", first, least=0)
+    return (first + second) * (first + second + 1) // 2 + second
 
 
 class Perturbation(Config, ABC):
@@ -67,8 +91,39 @@ class Perturbation(Config, ABC):
 
     @classmethod
     @abstractmethod
-    def member(cls, index: int, *, seed: int = 0) -> Perturbation:
+    def member(cls, index: int, *, seed: int = 0) -> Self:
         """Return member `index` (1, 2, ...) of the family that a study draws from; `seed` selects the family."""
+
+
+class Seeded(Perturbation):
+    """A perturbation that draws; `seed` selects what."""
+
+    seed: Count = 0
+
+    @classmethod
+    def member(cls, index: int, *, seed: int = 0) -> Self:
+        """Return a member with a seed of its own for each pair of `seed` and `index`."""
+        return cls(seed=pairing(seed, index))
+
+
+class Identity(Perturbation):
+    """The perturbation that is none: the control, and the base of every comparison."""
+
+    kind: ClassVar[str] = "identity"
+
+    @property
+    def label(self) -> str:
+        """`"unperturbed"`."""
+        return "unperturbed"
+
+    @classmethod
+    def member(cls, index: int, *, seed: int = 0) -> Self:
+        """Return the one identity there is."""
+        return cls()
+
+    def attach(self, optimizer: Optimizer, model: nn.Module | None = None) -> Attachment:
+        """Count the steps of `optimizer` and do nothing else; see `Perturbation.attach`."""
+        return Attachment(optimizer)
 
 
 class Attachment:
@@ -129,9 +184,7 @@ class Attachment:
         """Return the attachment itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Detach."""
         self.detach()
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from pydantic import field_validator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import numpy_stream
 from lastbit.core.ulp import step_ulps
-from lastbit.perturb.base import Attachment, Perturbation, check_integer, check_optimizer
-from lastbit.perturb.pairing import Seed, pairing
+from lastbit.perturb.base import Attachment, Count, Positive, Seeded, check_optimizer
 
 __all__ = ["FlipUlp"]
 
 
-class FlipUlp(Perturbation):
+class FlipUlp(Seeded):
     """Moves a few weights by one ulp up or down after one step, and does nothing in all others.
 
     The weights are drawn without replacement, each trainable element of the optimizer with the same probability, and
@@ -37,30 +35,14 @@ class FlipUlp(Perturbation):
     """
 
     kind: ClassVar[str] = "ulp"
-    step: int = 0
-    n_weights: int = 1
-    seed: Seed = 0
-
-    @field_validator("step", mode="before")
-    @classmethod
-    def _step_counts_from_zero(cls, value: Any) -> int:
-        return check_integer("step", value, least=0)
-
-    @field_validator("n_weights", mode="before")
-    @classmethod
-    def _some_weights(cls, value: Any) -> int:
-        return check_integer("n_weights", value, least=1)
+    step: Count = 0
+    n_weights: Positive = 1
 
     @property
     def label(self) -> str:
         """What moves when, as in `"1 ulp on 1 weight at step 0 (seed 2)"`."""
         weights = "weight" if self.n_weights == 1 else "weights"
         return f"1 ulp on {self.n_weights} {weights} at step {self.step} (seed {self.seed})"
-
-    @classmethod
-    def member(cls, index: int, *, seed: int = 0) -> FlipUlp:
-        """Return one weight at step 0, with a seed of its own for each pair of `seed` and `index`."""
-        return cls(seed=pairing(seed, index))
 
     def attach(self, optimizer: Optimizer, model: nn.Module | None = None) -> Attachment:
         """Move the weights when their step comes; see `Perturbation.attach`.

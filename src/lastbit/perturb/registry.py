@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from lastbit.core.errors import choose
-from lastbit.perturb.base import Perturbation, check_integer
+from lastbit.perturb.base import Identity, Perturbation, check_integer
 from lastbit.perturb.flip_ulp import FlipUlp
-from lastbit.perturb.identity import Identity
 from lastbit.perturb.reorder_batch import ReorderBatch
 from lastbit.perturb.rescale import Rescale
 from lastbit.perturb.stochastic_rounding import StochasticRounding

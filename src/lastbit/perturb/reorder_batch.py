@@ -12,13 +12,12 @@ from torch.optim import Optimizer
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import torch_stream
-from lastbit.perturb.base import Attachment, Perturbation, check_optimizer
-from lastbit.perturb.pairing import Seed, pairing
+from lastbit.perturb.base import Attachment, Seeded, check_optimizer
 
 __all__ = ["ReorderBatch"]
 
 
-class ReorderBatch(Perturbation):
+class ReorderBatch(Seeded):
     """Permutes the samples on their way into the model and puts the outputs back in order.
 
     In training mode a hook permutes the leading (batch) dimension of every tensor among the model's inputs, and
@@ -44,17 +43,11 @@ class ReorderBatch(Perturbation):
     """
 
     kind: ClassVar[str] = "reorder"
-    seed: Seed = 0
 
     @property
     def label(self) -> str:
         """The seed, as in `"batch reordered (seed 2)"`."""
         return f"batch reordered (seed {self.seed})"
-
-    @classmethod
-    def member(cls, index: int, *, seed: int = 0) -> ReorderBatch:
-        """Return a member with a seed of its own for each pair of `seed` and `index`."""
-        return cls(seed=pairing(seed, index))
 
     def attach(self, optimizer: Optimizer, model: nn.Module | None = None) -> Attachment:
         """Reorder every training batch of `model` until detached; see `Perturbation.attach`."""

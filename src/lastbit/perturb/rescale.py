@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar, Self
 
 import torch
 from pydantic import field_validator
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from lastbit.core.errors import LastbitError
 from lastbit.optimizers.direction import Direction
 from lastbit.optimizers.step import OptimizerStep
-from lastbit.perturb.base import Attachment, Perturbation, check_integer
+from lastbit.perturb.base import Attachment, Perturbation, Positive
 from lastbit.perturb.update import UpdateAttachment
 
 __all__ = ["Rescale"]
@@ -75,12 +75,11 @@ class Rescale(Perturbation):
     """
 
     kind: ClassVar[str] = "rescale"
-    k: int
+    k: Positive
 
-    @field_validator("k", mode="before")
+    @field_validator("k")
     @classmethod
-    def _odd_or_a_power_of_two(cls, value: Any) -> int:
-        k = check_integer("k", value, least=1)
+    def _odd_or_a_power_of_two(cls, k: int) -> int:
         if k % 2 == 0 and k & (k - 1):
             raise LastbitError(
                 f"k = {k}: write an odd number (3, 5, 7, ...) to perturb, or a power of two for a control"
@@ -93,7 +92,7 @@ class Rescale(Perturbation):
         return f"k = {self.k}"
 
     @classmethod
-    def member(cls, index: int, *, seed: int = 0) -> Rescale:
+    def member(cls, index: int, *, seed: int = 0) -> Self:
         """Return k = 3, 5, 7, ... for index 1, 2, 3, ...; there is nothing to seed."""
         return cls(k=2 * index + 1)
 

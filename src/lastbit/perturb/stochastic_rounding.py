@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lastbit.core.seeds import stream_seed
+from lastbit.core.seeds import torch_stream
 from lastbit.optimizers.direction import Direction
 from lastbit.optimizers.step import OptimizerStep
-from lastbit.perturb.base import Attachment, Perturbation
-from lastbit.perturb.pairing import Seed, pairing
+from lastbit.perturb.base import Attachment, Seeded
 from lastbit.perturb.update import UpdateAttachment
 
 __all__ = ["StochasticRounding"]
@@ -21,7 +20,7 @@ _MARGINAL = 1 / 8
 """Chance to move up, and chance to move down, where the rounding error is not known."""
 
 
-class StochasticRounding(Perturbation):
+class StochasticRounding(Seeded):
     """Rounds each updated weight to one of the two neighbours of its exact value, at random, without bias.
 
     Let `W = w - eta * d` be the exact result of a step, `w_new` what the optimizer rounded it to, and `z` the
@@ -50,17 +49,11 @@ class StochasticRounding(Perturbation):
     """
 
     kind: ClassVar[str] = "rounding"
-    seed: Seed = 0
 
     @property
     def label(self) -> str:
         """The seed, as in `"stochastic rounding (seed 2)"`."""
         return f"stochastic rounding (seed {self.seed})"
-
-    @classmethod
-    def member(cls, index: int, *, seed: int = 0) -> StochasticRounding:
-        """Return a member with a seed of its own for each pair of `seed` and `index`."""
-        return cls(seed=pairing(seed, index))
 
     def attach(self, optimizer: Optimizer, model: nn.Module | None = None) -> Attachment:
         """Round every step of `optimizer` at random; see `Perturbation.attach`."""
@@ -75,18 +68,15 @@ class _RoundingAttachment(UpdateAttachment):
 
     def _before_step(self, optimizer: Optimizer) -> None:
         super()._before_step(optimizer)
-        # Seeded anew in each step, the generators have no state that a checkpoint would have to keep.
-        for generator in self._generators.values():
-            generator.manual_seed(stream_seed(self._seed, "rounding", self._steps))
+        # Made anew in each step, the generators have no state that a checkpoint would have to keep.
+        self._generators.clear()
 
     def _draws(self, like: Tensor) -> Tensor:
         """Return uniform numbers in [0, 1), multiples of 2^-24."""
-        if like.device not in self._generators:
-            generator = torch.Generator(device=like.device)
-            generator.manual_seed(stream_seed(self._seed, "rounding", self._steps))
-            self._generators[like.device] = generator
-        generator = self._generators[like.device]
-        return torch.rand(like.shape, generator=generator, device=like.device, dtype=torch.float32)
+        device = like.device
+        if device not in self._generators:
+            self._generators[device] = torch_stream(self._seed, "rounding", self._steps, device=device)
+        return torch.rand(like.shape, generator=self._generators[device], device=device, dtype=torch.float32)
 
     def _perturbed(self, step: OptimizerStep, direction: Direction | None) -> Tensor:
         native, draws = step.after, self._draws(step.after)

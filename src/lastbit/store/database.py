@@ -18,6 +18,9 @@ __all__ = ["Database", "RunRecord"]
 
 # `metrics.value` has no declared type: SQLite would keep a REAL -0.0 as the integer 0. NaN has no place in it: NULL.
 _TABLES = """
+PRAGMA journal_mode=WAL;
+PRAGMA synchronous=FULL;
+PRAGMA foreign_keys=ON;
 CREATE TABLE IF NOT EXISTS runs (
     run TEXT PRIMARY KEY, cell INTEGER NOT NULL, role TEXT NOT NULL, twin INTEGER NOT NULL,
     label TEXT NOT NULL, status TEXT NOT NULL, attempts INTEGER NOT NULL, message TEXT NOT NULL,
@@ -32,7 +35,10 @@ CREATE TABLE IF NOT EXISTS events (
 );
 """
 
-_FORMER = """
+_LOOK = "SELECT 1 FROM runs LIMIT 1"
+
+_PLACE = "cell, role, twin"
+_FORMER_PLACE = """
     CASE WHEN run LIKE 'cell%' THEN perturbation ELSE seed END AS cell,
     CASE WHEN control THEN 'repeat' WHEN perturbation AND run NOT LIKE 'cell%' THEN 'twin' ELSE 'base' END AS role,
     CASE WHEN run LIKE 'cell%' THEN 0 ELSE perturbation END AS twin
@@ -67,58 +73,42 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+def _opened(address: str, first: str) -> sqlite3.Connection:
+    """Open a database by its URI and run `first`; close it again where that fails."""
+    connection = sqlite3.connect(address, timeout=30, uri=True)
+    try:
+        connection.executescript(first)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _in_memory(path: Path) -> sqlite3.Connection:
+    """Copy the file with its log (a writer that was killed leaves runs there) and read the copy."""
+    with tempfile.TemporaryDirectory(prefix="lastbit-") as folder:
+        for name in (path.name, f"{path.name}-wal"):
+            if (file := path.with_name(name)).exists():
+                shutil.copyfile(file, Path(folder, name))
+        with closing(_opened(Path(folder, path.name).as_uri(), _LOOK)) as source:
+            connection = sqlite3.connect(":memory:")
+            source.backup(connection)
+    return connection
+
+
+def _opened_to_read(path: Path) -> sqlite3.Connection:
+    try:
+        return _opened(f"{path.absolute().as_uri()}?mode=ro", _LOOK)
+    except sqlite3.OperationalError:
+        # In a folder that nobody may write to, SQLite cannot make the index of the log that WAL needs.
+        return _in_memory(path)
+
+
 class Database:
     """The SQLite file of one study. One process writes, any number may read."""
 
     def __init__(self, path: Path, *, write: bool) -> None:
-        self._connection = self._open_to_write(path) if write else self._open_to_read(path)
-        self._connection.execute("PRAGMA foreign_keys=ON")
-
-    @staticmethod
-    def _open_to_write(path: Path) -> sqlite3.Connection:
-        connection = sqlite3.connect(path, timeout=30)
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.executescript(_TABLES)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    @staticmethod
-    def _open_to_read(path: Path) -> sqlite3.Connection:
-        address = path.absolute().as_uri()
-        connection = sqlite3.connect(f"{address}?mode=ro", timeout=30, uri=True)
-        try:
-            connection.execute("SELECT 1 FROM runs LIMIT 1")
-        except sqlite3.OperationalError:
-            # In a folder that nobody may write to, SQLite cannot make the index of the log that WAL needs.
-            connection.close()
-            return Database._open_in_memory(path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    @staticmethod
-    def _open_in_memory(path: Path) -> sqlite3.Connection:
-        """Copy the file with its log (a writer that was killed leaves runs there) and read the copy."""
-        connection = sqlite3.connect(":memory:")
-        with tempfile.TemporaryDirectory(prefix="lastbit-") as folder:
-            copy = Path(folder) / path.name
-            shutil.copyfile(path, copy)
-            log = path.with_name(f"{path.name}-wal")
-            if log.exists():
-                shutil.copyfile(log, copy.with_name(log.name))
-            with closing(sqlite3.connect(copy)) as source:
-                source.backup(connection)
-        try:
-            connection.execute("SELECT 1 FROM runs LIMIT 1")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        self._connection = _opened(path.absolute().as_uri(), _TABLES) if write else _opened_to_read(path)
 
     def add(self, run: RunRecord) -> None:
         """Make a finished run visible, with its metrics, in one transaction."""
@@ -131,19 +121,9 @@ class Database:
             connection.execute("DELETE FROM metrics WHERE run = ?", (run.run,))
             connection.execute("DELETE FROM runs WHERE run = ?", (run.run,))
             connection.execute(
-                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    run.run,
-                    run.cell,
-                    str(run.role),
-                    run.twin,
-                    run.label,
-                    str(run.status),
-                    run.attempts,
-                    run.message,
-                    run.seconds,
-                    _now(),
-                ),
+                "INSERT INTO runs VALUES "
+                "(:run, :cell, :role, :twin, :label, :status, :attempts, :message, :seconds, :finished_at)",
+                {**vars(run), "finished_at": _now()},
             )
             connection.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?)", rows)
 
@@ -158,38 +138,27 @@ class Database:
 
     def runs(self) -> list[RunRecord]:
         """Return the finished runs by cell: the base run, its twins, the repeat last."""
-        found: dict[str, RunRecord] = {}
-        steps: dict[str, list[int]] = {}
+        steps: dict[str, set[int]] = {}
         metrics: dict[str, dict[str, list[float]]] = {}
         query = "SELECT run, step, name, value FROM metrics ORDER BY run, name, step"
         for run, step, name, value in self._connection.execute(query):
             metrics.setdefault(run, {}).setdefault(name, []).append(math.nan if value is None else value)
-            seen = steps.setdefault(run, [])
-            if not seen or step > seen[-1]:
-                seen.append(step)
-        for run, cell, role, twin, label, status, attempts, message, seconds in self._connection.execute(self._rows()):
-            found[run] = RunRecord(
-                run=run,
-                cell=cell,
-                role=Role(role),
-                twin=twin,
-                label=label,
-                status=RunStatus(status),
-                attempts=attempts,
-                message=message,
-                seconds=seconds,
-                steps=tuple(steps.get(run, ())),
-                metrics=metrics.get(run, {}),
-            )
-        return list(found.values())
-
-    def _rows(self) -> str:
+            steps.setdefault(run, set()).add(step)
         columns = {name for _, name, *_ in self._connection.execute("PRAGMA table_info(runs)")}
-        what = "cell, role, twin" if "cell" in columns else _FORMER
-        return (
-            f"SELECT run, {what}, label, status, attempts, message, seconds FROM runs "
-            "ORDER BY cell, role = 'repeat', twin, run"
+        cursor = self._connection.cursor()
+        cursor.row_factory = sqlite3.Row
+        cursor.execute(
+            f"SELECT run, {_PLACE if 'cell' in columns else _FORMER_PLACE}, label, status, attempts, message, seconds "
+            "FROM runs ORDER BY cell, role = 'repeat', twin, run"
         )
+        return [
+            RunRecord(
+                **{**row, "role": Role(row["role"]), "status": RunStatus(row["status"])},
+                steps=tuple(sorted(steps.get(row["run"], ()))),
+                metrics=metrics.get(row["run"], {}),
+            )
+            for row in cursor
+        ]
 
     def close(self) -> None:
         """Close the file (and fold the write-ahead log into it)."""

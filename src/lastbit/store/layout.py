@@ -81,7 +81,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to the disk and rename it to `path`.
 
     A reader sees either the old content or the new, never part of it, even after a power cut.
@@ -124,11 +124,7 @@ def sweep(folder: Path) -> None:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write strict JSON (no NaN) atomically."""
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(text, "utf-8")
-
-    write_atomically(path, write)
+    write_atomically(path, lambda temporary: temporary.write_text(text, "utf-8"))
 
 
 def read_json(path: Path) -> dict[str, Any]:

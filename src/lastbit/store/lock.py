@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
+from typing import TextIO
 
 from lastbit.core.errors import LastbitError
 
-__all__ = ["FolderLock", "is_held"]
+__all__ = ["is_held", "locked"]
 
 _LOOKS, _PAUSE = 5, 0.02
 """A reader that asks `is_held` holds the file for microseconds: a writer that runs into it retries, this often."""
@@ -31,46 +32,34 @@ def is_held(folder: Path) -> bool:
     return False
 
 
-class FolderLock:
-    """An exclusive `flock` on `FOLDER/lock`, taken at once or not at all.
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold an exclusive `flock` on `FOLDER/lock`, taken at once or not at all.
 
     Raises:
         LastbitError: another process holds it (its process number is named).
     """
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "lock"
-        self._file = self.path.open("a+")
-        if not self._taken():
-            self._file.seek(0)
-            holder = self._file.read().strip() or "unknown"
-            self._file.close()
+    with (folder / "lock").open("a+") as file:
+        if not _taken(file):
+            file.seek(0)
             raise LastbitError(
-                f"another lastbit (process {holder}) is working on {folder}: wait for it, or choose another folder"
+                f"another lastbit (process {file.read().strip() or 'unknown'}) is working on {folder}: wait for it, or "
+                "choose another folder"
             )
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
 
-    def _taken(self) -> bool:
-        for look in range(_LOOKS):
-            if look:
-                time.sleep(_PAUSE)
-            with suppress(BlockingIOError):
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-        return False
 
-    def release(self) -> None:
-        """Release the folder."""
-        if not self._file.closed:
-            self._file.truncate(0)
-            self._file.close()
-
-    def __enter__(self) -> FolderLock:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
+def _taken(file: TextIO) -> bool:
+    for look in range(_LOOKS):
+        if look:
+            time.sleep(_PAUSE)
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False

@@ -16,14 +16,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lastbit.core.errors import LastbitError
-from lastbit.core.recorder import Checkpoint
+from lastbit.core.recorder import Checkpoint, Recorder
 from lastbit.store.layout import disk_errors, write_atomically
 
 __all__ = ["RunFiles"]
 
 
-class RunFiles:
-    """A `lastbit.core.recorder.Recorder` that writes into a study folder.
+class RunFiles(Recorder):
+    """A recorder that writes into a study folder; metrics reach the database with the finished run.
 
     Worker processes write these files; only the process that owns the study makes the run visible in the database.
     """
@@ -33,22 +33,14 @@ class RunFiles:
         self.checkpoint_path = folder / "checkpoints" / f"{run}.safetensors"
         self.arrays_path = folder / "arrays" / f"{run}.npz"
 
-    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Metrics reach the database with the finished run; nothing to write yet."""
-
     def arrays(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Write the arrays of the finished run, whole or not at all.
 
         Raises:
             StorageError: the disk is full or the folder cannot be written.
         """
-
-        def write(path: Path) -> None:
-            with path.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-
         with disk_errors(self.folder):
-            write_atomically(self.arrays_path, write)
+            write_atomically(self.arrays_path, lambda path: np.savez(path, allow_pickle=False, **arrays))
 
     def load_arrays(self) -> dict[str, np.ndarray[Any, Any]]:
         """Read the arrays of the finished run.
@@ -75,13 +67,9 @@ class RunFiles:
         """
         plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         header = {"facts": json.dumps(facts, allow_nan=False)}
-
-        def write(path: Path) -> None:
-            # Through Python's own file, whose error says that the disk is full; safetensors' own is only text.
-            path.write_bytes(save(plain, metadata=header))
-
         with disk_errors(self.folder):
-            write_atomically(self.checkpoint_path, write)
+            # Through Python's own file, whose error says that the disk is full; safetensors' own is only text.
+            write_atomically(self.checkpoint_path, lambda path: path.write_bytes(save(plain, metadata=header)))
 
     def load_checkpoint(self) -> Checkpoint | None:
         """Return the last checkpoint, or None if there is no complete one."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from lastbit.core.errors import LastbitError
 from lastbit.store.database import Database, RunRecord
 from lastbit.store.layout import FORMER_SCHEMAS, SCHEMA, disk_errors, read_json, sweep, write_json
-from lastbit.store.lock import FolderLock, is_held
+from lastbit.store.lock import is_held, locked
 from lastbit.store.run_files import RunFiles
 
 __all__ = ["StudyFolder"]
@@ -22,12 +21,12 @@ __all__ = ["StudyFolder"]
 class StudyFolder:
     """One study folder. Make it with `create`, `resume` or `read`; close it, or use it as a context manager."""
 
-    def __init__(self, path: Path, facts: dict[str, Any], database: Database, lock: FolderLock | None) -> None:
+    def __init__(self, path: Path, facts: dict[str, Any], database: Database, held: ExitStack) -> None:
         self.path = path
         self.facts = facts
         """What `study.json` says: `kind`, `spec`, `command`, `environment`, `execution`, `schema`, `created`."""
         self._database = database
-        self._lock = lock
+        self._held = held
 
     @classmethod
     def create(cls, path: Path, facts: Mapping[str, Any]) -> StudyFolder:
@@ -42,17 +41,15 @@ class StudyFolder:
             path.mkdir(parents=True, exist_ok=True)
             cls._refuse_content(path)
             with ExitStack() as stack:
-                lock = stack.enter_context(FolderLock(path))
+                stack.enter_context(locked(path))
                 # Another process may have made and left a study here between the first look and the lock.
                 cls._refuse_content(path)
                 (path / "arrays").mkdir()
                 (path / "checkpoints").mkdir()
-                database = Database(path / "runs.sqlite", write=True)
-                stack.callback(database.close)
+                database = stack.enter_context(closing(Database(path / "runs.sqlite", write=True)))
                 content = {"schema": SCHEMA, **facts}
                 write_json(path / "study.json", content)
-                stack.pop_all()
-        return cls(path, content, database, lock)
+                return cls(path, content, database, stack.pop_all())
 
     @staticmethod
     def _refuse_content(path: Path) -> None:
@@ -74,12 +71,11 @@ class StudyFolder:
                 "the lastbit that began it, or start a new study with --out"
             )
         with disk_errors(path), ExitStack() as stack:
-            lock = stack.enter_context(FolderLock(path))
-            database = Database(path / "runs.sqlite", write=True)
-            stack.pop_all()
+            stack.enter_context(locked(path))
+            database = stack.enter_context(closing(Database(path / "runs.sqlite", write=True)))
             for name in ("", "arrays", "checkpoints"):
                 sweep(path / name)
-        return cls(path, facts, database, lock)
+            return cls(path, facts, database, stack.pop_all())
 
     @classmethod
     def read(cls, path: Path) -> StudyFolder:
@@ -89,8 +85,9 @@ class StudyFolder:
             LastbitError: no study, another schema version, or a damaged database.
         """
         facts = cls._facts(path)
-        with disk_errors(path):
-            return cls(path, facts, Database(path / "runs.sqlite", write=False), None)
+        with disk_errors(path), ExitStack() as stack:
+            database = stack.enter_context(closing(Database(path / "runs.sqlite", write=False)))
+            return cls(path, facts, database, stack.pop_all())
 
     @staticmethod
     def _facts(path: Path) -> dict[str, Any]:
@@ -168,14 +165,10 @@ class StudyFolder:
 
     def close(self) -> None:
         """Close the database and release the folder."""
-        self._database.close()
-        if self._lock is not None:
-            self._lock.release()
+        self._held.close()
 
     def __enter__(self) -> StudyFolder:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from lastbit.core.recorder import NullRecorder, Recorder
+from lastbit.core.recorder import Recorder
 from lastbit.core.status import RunStatus
 from lastbit.perturb import Identity, Perturbation
 from lastbit.tasks import Task
@@ -65,7 +65,7 @@ def run_training(
         LastbitError: something the user can fix (a full disk, a state that cannot be checkpointed).
         Exception: whatever the task's own code raises.
     """
-    recorder = recorder or NullRecorder()
+    recorder = recorder or Recorder()
     started = saved = time.perf_counter()
     training = Training(task, streams, perturbation, device=device, dtype=dtype)
     steps: list[int] = []
