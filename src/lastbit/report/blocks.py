@@ -6,9 +6,11 @@ Every string that a page holds is taken for untrusted text: how it is made harml
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, TypeVar
+
+from lastbit.report.formatting import Shown
 
 __all__ = [
     "Block",
@@ -26,7 +28,11 @@ __all__ = [
     "Section",
     "Table",
     "Tone",
+    "estimate_table",
+    "table_of",
 ]
+
+T = TypeVar("T")
 
 Tone = Literal["pass", "attention", "failure"]
 
@@ -96,6 +102,37 @@ class Table:
     caption: str = ""
     fold: int = 24
 
+    @property
+    def filled(self) -> Table:
+        """The same without the columns that no row fills."""
+        kept = [i for i in range(len(self.columns)) if any(row.cells[i] for row in self.rows)]
+        rows = [replace(row, cells=[row.cells[i] for i in kept]) for row in self.rows]
+        return replace(self, columns=[self.columns[i] for i in kept], rows=rows)
+
+
+def table_of(
+    items: Iterable[T],
+    columns: Mapping[Column, Callable[[T], str]],
+    *,
+    tone: Callable[[T], Tone | None] = lambda item: None,
+    caption: str = "",
+) -> Table:
+    """Return a table with a row for each item: what each column says of it."""
+    rows = [Row([say(item) for say in columns.values()], tone(item)) for item in items]
+    return Table(list(columns), rows, caption)
+
+
+def estimate_table(rows: Iterable[tuple[str, Shown]]) -> Table:
+    """Return estimates by name, with their intervals."""
+    columns: dict[Column, Callable[[tuple[str, Shown]], str]] = {
+        Column("quantity"): lambda row: row[0],
+        Column("estimate", True): lambda row: row[1].value,
+        Column("95% interval", True): lambda row: row[1].interval,
+        Column("n", True): lambda row: row[1].n,
+        Column("note", quiet=True): lambda row: row[1].note,
+    }
+    return table_of(rows, columns)
+
 
 @dataclass(frozen=True)
 class Cards:
@@ -108,9 +145,8 @@ class Cards:
     def table(self) -> Table:
         """The cards as a table, a row for each, without the columns that no card fills."""
         columns = (Column(""), Column("value", True), Column("interval"), Column("samples"), Column("note", quiet=True))
-        rows = [(card.title, card.value, card.interval, card.samples, card.note) for card in self.cards]
-        filled = [i for i in range(len(columns)) if any(row[i] for row in rows)]
-        return Table([columns[i] for i in filled], [Row([row[i] for i in filled]) for row in rows])
+        rows = [Row((card.title, card.value, card.interval, card.samples, card.note)) for card in self.cards]
+        return Table(columns, rows).filled
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ def _growth(cell: EosCell) -> list[Section]:
     above = growth.share_of_steps_above_limit
     said = "" if above is None else f" The limit is exceeded in {percent(above)} of the steps."
     lead = f"The twins' difference is {verdict.verdict}: {verdict.reason}.{said}"
-    return [Section("Where the last bit grew", [growth_table(cell)], lead)]
+    return [Section("Where the last bit grew", [growth_table(growth)], lead)]
 
 
 def _stable_tables(cell: EosCell, *, alone: bool) -> list[Section]:

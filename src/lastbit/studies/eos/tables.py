@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from lastbit.core.status import RunStatus
 from lastbit.curvature import LayerStability, StableLearningRates
-from lastbit.report.blocks import Column, Row, Table, Tone
+from lastbit.report.blocks import Column, Table, Tone, estimate_table, table_of
 from lastbit.report.formatting import bound, count, decay_words, number, percent, show, step
-from lastbit.studies.eos.cell_result import EosCell, LayerCourse
+from lastbit.studies.eos.cell_result import EosCell
+from lastbit.studies.eos.growth_share import GrowthSplit
 from lastbit.studies.eos.size_trend import QUANTITIES, SizeTrend
 from lastbit.studies.eos.verdict import RATIO_DIGITS
 
@@ -18,59 +19,10 @@ __all__ = ["GROWTH_SHARE", "end_table", "growth_table", "layer_table", "stable_t
 GROWTH_SHARE = "growth above the limit"
 """What the share of a last-bit difference's growth is called that falls where the limit is exceeded."""
 
-_DIFFERS = "differs by group"
-
-
-def sweep_table(cells: Sequence[EosCell]) -> Table:
-    """Return where each training stood against its limit; what none of them has, has no column."""
-    columns = (
-        Column("training"),
-        Column("limit", True),
-        Column("sharpness / limit", True),
-        Column("95% interval", True),
-        Column("batch sharpness / limit", True),
-        Column("edge entered", True),
-        Column("stable learning rate: first", True),
-        Column("last third", True),
-        Column(GROWTH_SHARE, True),
-        Column("steps above the limit", True),
-    )
-    return _filled(columns, [Row(_against_limit(cell), _tone(cell)) for cell in cells])
-
-
-def end_table(cells: Sequence[EosCell]) -> Table:
-    """Return how each training ended."""
-    columns = (
-        Column("training"),
-        Column("final loss", True),
-        Column("looks that grow", True),
-        Column("status"),
-        Column("message", quiet=True),
-    )
-    rows = []
-    for cell in cells:
-        losses = [value for value in cell.loss if value is not None]
-        loss, grown = number(losses[-1] if losses else None), percent(cell.smallest.growing_fraction)
-        rows.append(Row((_named(cell), loss, grown, cell.status, cell.message), _tone(cell)))
-    caption = "A look grows: an eigenvalue of the data loss is certified below −α, which weight decay cannot hold."
-    return replace(_filled(columns, rows), caption=caption)
-
-
-def _against_limit(cell: EosCell) -> tuple[str, ...]:
-    ratio, batch = show(cell.ratio_tail, digits=RATIO_DIGITS), cell.batch_sharpness
-    share, growth = show(cell.growth_share_above_limit, "%", 100), cell.growth
-    return (
-        _named(cell),
-        number(cell.limit),
-        ratio.value if cell.status == RunStatus.OK else cell.status,
-        ratio.interval,
-        show(batch.ratio_tail, digits=RATIO_DIGITS).value if batch is not None else "",
-        step(cell.entered_at_step),
-        number(cell.stable_lr.first, 3),
-        number(cell.stable_lr.tail, 3),
-        share.value if share.measured else "",
-        percent(growth.share_of_steps_above_limit, missing="") if growth is not None else "",
-    )
+_BEARS: dict[Column, Callable[[LayerStability], str]] = {
+    Column("stable learning rate", True): lambda row: bound(row.max_lr, missing="differs by group"),
+    Column("stable weight decay"): lambda row: decay_words(row.decay_interval),
+}
 
 
 def _named(cell: EosCell) -> str:
@@ -81,112 +33,105 @@ def _tone(cell: EosCell) -> Tone | None:
     return None if cell.status == RunStatus.OK else "attention"
 
 
-def _filled(columns: Sequence[Column], rows: Sequence[Row]) -> Table:
-    """Return the table without the columns that no row fills."""
-    filled = [i for i in range(len(columns)) if any(row.cells[i] for row in rows)]
-    return Table([columns[i] for i in filled], [Row([row.cells[i] for i in filled], row.tone) for row in rows])
+def sweep_table(cells: Sequence[EosCell]) -> Table:
+    """Return where each training stood against its limit; what none of them has, has no column."""
+
+    def ratio(cell: EosCell) -> str:
+        return show(cell.ratio_tail, digits=RATIO_DIGITS).value if cell.status == RunStatus.OK else cell.status
+
+    def batch_ratio(cell: EosCell) -> str:
+        return show(cell.batch_sharpness.ratio_tail, digits=RATIO_DIGITS).value if cell.batch_sharpness else ""
+
+    def share(cell: EosCell) -> str:
+        shown = show(cell.growth_share_above_limit, "%", 100)
+        return shown.value if shown.measured else ""
+
+    def steps_above(cell: EosCell) -> str:
+        return percent(cell.growth.share_of_steps_above_limit, missing="") if cell.growth else ""
+
+    columns: dict[Column, Callable[[EosCell], str]] = {
+        Column("training"): _named,
+        Column("limit", True): lambda cell: number(cell.limit),
+        Column("sharpness / limit", True): ratio,
+        Column("95% interval", True): lambda cell: show(cell.ratio_tail, digits=RATIO_DIGITS).interval,
+        Column("batch sharpness / limit", True): batch_ratio,
+        Column("edge entered", True): lambda cell: step(cell.entered_at_step),
+        Column("stable learning rate: first", True): lambda cell: number(cell.stable_lr.first, 3),
+        Column("last third", True): lambda cell: number(cell.stable_lr.tail, 3),
+        Column(GROWTH_SHARE, True): share,
+        Column("steps above the limit", True): steps_above,
+    }
+    return table_of(cells, columns, tone=_tone).filled
+
+
+def end_table(cells: Sequence[EosCell]) -> Table:
+    """Return how each training ended."""
+
+    def final_loss(cell: EosCell) -> str:
+        return number(next((loss for loss in reversed(cell.loss) if loss is not None), None))
+
+    columns: dict[Column, Callable[[EosCell], str]] = {
+        Column("training"): _named,
+        Column("final loss", True): final_loss,
+        Column("looks that grow", True): lambda cell: percent(cell.smallest.growing_fraction),
+        Column("status"): lambda cell: cell.status,
+        Column("message", quiet=True): lambda cell: cell.message,
+    }
+    caption = "A look grows: an eigenvalue of the data loss is certified below −α, which weight decay cannot hold."
+    return table_of(cells, columns, tone=_tone, caption=caption).filled
 
 
 def trend_table(trends: Sequence[SizeTrend]) -> Table:
     """Return the exponents of what is followed over the sizes of a sweep."""
-    columns = (
-        Column("by size"),
-        Column("exponent", True),
-        Column("95% interval", True),
-        Column("trend"),
-        Column("rank correlation", True),
-        Column("trainings", True),
-        Column("left out", True),
-        Column("seeds", True),
-    )
-    rows = []
-    for trend in trends:
-        exponent = show(trend.exponent)
-        cells = (
-            f"{trend.axis}: {QUANTITIES[trend.quantity]}",
-            exponent.value,
-            exponent.interval,
-            trend.direction,
-            number(trend.rank_correlation, 2),
-            count(trend.trainings),
-            count(trend.left_out),
-            exponent.n,
-        )
-        rows.append(Row(cells))
-    return Table(columns, rows)
+    columns: dict[Column, Callable[[SizeTrend], str]] = {
+        Column("by size"): lambda trend: f"{trend.axis}: {QUANTITIES[trend.quantity]}",
+        Column("exponent", True): lambda trend: show(trend.exponent).value,
+        Column("95% interval", True): lambda trend: show(trend.exponent).interval,
+        Column("trend"): lambda trend: trend.direction,
+        Column("rank correlation", True): lambda trend: number(trend.rank_correlation, 2),
+        Column("trainings", True): lambda trend: count(trend.trainings),
+        Column("left out", True): lambda trend: count(trend.left_out),
+        Column("seeds", True): lambda trend: str(trend.exponent.n),
+    }
+    return table_of(trends, columns)
 
 
-def layer_table(rows: Sequence[LayerStability | LayerCourse]) -> Table:
+def layer_table(rows: Sequence[LayerStability]) -> Table:
     """Return what each block of parameters can bear, moved alone."""
-    columns = (
-        Column("layer, moved alone"),
-        Column("parameters", True),
-        Column("sharpness", True),
-        Column("limit", True),
-        Column("sharpness / limit", True),
-        Column("stable learning rate", True),
-        Column("stable weight decay"),
-        Column("note", quiet=True),
-    )
-    cells = [
-        Row(
-            (
-                "the whole network" if row.name == "(whole)" else row.name,
-                count(row.size),
-                number(row.sharpness),
-                number(row.limit),
-                number(row.ratio, RATIO_DIGITS),
-                bound(row.max_lr, missing=_DIFFERS),
-                decay_words(row.decay_interval),
-                "" if row.converged else "not converged",
-            ),
-            "attention" if row.ratio is not None and row.ratio > 1 else None,
-        )
-        for row in rows
-    ]
-    return _filled(columns, cells)
+
+    def tone(row: LayerStability) -> Tone | None:
+        return "attention" if row.ratio > 1 else None
+
+    columns: dict[Column, Callable[[LayerStability], str]] = {
+        Column("layer, moved alone"): lambda row: "the whole network" if row.name == "(whole)" else row.name,
+        Column("parameters", True): lambda row: count(row.size),
+        Column("sharpness", True): lambda row: number(row.sharpness),
+        Column("limit", True): lambda row: number(row.limit),
+        Column("sharpness / limit", True): lambda row: number(row.ratio, RATIO_DIGITS),
+        **_BEARS,
+        Column("note", quiet=True): lambda row: "" if row.converged else "not converged",
+    }
+    return table_of(rows, columns, tone=tone).filled
 
 
 def stable_table(tables: Mapping[int, StableLearningRates]) -> Table:
     """Return what the whole network could bear at each look."""
-    columns = (
-        Column("step", True),
-        Column("sharpness", True),
-        Column("limit", True),
-        Column("stable learning rate", True),
-        Column("stable weight decay"),
-    )
-    rows = [
-        Row(
-            (
-                count(at),
-                number(found.whole.sharpness),
-                number(found.whole.limit),
-                bound(found.whole.max_lr, missing=_DIFFERS),
-                decay_words(found.whole.decay_interval),
-            )
-        )
-        for at, found in sorted(tables.items())
-    ]
-    return Table(columns, rows)
+    rows = [replace(found.whole, name=count(at)) for at, found in sorted(tables.items())]
+    columns: dict[Column, Callable[[LayerStability], str]] = {
+        Column("step", True): lambda row: row.name,
+        Column("sharpness", True): lambda row: number(row.sharpness),
+        Column("limit", True): lambda row: number(row.limit),
+        **_BEARS,
+    }
+    return table_of(rows, columns)
 
 
-def growth_table(cell: EosCell) -> Table:
+def growth_table(growth: GrowthSplit) -> Table:
     """Return where the twins' difference grew."""
-    columns = (
-        Column("quantity"),
-        Column("estimate", True),
-        Column("95% interval", True),
-        Column("n", True),
-        Column("note", quiet=True),
+    unit = "nats per step"
+    rows = (
+        (GROWTH_SHARE, show(growth.share_above_limit, "%", 100)),
+        ("mean growth above the limit", show(growth.rate_above_limit, unit)),
+        ("mean growth below the limit", show(growth.rate_below_limit, unit)),
     )
-    rows = []
-    if cell.growth is not None:
-        for title, estimate, unit, scale in (
-            (GROWTH_SHARE, cell.growth.share_above_limit, "%", 100.0),
-            ("mean growth above the limit", cell.growth.rate_above_limit, "nats per step", 1.0),
-            ("mean growth below the limit", cell.growth.rate_below_limit, "nats per step", 1.0),
-        ):
-            shown = show(estimate, unit, scale)
-            rows.append(Row((title, shown.value, shown.interval, shown.n, shown.note)))
-    return Table(columns, rows)
+    return estimate_table(rows)
