@@ -16,7 +16,7 @@ from scipy.integrate import RK45
 from lastbit.core.errors import LastbitError
 from lastbit.curvature import HessianOperator, NotFiniteError, top_eigenpairs
 from lastbit.perturb import Identity
-from lastbit.studies.eos.probe import probe_batch
+from lastbit.studies.eos.follow import probe_batch
 from lastbit.tasks import Task
 from lastbit.train import Training, streams
 

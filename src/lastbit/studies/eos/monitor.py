@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 from torch import nn
 from torch.optim import Optimizer
 
@@ -42,9 +41,8 @@ class StabilityMonitor(curvature.StabilityMonitor):
         loss_fn: `loss_fn(outputs, targets)`, without weight decay.
         probe_batch: the fixed batch that curvature is measured on.
         study: new or empty folder to keep the records in; None keeps them in memory alone.
-        sinks: called with each record.
-        **options: those of `lastbit.curvature.StabilityMonitor`: `every`, `budget`, `tol`, `growing`, `per_layer`,
-            `micro_batch`.
+        **options: those of `lastbit.curvature.StabilityMonitor`: `every`, `budget`, `sinks`, `tol`, `growing`,
+            `per_layer`, `micro_batch`.
 
     Raises:
         LastbitError: as the monitor itself; or the folder has content or cannot be written.
@@ -67,10 +65,9 @@ class StabilityMonitor(curvature.StabilityMonitor):
         probe_batch: Any,
         *,
         study: str | Path | None = None,
-        sinks: Iterable[Callable[[StabilityRecord], None]] = (),
         **options: Any,
     ) -> None:
-        super().__init__(model, optimizer, loss_fn, probe_batch, sinks=sinks, **options)
+        super().__init__(model, optimizer, loss_fn, probe_batch, **options)
         self._folder: StudyFolder | None = None
         self._concluded = False
         if study is not None:
@@ -105,9 +102,9 @@ class StabilityMonitor(curvature.StabilityMonitor):
             if not self.records:
                 folder.event("nothing measured", f"{self.count} steps were taken")
                 return
-            self._write(folder)
+            folder.files(_RUN).arrays(record_arrays(self.records))
             folder.update_facts(task={**folder.facts["task"], "steps": self.count})
-            bad = _end_that_is_not_finite(self.records)
+            bad = list(takewhile(lambda record: record.status != RunStatus.OK, reversed(self.records)))
             names = ("sharpness", "limit", "ratio", "loss")
             # A measurement repeated at one step replaces the one before it: the database holds one value a step.
             rows = list({record.step: record for record in self.records}.values())
@@ -117,8 +114,8 @@ class StabilityMonitor(curvature.StabilityMonitor):
                     cell=0,
                     role=Role.BASE,
                     label="training",
-                    status=self.records[-1].status if bad is None else bad.status,
-                    message="" if bad is None else f"weights or loss are not finite at step {bad.step}",
+                    status=self.records[-1].status,
+                    message=f"weights or loss are not finite at step {bad[-1].step}" if bad else "",
                     seconds=self._budget.training,
                     steps=tuple(record.step for record in rows),
                     metrics={name: [float(getattr(record, name)) for record in rows] for name in names},
@@ -128,49 +125,22 @@ class StabilityMonitor(curvature.StabilityMonitor):
 
     def _keep(self, record: StabilityRecord) -> None:
         if self._folder is not None and time.monotonic() - self._saved > SAVE_SECONDS:
-            self._write(self._folder)
+            self._folder.files(_RUN).arrays(record_arrays(self.records))
             self._saved = time.monotonic()
 
-    def _write(self, folder: StudyFolder) -> None:
-        arrays = record_arrays(self.records)
-        measured = [record for record in self.records if record.layers]
-        if measured:
-            names = list(dict.fromkeys(name for record in measured for name in record.layers))
-            ratios = [[record.layers.get(name, float("nan")) for name in names] for record in measured]
-            arrays |= {"layer": np.array(names), "layer_step": np.array([r.step for r in measured])}
-            arrays["layer_ratio"] = np.array(ratios)
-        folder.files(_RUN).arrays(arrays)
-
     def _facts(self, path: Path) -> dict[str, Any]:
-        parameter = next(self.model.parameters())
-        kind = type(self.optimizer).__name__.lower()
-        dtype = str(parameter.dtype).removeprefix("torch.")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             what = "is not empty" if path.is_dir() else "is no folder"
             raise LastbitError(f"{path} {what}: name another folder for the monitor's study")
-        settings = {"optimizer": kind, "model": type(self.model).__name__, "every": self._budget.every}
+        parameter, name = next(self.model.parameters()), type(self.model).__name__
+        settings = {"optimizer": type(self.optimizer).__name__.lower(), "model": name, "every": self._budget.every}
+        dtype = str(parameter.dtype).removeprefix("torch.")
+        unknown = {"train_size": 0, "batch_size": 0, "full_batch": False, "steps": 0}
         return {
             "kind": "eos",
             "spec": {"settings": {"seed": 0, "dtype": dtype}, "monitor": True},
             "command": f"lb.StabilityMonitor(model, optimizer, loss_fn, probe_batch, study={str(path)!r})",
-            "task": {
-                "name": type(self.model).__name__,
-                "settings": settings,
-                "train_size": 0,
-                "batch_size": 0,
-                "full_batch": False,
-                "steps": 0,
-            },
+            "task": {"name": name, "settings": settings, **unknown},
             "cells": [{"number": 0, "name": _RUN, "label": "", "seed": 0, "program": {}, "task_settings": settings}],
             "environment": environment(parameter.device),
         }
-
-
-def _end_that_is_not_finite(records: list[StabilityRecord]) -> StabilityRecord | None:
-    """Return the first of the records from which on nothing is finite; None where the last one is."""
-    first = None
-    for record in reversed(records):
-        if record.status == RunStatus.OK:
-            break
-        first = record
-    return first

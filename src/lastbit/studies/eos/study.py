@@ -7,24 +7,20 @@ from typing import Any
 import xarray as xr
 
 from lastbit.core.errors import LastbitError, choose
+from lastbit.studies.eos.follow import MEASURED
 from lastbit.studies.eos.result import EosResult
 from lastbit.studies.frame.study import Study
 
 __all__ = ["EosStudy"]
 
-_MEASURED = (
-    "loss",
-    "gradient_norm",
-    "sharpness",
-    "limit",
-    "ratio",
-    "residual",
-    "converged",
-    "smallest",
-    "growing",
-    "alignment",
-    "lr",
-)
+_BY_STEP = (*(name for name in MEASURED if name not in ("step", "products", "seconds")), "lr")
+_DIMENSIONS = {
+    **dict.fromkeys(_BY_STEP, ("step",)),
+    "distance": ("twin", "step"),
+    "relative_l1": ("twin", "step"),
+    "norm": ("step",),
+    "layer_ratio": ("layer_step", "layer"),
+}
 
 
 class EosStudy(Study[EosResult]):
@@ -37,7 +33,7 @@ class EosStudy(Study[EosResult]):
 
     def _rows(self, data: xr.Dataset) -> xr.Dataset:
         """Return the measurements of the first training, a row per step."""
-        return data[list(_MEASURED)]
+        return data[list(_BY_STEP)]
 
     def to_xarray(self, cell: str | None = None) -> xr.Dataset:
         """Return what was measured in one training, with dimensions `step`, `twin` (the repeat first) and `layer`.
@@ -59,15 +55,8 @@ class EosStudy(Study[EosResult]):
         name = choose(cell, names, "cell") if cell is not None else names[0]
         with self._folder() as folder:
             arrays = folder.arrays(name)
-        variables: dict[str, Any] = {key: ("step", arrays[key]) for key in _MEASURED}
-        coordinates: dict[str, Any] = {"step": arrays["step"]}
+        variables = {name: (axes, arrays[name]) for name, axes in _DIMENSIONS.items() if name in arrays}
+        coordinates: dict[str, Any] = {name: arrays[name] for name in ("step", "layer", "layer_step") if name in arrays}
         if "distance" in arrays:
-            count = arrays["distance"].shape[0]
-            coordinates["twin"] = ["repeat", *(f"twin{index}" for index in range(1, count))]
-            variables["distance"] = (("twin", "step"), arrays["distance"])
-            variables["relative_l1"] = (("twin", "step"), arrays["relative_l1"])
-            variables["norm"] = ("step", arrays["norm"])
-        if "layer" in arrays:
-            coordinates |= {"layer": arrays["layer"], "layer_step": arrays["layer_step"]}
-            variables["layer_ratio"] = (("layer_step", "layer"), arrays["layer_ratio"])
+            coordinates["twin"] = ["repeat", *(f"twin{index}" for index in range(1, len(arrays["distance"])))]
         return xr.Dataset(variables, coordinates, {"verdict": self.verdict, "command": self.result.command})

@@ -13,13 +13,10 @@ from lastbit.store import RunRecord
 from lastbit.studies.eos.flow import gradient_flow
 from lastbit.studies.eos.follow import follow
 from lastbit.studies.eos.settings import EosSettings
-from lastbit.studies.eos.stable_rows import stable_arrays
 from lastbit.studies.frame.kind import Cell, Plan, Trained, Work
 from lastbit.studies.frame.rehearsal import first_step
 
 __all__ = ["rehearse", "train"]
-
-_METRICS = ("sharpness", "limit", "ratio", "loss")
 
 
 def rehearse(plan: Plan[EosSettings], cell: Cell) -> None:
@@ -47,9 +44,11 @@ def train(work: Work[EosSettings]) -> Trained:
     cell, task, settings = work.job.cell, work.task, work.settings
     with suitable_threads(task.model, task.batch_size):
         found = follow(task, settings, device=work.device, on_step=work.progress)
+        arrays = found.arrays
         if settings.flow and found.status == RunStatus.OK:
-            found.arrays |= gradient_flow(task, seed=settings.seed, steps=found.steps, device=work.device)
-    work.files(cell.name).arrays(found.arrays | stable_arrays(found.stable))
+            steps = arrays["train_loss"].shape[1]
+            arrays |= gradient_flow(task, seed=settings.seed, steps=steps, device=work.device)
+    work.files(cell.name).arrays(arrays)
     record = RunRecord(
         run=cell.name,
         cell=cell.number,
@@ -58,8 +57,8 @@ def train(work: Work[EosSettings]) -> Trained:
         status=found.status,
         message=found.message,
         seconds=time.monotonic() - began,
-        steps=tuple(int(step) for step in found.arrays["step"]),
-        metrics={name: [float(value) for value in found.arrays[name]] for name in _METRICS},
+        steps=tuple(arrays["step"].tolist()),
+        metrics={name: arrays[name].tolist() for name in ("sharpness", "limit", "ratio", "loss")},
     )
     ratios = record.metrics["ratio"]
     at_end = f"sharpness {number(ratios[-1], 3)} of its limit" if ratios else ""

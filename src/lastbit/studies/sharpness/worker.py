@@ -26,7 +26,7 @@ from lastbit.curvature import (
 from lastbit.perturb import Identity
 from lastbit.report.formatting import number
 from lastbit.store import RunRecord
-from lastbit.studies.eos.probe import probe_batch
+from lastbit.studies.eos.follow import probe_batch
 from lastbit.studies.eos.stable_rows import stable_arrays, stable_rows
 from lastbit.studies.frame.kind import DTYPES, Trained, Work
 from lastbit.studies.frame.rehearsal import first_step
