@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from lastbit.core.status import RunStatus
 from lastbit.curvature import StableLearningRates
 from lastbit.dynamics import Verdict, judge, single_rounding
 from lastbit.stats import Estimate, mean_estimate, not_measured
+from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.eos.growth_share import GrowthSplit, split_growth
+from lastbit.studies.eos.settings import AXES
+from lastbit.studies.eos.stable_rows import former_stable_rows, stable_rows
 from lastbit.studies.eos.tail import entered_at, last_third, tail_mean
 from lastbit.studies.frame.control import Control, Difference, LandedRun, Landing, control_of, landing_of
 from lastbit.studies.frame.kind import DTYPES
 
-__all__ = [
-    "BatchSharpness",
-    "EosCell",
-    "Flow",
-    "LastBit",
-    "LayerCourse",
-    "Series",
-    "Smallest",
-    "StableCourse",
-    "measured",
-    "repeat_control",
-    "series",
-    "twin_landing",
-]
+__all__ = ["EosCell", "StableCourse", "read_cell"]
 
 Array = np.ndarray[Any, Any]
 Series = tuple[float | None, ...]
@@ -164,74 +155,58 @@ class EosCell:
     last_bit: LastBit | None
 
 
-def series(values: Array) -> Series:
-    """Return numbers as a result holds them: None for NaN."""
-    return tuple(None if value != value else value for value in values.astype(float).tolist())
-
-
-def measured(
-    arrays: Mapping[str, Array], stable: Mapping[int, StableLearningRates], *, dtype: str, status: str
-) -> dict[str, Any]:
-    """Return the fields of `EosCell` that are measured.
+def read_cell(folder: StudyFolder, number: int, facts: Mapping[str, Any], record: RunRecord) -> EosCell:
+    """Return what a training's arrays say, without a kind of verdict.
 
     Args:
-        arrays: of `follow` or `record_arrays`.
-        stable: what the network and its layers could bear, by step.
-        dtype: format of the weights.
-        status: how the training ended.
+        folder: the study.
+        number: place of the training in it.
+        facts: of the training, in `study.json`.
+        record: how it ended.
     """
-    steps, ratio, limit = arrays["step"], arrays["ratio"], arrays["limit"]
-    finite = np.flatnonzero(np.isfinite(limit))
-    diverged = status != RunStatus.OK
+    arrays, settings = folder.arrays(record.run), folder.facts["spec"]["settings"]
+    former, diverged = facts.get("stable"), record.status != RunStatus.OK
+    stable = stable_rows(arrays) if former is None else former_stable_rows(former)
+    steps, ratio = arrays["step"], arrays["ratio"]
+    finite = np.flatnonzero(np.isfinite(arrays["limit"]))
     gone = not_measured("the training diverged")
-    return {
-        "limit": float(limit[finite[-1]]) if len(finite) else None,
-        "steps": tuple(steps.tolist()),
-        "limits": series(limit),
-        "ratios": series(ratio),
-        "lrs": series(arrays["lr"]),
-        **{name: series(arrays[name]) for name in ("sharpness", "loss", "gradient_norm", "alignment")},
-        "ratio_tail": gone if diverged else tail_mean(steps, ratio),
-        "sharpness_tail": gone if diverged else tail_mean(steps, arrays["sharpness"]),
-        "entered_at_step": entered_at(steps, ratio),
+    return EosCell(
+        name=record.run,
+        label=facts["label"],
+        seed=facts["seed"],
+        axes={axis: facts["program"].get(axis) for axis in AXES},
+        settings=facts["task_settings"],
+        status=str(record.status),
+        message=record.message,
+        seconds=record.seconds,
+        verdict_kind="",
+        limit=float(arrays["limit"][finite[-1]]) if len(finite) else None,
+        steps=tuple(steps.tolist()),
+        limits=_series(arrays["limit"]),
+        sharpness=_series(arrays["sharpness"]),
+        ratios=_series(ratio),
+        loss=_series(arrays["loss"]),
+        gradient_norm=_series(arrays["gradient_norm"]),
+        alignment=_series(arrays["alignment"]),
+        lrs=_series(arrays["lr"]),
+        ratio_tail=gone if diverged else tail_mean(steps, ratio),
+        sharpness_tail=gone if diverged else tail_mean(steps, arrays["sharpness"]),
+        entered_at_step=entered_at(steps, ratio),
+        stable_learning_rates=stable,
+        per_layer=_per_layer(arrays, stable),
+        converged_fraction=float(np.mean(arrays["converged"][np.isfinite(ratio)])) if len(finite) else None,
+        products=int(arrays["products"].sum()),
+        smallest=_smallest(arrays),
+        batch_sharpness=_batch_sharpness(arrays),
+        flow=_flow(arrays),
         **_stable_rates(arrays, diverged),
-        "stable_learning_rates": stable,
-        "per_layer": _per_layer(arrays, stable),
-        "converged_fraction": float(np.mean(arrays["converged"][np.isfinite(ratio)])) if len(finite) else None,
-        "products": int(arrays["products"].sum()),
-        "smallest": _smallest(arrays),
-        "batch_sharpness": _batch_sharpness(arrays),
-        "flow": _flow(arrays),
-        **_growth(arrays, dtype),
-    }
+        **_twins(arrays, number, settings),
+    )
 
 
-def repeat_control(arrays: Mapping[str, Array], cell: int) -> tuple[Control | None, float | None]:
-    """Return whether the exact repeat matched bit for bit: every loss, and the weights at every measured step.
-
-    The second is the largest distance of its weights from the run's. Both are None without a repeat.
-    """
-    if "distance" not in arrays or not len(arrays["distance"]):
-        return None, None
-    found, (base, repeat) = [], arrays["train_loss"][:2]
-    unequal = np.flatnonzero(base.view(np.int64) != repeat.view(np.int64))
-    if len(unequal):
-        at = unequal[0]
-        values = [float(loss[at]) if np.isfinite(loss[at]) else None for loss in (base, repeat)]
-        found.append(Difference(cell=cell, step=int(at) + 1, what="training loss", base=values[0], repeat=values[1]))
-    apart = np.flatnonzero(arrays["distance"][0] != 0)
-    if len(apart):
-        found.append(Difference(cell=cell, step=int(arrays["distance_step"][apart[0]]), what="weights"))
-    first = min(found, key=lambda difference: difference.step, default=None)
-    return control_of([first]), float(arrays["distance"][0].max())
-
-
-def twin_landing(arrays: Mapping[str, Array], kind: str) -> Landing | None:
-    """Return which twins were apart from the run at any measured step; None without twins."""
-    if "distance" not in arrays:
-        return None
-    rows = arrays["distance"][1:]
-    return landing_of(kind, [LandedRun(run=f"twin{n}", landed=bool((row > 0).any())) for n, row in enumerate(rows, 1)])
+def _series(values: Array) -> Series:
+    """Return numbers as a result holds them: None for NaN."""
+    return tuple(None if value != value else value for value in values.astype(float).tolist())
 
 
 def _stable_rates(arrays: Mapping[str, Array], diverged: bool) -> dict[str, Any]:
@@ -241,11 +216,11 @@ def _stable_rates(arrays: Mapping[str, Array], diverged: bool) -> dict[str, Any]
     gradient descent. With decoupled decay, which the limit is not quite proportional in, it errs by a factor of at most
     `1 + lr alpha / 2`.
     """
-    steps, rates = arrays["step"], np.full(len(arrays["step"]), np.nan)
-    usable = np.isfinite(arrays["ratio"]) & (arrays["ratio"] > 0) & (arrays["lr"] > 0)
-    rates[usable] = arrays["lr"][usable] / arrays["ratio"][usable]
+    steps, lr, ratio = arrays["step"], arrays["lr"], arrays["ratio"]
+    usable = np.isfinite(ratio) & (ratio > 0) & (lr > 0)
+    rates = np.divide(lr, ratio, out=np.full(len(steps), np.nan), where=usable)
     late = usable & last_third(steps) if len(steps) else usable
-    found = series(rates)
+    found = _series(rates)
     course = StableCourse(
         first=found[0] if found else None,
         lowest=float(rates[usable].min()) if usable.any() and not diverged else None,
@@ -254,26 +229,45 @@ def _stable_rates(arrays: Mapping[str, Array], diverged: bool) -> dict[str, Any]
     return {"stable_lrs": found, "stable_lr": course}
 
 
-def _growth(arrays: Mapping[str, Array], dtype: str) -> dict[str, Any]:
-    if "distance" not in arrays or len(arrays["distance"]) < 2:
-        missing = not_measured("no twins were trained")
-        return {"growth_share_above_limit": missing, "growth": None, "last_bit": None}
-    twins, norm = arrays["distance"][1:], arrays["norm"]
-    floor = single_rounding(float(norm[0]), DTYPES[dtype])
+def _twins(arrays: Mapping[str, Array], cell: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the controls, and where and how the twins parted."""
+    distance = arrays.get("distance", np.empty((0, 0)))
+    landed = [LandedRun(run=f"twin{n}", landed=bool((row > 0).any())) for n, row in enumerate(distance[1:], 1)]
+    growth, last_bit = _growth(arrays, distance[1:], DTYPES[settings["dtype"]]) if landed else (None, None)
+    return {
+        "control": control_of([_first_difference(arrays, cell)]) if len(distance) else None,
+        "repeat_distance": float(distance[0].max()) if len(distance) else None,
+        "landing": landing_of(settings.get("perturb", ""), landed) if "distance" in arrays else None,
+        "growth_share_above_limit": growth.share_above_limit if growth else not_measured("no twins were trained"),
+        "growth": growth,
+        "last_bit": last_bit,
+    }
+
+
+def _first_difference(arrays: Mapping[str, Array], cell: int) -> Difference | None:
+    """Return where the exact repeat differs in a bit of a loss, or of the weights at a measured step."""
+    found, (base, repeat) = [], arrays["train_loss"][:2]
+    unequal = np.flatnonzero(base.view(np.int64) != repeat.view(np.int64))
+    if len(unequal):
+        at = unequal[0]
+        values = [float(loss[at]) if np.isfinite(loss[at]) else None for loss in (base, repeat)]
+        found.append(Difference(cell=cell, step=int(at) + 1, what="training loss", base=values[0], repeat=values[1]))
+    apart = np.flatnonzero(arrays["distance"][0] != 0)
+    if len(apart):
+        found.append(Difference(cell=cell, step=int(arrays["distance_step"][apart[0]]), what="weights"))
+    return min(found, key=lambda difference: difference.step, default=None)
+
+
+def _growth(arrays: Mapping[str, Array], twins: Array, dtype: torch.dtype) -> tuple[GrowthSplit, LastBit]:
+    norm = arrays["norm"]
     # A diverged base has measured one step more than its twins can be compared at.
     shared = min(len(arrays["step"]), twins.shape[1])
+    floor = single_rounding(float(norm[0]), dtype)
     split = split_growth(arrays["step"][:shared], arrays["ratio"][:shared], twins[:, :shared], floor)
-    zero = np.zeros((len(twins), 1))
-    verdict = judge(
-        np.concatenate([[0], arrays["distance_step"]]),
-        np.concatenate([zero, twins], axis=1),
-        np.concatenate([norm[:1], norm]),
-        dtype=DTYPES[dtype],
-    )
-    relative, distance = series(np.array([arrays["relative_l1"][1:, -1].mean(), twins[:, -1].mean()]))
-    fields_ = {field.name: getattr(verdict, field.name) for field in fields(verdict)}
-    last = LastBit(**fields_, final_relative_l1=relative, final_distance=distance)
-    return {"growth_share_above_limit": split.share_above_limit, "growth": split, "last_bit": last}
+    steps, distance = np.insert(arrays["distance_step"], 0, 0), np.insert(twins, 0, 0.0, axis=1)
+    verdict = judge(steps, distance, np.insert(norm, 0, norm[0]), dtype=dtype)
+    relative, final = _series(np.array([arrays["relative_l1"][1:, -1].mean(), twins[:, -1].mean()]))
+    return split, LastBit(**vars(verdict), final_relative_l1=relative, final_distance=final)
 
 
 def _smallest(arrays: Mapping[str, Array]) -> Smallest:
@@ -281,7 +275,7 @@ def _smallest(arrays: Mapping[str, Array]) -> Smallest:
     growing = arrays["growing"][seen]
     return Smallest(
         steps=tuple(arrays["step"][seen].tolist()),
-        values=series(arrays["smallest"][seen]),
+        values=_series(arrays["smallest"][seen]),
         growing=tuple(growing.astype(int).tolist()),
         growing_fraction=float((growing > 0).mean()) if seen.any() else None,
     )
@@ -290,34 +284,34 @@ def _smallest(arrays: Mapping[str, Array]) -> Smallest:
 def _per_layer(arrays: Mapping[str, Array], stable: Mapping[int, StableLearningRates]) -> tuple[LayerCourse, ...]:
     if "layer" not in arrays:
         return ()
-    rows = {row.name: row for row in stable[max(stable)].layers} if stable else {}
-    steps, found = tuple(arrays["layer_step"].tolist()), []
-    for name, ratios in zip(arrays["layer"].tolist(), arrays["layer_ratio"].T, strict=True):
-        known = {field.name: getattr(rows[name], field.name) for field in fields(rows[name])} if name in rows else {}
-        found.append(LayerCourse(**{"name": name, **known}, steps=steps, ratios=series(ratios)))
-    return tuple(found)
+    rows = {row.name: vars(row) for row in stable[max(stable)].layers} if stable else {}
+    steps = tuple(arrays["layer_step"].tolist())
+    return tuple(
+        LayerCourse(**{"name": name, **rows.get(name, {})}, steps=steps, ratios=_series(ratios))
+        for name, ratios in zip(arrays["layer"].tolist(), arrays["layer_ratio"].T, strict=True)
+    )
 
 
 def _batch_sharpness(arrays: Mapping[str, Array]) -> BatchSharpness | None:
     if "batch_sharpness" not in arrays:
         return None
     step, value, low, high = arrays["batch_sharpness"].T
-    ratio = value / arrays["batch_limit"]
     late = last_third(step)
+    ratio = (value / arrays["batch_limit"])[late]
     missing = not_measured("2/lr is the edge of stochastic descent without momentum or preconditioner alone")
     return BatchSharpness(
         steps=tuple(step.astype(int).tolist()),
-        values=series(value),
-        low=series(low),
-        high=series(high),
-        limits=series(arrays["batch_limit"]),
+        values=_series(value),
+        low=_series(low),
+        high=_series(high),
+        limits=_series(arrays["batch_limit"]),
         tail=mean_estimate(value[late]),
-        ratio_tail=mean_estimate(ratio[late]) if np.isfinite(ratio[late]).all() else missing,
+        ratio_tail=mean_estimate(ratio) if np.isfinite(ratio).all() else missing,
     )
 
 
 def _flow(arrays: Mapping[str, Array]) -> Flow | None:
     if "flow_step" not in arrays:
         return None
-    steps, loss, sharpness = (series(arrays[f"flow_{name}"]) for name in ("step", "loss", "sharpness"))
+    steps, loss, sharpness = (_series(arrays[f"flow_{name}"]) for name in ("step", "loss", "sharpness"))
     return Flow(steps=steps, loss=loss, sharpness=sharpness, gradients=int(arrays["flow_gradients"]))

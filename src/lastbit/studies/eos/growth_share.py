@@ -16,7 +16,6 @@ correlated series, and its blocks are the nearest thing to samples that it has.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +31,7 @@ BLOCKS = 20
 """Blocks of the jackknife: enough for Student's quantile to be near the normal one (2.09), few enough to be long."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class GrowthSplit:
     """Growth inside and outside of the region above the limit."""
 
@@ -68,42 +67,32 @@ def split_growth(steps: Array, ratio: Array, distance: Array, floor: float) -> G
     """
     usable = np.isfinite(ratio) & np.isfinite(distance).all(axis=0)
     s, r, d = steps[usable].astype(float), ratio[usable], distance[:, usable]
-    if len(s) < 2 * BLOCKS or not len(d) or not (d > 0).any():
-        why = not_measured("no twin" if not len(d) else f"{max(len(s) - 1, 0)} intervals are too few", n=len(d))
-        if len(d) and len(s) >= 2 * BLOCKS:
-            why = not_measured("the twins never differed", n=len(d))
-        return GrowthSplit(
-            share_above_limit=why,
-            share_of_steps_above_limit=None,
-            rate_above_limit=why,
-            rate_below_limit=why,
-            decades=None,
-            decades_above_limit=None,
-        )
+    few = len(s) < 2 * BLOCKS
+    if not len(d) or few or not (d > 0).any():
+        missing = f"{max(len(s) - 1, 0)} intervals are too few" if few else "the twins never differed"
+        why = not_measured(missing if len(d) else "no twin", n=len(d))
+        return GrowthSplit(why, None, why, why, None, None)
     logs = np.log(np.maximum(d, floor))
     growth_KI, span_I, above_I = np.diff(logs, axis=1), np.diff(s), r[:-1] > 1
     gains_I, net_I = np.maximum(growth_KI, 0).sum(axis=0), growth_KI.mean(axis=0)
     rising_KI = np.arange(len(span_I)) < logs.argmax(axis=1)[:, None]
     block_I = (np.arange(len(span_I)) * BLOCKS) // len(span_I)
 
-    def jackknifed(top_I: Array, bottom_I: Array, missing: str, clip: bool = False) -> Estimate:
-        return _ratio(_by_block(top_I, block_I), _by_block(bottom_I, block_I), missing, (0.0, 1.0) if clip else None)
+    def over(top_I: Array, bottom_I: Array, missing: str, bounds: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
+        top_B, bottom_B = (np.bincount(block_I, weights=values_I, minlength=BLOCKS) for values_I in (top_I, bottom_I))
+        return _ratio(top_B, bottom_B, missing, bounds)
 
     return GrowthSplit(
-        share_above_limit=jackknifed(gains_I * above_I, gains_I, "the difference never grew", clip=True),
+        share_above_limit=over(gains_I * above_I, gains_I, "the difference never grew", (0.0, 1.0)),
         share_of_steps_above_limit=float((span_I * above_I).sum() / span_I.sum()),
-        rate_above_limit=jackknifed(net_I * above_I, span_I * above_I, "the limit was never exceeded"),
-        rate_below_limit=jackknifed(net_I * ~above_I, span_I * ~above_I, "the limit was always exceeded"),
+        rate_above_limit=over(net_I * above_I, span_I * above_I, "the limit was never exceeded"),
+        rate_below_limit=over(net_I * ~above_I, span_I * ~above_I, "the limit was always exceeded"),
         decades=float(np.mean(logs.max(axis=1) - np.log(floor)) / np.log(10)),
         decades_above_limit=float(np.mean((growth_KI * above_I * rising_KI).sum(axis=1)) / np.log(10)),
     )
 
 
-def _by_block(values_I: Array, block_I: Array) -> Array:
-    return np.bincount(block_I, weights=values_I, minlength=BLOCKS)
-
-
-def _ratio(top_B: Array, bottom_B: Array, missing: str, bounds: tuple[float, float] | None) -> Estimate:
+def _ratio(top_B: Array, bottom_B: Array, missing: str, bounds: tuple[float, float]) -> Estimate:
     """Return the ratio of sums with its jackknife interval; blocks without a denominator carry no information."""
     held = bottom_B > 0
     n, top, bottom = int(held.sum()), float(top_B.sum()), float(bottom_B.sum())
@@ -115,6 +104,5 @@ def _ratio(top_B: Array, bottom_B: Array, missing: str, bounds: tuple[float, flo
     left_out = (top - top_B[held]) / (bottom - bottom_B[held])
     if not np.ptp(left_out) > 0:
         return Estimate(estimate, None, None, n, "every block says the same: interval not measured")
-    low, high = jackknife_interval(estimate, left_out)
-    clip: Callable[[float], float] = (lambda x: float(np.clip(x, *bounds))) if bounds else float
-    return Estimate(estimate, clip(low), clip(high), n, f"jackknife over {n} blocks of steps")
+    low, high = np.clip(jackknife_interval(estimate, left_out), *bounds).tolist()
+    return Estimate(estimate, low, high, n, f"jackknife over {n} blocks of steps")

@@ -15,7 +15,8 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -23,9 +24,9 @@ from scipy import stats
 from lastbit.core.status import RunStatus
 from lastbit.report.formatting import number, plural, show
 from lastbit.stats import Estimate, mean_estimate, not_measured
-from lastbit.studies.eos.cell_result import StableCourse
+from lastbit.studies.eos.cell_result import EosCell
 
-__all__ = ["QUANTITIES", "SizeTrend", "Sized", "quantity_of", "size_trends", "trend_sentence"]
+__all__ = ["QUANTITIES", "SizeTrend", "quantity_of", "size_trends", "trend_sentence"]
 
 Array = np.ndarray[Any, Any]
 
@@ -42,30 +43,6 @@ QUANTITIES = {
     "entered_at_step": "first step at the limit",
 }
 """What is followed over the sizes, and how to say it."""
-
-
-class Sized(Protocol):
-    """What is read of one training of the sweep."""
-
-    @property
-    def axes(self) -> Mapping[str, Any]:
-        """Its settings on the axes of the sweep."""
-
-    @property
-    def seed(self) -> int:
-        """Of the training."""
-
-    @property
-    def status(self) -> str:
-        """How it ended."""
-
-    @property
-    def entered_at_step(self) -> int | None:
-        """First step at the limit."""
-
-    @property
-    def stable_lr(self) -> StableCourse:
-        """The stable learning rate along it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,21 +66,19 @@ class SizeTrend:
     left_out: int
 
 
-def size_trends(cells: Sequence[Sized]) -> tuple[SizeTrend, ...]:
+def size_trends(cells: Sequence[EosCell]) -> tuple[SizeTrend, ...]:
     """Return one entry for each size that is varied and each of `QUANTITIES`; empty where no size is varied."""
     varied = [axis for axis in _SIZES if len({cell.axes.get(axis) for cell in cells}) > 1]
     return tuple(_trend(axis, name, cells) for axis in varied for name in QUANTITIES)
 
 
-def quantity_of(cell: Sized, quantity: str) -> float | None:
+def quantity_of(cell: EosCell, quantity: str) -> float | None:
     """Return one of `QUANTITIES` of a training; None where it has none."""
-    if quantity == "entered_at_step":
-        return cell.entered_at_step
-    rate: float | None = getattr(cell.stable_lr, quantity.removeprefix("stable_lr_"))
-    return rate
+    value: float | None = attrgetter(quantity.replace("stable_lr_", "stable_lr."))(cell)
+    return value
 
 
-def _lines(axis: str, quantity: str, cells: Sequence[Sized]) -> tuple[list[float], dict[tuple[Any, ...], Array]]:
+def _lines(axis: str, quantity: str, cells: Sequence[EosCell]) -> tuple[list[float], dict[tuple[Any, ...], Array]]:
     """Return the sizes, and by seed and other settings the values at them, NaN where one is missing."""
     sizes = sorted({float(cell.axes[axis]) for cell in cells})
     others = sorted({name for cell in cells for name in cell.axes} - {axis})
@@ -117,7 +92,7 @@ def _lines(axis: str, quantity: str, cells: Sequence[Sized]) -> tuple[list[float
     return sizes, lines
 
 
-def _trend(axis: str, quantity: str, cells: Sequence[Sized]) -> SizeTrend:
+def _trend(axis: str, quantity: str, cells: Sequence[EosCell]) -> SizeTrend:
     sizes, lines = _lines(axis, quantity, cells)
     whole = {key: line for key, line in lines.items() if np.isfinite(line).all() and (line > 0).all()}
     exponent = _exponent(np.log(sizes), whole)
@@ -158,9 +133,9 @@ def _exponent(logs: Array, lines: Mapping[tuple[Any, ...], Array]) -> Estimate:
     if len(lines) > 1 or len(logs) < 3:
         return Estimate(float(np.mean(slopes)), None, None, 1, "one seed: no interval; write --seeds 3")
     fit = stats.linregress(logs, np.log(next(iter(lines.values()))))
-    reach = float(stats.t.ppf(0.975, len(logs) - 2) * fit.stderr)
-    low, high = float(fit.slope) - reach, float(fit.slope) + reach
-    return Estimate(float(fit.slope), low, high, 1, f"one seed: interval of the fit through {len(logs)} sizes")
+    slope, reach = float(fit.slope), float(stats.t.ppf(0.975, len(logs) - 2) * fit.stderr)
+    note = f"one seed: interval of the fit through {len(logs)} sizes"
+    return Estimate(slope, slope - reach, slope + reach, 1, note)
 
 
 def trend_sentence(trends: Sequence[SizeTrend]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf, isnan, nan
+from math import inf, isnan
 from typing import Any
 
 import numpy as np
@@ -14,25 +14,12 @@ __all__ = ["former_stable_rows", "stable_arrays", "stable_rows"]
 
 Array = np.ndarray[Any, Any]
 
-_COLUMNS = (
-    "size",
-    "sharpness",
-    "smallest",
-    "limit",
-    "ratio",
-    "lr",
-    "max_lr",
-    "lr_factor",
-    "weight_decay",
-    "lowest_decay",
-    "highest_decay",
-    "converged",
-    "products",
-)
-
 
 def stable_arrays(tables: Mapping[int, StableLearningRates]) -> dict[str, Array]:
-    """Return `stable_step` (Q,), `stable_layer` (L,), the whole last, and `stable_rows` (Q, L, columns)."""
+    """Return `stable_step` (Q,), `stable_layer` (L,), the whole last, and `stable_rows` (Q, L, fields).
+
+    The fields are those of `LayerStability` from `size` on, both ends of `decay_interval` among them.
+    """
     if not tables:
         return {}
     rows = [[*table.layers, table.whole] for table in tables.values()]
@@ -49,9 +36,7 @@ def stable_rows(arrays: Mapping[str, Array]) -> dict[int, StableLearningRates]:
         return {}
     names, found = arrays["stable_layer"].tolist(), {}
     for step, table in zip(arrays["stable_step"].tolist(), arrays["stable_rows"].tolist(), strict=True):
-        *layers, whole = (
-            _row(name, dict(zip(_COLUMNS, row, strict=True))) for name, row in zip(names, table, strict=True)
-        )
+        *layers, whole = (_row(name, *numbers) for name, numbers in zip(names, table, strict=True))
         found[step] = StableLearningRates(tuple(layers), whole)
     return found
 
@@ -79,27 +64,27 @@ def former_row(row: Mapping[str, Any]) -> LayerStability:
     return LayerStability(**{**row, **known})
 
 
-def _numbers(row: LayerStability) -> list[float]:
-    low, high = row.decay_interval or (nan, nan)
-    values = {**vars(row), "lowest_decay": low, "highest_decay": high}
-    return [nan if values[name] is None else float(values[name]) for name in _COLUMNS]
+def _numbers(row: LayerStability) -> Array:
+    known = {**vars(row), "decay_interval": row.decay_interval or (None, None)}
+    del known["name"]
+    return np.hstack([np.array(value, dtype=float) for value in known.values()])
 
 
-def _row(name: str, row: Mapping[str, float]) -> LayerStability:
-    known = {column: None if isnan(value) else value for column, value in row.items()}
-    low, high = known["lowest_decay"], known["highest_decay"]
+def _row(name: str, *numbers: float) -> LayerStability:
+    size, sharpness, smallest, limit, ratio, lr, max_lr, factor, decay, low, high, converged, products = numbers
+    rate, largest, weight_decay = (None if isnan(value) else value for value in (lr, max_lr, decay))
     return LayerStability(
         name=name,
-        size=int(row["size"]),
-        sharpness=row["sharpness"],
-        smallest=row["smallest"],
-        limit=row["limit"],
-        ratio=row["ratio"],
-        lr=known["lr"],
-        max_lr=known["max_lr"],
-        lr_factor=row["lr_factor"],
-        weight_decay=known["weight_decay"],
-        decay_interval=None if low is None or high is None else (low, high),
-        converged=bool(row["converged"]),
-        products=int(row["products"]),
+        size=int(size),
+        sharpness=sharpness,
+        smallest=smallest,
+        limit=limit,
+        ratio=ratio,
+        lr=rate,
+        max_lr=largest,
+        lr_factor=factor,
+        weight_decay=weight_decay,
+        decay_interval=None if isnan(low) or isnan(high) else (low, high),
+        converged=bool(converged),
+        products=int(products),
     )

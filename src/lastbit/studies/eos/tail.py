@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,10 +48,8 @@ def tail_mean(steps: Array, values: Array) -> Estimate:
         return not_measured(f"the last third holds {len(tail)} measurements, {2 * BATCHES} are needed", n=len(tail))
     kept = tail[len(tail) % BATCHES :].reshape(BATCHES, -1)
     found = mean_estimate(kept.mean(axis=1))
-    if found.low is None:
-        return Estimate(found.estimate, None, None, found.n, "the tail is constant: its interval is not measured")
     note = f"{BATCHES} batches of {kept.shape[1]} measurements, the last third of the training"
-    return Estimate(found.estimate, found.low, found.high, found.n, note)
+    return replace(found, note="the tail is constant: its interval is not measured" if found.low is None else note)
 
 
 def entered_at(steps: Array, ratio: Array) -> int | None:
