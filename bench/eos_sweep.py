@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from lastbit import eos
-from lastbit.train import default_workers
+from lastbit.train.executors.choose import default_workers
 
 CELLS = 4
 

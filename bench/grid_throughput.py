@@ -24,8 +24,14 @@ from lastbit.store import RunFiles, RunRecord, StudyFolder
 from lastbit.studies.audit.kind import AUDIT
 from lastbit.studies.frame.make import plan_of
 from lastbit.studies.frame.runner import JobWorkerFactory
-from lastbit.tasks import TaskConfig, build_task
-from lastbit.train import Job, ProcessExecutor, Training, default_workers, run_training, streams
+from lastbit.tasks import TaskConfig
+from lastbit.tasks.build import build_task
+from lastbit.train.executors.choose import default_workers
+from lastbit.train.executors.processes import ProcessExecutor
+from lastbit.train.jobs import Job
+from lastbit.train.random_streams import streams
+from lastbit.train.run import run_training
+from lastbit.train.training import Training
 
 NETWORKS = 4
 WIDTHS = (8, 16)

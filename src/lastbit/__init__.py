@@ -25,15 +25,16 @@ if TYPE_CHECKING:
     from lastbit.studies.sharpness.kind import sharpness
     from lastbit.studies.trace.compare import compare_sketches
     from lastbit.studies.trace.kind import trace
-    from lastbit.tasks import ACCURACY, MSE, Metric, Task
+    from lastbit.tasks import Task
+    from lastbit.tasks.metric import ACCURACY, MSE, Metric
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "LastbitError": "lastbit.core.errors",
-    "ACCURACY": "lastbit.tasks",
-    "MSE": "lastbit.tasks",
-    "Metric": "lastbit.tasks",
+    "ACCURACY": "lastbit.tasks.metric",
+    "MSE": "lastbit.tasks.metric",
+    "Metric": "lastbit.tasks.metric",
     "StabilityMonitor": "lastbit.studies.eos.monitor",
     "Task": "lastbit.tasks",
     "audit": "lastbit.studies.audit.kind",

@@ -12,21 +12,16 @@ import pytest
 import torch
 
 from lastbit.core.errors import LastbitError
-from lastbit.train import (
-    EXECUTORS,
-    Crashed,
-    ExecutorChoice,
-    Finished,
-    Job,
-    ProcessExecutor,
-    Progressed,
-    SerialExecutor,
-    Started,
-    choose_executor,
-    default_workers,
-)
+from lastbit.train.executors.choose import ExecutorChoice, choose_executor, default_workers
+from lastbit.train.executors.processes import ProcessExecutor
+from lastbit.train.executors.serial import SerialExecutor
+from lastbit.train.jobs import Crashed, Finished, Job, Progressed, Started
 
 HELPERS = str(Path(__file__).parents[1] / "train")
+EXECUTORS = {
+    "serial": lambda factory, workers, threads: SerialExecutor(factory, threads=threads),
+    "processes": lambda factory, workers, threads: ProcessExecutor(factory, workers=workers, threads=threads),
+}
 every_executor = pytest.mark.parametrize("executor", EXECUTORS.values(), ids=EXECUTORS)
 
 
@@ -311,7 +306,8 @@ with open(os.path.join(os.environ["NOTES"], "script"), "a") as file:
     file.write("run ")
 sys.path.insert(0, os.environ["HELPERS"])
 from executor_workers import Factory
-from lastbit.train import Finished, Job, ProcessExecutor, Progressed
+from lastbit.train.executors.processes import ProcessExecutor
+from lastbit.train.jobs import Finished, Job, Progressed
 
 def on_event(event):
     if isinstance(event, Finished):

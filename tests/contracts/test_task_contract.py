@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from lastbit.tasks import MODELS, TASKS, TaskConfig, build_task, resolve
+from lastbit.tasks import TaskConfig
+from lastbit.tasks.build import build_task, resolve
 from lastbit.tasks.data import fashion_mnist
 from lastbit.tasks.data.cifar10 import FILES
-from lastbit.tasks.models import NORMS
+from lastbit.tasks.models import MODELS, NORMS
+from lastbit.tasks.registry import TASKS
 
 SMALL = 40
 

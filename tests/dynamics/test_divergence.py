@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
-from lastbit.core.ulp import next_up, step_ulps
+from lastbit.core.ulp import step_ulps
 from lastbit.dynamics import Thinning, init_history, measure_divergence, record, to_dataset
 
 
@@ -136,7 +136,7 @@ def walk(steps, rule):
     history = init_history(rule)
     for step in range(steps):
         if step == 3:
-            twins[1]["b"][0, 0] = next_up(twins[1]["b"][0, 0])
+            twins[1]["b"][0, 0] = step_ulps(twins[1]["b"][0, 0], 1)
         if step == 7:
             twins[1]["a"] *= 1.5
         if step == 8:

@@ -94,7 +94,7 @@ def slow():
 
 
 def regression():
-    from lastbit.tasks import MSE
+    from lastbit.tasks.metric import MSE
     target = X[:, :3].clone()
     return task(loss=nn.functional.mse_loss, metric=MSE, train=(X, target), test=(X[:40], target[:40]), lr=0.05)
 '''

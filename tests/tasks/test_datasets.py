@@ -14,7 +14,8 @@ import pytest
 from sklearn import datasets
 
 from lastbit.core.errors import LastbitError
-from lastbit.tasks import TaskConfig, build_task
+from lastbit.tasks import TaskConfig
+from lastbit.tasks.build import build_task
 from lastbit.tasks.data import cifar10, digits, fashion_mnist
 from lastbit.tasks.data.cifar10 import load_cifar10
 from lastbit.tasks.data.fashion_mnist import CHECKSUMS, load_fashion_mnist

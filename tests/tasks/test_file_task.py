@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from lastbit.core.errors import LastbitError
-from lastbit.tasks import TaskConfig, build_task, load_file_task, resolve
+from lastbit.tasks import TaskConfig
+from lastbit.tasks.build import build_task, resolve
+from lastbit.tasks.file_task import load_file_task
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_task.py"
 
@@ -131,7 +133,7 @@ def test_a_file_may_import_its_neighbours(file):
 def test_a_spawned_process_builds_the_same_task(file):
     path = file(GOOD)
     program = (
-        "import sys; from lastbit.tasks import TaskConfig, build_task; "
+        "import sys; from lastbit.tasks import TaskConfig; from lastbit.tasks.build import build_task; "
         "t = build_task(TaskConfig(task=sys.argv[1])); print(t.settings)"
     )
     done = subprocess.run(

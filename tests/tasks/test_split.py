@@ -17,8 +17,8 @@ from torch.utils.data import (
 )
 
 from lastbit.core.errors import LastbitError
-from lastbit.tasks import Split
 from lastbit.tasks.data.images import stratified_order
+from lastbit.tasks.split import Split
 
 X = torch.arange(24.0).view(8, 3)
 Y = torch.arange(8)

@@ -12,7 +12,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, TensorDataset
 
 from lastbit.core.errors import LastbitError
-from lastbit.tasks import ACCURACY, MSE, Metric, Task
+from lastbit.tasks import Task
+from lastbit.tasks.metric import ACCURACY, MSE, Metric
 
 X = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(20) % 3

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from pkgutil import resolve_name
 
 import pytest
 import torch
@@ -12,12 +13,13 @@ from torch import nn
 
 from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError
-from lastbit.core.references import resolved
 from lastbit.optimizers import OPTIMIZERS
-from lastbit.tasks import MODELS, SCHEDULES, TASKS, TaskConfig, build_task, resolve
+from lastbit.tasks import TaskConfig
+from lastbit.tasks.build import build_task, resolve
 from lastbit.tasks.losses import LOSSES
-from lastbit.tasks.models import ACTIVATIONS, NORMS, PLAIN
-from lastbit.tasks.registry import AUGMENTATIONS
+from lastbit.tasks.models import ACTIVATIONS, MODELS, NORMS, PLAIN
+from lastbit.tasks.registry import AUGMENTATIONS, TASKS
+from lastbit.tasks.schedules import SCHEDULES
 
 
 def test_the_default_is_the_setting_in_which_the_last_bit_shows():
@@ -181,7 +183,7 @@ def test_choices_named_in_the_help_are_those_that_exist():
 
 def test_settings_and_choices_are_read_without_torch():
     code = (
-        "import sys; from lastbit.tasks import FILE_MAY_SET, MODELS, SCHEDULES, TASKS, TaskConfig; "
+        "import sys; from lastbit.tasks import TaskConfig; "
         "TaskConfig(model='resnet8', schedule='cosine', activation='swish', augment='crop'); "
         "sys.exit('torch' in sys.modules)"
     )
@@ -197,4 +199,4 @@ def test_every_choice_names_something_that_is_there():
         *(spec.load for spec in TASKS.values()),
     ]
     named += [one.function for one in AUGMENTATIONS.values() if one.function]
-    assert all(callable(resolved(reference)) for reference in named)
+    assert all(callable(resolve_name(reference)) for reference in named)

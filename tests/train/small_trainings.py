@@ -12,7 +12,8 @@ from lastbit.perturb import Identity
 from lastbit.tasks import Task
 from lastbit.tasks.registry import AUGMENTATIONS
 from lastbit.tasks.schedules import make_schedule
-from lastbit.train import Training, streams
+from lastbit.train.random_streams import streams
+from lastbit.train.training import Training
 
 CPU = torch.device("cpu")
 _DRAWS = torch.Generator().manual_seed(0)

@@ -11,8 +11,10 @@ from lastbit.core.recorder import Recorder
 from lastbit.core.status import RunStatus
 from lastbit.perturb import Identity, Rescale
 from lastbit.store import RunFiles, StudyFolder
-from lastbit.tasks import ACCURACY, MSE, Metric, Task
-from lastbit.train import run_training, streams
+from lastbit.tasks import Task
+from lastbit.tasks.metric import ACCURACY, MSE, Metric
+from lastbit.train.random_streams import streams
+from lastbit.train.run import run_training
 
 
 class Memory(Recorder):

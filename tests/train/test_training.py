@@ -23,8 +23,10 @@ from torch import nn
 from lastbit.core.errors import LastbitError
 from lastbit.perturb import PERTURBATIONS, Identity, Rescale, StochasticRounding, make_perturbation
 from lastbit.store import RunFiles, StudyFolder
-from lastbit.tasks import MSE
-from lastbit.train import Training, step_seconds, streams
+from lastbit.tasks.metric import MSE
+from lastbit.train.random_streams import streams
+from lastbit.train.run import step_seconds
+from lastbit.train.training import Training
 
 
 @pytest.fixture(scope="module")

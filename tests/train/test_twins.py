@@ -9,7 +9,7 @@ from small_trainings import CPU, bits, finish, make_task, make_training, outside
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.perturb import make_perturbation
-from lastbit.train import TwinPlan, lock_step
+from lastbit.train.twins import TwinPlan, lock_step
 
 
 def twins_of(task=None, base=None, dtype=torch.float32, **plan):

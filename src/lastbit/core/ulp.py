@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lastbit.core.errors import LastbitError
 
-__all__ = ["FLOAT_DTYPES", "from_ordered", "next_down", "next_up", "step_ulps", "to_ordered", "ulp", "ulp_distance"]
+__all__ = ["FLOAT_DTYPES", "from_ordered", "step_ulps", "to_ordered", "ulp", "ulp_distance"]
 
 FLOAT_DTYPES = {
     torch.float64: torch.int64,
@@ -67,16 +67,6 @@ def step_ulps(x: Tensor, steps: Tensor | int) -> Tensor:
     return torch.where(torch.isfinite(x), from_ordered(moved, x.dtype), x)
 
 
-def next_up(x: Tensor) -> Tensor:
-    """Return the smallest float of the same format above each element."""
-    return step_ulps(x, 1)
-
-
-def next_down(x: Tensor) -> Tensor:
-    """Return the largest float of the same format below each element."""
-    return step_ulps(x, -1)
-
-
 def ulp(x: Tensor) -> Tensor:
     """Return the spacing between |x| and the next float above it (NaN where `x` is not finite).
 
@@ -89,7 +79,7 @@ def ulp(x: Tensor) -> Tensor:
     _integer_type(x.dtype)
     size = x.abs()
     largest = torch.finfo(x.dtype).max
-    gap = torch.where(size >= largest, size - next_down(size), next_up(size) - size)
+    gap = torch.where(size >= largest, size - step_ulps(size, -1), step_ulps(size, 1) - size)
     return torch.where(torch.isfinite(x), gap, torch.full_like(x, float("nan")))
 
 

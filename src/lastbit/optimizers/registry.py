@@ -7,10 +7,10 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from lastbit.core.errors import LastbitError
-from lastbit.core.references import resolved
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -173,7 +173,7 @@ def rule_of(kind: type, part: str) -> OptimizerRule | None:
 def class_of(choice: str) -> type[Optimizer]:
     """Return the class behind a name of `OPTIMIZERS`."""
     found = next(key for key, rule in reversed(_REGISTER) if rule.choice is not None and rule.choice.name == choice)
-    return resolved(found) if isinstance(found, str) else found
+    return resolve_name(found) if isinstance(found, str) else found
 
 
 def needed_rule(kind: type, part: str) -> OptimizerRule:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from lastbit.core.errors import choose
-from lastbit.core.references import resolved
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.kind import Kind
 from lastbit.studies.frame.study import Study
@@ -28,7 +28,7 @@ def kind_named(name: str) -> Kind[Any, Any]:
     Raises:
         LastbitError: there is none of this name.
     """
-    kind: Kind[Any, Any] = resolved(KINDS[choose(name, KINDS, "kind of study")])
+    kind: Kind[Any, Any] = resolve_name(KINDS[choose(name, KINDS, "kind of study")])
     return kind
 
 

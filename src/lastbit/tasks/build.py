@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
+from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +13,6 @@ import numpy as np
 import torch
 
 from lastbit.core.errors import LastbitError
-from lastbit.core.references import resolved
 from lastbit.core.seeds import numpy_stream
 from lastbit.optimizers.registry import OPTIMIZERS, class_of
 from lastbit.tasks.config import TaskConfig
@@ -87,7 +87,7 @@ def build_task(config: TaskConfig, arguments: Mapping[str, Any] = MappingProxyTy
         return _file_task(config, arguments)
     full = resolve(config)
     spec = TASKS[full.task]
-    train, test = _splits(full.task, resolved(spec.load)(full.data_root), full.train_size)
+    train, test = _splits(full.task, resolve_name(spec.load)(full.data_root), full.train_size)
     chosen = full.model_dump(exclude={"data_root"})
     model = _network(chosen, spec)
     stepping = {key: chosen[key] for key in ("lr", "weight_decay", *OPTIMIZERS[chosen["optimizer"]].options)}
@@ -97,7 +97,7 @@ def build_task(config: TaskConfig, arguments: Mapping[str, Any] = MappingProxyTy
         model=model,
         train=train,
         test=test,
-        loss=resolved(LOSSES[chosen["loss"] or "cross-entropy"]),
+        loss=resolve_name(LOSSES[chosen["loss"] or "cross-entropy"]),
         optimizer=partial(class_of(chosen["optimizer"]), **stepping),
         schedule=None if full.schedule == "constant" else partial(make_schedule, name=chosen["schedule"]),
         augment=augmentation.make(spec.pad),
@@ -116,7 +116,7 @@ def _network(chosen: Mapping[str, Any], spec: TaskSpec) -> partial[torch.nn.Modu
         return partial(build_model, chosen["model"], spec.shape, spec.classes, **network)
     alike = {key: chosen[key] for key in ("depth", "width", "activation")}
     alike |= {"kernel": chosen["kernel"] or 3} if chosen["model"] == "cnn" else {}
-    return partial(resolved(PLAIN[chosen["model"]]), spec.shape, spec.classes, **alike)
+    return partial(resolve_name(PLAIN[chosen["model"]]), spec.shape, spec.classes, **alike)
 
 
 def _parameters(model: partial[torch.nn.Module]) -> int:

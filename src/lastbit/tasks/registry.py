@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
-
-from lastbit.core.references import resolved
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,7 +91,7 @@ class Augmentation:
         """Return what maps images and draws to images, for a padding; None where nothing is changed."""
         if self.function is None:
             return None
-        function: Callable[..., Tensor] = resolved(self.function)
+        function: Callable[..., Tensor] = resolve_name(self.function)
         return partial(function, pad=pad) if self.padded else function
 
 

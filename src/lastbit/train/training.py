@@ -149,10 +149,9 @@ class Training:
                     buffer.copy_(before)
             generators.restore(drawn, self.device)
         score_N = torch.cat(scores)
-        scale = 100.0 if self.task.metric.unit == "%" else 1.0
         return Evaluation(
             loss=float(torch.stack(losses).sum()) / len(self._test),
-            metric=scale * float(score_N.double().mean()),
+            metric=self.task.metric.scale * float(score_N.double().mean()),
             per_example_N=score_N.cpu().numpy() if score_N.dtype == torch.bool else score_N.float().cpu().numpy(),
             predictions_N=torch.cat(predictions).cpu().numpy() if predictions else None,
         )

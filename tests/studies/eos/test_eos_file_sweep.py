@@ -6,13 +6,13 @@ import torch
 from lastbit import eos, sharpness
 from lastbit.core.errors import LastbitError
 from lastbit.studies.frame.runner import JobWorker
-from lastbit.tasks import load_file_task
+from lastbit.tasks.file_task import load_file_task
 
 TOY = """
 import torch
 from torch import nn
 from lastbit import Task
-from lastbit.tasks import MSE
+from lastbit.tasks.metric import MSE
 
 X = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
 

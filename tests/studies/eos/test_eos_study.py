@@ -18,7 +18,7 @@ from lastbit.studies.eos.study import EosStudy
 from lastbit.studies.eos.verdict import cell_verdict
 from lastbit.studies.frame.control import Control
 from lastbit.studies.frame.runner import JobWorker
-from lastbit.tasks import MSE
+from lastbit.tasks.metric import MSE
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(40, 4, generator=GENERATOR)
@@ -277,7 +277,8 @@ def test_the_flow_of_a_quadratic_is_its_closed_form(slowing):
     found = gradient_flow(task, seed=0, steps=60, device=torch.device("cpu"))
     values, vectors = torch.linalg.eigh((X.T @ X / 40).double())
     from lastbit.perturb import Identity
-    from lastbit.train import Training, streams
+    from lastbit.train.random_streams import streams
+    from lastbit.train.training import Training
 
     start = Training(task, streams(0), Identity(), device=torch.device("cpu"), dtype=torch.float64)
     gap = start.model.weight.detach() - torch.linalg.lstsq(X.double(), Y.double()).solution.T

@@ -21,7 +21,7 @@ import os
 import sys
 import torch
 from lastbit import Task
-from lastbit.tasks import MSE
+from lastbit.tasks.metric import MSE
 
 X = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
 

@@ -15,7 +15,7 @@ from lastbit.curvature import LayerStability, StableLearningRates
 from lastbit.store import StudyFolder
 from lastbit.studies.eos.result import EosResult, conclude
 from lastbit.studies.eos.stable_rows import former_row, former_stable_rows, stable_arrays, stable_rows
-from lastbit.tasks import MSE
+from lastbit.tasks.metric import MSE
 
 X = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
 

@@ -15,8 +15,11 @@ from lastbit.core.seeds import stream_seed
 from lastbit.dynamics import CountSketch, Thinning
 from lastbit.perturb import make_perturbation
 from lastbit.studies.trace.result import TraceResult
-from lastbit.tasks import MSE, Task, load_file_task
-from lastbit.train import Training, streams
+from lastbit.tasks import Task
+from lastbit.tasks.file_task import load_file_task
+from lastbit.tasks.metric import MSE
+from lastbit.train.random_streams import streams
+from lastbit.train.training import Training
 
 KEYS = (
     "verdict",

@@ -12,8 +12,10 @@ from lastbit.core.errors import LastbitError
 from lastbit.dynamics import unit_roundoff
 from lastbit.studies.trace.jumps import largest_jumps
 from lastbit.studies.trace.renormalise import FRESH, THRESHOLD, relative_distance, renormalise
-from lastbit.tasks import MSE, Task, load_file_task
-from lastbit.train import TwinPlan, lock_step
+from lastbit.tasks import Task
+from lastbit.tasks.file_task import load_file_task
+from lastbit.tasks.metric import MSE
+from lastbit.train.twins import TwinPlan, lock_step
 
 CURVATURES = (2.0, 1.0, 0.7, 0.5)
 

@@ -14,7 +14,9 @@ from lastbit.store import RunRecord
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.frame.kind import DTYPES, Cell, Job, Plan, Trained, Work
 from lastbit.studies.frame.rehearsal import first_step
-from lastbit.train import Training, run_training, streams
+from lastbit.train.random_streams import streams
+from lastbit.train.run import run_training
+from lastbit.train.training import Training
 
 __all__ = ["grid", "rehearse", "train"]
 

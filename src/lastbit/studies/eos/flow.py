@@ -18,7 +18,8 @@ from lastbit.curvature import HessianOperator, NotFiniteError, top_eigenpairs
 from lastbit.perturb import Identity
 from lastbit.studies.eos.follow import probe_batch
 from lastbit.tasks import Task
-from lastbit.train import Training, streams
+from lastbit.train.random_streams import streams
+from lastbit.train.training import Training
 
 __all__ = ["gradient_flow"]
 

@@ -33,7 +33,8 @@ from lastbit.studies.eos.settings import EosSettings
 from lastbit.studies.eos.stable_rows import stable_arrays
 from lastbit.studies.frame.kind import DTYPES
 from lastbit.tasks import Task
-from lastbit.train import Training, TwinPlan, lock_step
+from lastbit.train.training import Training
+from lastbit.train.twins import TwinPlan, lock_step
 
 __all__ = ["MEASURED", "Followed", "follow", "probe_batch", "record_arrays"]
 

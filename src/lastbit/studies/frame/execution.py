@@ -10,7 +10,8 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.progress import GridProgress
-from lastbit.train import Executor, ExecutorChoice, WorkerFactory, choose_executor
+from lastbit.train.executors.choose import ExecutorChoice, choose_executor
+from lastbit.train.jobs import Executor, WorkerFactory
 
 __all__ = ["Interrupted", "check_workers", "choose_execution", "interrupted", "now_and_then"]
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError
-from lastbit.tasks import FILE_MAY_SET, Task, TaskConfig, build_task, resolve
+from lastbit.tasks import Task, TaskConfig
+from lastbit.tasks.build import build_task, resolve
+from lastbit.tasks.config import FILE_MAY_SET
 
 __all__ = ["Program", "axis_values"]
 

@@ -13,8 +13,9 @@ from lastbit.studies.frame.execution import choose_execution, interrupted, now_a
 from lastbit.studies.frame.kind import DTYPES, Cell, Job, Kind, Plan, Trained, Work
 from lastbit.studies.frame.progress import GridProgress, grid_progress
 from lastbit.tasks import Task
-from lastbit.train import Crashed, Event, Finished, Progressed, Started, step_seconds
-from lastbit.train import Job as Queued
+from lastbit.train.jobs import Crashed, Event, Finished, Progressed, Started
+from lastbit.train.jobs import Job as Queued
+from lastbit.train.run import step_seconds
 
 __all__ = ["JobWorker", "JobWorkerFactory", "Runner"]
 

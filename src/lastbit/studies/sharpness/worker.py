@@ -34,7 +34,8 @@ from lastbit.studies.sharpness.checkpoint import load_checkpoint
 from lastbit.studies.sharpness.result import RUN
 from lastbit.studies.sharpness.settings import SharpnessSettings
 from lastbit.tasks import Task
-from lastbit.train import Training, streams
+from lastbit.train.random_streams import streams
+from lastbit.train.training import Training
 
 __all__ = ["rehearse", "train"]
 

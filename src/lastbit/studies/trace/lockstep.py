@@ -17,7 +17,7 @@ from lastbit.studies.trace.renormalise import LONGEST_STRIDE, renormalise
 from lastbit.studies.trace.settings import TraceSettings
 from lastbit.studies.trace.tangent_watch import TangentWatch
 from lastbit.tasks import Task
-from lastbit.train import TwinPlan, Twins, lock_step
+from lastbit.train.twins import TwinPlan, Twins, lock_step
 
 __all__ = ["PROBE", "Traced", "trace_twins", "with_probe"]
 

@@ -28,7 +28,8 @@ from lastbit.dynamics import (
     record,
     to_dataset,
 )
-from lastbit.train import Evaluation, Twins
+from lastbit.train.training import Evaluation
+from lastbit.train.twins import Twins
 
 __all__ = ["SKETCH_SEED", "SKETCH_WIDTH", "TraceRecorder"]
 

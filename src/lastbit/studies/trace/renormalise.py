@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lastbit.dynamics import unit_roundoff
-from lastbit.train import Training
+from lastbit.train.training import Training
 
 __all__ = ["FRESH", "LONGEST_STRIDE", "THRESHOLD", "relative_distance", "renormalise"]
 

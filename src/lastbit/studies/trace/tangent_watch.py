@@ -19,7 +19,7 @@ from lastbit.core import generators
 from lastbit.curvature.batches import NotFiniteError
 from lastbit.dynamics import Tangent, TangentGrowth, hessian_product, init_tangent, step_tangent
 from lastbit.tasks import Task
-from lastbit.train import Training
+from lastbit.train.training import Training
 
 __all__ = ["TangentWatch"]
 

@@ -15,7 +15,7 @@ from lastbit.studies.frame.rehearsal import first_step
 from lastbit.studies.trace.lockstep import Traced, trace_twins, with_probe
 from lastbit.studies.trace.settings import TraceSettings
 from lastbit.studies.trace.tangent_watch import TangentWatch
-from lastbit.train import TwinPlan, lock_step
+from lastbit.train.twins import TwinPlan, lock_step
 
 __all__ = ["rehearse", "train"]
 

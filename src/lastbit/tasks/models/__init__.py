@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from lastbit.core.errors import choose
-from lastbit.core.references import resolved
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,7 +67,7 @@ def build_model(
         6274
     """
     spec = MODELS[choose(name, MODELS, "model")]
-    network: nn.Module = resolved(spec.build)(
+    network: nn.Module = resolve_name(spec.build)(
         shape, classes, width=width, norm=norm, activation=activation, **spec.options
     )
     return network

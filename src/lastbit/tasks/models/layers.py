@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pkgutil import resolve_name
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lastbit.core.errors import choose
-from lastbit.core.references import resolved
 from lastbit.tasks.models import ACTIVATIONS, NORMS
 
 __all__ = ["GlobalMean", "Swish", "activation_layer", "conv3x3", "he_init", "norm_layer"]
@@ -31,7 +32,7 @@ class Swish(nn.Module):
 
 def activation_layer(name: str) -> nn.Module:
     """Return a new activation layer."""
-    layer: nn.Module = resolved(ACTIVATIONS[choose(name, ACTIVATIONS, "activation")])()
+    layer: nn.Module = resolve_name(ACTIVATIONS[choose(name, ACTIVATIONS, "activation")])()
     return layer
 
 

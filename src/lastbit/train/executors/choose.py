@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 
 from lastbit.train.executors.processes import ProcessExecutor
-from lastbit.train.executors.registry import EXECUTORS
 from lastbit.train.executors.serial import SerialExecutor
 from lastbit.train.jobs import Executor, WorkerFactory
 
@@ -37,7 +36,9 @@ class ExecutorChoice:
 
     def build(self, factory: WorkerFactory) -> Executor:
         """Make the executor."""
-        return EXECUTORS["serial" if self.workers == 1 else "processes"](factory, self.workers, self.threads)
+        if self.workers == 1:
+            return SerialExecutor(factory, threads=self.threads)
+        return ProcessExecutor(factory, workers=self.workers, threads=self.threads)
 
 
 def choose_executor(
