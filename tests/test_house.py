@@ -102,7 +102,7 @@ MORE_THAN_SIX = {
     "cli.eos:eos": COMMAND,
     "cli.sharpness:sharpness": COMMAND,
     "cli.trace:trace": COMMAND,
-    "curvature.sharpness_of_batches:batch_sharpness": PUBLIC,
+    "curvature.stochastic:batch_sharpness": PUBLIC,
     "curvature.eigen:_checked": "the checks of top_eigenpairs on what that takes",
     "curvature.eigen:top_eigenpairs": PUBLIC,
     "curvature.fused:_BatchNorm.forward": TORCH,

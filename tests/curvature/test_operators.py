@@ -11,7 +11,6 @@ from torch import nn
 
 from lastbit.core.errors import LastbitError
 from lastbit.curvature import (
-    BlockOperator,
     DenseOperator,
     GaussNewtonOperator,
     HessianOperator,
@@ -247,7 +246,6 @@ def test_blocks_are_diagonal_blocks_of_the_whole():
             where = operator.space.indices(names)
             expected = dense[where][:, where]
             torch.testing.assert_close(operator.block(names).dense(), expected, rtol=1e-10, atol=1e-13)
-            torch.testing.assert_close(BlockOperator(operator, where).dense(), expected, rtol=1e-10, atol=1e-13)
     assert list(blocks_by_module(operator.space)) == ["0", "1", "3"]
     assert blocks_by_group(operator.space, model, optimizer) == {
         "group 0": ("0.weight", "0.bias"),

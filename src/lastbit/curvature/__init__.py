@@ -8,26 +8,16 @@ from lastbit.curvature.batches import ModelLoss, NotFiniteError
 from lastbit.curvature.density import SpectralDensity, spectral_density
 from lastbit.curvature.effective import EffectiveHessian, optimized_parameters
 from lastbit.curvature.eigen import Eigenpairs, top_eigenpairs
+from lastbit.curvature.hessian import GaussNewtonOperator, HessianOperator
 from lastbit.curvature.layers import LayerStability, StableLearningRates, stable_learning_rates
 from lastbit.curvature.limits.live import GroupLimit, StabilityLimit, stability_limit
 from lastbit.curvature.monitor import StabilityMonitor
-from lastbit.curvature.operators import (
-    BlockOperator,
-    DenseOperator,
-    GaussNewtonOperator,
-    HessianOperator,
-    PreconditionedOperator,
-    ShiftedOperator,
-    SymmetricOperator,
-)
+from lastbit.curvature.operators import DenseOperator, PreconditionedOperator, ShiftedOperator, SymmetricOperator
 from lastbit.curvature.parameters import ParameterSpace, blocks_by_group, blocks_by_module, blocks_by_tensor
 from lastbit.curvature.record import StabilityRecord
-from lastbit.curvature.sharpness_of_batches import BatchSharpness, batch_sharpness
-from lastbit.curvature.trace_estimate import trace
+from lastbit.curvature.stochastic import batch_sharpness, trace
 
 __all__ = [
-    "BatchSharpness",
-    "BlockOperator",
     "DenseOperator",
     "EffectiveHessian",
     "Eigenpairs",

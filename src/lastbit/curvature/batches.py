@@ -18,8 +18,7 @@ __all__ = [
     "NotFiniteError",
     "apply_model",
     "batch_size",
-    "loss_reduction",
-    "micro_batches",
+    "weighted_parts",
 ]
 
 
@@ -74,22 +73,34 @@ def batch_size(batch: Any) -> int:
     return lengths[0]
 
 
-def micro_batches(batch: Any, size: int) -> list[Any]:
-    """Cut `batch` into parts of at most `size` examples, every tensor along its first dimension."""
+def weighted_parts(
+    batch: Any, size: int | None, loss_fn: LossFunction, reduction: str | None
+) -> list[tuple[Any, float]]:
+    """Cut `batch` into parts of at most `size` examples, each with its weight in the loss of the whole.
+
+    Args:
+        batch: every tensor is cut along its first dimension.
+        size: None for the whole batch.
+        loss_fn: its `reduction`, else the mean, counts where none is given.
+        reduction: whether the loss is a `"mean"` or a `"sum"` over examples.
+
+    Raises:
+        LastbitError: as `batch_size`, or `size` or the reduction is out of range.
+    """
+    total = batch_size(batch)
+    if size is None:
+        return [(batch, 1.0)]
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise LastbitError(f"micro_batch = {size!r}: give a positive number of examples, or None for the whole batch")
-    total = batch_size(batch)
+    if size >= total:
+        return [(batch, 1.0)]
+    stated = reduction if reduction is not None else getattr(loss_fn, "reduction", "mean")
+    mean = choose(str(stated), ("mean", "sum"), "loss reduction") == "mean"
 
     def part(start: int) -> Any:
         return tree_map_only(Tensor, lambda t: t[start : start + size] if t.ndim > 0 else t, batch)
 
-    return [part(start) for start in range(0, total, size)]
-
-
-def loss_reduction(loss_fn: LossFunction, reduction: str | None) -> str:
-    """Return whether the loss is a `"mean"` or a `"sum"` over examples: as given, else as the loss says, else mean."""
-    stated = reduction if reduction is not None else getattr(loss_fn, "reduction", "mean")
-    return choose(str(stated), ("mean", "sum"), "loss reduction")
+    return [(part(start), min(size, total - start) / total if mean else 1.0) for start in range(0, total, size)]
 
 
 def scalar_loss(model: nn.Module, loss_fn: LossFunction, batch: Any) -> tuple[Tensor, Any]:

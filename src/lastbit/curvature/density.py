@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import pi, sqrt
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.linalg import eigh_tridiagonal
-from scipy.stats import t as student
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import torch_stream
-from lastbit.curvature.operators.base import SymmetricOperator
-from lastbit.curvature.trace_estimate import rademacher
+from lastbit.curvature.operators import SymmetricOperator
+from lastbit.curvature.stochastic import rademacher
 
 __all__ = ["SpectralDensity", "spectral_density"]
 
@@ -28,49 +26,12 @@ class SpectralDensity:
     Attributes:
         nodes: `(V, M)`, Ritz values of each probe's Lanczos run (V probes, M steps).
         weights: `(V, M)`, their weights, summing to 1 over M.
-        size: rows of the operator.
         products: operator-vector products spent.
     """
 
     nodes: Array
     weights: Array
-    size: int
     products: int
-
-    @property
-    def width(self) -> float:
-        """Default width of a kernel: 1% of the range of the spectrum."""
-        return max(0.01 * float(np.ptp(self.nodes)), 1e-12 * max(1.0, float(np.abs(self.nodes).max())))
-
-    def grid(self, points: int = 512) -> Array:
-        """Return equidistant eigenvalues that cover the spectrum and four kernel widths beyond it."""
-        margin = 4 * self.width
-        return np.linspace(self.nodes.min() - margin, self.nodes.max() + margin, points)
-
-    def density(self, at: Array, width: float | None = None, confidence: float = 0.95) -> tuple[Array, Array, Array]:
-        """Return the density smoothed by a Gaussian kernel, with a pointwise interval over the probes.
-
-        Args:
-            at: `(G,)` eigenvalues.
-            width: standard deviation of the kernel.
-            confidence: of the interval; it covers the spread between probes, not the Lanczos truncation.
-
-        Returns:
-            `(density, low, high)`, each `(G,)`; the density integrates to 1.
-        """
-        s = self.width if width is None else width
-        kernel = np.exp(-0.5 * ((at[:, None, None] - self.nodes) / s) ** 2) / (s * sqrt(2 * pi))
-        per_probe = (kernel * self.weights).sum(axis=2)
-        mean = per_probe.mean(axis=1)
-        probes = len(self.nodes)
-        if probes == 1:
-            return mean, np.zeros_like(mean), np.full_like(mean, np.inf)
-        spread = per_probe.std(axis=1, ddof=1) / sqrt(probes) * student.ppf((1 + confidence) / 2, probes - 1)
-        return mean, np.maximum(mean - spread, 0), mean + spread
-
-    def moment(self, order: int) -> float:
-        """Return the mean over eigenvalues of `eigenvalue^order`; order 1 times `size` estimates the trace."""
-        return float((self.weights * self.nodes**order).sum(axis=1).mean())
 
     def share_below(self, threshold: float) -> float:
         """Return the share of eigenvalues below `threshold`, up to the resolution of the quadrature."""
@@ -108,7 +69,7 @@ def spectral_density(
         nodes[probe, : len(found)], weights[probe, : len(found)] = found, share
         # A run that ends early found an invariant subspace: its last node is repeated with weight 0.
         nodes[probe, len(found) :] = found[-1]
-    return SpectralDensity(nodes, weights, operator.size, operator.products - before)
+    return SpectralDensity(nodes, weights, operator.products - before)
 
 
 def _lanczos(operator: SymmetricOperator, steps: int, generator: torch.Generator) -> tuple[Array, Array]:

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from lastbit.core.errors import LastbitError
+from lastbit.curvature.hessian import HessianOperator
 from lastbit.curvature.limits.live import GroupLimit, group_limit, next_step, preconditioner, update_rule
-from lastbit.curvature.operators.base import SymmetricOperator
-from lastbit.curvature.operators.diagonal import PreconditionedOperator, ShiftedOperator
-from lastbit.curvature.operators.hessian import HessianOperator
+from lastbit.curvature.operators import PreconditionedOperator, ShiftedOperator, SymmetricOperator
 from lastbit.curvature.snapshot import unwrapped
 
 __all__ = ["EffectiveHessian", "optimized_parameters"]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lastbit.core.errors import LastbitError, choose
-from lastbit.curvature.operators.base import SymmetricOperator
+from lastbit.curvature.operators import SymmetricOperator
 from lastbit.curvature.subspace import Subspace
 
 __all__ = ["Eigenpairs", "top_eigenpairs"]

@@ -15,9 +15,9 @@ from lastbit.core.errors import choose
 from lastbit.curvature.batches import LossFunction
 from lastbit.curvature.effective import EffectiveHessian, optimized_parameters
 from lastbit.curvature.eigen import Eigenpairs, top_eigenpairs
+from lastbit.curvature.hessian import HessianOperator
 from lastbit.curvature.limits.live import group_limit, next_step, update_rule
-from lastbit.curvature.operators.diagonal import ShiftedOperator
-from lastbit.curvature.operators.hessian import HessianOperator
+from lastbit.curvature.operators import ShiftedOperator
 from lastbit.curvature.parameters import blocks_by_group, blocks_by_module, blocks_by_tensor
 from lastbit.curvature.snapshot import unwrapped
 

@@ -18,8 +18,8 @@ from lastbit.curvature.batches import LossFunction, NotFiniteError
 from lastbit.curvature.budget import TimeBudget
 from lastbit.curvature.effective import EffectiveHessian, optimized_parameters
 from lastbit.curvature.eigen import Eigenpairs, top_eigenpairs
+from lastbit.curvature.hessian import HessianOperator
 from lastbit.curvature.limits.live import stability_limit
-from lastbit.curvature.operators.hessian import HessianOperator
 from lastbit.curvature.parameters import blocks_by_module
 from lastbit.curvature.record import StabilityRecord
 from lastbit.curvature.snapshot import unwrapped

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -19,18 +20,10 @@ from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import is_lazy
-from torch.utils._pytree import tree_map_only
 
 from lastbit.core import generators
 from lastbit.core.errors import LastbitError
-from lastbit.curvature.batches import (
-    LossFunction,
-    NotFiniteError,
-    batch_size,
-    loss_reduction,
-    micro_batches,
-    scalar_loss,
-)
+from lastbit.curvature.batches import LossFunction, NotFiniteError, scalar_loss
 from lastbit.curvature.double_backward import (
     explain_missing_double_backward,
     is_missing_double_backward,
@@ -39,7 +32,7 @@ from lastbit.curvature.double_backward import (
 from lastbit.curvature.fused import fused_second_derivatives
 from lastbit.curvature.parameters import ParameterSpace
 
-__all__ = ["LossGraph", "LossSnapshot", "trainable_parameters"]
+__all__ = ["LossGraph", "LossSnapshot", "derivative", "trainable_parameters", "unwrapped"]
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -81,8 +74,17 @@ def trainable_parameters(model: nn.Module, names: Sequence[str] | None = None) -
     return found
 
 
-def _ordinary(tensor: Tensor) -> Tensor:
-    return tensor.clone() if tensor.is_inference() else tensor
+def derivative(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    directions: Tensor | Sequence[Tensor] | None = None,
+    *,
+    create_graph: bool = False,
+) -> tuple[Tensor, ...]:
+    """Return `sum(directions . d outputs / d inputs)`, 0 where there is no path; the graph of `outputs` is kept."""
+    return torch.autograd.grad(
+        outputs, inputs, directions, retain_graph=True, create_graph=create_graph, materialize_grads=True
+    )
 
 
 T = TypeVar("T")
@@ -117,12 +119,23 @@ def _uncompiled() -> AbstractContextManager[Any]:
 
 @dataclass(frozen=True)
 class LossGraph:
-    """One forward pass with its graph: leaves to differentiate by, the loss, the outputs and the loss's gradient."""
+    """One forward pass on a part of the batch: leaves to differentiate by, loss and outputs, gradient of the loss."""
 
+    part: Any
     leaves: list[Tensor]
     loss: Tensor
     outputs: Any
-    gradient: list[Tensor]
+    gradient: tuple[Tensor, ...]
+
+    @cached_property
+    def covector(self) -> Tensor:
+        """A covector `u` of the outputs, 0, to differentiate `pullback` by."""
+        return torch.zeros_like(self.outputs, requires_grad=True)
+
+    @cached_property
+    def pullback(self) -> tuple[Tensor, ...]:
+        """`J^T u` with `J = d outputs / d leaves` and a graph in `u`."""
+        return derivative(self.outputs, self.leaves, self.covector, create_graph=True)
 
 
 class LossSnapshot:
@@ -131,93 +144,55 @@ class LossSnapshot:
     Args:
         model: the network; its modes (train, eval) are kept as they are.
         loss_fn: `loss_fn(outputs, targets)` or a `ModelLoss`.
-        batch: `(inputs, targets)`, or what the `ModelLoss` takes.
+        parts: what the batch is cut into, each with its weight in the loss; one part leaves it whole.
         parameters: names to measure, all trainable ones by default.
-        micro_batch: examples per forward pass. None runs the batch in one pass and keeps its graph for all products;
-            a number bounds memory by one graph at a time, rebuilt for every block of vectors.
-        reduction: `"mean"` or `"sum"`, how the loss adds up over examples; by default what `loss_fn.reduction` says,
-            else mean. Only micro-batches need it.
 
     Raises:
-        LastbitError: the batch is empty, a weight is not finite, or micro-batches would change the loss (batch
+        LastbitError: as `trainable_parameters` and `ParameterSpace.of`, or batches would change the loss (batch
             normalisation in train mode).
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        loss_fn: LossFunction,
-        batch: Any,
-        *,
-        parameters: Sequence[str] | None = None,
-        micro_batch: int | None = None,
-        reduction: str | None = None,
-    ) -> None:
-        # Inference mode would make tensors that can never be differentiated.
-        with torch.inference_mode(False):
-            self._take(
-                unwrapped(model), loss_fn, tree_map_only(Tensor, _ordinary, batch), parameters, micro_batch, reduction
-            )
-
-    def _take(
-        self,
-        model: nn.Module,
-        loss_fn: LossFunction,
-        batch: Any,
-        parameters: Sequence[str] | None,
-        micro_batch: int | None,
-        reduction: str | None,
+        self, model: nn.Module, loss_fn: LossFunction, parts: list[tuple[Any, float]], parameters: Sequence[str] | None
     ) -> None:
         self.model = model
         self.loss_fn = loss_fn
-        found = trainable_parameters(self.model, parameters)
+        self.parts = parts
+        found = trainable_parameters(model, parameters)
         self.space = ParameterSpace.of(found)
-        total = batch_size(batch)
-        self.retained = micro_batch is None or micro_batch >= total
-        self.parts = [batch] if micro_batch is None else micro_batches(batch, micro_batch)
-        kind = loss_reduction(loss_fn, reduction) if len(self.parts) > 1 else "sum"
-        self.weights = [batch_size(part) / total if kind == "mean" else 1.0 for part in self.parts]
-        if len(self.parts) > 1:
+        if len(parts) > 1:
             self._refuse_batch_statistics()
-        self._keep(found)
-        self._modes = [(module, module.training) for module in self.model.modules()]
-        self._random = generators.save(self.space.device)
-        self._graph: LossGraph | None = None
-        self._fused = True
-
-    def _keep(self, found: dict[str, nn.Parameter]) -> None:
-        """Copy the weights to measure, and all others that may change while the snapshot is used."""
         self._theta = [parameter.detach().clone() for parameter in found.values()]
         places = {id(parameter): place for place, parameter in enumerate(found.values())}
         # Frozen weights stay shared: they do not change, and may be most of a model.
-        held = [(name, t) for name, t in _held(self.model) if t.requires_grad or not isinstance(t, nn.Parameter)]
+        held = [(name, t) for name, t in _held(model) if t.requires_grad or not isinstance(t, nn.Parameter)]
         copied = {id(tensor): tensor for _, tensor in held if id(tensor) not in places}
         self._others = [tensor.detach().clone() for tensor in copied.values()]
         places |= {key: len(self._theta) + place for place, key in enumerate(copied)}
         self._places = {name: places[id(tensor)] for name, tensor in held}
+        self._modes = [(module, module.training) for module in model.modules()]
+        self._random = generators.save(self.space.device)
+        self._graph: LossGraph | None = None
+        self._fused = True
 
     def graphs(self) -> Iterator[tuple[LossGraph, float]]:
-        """Yield the graph of each part with its weight in the loss; a single part is built once and kept."""
-        if not self.retained:
-            for part, weight in zip(self.parts, self.weights, strict=True):
-                yield self._build(part), weight
-            return
-        if self._graph is None:
-            self._graph = self._build(self.parts[0])
-        yield self._graph, 1.0
+        """Yield the graph of each part with its weight in the loss; that of a whole batch is built once and kept."""
+        for part, weight in self.parts:
+            graph = self._graph or self._build(part)
+            if len(self.parts) == 1:
+                self._graph = graph
+            yield graph, weight
 
-    def loss_and_gradient(self) -> tuple[Tensor, Tensor]:
-        """Return the loss (0-d) and its gradient as a flat vector."""
-        with torch.inference_mode(False):
-            loss = torch.zeros((), dtype=self.space.dtype, device=self.space.device)
-            gradient = torch.zeros(self.space.size, dtype=self.space.dtype, device=self.space.device)
-            for graph, weight in self.graphs():
-                loss += weight * graph.loss.detach().to(loss.dtype)
-                gradient += weight * self.space.flatten(graph.gradient)
-        return loss, gradient
+    def differentiate(self, leaves: list[Tensor], take: Callable[[], T]) -> T:
+        """Return what `take` does, which differentiates a graph with these leaves.
+
+        A network that checkpoints its activations runs again for each derivative, and has to find what it ran with.
+        """
+        with self._explained(), torch.enable_grad():
+            return take() if self._fused else self._as_taken(leaves, take)
 
     @contextmanager
-    def explained(self) -> Iterator[None]:
+    def _explained(self) -> Iterator[None]:
         """Turn autograd's complaint about a missing double backward into one line that names the module."""
         try:
             yield
@@ -225,18 +200,11 @@ class LossSnapshot:
             if not is_missing_double_backward(error):
                 raise
             message = explain_missing_double_backward(
-                self.model, lambda: self._forward(self.parts[0], fused=False), error
+                self.model, lambda: self._forward(self.parts[0][0], fused=False), error
             )
         else:
             return
         raise LastbitError(message)
-
-    def differentiate(self, leaves: list[Tensor], take: Callable[[], T]) -> T:
-        """Return what `take` does, which differentiates a graph with these leaves.
-
-        A network that checkpoints its activations runs again for each derivative, and has to find what it ran with.
-        """
-        return take() if self._fused else self._as_taken(leaves, take)
 
     def _as_taken(self, leaves: list[Tensor], run: Callable[[], T]) -> T:
         """Run with `leaves` as weights, and with the buffers, modes and generators of when the snapshot was taken."""
@@ -276,20 +244,16 @@ class LossSnapshot:
                 # A network that differentiates itself, maps with torch.func or checkpoints its activations takes
                 # torch's own derivatives alone; whatever else is wrong shows again below.
                 self._fused = False
-        with self.explained():
+        with self._explained():
             return self._differentiated(part, fused=False)
 
     def _differentiated(self, part: Any, *, fused: bool) -> LossGraph:
         leaves, loss, outputs = self._forward(part, fused=fused)
-
-        gradient = self._as_taken(
-            leaves,
-            lambda: torch.autograd.grad(loss, leaves, create_graph=True, allow_unused=True, materialize_grads=True),
-        )
+        gradient = self._as_taken(leaves, lambda: derivative(loss, leaves, create_graph=True))
         # autograd.grad would silently leave out a gradient path that ends in an error node.
         if blocked := missing_second_derivative(gradient):
             raise RuntimeError(blocked)
-        return LossGraph(leaves, loss, outputs, list(gradient))
+        return LossGraph(part, leaves, loss, outputs, gradient)
 
     def _refuse_batch_statistics(self) -> None:
         for name, module in self.model.named_modules():

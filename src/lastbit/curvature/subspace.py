@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lastbit.core.seeds import torch_stream
-from lastbit.curvature.operators.base import SymmetricOperator
+from lastbit.curvature.operators import SymmetricOperator
 
 __all__ = ["Subspace"]
 

@@ -172,7 +172,7 @@ class _Follower:
         split, size = self.task.train.to(self.base.device, DTYPES[self.config.dtype]), self.task.batch_size
         draws = (split.batch(torch.from_numpy(generator.permutation(len(split))[:size])) for _ in range(40))
         with self.base.active():
-            found = batch_sharpness(self.base.model, self.loss, draws, rtol=0.1).estimate
+            found = batch_sharpness(self.base.model, self.loss, draws, rtol=0.1)
         # Only gradient descent without momentum has `2/lr` for the edge of its batch sharpness.
         optimizer = self.base.optimizer
         plain = type(optimizer) is torch.optim.SGD and not any(group["momentum"] for group in optimizer.param_groups)
