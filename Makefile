@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# One thread for each of two workers, who steal whole runs of tests, so that what a file's tests share is made once. The
+# bytecode is kept whatever the shell says: every process that a test starts would compile the sources anew.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+WORKERS := -n 2 --dist worksteal
 
 .PHONY: demo test test-slow evidence check golden bench clean
 
@@ -11,14 +15,14 @@ demo: $(STAMP)
 	@$(BIN)/lastbit audit --out demo-study
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not evidence and not gpu"
+	$(PYTEST) $(WORKERS) -m "not slow and not evidence and not gpu"
 
 test-slow: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "slow and not evidence and not gpu"
+	$(PYTEST) $(WORKERS) -m "slow and not evidence and not gpu"
 
 # What takes longer than CI has: simulated levels, claims, real libraries. The table is committed with the change it speaks for.
 evidence: $(STAMP)
-	OMP_NUM_THREADS=1 LASTBIT_EVIDENCE=docs/evidence.md $(BIN)/python -m pytest -m evidence
+	LASTBIT_EVIDENCE=docs/evidence.md $(PYTEST) -m evidence
 
 check: $(STAMP)
 	$(BIN)/ruff check .

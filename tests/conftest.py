@@ -1,9 +1,12 @@
 """Hypothesis draws anew each time at a developer's desk; in CI it draws the same examples every time.
 
+Folders of tests lie in memory where there is room: hundreds of small studies sync every file that they write to disk.
+
 Where `LASTBIT_EVIDENCE` names a file, what the tests found is written there as a table.
 """
 
 import os
+import shutil
 from collections import defaultdict
 from pathlib import Path
 
@@ -14,6 +17,10 @@ from hypothesis import settings
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+MEMORY = Path("/dev/shm")
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 class EvidenceWriter:
