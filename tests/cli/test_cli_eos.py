@@ -7,7 +7,7 @@ import pytest
 
 from lastbit.cli import main
 
-SMALL = ["--steps", "20", "--every", "2", "--width", "6", "--train-size", "60", "--twins", "1"]
+SMALL = ["--steps", "8", "--every", "2", "--width", "6", "--train-size", "60", "--twins", "1"]
 
 
 def test_eos_answers_first_and_names_its_files(here, capsys):

@@ -121,13 +121,17 @@ DEATHS = {
 
 
 @pytest.mark.parametrize(
-    "actions",
-    [["kills_itself"], pytest.param(["exits", "unsendable", "dies_speaking"], marks=pytest.mark.slow)],
-    ids=["one", "many"],
+    ("workers", "actions"),
+    [
+        (1, ["kills_itself"]),
+        pytest.param(2, ["kills_itself"], marks=pytest.mark.slow),
+        pytest.param(2, ["exits", "unsendable", "dies_speaking"], marks=pytest.mark.slow),
+    ],
+    ids=["alone", "one", "many"],
 )
-def test_a_process_that_dies_is_replaced_and_its_job_tried_once_more(factory, actions):
+def test_a_process_that_dies_is_replaced_and_its_job_tried_once_more(factory, workers, actions):
     work = jobs(*[(action, 7) for action in actions], ("square", 2), ("square", 3))
-    events = run(ProcessExecutor(factory, workers=2), work)
+    events = run(ProcessExecutor(factory, workers=workers), work)
     for job, action in zip(work, actions, strict=False):
         mine = [(e.attempt, e.message, e.final) for e in events if isinstance(e, Crashed) and e.job is job]
         assert mine == [(1, DEATHS[action], False), (2, DEATHS[action], True)]
@@ -194,7 +198,11 @@ def test_processes_that_are_busy_are_ended_too(factory):
     ("fails", "message"),
     [
         ("lastbit", r"^the task has no examples$"),
-        ("exit", r"a worker process died before its first run \(exit code 3\): try --workers 1"),
+        pytest.param(
+            "exit",
+            r"a worker process died before its first run \(exit code 3\): try --workers 1",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_worker_that_cannot_be_made_is_said(helpers, tmp_path, fails, message):
@@ -222,14 +230,15 @@ def test_what_cannot_be_sent_leaves_no_process(helpers):
 def test_threads_are_those_asked_for(factory):
     before = torch.get_num_threads()
     assert results(run(SerialExecutor(factory, threads=2), jobs(("threads", 0)))) == {"job0": 2}
-    assert results(run(ProcessExecutor(factory, workers=1, threads=2), jobs(("threads", 0)))) == {"job0": 2}
     assert torch.get_num_threads() == before
 
 
-def test_measured_processes_go_on_to_run(factory, helpers):
-    executor = ProcessExecutor(factory, workers=2)
+def test_measured_processes_go_on_to_run_on_the_threads_asked_for(factory, helpers):
+    before = torch.get_num_threads()
+    executor = ProcessExecutor(factory, workers=2, threads=2)
     assert executor.step_seconds() == [0.25, 0.25]
-    run(executor, jobs(("square", 1)))
+    assert results(run(executor, jobs(("threads", 0)))) == {"job0": 2}
+    assert torch.get_num_threads() == before
     said = helpers.notes(factory.folder)
     assert len([line for line in said if line.startswith("made")]) == 2
     assert children() == []
@@ -331,6 +340,7 @@ def started(tmp_path, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_a_script_without_a_main_guard_runs_once(tmp_path):
     with started(tmp_path, "square", "3") as script:
         assert script.stdout.read() == "busy 3\nfinished 9\n"
@@ -350,6 +360,8 @@ def test_a_parent_that_is_killed_takes_its_processes_with_it(tmp_path, number):
     with started(tmp_path, "sleeps", "60") as script:
         child = int(script.stdout.readline().split()[1])
         assert alive(child)
+        # It has no main guard, and its process did not run it again.
+        assert (tmp_path / "notes" / "script").read_text() == "run "
         script.send_signal(number)
         script.wait()
         deadline = time.monotonic() + 2

@@ -1,12 +1,7 @@
 """The families that studies draw from."""
 
-import doctest
-import importlib
-import pkgutil
-
 import pytest
 
-import lastbit.perturb
 from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError
 from lastbit.perturb import PERTURBATIONS, FlipUlp, Identity, Rescale, make_perturbation
@@ -40,9 +35,3 @@ def test_what_is_not_there_is_refused():
         make_perturbation("rescale", 1, seed=-2)
     with pytest.raises(LastbitError, match="unknown setting 'factor'"):
         validated(Rescale, {"factor": 3, "k": 3})
-
-
-@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(lastbit.perturb.__path__)])
-def test_the_examples_run(name):
-    module = importlib.import_module(f"lastbit.perturb.{name}")
-    assert doctest.testmod(module).failed == 0

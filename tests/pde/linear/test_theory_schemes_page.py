@@ -1,21 +1,13 @@
-"""The page on step limits: its code runs, its tests exist, its figures are there and come from the commands shown."""
+"""The page on step limits: its tests exist, its figures are there and come from the commands shown."""
 
 import re
 from pathlib import Path
-
-import pytest
 
 from lastbit.pde import SCHEMES
 from lastbit.pde.linear import PROBLEMS
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "theory-schemes.md").read_text()
-
-
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", PAGE, flags=re.S))
-def test_code_runs(block, capsys):
-    exec(compile(block, "theory-schemes.md", "exec"), {})
-    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_every_test_named_exists():

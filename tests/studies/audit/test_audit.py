@@ -112,7 +112,8 @@ def test_one_run_alone_is_answered(task_file, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "workers"), [("fragile", 1), ("fragile", 2), pytest.param("deadly", 2, marks=pytest.mark.slow)]
+    ("name", "workers"),
+    [("fragile", 1), *(pytest.param(name, 2, marks=pytest.mark.slow) for name in ("fragile", "deadly"))],
 )
 def test_a_run_that_crashes_is_tried_again_recorded_and_survived(task_file, tmp_path, name, workers):
     study = small(f"{task_file}:{name}", tmp_path, seeds=4, workers=workers)

@@ -227,7 +227,7 @@ def test_steps_cut_a_training_short_and_too_rare_measurements_are_refused(tmp_pa
 
 
 def test_an_interrupted_sweep_goes_on_where_it_stood(tmp_path, monkeypatch):
-    settings = {"weight_decay": "0,0.1,0.2", "steps": 6, "width": 4, "twins": 1, "quiet": True, "train_size": 60}
+    settings = {"weight_decay": "0,0.1", "steps": 4, "width": 4, "twins": 1, "quiet": True, "train_size": 60}
     whole = eos("digits", out=tmp_path / "whole", workers=1, **settings).result
     one, count = JobWorker.run, []
 
@@ -238,7 +238,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stood(tmp_path, monkeypatch):
         return one(*args)
 
     monkeypatch.setattr(JobWorker, "run", stopping)
-    with pytest.raises(LastbitError, match="1 of 3 trainings finished and safe: continue with lastbit eos --resume"):
+    with pytest.raises(LastbitError, match="1 of 2 trainings finished and safe: continue with lastbit eos --resume"):
         eos("digits", out=tmp_path / "part", workers=1, **settings)
     monkeypatch.setattr(JobWorker, "run", one)
     with pytest.raises(LastbitError, match="begun with --weight-decay"):
@@ -258,7 +258,7 @@ def test_a_training_that_raises_does_not_end_its_siblings(tmp_path, monkeypatch)
         return one(worker, job, progress)
 
     monkeypatch.setattr(JobWorker, "run", failing)
-    settings = {"weight_decay": "0,0.1", "steps": 6, "width": 4, "twins": 0, "quiet": True, "train_size": 60}
+    settings = {"weight_decay": "0,0.1", "steps": 4, "width": 4, "twins": 0, "quiet": True, "train_size": 60}
     result = eos("digits", out=tmp_path / "s", workers=1, **settings).result
     assert (result.runs_planned, result.runs_finished) == (2, 1)
     assert open_study(tmp_path / "s").summary().startswith("Unfinished: 1 of 2 trainings finished.")

@@ -45,11 +45,11 @@ def test_a_change_on_resume_is_refused_and_an_unknown_setting_too(tmp_path):
         make(PING, "digits", echos=3, out=tmp_path / "other")
 
 
-def test_other_processes_do_the_same(tmp_path):
+def test_other_processes_do_the_same(task_file, tmp_path):
     """A kind travels to workers by the name of its module, as its task does."""
-    settings = {"epochs": 1, "echoes": 3, "quiet": True}
-    one = make(PING, "digits", workers=1, out=tmp_path / "one", **settings)
-    assert make(PING, "digits", workers=2, out=tmp_path / "two", **settings).result.answers == one.result.answers
+    task, settings = f"{task_file}:calm", {"echoes": 3, "quiet": True}
+    one = make(PING, task, workers=1, out=tmp_path / "one", **settings)
+    assert make(PING, task, workers=2, out=tmp_path / "two", **settings).result.answers == one.result.answers
 
 
 SLOW = """
@@ -61,15 +61,15 @@ def slow(kind, work):
     time.sleep(0.5 if work.job.cell.number else 0)
     return whole(kind, work)
 ping.Ping.train = slow
-make(ping.PING, "digits", epochs=1, echoes=3, workers=1, quiet=True, out=sys.argv[1])
+make(ping.PING, sys.argv[1], echoes=3, workers=1, quiet=True, out=sys.argv[2])
 """
 
 
-def test_killed_and_resumed_it_ends_as_if_it_had_not_been(tmp_path):
-    whole = make(PING, "digits", epochs=1, echoes=3, workers=1, quiet=True, out=tmp_path / "whole")
+def test_killed_and_resumed_it_ends_as_if_it_had_not_been(task_file, tmp_path):
+    whole = make(PING, f"{task_file}:calm", echoes=3, workers=1, quiet=True, out=tmp_path / "whole")
     path = os.pathsep.join([str(Path(ping.__file__).parent), *sys.path])
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW, str(tmp_path / "s")], env={**os.environ, "PYTHONPATH": path}
+        [sys.executable, "-c", SLOW, f"{task_file}:calm", str(tmp_path / "s")], env={**os.environ, "PYTHONPATH": path}
     )
     deadline = time.monotonic() + 120
     while not (tmp_path / "s" / "arrays" / "echo0.npz").exists():
