@@ -20,7 +20,7 @@ _MARKS = {
 """Colour and symbol of each quantity; the last has a panel of its own."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class SizeCurve:
     """One quantity over one size: a point for each training, and the geometric mean at each size."""
 

@@ -8,18 +8,17 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from lastbit.report.figures.style import LAST_BIT, REAL, SEED, axis, base_layout, plain
+from lastbit.stats import Estimate
 
 __all__ = ["Settled", "settled"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Settled:
-    """One training: the ratio it settled at with its interval, and the stable rates at the start and at the end."""
+    """One training: the ratio it settled at, and the stable rates at the start and at the end."""
 
     label: str
-    ratio: float | None
-    low: float | None
-    high: float | None
+    ratio: Estimate
     first_lr: float | None
     last_lr: float | None
     lr: float | None
@@ -29,17 +28,25 @@ def settled(rows: Sequence[Settled]) -> go.Figure:
     """Return two panels by training: sharpness over limit in the last third, and stable learning rates."""
     figure = go.Figure(layout=base_layout())
     names = [plain(row.label) for row in rows]
+    highest = 1.2
     for name, row in zip(names, rows, strict=True):
-        if row.ratio is None:
+        if (ratio := row.ratio.estimate) is None:
             continue
-        reach = [(row.high or row.ratio) - row.ratio], [row.ratio - (row.low or row.ratio)]
+        low, high = row.ratio.low or ratio, row.ratio.high or ratio
+        highest = max(highest, 1.1 * high)
         figure.add_scatter(
             x=[name],
-            y=[row.ratio],
+            y=[ratio],
             mode="markers",
             marker={"size": 9, "color": SEED},
             legendgroup="ratio",
-            error_y={"type": "data", "symmetric": False, "array": reach[0], "arrayminus": reach[1], "thickness": 1.5},
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [high - ratio],
+                "arrayminus": [ratio - low],
+                "thickness": 1.5,
+            },
             hovertemplate="<b>%{x}</b><br>sharpness / limit %{y:.4~g}<extra></extra>",
         )
     figure.add_shape(
@@ -60,10 +67,9 @@ def settled(rows: Sequence[Settled]) -> go.Figure:
             marker={"symbol": symbol, "size": 12, "color": colour, "line": {"width": 2, "color": colour}},
             hovertemplate=f"<b>%{{x}}</b><br>{title}: %{{y:.4~g}}<extra></extra>",
         )
-    top = max([1.2, *(1.1 * (row.high or row.ratio) for row in rows if row.ratio is not None)])
     figure.update_layout(
         xaxis=axis("", type="category", anchor="y2"),
-        yaxis=axis("sharpness / limit", domain=[0.54, 1], range=[0, top]),
+        yaxis=axis("sharpness / limit", domain=[0.54, 1], range=[0, highest]),
         yaxis2=axis("stable learning rate", domain=[0, 0.44], rangemode="tozero"),
     )
     return figure

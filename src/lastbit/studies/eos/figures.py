@@ -54,17 +54,11 @@ def edge_section(cell: EosCell, arrays: Mapping[str, Array]) -> Section:
         ]
     flow = (arrays["flow_step"], arrays["flow_loss"], arrays["flow_sharpness"]) if "flow_step" in arrays else None
     batch = arrays.get("batch_sharpness")
-    preconditioned = cell.settings.get("optimizer") in ("adam", "adamw", "rmsprop")
-    figure = edge_curves(
-        arrays["step"][kept],
-        arrays["loss"][kept],
-        arrays["sharpness"][kept],
-        arrays["limit"][kept],
-        twins,
-        flow=flow,
-        batch=batch,
-        sharpness_title="preconditioned sharpness" if preconditioned else "sharpness",
+    title = (
+        "preconditioned sharpness" if cell.settings.get("optimizer") in ("adam", "adamw", "rmsprop") else "sharpness"
     )
+    steps, loss, sharpness, limit = (arrays[name][kept] for name in ("step", "loss", "sharpness", "limit"))
+    figure = edge_curves(steps, loss, sharpness, limit, twins, flow=flow, batch=batch, sharpness_title=title)
     legend = [LegendEntry("training", SEED, "training"), LegendEntry("limit", LIMIT, "limit")]
     legend += [LegendEntry("gradient flow", FLOW, "flow")] if flow else []
     legend += [LegendEntry("batch sharpness", FLOW, "batch")] if batch is not None else []
@@ -95,12 +89,8 @@ def spectrum_section(cell: EosCell, arrays: Mapping[str, Array]) -> list[Section
     """Return the spectral density at the chosen steps, where there is one."""
     if "spectrum_step" not in arrays:
         return []
-    found = [
-        Spectrum(label=f"step {step}", nodes=nodes, weights=weights)
-        for step, nodes, weights in zip(
-            arrays["spectrum_step"], arrays["spectrum_nodes"], arrays["spectrum_weights"], strict=True
-        )
-    ]
+    looks = zip(*(arrays[f"spectrum_{name}"] for name in ("step", "nodes", "weights")), strict=True)
+    found = [Spectrum(label=f"step {step}", nodes=nodes, weights=weights) for step, nodes, weights in looks]
     return [spectrum_figure(found, cell.limit)]
 
 
@@ -108,15 +98,13 @@ def spectrum_figure(
     found: Sequence[Spectrum], limit: float | None, *, text: Sequence[str] = (), brief: bool = False
 ) -> Section:
     """Return the section that draws spectra against the limit; `text` stands for it where nothing is drawn."""
-    colours = spectrum_colours(len(found))
-    near = limit is not None and limit < inf and within_reach(found, limit)
-    where = (
-        "Dashed: the latest limit, beyond which a direction is unstable;"
-        if near
-        else f"The latest limit, {number(limit)}, lies far beyond the range drawn;"
-        if limit is not None and limit < inf
-        else "No eigenvalue is too large at a learning rate of 0;"
-    )
+    near, where = False, "No eigenvalue is too large at a learning rate of 0;"
+    if limit is not None and limit < inf:
+        near, where = within_reach(found, limit), f"The latest limit, {number(limit)}, lies far beyond the range drawn;"
+    if near:
+        where = "Dashed: the latest limit, beyond which a direction is unstable;"
+    drawn = zip(found, spectrum_colours(len(found)), strict=True)
+    legend = [LegendEntry(s.label, colour, f"spectrum {n}") for n, (s, colour) in enumerate(drawn)]
     block = FigureBlock(
         name="spectrum",
         figure=spectra(found, limit if near else None),
@@ -126,15 +114,12 @@ def spectrum_figure(
         caption="Distribution of the Hessian's eigenvalues in the optimizer's coordinates, weight decay included, by "
         "stochastic Lanczos quadrature, smoothed by 0.5% of the range drawn. "
         f"{where} eigenvalues below 0 belong to directions that grow unless weight decay holds them.",
-        legend=[
-            *(LegendEntry(s.label, c, f"spectrum {n}") for n, (s, c) in enumerate(zip(found, colours, strict=True))),
-            *([LegendEntry("limit", LIMIT)] if near else []),
-        ],
+        legend=[*legend, LegendEntry("limit", LIMIT)] if near else legend,
     )
     return Section("The spectrum", [block], brief=brief)
 
 
-def layer_section(cell: EosCell, arrays: Mapping[str, Array]) -> list[Section]:
+def layer_section(arrays: Mapping[str, Array]) -> list[Section]:
     """Return the heat map of the layers' ratios, where they were measured."""
     if "layer" not in arrays:
         return []
@@ -174,9 +159,13 @@ def sweep_sections(cells: Sequence[EosCell], trends: Sequence[SizeTrend]) -> lis
         "the network.",
         legend=[*legend, LegendEntry("the rate in use", LIMIT, "rate")],
     )
+    rows = [
+        Settled(kind, cell.ratio_tail, cell.stable_lr.first, cell.stable_lr.tail, cell.axes.get("lr"))
+        for cell, kind in zip(cells, _kinds(cells), strict=True)
+    ]
     points = FigureBlock(
         name="sweep-settled",
-        figure=settled([_settled(cell, kind) for cell, kind in zip(cells, _kinds(cells), strict=True)]),
+        figure=settled(rows),
         height=460,
         describe="Where each training settles against its limit, and its stable learning rates",
         caption="Above: the mean ratio over the last third with its 95% interval. Below: the largest stable learning "
@@ -204,40 +193,19 @@ def _sweep_lines(cells: Sequence[EosCell], values: Sequence[Sequence[float | Non
     return lines
 
 
-def _settled(cell: EosCell, kind: str) -> Settled:
-    return Settled(
-        label=kind,
-        ratio=cell.ratio_tail.estimate,
-        low=cell.ratio_tail.low,
-        high=cell.ratio_tail.high,
-        first_lr=cell.stable_lr.first,
-        last_lr=cell.stable_lr.tail,
-        lr=cell.axes.get("lr"),
-    )
-
-
 def _size_section(cells: Sequence[EosCell], trends: Sequence[SizeTrend]) -> list[Section]:
     """Return stable learning rates and entry against the sizes that are varied, drawn and as exponents."""
     if not trends:
         return []
-    found = []
+    curves = []
     for trend in trends:
         pairs = [(cell.axes[trend.axis], quantity_of(cell, trend.quantity)) for cell in cells]
-        kept = [(size, value) for size, value in pairs if value is not None]
-        found.append(
-            SizeCurve(
-                axis=trend.axis,
-                quantity=trend.quantity,
-                label=QUANTITIES[trend.quantity],
-                at=[size for size, _ in kept],
-                values=[value for _, value in kept],
-                sizes=trend.sizes if trend.means else (),
-                means=trend.means,
-            )
-        )
+        at, values = [size for size, v in pairs if v is not None], [v for _, v in pairs if v is not None]
+        sizes = trend.sizes if trend.means else ()
+        curves.append(SizeCurve(trend.axis, trend.quantity, QUANTITIES[trend.quantity], at, values, sizes, trend.means))
     figure = FigureBlock(
         name="sweep-size",
-        figure=size_curves(found),
+        figure=size_curves(curves),
         height=560,
         describe="Stable learning rates and the first step at the limit against the size of the network",
         caption="A point for each training; lines join geometric means, over the seeds that have a value at every "

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lastbit.core.status import RunStatus
 from lastbit.report.blocks import Card, Cards, Facts, Page, Prose, Section, Tone
-from lastbit.report.formatting import capitalised, count, decades, number, percent, plural, show, step
-from lastbit.stats import Estimate
+from lastbit.report.formatting import Shown, capitalised, count, decades, number, percent, plural, show, step
 from lastbit.store import StudyFolder
 from lastbit.studies.eos import figures
 from lastbit.studies.eos.cell_result import EosCell
@@ -51,34 +50,40 @@ def eos_page(folder: StudyFolder, result: EosResult) -> Page:
     Raises:
         LastbitError: the arrays are missing or damaged.
     """
-    cells = result.cells
-    sections: list[Section] = []
-    if cells:
-        first = cells[0]
-        arrays = folder.arrays(first.name)
-        sections = [
-            Section(
-                "The numbers", [Cards(_cards(first))], f"Of the first training: {first.label}." if first.label else ""
-            ),
-            Section("How to read this", [_HOW_TO_READ], half=True),
-            Section("Controls", [_controls(cells)], "Before any growth: does a repeat repeat?", half=True, brief=True),
-            Section("The trainings" if len(cells) > 1 else "The training", [sweep_table(cells)], brief=True),
-            *figures.sweep_sections(cells, result.trends),
-            figures.edge_section(first, arrays),
-            *figures.spectrum_section(first, arrays),
-            *figures.layer_section(first, arrays),
-            *_growth(first),
-            *_stable_tables(first, alone=len(cells) == 1),
-            Section("How it ended" if len(cells) == 1 else "How each training ended", [end_table(cells)]),
-        ]
     return study_page(
         folder,
         result,
         title=f"Edge of stability of {result.task['name']}",
         subtitle=_subtitle(result),
         kinds=_KINDS,
-        sections=sections,
+        sections=list(_sections(folder, result)) if result.cells else [],
     )
+
+
+def _sections(folder: StudyFolder, result: EosResult) -> Iterator[Section]:
+    cells, first, alone = result.cells, result.cells[0], len(result.cells) == 1
+    arrays = folder.arrays(first.name)
+    yield Section(
+        "The numbers", [Cards(list(_cards(first)))], f"Of the first training: {first.label}." if first.label else ""
+    )
+    yield Section("How to read this", [_HOW_TO_READ], half=True)
+    yield Section("Controls", [_controls(cells)], "Before any growth: does a repeat repeat?", half=True, brief=True)
+    yield Section("The training" if alone else "The trainings", [sweep_table(cells)], brief=True)
+    yield from figures.sweep_sections(cells, result.trends)
+    yield figures.edge_section(first, arrays)
+    yield from figures.spectrum_section(first, arrays)
+    yield from figures.layer_section(arrays)
+    if first.growth is not None and first.last_bit is not None:
+        above = first.growth.share_of_steps_above_limit
+        said = "" if above is None else f" The limit is exceeded in {percent(above)} of the steps."
+        lead = f"The twins' difference is {first.last_bit.verdict}: {first.last_bit.reason}.{said}"
+        yield Section("Where the last bit grew", [growth_table(first.growth)], lead)
+    if tables := first.stable_learning_rates:
+        last = tables[max(tables)]
+        lead = f"What the linear theory allows at {step(max(tables))}."
+        yield Section("What each layer can bear", [layer_table([*last.layers, last.whole])], lead, brief=alone)
+        yield Section("What the network could bear along the training", [stable_table(tables)])
+    yield Section("How it ended" if alone else "How each training ended", [end_table(cells)])
 
 
 def _subtitle(result: EosResult) -> str:
@@ -89,59 +94,45 @@ def _subtitle(result: EosResult) -> str:
     return ", ".join([*said, how, plural(task["train_size"], "example")] if task["train_size"] else said)
 
 
-def _cards(cell: EosCell) -> list[Card]:
+def _cards(cell: EosCell) -> Iterator[Card]:
+    ratio = show(cell.ratio_tail, digits=RATIO_DIGITS)
+    yield _card("Sharpness / limit", ratio, f"limit {number(cell.limit)}", "mean over the last third")
+    if batch := cell.batch_sharpness:
+        compared = batch.ratio_tail.measured
+        title, found = ("Batch sharpness / limit", batch.ratio_tail) if compared else ("Batch sharpness", batch.tail)
+        note = "along the mini-batches' own gradients, mean over the last third"
+        yield _card(title, show(found, digits=RATIO_DIGITS), plural(found.n, "look"), note)
+    yield Card(
+        title="Edge entered",
+        value=step(cell.entered_at_step),
+        note="the first measurement at the limit or above",
+        measured=cell.entered_at_step is not None,
+    )
     growth = cell.growth
-    above = None if growth is None else growth.share_of_steps_above_limit
-    risen = None if growth is None else growth.decades
-    return [
-        _estimate_card("Sharpness / limit", cell.ratio_tail, f"limit {number(cell.limit)}", "mean over the last third"),
-        *_batch_card(cell),
-        Card(
-            title="Edge entered",
-            value=step(cell.entered_at_step),
-            note="the first measurement at the limit or above",
-            measured=cell.entered_at_step is not None,
-        ),
-        _estimate_card(
-            capitalised(GROWTH_SHARE),
-            cell.growth_share_above_limit,
-            "" if above is None else f"in {percent(above)} of the steps",
-            "share of a last-bit difference's growth",
-            percentage=True,
-        ),
-        Card(
-            title="Rise of the last bit",
-            value=f"{decades(risen)} decades",
-            measured=risen is not None,
-            interval=""
-            if growth is None or risen is None
-            else f"{decades(growth.decades_above_limit)} of them above the limit",
-            note="from one step's rounding to the largest difference between twins",
-        ),
-    ]
+    above, risen = (None, None) if growth is None else (growth.share_of_steps_above_limit, growth.decades)
+    steps = "" if above is None else f"in {percent(above)} of the steps"
+    share = show(cell.growth_share_above_limit, "%", 100)
+    yield _card(capitalised(GROWTH_SHARE), share, steps, "share of a last-bit difference's growth")
+    yield Card(
+        title="Rise of the last bit",
+        value=f"{decades(risen)} decades",
+        measured=risen is not None,
+        interval=f"{decades(growth.decades_above_limit)} of them above the limit"
+        if growth and risen is not None
+        else "",
+        note="from one step's rounding to the largest difference between twins",
+    )
 
 
-def _estimate_card(title: str, estimate: Estimate, samples: str, note: str, *, percentage: bool = False) -> Card:
-    shown = show(estimate, "%", 100) if percentage else show(estimate, digits=RATIO_DIGITS)
+def _card(title: str, shown: Shown, samples: str, note: str) -> Card:
     return Card(
         title=title, value=shown.value, interval=shown.words, samples=samples, note=note, measured=shown.measured
     )
 
 
-def _batch_card(cell: EosCell) -> list[Card]:
-    batch = cell.batch_sharpness
-    if batch is None:
-        return []
-    compared = batch.ratio_tail.measured
-    title, found = ("Batch sharpness / limit", batch.ratio_tail) if compared else ("Batch sharpness", batch.tail)
-    note = "along the mini-batches' own gradients, mean over the last third"
-    return [_estimate_card(title, found, plural(found.n, "look"), note)]
-
-
 def _controls(cells: Sequence[EosCell]) -> Facts:
     rows = [("Exact repeats", "none: no twins were trained")]
-    held = [cell.control for cell in cells if cell.control is not None]
-    if held:
+    if held := [cell.control for cell in cells if cell.control is not None]:
         same = sum(control.pairs_identical for control in held)
         pairs = sum(control.pairs for control in held)
         word = "passed" if all(control.bitwise_identical for control in held) else "FAILED"
@@ -150,38 +141,10 @@ def _controls(cells: Sequence[EosCell]) -> Facts:
         twins = sum(landing.twins for landing in landings)
         landed = twins - sum(len(landing.not_landed) for landing in landings)
         rows.append(("Perturbation", f"landed in {count(landed)} of {plural(twins, 'twin')}"))
-    fractions = [cell.converged_fraction for cell in cells if cell.converged_fraction is not None]
-    if fractions:
-        rows.append(
-            ("Eigenvalues certified by their residual", f"in {percent(min(fractions))} of the measurements, at worst")
-        )
-    rows += [
-        (f"Training {cell.label}".strip(), f"{cell.status}: {cell.message}")
-        for cell in cells
-        if cell.status != RunStatus.OK
-    ]
+    if fractions := [cell.converged_fraction for cell in cells if cell.converged_fraction is not None]:
+        worst = f"in {percent(min(fractions))} of the measurements, at worst"
+        rows.append(("Eigenvalues certified by their residual", worst))
+    failed = [cell for cell in cells if cell.status != RunStatus.OK]
+    rows += [(f"Training {cell.label}".strip(), f"{cell.status}: {cell.message}") for cell in failed]
     rows.append(("Hessian products", count(sum(cell.products for cell in cells))))
     return Facts(rows)
-
-
-def _growth(cell: EosCell) -> list[Section]:
-    growth, verdict = cell.growth, cell.last_bit
-    if growth is None or verdict is None:
-        return []
-    above = growth.share_of_steps_above_limit
-    said = "" if above is None else f" The limit is exceeded in {percent(above)} of the steps."
-    lead = f"The twins' difference is {verdict.verdict}: {verdict.reason}.{said}"
-    return [Section("Where the last bit grew", [growth_table(growth)], lead)]
-
-
-def _stable_tables(cell: EosCell, *, alone: bool) -> list[Section]:
-    tables = cell.stable_learning_rates
-    if not tables:
-        return []
-    last = tables[max(tables)]
-    layers = layer_table([*last.layers, last.whole])
-    lead = f"What the linear theory allows at {step(max(tables))}."
-    return [
-        Section("What each layer can bear", [layers], lead, brief=alone),
-        Section("What the network could bear along the training", [stable_table(tables)]),
-    ]
