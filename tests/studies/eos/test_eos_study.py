@@ -13,8 +13,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.report.formatting import show
 from lastbit.store import StudyFolder
 from lastbit.studies.eos.flow import gradient_flow
-from lastbit.studies.eos.result import EosResult, conclude
-from lastbit.studies.eos.study import EosStudy
+from lastbit.studies.eos.result import EosResult, EosStudy, conclude
 from lastbit.studies.eos.verdict import cell_verdict
 from lastbit.studies.frame.control import Control
 from lastbit.studies.frame.runner import JobWorker

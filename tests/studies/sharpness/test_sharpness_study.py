@@ -10,7 +10,7 @@ from lastbit import Task, open_study, sharpness
 from lastbit.core.errors import LastbitError
 from lastbit.report.formatting import number
 from lastbit.studies.sharpness.checkpoint import load_checkpoint
-from lastbit.studies.sharpness.study import SharpnessStudy
+from lastbit.studies.sharpness.result import SharpnessStudy
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(30, 4, generator=GENERATOR)

@@ -33,20 +33,14 @@ def settled(rows: Sequence[Settled]) -> go.Figure:
         if (ratio := row.ratio.estimate) is None:
             continue
         low, high = row.ratio.low or ratio, row.ratio.high or ratio
-        highest = max(highest, 1.1 * high)
+        reach, highest = {"array": [high - ratio], "arrayminus": [ratio - low]}, max(highest, 1.1 * high)
         figure.add_scatter(
             x=[name],
             y=[ratio],
             mode="markers",
             marker={"size": 9, "color": SEED},
             legendgroup="ratio",
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [high - ratio],
-                "arrayminus": [ratio - low],
-                "thickness": 1.5,
-            },
+            error_y={"type": "data", "symmetric": False, **reach, "thickness": 1.5},
             hovertemplate="<b>%{x}</b><br>sharpness / limit %{y:.4~g}<extra></extra>",
         )
     figure.add_shape(

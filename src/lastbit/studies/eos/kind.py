@@ -13,9 +13,8 @@ from lastbit.report.blocks import Page
 from lastbit.report.formatting import plural
 from lastbit.store import StudyFolder
 from lastbit.studies.eos.page import eos_page
-from lastbit.studies.eos.result import EosResult, conclude
+from lastbit.studies.eos.result import EosResult, EosStudy, conclude
 from lastbit.studies.eos.settings import AXES, DECIDED, EosSettings, edge_cells, edge_defaults, settled
-from lastbit.studies.eos.study import EosStudy
 from lastbit.studies.eos.worker import rehearse, train
 from lastbit.studies.frame.kind import Cell, Job, Kind, Plan, Trained, Work
 from lastbit.studies.frame.make import make

@@ -41,10 +41,9 @@ def cell_kind(cell: EosCell) -> str:
     if tail is None:
         return "not_measured"
     # A training that is still sharpening towards its limit is not held there.
-    if abs(tail - 1) <= AT_EDGE and cell.entered_at_step is not None:
-        return "at_edge"
-    batch = _batch_ratio(cell)
-    if batch is not None and abs(batch - 1) <= AT_EDGE:
+    near = cell.entered_at_step is not None and abs(tail - 1) <= AT_EDGE
+    batch = cell.batch_sharpness.ratio_tail.estimate if cell.batch_sharpness else None
+    if near or (batch is not None and abs(batch - 1) <= AT_EDGE):
         return "at_edge"
     return "below_edge" if tail < 1 else "beyond_edge"
 
@@ -62,9 +61,7 @@ def cell_verdict(cell: EosCell) -> Verdict:
         advice = "Look for a random draw that no seed governs, or an operation without a deterministic algorithm."
         return Verdict(sentence, kind, advice)
     if kind == "diverged":
-        advice = "Take a smaller learning rate" + (
-            ": the stable ones stand in the table by layer." if by_layer else "."
-        )
+        advice = f"Take a smaller learning rate{': the stable ones stand in the table by layer' * by_layer}."
         return Verdict(f"the training diverged: {cell.message}; its limit was {limit}.", kind, advice)
     if kind == "not_measured":
         sentence = f"where it settles is not measured: {reason(cell.ratio_tail)}."
@@ -77,17 +74,16 @@ def cell_verdict(cell: EosCell) -> Verdict:
             "The step size decides how sharp the minimum is: a smaller learning rate lets it sharpen further, and a "
             "difference in the last bit is amplified wherever the ratio is above 1."
         )
-    elif kind == "below_edge":
+    elif kind == "beyond_edge":
+        lead = "training runs beyond the linear limit"
+        advice = "Something other than the linear theory holds it: look at the loss, the schedule and the layers."
+    else:
         lead = f"training {'stays' if entered is None else 'ends'} below its edge of stability"
-        advice = "The linear theory allows larger learning rates here"
-        advice += "; the table by layer says which." if by_layer else "."
+        advice = f"The linear theory allows larger learning rates here{'; the table by layer says which' * by_layer}."
         if cell.batch_sharpness is not None:
             advice = (
                 "Mini-batches bear less than the limit of the full batch says: raise the learning rate in small steps."
             )
-    else:
-        lead = "training runs beyond the linear limit"
-        advice = "Something other than the linear theory holds it: look at the loss, the schedule and the layers."
     return Verdict(f"{lead}: {figure}{_batch(cell)}{_growth(cell)}.", kind, advice)
 
 
@@ -123,22 +119,15 @@ def _times(ratio: Estimate, what: str) -> str:
     return f"{shown.value} times {what}" + (f" ({shown.words})" if shown.interval else "")
 
 
-def _batch_ratio(cell: EosCell) -> float | None:
-    """Return batch sharpness over the limit in the last third, where there are mini-batches and it has one."""
-    return None if cell.batch_sharpness is None else cell.batch_sharpness.ratio_tail.estimate
-
-
 def _batch(cell: EosCell) -> str:
-    if cell.batch_sharpness is None or _batch_ratio(cell) is None:
+    if cell.batch_sharpness is None or not cell.batch_sharpness.ratio_tail.measured:
         return ""
     return f"; batch sharpness is {_times(cell.batch_sharpness.ratio_tail, 'the limit')}"
 
 
 def _growth(cell: EosCell) -> str:
-    if cell.growth is None or cell.growth.share_of_steps_above_limit is None:
-        return ""
     share = show(cell.growth_share_above_limit, "%", 100)
-    if not share.measured:
+    if cell.growth is None or cell.growth.share_of_steps_above_limit is None or not share.measured:
         return ""
     steps = percent(cell.growth.share_of_steps_above_limit)
     return (

@@ -58,7 +58,8 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        content: Any = load_file(path) if path.suffix.lower() == ".safetensors" else _torch_load(path)
+        safe = path.suffix.lower() == ".safetensors"
+        content: Any = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise LastbitError(
             f"{path} cannot be read as a checkpoint ({_reason(error)}): save weights with "
@@ -67,10 +68,6 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
         raise LastbitError(f"{path} holds a {type(content).__name__}, not weights by name: save model.state_dict()")
     return content
-
-
-def _torch_load(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _reason(error: Exception) -> str:

@@ -14,9 +14,8 @@ from lastbit.studies.frame.kind import Cell, Job, Kind, Plan, Trained, Work
 from lastbit.studies.frame.make import make
 from lastbit.studies.frame.program import Program
 from lastbit.studies.sharpness.page import sharpness_page
-from lastbit.studies.sharpness.result import RUN, SharpnessResult, conclude
+from lastbit.studies.sharpness.result import RUN, SharpnessResult, SharpnessStudy, conclude
 from lastbit.studies.sharpness.settings import SharpnessSettings
-from lastbit.studies.sharpness.study import SharpnessStudy
 from lastbit.studies.sharpness.worker import rehearse, train
 from lastbit.tasks import Task
 

@@ -13,9 +13,10 @@ from lastbit.stats import Estimate
 from lastbit.store import SCHEMA, StudyFolder
 from lastbit.studies.eos.stable_rows import former_row, stable_rows
 from lastbit.studies.frame.result import Result, head
+from lastbit.studies.frame.study import Study
 from lastbit.studies.sharpness.verdict import sharpness_verdict
 
-__all__ = ["RUN", "SharpnessResult", "conclude"]
+__all__ = ["RUN", "SharpnessResult", "SharpnessStudy", "conclude"]
 
 RUN = "measurement"
 """Name of the only run of such a study."""
@@ -45,6 +46,21 @@ class SharpnessResult(Result):
     def passed(self) -> bool:
         """Whether the eigenvalue of the whole network is certified by its residual."""
         return self.whole.converged
+
+
+class SharpnessStudy(Study[SharpnessResult]):
+    """A measurement of sharpness on disk.
+
+    Example:
+        >>> found = open_study("lastbit-studies/sharpness-digits-001")  # doctest: +SKIP
+        >>> found.result.whole.ratio  # doctest: +SKIP
+    """
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
+        """What was measured; `spectrum_nodes` and `spectrum_weights` have a row for each probe."""
+        with self._folder() as folder:
+            return folder.arrays(RUN)
 
 
 def conclude(folder: StudyFolder) -> SharpnessResult:

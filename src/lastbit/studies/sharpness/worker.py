@@ -51,15 +51,14 @@ def _begun(task: Task, settings: SharpnessSettings, device: torch.device) -> Ite
         LastbitError: the checkpoint does not fit, or nothing could be measured where the training will stand.
     """
     training = Training(task, streams(settings.seed), Identity(), device=device, dtype=DTYPES[settings.dtype])
+    optimizer, most = training.optimizer, training.total_steps
     try:
-        if settings.after > training.total_steps:
-            raise LastbitError(
-                f"--after = {settings.after}: the training has {training.total_steps} steps; write at most that"
-            )
-        optimizer = training.optimizer
+        if settings.after > most:
+            raise LastbitError(f"--after = {settings.after}: the training has {most} steps; write at most that")
         if settings.checkpoint is not None:
             load_checkpoint(Path(settings.checkpoint), training.model, optimizer)
-        if not settings.after and not optimizer.state and _adaptive(optimizer):
+        adaptive = any(group.preconditioned for group in stability_limit(optimizer).groups)
+        if not settings.after and not optimizer.state and adaptive:
             raise LastbitError(
                 f"{type(optimizer).__name__} has taken no step yet, so its preconditioner is not defined: take some "
                 "with --after 100, or give a --checkpoint that holds the optimizer's state"
@@ -67,10 +66,6 @@ def _begun(task: Task, settings: SharpnessSettings, device: torch.device) -> Ite
         yield training
     finally:
         training.close()
-
-
-def _adaptive(optimizer: torch.optim.Optimizer) -> bool:
-    return any(group.preconditioned for group in stability_limit(optimizer).groups)
 
 
 def rehearse(task: Task, settings: SharpnessSettings, device: torch.device) -> None:
@@ -94,7 +89,7 @@ def train(work: Work[SharpnessSettings]) -> Trained:
         arrays = _measured(work)
     work.files(RUN).arrays(arrays)
     (rows,) = stable_rows(arrays).values()
-    numbers = {"loss": float(arrays["loss"]), "sharpness": rows.whole.sharpness, "limit": rows.whole.limit}
+    whole = rows.whole
     record = RunRecord(
         run=RUN,
         cell=0,
@@ -103,9 +98,9 @@ def train(work: Work[SharpnessSettings]) -> Trained:
         status=RunStatus.OK,
         seconds=time.monotonic() - began,
         steps=(settings.after,),
-        metrics={name: [value] for name, value in numbers.items()},
+        metrics={"loss": [float(arrays["loss"])], "sharpness": [whole.sharpness], "limit": [whole.limit]},
     )
-    return Trained(records=(record,), said=f"sharpness {number(rows.whole.sharpness)}")
+    return Trained(records=(record,), said=f"sharpness {number(whole.sharpness)}")
 
 
 def _measured(work: Work[SharpnessSettings]) -> dict[str, np.ndarray[Any, Any]]:
