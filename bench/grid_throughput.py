@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 from lastbit.core.recorder import Recorder
 from lastbit.core.status import Role
-from lastbit.perturb import Identity
+from lastbit.perturb.base import Identity
 from lastbit.store import RunFiles, RunRecord, StudyFolder
 from lastbit.studies.audit.kind import AUDIT
 from lastbit.studies.frame.make import plan_of

@@ -19,7 +19,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from lastbit.perturb import FlipUlp, Identity, Perturbation, ReorderBatch, Rescale, StochasticRounding
+from lastbit.perturb.base import Identity, Perturbation
+from lastbit.perturb.flip_ulp import FlipUlp
+from lastbit.perturb.reorder_batch import ReorderBatch
+from lastbit.perturb.rescale import Rescale
+from lastbit.perturb.stochastic_rounding import StochasticRounding
 
 OPTIMIZERS: dict[str, Callable[[nn.Module], torch.optim.Optimizer]] = {
     "sgd, nesterov": lambda m: torch.optim.SGD(m.parameters(), 0.05, 0.9, weight_decay=5e-4, nesterov=True),

@@ -9,7 +9,9 @@ from torch import nn
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.ulp import ulp, ulp_distance
-from lastbit.perturb import PERTURBATIONS, Attachment, Identity, Rescale, make_perturbation
+from lastbit.perturb.base import Attachment, Identity
+from lastbit.perturb.registry import PERTURBATIONS, make_perturbation
+from lastbit.perturb.rescale import Rescale
 
 RULES = {
     "sgd": (torch.optim.SGD, {"lr": 0.1}),

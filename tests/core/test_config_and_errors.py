@@ -105,7 +105,6 @@ def test_statuses_are_the_words_that_are_stored():
 
 def test_the_null_recorder_keeps_nothing():
     recorder = Recorder()
-    recorder.epoch(1, {"loss": 0.0})
     recorder.arrays({"a": np.zeros(2)})
     recorder.save_checkpoint({"w": torch.zeros(2)}, {"position": 1})
     assert recorder.load_checkpoint() is None

@@ -6,7 +6,8 @@ from torch import nn
 
 from lastbit.core.errors import LastbitError
 from lastbit.optimizers import Direction, register, registry
-from lastbit.perturb import Rescale, StochasticRounding
+from lastbit.perturb.rescale import Rescale
+from lastbit.perturb.stochastic_rounding import StochasticRounding
 
 
 class SignSGD(torch.optim.Optimizer):

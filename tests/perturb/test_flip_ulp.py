@@ -6,7 +6,7 @@ from torch import nn
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.ulp import ulp_distance
-from lastbit.perturb import FlipUlp
+from lastbit.perturb.flip_ulp import FlipUlp
 
 
 def make(memory_format=torch.contiguous_format):

@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from lastbit.core.ulp import ulp_distance
-from lastbit.perturb import FlipUlp, Rescale, StochasticRounding
+from lastbit.perturb.flip_ulp import FlipUlp
+from lastbit.perturb.rescale import Rescale
+from lastbit.perturb.stochastic_rounding import StochasticRounding
 
 pytestmark = [
     pytest.mark.gpu,

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from lastbit.core.errors import LastbitError
-from lastbit.perturb import ReorderBatch
+from lastbit.perturb.reorder_batch import ReorderBatch
 
 Pair = namedtuple("Pair", ["logits", "loss"])
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.ulp import ulp, ulp_distance
-from lastbit.perturb import Rescale
+from lastbit.perturb.rescale import Rescale
 
 
 def gradients(steps=6, sizes=((5, 3), (7,), ()), dtype=torch.float32):

@@ -12,8 +12,7 @@ from torch import nn
 from lastbit.core.errors import LastbitError
 from lastbit.core.ulp import ulp, ulp_distance
 from lastbit.optimizers import Direction
-from lastbit.perturb import StochasticRounding
-from lastbit.perturb.stochastic_rounding import rounding_error
+from lastbit.perturb.stochastic_rounding import StochasticRounding, rounding_error
 
 
 def stepped(weight, grad, perturbation, optimizer_class=torch.optim.SGD, steps=1, **options):

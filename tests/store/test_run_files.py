@@ -307,8 +307,8 @@ def test_a_limit_on_the_size_of_files_is_said_in_one_line(study, write):
 def test_a_full_disk_under_the_database_loses_no_finished_run(study):
     kept = RunRecord(run="kept", cell=0, role="base", label="", status=RunStatus.OK)
     study.add(kept)
-    pages = study._database._connection.execute("PRAGMA page_count").fetchone()[0]
-    study._database._connection.execute(f"PRAGMA max_page_count = {pages}")
+    pages = study._database.execute("PRAGMA page_count").fetchone()[0]
+    study._database.execute(f"PRAGMA max_page_count = {pages}")
     big = RunRecord(run="big", cell=1, role="base", label="x" * 10**6, status=RunStatus.OK)
     study.files("big").save_checkpoint({}, {"position": 1})
     with pytest.raises(StorageError, match="is full: free some space"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 from lastbit.core.errors import LastbitError
-from lastbit.tasks.data.idx import read_idx
+from lastbit.tasks.data.fashion_mnist import read_idx
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 

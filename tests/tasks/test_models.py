@@ -10,7 +10,7 @@ from torch import nn
 from lastbit.core.errors import LastbitError
 from lastbit.tasks.models import ACTIVATIONS, MODELS, NORMS, build_model
 from lastbit.tasks.models.layers import Swish, norm_layer
-from lastbit.tasks.models.resnet import ResidualBlock, resnet
+from lastbit.tasks.models.networks import ResidualBlock, resnet
 
 
 def make(name="cnn", shape=(1, 8, 8), classes=10, width=4, norm="batch", activation="relu"):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lastbit.perturb import Identity
+from lastbit.perturb.base import Identity
 from lastbit.tasks import Task
 from lastbit.tasks.registry import AUGMENTATIONS
 from lastbit.tasks.schedules import make_schedule

@@ -5,7 +5,7 @@ from small_trainings import IMAGES, bits, finish, make_task, make_training
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
-from lastbit.perturb import Identity
+from lastbit.perturb.base import Identity
 from lastbit.train.random_streams import VARY, streams
 from lastbit.train.training import Training
 

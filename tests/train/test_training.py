@@ -21,7 +21,10 @@ from small_trainings import (
 from torch import nn
 
 from lastbit.core.errors import LastbitError
-from lastbit.perturb import PERTURBATIONS, Identity, Rescale, StochasticRounding, make_perturbation
+from lastbit.perturb.base import Identity
+from lastbit.perturb.registry import PERTURBATIONS, make_perturbation
+from lastbit.perturb.rescale import Rescale
+from lastbit.perturb.stochastic_rounding import StochasticRounding
 from lastbit.store import RunFiles, StudyFolder
 from lastbit.tasks.metric import MSE
 from lastbit.train.random_streams import streams

@@ -8,7 +8,7 @@ from small_trainings import CPU, bits, finish, make_task, make_training, outside
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
-from lastbit.perturb import make_perturbation
+from lastbit.perturb.registry import make_perturbation
 from lastbit.train.twins import TwinPlan, lock_step
 
 
@@ -32,7 +32,7 @@ def test_each_run_is_bit_for_bit_what_it_is_alone(perturb):
         assert twins.position == twins.total == 10
     assert outside() == before
     seed = stream_seed(4, "perturbation")
-    kinds = [make_perturbation(perturb, index, seed=seed, total_steps=10) for index in (0, 0, 1, 2)]
+    kinds = [make_perturbation(perturb, index, seed=seed) for index in (0, 0, 1, 2)]
     alone = [make_training(seed=4, perturbation=kind) for kind in kinds]
     for training in alone:
         finish(training)

@@ -60,16 +60,15 @@ class LentGenerators:
 
     def __init__(self, seed: int, device: torch.device = CPU) -> None:
         self._device = device
-        found = save(device)
-        # Not torch.manual_seed, which would seed every other accelerator of the process too.
-        torch.default_generator.manual_seed(stream_seed(seed, "torch"))
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(stream_seed(seed, "torch"))
-        np.random.seed(stream_seed(seed, "numpy") % 2**32)  # noqa: NPY002
-        random.seed(stream_seed(seed, "python"))
-        self._state = save(device)
-        restore(found, device)
+        with replayed(save(device), device):
+            # Not torch.manual_seed, which would seed every other accelerator of the process too.
+            torch.default_generator.manual_seed(stream_seed(seed, "torch"))
+            if device.type == "cuda":
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(stream_seed(seed, "torch"))
+            np.random.seed(stream_seed(seed, "numpy") % 2**32)  # noqa: NPY002
+            random.seed(stream_seed(seed, "python"))
+            self._state = save(device)
 
     @contextmanager
     def active(self) -> Iterator[None]:

@@ -18,10 +18,7 @@ Checkpoint = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 class Recorder:
-    """Receives what one run produces, in order; this one keeps nothing."""
-
-    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Take the metrics at the end of an epoch, counted from 1."""
+    """Receives what one run leaves beside its metrics; this one keeps nothing."""
 
     def arrays(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Take the arrays of the finished run."""

@@ -61,7 +61,7 @@ class Perturbation(Config, ABC):
 
     Example:
         >>> import torch
-        >>> from lastbit.perturb import Rescale
+        >>> from lastbit.perturb.rescale import Rescale
         >>> weight = torch.nn.Parameter(torch.ones(3))
         >>> optimizer = torch.optim.SGD([weight], lr=0.1)
         >>> with Rescale(k=3).attach(optimizer):

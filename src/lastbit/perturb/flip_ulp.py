@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from lastbit.core.errors import LastbitError
@@ -57,7 +57,22 @@ class _FlipAttachment(Attachment):
     def __init__(self, optimizer: Optimizer, config: FlipUlp) -> None:
         # Before any hook is in place: a refusal leaves nothing behind.
         check_optimizer(optimizer)
-        self._moves = _chosen(optimizer, config)
+        params = [param for group in optimizer.param_groups for param in group["params"] if param.requires_grad]
+        ends = np.cumsum([param.numel() for param in params])
+        total = int(ends[-1]) if params else 0
+        if config.n_weights > total:
+            raise LastbitError(
+                f"n_weights = {config.n_weights}: the optimizer has {total} trainable weights; write no more"
+            )
+        stream = numpy_stream(config.seed, "ulp")
+        places = np.sort(stream.choice(total, config.n_weights, replace=False, shuffle=False))
+        sides = 2 * stream.integers(0, 2, config.n_weights) - 1
+        self._moves = []
+        for param, start, end in zip(params, np.r_[0, ends], ends, strict=False):
+            mine = (start <= places) & (places < end)
+            if mine.any():
+                inside, side = torch.from_numpy(places[mine] - start), torch.from_numpy(sides[mine])
+                self._moves.append((param, inside.to(param.device), side.to(param.device)))
         self._at = config.step
         super().__init__(optimizer)
 
@@ -69,24 +84,3 @@ class _FlipAttachment(Attachment):
             flat = param.reshape(-1).clone()
             flat[places] = step_ulps(flat[places], sides)
             param.copy_(flat.view(param.shape))
-
-
-def _chosen(optimizer: Optimizer, config: FlipUlp) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Return, for each parameter that is hit, the places in it (flat) and the steps of plus or minus one there."""
-    params = [param for group in optimizer.param_groups for param in group["params"] if param.requires_grad]
-    ends = np.cumsum([param.numel() for param in params])
-    total = int(ends[-1]) if params else 0
-    if config.n_weights > total:
-        raise LastbitError(
-            f"n_weights = {config.n_weights}: the optimizer has {total} trainable weights; write no more"
-        )
-    stream = numpy_stream(config.seed, "ulp")
-    places = np.sort(stream.choice(total, config.n_weights, replace=False, shuffle=False))
-    sides = 2 * stream.integers(0, 2, config.n_weights) - 1
-    owners = np.searchsorted(ends, places, side="right")
-    moves = []
-    for owner in np.unique(owners):
-        param, mine = params[owner], owners == owner
-        inside = torch.from_numpy(places[mine] - (ends[owner] - param.numel())).to(param.device)
-        moves.append((param, inside, torch.from_numpy(sides[mine]).to(param.device)))
-    return moves

@@ -17,14 +17,13 @@ PERTURBATIONS: dict[str, type[Perturbation]] = {
 """Every perturbation by its `kind`."""
 
 
-def make_perturbation(kind: str, index: int, *, seed: int = 0, total_steps: int = 1) -> Perturbation:
+def make_perturbation(kind: str, index: int, *, seed: int = 0) -> Perturbation:
     """Return member `index` of the perturbations of one kind.
 
     Args:
         kind: a key of `PERTURBATIONS`.
         index: 0 is the unperturbed base of every kind; i > 0 is `Rescale(k=2 * i + 1)`, or another seed for each i.
         seed: selects another family of draws where there are any.
-        total_steps: the steps that the training will take; every member acts from the first of them on.
 
     Raises:
         LastbitError: no such kind, or a number out of its range.
@@ -34,7 +33,6 @@ def make_perturbation(kind: str, index: int, *, seed: int = 0, total_steps: int 
         ['unperturbed', 'k = 3', 'k = 5']
     """
     family = PERTURBATIONS[choose(kind, PERTURBATIONS, "perturbation")]
-    check_integer("total_steps", total_steps, least=1)
     check_integer("seed", seed, least=0)
     if check_integer("index", index, least=0) == 0:
         return Identity()

@@ -98,18 +98,11 @@ class Rescale(Perturbation):
 
     def attach(self, optimizer: Optimizer, model: nn.Module | None = None) -> Attachment:
         """Rescale every step of `optimizer`; see `Perturbation.attach`."""
-        return Attachment(optimizer) if self.k == 1 else _RescaleAttachment(optimizer, self.k)
+        return Attachment(optimizer) if self.k == 1 else UpdateAttachment(optimizer, lambda _: self._rescaled)
 
-
-class _RescaleAttachment(UpdateAttachment):
-    def __init__(self, optimizer: Optimizer, k: int) -> None:
-        super().__init__(optimizer)
-        self._k = k
-
-    def _perturbed(self, step: OptimizerStep, direction: Direction | None) -> Tensor:
+    def _rescaled(self, step: OptimizerStep, direction: Direction | None) -> Tensor:
         if direction is None:
-            update = step.after - step.before
-            direction = Direction(-1.0, update)
+            direction = Direction(-1.0, step.after - step.before)
         plain = direction.applied(step.before)
-        rescaled = direction.applied(step.before, self._k)
+        rescaled = direction.applied(step.before, self.k)
         return torch.where(rescaled != plain, rescaled, step.after)

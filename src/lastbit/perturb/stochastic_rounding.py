@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache, partial
 from typing import ClassVar
 
 import torch
@@ -12,7 +14,7 @@ from lastbit.core.seeds import torch_stream
 from lastbit.optimizers.direction import Direction
 from lastbit.optimizers.step import OptimizerStep
 from lastbit.perturb.base import Attachment, Seeded
-from lastbit.perturb.update import UpdateAttachment
+from lastbit.perturb.update import Change, UpdateAttachment
 
 __all__ = ["StochasticRounding"]
 
@@ -57,40 +59,35 @@ class StochasticRounding(Seeded):
 
     def attach(self, optimizer: Optimizer, model: nn.Module | None = None) -> Attachment:
         """Round every step of `optimizer` at random; see `Perturbation.attach`."""
-        return _RoundingAttachment(optimizer, self.seed)
+        return UpdateAttachment(optimizer, self._rounding)
 
-
-class _RoundingAttachment(UpdateAttachment):
-    def __init__(self, optimizer: Optimizer, seed: int) -> None:
-        super().__init__(optimizer)
-        self._seed = seed
-        self._generators: dict[torch.device, torch.Generator] = {}
-
-    def _before_step(self, optimizer: Optimizer) -> None:
-        super()._before_step(optimizer)
+    def _rounding(self, steps: int) -> Change:
         # Made anew in each step, the generators have no state that a checkpoint would have to keep.
-        self._generators.clear()
+        generator = cache(partial(torch_stream, self.seed, "rounding", steps))
 
-    def _draws(self, like: Tensor) -> Tensor:
-        """Return uniform numbers in [0, 1), multiples of 2^-24."""
-        device = like.device
-        if device not in self._generators:
-            self._generators[device] = torch_stream(self._seed, "rounding", self._steps, device=device)
-        return torch.rand(like.shape, generator=self._generators[device], device=device, dtype=torch.float32)
+        def rounded(step: OptimizerStep, direction: Direction | None) -> Tensor:
+            native, device = step.after, step.after.device
+            # Uniform in [0, 1), multiples of 2^-24.
+            draws = torch.rand(native.shape, generator=generator(device=device), device=device, dtype=torch.float32)
+            return _rounded(step, direction, draws)
 
-    def _perturbed(self, step: OptimizerStep, direction: Direction | None) -> Tensor:
-        native, draws = step.after, self._draws(step.after)
-        # Towards the largest finite number, not infinity: a finite weight never becomes infinite.
-        largest = torch.full((), torch.finfo(native.dtype).max, dtype=native.dtype, device=native.device)
-        if direction is None:
-            up = torch.nextafter(native, largest)
-            down = torch.nextafter(native, -largest)
-            moved = torch.where(draws < _MARGINAL, up, torch.where(draws >= 1 - _MARGINAL, down, native))
-            return torch.where((native != step.before) & native.isfinite(), moved, native)
-        error = rounding_error(direction, step.before, native)
-        neighbour = torch.nextafter(native, torch.copysign(largest, error.to(native.dtype)))
-        gap = (neighbour.double() - native).abs_()
-        return torch.where(draws * gap < error.abs(), neighbour, native)
+        return rounded
+
+
+def _rounded(step: OptimizerStep, direction: Direction | None, draws: Tensor) -> Tensor:
+    """Return the weights after a step, rounded by draws that are uniform in [0, 1)."""
+    native = step.after
+    # Towards the largest finite number, not infinity: a finite weight never becomes infinite.
+    largest = torch.full((), torch.finfo(native.dtype).max, dtype=native.dtype, device=native.device)
+    if direction is None:
+        up = torch.nextafter(native, largest)
+        down = torch.nextafter(native, -largest)
+        moved = torch.where(draws < _MARGINAL, up, torch.where(draws >= 1 - _MARGINAL, down, native))
+        return torch.where((native != step.before) & native.isfinite(), moved, native)
+    error = rounding_error(direction, step.before, native)
+    neighbour = torch.nextafter(native, torch.copysign(largest, error.to(native.dtype)))
+    gap = (neighbour.double() - native).abs_()
+    return torch.where(draws * gap < error.abs(), neighbour, native)
 
 
 def rounding_error(direction: Direction, before: Tensor, after: Tensor) -> Tensor:
@@ -101,12 +98,8 @@ def rounding_error(direction: Direction, before: Tensor, after: Tensor) -> Tenso
     """
     if before.dtype != torch.float64:
         # The product is exact to float64, and so is its sum with the weight, in which no bit of interest is lost.
-        wide = Direction(
-            direction.step_size,
-            direction.numerator.double(),
-            None if direction.denominator is None else direction.denominator.double(),
-            direction.shrink,
-        )
+        divisor = None if direction.denominator is None else direction.denominator.double()
+        wide = replace(direction, numerator=direction.numerator.double(), denominator=divisor)
         return wide.applied(before.double()).sub_(after)
     update = direction.numerator * -direction.step_size
     if direction.denominator is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,25 +15,31 @@ from lastbit.optimizers.registry import rule_of
 from lastbit.optimizers.step import OptimizerStep, Snapshot
 from lastbit.perturb.base import Attachment
 
-__all__ = ["UpdateAttachment"]
+__all__ = ["Change", "UpdateAttachment"]
 
 _CHECKED_STEPS = 3
 """Steps whose direction is checked: in the first, momentum is still the gradient; the others tell them apart."""
 
 
-class UpdateAttachment(Attachment):
-    """Replaces the weights that each step leaves by `_perturbed`; state, gradients and learning rate stay untouched."""
+Change: TypeAlias = Callable[[OptimizerStep, Direction | None], Tensor]
+"""Gives the weights to put in the place of `step.after`; the direction is None where it is not known."""
 
-    def __init__(self, optimizer: Optimizer) -> None:
+
+class UpdateAttachment(Attachment):
+    """Replaces the weights that each step leaves; state, gradients and learning rate stay untouched.
+
+    Args:
+        optimizer: the optimizer to hook.
+        change: what is done in one step, given the number of steps before it.
+    """
+
+    def __init__(self, optimizer: Optimizer, change: Callable[[int], Change]) -> None:
         super().__init__(optimizer)
         rule = rule_of(type(optimizer), "direction")
         self._direction_function = None if rule is None else rule.direction
+        self._change = change
         self._snapshot: Snapshot | None = None
         self._to_check = _CHECKED_STEPS
-
-    @abstractmethod
-    def _perturbed(self, step: OptimizerStep, direction: Direction | None) -> Tensor:
-        """Return the weights to put in the place of `step.after`; `direction` is None where it is not known."""
 
     @torch.no_grad()
     def _before_step(self, optimizer: Optimizer) -> None:
@@ -42,11 +49,12 @@ class UpdateAttachment(Attachment):
     def _after_step(self, optimizer: Optimizer) -> None:
         # None where the step was under way when the perturbation was attached.
         snapshot, self._snapshot = self._snapshot, None
+        change = self._change(self._steps)
         for step in snapshot.steps() if snapshot is not None else ():
             direction = None if self._direction_function is None else self._direction_function(step)
             if direction is not None and self._to_check > 0:
                 _check_direction(direction, step, optimizer)
-            step.write(self._perturbed(step, direction))
+            step.write(change(step, direction))
         self._to_check -= 1
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lastbit.core.status import Role, RunStatus
 
-__all__ = ["Database", "RunRecord"]
+__all__ = ["RunRecord", "add_event", "add_run", "opened", "read_runs"]
 
 # `metrics.value` has no declared type: SQLite would keep a REAL -0.0 as the integer 0. NaN has no place in it: NULL.
 _TABLES = """
@@ -96,70 +96,62 @@ def _in_memory(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _opened_to_read(path: Path) -> sqlite3.Connection:
+def opened(path: Path, *, write: bool) -> sqlite3.Connection:
+    """Open the SQLite file of one study. One process writes, any number may read."""
+    address = path.absolute().as_uri()
+    if write:
+        return _opened(address, _TABLES)
     try:
-        return _opened(f"{path.absolute().as_uri()}?mode=ro", _LOOK)
+        return _opened(f"{address}?mode=ro", _LOOK)
     except sqlite3.OperationalError:
         # In a folder that nobody may write to, SQLite cannot make the index of the log that WAL needs.
         return _in_memory(path)
 
 
-class Database:
-    """The SQLite file of one study. One process writes, any number may read."""
-
-    def __init__(self, path: Path, *, write: bool) -> None:
-        self._connection = _opened(path.absolute().as_uri(), _TABLES) if write else _opened_to_read(path)
-
-    def add(self, run: RunRecord) -> None:
-        """Make a finished run visible, with its metrics, in one transaction."""
-        rows = [
-            (run.run, step, name, None if math.isnan(value) else float(value))
-            for name, values in run.metrics.items()
-            for step, value in zip(run.steps, values, strict=True)
-        ]
-        with self._connection as connection:
-            connection.execute("DELETE FROM metrics WHERE run = ?", (run.run,))
-            connection.execute("DELETE FROM runs WHERE run = ?", (run.run,))
-            connection.execute(
-                "INSERT INTO runs VALUES "
-                "(:run, :cell, :role, :twin, :label, :status, :attempts, :message, :seconds, :finished_at)",
-                {**vars(run), "finished_at": _now()},
-            )
-            connection.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?)", rows)
-
-    def event(self, kind: str, message: str, run: str | None = None) -> None:
-        """Append to the log of what happened."""
-        with self._connection as connection:
-            connection.execute("INSERT INTO events VALUES (?, ?, ?, ?)", (_now(), run, kind, message))
-
-    def events(self) -> list[tuple[str, str | None, str, str]]:
-        """Return the log: time, run, kind, message."""
-        return list(self._connection.execute("SELECT at, run, kind, message FROM events ORDER BY rowid"))
-
-    def runs(self) -> list[RunRecord]:
-        """Return the finished runs by cell: the base run, its twins, the repeat last."""
-        steps: dict[str, set[int]] = {}
-        metrics: dict[str, dict[str, list[float]]] = {}
-        query = "SELECT run, step, name, value FROM metrics ORDER BY run, name, step"
-        for run, step, name, value in self._connection.execute(query):
-            metrics.setdefault(run, {}).setdefault(name, []).append(math.nan if value is None else value)
-            steps.setdefault(run, set()).add(step)
-        columns = {name for _, name, *_ in self._connection.execute("PRAGMA table_info(runs)")}
-        cursor = self._connection.cursor()
-        cursor.row_factory = sqlite3.Row
-        cursor.execute(
-            f"SELECT run, {_PLACE if 'cell' in columns else _FORMER_PLACE}, label, status, attempts, message, seconds "
-            "FROM runs ORDER BY cell, role = 'repeat', twin, run"
+def add_run(database: sqlite3.Connection, run: RunRecord) -> None:
+    """Make a finished run visible, with its metrics, in one transaction."""
+    rows = [
+        (run.run, step, name, None if math.isnan(value) else float(value))
+        for name, values in run.metrics.items()
+        for step, value in zip(run.steps, values, strict=True)
+    ]
+    with database:
+        database.execute("DELETE FROM metrics WHERE run = ?", (run.run,))
+        database.execute("DELETE FROM runs WHERE run = ?", (run.run,))
+        database.execute(
+            "INSERT INTO runs VALUES "
+            "(:run, :cell, :role, :twin, :label, :status, :attempts, :message, :seconds, :finished_at)",
+            {**vars(run), "finished_at": _now()},
         )
-        return [
-            RunRecord(
-                **{**row, "role": Role(row["role"]), "status": RunStatus(row["status"])},
-                steps=tuple(sorted(steps.get(row["run"], ()))),
-                metrics=metrics.get(row["run"], {}),
-            )
-            for row in cursor
-        ]
+        database.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?)", rows)
 
-    def close(self) -> None:
-        """Close the file (and fold the write-ahead log into it)."""
-        self._connection.close()
+
+def add_event(database: sqlite3.Connection, kind: str, message: str, run: str | None) -> None:
+    """Append to the log of what happened."""
+    with database:
+        database.execute("INSERT INTO events VALUES (?, ?, ?, ?)", (_now(), run, kind, message))
+
+
+def read_runs(database: sqlite3.Connection) -> list[RunRecord]:
+    """Return the finished runs by cell: the base run, its twins, the repeat last."""
+    steps: dict[str, set[int]] = {}
+    metrics: dict[str, dict[str, list[float]]] = {}
+    query = "SELECT run, step, name, value FROM metrics ORDER BY run, name, step"
+    for run, step, name, value in database.execute(query):
+        metrics.setdefault(run, {}).setdefault(name, []).append(math.nan if value is None else value)
+        steps.setdefault(run, set()).add(step)
+    columns = {name for _, name, *_ in database.execute("PRAGMA table_info(runs)")}
+    cursor = database.cursor()
+    cursor.row_factory = sqlite3.Row
+    cursor.execute(
+        f"SELECT run, {_PLACE if 'cell' in columns else _FORMER_PLACE}, label, status, attempts, message, seconds "
+        "FROM runs ORDER BY cell, role = 'repeat', twin, run"
+    )
+    return [
+        RunRecord(
+            **{**row, "role": Role(row["role"]), "status": RunStatus(row["status"])},
+            steps=tuple(sorted(steps.get(row["run"], ()))),
+            metrics=metrics.get(row["run"], {}),
+        )
+        for row in cursor
+    ]

@@ -60,19 +60,14 @@ def disk_errors(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(
-                f"the disk that holds {folder} is full: free some space, then continue with --resume {folder}"
-            ) from error
-        reason = error.strerror or str(error)
-        raise StorageError(f"cannot write to {folder} ({reason}): choose another folder with --out") from error
-    except sqlite3.OperationalError as error:
-        if "full" in str(error):
-            raise StorageError(
-                f"the disk that holds {folder} is full: free some space, then continue with --resume {folder}"
-            ) from error
-        raise StorageError(f"cannot use the database in {folder} ({error}): choose another folder") from error
+    except (OSError, sqlite3.OperationalError) as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT) if isinstance(error, OSError) else "full" in str(error)
+        message = f"cannot use the database in {folder} ({error}): choose another folder"
+        if full:
+            message = f"the disk that holds {folder} is full: free some space, then continue with --resume {folder}"
+        elif isinstance(error, OSError):
+            message = f"cannot write to {folder} ({error.strerror or error}): choose another folder with --out"
+        raise StorageError(message) from error
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:  # a broken rule of a table is not damage
             raise

@@ -23,7 +23,7 @@ __all__ = ["RunFiles"]
 
 
 class RunFiles(Recorder):
-    """A recorder that writes into a study folder; metrics reach the database with the finished run.
+    """A recorder that writes into a study folder.
 
     Worker processes write these files; only the process that owns the study makes the run visible in the database.
     """

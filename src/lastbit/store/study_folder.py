@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any
 
 import numpy as np
 
 from lastbit.core.errors import LastbitError
-from lastbit.store.database import Database, RunRecord
+from lastbit.store.database import RunRecord, add_event, add_run, opened, read_runs
 from lastbit.store.layout import FORMER_SCHEMAS, SCHEMA, disk_errors, read_json, sweep, write_json
 from lastbit.store.lock import is_held, locked
 from lastbit.store.run_files import RunFiles
@@ -21,7 +22,7 @@ __all__ = ["StudyFolder"]
 class StudyFolder:
     """One study folder. Make it with `create`, `resume` or `read`; close it, or use it as a context manager."""
 
-    def __init__(self, path: Path, facts: dict[str, Any], database: Database, held: ExitStack) -> None:
+    def __init__(self, path: Path, facts: dict[str, Any], database: Connection, held: ExitStack) -> None:
         self.path = path
         self.facts = facts
         """What `study.json` says: `kind`, `spec`, `command`, `environment`, `execution`, `schema`, `created`."""
@@ -46,7 +47,7 @@ class StudyFolder:
                 cls._refuse_content(path)
                 (path / "arrays").mkdir()
                 (path / "checkpoints").mkdir()
-                database = stack.enter_context(closing(Database(path / "runs.sqlite", write=True)))
+                database = stack.enter_context(closing(opened(path / "runs.sqlite", write=True)))
                 content = {"schema": SCHEMA, **facts}
                 write_json(path / "study.json", content)
                 return cls(path, content, database, stack.pop_all())
@@ -72,7 +73,7 @@ class StudyFolder:
             )
         with disk_errors(path), ExitStack() as stack:
             stack.enter_context(locked(path))
-            database = stack.enter_context(closing(Database(path / "runs.sqlite", write=True)))
+            database = stack.enter_context(closing(opened(path / "runs.sqlite", write=True)))
             for name in ("", "arrays", "checkpoints"):
                 sweep(path / name)
             return cls(path, facts, database, stack.pop_all())
@@ -86,7 +87,7 @@ class StudyFolder:
         """
         facts = cls._facts(path)
         with disk_errors(path), ExitStack() as stack:
-            database = stack.enter_context(closing(Database(path / "runs.sqlite", write=False)))
+            database = stack.enter_context(closing(opened(path / "runs.sqlite", write=False)))
             return cls(path, facts, database, stack.pop_all())
 
     @staticmethod
@@ -127,13 +128,13 @@ class StudyFolder:
         """
         with disk_errors(self.path):
             (self.path / "result.json").unlink(missing_ok=True)
-            self._database.add(run)
+            add_run(self._database, run)
         self.files(run.run).drop_checkpoint()
 
     def runs(self) -> list[RunRecord]:
         """Return the finished runs by cell: the base run, its twins, the repeat last."""
         with disk_errors(self.path):
-            return self._database.runs()
+            return read_runs(self._database)
 
     def arrays(self, run: str) -> dict[str, np.ndarray[Any, Any]]:
         """Return the arrays of a finished run.
@@ -146,12 +147,12 @@ class StudyFolder:
     def event(self, kind: str, message: str, run: str | None = None) -> None:
         """Append to the log of what happened."""
         with disk_errors(self.path):
-            self._database.event(kind, message, run)
+            add_event(self._database, kind, message, run)
 
     def events(self) -> list[tuple[str, str | None, str, str]]:
         """Return the log: time, run, kind, message."""
         with disk_errors(self.path):
-            return self._database.events()
+            return list(self._database.execute("SELECT at, run, kind, message FROM events ORDER BY rowid"))
 
     def save_result(self, result: Mapping[str, Any]) -> None:
         """Keep what the study concluded."""
@@ -164,7 +165,7 @@ class StudyFolder:
         return read_json(path) if path.exists() else None
 
     def close(self) -> None:
-        """Close the database and release the folder."""
+        """Close the database (which folds its write-ahead log into it) and release the folder."""
         self._held.close()
 
     def __enter__(self) -> StudyFolder:

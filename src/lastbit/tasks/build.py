@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +16,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import numpy_stream
 from lastbit.optimizers.registry import OPTIMIZERS, class_of
 from lastbit.tasks.config import TaskConfig
-from lastbit.tasks.data.images import Images, standardised_splits, stratified_order
+from lastbit.tasks.data.images import standardised_splits, stratified_order
 from lastbit.tasks.file_task import load_file_task
 from lastbit.tasks.losses import LOSSES
 from lastbit.tasks.models import MODELS, PLAIN, build_model
@@ -87,7 +87,9 @@ def build_task(config: TaskConfig, arguments: Mapping[str, Any] = MappingProxyTy
         return _file_task(config, arguments)
     full = resolve(config)
     spec = TASKS[full.task]
-    train, test = _splits(full.task, resolve_name(spec.load)(full.data_root), full.train_size)
+    train, test = standardised_splits(
+        resolve_name(spec.load)(full.data_root), name=full.task, train_size=full.train_size
+    )
     chosen = full.model_dump(exclude={"data_root"})
     model = _network(chosen, spec)
     stepping = {key: chosen[key] for key in ("lr", "weight_decay", *OPTIMIZERS[chosen["optimizer"]].options)}
@@ -125,12 +127,7 @@ def _parameters(model: partial[torch.nn.Module]) -> int:
         return sum(p.numel() for p in model().parameters())
 
 
-@lru_cache(maxsize=4)
-def _splits(name: str, images: Images, train_size: int | None) -> tuple[Split, Split]:
-    return standardised_splits(images, name=name, train_size=train_size)
-
-
-def _file_task(config: TaskConfig, arguments: Mapping[str, Any] = MappingProxyType({})) -> Task:
+def _file_task(config: TaskConfig, arguments: Mapping[str, Any]) -> Task:
     task = load_file_task(config.task, arguments)
     changes = {name: getattr(config, name) for name in ("epochs", "batch_size") if getattr(config, name) is not None}
     if arguments:

@@ -52,7 +52,8 @@ class Split:
 
     def __init__(self, source: Source, *, name: str = "data") -> None:
         self.name = name
-        self._tensors: tuple[Tensor, Tensor] | None = None
+        self.tensors: tuple[Tensor, Tensor] | None = None
+        """Inputs and targets where they are held as tensors, else None."""
         self._dataset: Dataset[Any] | None = None
         self._collate = default_collate
         self._device: torch.device | str | None = None
@@ -70,27 +71,22 @@ class Split:
                 _check_loader(source, name)
                 self._collate = source.collate_fn
             if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2 and self._collate is default_collate:
-                self._tensors = _pair_of_tensors(dataset.tensors, name)
+                self.tensors = _pair_of_tensors(dataset.tensors, name)
             else:
                 self._dataset = dataset
         else:
-            self._tensors = _pair_of_tensors(source, name)
+            self.tensors = _pair_of_tensors(source, name)
         if len(self) == 0:
             raise LastbitError(f"{name}: no examples: give at least one")
 
     def __len__(self) -> int:
         """The number of examples."""
-        return len(self._tensors[0]) if self._tensors else len(self._dataset)  # type: ignore[arg-type]
-
-    @property
-    def tensors(self) -> tuple[Tensor, Tensor] | None:
-        """Inputs and targets where they are held as tensors, else None."""
-        return self._tensors
+        return len(self.tensors[0]) if self.tensors else len(self._dataset)  # type: ignore[arg-type]
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return the inputs and targets at `indices` (int64 on the CPU, any order, repeats allowed) as new tensors."""
-        if self._tensors:
-            inputs, targets = self._tensors
+        if self.tensors:
+            inputs, targets = self.tensors
             where = indices.to(inputs.device)
             return inputs.index_select(0, where), targets.index_select(0, where)
         assert self._dataset is not None
@@ -105,19 +101,18 @@ class Split:
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Split:
         """Return these examples on `device` and, where they are floats, in `dtype`; integers keep their type."""
         moved = Split(self, name=self.name)
-        if self._tensors:
-            inputs, targets = self._tensors
-            moved._tensors = placed(inputs, device, dtype), placed(targets, device, dtype)
+        if self.tensors:
+            inputs, targets = self.tensors
+            moved.tensors = placed(inputs, device, dtype), placed(targets, device, dtype)
         else:
-            moved._device = device if device is not None else self._device
-            moved._dtype = dtype if dtype is not None else self._dtype
+            moved._device, moved._dtype = device or self._device, dtype or self._dtype
         return moved
 
     def subset(self, indices: Tensor) -> Split:
         """Return the examples at `indices` (int64, CPU), in that order."""
         part = Split(self, name=self.name)
-        if self._tensors:
-            part._tensors = self.batch(indices)
+        if self.tensors:
+            part.tensors = self.batch(indices)
         else:
             assert self._dataset is not None
             part._dataset = Subset(self._dataset, indices.tolist())

@@ -38,5 +38,4 @@ def streams(seed: int, vary: str = "all") -> Streams:
         (True, False)
     """
     choose(vary, VARY, "--vary")
-    chosen = {name: seed if vary in (name, "all") else 0 for name in ("init", "order", "augment")}
-    return Streams(**{name: stream_seed(value, name) for name, value in chosen.items()})
+    return Streams(**{name: stream_seed(seed if vary in (name, "all") else 0, name) for name in VARY[1:]})

@@ -12,7 +12,7 @@ import torch
 
 from lastbit.core.recorder import Recorder
 from lastbit.core.status import RunStatus
-from lastbit.perturb import Identity, Perturbation
+from lastbit.perturb.base import Identity, Perturbation
 from lastbit.tasks import Task
 from lastbit.train.random_streams import Streams, streams
 from lastbit.train.training import Evaluation, Training
@@ -57,7 +57,7 @@ def run_training(
         perturbation: what happens to the last bit of its updates.
         device: where to train.
         dtype: format of the weights.
-        recorder: takes metrics, arrays and checkpoints; a checkpoint that it holds is continued from.
+        recorder: takes arrays and checkpoints; a checkpoint that it holds is continued from.
         checkpoint_seconds: time between checkpoints; a run shorter than that writes none.
         on_step: called with the number of steps taken, after each.
 
@@ -67,47 +67,40 @@ def run_training(
     """
     recorder = recorder or Recorder()
     started = saved = time.perf_counter()
-    training = Training(task, streams, perturbation, device=device, dtype=dtype)
     steps: list[int] = []
     metrics: dict[str, list[float]] = {"train_loss": [], "test_loss": [], task.metric.name: []}
     weights_first: np.ndarray[tuple[int], np.dtype[np.floating]] | None = None
     evaluation: Evaluation | None = None
     spent = 0.0
-    try:
-        with training.active():
-            if (checkpoint := recorder.load_checkpoint()) is not None:
-                tensors, facts = checkpoint
-                training.restore(checkpoint)
-                weights_first = tensors["weights_first"].numpy()
-                steps, metrics, spent = unpack(facts["progress"], tensors)
-            while training.position < training.total_steps:
-                training.step()
-                if training.position == 1:
-                    weights_first = training.weights()
-                on_step(training.position)
-                if training.position % training.steps_per_epoch == 0:
-                    evaluation = training.evaluate()
-                    losses = torch.stack(training.losses[-training.steps_per_epoch :]).double()
-                    steps.append(training.position)
-                    for name, value in zip(
-                        metrics, (float(losses.mean()), evaluation.loss, evaluation.metric), strict=True
-                    ):
-                        metrics[name].append(value)
-                    recorder.epoch(len(steps), {name: values[-1] for name, values in metrics.items()})
-                    if not np.isfinite(metrics["train_loss"][-1]):
-                        break
-                if time.perf_counter() - saved > checkpoint_seconds and weights_first is not None:
-                    tensors, facts = training.state()
-                    tensors["weights_first"] = torch.from_numpy(weights_first)
-                    progress = [steps, metrics, spent + time.perf_counter() - started]
-                    facts["progress"] = pack(progress, "progress", tensors)
-                    recorder.save_checkpoint(tensors, facts)
-                    saved = time.perf_counter()
-            evaluation = evaluation or training.evaluate()
+    training = Training(task, streams, perturbation, device=device, dtype=dtype)
+    with closing(training), training.active():
+        if (checkpoint := recorder.load_checkpoint()) is not None:
+            tensors, facts = checkpoint
+            training.restore(checkpoint)
+            weights_first = tensors["weights_first"].numpy()
+            steps, metrics, spent = unpack(facts["progress"], tensors)
+        while training.position < training.total_steps:
+            training.step()
+            if training.position == 1:
+                weights_first = training.weights()
+            on_step(training.position)
+            if training.position % training.steps_per_epoch == 0:
+                evaluation = training.evaluate()
+                loss = float(torch.stack(training.losses[-training.steps_per_epoch :]).double().mean())
+                steps.append(training.position)
+                for values, value in zip(metrics.values(), (loss, evaluation.loss, evaluation.metric), strict=True):
+                    values.append(value)
+                if not np.isfinite(loss):
+                    break
+            if time.perf_counter() - saved > checkpoint_seconds and weights_first is not None:
+                tensors, facts = training.state()
+                tensors["weights_first"] = torch.from_numpy(weights_first)
+                progress = [steps, metrics, spent + time.perf_counter() - started]
+                facts["progress"] = pack(progress, "progress", tensors)
+                recorder.save_checkpoint(tensors, facts)
+                saved = time.perf_counter()
         status, message = _status(training)
-        recorder.arrays(_arrays(training, evaluation, weights_first))
-    finally:
-        training.close()
+        recorder.arrays(_arrays(training, evaluation or training.evaluate(), weights_first))
     return RunOutcome(
         status=status,
         message=message,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +16,8 @@ from lastbit.core import generators
 from lastbit.core.errors import LastbitError
 from lastbit.core.recorder import Checkpoint
 from lastbit.core.seeds import torch_stream
-from lastbit.perturb import Perturbation
+from lastbit.perturb.base import Perturbation
 from lastbit.tasks import Task
-from lastbit.train.determinism import deterministic
 from lastbit.train.random_streams import Streams
 from lastbit.train.tree import pack, unpack
 
@@ -25,6 +25,35 @@ __all__ = ["Evaluation", "Training"]
 
 _EVALUATION_BATCH = 512
 """Samples per forward pass of an evaluation: large enough to fill two cores, small enough for their caches."""
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Ask torch for deterministic algorithms, no autotuning and no TF32, and put everything back at the end.
+
+    An operation without a deterministic algorithm warns and continues: whether the run repeats is then measured by
+    the control.
+    """
+    # cuBLAS reads this when its handle is made; without it, matrix products may pick another workspace each run.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    algorithms = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    memory = torch.utils.deterministic
+    fill = memory.fill_uninitialized_memory  # type: ignore[attr-defined]
+    benchmark, tf32 = torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
+    matmul = torch.get_float32_matmul_precision()
+    try:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        memory.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.set_float32_matmul_precision("highest")
+        yield
+    finally:
+        torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
+        memory.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = benchmark, tf32
+        torch.set_float32_matmul_precision(matmul)
 
 
 @dataclass(frozen=True)
@@ -78,7 +107,7 @@ class Training:
         self._train = task.train.to(device, dtype)
         self._test = task.test.to(device, dtype)
         self._generators = generators.LentGenerators(streams.augment, device)
-        with generators.LentGenerators(streams.init, device).active(), deterministic():
+        with generators.LentGenerators(streams.init, device).active(), _deterministic():
             self.model = task.model().to(device=device, dtype=dtype)
             self.model.train()
             self.optimizer = task.optimizer(self.model.parameters())
@@ -91,7 +120,7 @@ class Training:
     @contextmanager
     def active(self) -> Iterator[Training]:
         """Lend this training the process-wide generators and settings."""
-        with self._generators.active(), deterministic():
+        with self._generators.active(), _deterministic():
             yield self
 
     def step(self) -> None:
@@ -133,7 +162,7 @@ class Training:
         self.model.eval()
         losses, scores, predictions = [], [], []
         try:
-            with torch.no_grad():
+            with torch.no_grad(), generators.replayed(drawn, self.device):
                 for index_B in torch.split(torch.arange(len(self._test)), _EVALUATION_BATCH):
                     inputs, targets = self._test.batch(index_B)
                     outputs = _widened(self.model(inputs))
@@ -147,7 +176,6 @@ class Training:
             with torch.no_grad():
                 for buffer, before in buffers:
                     buffer.copy_(before)
-            generators.restore(drawn, self.device)
         score_N = torch.cat(scores)
         return Evaluation(
             loss=float(torch.stack(losses).sum()) / len(self._test),

@@ -7,7 +7,7 @@ them, and at which steps, is the caller's: `advance` takes every run to a step, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
-from lastbit.perturb import Identity, make_perturbation
+from lastbit.perturb.base import Identity
+from lastbit.perturb.registry import make_perturbation
 from lastbit.tasks import Task
 from lastbit.train.random_streams import streams
 from lastbit.train.training import Training
@@ -96,14 +97,13 @@ def lock_step(
         trainings = []
         for index in range(runs):
             chosen = base if base is not None and not index else task
-            trainings.append(Training(chosen, streams(plan.seed), Identity(), device=device, dtype=dtype))
-            stack.callback(trainings[-1].close)
+            training = Training(chosen, streams(plan.seed), Identity(), device=device, dtype=dtype)
+            trainings.append(stack.enter_context(closing(training)))
         _branch(trainings, plan.from_step)
         total = min(plan.steps or trainings[0].total_steps, trainings[0].total_steps)
         labels, seed = ["base", "repeat"][:runs], stream_seed(plan.seed, "perturbation")
         for index, training in enumerate(trainings[2:], start=1):
-            steps = total - plan.from_step
-            perturbation = make_perturbation(plan.perturb, index, seed=seed, total_steps=steps)
+            perturbation = make_perturbation(plan.perturb, index, seed=seed)
             stack.enter_context(perturbation.attach(training.optimizer, training.model))
             labels.append(perturbation.label)
         yield Twins(labels=tuple(labels), trainings=tuple(trainings), start=plan.from_step, total=total)

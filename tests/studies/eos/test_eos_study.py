@@ -275,7 +275,7 @@ def test_the_flow_of_a_quadratic_is_its_closed_form(slowing):
     task = linear(lr=0.1, epochs=60, schedule=lambda optimizer, _: torch.optim.lr_scheduler.LambdaLR(optimizer, factor))
     found = gradient_flow(task, seed=0, steps=60, device=torch.device("cpu"))
     values, vectors = torch.linalg.eigh((X.T @ X / 40).double())
-    from lastbit.perturb import Identity
+    from lastbit.perturb.base import Identity
     from lastbit.train.random_streams import streams
     from lastbit.train.training import Training
 

@@ -110,7 +110,7 @@ def test_adam_is_measured_in_its_own_coordinates_from_the_state_in_the_checkpoin
 
 
 def test_steps_before_measuring_are_those_of_the_training(tmp_path):
-    from lastbit.perturb import Identity
+    from lastbit.perturb.base import Identity
     from lastbit.train.random_streams import streams
     from lastbit.train.training import Training
 

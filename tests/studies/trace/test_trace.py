@@ -13,7 +13,7 @@ from lastbit import compare_sketches, open_study, trace
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.dynamics import CountSketch, Thinning
-from lastbit.perturb import make_perturbation
+from lastbit.perturb.registry import make_perturbation
 from lastbit.studies.trace.result import TraceResult
 from lastbit.tasks import Task
 from lastbit.tasks.file_task import load_file_task
@@ -48,7 +48,7 @@ def small(task, tmp_path, **options):
 
 def alone(task, index, steps, kind="rescale"):
     """Train one run by itself and return its weights by name."""
-    perturbation = make_perturbation(kind, index, seed=stream_seed(0, "perturbation"), total_steps=task.total_steps)
+    perturbation = make_perturbation(kind, index, seed=stream_seed(0, "perturbation"))
     training = Training(task, streams(0), perturbation, device=torch.device("cpu"), dtype=torch.float32)
     with training.active():
         while training.position < steps:
@@ -114,7 +114,7 @@ def test_losses_and_churn_are_those_of_runs_alone(traced, task_file):
     task = load_file_task(f"{task_file}:lively")
     losses = []
     for index in (0, 1):
-        perturbation = make_perturbation("rescale", index, seed=0, total_steps=1)
+        perturbation = make_perturbation("rescale", index, seed=0)
         training = Training(task, streams(0), perturbation, device=torch.device("cpu"), dtype=torch.float32)
         with training.active():
             while training.position < task.total_steps:

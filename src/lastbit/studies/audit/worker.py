@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.core.status import Role, RunStatus
-from lastbit.perturb import Perturbation, make_perturbation
+from lastbit.perturb.base import Perturbation
+from lastbit.perturb.registry import make_perturbation
 from lastbit.report.formatting import number
 from lastbit.store import RunRecord
 from lastbit.studies.audit.settings import AuditSettings
@@ -36,10 +37,10 @@ def grid(settings: AuditSettings, cells: Sequence[Cell]) -> list[Job]:
     return sorted(jobs, key=lambda job: (job.twin > 0, job.cell.number, job.twin, job.role == Role.REPEAT))
 
 
-def _perturbation(settings: AuditSettings, seed: int, index: int, total_steps: int = 1) -> Perturbation:
+def _perturbation(settings: AuditSettings, seed: int, index: int) -> Perturbation:
     """Return a perturbation of a seed; each seed and index draws from a stream of its own."""
     stream = stream_seed(seed, "perturbation")
-    return make_perturbation(settings.perturb, index, seed=stream, total_steps=total_steps)
+    return make_perturbation(settings.perturb, index, seed=stream)
 
 
 def rehearse(plan: Plan[AuditSettings]) -> None:
@@ -62,7 +63,7 @@ def rehearse(plan: Plan[AuditSettings]) -> None:
 def _first_step(plan: Plan[AuditSettings], cell: Cell) -> tuple[bytes, float]:
     """Return the weights after the first perturbed step of a seed, and its loss."""
     settings = plan.settings
-    perturbation = make_perturbation(settings.perturb, min(1, settings.perturbations - 1), seed=0, total_steps=1)
+    perturbation = make_perturbation(settings.perturb, min(1, settings.perturbations - 1), seed=0)
     varied = streams(cell.seed, settings.vary)
     training = Training(plan.task(cell), varied, perturbation, device=plan.device, dtype=DTYPES[settings.dtype])
     try:
@@ -79,7 +80,7 @@ def train(work: Work[AuditSettings]) -> Trained:
     outcome = run_training(
         task,
         streams(job.cell.seed, settings.vary),
-        _perturbation(settings, job.cell.seed, job.twin, task.total_steps),
+        _perturbation(settings, job.cell.seed, job.twin),
         device=work.device,
         dtype=DTYPES[settings.dtype],
         recorder=work.files(job.run),

@@ -15,7 +15,7 @@ from scipy.integrate import RK45
 
 from lastbit.core.errors import LastbitError
 from lastbit.curvature import HessianOperator, NotFiniteError, top_eigenpairs
-from lastbit.perturb import Identity
+from lastbit.perturb.base import Identity
 from lastbit.studies.eos.follow import probe_batch
 from lastbit.tasks import Task
 from lastbit.train.random_streams import streams

@@ -23,7 +23,7 @@ from lastbit.curvature import (
     stable_learning_rates,
     trace,
 )
-from lastbit.perturb import Identity
+from lastbit.perturb.base import Identity
 from lastbit.report.formatting import number
 from lastbit.store import RunRecord
 from lastbit.studies.eos.follow import probe_batch

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import math
+import zlib
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from lastbit.core.errors import LastbitError
-from lastbit.tasks.data.idx import read_idx
 from lastbit.tasks.data.images import Images, check_labels
 from lastbit.tasks.data.places import Published, Stamp, find
 
-__all__ = ["BASE_URL", "CHECKSUMS", "SYSTEM_FOLDER", "load_fashion_mnist"]
+__all__ = ["BASE_URL", "CHECKSUMS", "SYSTEM_FOLDER", "load_fashion_mnist", "read_idx"]
 
 BASE_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 """The authors' host."""
@@ -25,6 +30,9 @@ CHECKSUMS = {
 
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package `dataset-fashion-mnist` puts the files."""
+
+_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+"""Formats of the values in an IDX file, by the third byte."""
 
 
 def load_fashion_mnist(data_root: str | None = None, *, base_url: str = BASE_URL, cache: Path | None = None) -> Images:
@@ -51,6 +59,41 @@ def load_fashion_mnist(data_root: str | None = None, *, base_url: str = BASE_URL
         downloads={f"{base_url}/{name}.gz": md5 for name, md5 in CHECKSUMS.items()},
     )
     return _decode(find(data, data_root, cache))
+
+
+def read_idx(path: Path) -> np.ndarray[Any, Any]:
+    """Return the array in an IDX file, compressed with gzip or plain (recognised by its content, not by its name).
+
+    The first two bytes are zero, the third gives the type of the values, the fourth the number of axes; each axis has
+    its size as a big-endian 32-bit integer. The array is read-only and in the file's byte order.
+
+    Source: "The IDX file format", on Yann LeCun's page of the MNIST database (1998).
+
+    Raises:
+        LastbitError: the file cannot be read or decompressed, has another magic number, or holds fewer or more bytes
+            than its header says.
+    """
+    try:
+        data = path.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise LastbitError(f"{path} cannot be read: {error}: fetch it again") from None
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _TYPES:
+        raise LastbitError(
+            f"{path} is not an IDX file: its magic number is {data[:4].hex() or 'missing'}, where 0000 and a type "
+            f"({', '.join(f'{code:02x}' for code in _TYPES)}) and the number of axes were expected"
+        )
+    start = 4 + 4 * data[3]
+    if len(data) < start:
+        raise LastbitError(f"{path} is truncated: {len(data)} bytes do not hold the sizes of its {data[3]} axes")
+    shape = tuple(int(size) for size in np.frombuffer(data, ">u4", count=data[3], offset=4))
+    kind = np.dtype(_TYPES[data[2]])
+    due = start + kind.itemsize * math.prod(shape)
+    if len(data) != due:
+        what = "is truncated" if len(data) < due else "has trailing bytes"
+        raise LastbitError(f"{path} {what}: an array {shape} of {kind.name} takes {due} bytes, it has {len(data)}")
+    return np.frombuffer(data, kind, offset=start).reshape(shape)
 
 
 @lru_cache(maxsize=2)

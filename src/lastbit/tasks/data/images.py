@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -63,15 +64,7 @@ def stratified_order(labels: np.ndarray[Any, Any], *, name: str) -> np.ndarray[A
     return by_class[np.argsort(position, kind="stable")].astype(np.int64)
 
 
-def _standard(train: Bytes) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Mean and standard deviation of each channel, from exact integer sums."""
-    axes, count = (0, 2, 3), train[:, 0].size
-    total = train.sum(axis=axes, dtype=np.uint64)
-    squares = np.square(train, dtype=np.uint16).sum(axis=axes, dtype=np.uint64)
-    mean = total / count
-    return mean, np.sqrt(squares / count - mean**2)
-
-
+@lru_cache(maxsize=4)
 def standardised_splits(images: Images, *, name: str, train_size: int | None = None) -> tuple[Split, Split]:
     """Return training and test examples as float32 images of mean 0 and variance 1 in each channel, int64 labels.
 
@@ -89,7 +82,11 @@ def standardised_splits(images: Images, *, name: str, train_size: int | None = N
     size = len(images.train) if train_size is None else train_size
     if size > len(images.train):
         raise LastbitError(f"train_size = {size}: {name} has {len(images.train)} training images: write at most that")
-    mean, deviation = _standard(images.train)
+    # Mean and standard deviation of each channel, from exact integer sums.
+    axes, count = (0, 2, 3), images.train[:, 0].size
+    mean = images.train.sum(axis=axes, dtype=np.uint64) / count
+    squares = np.square(images.train, dtype=np.uint16).sum(axis=axes, dtype=np.uint64)
+    deviation = np.sqrt(squares / count - mean**2)
     kept = np.sort(stratified_order(images.train_labels, name=name)[:size])
 
     shift = mean.astype(np.float32)[:, None, None]

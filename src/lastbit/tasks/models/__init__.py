@@ -37,19 +37,20 @@ class ModelSpec:
     options: Mapping[str, int] = field(default_factory=dict)
 
 
+_NETWORKS = f"{__name__}.networks"
+
 MODELS: dict[str, ModelSpec] = {
-    "mlp": ModelSpec(build=f"{__name__}.mlp:mlp", width=64),
-    "cnn": ModelSpec(build=f"{__name__}.cnn:cnn"),
-    **{
-        f"resnet{depth}": ModelSpec(build=f"{__name__}.resnet:resnet", options={"depth": depth})
-        for depth in (8, 20, 56)
-    },
-    "vgg11": ModelSpec(build=f"{__name__}.vgg:vgg11", width=64),
+    "mlp": ModelSpec(build=f"{_NETWORKS}:mlp", width=64),
+    "cnn": ModelSpec(build=f"{_NETWORKS}:cnn"),
+    "resnet8": ModelSpec(build=f"{_NETWORKS}:resnet", options={"depth": 8}),
+    "resnet20": ModelSpec(build=f"{_NETWORKS}:resnet", options={"depth": 20}),
+    "resnet56": ModelSpec(build=f"{_NETWORKS}:resnet", options={"depth": 56}),
+    "vgg11": ModelSpec(build=f"{_NETWORKS}:vgg11", width=64),
 }
 """The built-in networks by name."""
 
 
-PLAIN = {"mlp": f"{__name__}.mlp:plain_mlp", "cnn": f"{__name__}.cnn:plain_cnn"}
+PLAIN = {"mlp": f"{_NETWORKS}:plain_mlp", "cnn": f"{_NETWORKS}:plain_cnn"}
 """The networks that are built of layers all alike, without normalisation, where a depth is given."""
 
 

@@ -32,6 +32,18 @@ class _Child:
     job: Job | None = None
     attempt: int = 0
 
+    def tell(self, message: Any) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # a child that is gone is found when it should answer
+            self.connection.send(message)
+
+    def heard(self) -> tuple[str, Any]:
+        """Return what it says, and of what kind that is."""
+        try:
+            kind, value = self.connection.recv()
+        except (EOFError, OSError):  # OSError: it died in the middle of a message
+            return "died", _exit_reason(self.process)
+        return kind, value
+
 
 class ProcessExecutor:
     """Runs jobs on `workers` processes with `threads` intra-op threads each."""
@@ -53,27 +65,21 @@ class ProcessExecutor:
         )
         theirs.close()
         self._children.append(_Child(process, ours))
-        with suppress(BrokenPipeError, ConnectionResetError):  # a child that is gone is found when it should answer
-            ours.send(self._factory)
-
-    def _staff(self, waiting: int) -> None:
-        """Start as many processes as there is work for."""
-        idle = sum(child.job is None for child in self._children)
-        for _ in range(min(waiting - idle, self._workers - len(self._children))):
-            self._start_child()
+        self._children[-1].tell(self._factory)
 
     def run(self, jobs: Sequence[Job], on_event: Callable[[Event], None]) -> None:
         """Run every job; see `Executor.run`."""
         waiting = deque((job, 1) for job in jobs)
         try:
             while waiting or any(child.job for child in self._children):
-                self._staff(len(waiting))
+                idle = sum(child.job is None for child in self._children)
+                for _ in range(min(len(waiting) - idle, self._workers - len(self._children))):
+                    self._start_child()
                 for child in self._children:
                     if child.job is None and waiting:
                         child.job, child.attempt = waiting.popleft()
                         on_event(Started(child.job, child.attempt))
-                        with suppress(BrokenPipeError, ConnectionResetError):
-                            child.connection.send(("run", child.job.payload))
+                        child.tell(("run", child.job.payload))
                 busy = [child for child in self._children if child.job is not None]
                 ready = wait([child.connection for child in busy])
                 for child in busy:
@@ -85,11 +91,13 @@ class ProcessExecutor:
     def _receive(self, child: _Child, waiting: deque[tuple[Job, int]], on_event: Callable[[Event], None]) -> None:
         job, attempt = child.job, child.attempt
         assert job is not None
-        try:
-            kind, value = child.connection.recv()
-        except (EOFError, OSError):  # OSError: it died in the middle of a message
-            kind, value = "died", f"its process died ({_exit_reason(child.process)})"
-            self._remove(child)
+        kind, value = child.heard()
+        if kind == "died":
+            value = f"its process died ({value})"
+            child.connection.close()
+            child.process.kill()
+            child.process.wait()
+            self._children.remove(child)
         if kind == "progress":
             on_event(Progressed(job, value))
             return
@@ -104,31 +112,21 @@ class ProcessExecutor:
             if not final:
                 waiting.append((job, attempt + 1))
 
-    def _remove(self, child: _Child) -> None:
-        child.connection.close()
-        child.process.kill()
-        child.process.wait()
-        self._children.remove(child)
-
     def step_seconds(self) -> list[float]:
         """Measure one step of the work on every process at once (they go on to run the jobs)."""
         while len(self._children) < self._workers:
             self._start_child()
         for request in ("ready", "measure"):
             for child in self._children:
-                with suppress(BrokenPipeError, ConnectionResetError):
-                    child.connection.send((request, None))
+                child.tell((request, None))
             answers: list[Any] = [self._answer(child) for child in self._children]
         return answers
 
     @staticmethod
     def _answer(child: _Child) -> Any:
-        try:
-            kind, value = child.connection.recv()
-        except (EOFError, OSError):
-            raise LastbitError(
-                f"a worker process died before its first run ({_exit_reason(child.process)}): try --workers 1"
-            ) from None
+        kind, value = child.heard()
+        if kind == "died":
+            raise LastbitError(f"a worker process died before its first run ({value}): try --workers 1")
         if kind == "stop":
             raise LastbitError(value)
         if kind != "done":

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.threads import threads as torch_threads
-from lastbit.train.jobs import (
-    ATTEMPTS,
-    Crashed,
-    Event,
-    Finished,
-    Job,
-    Progressed,
-    Started,
-    Worker,
-    WorkerFactory,
-    one_line,
-)
+from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Finished, Job, Progressed, Started, WorkerFactory, one_line
 
 __all__ = ["SerialExecutor"]
 
@@ -28,19 +17,13 @@ class SerialExecutor:
     """Runs the jobs one after another in this process, with `threads` intra-op threads."""
 
     def __init__(self, factory: WorkerFactory, *, threads: int) -> None:
-        self._factory = factory
+        self._worker = cache(factory)  # one, which a measurement and the runs after it share
         self._threads = threads
-        self._worker: Worker | None = None
-
-    def _made(self) -> Worker:
-        """Return the one worker, which a measurement and the runs after it share."""
-        self._worker = self._worker or self._factory()
-        return self._worker
 
     def run(self, jobs: Sequence[Job], on_event: Callable[[Event], None]) -> None:
         """Run every job; see `Executor.run`."""
         with torch_threads(self._threads):
-            worker = self._made()
+            worker = self._worker()
             for job in jobs:
                 for attempt in range(1, ATTEMPTS + 1):
                     on_event(Started(job, attempt))
@@ -59,7 +42,7 @@ class SerialExecutor:
     def step_seconds(self) -> float:
         """Measure one step of the work in this process."""
         with torch_threads(self._threads):
-            return self._made().step_seconds()
+            return self._worker().step_seconds()
 
 
 class _CallerRaisedError(BaseException):
