@@ -103,7 +103,6 @@ MORE_THAN_SIX = {
     "cli.sharpness:sharpness": COMMAND,
     "cli.trace:trace": COMMAND,
     "curvature.stochastic:batch_sharpness": PUBLIC,
-    "curvature.eigen:_checked": "the checks of top_eigenpairs on what that takes",
     "curvature.eigen:top_eigenpairs": PUBLIC,
     "curvature.fused:_BatchNorm.forward": TORCH,
     "curvature.fused:_BatchNormBackward.forward": TORCH,

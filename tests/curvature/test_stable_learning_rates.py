@@ -147,6 +147,7 @@ def test_layers_are_the_diagonal_blocks(by):
     table = stable_learning_rates(model, F.cross_entropy, batch, optimizer, by=by, tol=1e-8)
     operator = HessianOperator(model, F.cross_entropy, batch)
     dense = operator.dense()
+    places = dict(zip(operator.space.names, operator.space.unflatten(torch.arange(operator.size)), strict=True))
     names = {
         "module": {"0": ("0.weight", "0.bias"), "2": ("2.weight", "2.bias")},
         "tensor": {n: (n,) for n in operator.space.names},
@@ -154,14 +155,15 @@ def test_layers_are_the_diagonal_blocks(by):
     }[by]
     assert [row.name for row in table.layers] == list(names)
     for row in table.layers:
-        where = operator.space.indices(names[row.name])
+        where = torch.cat([places[name].flatten() for name in names[row.name]])
         spectrum = torch.linalg.eigvalsh(dense[where][:, where])
         assert row.sharpness == pytest.approx(float(spectrum[-1]), rel=1e-6)
         assert row.smallest == pytest.approx(float(spectrum[0]), abs=1e-6)
         assert row.max_lr == pytest.approx(2 / float(spectrum[-1]), rel=1e-6)
         assert row.ratio == pytest.approx(row.lr * float(spectrum[-1]) / 2, rel=1e-6)
     scale = torch.ones(operator.size, dtype=FLOAT)
-    scale[operator.space.indices(("2.weight", "2.bias"))] = 4.0
+    for name in ("2.weight", "2.bias"):
+        scale[places[name]] = 4.0
     whole = torch.linalg.eigvalsh(scale.sqrt()[:, None] * dense * scale.sqrt())[-1] * 0.1 / 2
     assert table.whole.ratio == pytest.approx(float(whole), rel=1e-6)
     assert table.whole.lr is None

@@ -10,7 +10,7 @@ from lastbit.curvature.effective import EffectiveHessian, optimized_parameters
 from lastbit.curvature.eigen import Eigenpairs, top_eigenpairs
 from lastbit.curvature.hessian import GaussNewtonOperator, HessianOperator
 from lastbit.curvature.layers import LayerStability, StableLearningRates, stable_learning_rates
-from lastbit.curvature.limits.live import GroupLimit, StabilityLimit, stability_limit
+from lastbit.curvature.limits import GroupLimit, StabilityLimit, stability_limit
 from lastbit.curvature.monitor import StabilityMonitor
 from lastbit.curvature.operators import DenseOperator, PreconditionedOperator, ShiftedOperator, SymmetricOperator
 from lastbit.curvature.parameters import ParameterSpace, blocks_by_group, blocks_by_module, blocks_by_tensor

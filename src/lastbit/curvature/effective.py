@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lastbit.core.errors import LastbitError
 from lastbit.curvature.hessian import HessianOperator
-from lastbit.curvature.limits.live import GroupLimit, group_limit, next_step, preconditioner, update_rule
+from lastbit.curvature.limits import GroupLimit, group_limit, preconditioner
 from lastbit.curvature.operators import PreconditionedOperator, ShiftedOperator, SymmetricOperator
 from lastbit.curvature.snapshot import unwrapped
 
@@ -37,7 +37,7 @@ def optimized_parameters(model: nn.Module, optimizer: torch.optim.Optimizer) -> 
     return found
 
 
-class EffectiveHessian(SymmetricOperator):
+class EffectiveHessian(PreconditionedOperator):
     """`D^{-1/2} (H + C) D^{-1/2}`, whose largest eigenvalue is what an optimizer's limit is compared with.
 
     `H` is the Hessian of the loss, `C` the coupled weight decay of each parameter, and `D = P u_g / u`: the
@@ -59,38 +59,26 @@ class EffectiveHessian(SymmetricOperator):
     def __init__(
         self, hessian: HessianOperator, model: nn.Module, optimizer: torch.optim.Optimizer, *, lr_factor: float = 1.0
     ) -> None:
-        super().__init__(hessian.size, hessian.dtype, hessian.device)
-        rule = update_rule(optimizer)
         where = optimized_parameters(model, optimizer)
         if stray := [name for name in hessian.space.names if name not in where]:
             raise LastbitError(
                 f"the optimizer does not hold parameter {stray[0]!r}: measure optimized_parameters(model, optimizer)"
             )
-        used = sorted({where[name] for name in hessian.space.names})
         self.groups: dict[int, GroupLimit] = {}
-        for index in used:
-            group = optimizer.param_groups[index]
-            scaled = {**group, "lr": float(group["lr"]) * lr_factor}
-            self.groups[index] = group_limit(rule, scaled, index, next_step(optimizer, group))
+        for index in sorted({where[name] for name in hessian.space.names}):
+            lr = float(optimizer.param_groups[index]["lr"]) * lr_factor
+            self.groups[index] = group_limit(optimizer, index, lr=lr)
         self.limit = min(group.upper for group in self.groups.values())
-        self.hessian = hessian
         tensors = dict(unwrapped(model).named_parameters())
         divisors, decays, margins = [], [], []
         for name in hessian.space.names:
-            index = where[name]
-            limit, tensor = self.groups[index], tensors[name].detach()
+            tensor, limit = tensors[name], self.groups[where[name]]
             scale = limit.upper / self.limit if 0 < self.limit < inf else 1.0
-            divisor = preconditioner(optimizer, rule, optimizer.param_groups[index], tensors[name])
-            divisors.append(divisor.detach() * scale)
+            divisors.append(preconditioner(optimizer, limit.index, tensor).detach() * scale)
             decays.append(torch.full_like(tensor, limit.coupled_decay))
             margins.append(torch.full_like(tensor, -limit.lower / scale if abs(limit.lower) < inf else 0.0))
-        self.divisor_P = hessian.space.flatten(divisors)
-        self.decay_P = hessian.space.flatten(decays)
-        self.margin_P = hessian.space.flatten(margins)
-        self._operator = PreconditionedOperator(ShiftedOperator(hessian, self.decay_P), self.divisor_P)
-
-    def _multiply(self, vectors_KP: Tensor) -> Tensor:
-        return self._operator.multiply_rows(vectors_KP)
+        self.divisor_P, self.decay_P, self.margin_P = map(hessian.space.flatten, (divisors, decays, margins))
+        super().__init__(ShiftedOperator(hessian, self.decay_P), self.divisor_P)
 
     @property
     def sole_group(self) -> GroupLimit | None:
@@ -113,12 +101,12 @@ class EffectiveHessian(SymmetricOperator):
 
     def decay_along(self, vector_P: Tensor) -> float:
         """Return what coupled weight decay adds to the eigenvalue of the unit vector `x`, `x^T D^{-1} C x`."""
-        weight = self._operator.scale_P * vector_P
+        weight = self.scale_P * vector_P
         return float((self.decay_P * weight).dot(weight))
 
     def pull_back(self, gradient_P: Tensor) -> Tensor:
         """Return a gradient in weights as the gradient in this operator's coordinates, `D^{-1/2} g`."""
-        return self._operator.scale_P * gradient_P
+        return self.scale_P * gradient_P
 
     def coordinates(self, weights_P: Tensor) -> Tensor:
         """Return a change of the weights in this operator's coordinates, `D^{1/2} w` (0 where nothing moves)."""

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from lastbit.core.errors import LastbitError, choose
+from lastbit.core.seeds import torch_stream
 from lastbit.curvature.operators import SymmetricOperator
-from lastbit.curvature.subspace import Subspace
 
 __all__ = ["Eigenpairs", "top_eigenpairs"]
 
@@ -79,6 +79,70 @@ class Eigenpairs:
         return float(self.values.min())
 
 
+class _Subspace:
+    """An orthonormal basis `V`, its image `W = A V` and the projected matrix `T = V A V^T` in float64."""
+
+    def __init__(self, operator: SymmetricOperator, capacity: int, seed: int) -> None:
+        self.operator = operator
+        self.capacity = capacity
+        self.basis_MP = torch.empty(capacity, operator.size, dtype=operator.dtype, device=operator.device)
+        self.image_MP = torch.empty_like(self.basis_MP)
+        self.projected = torch.zeros(capacity, capacity, dtype=torch.float64)
+        self.size = 0
+        # Drawn on the CPU, so that a seed means the same start on every device.
+        self.generator = torch_stream(seed, "eigen start")
+
+    def random(self) -> Tensor:
+        """Draw a standard normal vector."""
+        vector = torch.randn(self.operator.size, generator=self.generator, dtype=torch.float64)
+        return vector.to(self.operator.device, self.operator.dtype)
+
+    def expand(self, vector_P: Tensor) -> None:
+        """Add the direction of `vector_P` that is new; a random one where nothing new is left."""
+        used_MP = self.basis_MP[: self.size]
+        while True:
+            before = vector_P.norm()
+            # Twice is enough (Kahan and Parlett): one pass leaves a component as large as the rounding.
+            for _ in range(2):
+                vector_P = vector_P - used_MP.mT @ (used_MP @ vector_P)
+            if vector_P.norm() > 10 * torch.finfo(vector_P.dtype).eps * before:
+                break
+            vector_P = self.random()
+        vector_P = vector_P / vector_P.norm()
+        vector_P = vector_P - used_MP.mT @ (used_MP @ vector_P)
+        vector_P = vector_P / vector_P.norm()
+        m = self.size
+        self.basis_MP[m] = vector_P
+        self.image_MP[m] = self.operator @ vector_P
+        column = (self.basis_MP[: m + 1] @ self.image_MP[m]).to("cpu", torch.float64)
+        self.projected[: m + 1, m] = column
+        self.projected[m, : m + 1] = column
+        self.size += 1
+
+    def ritz(self) -> tuple[Tensor, Tensor]:
+        """Return Ritz values, ascending, and their coordinates as columns."""
+        values, coordinates = torch.linalg.eigh(self.projected[: self.size, : self.size])
+        return values, coordinates
+
+    def combine(self, coordinates_MK: Tensor, rows_MP: Tensor) -> Tensor:
+        """Return the combinations of `rows_MP` with these coordinates as columns, as rows."""
+        return coordinates_MK.mT.to(rows_MP.device, rows_MP.dtype) @ rows_MP[: self.size]
+
+    def restart(self, values: Tensor, coordinates_MK: Tensor) -> None:
+        """Shrink the basis to the Ritz vectors with these coordinates."""
+        basis_KP, image_KP = self.combine(coordinates_MK, self.basis_MP), self.combine(coordinates_MK, self.image_MP)
+        self.size = len(values)
+        self.basis_MP[: self.size] = basis_KP
+        self.image_MP[: self.size] = image_KP
+        self.projected.zero_()
+        self.projected[: self.size, : self.size] = torch.diag(values)
+
+    def residuals(self, values: Tensor, coordinates_MK: Tensor) -> Tensor:
+        """Return `A y - theta y` for the Ritz pairs with these coordinates, as rows."""
+        scaled = values.to(self.operator.device, self.operator.dtype)[:, None]
+        return self.combine(coordinates_MK, self.image_MP) - scaled * self.combine(coordinates_MK, self.basis_MP)
+
+
 def top_eigenpairs(
     operator: SymmetricOperator,
     k: int = 1,
@@ -126,9 +190,22 @@ def top_eigenpairs(
         >>> round(pairs.largest, 4), pairs.all_converged
         (3.0, True)
     """
-    wanted, budget = _checked(operator, k, which, tol, atol, relative_to, max_products)
+    choose(which, ("largest", "smallest", "both"), "which")
+    choose(relative_to, ("value", "norm"), "relative_to")
+    ends = 2 if which == "both" else 1
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1 or ends * k > operator.size:
+        raise LastbitError(
+            f"k = {k!r} eigenpairs ({which}) of an operator with {operator.size} rows: give 1 up to "
+            f"{operator.size // ends}"
+        )
+    if not tol >= 0 or not atol >= 0 or (tol == 0 and atol == 0):
+        raise LastbitError(f"tol = {tol}, atol = {atol}: give non-negative numbers, not both zero")
+    wanted = ends * k
+    budget = max_products if max_products is not None else 10 * wanted + 200
+    if budget < 1:
+        raise LastbitError(f"max_products = {budget}: give at least 1")
     capacity = min(operator.size, max(max_basis or 2 * wanted + 20, wanted + 3))
-    space = Subspace(operator, capacity, seed)
+    space = _Subspace(operator, capacity, seed)
     before = operator.products
     space.expand(_start_vector(space, start))
     while True:
@@ -148,7 +225,10 @@ def top_eigenpairs(
         worst = int(excess.argmax()) if which == "both" or not len(open_pairs) else int(open_pairs[0])
         direction_P = residuals_KP[worst]
         if space.size == capacity:
-            _thick_restart(space, values, coordinates, k, which)
+            # The wanted Ritz vectors and their neighbours stay: half of the basis.
+            keep = min(max(capacity // 2, wanted + 1), capacity - 1)
+            kept = _picked(len(values), -(-keep // ends), which)[:keep]
+            space.restart(values[kept], coordinates[:, kept])
         space.expand(direction_P)
     warm = _picked(len(values), max(k, WARM_VECTORS), which)
     return Eigenpairs(
@@ -162,33 +242,7 @@ def top_eigenpairs(
     )
 
 
-def _checked(
-    operator: SymmetricOperator,
-    k: int,
-    which: str,
-    tol: float,
-    atol: float,
-    relative_to: str,
-    max_products: int | None,
-) -> tuple[int, int]:
-    """Return how many pairs are wanted in all and how many products may be spent, or say what is out of range."""
-    choose(which, ("largest", "smallest", "both"), "which")
-    choose(relative_to, ("value", "norm"), "relative_to")
-    wanted = 2 * k if which == "both" else k
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1 or wanted > operator.size:
-        raise LastbitError(
-            f"k = {k!r} eigenpairs ({which}) of an operator with {operator.size} rows: give 1 up to "
-            f"{operator.size // 2 if which == 'both' else operator.size}"
-        )
-    if not tol >= 0 or not atol >= 0 or (tol == 0 and atol == 0):
-        raise LastbitError(f"tol = {tol}, atol = {atol}: give non-negative numbers, not both zero")
-    budget = max_products if max_products is not None else 10 * wanted + 200
-    if budget < 1:
-        raise LastbitError(f"max_products = {budget}: give at least 1")
-    return wanted, budget
-
-
-def _start_vector(space: Subspace, start: Tensor | Eigenpairs | None) -> Tensor:
+def _start_vector(space: _Subspace, start: Tensor | Eigenpairs | None) -> Tensor:
     noise_P = space.random()
     if start is None:
         return noise_P
@@ -215,10 +269,3 @@ def _picked(size: int, k: int, which: str) -> Tensor:
         # With fewer Ritz values than wanted, the middle ones must not be counted at both ends.
         return torch.cat([top[: (size + 1) // 2], bottom[: size // 2]])
     return top if which == "largest" else bottom
-
-
-def _thick_restart(space: Subspace, values: Tensor, coordinates: Tensor, k: int, which: str) -> None:
-    """Keep the wanted Ritz vectors and their neighbours: half of the basis."""
-    keep = min(max(space.capacity // 2, (2 * k if which == "both" else k) + 1), space.capacity - 1)
-    kept = _picked(len(values), (keep + 1) // 2 if which == "both" else keep, which)[:keep]
-    space.restart(values[kept], coordinates[:, kept])

@@ -16,7 +16,7 @@ from lastbit.curvature.batches import LossFunction
 from lastbit.curvature.effective import EffectiveHessian, optimized_parameters
 from lastbit.curvature.eigen import Eigenpairs, top_eigenpairs
 from lastbit.curvature.hessian import HessianOperator
-from lastbit.curvature.limits.live import group_limit, next_step, update_rule
+from lastbit.curvature.limits import group_limit
 from lastbit.curvature.operators import ShiftedOperator
 from lastbit.curvature.parameters import blocks_by_group, blocks_by_module, blocks_by_tensor
 from lastbit.curvature.snapshot import unwrapped
@@ -140,23 +140,22 @@ def stable_learning_rates(
     return StableLearningRates(tuple(solve.row(name, hessian.block(held)) for name, held in blocks.items()), whole)
 
 
+@dataclass
 class _Solver:
     """Rows of one table: the eigenproblems of a block and what follows from them."""
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, tol: float, max_products: int) -> None:
-        self.model = model
-        self.optimizer = optimizer
-        self.tol = tol
-        self.max_products = max_products
-        self.floor = 0.0
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    tol: float
+    max_products: int
+    floor: float = 0.0
 
     def row(self, name: str, hessian: HessianOperator) -> LayerStability:
         before = hessian.products
         effective = EffectiveHessian(hessian, self.model, self.optimizer)
-        which = "both" if effective.size > 1 else "largest"
         pairs = top_eigenpairs(
             effective,
-            which=which,
+            which="both" if effective.size > 1 else "largest",
             tol=self.tol,
             # A block without curvature (a bias before batch normalisation) holds rounding of the whole alone.
             atol=max(1e-12, self.floor * effective.limit if effective.limit < inf else 0.0),
@@ -242,9 +241,7 @@ class _Solver:
         return max(0.0, -bare.smallest), alpha if group.upper < inf else inf
 
     def _upper(self, index: int, **changes: float) -> float:
-        group = self.optimizer.param_groups[index]
-        changed = {**group, **changes}
-        return group_limit(update_rule(self.optimizer), changed, index, next_step(self.optimizer, group)).upper
+        return group_limit(self.optimizer, index, **changes).upper
 
 
 def _last_where(holds: Callable[[float], bool], guess: float, precision: float = 1e-12) -> float:

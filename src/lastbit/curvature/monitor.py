@@ -19,7 +19,7 @@ from lastbit.curvature.budget import TimeBudget
 from lastbit.curvature.effective import EffectiveHessian, optimized_parameters
 from lastbit.curvature.eigen import Eigenpairs, top_eigenpairs
 from lastbit.curvature.hessian import HessianOperator
-from lastbit.curvature.limits.live import stability_limit
+from lastbit.curvature.limits import stability_limit
 from lastbit.curvature.parameters import blocks_by_module
 from lastbit.curvature.record import StabilityRecord
 from lastbit.curvature.snapshot import unwrapped

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate
+from functools import cached_property, reduce
 
 import torch
 from torch import Tensor, nn
@@ -47,27 +46,18 @@ class ParameterSpace:
         for name, tensor in tensors.items():
             if not tensor.is_floating_point():
                 raise LastbitError(f"parameter {name!r} is {tensor.dtype}: curvature needs real floating-point numbers")
-        dtype = next(iter(tensors.values())).dtype
-        for tensor in tensors.values():
-            dtype = torch.promote_types(dtype, tensor.dtype)
-        shapes = tuple(tensor.shape for tensor in tensors.values())
-        return cls(tuple(tensors), shapes, dtype, devices.pop())
+        dtype = reduce(torch.promote_types, (tensor.dtype for tensor in tensors.values()))
+        return cls(tuple(tensors), tuple(tensor.shape for tensor in tensors.values()), dtype, devices.pop())
 
     @cached_property
-    def sizes(self) -> tuple[int, ...]:
+    def sizes(self) -> list[int]:
         """Number of elements per tensor."""
-        return tuple(shape.numel() for shape in self.shapes)
+        return [shape.numel() for shape in self.shapes]
 
     @property
     def size(self) -> int:
         """Number of elements of all tensors together."""
         return sum(self.sizes)
-
-    @cached_property
-    def slices(self) -> dict[str, slice]:
-        """Where each tensor lies in the flat vector."""
-        ends = list(accumulate(self.sizes))
-        return {name: slice(end - n, end) for name, n, end in zip(self.names, self.sizes, ends, strict=True)}
 
     def flatten(self, tensors: Sequence[Tensor]) -> Tensor:
         """Return the tensors as one new vector."""
@@ -75,14 +65,8 @@ class ParameterSpace:
 
     def unflatten(self, vector: Tensor) -> list[Tensor]:
         """Return views of `vector` in the tensors' shapes."""
-        return [
-            part.view(shape) for part, shape in zip(torch.split(vector, list(self.sizes)), self.shapes, strict=True)
-        ]
-
-    def indices(self, names: Iterable[str]) -> Tensor:
-        """Return the positions of the named tensors' elements in the flat vector, in the order of the names."""
-        where = torch.arange(self.size, device=self.device)
-        return torch.cat([where[self.slices[name]] for name in names])
+        parts = torch.split(vector, self.sizes)
+        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def subspace(self, names: Iterable[str]) -> ParameterSpace:
         """Return the space of the named tensors alone.
@@ -93,10 +77,10 @@ class ParameterSpace:
         wanted = set(names)
         if unknown := wanted - set(self.names):
             raise LastbitError(f"unknown parameters {sorted(unknown)}: choose among {', '.join(self.names)}")
-        kept = [(name, shape) for name, shape in zip(self.names, self.shapes, strict=True) if name in wanted]
+        kept = {name: shape for name, shape in zip(self.names, self.shapes, strict=True) if name in wanted}
         if not kept:
             raise LastbitError("a block needs at least one parameter, got none")
-        return ParameterSpace(tuple(n for n, _ in kept), tuple(s for _, s in kept), self.dtype, self.device)
+        return ParameterSpace(tuple(kept), tuple(kept.values()), self.dtype, self.device)
 
 
 def blocks_by_tensor(space: ParameterSpace) -> dict[str, tuple[str, ...]]:
@@ -117,7 +101,7 @@ def blocks_by_group(
     space: ParameterSpace, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> dict[str, tuple[str, ...]]:
     """Return one block per parameter group that holds tensors of `space`, named `"group 0"` and so on."""
-    names = {id(parameter): name for name, parameter in model.named_parameters() if name in space.slices}
+    names = {id(parameter): name for name, parameter in model.named_parameters() if name in space.names}
     blocks = {}
     for index, group in enumerate(optimizer.param_groups):
         if held := tuple(names[id(p)] for p in group["params"] if id(p) in names):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf, isfinite
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,15 +12,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.optimizers.linear_update import LinearUpdate
 from lastbit.optimizers.registry import OptimizerRule, needed_rule, rule_of
 
-__all__ = [
-    "GroupLimit",
-    "StabilityLimit",
-    "group_limit",
-    "next_step",
-    "preconditioner",
-    "stability_limit",
-    "update_rule",
-]
+__all__ = ["GroupLimit", "StabilityLimit", "group_limit", "preconditioner", "stability_limit"]
 
 
 @dataclass(frozen=True)
@@ -105,15 +95,12 @@ def stability_limit(optimizer: torch.optim.Optimizer) -> StabilityLimit:
         >>> float(stability_limit(torch.optim.SGD(weights, lr=0.1, weight_decay=1.0)))
         19.0
     """
-    rule = update_rule(optimizer)
-    groups = tuple(
-        group_limit(rule, group, index, next_step(optimizer, group))
-        for index, group in enumerate(optimizer.param_groups)
-    )
+    _update_rule(optimizer)  # refused before its groups are read
+    groups = tuple(group_limit(optimizer, index) for index in range(len(optimizer.param_groups)))
     return StabilityLimit(type(optimizer).__name__, groups)
 
 
-def update_rule(optimizer: torch.optim.Optimizer) -> OptimizerRule:
+def _update_rule(optimizer: torch.optim.Optimizer) -> OptimizerRule:
     """Return the linear update of an optimizer and what belongs to it.
 
     Raises:
@@ -122,8 +109,7 @@ def update_rule(optimizer: torch.optim.Optimizer) -> OptimizerRule:
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise LastbitError(f"expected a torch.optim.Optimizer, got {type(optimizer).__name__}")
     kind = type(optimizer)
-    refusal = rule_of(kind, "refused")
-    if refusal is not None and rule_of(kind, "linear_update") is None:
+    if (refusal := rule_of(kind, "refused")) and rule_of(kind, "linear_update") is None:
         raise LastbitError(
             f"{kind.__name__} has no stability limit: {refusal.refused}, so its update is not linear in the "
             "curvature; measure the sharpness alone with top_eigenpairs"
@@ -131,12 +117,13 @@ def update_rule(optimizer: torch.optim.Optimizer) -> OptimizerRule:
     return needed_rule(kind, "linear_update")
 
 
-def group_limit(rule: OptimizerRule, group: Mapping[str, Any], index: int, step: int) -> GroupLimit:
-    """Return the limit of one parameter group for its step number `step`.
+def group_limit(optimizer: torch.optim.Optimizer, index: int, **changes: float) -> GroupLimit:
+    """Return the limit of one parameter group in its next step, with `changes` of its settings.
 
     Raises:
         LastbitError: the group maximizes, its learning rate is negative or not finite, or its rule gives no update.
     """
+    rule, group = _update_rule(optimizer), {**optimizer.param_groups[index], **changes}
     if group.get("maximize", False):
         raise LastbitError(
             "maximize=True flips the curvature: minimise the negated loss, with maximize=False, to measure it"
@@ -145,7 +132,10 @@ def group_limit(rule: OptimizerRule, group: Mapping[str, Any], index: int, step:
     if not (isfinite(lr) and lr >= 0):
         raise LastbitError(f"the learning rate of parameter group {index} is {lr}: a limit needs a finite lr >= 0")
     assert rule.linear_update is not None
-    update = rule.linear_update(group, step)
+    states = [optimizer.state.get(parameter, {}) for parameter in group["params"]]
+    # A group is as old as its youngest tensor.
+    taken = min((float(state["step"]) for state in states if "step" in state), default=0.0)
+    update = rule.linear_update(group, 1 + int(taken))
     if not isinstance(update, LinearUpdate):
         raise LastbitError(
             f"a registered linear update returned a {type(update).__name__}: return LinearUpdate(free=..., gain=...)"
@@ -163,26 +153,18 @@ def group_limit(rule: OptimizerRule, group: Mapping[str, Any], index: int, step:
     )
 
 
-def next_step(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> int:
-    """Return the number of the step that comes next, from 1; the smallest of the group's tensors."""
-    steps = [optimizer.state[p]["step"] for p in group["params"] if "step" in optimizer.state.get(p, {})]
-    return 1 + int(min(map(float, steps), default=0.0))
-
-
-def preconditioner(
-    optimizer: torch.optim.Optimizer, rule: OptimizerRule, group: Mapping[str, Any], parameter: Tensor
-) -> Tensor:
-    """Return the diagonal that divides the gradient of one tensor, in its shape; infinite where it never moved.
+def preconditioner(optimizer: torch.optim.Optimizer, index: int, parameter: Tensor) -> Tensor:
+    """Return the diagonal that divides the gradient of one tensor of a group; infinite where it never moved.
 
     Raises:
         LastbitError: the optimizer has a preconditioner but has taken no step yet.
     """
+    rule = _update_rule(optimizer)
     if rule.preconditioner is None:
         return torch.ones_like(parameter)
     state = optimizer.state.get(parameter, {})
-    moved = state and float(state.get("step", 1)) > 0
-    if moved:
-        return rule.preconditioner(group, state).detach()
+    if state and float(state.get("step", 1)) > 0:
+        return rule.preconditioner(optimizer.param_groups[index], state).detach()
     if not any(float(held.get("step", 1)) > 0 for held in optimizer.state.values()):
         raise LastbitError(
             f"{type(optimizer).__name__} has taken no step yet, so its preconditioner is not defined: take one "

@@ -1,1 +1,0 @@
-"""Stability limits of optimizers, from the companion matrix of their linear update."""
