@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from lastbit.core.errors import LastbitError
-from lastbit.optimizers import OPTIMIZERS, OptimizerChoice, class_of, needed_rule, register, registry, rule_of
+from lastbit.optimizers import OPTIMIZERS, OptimizerChoice, register, registry
+from lastbit.optimizers.registry import class_of, needed_rule, rule_of
 
 
 class Renamed(torch.optim.SGD):

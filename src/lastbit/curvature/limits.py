@@ -145,7 +145,7 @@ def group_limit(optimizer: torch.optim.Optimizer, index: int, **changes: float) 
         index=index,
         lr=lr,
         weight_decay=float(group.get("weight_decay", 0.0)),
-        decoupled=rule.decoupled(group),
+        decoupled=rule.decoupled is not None and rule.decoupled(group),
         preconditioned=rule.preconditioner is not None,
         lower=lower,
         upper=upper,

@@ -23,8 +23,8 @@ from torch import Tensor
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.seeds import torch_stream
 from lastbit.dynamics.growth import growth_split, log_growth
+from lastbit.optimizers.parts import TangentPoint
 from lastbit.optimizers.registry import needed_rule
-from lastbit.optimizers.tangent import TangentPoint
 
 __all__ = ["HessianProduct", "Tangent", "TangentGrowth", "init_tangent", "step_tangent"]
 

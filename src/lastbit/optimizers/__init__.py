@@ -1,37 +1,17 @@
 """What lastbit knows of an optimizer: its direction, linear update, preconditioner, tangent, and the tasks' choices.
 
-One file per optimizer, one register that perturbations, stability limits, tangents and the built-in tasks read. Nothing
-here imports torch before an optimizer is at hand, so that the choices can be listed without it.
+One file per family of optimizers, one register that perturbations, stability limits, tangents and the built-in tasks
+read. Nothing here imports torch before an optimizer is at hand, so that the choices can be listed without it.
 """
 
 from importlib import import_module
 
-from lastbit.optimizers.direction import Direction
 from lastbit.optimizers.linear_update import LinearUpdate
-from lastbit.optimizers.registry import (
-    OPTIMIZERS,
-    OptimizerChoice,
-    OptimizerRule,
-    class_of,
-    needed_rule,
-    register,
-    rule_of,
-)
-from lastbit.optimizers.tangent import TangentPoint
+from lastbit.optimizers.parts import Direction, TangentPoint
+from lastbit.optimizers.registry import OPTIMIZERS, OptimizerChoice, register
 
-__all__ = [
-    "OPTIMIZERS",
-    "Direction",
-    "LinearUpdate",
-    "OptimizerChoice",
-    "OptimizerRule",
-    "TangentPoint",
-    "class_of",
-    "needed_rule",
-    "register",
-    "rule_of",
-]
+__all__ = ["OPTIMIZERS", "Direction", "LinearUpdate", "OptimizerChoice", "TangentPoint", "register"]
 
 # In the order in which choices are listed.
-for _name in ("sgd", "adam", "nadam", "rmsprop", "adagrad", "refused"):
+for _name in ("sgd", "adam", "rmsprop", "adagrad", "refused"):
     import_module(f"lastbit.optimizers.{_name}")

@@ -1,4 +1,4 @@
-"""Adam, and AdamW with its decoupled weight decay."""
+"""Adam, AdamW with its decoupled weight decay, and NAdam with Nesterov's momentum."""
 
 from __future__ import annotations
 
@@ -6,32 +6,36 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lastbit.core.errors import LastbitError
-from lastbit.optimizers.direction import Direction
 from lastbit.optimizers.linear_update import LinearUpdate
+from lastbit.optimizers.parts import Direction
 from lastbit.optimizers.registry import Group, OptimizerChoice, State, register
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lastbit.optimizers.parts import TangentPoint
     from lastbit.optimizers.step import OptimizerStep
-    from lastbit.optimizers.tangent import TangentPoint
 
-__all__ = ["decoupled", "kept", "preconditioner"]
+__all__: list[str] = []
+
+_TERMS = 2000
+"""Factors of NAdam's product of momenta that are multiplied out: each is below beta1, so at beta1 = 0.99 what is left
+is below 1e-9 of 1."""
 
 
-def decoupled(group: Group, always: bool = False) -> bool:
+def _decoupled(group: Group, always: bool = False) -> bool:
     """Whether weight decay multiplies the weights: `always` for AdamW, for the others where the group asks for it."""
     return always or bool(group.get("decoupled_weight_decay", False))
 
 
-def kept(group: Group, always: bool = False) -> float:
+def _kept(group: Group, always: bool = False) -> float:
     """Return what decoupled weight decay leaves of the weights, `1 - lr * weight_decay`; 1 where it is coupled."""
     # A product of two floats, as in the step itself, before it is subtracted from one.
-    return 1 - float(group["lr"]) * float(group["weight_decay"]) if decoupled(group, always) else 1.0
+    return 1 - float(group["lr"]) * float(group["weight_decay"]) if _decoupled(group, always) else 1.0
 
 
-def preconditioner(group: Group, state: State) -> Tensor:
-    """Return `sqrt(v / (1 - beta2^t)) + eps`, the same for NAdam."""
+def _preconditioner(group: Group, state: State) -> Tensor:
+    """Return `sqrt(v / (1 - beta2^t)) + eps`."""
     second: Tensor = state["max_exp_avg_sq"] if group.get("amsgrad", False) else state["exp_avg_sq"]
     root: Tensor = (second / (1 - float(group["betas"][1]) ** float(state["step"]))).sqrt()
     return root + float(group["eps"])
@@ -44,13 +48,28 @@ def _direction(step: OptimizerStep, always: bool) -> Direction:
     beta1, beta2 = (float(beta) for beta in group["betas"])
     second_moment = step.state("max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq")
     denominator = second_moment.sqrt_().div_((1 - beta2**count) ** 0.5).add_(eps)
-    return Direction(lr / (1 - beta1**count), step.state("exp_avg"), denominator, kept(group, always))
+    return Direction(lr / (1 - beta1**count), step.state("exp_avg"), denominator, _kept(group, always))
 
 
 def _linear_update(group: Group, step: int, always: bool) -> LinearUpdate:
     beta = float(group["betas"][0])
     rate = float(group["lr"]) / (1 - beta**step)
-    return LinearUpdate([[kept(group, always), -rate * beta], [0.0, beta]], [-rate * (1 - beta), 1 - beta])
+    return LinearUpdate([[_kept(group, always), -rate * beta], [0.0, beta]], [-rate * (1 - beta), 1 - beta])
+
+
+def _nadam_update(group: Group, step: int) -> LinearUpdate:
+    """Adam with Nesterov's momentum, whose coefficient rises over the steps."""
+    lr, beta, decay = float(group["lr"]), float(group["betas"][0]), float(group["momentum_decay"])
+
+    def mu(t: int) -> float:
+        return beta * (1 - 0.5 * float(0.96 ** (t * decay)))
+
+    product = 1.0
+    for t in range(1, min(step, _TERMS) + 1):
+        product *= mu(t)
+    now = lr * (1 - mu(step)) / (1 - product)
+    ahead = lr * mu(step + 1) / (1 - product * mu(step + 1))
+    return LinearUpdate([[_kept(group), -ahead * beta], [0.0, beta]], [-now - ahead * (1 - beta), 1 - beta])
 
 
 def _tangent(point: TangentPoint, always: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -67,8 +86,8 @@ def _tangent(point: TangentPoint, always: bool) -> tuple[Tensor, tuple[Tensor, .
     lr, eps, decay = float(group["lr"]), float(group["eps"]), float(group["weight_decay"])
     beta1, beta2 = (float(beta) for beta in group["betas"])
     g, dg = point.sign * point.gradient.to(delta.dtype), point.sign * point.product
-    if decoupled(group, always):
-        delta = kept(group, always) * delta
+    if _decoupled(group, always):
+        delta = _kept(group, always) * delta
     else:
         g, dg = g + decay * point.weights.to(delta.dtype), dg + decay * delta
     step = int(state.get("step", 0)) + 1
@@ -92,9 +111,10 @@ for name, always, weight_decay in (("Adam", False, 0.0), ("AdamW", True, 1e-2)):
         f"torch.optim:{name}",
         direction=partial(_direction, always=always),
         linear_update=partial(_linear_update, always=always),
-        preconditioner=preconditioner,
-        decoupled=partial(decoupled, always=always),
+        preconditioner=_preconditioner,
+        decoupled=partial(_decoupled, always=always),
         tangent=partial(_tangent, always=always),
         # Without momentum of its own it gets PyTorch's rate and decay, not those of SGD.
         choice=OptimizerChoice(name=name.lower(), defaults={"lr": 1e-3, "weight_decay": weight_decay}),
     )
+register("torch.optim:NAdam", linear_update=_nadam_update, preconditioner=_preconditioner, decoupled=_decoupled)

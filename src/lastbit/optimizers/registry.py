@@ -16,30 +16,17 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
-    from lastbit.optimizers.direction import Direction
     from lastbit.optimizers.linear_update import LinearUpdate
+    from lastbit.optimizers.parts import Direction, TangentPoint
     from lastbit.optimizers.step import OptimizerStep
-    from lastbit.optimizers.tangent import TangentPoint
 
-__all__ = [
-    "OPTIMIZERS",
-    "OptimizerChoice",
-    "OptimizerRule",
-    "class_of",
-    "needed_rule",
-    "register",
-    "rule_of",
-]
+__all__ = ["OPTIMIZERS", "OptimizerChoice", "OptimizerRule", "class_of", "needed_rule", "register", "rule_of"]
 
 Group = Mapping[str, Any]
 """A parameter group."""
 
 State = Mapping[str, Any]
 """An optimizer's state of one parameter."""
-
-
-def _coupled(group: Group) -> bool:
-    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +44,14 @@ class OptimizerChoice:
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class OptimizerRule:
     """What one registration says; see `register` for what each part is."""
 
     direction: Callable[[OptimizerStep], Direction] | None = None
     linear_update: Callable[[Group, int], LinearUpdate] | None = None
     preconditioner: Callable[[Group, State], Tensor] | None = None
-    decoupled: Callable[[Group], bool] = _coupled
+    decoupled: Callable[[Group], bool] | None = None
     tangent: Callable[[TangentPoint], tuple[Tensor, tuple[Tensor, ...]]] | None = None
     refused: str | None = None
     choice: OptimizerChoice | None = None
@@ -83,7 +70,7 @@ def register(
     direction: Callable[[OptimizerStep], Direction] | None = None,
     linear_update: Callable[[Group, int], LinearUpdate] | None = None,
     preconditioner: Callable[[Group, State], Tensor] | None = None,
-    decoupled: Callable[[Group], bool] = _coupled,
+    decoupled: Callable[[Group], bool] | None = None,
     tangent: Callable[[TangentPoint], tuple[Tensor, tuple[Tensor, ...]]] | None = None,
     refused: str | None = None,
     choice: OptimizerChoice | None = None,
@@ -133,22 +120,14 @@ def register(
         ... )
     """
     _check_optimizer(optimizer)
-    rule = OptimizerRule(
-        direction=direction,
-        linear_update=linear_update,
-        preconditioner=preconditioner,
-        decoupled=decoupled,
-        tangent=tangent,
-        refused=refused,
-        choice=choice,
-    )
+    rule = OptimizerRule(direction, linear_update, preconditioner, decoupled, tangent, refused, choice)
     for part in ("direction", "linear_update", "preconditioner", "decoupled", "tangent"):
         given = getattr(rule, part)
         if given is not None and not callable(given):
             raise LastbitError(f"the {part} of {_name(optimizer)} is a {type(given).__name__}: give a function")
     if rule == OptimizerRule():
         raise LastbitError(f"the registration of {_name(optimizer)} says nothing: give a direction or another part")
-    if linear_update is None and (preconditioner is not None or decoupled is not _coupled):
+    if linear_update is None and (preconditioner or decoupled):
         raise LastbitError(f"{_name(optimizer)}: a preconditioner or decoupled decay goes with a linear_update: add it")
     _REGISTER.append((optimizer, rule))
     if choice is not None:
@@ -163,9 +142,8 @@ def rule_of(kind: type, part: str) -> OptimizerRule | None:
     """
     for base in kind.__mro__:
         for optimizer, rule in reversed(_REGISTER):
-            if getattr(rule, part) is None or not _means(optimizer, base):
-                continue
-            if part == "refused" or _same_step(kind, base):
+            known = getattr(rule, part) is not None and _means(optimizer, base)
+            if known and (part == "refused" or _same_step(kind, base)):
                 return rule
     return None
 
@@ -211,14 +189,10 @@ def _name(optimizer: str | type[Optimizer]) -> str:
 
 
 def _check_optimizer(optimizer: object) -> None:
-    if isinstance(optimizer, str):
-        if re.fullmatch(r"(\*|[\w.]+):\w+", optimizer):
-            return
-    elif isinstance(optimizer, type):
-        from torch.optim import Optimizer
-
-        if issubclass(optimizer, Optimizer):
-            return
+    if isinstance(optimizer, str) and re.fullmatch(r"(\*|[\w.]+):\w+", optimizer):
+        return
+    if isinstance(optimizer, type) and issubclass(optimizer, resolve_name("torch.optim:Optimizer")):
+        return
     got = repr(optimizer) if isinstance(optimizer, str | type) else f"an instance of {type(optimizer).__name__}"
     raise LastbitError(
         f"register takes a subclass of torch.optim.Optimizer, or its name as in 'torch.optim:Adam', got {got}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lastbit.optimizers.direction import Direction
 from lastbit.optimizers.linear_update import LinearUpdate
+from lastbit.optimizers.parts import Direction
 from lastbit.optimizers.registry import Group, OptimizerChoice, State, register
 
 if TYPE_CHECKING:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lastbit.optimizers.direction import Direction
 from lastbit.optimizers.linear_update import LinearUpdate
+from lastbit.optimizers.parts import Direction
 from lastbit.optimizers.registry import Group, OptimizerChoice, register
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lastbit.optimizers.parts import TangentPoint
     from lastbit.optimizers.step import OptimizerStep
-    from lastbit.optimizers.tangent import TangentPoint
 
 __all__: list[str] = []
 

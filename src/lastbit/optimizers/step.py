@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -38,6 +39,7 @@ def step_counts(states: Sequence[Mapping[str, Any]]) -> list[float]:
     return [float(each) for each in steps]
 
 
+@dataclass
 class OptimizerStep:
     """One step just taken, over the parameters of one group that share device, dtype and step count.
 
@@ -50,20 +52,15 @@ class OptimizerStep:
         after: the weights after the optimizer's own step.
     """
 
-    def __init__(
-        self,
-        group: Mapping[str, Any],
-        params: list[Tensor],
-        states: list[Mapping[str, Any]],
-        count: float,
-        before: Tensor,
-    ) -> None:
-        self.group = group
-        self.before = before
-        self.after = flatten(params)
-        self._params = params
-        self._states = states
-        self._count = count
+    group: Mapping[str, Any]
+    before: Tensor
+    after: Tensor = field(init=False)
+    _params: list[Tensor]
+    _states: list[Mapping[str, Any]]
+    _count: float
+
+    def __post_init__(self) -> None:
+        self.after = flatten(self._params)
 
     def gradient(self) -> Tensor:
         """Return the gradient as the step saw it, negated where the group maximizes."""
@@ -115,21 +112,17 @@ class Snapshot:
             return
         state = self._optimizer.state
         for group, params, before in self._buckets:
-            graded = [param for param in params if param.grad is not None]
-            for param in graded:
-                if param.grad is not None and param.grad.layout is not torch.strided:
-                    raise LastbitError(f"cannot perturb a step with {param.grad.layout} gradients: use sparse=False")
-            states: list[Mapping[str, Any]] = [state.get(param, {}) for param in graded]
+            graded = [place for place, param in enumerate(params) if param.grad is not None]
+            for gradient in (param.grad for param in params):
+                if gradient is not None and gradient.layout is not torch.strided:
+                    raise LastbitError(f"cannot perturb a step with {gradient.layout} gradients: use sparse=False")
             # A parameter that had no gradient in some steps lags behind in its count, on which bias corrections depend.
-            counts = step_counts(states)
+            counts = step_counts([state.get(params[place], {}) for place in graded])
             for count in sorted(set(counts)):
-                chosen = [each == count for each in counts]
-                if len(graded) == len(params) and all(chosen):
-                    yield OptimizerStep(group, params, states, count, before)
-                    continue
-                some = [param for param, wanted in zip(graded, chosen, strict=True) if wanted]
-                ids = {id(param) for param in some}
-                old = unflatten(before, params)
-                kept = [each for param, each in zip(params, old, strict=True) if id(param) in ids]
-                their_states = [each for each, wanted in zip(states, chosen, strict=True) if wanted]
-                yield OptimizerStep(group, some, their_states, count, flatten(kept))
+                places = [place for place, own in zip(graded, counts, strict=True) if own == count]
+                old = before
+                if len(places) < len(params):
+                    views = unflatten(before, params)
+                    old = flatten([views[place] for place in places])
+                some = [params[place] for place in places]
+                yield OptimizerStep(group, old, some, [state.get(param, {}) for param in some], count)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lastbit.core.errors import LastbitError
-from lastbit.optimizers.direction import Direction
+from lastbit.optimizers.parts import Direction
 from lastbit.optimizers.step import OptimizerStep
 from lastbit.perturb.base import Attachment, Perturbation, Positive
 from lastbit.perturb.update import UpdateAttachment

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lastbit.core.seeds import torch_stream
-from lastbit.optimizers.direction import Direction
+from lastbit.optimizers.parts import Direction
 from lastbit.optimizers.step import OptimizerStep
 from lastbit.perturb.base import Attachment, Seeded
 from lastbit.perturb.update import Change, UpdateAttachment

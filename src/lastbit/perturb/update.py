@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lastbit.core.errors import LastbitError
-from lastbit.optimizers.direction import Direction
+from lastbit.optimizers.parts import Direction
 from lastbit.optimizers.registry import rule_of
 from lastbit.optimizers.step import OptimizerStep, Snapshot
 from lastbit.perturb.base import Attachment
