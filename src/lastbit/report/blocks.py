@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from lastbit.report.formatting import Shown
 
@@ -28,6 +28,7 @@ __all__ = [
     "Section",
     "Table",
     "Tone",
+    "columns",
     "estimate_table",
     "table_of",
 ]
@@ -37,7 +38,7 @@ T = TypeVar("T")
 Tone = Literal["pass", "attention", "failure"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Card:
     """One number that matters, with its interval and the number of samples behind it."""
 
@@ -53,7 +54,6 @@ class Card:
 class Prose:
     """Paragraphs of text, or a list of items."""
 
-    kind: ClassVar[str] = "prose"
     paragraphs: Sequence[str]
     bullets: bool = False
 
@@ -62,7 +62,6 @@ class Prose:
 class Code:
     """Text to copy, with a button that copies it."""
 
-    kind: ClassVar[str] = "code"
     text: str
 
 
@@ -70,7 +69,6 @@ class Code:
 class Facts:
     """Names and their values."""
 
-    kind: ClassVar[str] = "facts"
     rows: Sequence[tuple[str, str]]
 
 
@@ -82,6 +80,12 @@ class Column:
     numeric: bool = False
     quiet: bool = False
     """Whether it is a remark, set smaller."""
+
+
+def columns(text: Sequence[str], numeric: Sequence[str] = (), note: str = "") -> list[Column]:
+    """Return columns by their titles: of text, then of numbers, then of remarks where there are any."""
+    remarks = [Column(note, quiet=True)] if note else []
+    return [*(Column(title) for title in text), *(Column(title, True) for title in numeric), *remarks]
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,6 @@ class Row:
 class Table:
     """A table. Beyond `fold` rows it is folded away until asked for."""
 
-    kind: ClassVar[str] = "table"
     columns: Sequence[Column]
     rows: Sequence[Row]
     caption: str = ""
@@ -124,21 +127,14 @@ def table_of(
 
 def estimate_table(rows: Iterable[tuple[str, Shown]]) -> Table:
     """Return estimates by name, with their intervals."""
-    columns: dict[Column, Callable[[tuple[str, Shown]], str]] = {
-        Column("quantity"): lambda row: row[0],
-        Column("estimate", True): lambda row: row[1].value,
-        Column("95% interval", True): lambda row: row[1].interval,
-        Column("n", True): lambda row: row[1].n,
-        Column("note", quiet=True): lambda row: row[1].note,
-    }
-    return table_of(rows, columns)
+    cells = [Row((title, shown.value, shown.interval, shown.n, shown.note)) for title, shown in rows]
+    return Table(columns(["quantity"], ["estimate", "95% interval", "n"], "note"), cells)
 
 
 @dataclass(frozen=True)
 class Cards:
     """A row of cards."""
 
-    kind: ClassVar[str] = "cards"
     cards: Sequence[Card]
 
     @property
@@ -162,7 +158,6 @@ class LegendEntry:
 class FigureBlock:
     """A figure with its caption; `figure` is a plotly figure, `describe` its content in words for who cannot see it."""
 
-    kind: ClassVar[str] = "figure"
     name: str
     figure: Any
     height: int
@@ -179,7 +174,6 @@ class FigureBlock:
 class Picture:
     """An image: `source` returns it as a `data:` URL, drawn only where it is shown; `describe` says it in words."""
 
-    kind: ClassVar[str] = "picture"
     source: Callable[[], str]
     describe: str
 

@@ -69,29 +69,28 @@ class Shown:
         return f"{self.value} ({self.words})" if self.interval else self.value
 
 
-def show(estimate: Estimate, unit: str = "", scale: float = 1.0, digits: int = 2) -> Shown:
+def show(estimate: Estimate, unit: str = "", digits: int = 2) -> Shown:
     """Return an estimate in words; the ends of its interval get as many decimals as the estimate.
 
-    A share that is shown in percent is rounded as `percent` rounds every share.
+    With the unit "%" the estimate is a share, rounded as `percent` rounds every share.
 
     Args:
         estimate: what to show.
         unit: written after the estimate.
-        scale: factor from the stored unit to the shown one (100 from shares to percent).
         digits: significant digits of the estimate.
 
     Example:
-        >>> str(show(Estimate(0.29, 0.22, 0.41, 36), "points")), str(show(Estimate(0.5, 0.25, 0.75, 9), "%", 100))
+        >>> str(show(Estimate(0.29, 0.22, 0.41, 36), "points")), str(show(Estimate(0.5, 0.25, 0.75, 9), "%"))
         ('0.29 points (95% interval 0.22 to 0.41)', '50% (95% interval 25% to 75%)')
     """
     if estimate.estimate is None:
         return Shown("not measured", "", str(estimate.n), reason(estimate), False)
-    if unit == "%" and scale == 100:
+    if unit == "%":
         text, ends = percent(estimate.estimate), ""
         if estimate.low is not None or estimate.high is not None:
             ends = " – ".join(percent(end, "not measured") for end in (estimate.low, estimate.high))
     else:
-        text, _, rest = estimate.scaled(scale).format(digits, unit).partition(" [")
+        text, _, rest = estimate.format(digits, unit).partition(" [")
         ends = rest.partition("]")[0]
         ends = "" if ends == "interval not measured" else ends.replace(", ", " – ")
     return Shown(text, ends, str(estimate.n), estimate.note, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import nan
 
 import numpy as np
 
@@ -40,10 +41,9 @@ def results_section(result: AuditResult, colours: Mapping[int, str], legend: Leg
             label=run.label,
             control=run.role == Role.REPEAT,
             status=run.status,
-            value=value,
+            value=nan if (value := run.metrics.get(name)) is None else value,
         )
         for run in result.runs
-        if (value := run.metrics.get(name)) is not None
     ]
     figure = FigureBlock(
         name="results",

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lastbit.core.status import RunStatus
-from lastbit.report.blocks import Block, Card, Cards, Column, Facts, LegendEntry, Page, Prose, Row, Section, Table, Tone
+from lastbit.report.blocks import (
+    Block,
+    Card,
+    Cards,
+    Facts,
+    LegendEntry,
+    Page,
+    Prose,
+    Row,
+    Section,
+    Table,
+    Tone,
+    columns,
+    estimate_table,
+)
 from lastbit.report.figures.style import seed_colours
-from lastbit.report.formatting import capitalised, count, number, percent, plural, setting, show, span, step
+from lastbit.report.formatting import Shown, capitalised, count, number, percent, plural, setting, show, span, step
 from lastbit.stats import Estimate
 from lastbit.store import StudyFolder
 from lastbit.studies.audit import figures
 from lastbit.studies.audit.gaps import read_gaps
 from lastbit.studies.audit.result import AuditResult
-from lastbit.studies.audit.spreads import Spreads
 from lastbit.studies.frame.control import Spread
 from lastbit.studies.frame.page import study_page
 
@@ -42,21 +57,17 @@ def audit_page(folder: StudyFolder, result: AuditResult) -> Page:
         result: what it concluded.
     """
     sections = _spread_sections(folder, result) if result.passed else _silent_sections(result)
+    grid, task = result.spec["settings"], result.task
+    size = f"{plural(grid['seeds'], 'seed')} × {plural(grid['perturbations'], 'perturbation')} ({grid['perturb']})"
+    trained = f"{count(task['steps'])} steps each, {count(task['test_size'])} test examples"
     return study_page(
         folder,
         result,
-        title=f"Audit of {result.task['name']}",
-        subtitle=_subtitle(result),
+        title=f"Audit of {task['name']}",
+        subtitle=f"{size}, {trained}, {grid['dtype']}",
         kinds=_KINDS,
         sections=[*sections, Section("Runs", [_runs_table(result)])],
     )
-
-
-def _subtitle(result: AuditResult) -> str:
-    grid, task = result.spec["settings"], result.task
-    size = f"{plural(grid['seeds'], 'seed')} × {plural(grid['perturbations'], 'perturbation')} ({grid['perturb']})"
-    parts = [size, f"{count(task['steps'])} steps each", f"{count(task['test_size'])} test examples", grid["dtype"]]
-    return ", ".join(parts)
 
 
 def _silent_sections(result: AuditResult) -> list[Section]:
@@ -64,17 +75,13 @@ def _silent_sections(result: AuditResult) -> list[Section]:
         "A spread is the last bit's only where an exact repeat matches bit for bit and the perturbation is seen in the "
         "weights. That is not so here, so this page reports none."
     )
-    where = result.control.first_difference
-    rows = []
+    where, differs = result.control.first_difference, []
     if where is not None:
         rows = [("Seed", setting(where.cell)), ("First differs at", step(where.step)), ("In", where.what)]
         values = (("Unperturbed run", where.base), ("Its exact repeat", where.repeat))
         rows += [(title, setting(value)) for title, value in values if value is not None]
-    return [
-        Section("Controls", [_control_facts(result)], lead, brief=True),
-        *([Section("Where the repeat first differs", [Facts(rows)])] if rows else []),
-        *_failed_runs(result),
-    ]
+        differs = [Section("Where the repeat first differs", [Facts(rows)])]
+    return [Section("Controls", [_control_facts(result)], lead, brief=True), *differs, *_failed_runs(result)]
 
 
 def _spread_sections(folder: StudyFolder, result: AuditResult) -> list[Section]:
@@ -113,52 +120,37 @@ def _spread_sections(folder: StudyFolder, result: AuditResult) -> list[Section]:
     ]
 
 
-def _cards(result: Spreads) -> list[Card]:
+def _cards(result: AuditResult) -> list[Card]:
     """Return the four numbers that matter."""
-    points = result.points
-    plan = result.smallest_resolvable_difference
+    points, plan = result.points, result.smallest_resolvable_difference
     single = plan[0].difference if plan else result.sigma_total
-    cards = (
-        ("σ last bit", "same seed, only the last bit of each update changed", result.sigma_last_bit, points, 1, "run"),
-        ("σ seeds", "what another seed adds, last bit removed", result.sigma_seed, points, 1, "seed"),
-        ("Last-bit share", "of the variance over fresh runs", result.last_bit_variance_share, "%", 100, "run"),
-        ("Smallest difference seen", "between two single runs, 80% power", single, points, 1, "run"),
-    )
     found = []
-    for title, note, estimate, unit, scale, what in cards:
-        shown = show(estimate, unit, scale)
-        found.append(
-            Card(
-                title=title,
-                value=shown.value,
-                interval=shown.words if shown.measured else shown.note,
-                samples=f"n = {plural(estimate.n, what)}",
-                note=note,
-                measured=shown.measured,
-            )
-        )
+    for title, note, estimate, unit, what in (
+        ("σ last bit", "same seed, only the last bit of each update changed", result.sigma_last_bit, points, "run"),
+        ("σ seeds", "what another seed adds, last bit removed", result.sigma_seed, points, "seed"),
+        ("Last-bit share", "of the variance over fresh runs", result.last_bit_variance_share, "%", "run"),
+        ("Smallest difference seen", "between two single runs, 80% power", single, points, "run"),
+    ):
+        shown = show(estimate, unit)
+        words = shown.words if shown.measured else shown.note
+        samples = f"n = {plural(estimate.n, what)}"
+        found.append(Card(title, shown.value, words, samples, note, shown.measured))
     return found
 
 
-def _how_to_read(result: Spreads) -> Prose:
+def _how_to_read(result: AuditResult) -> Prose:
     """Return three sentences for who reads such a page for the first time."""
     plan = result.smallest_resolvable_difference
-    last = (
+    sentences = [
+        "Runs of one seed are the same training, rounded otherwise in the last bit: how far their "
+        f"{result.metric.name} spreads is σ last bit, and no fixed seed removes it.",
+        "σ seeds is what another seed adds; the share says how much of all variance the last bit alone accounts for.",
         "Take no difference between two single runs for real that is smaller than the fourth number; the planner below "
         "says how many seeds a smaller one needs."
-        if plan and plan[0].difference.estimate is not None
-        else "From which difference on two single runs really differ is not measured here: it takes two seeds or more."
-    )
-    return Prose(
-        (
-            "Runs of one seed are the same training, rounded otherwise in the last bit: how far their "
-            f"{result.metric.name} spreads is σ last bit, and no fixed seed removes it.",
-            "σ seeds is what another seed adds; the share says how much of all variance the last bit alone accounts "
-            "for.",
-            last,
-        ),
-        bullets=True,
-    )
+        if plan and plan[0].difference.measured
+        else "From which difference on two single runs really differ is not measured here: it takes two seeds or more.",
+    ]
+    return Prose(sentences, bullets=True)
 
 
 def _control_facts(result: AuditResult) -> Facts:
@@ -199,19 +191,8 @@ def _failed_runs(result: AuditResult) -> list[Section]:
 
 def _estimates_table(result: AuditResult) -> Table:
     """Return every estimate with its interval, n and notes."""
-    metric, points, loss = result.metric, result.points, result.loss
+    metric, points, loss, spread = result.metric, result.points, result.loss, result.distribution
     mean = metric.mean
-    rows = [
-        Row(
-            (
-                f"{metric.name}, mean",
-                number(mean.estimate, unit=metric.unit),
-                span(mean.low, mean.high, unit=metric.unit),
-                count(mean.n),
-                mean.note,
-            )
-        )
-    ]
     estimates: list[tuple[str, Estimate, str]] = [
         ("σ last bit (same seed)", result.sigma_last_bit, points),
         ("σ seeds (last bit removed)", result.sigma_seed, points),
@@ -230,63 +211,43 @@ def _estimates_table(result: AuditResult) -> Table:
         ("weight distance, last bit", result.weight_distance_last_bit, ""),
         ("weight distance, seeds", result.weight_distance_seed, ""),
     ]
-    if result.distribution is not None:
-        for who, part in (("fresh run", result.distribution.total), ("last bit", result.distribution.last_bit)):
-            estimates += [
-                (f"σ on another test set, {who}", part.distribution, points),
-                (f"σ of test-set sampling, {who}", part.test_set, points),
-            ]
-    for title, estimate, unit in estimates:
-        shown = show(estimate, unit, 100 if unit == "%" else 1)
-        rows.append(Row((title, shown.value, shown.interval, shown.n, shown.note)))
+    parts = {} if spread is None else {"fresh run": spread.total, "last bit": spread.last_bit}
+    for who, part in parts.items():
+        estimates.append((f"σ on another test set, {who}", part.distribution, points))
+        estimates.append((f"σ of test-set sampling, {who}", part.test_set, points))
+    value, ends = number(mean.estimate, unit=metric.unit), span(mean.low, mean.high, unit=metric.unit)
+    rows = [(f"{metric.name}, mean", Shown(value, ends, count(mean.n), mean.note, mean.measured))]
+    rows += [(title, show(estimate, unit)) for title, estimate, unit in estimates]
     named = {"loss": "test loss: σ last bit", "distribution": "σ on another test set"}
-    rows += [Row((named[what], "not measured", "", "", why)) for what, why in result.not_measured.items()]
-    columns = (
-        Column("quantity"),
-        Column("estimate", True),
-        Column("95% interval", True),
-        Column("n", True),
-        Column("note", quiet=True),
-    )
-    return Table(columns, rows, caption=capitalised(result.method), fold=100)
+    rows += [(named[what], Shown("not measured", "", "", why, False)) for what, why in result.not_measured.items()]
+    return replace(estimate_table(rows), caption=capitalised(result.method), fold=100)
 
 
 def _plan_tables(result: AuditResult) -> list[Block]:
     """Return what n seeds of each of two configurations can tell apart, and what a difference needs."""
-    tables: list[Block] = []
-    seen = []
+    seen, needed = [], []
     for resolvable in result.smallest_resolvable_difference:
-        if resolvable.difference.estimate is not None:
+        if resolvable.difference.measured:
             shown = show(resolvable.difference, result.points)
             seen.append(Row((f"{plural(resolvable.n_seeds, 'seed')} each", shown.value, shown.interval)))
-    if seen:
-        titles = ("comparing two configurations", "smallest difference seen, 80% power", "95% interval")
-        tables.append(Table([Column(title, bool(i)) for i, title in enumerate(titles)], seen))
-    needed = []
     for need in result.seeds_needed:
         seeds = need.n_seeds
-        if seeds.estimate is not None:
+        if seeds.measured:
             unit = "point" if result.points == "points" and need.difference == 1 else result.points
             ends = "" if seeds.low is None or seeds.high is None else f"{count(seeds.low)} – {count(seeds.high)}"
             needed.append(Row((number(need.difference, 6, unit), f"{count(seeds.estimate)} each", ends)))
-    if needed:
-        titles = ("a true difference of", "seeds needed, 80% power", "95% interval")
-        tables.append(Table([Column(title, bool(i)) for i, title in enumerate(titles)], needed))
-    return tables
+    tables = (
+        ("comparing two configurations", "smallest difference seen, 80% power", seen),
+        ("a true difference of", "seeds needed, 80% power", needed),
+    )
+    return [Table(columns([first], [second, "95% interval"]), rows) for first, second, rows in tables if rows]
 
 
 def _runs_table(result: AuditResult) -> Table:
     """Return the runs: how each ended, what it took, its final metrics. Those that failed come first."""
     runs = sorted(result.runs, key=lambda run: run.status == RunStatus.OK)
     names = sorted({name for run in runs for name in run.metrics}, key=lambda n: (n != result.metric.name, n))
-    columns = [
-        Column("run"),
-        Column("perturbation"),
-        Column("status"),
-        Column("attempts", True),
-        Column("seconds", True),
-        *(Column(name.replace("_", " "), True) for name in names),
-    ]
+    numbers = ("attempts", "seconds", *(name.replace("_", " ") for name in names))
     rows = []
     for run in runs[:_RUNS_SHOWN]:
         status = f"{run.status}: {run.message}" if run.message else run.status
@@ -294,5 +255,6 @@ def _runs_table(result: AuditResult) -> Table:
         cells = (run.run, run.label, status, count(run.attempts), number(run.seconds, 3), *values)
         tone: Tone | None = {"ok": None, "diverged": "attention"}.get(run.status, "failure")
         rows.append(Row(cells, tone))
-    caption = f"The first {_RUNS_SHOWN} of {count(len(runs))} runs; all are in runs.sqlite."
-    return Table(columns, rows, caption=caption if len(runs) > _RUNS_SHOWN else "")
+    more = len(runs) > _RUNS_SHOWN
+    caption = f"The first {_RUNS_SHOWN} of {count(len(runs))} runs; all are in runs.sqlite." if more else ""
+    return Table(columns(("run", "perturbation", "status"), numbers), rows, caption)

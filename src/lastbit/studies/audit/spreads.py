@@ -18,6 +18,10 @@ __all__ = ["ChurnMatrix", "LossSpread", "Metric", "Spreads", "estimate_spreads",
 Array = np.ndarray[Any, Any]
 Arrays = list[dict[str, Array]]
 
+_SIGMAS = ("sigma_last_bit", "sigma_seed", "sigma_total", "last_bit_variance_share")
+_CHURN = ("churn_last_bit", "churn_seed")
+_DISTANCE = ("weight_distance_last_bit", "weight_distance_seed")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -96,17 +100,10 @@ class Spreads:
 
 def no_spreads(metric: Mapping[str, str], reason: str, runs: int) -> Spreads:
     """Return spreads without a single number that could be taken for a last-bit spread."""
-    missing = stats.not_measured(reason, runs)
+    missing: Any = stats.not_measured(reason, runs)
     return Spreads(
         metric=Metric(name=metric["name"], unit=metric["unit"], mean=missing),
-        sigma_last_bit=missing,
-        sigma_seed=missing,
-        sigma_total=missing,
-        last_bit_variance_share=missing,
-        churn_last_bit=missing,
-        churn_seed=missing,
-        weight_distance_last_bit=missing,
-        weight_distance_seed=missing,
+        **dict.fromkeys((*_SIGMAS, *_CHURN, *_DISTANCE), missing),
         not_measured={"loss": reason, "distribution": reason},
     )
 
@@ -119,30 +116,19 @@ def estimate_spreads(folder: StudyFolder, records: Sequence[RunRecord]) -> Sprea
     arrays = [folder.arrays(record.run) for record in records]
     components = stats.variance_components(_table(records, name))
     total = components.sigma_total
-    distance = _weight_distance(arrays, seeds)
-    churn_last_bit, churn_seed, matrix = _churn(records, arrays, seeds)
     loss = _loss(records, seeds)
     distribution = _distribution(arrays, seeds, task.get("test_size"), 100.0 if unit == "%" else 1.0)
     found = {"loss": loss, "distribution": distribution}
     return Spreads(
         metric=Metric(name=name, unit=unit, mean=_mean(records, name, seeds)),
-        sigma_last_bit=components.sigma_last_bit,
-        sigma_seed=components.sigma_seed,
-        sigma_total=total,
-        last_bit_variance_share=components.last_bit_variance_share,
-        churn_last_bit=churn_last_bit,
-        churn_seed=churn_seed,
-        weight_distance_last_bit=distance.last_bit,
-        weight_distance_seed=distance.seed,
+        **{part: getattr(components, part) for part in (*_SIGMAS, "method", "balanced", "level")},
+        **_weight_distance(arrays, seeds),
+        **_churn(records, arrays, seeds),
         smallest_resolvable_difference=tuple(stats.smallest_resolvable_difference(total)),
         seeds_needed=tuple(stats.seeds_needed(total, differences=_differences(unit, total))),
         loss=None if isinstance(loss, str) else loss,
         distribution=None if isinstance(distribution, str) else distribution,
-        churn_matrix=matrix,
         not_measured={what: why for what, why in found.items() if isinstance(why, str)},
-        method=components.method,
-        balanced=components.balanced,
-        level=components.level,
     )
 
 
@@ -168,24 +154,22 @@ def _loss(records: Sequence[RunRecord], seeds: Sequence[int]) -> LossSpread | st
     return LossSpread(**vars(components), mean=_mean(records, "test_loss", seeds))
 
 
-def _weight_distance(arrays: Arrays, seeds: Sequence[int]) -> stats.WeightDistance:
-    if all("weights_final" in found for found in arrays):
-        return stats.weight_distance([found["weights_final"] for found in arrays], seeds)
-    missing = stats.not_measured("weight distance: the runs keep no weights", len(arrays))
-    return stats.WeightDistance(missing, missing)
+def _weight_distance(arrays: Arrays, seeds: Sequence[int]) -> dict[str, Any]:
+    if not all("weights_final" in found for found in arrays):
+        missing = stats.not_measured("weight distance: the runs keep no weights", len(arrays))
+        return dict.fromkeys(_DISTANCE, missing)
+    found = stats.weight_distance([found["weights_final"] for found in arrays], seeds)
+    return {"weight_distance_last_bit": found.last_bit, "weight_distance_seed": found.seed}
 
 
-def _churn(
-    records: Sequence[RunRecord], arrays: Arrays, seeds: Sequence[int]
-) -> tuple[Estimate, Estimate, ChurnMatrix | None]:
+def _churn(records: Sequence[RunRecord], arrays: Arrays, seeds: Sequence[int]) -> dict[str, Any]:
     if len(records) < 2 or any("predictions" not in found for found in arrays):
         reason = "needs two runs" if len(records) < 2 else "the task has no classes to disagree on"
-        missing = stats.not_measured(f"churn: {reason}", len(records))
-        return missing, missing, None
+        return dict.fromkeys(_CHURN, stats.not_measured(f"churn: {reason}", len(records)))
     found = stats.churn(np.stack([a["predictions"].astype(np.int64) for a in arrays]), seeds)
     values = tuple(tuple(row) for row in found.matrix.round(6).tolist())
     matrix = ChurnMatrix(runs=tuple(record.run for record in records), values=values)
-    return found.churn_last_bit, found.churn_seed, matrix
+    return {part: getattr(found, part) for part in _CHURN} | {"churn_matrix": matrix}
 
 
 def _distribution(

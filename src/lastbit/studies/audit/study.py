@@ -36,45 +36,33 @@ class AuditStudy(Study[AuditResult]):
         """
         with self._folder() as folder:
             task, grid = folder.facts["task"], folder.facts["spec"]["settings"]
-            seeds, columns = grid["seeds"], grid["perturbations"]
             per_epoch, steps = task["steps_per_epoch"], task["steps"]
-            epochs = steps // per_epoch
+            both = {"seed": grid["seeds"], "perturbation": grid["perturbations"]}
+
+            def empty(fill: Any, dtype: Any = None, **along: int) -> tuple[list[str], np.ndarray[Any, Any]]:
+                sizes = both | along
+                return list(sizes), np.full(list(sizes.values()), fill, dtype)
+
             names = ["train_loss", "test_loss", task["metric"]["name"]]
-            metrics = {name: np.full((seeds, columns, epochs), np.nan) for name in names}
-            losses = np.full((seeds, columns, steps), np.nan)
-            status = np.full((seeds, columns), "missing", dtype=object)
-            label = np.full((seeds, columns), "", dtype=object)
-            predictions: dict[tuple[int, int], np.ndarray[Any, Any]] = {}
+            found = {name: empty(np.nan, epoch=steps // per_epoch) for name in names}
+            found |= {"loss": empty(np.nan, step=steps), "status": empty("missing", object), "label": empty("", object)}
             for run in folder.runs():
                 if run.role == Role.REPEAT:
                     continue
                 cell = run.cell, run.twin
-                status[cell], label[cell] = str(run.status), run.label
+                found["status"][1][cell], found["label"][1][cell] = str(run.status), run.label
                 if run.status == RunStatus.CRASHED:
                     continue
-                for name in names:
-                    metrics[name][cell][: len(run.metrics[name])] = run.metrics[name]
                 arrays = folder.arrays(run.run)
-                losses[cell][: len(arrays["losses"])] = arrays["losses"]
+                for name, values in ({name: run.metrics[name] for name in names} | {"loss": arrays["losses"]}).items():
+                    found[name][1][cell][: len(values)] = values
                 if "predictions" in arrays:
-                    predictions[cell] = arrays["predictions"]
-        variables: dict[str, Any] = {
-            name: (("seed", "perturbation", "epoch"), values) for name, values in metrics.items()
-        }
-        variables["loss"] = (("seed", "perturbation", "step"), losses)
-        variables["status"] = (("seed", "perturbation"), status.astype(str))
-        variables["label"] = (("seed", "perturbation"), label.astype(str))
-        if predictions:
-            table = np.full((seeds, columns, task["test_size"]), -1, dtype=np.int64)
-            for cell, row in predictions.items():
-                table[cell] = row
-            variables["predictions"] = (("seed", "perturbation", "example"), table)
-        coordinates = {
-            "seed": np.arange(seeds),
-            "perturbation": np.arange(columns),
-            "epoch": np.arange(1, epochs + 1),
-            "step": np.arange(1, steps + 1),
-            "step_at_epoch_end": ("epoch", per_epoch * np.arange(1, epochs + 1)),
-        }
+                    if "predictions" not in found:
+                        found["predictions"] = empty(-1, example=task["test_size"])
+                    found["predictions"][1][cell] = arrays["predictions"]
+        coordinates = {name: np.arange(size) for name, size in both.items()}
+        epochs = np.arange(1, steps // per_epoch + 1)
+        coordinates |= {"epoch": epochs, "step": np.arange(1, steps + 1)}
         attributes = {"verdict": self.verdict, "command": self.result.command, "unit": task["metric"]["unit"]}
-        return xr.Dataset(variables, coordinates, attributes)
+        data = xr.Dataset(found, coordinates, attributes).assign_coords(step_at_epoch_end=("epoch", per_epoch * epochs))
+        return data.assign({name: data[name].astype(str) for name in ("status", "label")})

@@ -43,7 +43,7 @@ def verdict(control: Control, landing: Landing, spreads: Spreads) -> Verdict:
             "hardly_last_bit",
             f"Look at the test loss and the weight distance, which resolve smaller differences.{few}",
         )
-    part = f"{percent(share.estimate)} of the variance ({show(share, '%', 100).words})"
+    part = f"{percent(share.estimate)} of the variance ({show(share, '%').words})"
     if share.high is not None and share.high < 0.1:
         return Verdict(
             f"{noise}, and hardly any of it is the last bit: {part}.",

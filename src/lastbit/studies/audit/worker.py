@@ -93,11 +93,7 @@ def train(work: Work[AuditSettings]) -> Trained:
         role=job.role,
         twin=job.twin,
         label=job.label,
-        status=outcome.status,
-        message=outcome.message,
-        seconds=outcome.seconds,
-        steps=outcome.steps,
-        metrics=outcome.metrics,
+        **vars(outcome),
     )
     metric = task.metric
     values = outcome.metrics[metric.name]

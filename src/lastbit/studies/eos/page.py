@@ -111,7 +111,7 @@ def _cards(cell: EosCell) -> Iterator[Card]:
     growth = cell.growth
     above, risen = (None, None) if growth is None else (growth.share_of_steps_above_limit, growth.decades)
     steps = "" if above is None else f"in {percent(above)} of the steps"
-    share = show(cell.growth_share_above_limit, "%", 100)
+    share = show(cell.growth_share_above_limit, "%")
     yield _card(capitalised(GROWTH_SHARE), share, steps, "share of a last-bit difference's growth")
     yield Card(
         title="Rise of the last bit",

@@ -43,7 +43,7 @@ def sweep_table(cells: Sequence[EosCell]) -> Table:
         return show(cell.batch_sharpness.ratio_tail, digits=RATIO_DIGITS).value if cell.batch_sharpness else ""
 
     def share(cell: EosCell) -> str:
-        shown = show(cell.growth_share_above_limit, "%", 100)
+        shown = show(cell.growth_share_above_limit, "%")
         return shown.value if shown.measured else ""
 
     def steps_above(cell: EosCell) -> str:
@@ -130,7 +130,7 @@ def growth_table(growth: GrowthSplit) -> Table:
     """Return where the twins' difference grew."""
     unit = "nats per step"
     rows = (
-        (GROWTH_SHARE, show(growth.share_above_limit, "%", 100)),
+        (GROWTH_SHARE, show(growth.share_above_limit, "%")),
         ("mean growth above the limit", show(growth.rate_above_limit, unit)),
         ("mean growth below the limit", show(growth.rate_below_limit, unit)),
     )

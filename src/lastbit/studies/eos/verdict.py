@@ -126,7 +126,7 @@ def _batch(cell: EosCell) -> str:
 
 
 def _growth(cell: EosCell) -> str:
-    share = show(cell.growth_share_above_limit, "%", 100)
+    share = show(cell.growth_share_above_limit, "%")
     if cell.growth is None or cell.growth.share_of_steps_above_limit is None or not share.measured:
         return ""
     steps = percent(cell.growth.share_of_steps_above_limit)
