@@ -126,31 +126,25 @@ def variance_components(
     )
 
 
-def _notes(*notes: str) -> str:
-    return "; ".join(note for note in notes if note)
+def _sigma(variance: float, unseen: str, ends: tuple[float, float], n: int, df: float, note: str = "") -> Estimate:
+    """The SD of a variance with its interval, truncated at 0 and widened to hold the estimate.
 
-
-def _sigma(variance: float, ends: tuple[float, float], n: int, df: float, note: str = "") -> Estimate:
-    """The SD of a variance with its interval, truncated at 0 and widened to hold the estimate."""
+    Where `unseen` says over what no spread was seen at all, it is 0 with an open upper end.
+    """
+    if unseen:
+        return Estimate(0.0, 0.0, None, n, f"{NO_SPREAD} {unseen}: the upper end of the interval is not measured", df)
     sigma = root(variance)
     # With missing runs, point and interval rest on different mean squares, and may by chance not overlap.
     low, high = min(root(ends[0]), sigma), max(root(ends[1]), sigma)
-    return Estimate(sigma, low, high, n, _notes(few_samples_note(df), note), df)
-
-
-def _unseen(n: int, df: float, where: str) -> Estimate:
-    """Zero with an open upper end."""
-    note = f"{NO_SPREAD} {where}: the upper end of the interval is not measured"
-    return Estimate(0.0, 0.0, None, n, note, df)
+    return Estimate(sigma, low, high, n, "; ".join(part for part in (few_samples_note(df), note) if part), df)
 
 
 def _last_bit(grid: Grid, ends: Ends) -> Estimate:
     if not grid.within_df:
         return not_measured("last-bit spread needs two perturbations of one seed, got 1", grid.runs)
-    df = float(grid.within_df)
-    if not float(grid.layout.msw) > 0:
-        return _unseen(grid.runs, df, f"over the perturbations of any of {grid.seeds} seeds")
-    return _sigma(float(grid.layout.msw), ends["last_bit"], grid.runs, df)
+    msw = float(grid.layout.msw)
+    unseen = "" if msw > 0 else f"over the perturbations of any of {grid.seeds} seeds"
+    return _sigma(msw, unseen, ends["last_bit"], grid.runs, float(grid.within_df))
 
 
 def _too_close(grid: Grid) -> str:
@@ -160,32 +154,27 @@ def _too_close(grid: Grid) -> str:
 
 
 def _seed(grid: Grid, ends: Ends) -> Estimate:
-    if grid.seeds < 2:
-        return not_measured(f"spread over seeds needs two seeds, got {grid.seeds}", grid.seeds)
+    layout, seeds = grid.layout, grid.seeds
+    if seeds < 2:
+        return not_measured(f"spread over seeds needs two seeds, got {seeds}", seeds)
     if not grid.within_df:
-        return not_measured("one run per seed cannot separate the seed's spread from the last bit's", grid.seeds)
-    df = float(grid.seeds - 1)
-    if not float(grid.layout.msb) > 0 and not float(grid.layout.msw) > 0:
-        return _unseen(grid.seeds, df, f"over {grid.seeds} seeds")
-    return _sigma(float(grid.layout.seed_variance), ends["seed"], grid.seeds, df, _too_close(grid))
+        return not_measured("one run per seed cannot separate the seed's spread from the last bit's", seeds)
+    unseen = "" if float(layout.msb) > 0 or float(layout.msw) > 0 else f"over {seeds} seeds"
+    return _sigma(float(layout.seed_variance), unseen, ends["seed"], seeds, float(seeds - 1), _too_close(grid))
 
 
 def _total(grid: Grid, ends: Ends) -> Estimate:
     if grid.seeds < 2:
         return not_measured(f"the spread of a fresh run needs two seeds, got {grid.seeds}", grid.runs)
     layout, df = grid.layout, float(grid.seeds - 1)
+    variance = float(layout.total_variance if grid.within_df else layout.msu)
+    unseen = "" if variance > 0 else f"in {grid.runs} runs"
     if not grid.within_df:
-        if not float(layout.msu) > 0:
-            return _unseen(grid.runs, df, f"in {grid.runs} runs")
-        return _sigma(float(layout.msu), ends["total"], grid.runs, df)
-    variance = float(layout.total_variance)
-    if not variance > 0:
-        return _unseen(grid.runs, df, f"in {grid.runs} runs")
-    share_between = 1 / float(layout.n0)
-    df = satterthwaite_df(
-        (float(layout.msb), float(layout.msw)), (df, float(grid.within_df)), (share_between, 1 - share_between)
-    )
-    return _sigma(variance, ends["total"], grid.runs, df, _too_close(grid))
+        return _sigma(variance, unseen, ends["total"], grid.runs, df)
+    if not unseen:
+        squares, between = (float(layout.msb), float(layout.msw)), 1 / float(layout.n0)
+        df = satterthwaite_df(squares, (df, float(grid.within_df)), (between, 1 - between))
+    return _sigma(variance, unseen, ends["total"], grid.runs, df, _too_close(grid))
 
 
 def _share(grid: Grid, ends: Ends) -> Estimate:

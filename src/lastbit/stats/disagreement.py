@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
+from scipy.spatial import distance
 
 from lastbit.core.errors import LastbitError
 from lastbit.stats._inputs import Floats, Ints, check_level, group_index
@@ -42,9 +43,6 @@ class ChurnResult:
 def disagreement_matrix(predictions: ArrayLike) -> Floats:
     """Return the (R, R) shares of examples on which two runs disagree.
 
-    Agreement is counted as sum over classes of M_c M_c^T, M_c the (R, N) indicator of class c: exact in float32 up to
-    2^24 examples. With more labels than runs, runs are compared with each other directly.
-
     Args:
         predictions: (R, N) integers, the class that run r predicts for example i.
 
@@ -54,27 +52,13 @@ def disagreement_matrix(predictions: ArrayLike) -> Floats:
     array: NDArray[np.integer] = np.asarray(predictions)
     if array.ndim != 2 or array.size == 0:
         raise LastbitError(f"predictions must be a non-empty (runs, examples) array, got shape {array.shape}")
-    if array.dtype.kind == "b":
-        array = array.astype(np.uint8)
-    if array.dtype.kind not in "iu":
+    if array.dtype.kind not in "biu":
         raise LastbitError(
             f"predictions must be integer classes, got {array.dtype}: write scores.argmax(-1) for scores"
         )
-    runs, examples = array.shape
-    lowest, highest = int(array.min()), int(array.max())
-    if highest - lowest >= runs or examples > 1 << 24:
-        result = np.zeros((runs, runs))
-        for run in range(runs - 1):
-            result[run, run + 1 :] = np.count_nonzero(array[run + 1 :] != array[run], axis=1) / examples
-        return result + result.T
-    # Narrow labels compare several times faster than the integers of 8 bytes that argmax gives. A difference past the
-    # range of a narrow type wraps, and the cast to its unsigned form wraps it back.
-    labels = (array - lowest).astype(np.min_scalar_type(highest - lowest))
-    agreement = np.zeros((runs, runs))
-    for label in range(highest - lowest + 1):
-        member = (labels == label).astype(np.float32)
-        agreement += member @ member.T
-    return np.asarray((examples - agreement) / examples, dtype=np.float64)
+    # SciPy compares floats, which hold the rank of any label exactly, but not any label.
+    ranks = np.unique(array, return_inverse=True)[1].reshape(array.shape)
+    return np.asarray(distance.squareform(distance.pdist(ranks, "hamming")), dtype=np.float64)
 
 
 def churn(predictions: ArrayLike, seeds: ArrayLike, *, level: float = 0.95) -> ChurnResult:

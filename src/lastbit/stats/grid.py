@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 
@@ -100,19 +101,17 @@ def bootstrap_ends(grid: Grid, level: float, resamples: int, seed: int) -> Ends:
             f"a bootstrap over seeds needs at least three seeds, got {grid.seeds}: use interval='exact' instead"
         )
 
-    def of(part: Callable[[OneWay], Floats]) -> tuple[float, float]:
+    def interval(part: Callable[[OneWay], Floats]) -> tuple[float, float]:
         def statistic(index: Ints) -> Floats:
             return part(one_way(grid.counts[index], grid.means[index], grid.squares[index]))
 
         return bootstrap_interval(statistic, grid.seeds, level=level, resamples=resamples, seed=seed)
 
     if not grid.within_df:
-        return {"total": of(lambda layout: layout.msu)}
-    ends = {"last_bit": of(lambda layout: layout.msw), "total": of(lambda layout: layout.total_variance)}
-    ends["seed"] = of(lambda layout: layout.seed_variance)
-    if float(grid.layout.msw) > 0:
-        ends["share"] = of(last_bit_share)
-    return ends
+        return {"total": interval(attrgetter("msu"))}
+    parts = {"last_bit": "msw", "total": "total_variance", "seed": "seed_variance"}
+    ends = {name: interval(attrgetter(part)) for name, part in parts.items()}
+    return ends | ({"share": interval(last_bit_share)} if float(grid.layout.msw) > 0 else {})
 
 
 def last_bit_share(layout: OneWay) -> Floats:

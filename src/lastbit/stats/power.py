@@ -161,21 +161,12 @@ def seeds_needed(
         missing = not_measured("the spread is not measured", sigma.n)
         return [SeedsNeeded(float(difference), missing) for difference in differences]
     reach = detectable_noncentrality(_degrees_of_freedom(sigma), power=power, level=level)
-
-    def seeds(spread: float | None, difference: float) -> float | None:
+    found = []
+    for difference in differences:
         # A hair below the ceiling, so that rounding does not ask for one seed more where the quotient is whole.
-        return None if spread is None else float(max(1, math.ceil(2 * (reach * spread / difference) ** 2 - 1e-9)))
-
-    return [
-        SeedsNeeded(
-            float(difference),
-            Estimate(
-                seeds(sigma.estimate, difference),
-                seeds(sigma.low, difference),
-                seeds(sigma.high, difference),
-                sigma.n,
-                sigma.note,
-            ),
+        estimate, low, high = (
+            None if spread is None else float(max(1, math.ceil(2 * (reach * spread / difference) ** 2 - 1e-9)))
+            for spread in (sigma.estimate, sigma.low, sigma.high)
         )
-        for difference in differences
-    ]
+        found.append(SeedsNeeded(float(difference), Estimate(estimate, low, high, sigma.n, sigma.note)))
+    return found
