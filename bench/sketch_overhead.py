@@ -10,7 +10,7 @@ import time
 import torch
 from torch import nn
 
-from lastbit.dynamics import CountSketch
+from lastbit.dynamics.sketch import CountSketch
 
 
 def small_cnn() -> nn.Module:

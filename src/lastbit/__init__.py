@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from lastbit.studies.pde.stability import pde_stability
     from lastbit.studies.pde.window import pde_window
     from lastbit.studies.sharpness.kind import sharpness
-    from lastbit.studies.trace.compare import compare_sketches
     from lastbit.studies.trace.kind import trace
+    from lastbit.studies.trace.study import compare_sketches
     from lastbit.tasks import Task
     from lastbit.tasks.metric import ACCURACY, MSE, Metric
 
@@ -38,7 +38,7 @@ _HOMES = {
     "StabilityMonitor": "lastbit.studies.eos.monitor",
     "Task": "lastbit.tasks",
     "audit": "lastbit.studies.audit.kind",
-    "compare_sketches": "lastbit.studies.trace.compare",
+    "compare_sketches": "lastbit.studies.trace.study",
     "eos": "lastbit.studies.eos.kind",
     "open_study": "lastbit.studies.kinds",
     "pde_complexity": "lastbit.studies.pde.complexity",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
 from lastbit.curvature import stability_limit
-from lastbit.dynamics import init_tangent, step_tangent
+from lastbit.dynamics.tangent import init_tangent, step_tangent
 from lastbit.optimizers import registry
 from lastbit.optimizers.registry import rule_of
 from lastbit.optimizers.step import Snapshot

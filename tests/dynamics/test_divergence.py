@@ -1,6 +1,5 @@
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +7,7 @@ from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.ulp import step_ulps
-from lastbit.dynamics import Thinning, init_history, measure_divergence, record, to_dataset
+from lastbit.dynamics.divergence import measure_divergence
 
 
 def slow_measures(a, b):
@@ -128,47 +127,3 @@ def test_bad_input_is_named():
         measure_divergence(base, [base, {"v": torch.ones(3)}])
     with pytest.raises(LastbitError, match=r"twin 0: w is \(3,\) torch\.float64, the base has \(3,\) torch\.float32"):
         measure_divergence(base, [{"w": torch.ones(3).double()}])
-
-
-def walk(steps, rule):
-    base = {"a": torch.ones(5), "b": torch.ones(2, 2)}
-    twins = [{name: x.clone() for name, x in base.items()} for _ in range(2)]
-    history = init_history(rule)
-    for step in range(steps):
-        if step == 3:
-            twins[1]["b"][0, 0] = step_ulps(twins[1]["b"][0, 0], 1)
-        if step == 7:
-            twins[1]["a"] *= 1.5
-        if step == 8:
-            twins[1]["a"] = base["a"].clone()
-        if rule.wants(step) or step == steps - 1:
-            history = record(history, step, measure_divergence(base, twins))
-    return history
-
-
-def test_a_history_thins_but_remembers_the_first_difference_and_the_peak():
-    rule = Thinning(dense=4, grid=4)
-    history = walk(40, rule)
-    assert list(history.steps) == rule.kept(39).tolist()
-    data = to_dataset(history)
-    assert dict(data.sizes) == {"twin": 2, "step": len(history.steps), "tensor": 2}
-    assert data["first_step"].values.tolist() == [[-1, -1], [-1, 3]]
-    assert float(data["max_ulp"].sel(twin=1, step=32, tensor="b")) == 1
-    assert not data.sel(twin=0)["all_mean_relative_l1"].values.any()
-    dense = walk(40, Thinning())
-    assert to_dataset(dense)["first_step"].values.tolist() == [[-1, -1], [7, 3]]
-    assert float(dense.peak[1, 0]) == 0.5
-    shared = np.intersect1d(history.steps, dense.steps)
-    picked = to_dataset(dense).sel(step=shared)
-    assert np.array_equal(picked["l2"].values, data.sel(step=shared)["l2"].values)
-
-
-def test_a_history_refuses_what_is_out_of_order():
-    history = walk(5, Thinning())
-    base = {"a": torch.ones(1)}
-    with pytest.raises(LastbitError, match="step 2 comes after step 4"):
-        record(history, 2, history.rows[0])
-    with pytest.raises(LastbitError, match="changed within one history"):
-        record(history, 9, measure_divergence(base, [base]))
-    with pytest.raises(LastbitError, match="nothing was recorded"):
-        to_dataset(init_history())

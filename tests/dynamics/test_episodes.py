@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
-from lastbit.dynamics import growth_episodes, noise_level
+from lastbit.dynamics.episodes import growth_episodes, noise_level
 
 
 def slow_episodes(y, level):

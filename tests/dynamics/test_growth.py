@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastbit.dynamics import growth_split, log_growth
+from lastbit.dynamics.localise import growth_split, log_growth
 
 ENERGIES = st.lists(st.floats(1e-30, 1e30), min_size=3, max_size=3).map(lambda x: torch.tensor(x, dtype=torch.float64))
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lastbit.core.errors import LastbitError
-from lastbit.dynamics import init_tangent, step_tangent
+from lastbit.dynamics.tangent import Tangent, init_tangent, step_tangent
 
 OPTIMIZERS = {
     "heavy ball": lambda p: torch.optim.SGD(p, lr=0.2, momentum=0.9, weight_decay=0.1),
@@ -15,6 +15,13 @@ OPTIMIZERS = {
     "Adam": lambda p: torch.optim.Adam(p, lr=0.02, eps=1e-3),
     "AdamW": lambda p: torch.optim.AdamW(p, lr=0.02, eps=1e-3, weight_decay=0.3),
 }
+
+
+def along(direction):
+    """A tangent of norm 1 along a given difference."""
+    parts = [x.detach().double() for x in direction.values()]
+    norm = math.sqrt(sum(float(x.square().sum()) for x in parts))
+    return Tangent(tuple(direction), tuple(x / norm for x in parts), ((),) * len(parts))
 
 
 def double_backward(loss, parameters):
@@ -62,11 +69,11 @@ def flat(model):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_each_growth_is_the_sum_of_its_tensors_and_their_mean_is_the_rate(name):
+def test_each_growth_is_the_sum_of_its_tensors_and_they_add_up(name):
     model = tiny_net()
     carried, growths = train(model, OPTIMIZERS[name], 7, init_tangent(dict(model.named_parameters()), seed=1))
-    assert carried.steps == 7
-    assert carried.rate == pytest.approx(sum(g.log_growth for g in growths) / 7)
+    assert len(growths) == 7
+    assert carried.log_growth == pytest.approx(sum(g.log_growth for g in growths))
     for growth in growths:
         assert float(growth.split.sum()) == pytest.approx(growth.log_growth, abs=1e-12)
         assert float(growth.share.sum()) == pytest.approx(1)
@@ -195,7 +202,7 @@ def test_twins_and_tangent_grow_alike_while_twins_are_close():
             p.copy_(torch.nextafter(p, torch.full_like(p, 10.0)))
     weights = dict(base.named_parameters())
     direction = {n: q - p for (n, p), q in zip(weights.items(), twin.parameters(), strict=True)}
-    tangent = init_tangent({n: p.detach() for n, p in weights.items()}, direction=direction)
+    tangent = along(direction)
     pair = small_cnn_optimizer(base.parameters()), small_cnn_optimizer(twin.parameters())
     distances, growths = [float((flat(twin) - flat(base)).norm())], []
     for step in range(160):
@@ -251,33 +258,14 @@ def test_groups_schedules_and_missing_gradients():
     groups = [{"params": [a], "lr": 0.1}, {"params": [b, idle], "lr": torch.tensor(0.5)}]
     optimizer = torch.optim.SGD(groups, lr=1.0)
     a.grad = b.grad = torch.ones(2, dtype=torch.float64)
-    direction = {name: torch.ones(2) for name in ("a", "b", "idle")}
     parameters = {"a": a, "b": b, "idle": idle}
-    tangent = init_tangent(parameters, direction=direction)
+    tangent = along({name: torch.ones(2) for name in parameters})
     carried, growth = step_tangent(tangent, parameters, optimizer, lambda d: [2 * x for x in d])
     expected = torch.tensor([0.8, 0.0, 1.0], dtype=torch.float64)
     assert torch.allclose(
         torch.stack([d[0] for d in carried.direction]), expected / (2 * expected.square().sum()).sqrt()
     )
     assert torch.allclose(growth.share, expected.square() / expected.square().sum())
-
-
-def test_a_float32_run_carries_a_float64_tangent_where_asked():
-    model = tiny_net().float()
-    weights = dict(model.named_parameters())
-    tangent = init_tangent(weights, dtype=torch.float64)
-    optimizer = OPTIMIZERS["Adam"](model.parameters())
-    x, y = tiny_batch(0)
-    for _ in range(2):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(x.float()), y).backward()
-        wide = {n: p.detach().double().requires_grad_() for n, p in weights.items()}
-        loss = nn.functional.cross_entropy(torch.func.functional_call(model, wide, (x,)), y)
-        tangent, growth = step_tangent(tangent, weights, optimizer, double_backward(loss, wide.values()))
-        optimizer.step()
-    assert all(d.dtype == torch.float64 for d in (*tangent.direction, *sum(tangent.buffers, ())))
-    assert float(sum(d.square().sum() for d in tangent.direction)) == pytest.approx(1, abs=1e-14)
-    assert math.isfinite(growth.log_growth)
 
 
 def test_the_optimizer_and_the_model_are_left_alone():
@@ -302,7 +290,7 @@ def test_a_tangent_that_vanishes_or_breaks_says_so():
 def test_a_weight_whose_gradients_were_all_0_has_a_preconditioner_that_does_not_change():
     w = nn.Parameter(torch.ones(2, dtype=torch.float64))
     w.grad = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    tangent = init_tangent({"w": w}, direction={"w": torch.ones(2)})
+    tangent = along({"w": torch.ones(2)})
     step_of = {"eps": 1.0, "lr": 0.1}
     carried, growth = step_tangent(tangent, {"w": w}, torch.optim.Adam([w], **step_of), lambda d: [2 * d[0]])
     # First step: sqrt(v) is |g|, so that the second weight moves by lr * g / (|g| + 1), of derivative lr * 2 / 4.
@@ -317,10 +305,6 @@ def test_bad_input_is_named():
     named = {"w": w}
     with pytest.raises(LastbitError, match="no parameters"):
         init_tangent({})
-    with pytest.raises(LastbitError, match=r"does not fit w: pass one tensor of shape \(2,\)"):
-        init_tangent(named, direction={"w": torch.ones(3)})
-    with pytest.raises(LastbitError, match=r"norm 0\.0"):
-        init_tangent(named, direction={"w": torch.zeros(2)})
     tangent = init_tangent(named)
     with pytest.raises(LastbitError, match=r"no tangent is known for the step of RMSprop \(known: Adam, AdamW, SGD\)"):
         step_tangent(tangent, named, torch.optim.RMSprop([w]), list)

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
-from lastbit.dynamics import Thinning
+from lastbit.dynamics.thinning import Thinning
 
 
 def slow_keeps(step, last, dense, grid):

@@ -8,23 +8,12 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from lastbit.dynamics import (
-    CountSketch,
-    distance_interval,
-    first_difference,
-    growth_episodes,
-    hessian_product,
-    init_history,
-    init_tangent,
-    judge,
-    localisation,
-    measure_divergence,
-    record,
-    sketch_differs,
-    sketch_distance,
-    step_tangent,
-    to_dataset,
-)
+from lastbit.dynamics.divergence import measure_divergence
+from lastbit.dynamics.episodes import growth_episodes
+from lastbit.dynamics.localise import first_difference, participation_ratio
+from lastbit.dynamics.sketch import CountSketch, distance_interval, sketch_differs, sketch_distance
+from lastbit.dynamics.tangent import hessian_product, init_tangent, step_tangent
+from lastbit.dynamics.verdict import judge
 
 
 def digits(dtype):
@@ -56,13 +45,13 @@ class Rescaled:
 
 
 def train_twins(dtype, lr, decay, norm, epochs, ks=(1, 1, 3)):
-    """Train base, exact repeat and one k = 3 twin; return the history, the last weights and the sketch's ratios."""
+    """Train base, exact repeat and one k = 3 twin; return the divergences and the sketch's ratios."""
     images, labels = digits(dtype)
     models = [network(dtype, norm) for _ in ks]
     methods = [Rescaled(model, k, decay) for model, k in zip(models, ks, strict=True)]
     states = [dict(model.named_parameters()) for model in models]
-    plan, history, ratios = CountSketch(states[0], seed=1), init_history(), []
-    history = record(history, 0, measure_divergence(states[0], states[1:]))
+    plan, ratios = CountSketch(states[0], seed=1), []
+    history = [measure_divergence(states[0], states[1:])]
     order, step = torch.Generator().manual_seed(1), 0
     for _ in range(epochs):
         for batch in torch.randperm(1000, generator=order).split(32)[:31]:
@@ -71,33 +60,32 @@ def train_twins(dtype, lr, decay, norm, epochs, ks=(1, 1, 3)):
                 method.step(torch.autograd.grad(loss, method.parameters), lr * (1 - step / (31 * epochs)))
             step += 1
             found = measure_divergence(states[0], states[1:])
-            history = record(history, step, found)
+            history.append(found)
             base, repeat, twin = (plan(state) for state in states)
             assert not sketch_differs(base, repeat).any()
             assert torch.equal(sketch_differs(base, twin), found.differing[1] > 0)
             exact = found.l2[1]
             ratios.append(torch.where(exact > 0, sketch_distance(base, twin) / exact, torch.nan).tolist())
-    return history, states, np.array(ratios)
+    return history, np.array(ratios)
 
 
 @pytest.mark.slow
 def test_a_network_past_its_stable_step_is_restrained_and_its_sketches_agree():
-    history, states, ratios = train_twins(torch.float32, lr=0.3, decay=5e-3, norm=True, epochs=12)
-    data = to_dataset(history)
-    assert not data["all_max_ulp"].sel(twin=0).values.any()
-    distance, norm = data["all_l2"].sel(twin=1).values, data["all_norm"].values
-    found = judge(data["step"].values, distance, norm)
+    history, ratios = train_twins(torch.float32, lr=0.3, decay=5e-3, norm=True, epochs=12)
+    wholes = [row.whole() for row in history]
+    assert not any(row.max_ulp[0].any() for row in wholes)
+    steps, distance = np.arange(len(wholes)), [float(row.l2[1]) for row in wholes]
+    found = judge(steps, distance, [float(row.norm) for row in wholes])
     assert found.verdict == "restrained"
     assert found.decades > 5
     assert found.growth_rate_interval[0] > 0
-    assert float(data["all_mean_relative_l1"].sel(twin=1)[-1]) > 0.1
-    episodes = growth_episodes(data["step"].values, distance)
+    assert float(wholes[-1].mean_relative_l1[1]) > 0.1
+    episodes = growth_episodes(steps, distance)
     assert episodes.share > 0.9
     assert episodes.share_of_steps < 0.7
-    assert first_difference(data["step"].values, data["l2"].sel(twin=1).values, list(data["tensor"].values)).step == 1
-    where = localisation(states[0], states[2])
-    assert 1 <= where.tensors.participation < 14
-    assert set(where.filters) == {"0.weight", "3.weight", "6.weight"}
+    by_tensor = torch.stack([row.l2[1] for row in history])
+    assert first_difference(steps, by_tensor, history[0].names).step == 1
+    assert 1 <= float(participation_ratio(by_tensor[-1].square())) < 14
     # Sketched against exact distances, tensor by tensor. Steps share one hash, so these are 14 draws, not thousands:
     # the mean ratio of each must lie in a 99.9% interval.
     low, high = distance_interval(64, 0.999)
@@ -107,11 +95,11 @@ def test_a_network_past_its_stable_step_is_restrained_and_its_sketches_agree():
 
 @pytest.mark.slow
 def test_a_calm_network_is_stable():
-    history, _, _ = train_twins(torch.float32, lr=0.002, decay=5e-4, norm=False, epochs=8)
-    data = to_dataset(history)
-    found = judge(data["step"].values, data["all_l2"].sel(twin=1).values, data["all_norm"].values)
+    history, _ = train_twins(torch.float32, lr=0.002, decay=5e-4, norm=False, epochs=8)
+    wholes = [row.whole() for row in history]
+    found = judge(np.arange(len(wholes)), [float(row.l2[1]) for row in wholes], [float(row.norm) for row in wholes])
     assert found.verdict == "stable"
-    assert float(data["all_max_ulp"].sel(twin=1).max()) > 0
+    assert max(int(row.max_ulp[1]) for row in wholes) > 0
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from scipy.signal import lfilter
 from scipy.stats import t
 
 from lastbit.core.errors import LastbitError
-from lastbit.dynamics import fit_trend
+from lastbit.dynamics.trend import fit_trend
 
 
 def autoregression(rng, rho, n):

@@ -11,7 +11,10 @@ from scipy.signal import lfilter
 from torch import nn
 
 from lastbit.core.errors import LastbitError
-from lastbit.dynamics import VERDICTS, Thinning, judge, rounding_bound, single_rounding, unit_roundoff, worst_rounding
+from lastbit.core.plain import plain
+from lastbit.dynamics.rounding import rounding_bound, single_rounding, unit_roundoff, worst_rounding
+from lastbit.dynamics.thinning import Thinning
+from lastbit.dynamics.verdict import VERDICTS, judge
 
 ROUNDING = 2.0**-24
 
@@ -202,7 +205,7 @@ def test_every_curve_gets_a_verdict_that_survives_json(values, norm, start):
     steps = start + np.arange(len(values))
     found = judge(steps, values, norm)
     assert found.verdict in VERDICTS
-    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["verdict"] == found.verdict
+    assert json.loads(json.dumps(plain(found), allow_nan=False))["verdict"] == found.verdict
     assert "\n" not in found.reason
     # Neither the unit of length nor the number of the first step matters.
     moved = judge(np.arange(len(values)), np.array(values) * 2.0**20, norm * 2.0**20)

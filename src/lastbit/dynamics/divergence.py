@@ -29,7 +29,10 @@ from torch import Tensor
 from lastbit.core.errors import LastbitError
 from lastbit.core.ulp import FLOAT_DTYPES, ulp_distance
 
-__all__ = ["Divergence", "measure_divergence"]
+__all__ = ["MEASURES", "Divergence", "measure_divergence"]
+
+MEASURES = ("mean_relative_l1", "l2", "relative_l2", "max_ulp", "share_differing", "cosine")
+"""The measures of the table."""
 
 # Axes: K twins, T tensors, N elements of several tensors one after another, M measures that are sums over elements.
 

@@ -1,4 +1,4 @@
-"""Where a difference lives: its concentration over tensors, over filters of a convolution, over elements.
+"""Where a difference lives, over tensors, filters and elements, and the exact split of its growth between two steps.
 
 With energies `e_i >= 0` (squared differences of the elements, summed over a filter or a tensor) of `n` carriers:
 
@@ -8,11 +8,23 @@ With energies `e_i >= 0` (squared differences of the elements, summed over a fil
 * Gini coefficient `G = sum_i (2i - n - 1) e_(i) / (n sum e)`, `e_(i)` ascending: 0 (all the same) … 1 - 1/n.
 
 Both are 0 where there is no difference at all.
+
+Let `e_T` be the energy (squared L2 norm) of the difference in tensor `T`. The difference as a whole grows by
+
+    g = ln(|δ'| / |δ|) = 1/2 ln(sum_T e'_T / sum_T e_T)      nats.
+
+With the logarithmic mean `M(a, b) = (b - a) / ln(b/a)` (and `M(a, a) = a`) of the two totals,
+
+    g = sum_T c_T,    c_T = (e'_T - e_T) / (2 M(sum e, sum e')),
+
+so each tensor's contribution is its own energy change over one common denominator: contributions add up to `g` exactly,
+in any grouping of tensors (filters, layers), and stay finite where `g` is near 0. This is the logarithmic mean Divisia
+decomposition (Ang, "The LMDI approach to decomposition analysis", Energy Policy 33, 2005).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,54 +34,9 @@ from torch import Tensor
 
 from lastbit.core.errors import LastbitError
 
-__all__ = [
-    "Concentration",
-    "FirstDifference",
-    "Localisation",
-    "concentration",
-    "filter_energies",
-    "first_difference",
-    "gini",
-    "localisation",
-    "participation_ratio",
-]
+__all__ = ["FirstDifference", "first_difference", "gini", "growth_split", "log_growth", "participation_ratio"]
 
-# Axes: T tensors, F filters of one convolution, N elements; a leading ... is any (steps, twins).
-
-
-@dataclass(frozen=True)
-class Concentration:
-    """How many of its carriers a difference is spread over, and how unevenly.
-
-    Attributes:
-        carriers: how many there are.
-        participation: the participation ratio: how many of them effectively carry it.
-        gini: the Gini coefficient.
-    """
-
-    carriers: int
-    participation: float
-    gini: float
-
-    @property
-    def share(self) -> float:
-        """`participation / carriers`, 0 … 1."""
-        return self.participation / self.carriers if self.carriers else 0.0
-
-
-@dataclass(frozen=True)
-class Localisation:
-    """Where the difference between a base run and one twin lives at one step.
-
-    Attributes:
-        tensors: over tensors.
-        elements: over elements, tensor by tensor.
-        filters: over filters, convolution by convolution.
-    """
-
-    tensors: Concentration
-    elements: dict[str, Concentration]
-    filters: dict[str, Concentration]
+# Axes: S steps, T tensors, N carriers; a leading ... is any (steps, twins).
 
 
 @dataclass(frozen=True)
@@ -78,7 +45,8 @@ class FirstDifference:
 
     Attributes:
         step: the first recorded step at which anything differs.
-        tensor: of the tensors that differ there, the one that differs most, the earliest in the network on a tie.
+        tensor: of the tensors that differ there, the one that differs most in the first twin that does, the earliest in
+            the network on a tie.
         tensors: all that differ there, in the order of the network.
     """
 
@@ -113,52 +81,13 @@ def gini(energies: Tensor) -> Tensor:
     return torch.where(total > 0, top / torch.where(total > 0, total, 1.0), 0.0)
 
 
-def concentration(energies: Tensor) -> Concentration:
-    """Return both measures of one set of energies (N,)."""
-    return Concentration(energies.numel(), float(participation_ratio(energies)), float(gini(energies)))
-
-
-def filter_energies(base: Mapping[str, Tensor], twin: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the energy of the difference per filter, float64 (F,), of every convolution weight.
-
-    A convolution weight is a tensor of three axes or more, and its filters lie along the first, as in `torch.nn.Conv1d`
-    to `Conv3d`. In a transposed convolution the first axis counts input channels.
-
-    Raises:
-        LastbitError: the two do not hold the same tensors.
-    """
-    return {name: x.flatten(1).sum(1) for name, x in _element_energies(base, twin).items() if x.ndim >= 3}
-
-
-def localisation(base: Mapping[str, Tensor], twin: Mapping[str, Tensor]) -> Localisation:
-    """Measure where the difference between `base` and `twin` lives.
-
-    Raises:
-        LastbitError: the two do not hold the same tensors.
-
-    Example:
-        >>> base = {"conv": torch.zeros(4, 1, 3, 3), "bias": torch.zeros(4)}
-        >>> twin = {"conv": torch.zeros(4, 1, 3, 3), "bias": torch.zeros(4)}
-        >>> twin["conv"][2] = 1e-3
-        >>> found = localisation(base, twin)
-        >>> found.tensors.participation, round(found.filters["conv"].participation, 12)
-        (1.0, 1.0)
-    """
-    energies = _element_energies(base, twin)
-    return Localisation(
-        tensors=concentration(torch.stack([x.sum() for x in energies.values()])),
-        elements={name: concentration(x.reshape(-1)) for name, x in energies.items()},
-        filters={name: concentration(x) for name, x in filter_energies(base, twin).items()},
-    )
-
-
 def first_difference(steps: ArrayLike, difference: ArrayLike, names: Sequence[str]) -> FirstDifference | None:
-    """Return where one twin first left its base, or None if it never did.
+    """Return where a twin first left its base, or None if none ever did.
 
     Args:
         steps: recorded steps (S,), in order.
-        difference: (S, T), 0 where a tensor is equal and more where it differs more, such as `relative_l2`; a NaN
-            differs most.
+        difference: (S, T), or (K, S, T) of several twins, 0 where a tensor is equal and more where it differs more,
+            such as `relative_l2`; a NaN differs most.
         names: the tensors, in the order of the network.
 
     Raises:
@@ -169,21 +98,16 @@ def first_difference(steps: ArrayLike, difference: ArrayLike, names: Sequence[st
         FirstDifference(step=5, tensor='head', tensors=('conv', 'head'))
     """
     s, d = np.asarray(steps), np.asarray(difference, dtype=np.float64)
-    if d.shape != (s.size, len(names)):
+    if d.shape[-2:] != (s.size, len(names)):
         raise LastbitError(f"difference has shape {d.shape}: pass ({s.size}, {len(names)}), one per step and tensor")
-    d = np.where(np.isnan(d), np.inf, np.abs(d))
-    rows = np.flatnonzero(d.any(axis=1))
+    d_KST = np.where(np.isnan(d), np.inf, np.abs(d)).reshape(-1, s.size, len(names))
+    rows = np.flatnonzero(d_KST.any(axis=(0, 2)))
     if not rows.size:
         return None
-    row = d[rows[0]]
-    differing = tuple(str(name) for name, x in zip(names, row, strict=True) if x > 0)
-    return FirstDifference(int(s[rows[0]]), str(names[int(row.argmax())]), differing)
-
-
-def _element_energies(base: Mapping[str, Tensor], twin: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    if {n: x.shape for n, x in base.items()} != {n: x.shape for n, x in twin.items()}:
-        raise LastbitError("base and twin do not hold the same tensors: compare two states of one model")
-    return {name: (twin[name].detach().double() - x.detach().double()).square() for name, x in base.items()}
+    at_KT = d_KST[:, rows[0]]
+    first_T = at_KT[np.argmax(at_KT.any(axis=1))]
+    differing = tuple(str(name) for name, apart in zip(names, at_KT.T, strict=True) if apart.any())
+    return FirstDifference(int(s[rows[0]]), str(names[int(first_T.argmax())]), differing)
 
 
 def _scaled(energies: Tensor) -> Tensor:
@@ -193,3 +117,43 @@ def _scaled(energies: Tensor) -> Tensor:
         return e
     top = e.amax(-1, keepdim=True)
     return e / torch.where(top > 0, top, 1.0)
+
+
+def log_growth(before: Tensor, after: Tensor) -> Tensor:
+    """Return `g` from energies (..., T) before and after.
+
+    It is -inf where all energy vanished and NaN where there was nothing to grow.
+
+    Example:
+        >>> float(log_growth(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])))
+        0.0
+    """
+    first, second = before.sum(-1), after.sum(-1)
+    growth = 0.5 * _log_ratio(first, second)
+    return torch.where(first > 0, growth, torch.full_like(growth, float("nan")))
+
+
+def growth_split(before: Tensor, after: Tensor) -> Tensor:
+    """Return the contributions `c_T` (..., T) in nats; they sum to `log_growth(before, after)`.
+
+    Where all energy vanished (`g = -inf`) each tensor that had any gets -inf, and NaN where there was nothing to grow.
+
+    Example:
+        >>> split = growth_split(torch.tensor([1.0, 1.0]), torch.tensor([1.0, 3.0]))
+        >>> [round(c, 4) for c in split.tolist()]  # all of ln(sqrt(2)) in the second tensor
+        [0.0, 0.3466]
+    """
+    first, second = before.sum(-1, keepdim=True), after.sum(-1, keepdim=True)
+    change = _log_ratio(first, second)
+    # M = first expm1(change) / change, in a form that is right as change goes to 0.
+    ratio = torch.where(change.abs() > 1e-300, change.expm1() / change, torch.ones_like(change))
+    split = (after - before) / (2 * first * ratio)
+    gone = torch.where(before > 0, float("-inf"), 0.0).to(split.dtype)
+    split = torch.where(second == 0, gone, split)
+    return torch.where(first > 0, split, torch.full_like(split, float("nan")))
+
+
+def _log_ratio(first: Tensor, second: Tensor) -> Tensor:
+    """Return `ln(second / first)`, accurate where the two are close and where they are far apart."""
+    relative = (second - first) / first
+    return torch.where(relative.abs() < 0.5, relative.log1p(), (second / first).log())

@@ -38,7 +38,7 @@ probability. -0 counts as +0. A NaN or infinite weight makes its bucket NaN.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,15 +51,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.core.ulp import FLOAT_DTYPES
 
-__all__ = [
-    "CountSketch",
-    "Sketch",
-    "distance_interval",
-    "sketch_differs",
-    "sketch_distance",
-    "splitmix64",
-    "stack_sketches",
-]
+__all__ = ["CountSketch", "Sketch", "distance_interval", "sketch_differs", "sketch_distance", "splitmix64"]
 
 # Axes: T tensors, R blocks of all tensors one after another, W buckets. A leading ... is any (steps, twins).
 
@@ -108,24 +100,7 @@ class Sketch:
 
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return the three arrays by name, for an `.npz` file; `key` is plain JSON-able data."""
-        parts = {"values": self.values, "residuals": self.residuals, "fingerprints": self.fingerprints}
-        return {name: part.cpu().numpy() for name, part in parts.items()}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray[Any, Any]], key: Sequence[Any]) -> Sketch:
-        """Return the sketch that `arrays()` and `key` were taken from, also after a round trip through JSON."""
-        seed, width, tensors = key
-        values, residuals, fingerprints = (
-            torch.from_numpy(np.asarray(arrays[name])) for name in ("values", "residuals", "fingerprints")
-        )
-        named = tuple((str(name), int(size)) for name, size in tensors)
-        return cls(values, residuals, fingerprints, (int(seed), int(width), named))
-
-    def __getitem__(self, index: Any) -> Sketch:
-        """Return the states at `index` of the first leading axis: `history[-1]`, `history[:100]`."""
-        if self.fingerprints.ndim < 2:
-            raise LastbitError("this sketch holds one state: stack several before taking one out")
-        return Sketch(self.values[index], self.residuals[index], self.fingerprints[index], self.key)
+        return {name: getattr(self, name).cpu().numpy() for name in ("values", "residuals", "fingerprints")}
 
 
 class CountSketch:
@@ -200,7 +175,8 @@ class CountSketch:
             if p.dtype not in FLOAT_DTYPES:
                 raise LastbitError(f"{name} is {p.dtype}: sketch floating-point tensors only")
         width, count = self.key[1], len(found)
-        flat = torch.cat([p.detach().reshape(-1) for p in parameters.values()] + [self._zero(parameters)])
+        parts = [p.detach().reshape(-1) for p in parameters.values()]
+        flat = torch.cat([*parts, parts[0].new_zeros(1)])
         # Adding +0 turns -0 into +0, so equal weights have equal bits.
         x_RW = flat.index_select(0, self._position_RW.view(-1)).double().add_(0.0).view(-1, width)
         bits_RW = x_RW.view(torch.int64)
@@ -220,36 +196,13 @@ class CountSketch:
         words_T = torch.zeros(count, dtype=torch.int64, device=flat.device).index_add_(0, self._tensor_R, words_R)
         return Sketch(values_TW, residuals_TW, words_T, self.key)
 
-    def _zero(self, parameters: Mapping[str, Tensor]) -> Tensor:
-        first = next(iter(parameters.values()))
-        return torch.zeros(1, dtype=first.dtype, device=first.device)
-
 
 def _check_same(a: Sketch, b: Sketch) -> None:
-    if a.key != b.key:
-        for what, left, right in zip(("seed", "width", "tensors"), a.key, b.key, strict=True):
-            if left != right:
-                raise LastbitError(
-                    f"these sketches cannot be compared, their {what} differ: sketch both with the same {what}"
-                )
-
-
-def stack_sketches(sketches: Sequence[Sketch]) -> Sketch:
-    """Return several states (steps of a run, twins) as one sketch with a new first axis.
-
-    Raises:
-        LastbitError: there are none, or their seed, width or tensors differ.
-    """
-    if not sketches:
-        raise LastbitError("no sketch to stack: pass at least one")
-    for other in sketches[1:]:
-        _check_same(sketches[0], other)
-    return Sketch(
-        torch.stack([sketch.values for sketch in sketches]),
-        torch.stack([sketch.residuals for sketch in sketches]),
-        torch.stack([sketch.fingerprints for sketch in sketches]),
-        sketches[0].key,
-    )
+    for what, left, right in zip(("seed", "width", "tensors"), a.key, b.key, strict=True):
+        if left != right:
+            raise LastbitError(
+                f"these sketches cannot be compared, their {what} differ: sketch both with the same {what}"
+            )
 
 
 def sketch_distance(a: Sketch, b: Sketch) -> Tensor:

@@ -16,17 +16,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.seeds import torch_stream
-from lastbit.dynamics.growth import growth_split, log_growth
+from lastbit.curvature import HessianOperator, ModelLoss
+from lastbit.curvature.batches import LossFunction
+from lastbit.dynamics.localise import growth_split, log_growth
 from lastbit.optimizers.parts import TangentPoint
 from lastbit.optimizers.registry import needed_rule
 
-__all__ = ["HessianProduct", "Tangent", "TangentGrowth", "init_tangent", "step_tangent"]
+__all__ = ["HessianProduct", "Tangent", "TangentGrowth", "hessian_product", "init_tangent", "step_tangent"]
 
 # Axes: T tensors, in the order of the names.
 
@@ -43,19 +46,12 @@ class Tangent:
         direction: `δw` per parameter; together of L2 norm 1.
         buffers: per parameter the tangents of its buffers, in the optimizer's order; empty before its first step.
         log_growth: sum of the logarithmic growths so far, nats.
-        steps: how many steps they come from.
     """
 
     names: tuple[str, ...]
     direction: tuple[Tensor, ...]
     buffers: tuple[tuple[Tensor, ...], ...]
     log_growth: float = 0.0
-    steps: int = 0
-
-    @property
-    def rate(self) -> float:
-        """Finite-time growth rate, nats per step; NaN before the first step."""
-        return self.log_growth / self.steps if self.steps else float("nan")
 
 
 @dataclass(frozen=True)
@@ -73,41 +69,27 @@ class TangentGrowth:
     share: Tensor
 
 
-def init_tangent(
-    parameters: Mapping[str, Tensor],
-    *,
-    seed: int = 0,
-    direction: Mapping[str, Tensor] | None = None,
-    dtype: torch.dtype | None = None,
-) -> Tangent:
-    """Return a tangent of norm 1 whose buffers are 0: twins that differ in their weights alone.
+def init_tangent(parameters: Mapping[str, Tensor], *, seed: int = 0) -> Tangent:
+    """Return a tangent of norm 1 in a random direction whose buffers are 0: twins that differ in their weights alone.
 
     Args:
         parameters: the trained weights by name, in the order in which the Hessian product takes them.
-        seed: of the Gaussian direction that is drawn when none is given (stream `"tangent"`, name by name).
-        direction: the difference to start from, such as twin minus base, by name; it is normalised.
-        dtype: format of the tangent; by default each weight's own. `torch.float64` for a float32 run needs a product
-            that accepts it.
+        seed: of the Gaussian direction (stream `"tangent"`, name by name).
 
     Raises:
-        LastbitError: no parameters, or a direction that does not fit them, is 0 or is not finite.
+        LastbitError: no parameters.
     """
     if not parameters:
         raise LastbitError("no parameters: pass the trained weights by name, such as dict(model.named_parameters())")
-    drawn = []
-    for name, p in parameters.items():
-        kind = dtype or p.dtype
-        if direction is None:
-            x = torch.randn(p.shape, dtype=torch.float64, generator=torch_stream(seed, "tangent", name))
-        elif name not in direction or direction[name].shape != p.shape:
-            raise LastbitError(f"the direction does not fit {name}: pass one tensor of shape {tuple(p.shape)} for it")
-        else:
-            x = direction[name].detach()
-        drawn.append((x.to(device=p.device, dtype=torch.float64), kind))
-    norm = float(_energies([x for x, _ in drawn]).sum().sqrt())
-    if not 0 < norm < float("inf"):
-        raise LastbitError(f"the direction has norm {norm}: pass one that is finite and not zero")
-    return Tangent(tuple(parameters), tuple((x / norm).to(kind) for x, kind in drawn), ((),) * len(drawn))
+    streams = [torch_stream(seed, "tangent", name) for name in parameters]
+    weights = list(parameters.values())
+    drawn = [
+        torch.randn(p.shape, dtype=torch.float64, generator=stream).to(p.device)
+        for p, stream in zip(weights, streams, strict=True)
+    ]
+    norm = float(_energies(drawn).sum().sqrt())
+    scaled = tuple((x / norm).to(p.dtype) for x, p in zip(drawn, weights, strict=True))
+    return Tangent(tuple(parameters), scaled, ((),) * len(drawn))
 
 
 @torch.no_grad()
@@ -174,9 +156,49 @@ def step_tangent(
         tuple(direction * scale for direction, _ in rows),
         tuple(tuple(x * scale for x in buffers) for _, buffers in rows),
         tangent.log_growth + growth,
-        tangent.steps + 1,
     )
     return following, TangentGrowth(growth, growth_split(before, after), after / after.sum())
+
+
+def hessian_product(
+    model: nn.Module,
+    loss_fn: LossFunction | ModelLoss,
+    batch: Any,
+    *,
+    parameters: Sequence[str] | None = None,
+) -> HessianProduct:
+    """Return the product with the Hessian of `loss_fn` at the model's present weights, on the mini-batch of the step.
+
+    The network must be in the mode it trains in. With dropout, build the product *before* the step's own forward pass:
+    it puts the random generators back, so that the forward pass then draws the mask that the product has used.
+
+    Args:
+        model: the network.
+        loss_fn: `loss_fn(outputs, targets) -> scalar`, or a `curvature.ModelLoss`.
+        batch: `(inputs, targets)`, or what the `ModelLoss` takes.
+        parameters: names, where the tangent does not carry all trainable weights; their order is the model's.
+
+    Raises:
+        LastbitError: an operation of the network has no double backward (the message names the module), the product is
+            not finite, or the batch does not fit.
+
+    Example:
+        >>> model = nn.Linear(2, 1, bias=False)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        >>> batch = (torch.eye(2), torch.zeros(2, 1))  # the Hessian of the mean squared error is the identity
+        >>> nn.functional.mse_loss(model(batch[0]), batch[1]).backward()
+        >>> weights = dict(model.named_parameters())
+        >>> product = hessian_product(model, nn.functional.mse_loss, batch)
+        >>> _, growth = step_tangent(init_tangent(weights), weights, optimizer, product)
+        >>> round(growth.log_growth, 4)  # ln(1 - 0.5)
+        -0.6931
+    """
+    operator = HessianOperator(model, loss_fn, batch, parameters=parameters)
+
+    def product(direction: Sequence[Tensor]) -> Sequence[Tensor]:
+        return operator.space.unflatten(operator @ operator.space.flatten(direction))
+
+    return product
 
 
 def _energies(tensors: Sequence[Tensor]) -> Tensor:

@@ -26,7 +26,7 @@ The saturation level is the median distance in the last third; the saturation st
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,6 @@ import torch
 from numpy.typing import ArrayLike
 
 from lastbit.core.errors import LastbitError
-from lastbit.core.plain import plain
 from lastbit.dynamics.curve import Curve
 from lastbit.dynamics.rounding import rounding_bound, single_rounding, worst_rounding
 from lastbit.dynamics.trend import NO_TREND, Trend, fit_trend
@@ -59,7 +58,7 @@ BEYOND_NORM = 10.0
 """Twins of bounded weights are at most twice their norm apart; this leaves a factor five for norms that still move."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """How a last-bit difference ended.
 
@@ -87,17 +86,13 @@ class Verdict:
     growth_rate_per_step: float | None
     growth_rate_interval: tuple[float, float]
     e_folding_steps: float | None
-    saturation_step: int | None
-    saturation_level: float | None
-    saturation_range: tuple[float, float] | None
+    saturation_step: int | None = None
+    saturation_level: float | None = None
+    saturation_range: tuple[float, float] | None = None
     slope_last_third: float | None
     slope_interval: tuple[float, float]
     rounding_bound: float | None
-    steps_needed: int | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON-able data; infinities as "inf" and "-inf", NaN as None."""
-        return {name: plain(value) for name, value in asdict(self).items()}
+    steps_needed: int | None = None
 
 
 def judge(
@@ -236,13 +231,10 @@ def _verdict(verdict: str, reason: str, rise: float, rate: Trend, last: Trend, b
         growth_rate_per_step=_known(rate.slope),
         growth_rate_interval=(rate.low, rate.high),
         e_folding_steps=1 / rate.slope if rate.slope > 0 else None,
-        saturation_step=more.get("saturation_step"),
-        saturation_level=more.get("saturation_level"),
-        saturation_range=more.get("saturation_range"),
         slope_last_third=_known(last.slope),
         slope_interval=(last.low, last.high),
         rounding_bound=_known(bound),
-        steps_needed=more.get("steps_needed"),
+        **more,
     )
 
 

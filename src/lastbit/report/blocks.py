@@ -119,10 +119,11 @@ def table_of(
     *,
     tone: Callable[[T], Tone | None] = lambda item: None,
     caption: str = "",
+    fold: int = 24,
 ) -> Table:
     """Return a table with a row for each item: what each column says of it."""
     rows = [Row([say(item) for say in columns.values()], tone(item)) for item in items]
-    return Table(list(columns), rows, caption)
+    return Table(list(columns), rows, caption, fold)
 
 
 def estimate_table(rows: Iterable[tuple[str, Shown]]) -> Table:

@@ -12,7 +12,8 @@ from torch import nn
 from lastbit import compare_sketches, open_study, trace
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
-from lastbit.dynamics import CountSketch, Thinning
+from lastbit.dynamics.sketch import CountSketch
+from lastbit.dynamics.thinning import Thinning
 from lastbit.perturb.registry import make_perturbation
 from lastbit.studies.trace.result import TraceResult
 from lastbit.tasks import Task

@@ -9,8 +9,8 @@ from torch import nn
 
 from lastbit import trace
 from lastbit.core.errors import LastbitError
-from lastbit.dynamics import unit_roundoff
-from lastbit.studies.trace.jumps import largest_jumps
+from lastbit.dynamics.rounding import unit_roundoff
+from lastbit.studies.trace.growth import largest_jumps
 from lastbit.studies.trace.renormalise import FRESH, THRESHOLD, relative_distance, renormalise
 from lastbit.tasks import Task
 from lastbit.tasks.file_task import load_file_task

@@ -11,7 +11,8 @@ import torch
 
 from lastbit.core.status import RunStatus
 from lastbit.curvature import StableLearningRates
-from lastbit.dynamics import Verdict, judge, single_rounding
+from lastbit.dynamics.rounding import single_rounding
+from lastbit.dynamics.verdict import Verdict, judge
 from lastbit.stats import Estimate, mean_estimate, not_measured
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.eos.growth_share import GrowthSplit, split_growth

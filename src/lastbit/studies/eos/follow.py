@@ -28,7 +28,7 @@ from lastbit.curvature import (
     spectral_density,
     stable_learning_rates,
 )
-from lastbit.dynamics import measure_divergence
+from lastbit.dynamics.divergence import measure_divergence
 from lastbit.studies.eos.settings import EosSettings
 from lastbit.studies.eos.stable_rows import stable_arrays
 from lastbit.studies.frame.kind import DTYPES

@@ -16,7 +16,7 @@ from lastbit.report.figures.trace_difference import (
     scaled_time_curves,
     visible_effect,
 )
-from lastbit.report.figures.trace_tensors import TensorRow, origin_figure
+from lastbit.report.figures.trace_tensors import origin_figure
 from lastbit.report.formatting import capitalised, step
 from lastbit.studies.trace.result import TraceResult
 
@@ -38,8 +38,12 @@ _LINES = 24
 """The most twins drawn one by one."""
 
 
-def _shaded(result: TraceResult) -> list[tuple[float, float]]:
-    return [(e.start, e.end) for e in result.episodes]
+def _spans(result: TraceResult) -> list[tuple[float, float]]:
+    return [(float(e.start), float(e.end)) for e in result.episodes]
+
+
+def _edges(result: TraceResult) -> list[float]:
+    return [edge for span in _spans(result)[:12] for edge in span]
 
 
 def _twin_curves(arrays: Mapping[str, Array], steps: Array, values_KS: Array) -> list[Line]:
@@ -71,7 +75,7 @@ def difference_section(result: TraceResult, arrays: Mapping[str, Array]) -> Sect
         floor = float(arrays["single_rounding"][0] / norm[0]) if norm[0] else 0.0
     figure = FigureBlock(
         name="difference",
-        figure=difference_curves(curves, steps[kept], bound[kept], floor, _shaded(result)),
+        figure=difference_curves(curves, steps[kept], bound[kept], floor, _spans(result)),
         height=430,
         describe="Relative L2 difference of every twin from the base run over the optimizer steps, logarithmic",
         caption="Dotted: the ulp floor, how far apart the rounding of a single step puts two runs. Dashed: what "
@@ -93,7 +97,7 @@ def effect_section(result: TraceResult, arrays: Mapping[str, Array]) -> Section:
         churn = _twin_curves(arrays, arrays["probe_step"], 100 * arrays["churn"])
     figure = FigureBlock(
         name="effect",
-        figure=visible_effect(gaps, churn, _shaded(result)),
+        figure=visible_effect(gaps, churn, _spans(result)),
         height=430 if churn else 280,
         describe="Gap between the training losses of twins and base, and share of predictions that differ, over steps",
         caption="Above: how far the loss on the same mini-batch is from the base's. Below: the share of the first test "
@@ -115,10 +119,6 @@ def map_section(result: TraceResult, arrays: Mapping[str, Array]) -> Section:
         "from the network's input (top) to its output; dotted lines are the ends of growth episodes.",
     )
     return Section("Which tensors, and when", [figure])
-
-
-def _edges(result: TraceResult) -> list[float]:
-    return [float(edge) for e in result.episodes[:12] for edge in (e.start, e.end)]
 
 
 def _geometric(values_KST: Array) -> Array:
@@ -157,20 +157,12 @@ def origin_section(result: TraceResult, arrays: Mapping[str, Array]) -> list[Sec
         return []
     at = int(np.flatnonzero(arrays["step"] == first.step)[0])
     relative = _geometric(arrays["relative_l2"][1:])
-    start, end = relative[at], relative[-1]
-    rows = [
-        TensorRow(
-            name=row.tensor,
-            at_first=float(start[i]),
-            at_end=float(end[i]),
-            growth_share=row.growth_share,
-        )
-        for i, row in enumerate(result.tensors)
-    ]
+    names = [row.tensor for row in result.tensors]
+    shares = [row.growth_share for row in result.tensors]
     figure = FigureBlock(
         name="origin",
-        figure=origin_figure(rows),
-        height=min(1000, 110 + max(15, min(26, 900 // max(1, len(rows)))) * len(rows)),
+        figure=origin_figure(names, relative[at].tolist(), relative[-1].tolist(), shares),
+        height=min(1000, 110 + max(15, min(26, 900 // max(1, len(names)))) * len(names)),
         describe="For each tensor the difference at the first step and at the end, and its share of the growth",
         legend=[
             LegendEntry(f"at {step(first.step)}, where the twins first differ", "#0072b2"),

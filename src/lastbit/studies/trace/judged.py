@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
 
-from lastbit.dynamics import fit_trend, judge
+from lastbit.dynamics.trend import NO_TREND, fit_trend
+from lastbit.dynamics.verdict import judge
 
 __all__ = ["Ends", "Judged", "judged", "known"]
 
@@ -61,24 +62,20 @@ def judged(arrays: Mapping[str, Array], dtype: torch.dtype) -> Judged:
     last = float(norm[np.isfinite(norm)][-1]) if np.isfinite(norm).any() else math.nan
     late = norm[steps >= steps[0] + 2 / 3 * (steps[-1] - steps[0])]
     unit = float(np.median(late)) if np.isfinite(late).all() and len(late) else last
-    relative = unit > 0
-    level, spread, bound = found.saturation_level, found.saturation_range, known(found.rounding_bound)
+    units = dict.fromkeys(("saturation_level", "saturation_range", "rounding_bound"), unit if unit > 0 else math.nan)
+    names = [field.name for field in fields(found) if field.name != "verdict"]
     return Judged(
         verdict_kind=found.verdict,
-        reason=found.reason,
-        decades=known(found.decades),
-        growth_rate_per_step=known(found.growth_rate_per_step),
-        growth_rate_interval=_ends(found.growth_rate_interval),
-        e_folding_steps=found.e_folding_steps,
-        saturation_step=found.saturation_step,
-        saturation_level=level / unit if level is not None and relative else None,
-        saturation_level_l2=level,
-        saturation_range=(spread[0] / unit, spread[1] / unit) if spread is not None else None,
-        slope_last_third=known(found.slope_last_third),
-        slope_interval=_ends(found.slope_interval),
-        rounding_bound=bound / unit if bound is not None and relative else None,
-        steps_needed=found.steps_needed,
+        saturation_level_l2=found.saturation_level,
+        **{name: _told(getattr(found, name), units.get(name, 1.0)) for name in names},
     )
+
+
+def _told(value: Any, unit: float) -> Any:
+    """Return what a verdict holds, numbers in a unit, None for each that is not finite."""
+    if isinstance(value, tuple):
+        return tuple(_told(end, unit) for end in value)
+    return known(value / unit) if isinstance(value, float) else value
 
 
 def _renormalised(arrays: Mapping[str, Array]) -> Judged:
@@ -90,16 +87,16 @@ def _renormalised(arrays: Mapping[str, Array]) -> Judged:
     logs = logs.mean(axis=0)
     since = int(np.argmax(arrays["log_removed"][1:].any(axis=0)))
     use = np.flatnonzero(np.isfinite(logs) & (np.arange(len(logs)) >= since))
-    trend = fit_trend(steps[use], logs[use]) if len(use) > 1 else None
+    trend = fit_trend(steps[use], logs[use]) if len(use) > 1 else NO_TREND
     finite = logs[np.isfinite(logs)]
     return Judged(
         verdict_kind="undecided",
         reason="the twins were renormalised, so they never reach a level: trace without --renormalise to see "
         "whether the growth is restrained",
         decades=float(np.ptp(finite)) / math.log(10) if len(finite) else None,
-        growth_rate_per_step=known(trend.slope) if trend else None,
-        growth_rate_interval=_ends((trend.low, trend.high)) if trend else (None, None),
-        e_folding_steps=1 / trend.slope if trend and trend.slope > 0 else None,
+        growth_rate_per_step=known(trend.slope),
+        growth_rate_interval=(known(trend.low), known(trend.high)),
+        e_folding_steps=1 / trend.slope if trend.slope > 0 else None,
         slope_interval=(None, None),
         rounding_bound=float(arrays["rounding_bound"][-1] / arrays["all_norm"][-1]),
     )
@@ -108,7 +105,3 @@ def _renormalised(arrays: Mapping[str, Array]) -> Judged:
 def known(value: float | None) -> float | None:
     """Return the number, None where it is not finite."""
     return float(value) if value is not None and math.isfinite(value) else None
-
-
-def _ends(interval: tuple[float, float]) -> Ends:
-    return known(interval[0]), known(interval[1])

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lastbit.dynamics import Episode
-from lastbit.report.blocks import Block, Card, Cards, Column, Facts, Page, Prose, Row, Section, Table, Tone
+from lastbit.dynamics.episodes import Episode
+from lastbit.report.blocks import Block, Card, Cards, Column, Facts, Page, Prose, Section, Table, Tone, table_of
 from lastbit.report.formatting import (
     MISSING,
     capitalised,
@@ -27,7 +27,6 @@ from lastbit.report.formatting import (
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.page import study_page
 from lastbit.studies.trace import figures
-from lastbit.studies.trace.concentration import Carriers
 from lastbit.studies.trace.result import TraceResult
 
 __all__ = ["trace_page"]
@@ -217,52 +216,54 @@ def _all_episodes(result: TraceResult) -> list[Section]:
 
 
 def _episode_table(episodes: Sequence[Episode], caption: str) -> Table:
-    columns = (
-        Column("from step", True),
-        Column("to step", True),
-        Column("grew by a factor", True),
-        Column("nats per step", True),
-        Column("share of all growth", True),
+    return table_of(
+        episodes,
+        {
+            Column("from step", True): lambda e: count(e.start),
+            Column("to step", True): lambda e: count(e.end),
+            Column("grew by a factor", True): lambda e: factor(e.rise),
+            Column("nats per step", True): lambda e: number(e.rate, 3),
+            Column("share of all growth", True): lambda e: percent(e.share),
+        },
+        caption=caption,
     )
-    rows = [Row((count(e.start), count(e.end), factor(e.rise), number(e.rate, 3), percent(e.share))) for e in episodes]
-    return Table(columns, rows, caption=caption)
 
 
 def _jumps(result: TraceResult) -> list[Block]:
     """Return the largest jump of each twin, and how far along the network it reached."""
-    columns = (
-        Column("largest jump of"),
-        Column("from step", True),
-        Column("to step", True),
-        Column("grew by a factor", True),
-        Column("tensors", True),
-        Column("the last of them"),
-    )
-    rows = [
-        Row((j.twin, count(j.start), count(j.end), count(j.factor), count(len(j.tensors)), j.last or MISSING))
-        for j in result.jumps
-    ]
     caption = (
         "A unit or pooling window that switches leaves the outputs nearly as they were but changes the gradients below "
         "it: such a jump reaches the tensors up to that layer and none beyond."
     )
-    return [Table(columns, rows, caption=caption, fold=_JUMPS)] if rows else []
+    table = table_of(
+        result.jumps,
+        {
+            Column("largest jump of"): lambda jump: jump.twin,
+            Column("from step", True): lambda jump: count(jump.start),
+            Column("to step", True): lambda jump: count(jump.end),
+            Column("grew by a factor", True): lambda jump: count(jump.factor),
+            Column("tensors", True): lambda jump: count(len(jump.tensors)),
+            Column("the last of them"): lambda jump: jump.last or MISSING,
+        },
+        caption=caption,
+        fold=_JUMPS,
+    )
+    return [table] if table.rows else []
 
 
 def _most_amplifying(result: TraceResult) -> list[Section]:
     """Return the tensors that took the largest part in the growth."""
     by_name = {row.tensor: row for row in result.tensors}
-    columns = (
-        Column("tensor"),
-        Column("share of growth", True),
-        Column("relative L2 at the end", True),
-        Column("largest ulp distance", True),
+    table = table_of(
+        (by_name[name] for name in result.most_amplifying[:_TENSORS]),
+        {
+            Column("tensor"): lambda row: row.tensor,
+            Column("share of growth", True): lambda row: percent(row.growth_share),
+            Column("relative L2 at the end", True): lambda row: number(row.relative_l2, 3),
+            Column("largest ulp distance", True): lambda row: count(row.max_ulp),
+        },
     )
-    rows = [
-        Row((row.tensor, percent(row.growth_share), number(row.relative_l2, 3), count(row.max_ulp)))
-        for row in (by_name[name] for name in result.most_amplifying[:_TENSORS])
-    ]
-    return [Section("Most amplifying tensors", [Table(columns, rows)], brief=True)] if rows else []
+    return [Section("Most amplifying tensors", [table], brief=True)] if table.rows else []
 
 
 def _tangent(result: TraceResult) -> list[Section]:
@@ -281,92 +282,69 @@ def _tangent(result: TraceResult) -> list[Section]:
 
 
 def _localisation(result: TraceResult) -> list[Section]:
-    columns = (
-        Column("over"),
-        Column("carriers", True),
-        Column("while growing", True),
-        Column("at the end", True),
-        Column("Gini while growing", True),
-        Column("Gini at the end", True),
-    )
     found = result.participation
     if found is None:
         return []
     end = found.at_the_end
     growing = found.while_growing or end
 
-    def row(label: str, one: Carriers, two: Carriers) -> Row:
-        cells = [number(value, 3) for value in (one.participation, two.participation, one.gini, two.gini)]
-        return Row((label, count(one.carriers), *cells))
-
-    rows = [row("all tensors", growing.tensors, end.tensors)]
-    rows += [row(f"filters of {name}", growing.filters[name], last) for name, last in end.filters.items()]
-    rows += [row(f"elements of {name}", growing.elements[name], last) for name, last in end.elements.items()]
+    rows = [("all tensors", growing.tensors, end.tensors)]
+    rows += [(f"filters of {name}", growing.filters[name], last) for name, last in end.filters.items()]
+    rows += [(f"elements of {name}", growing.elements[name], last) for name, last in end.elements.items()]
+    table = table_of(
+        rows,
+        {
+            Column("over"): lambda row: row[0],
+            Column("carriers", True): lambda row: count(row[1].carriers),
+            Column("while growing", True): lambda row: number(row[1].participation, 3),
+            Column("at the end", True): lambda row: number(row[2].participation, 3),
+            Column("Gini while growing", True): lambda row: number(row[1].gini, 3),
+            Column("Gini at the end", True): lambda row: number(row[2].gini, 3),
+        },
+        fold=14,
+    )
     lead = (
         "The participation ratio says how many carriers effectively hold the difference; a Gini coefficient of 0 is an "
         f"even spread. While growing: {step(growing.step)}; filters and elements at {step(growing.probe_step)}."
     )
-    return [Section("Over how much of the network it is spread", [Table(columns, rows, fold=14)], lead)]
+    return [Section("Over how much of the network it is spread", [table], lead)]
 
 
 def _tensor_table(result: TraceResult) -> Table:
-    columns = (
-        Column("tensor"),
-        Column("weights", True),
-        Column("share of growth", True),
-        Column("first differs", True),
-        Column("relative L2", True),
-        Column("mean relative L1", True),
-        Column("largest ulp distance", True),
-        Column("differing", True),
-        Column("cosine", True),
-    )
-    rows = [
-        Row(
-            (
-                row.tensor,
-                count(row.size),
-                percent(row.growth_share),
-                count(row.first_step, "never"),
-                number(row.relative_l2, 3),
-                number(row.mean_relative_l1, 3),
-                count(row.max_ulp),
-                percent(row.share_differing),
-                number(row.cosine, 2),
-            )
-        )
-        for row in result.tensors
-    ]
-    return Table(
-        columns, rows, caption="At the last step; means over the twins, the largest for ulp distances.", fold=30
+    caption = "At the last step; means over the twins, the largest for ulp distances."
+    return table_of(
+        result.tensors,
+        {
+            Column("tensor"): lambda row: row.tensor,
+            Column("weights", True): lambda row: count(row.size),
+            Column("share of growth", True): lambda row: percent(row.growth_share),
+            Column("first differs", True): lambda row: count(row.first_step, "never"),
+            Column("relative L2", True): lambda row: number(row.relative_l2, 3),
+            Column("mean relative L1", True): lambda row: number(row.mean_relative_l1, 3),
+            Column("largest ulp distance", True): lambda row: count(row.max_ulp),
+            Column("differing", True): lambda row: percent(row.share_differing),
+            Column("cosine", True): lambda row: number(row.cosine, 2),
+        },
+        caption=caption,
+        fold=30,
     )
 
 
 def _sweep(result: TraceResult) -> list[Section]:
     if len(result.members) < 2:
         return []
-    columns = (
-        Column("training"),
-        Column("steps", True),
-        Column("verdict"),
-        Column("decades", True),
-        Column("nats per step", True),
-        Column("relative L2 at the end", True),
+    table = table_of(
+        result.members,
+        {
+            Column("training"): lambda m: m.name,
+            Column("steps", True): lambda m: count(m.reached),
+            Column("verdict"): lambda m: m.verdict_kind.replace("_", " "),
+            Column("decades", True): lambda m: decades(m.decades),
+            Column("nats per step", True): lambda m: number(m.growth_rate_per_step, 3),
+            Column("relative L2 at the end", True): lambda m: number(m.final.relative_l2 if m.final else None, 3),
+        },
     )
-    rows = [
-        Row(
-            (
-                m.name,
-                count(m.reached),
-                m.verdict_kind.replace("_", " "),
-                decades(m.decades),
-                number(m.growth_rate_per_step, 3),
-                number(m.final.relative_l2 if m.final else None, 3),
-            )
-        )
-        for m in result.members
-    ]
-    return [Section("The trainings of the sweep", [Table(columns, rows)], brief=True)]
+    return [Section("The trainings of the sweep", [table], brief=True)]
 
 
 def _cost(result: TraceResult) -> list[Section]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lastbit.dynamics import unit_roundoff
+from lastbit.dynamics.rounding import unit_roundoff
 from lastbit.train.training import Training
 
 __all__ = ["FRESH", "LONGEST_STRIDE", "THRESHOLD", "relative_distance", "renormalise"]

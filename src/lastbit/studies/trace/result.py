@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lastbit.core.errors import LastbitError, choose
 from lastbit.core.status import RunStatus
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.result import Result, RunRow, Verdict, head, run_row
 from lastbit.studies.trace.twins_found import TwinsFound, twins_found
 from lastbit.studies.trace.verdict import member_sentence, sentence
 
-__all__ = ["TraceMember", "TraceResult", "conclude", "finished_cells"]
+__all__ = ["TraceMember", "TraceResult", "conclude", "finished_cells", "member_named"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,20 @@ def finished_cells(folder: StudyFolder) -> list[dict[str, Any]]:
     """Return the trainings whose runs are all in, as `study.json` describes them."""
     done = {record.run for record in folder.runs() if record.status != RunStatus.CRASHED}
     return [cell for cell in folder.facts["cells"] if f"{cell['name']}-base" in done]
+
+
+def member_named(folder: StudyFolder, name: str | None) -> str:
+    """Return the name of a finished training of the sweep, by default that of the first.
+
+    Raises:
+        LastbitError: there is none of that name, or none at all.
+    """
+    names = [cell["name"] for cell in finished_cells(folder)]
+    if not names:
+        raise LastbitError(
+            f"{folder.path} has no finished training: continue it with lastbit trace --resume {folder.path}"
+        )
+    return choose(name, names, "member") if name is not None else names[0]
 
 
 def conclude(folder: StudyFolder) -> TraceResult:

@@ -7,7 +7,7 @@ with the generator state under which the network saw it, so that dropout draws t
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lastbit.core import generators
 from lastbit.curvature.batches import NotFiniteError
-from lastbit.dynamics import Tangent, TangentGrowth, hessian_product, init_tangent, step_tangent
+from lastbit.dynamics.tangent import Tangent, TangentGrowth, hessian_product, init_tangent, step_tangent
 from lastbit.tasks import Task
 from lastbit.train.training import Training
 
@@ -34,14 +34,12 @@ class TangentWatch:
 
     Args:
         task: what is trained.
-        seed: of the tangent's first direction.
     """
 
-    def __init__(self, task: Task, *, seed: int = 0) -> None:
+    def __init__(self, task: Task) -> None:
         self.watched_task = replace(task, loss=self._loss)
         self.seconds = 0.0
         self._task = task
-        self._seed = seed
         self._targets: Any = None
         self._inputs: tuple[Any, ...] = ()
         self._generators: dict[str, Any] = {}
@@ -55,7 +53,7 @@ class TangentWatch:
         """Follow `training` from where it stands, until its model and optimizer go."""
         held = {id(p) for group in training.optimizer.param_groups for p in group["params"]}
         self._parameters = {n: p for n, p in training.model.named_parameters() if p.requires_grad and id(p) in held}
-        self._tangent = init_tangent(self._parameters, seed=self._seed)
+        self._tangent = init_tangent(self._parameters)
         self._training = training
         training.model.register_forward_pre_hook(self._before_forward)
         training.optimizer.register_step_pre_hook(self._before_step)
@@ -89,16 +87,11 @@ class TangentWatch:
             self.seconds += time.perf_counter() - began
 
     def _product(self, directions: Sequence[Tensor]) -> Sequence[Tensor]:
+        model, batch = self._training.model, (self._inputs, self._targets)
         with generators.replayed(self._generators, self._training.device):
-            product = hessian_product(
-                self._training.model,
-                self._training.loss,
-                (self._inputs, self._targets),
-                parameters=list(self._parameters),
-            )
-            return product(directions)
+            return hessian_product(model, self._training.loss, batch, parameters=list(self._parameters))(directions)
 
-    def arrays(self) -> Mapping[str, Array]:
+    def arrays(self) -> dict[str, Array]:
         """Return the growth of every step.
 
         `tangent_step` (R,), `tangent_log_growth` (R,) in nats, `tangent_split`, its parts by tensor, and

@@ -1,4 +1,4 @@
-"""Which tensors a difference began in, which of them carried its growth, and how far each has come."""
+"""Where in the network a difference began, which tensors carried its growth, and over how much of it it is spread."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from lastbit.dynamics import Episodes, FirstDifference, first_difference, growth_split
+from lastbit.dynamics.episodes import Episodes
+from lastbit.dynamics.localise import gini, growth_split, participation_ratio
 from lastbit.studies.trace.judged import known
 
-__all__ = ["TensorGrowth", "growth_of_tensors", "where_it_began"]
+__all__ = ["Carriers", "Participation", "SpreadAt", "TensorGrowth", "growth_of_tensors", "participation"]
 
 Array = np.ndarray[Any, Any]
+
+_MEANS = ("relative_l2", "mean_relative_l1", "share_differing", "cosine")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,32 +65,83 @@ def growth_of_tensors(arrays: Mapping[str, Array], episodes: Episodes) -> tuple[
     def row(i: int, name: str) -> TensorGrowth:
         seen = first[:, i][first[:, i] >= 0]
 
-        def mean(measure: str) -> float | None:
-            return known(arrays[measure][1:, -1, i].mean())
-
         return TensorGrowth(
             tensor=name,
             size=int(arrays["size"][i]),
             growth=float(split[i]),
             growth_share=float(split[i]) / total if total > 0 else None,
             first_step=int(seen.min()) if len(seen) else None,
-            relative_l2=mean("relative_l2"),
-            mean_relative_l1=mean("mean_relative_l1"),
             max_ulp=int(arrays["max_ulp"][1:, -1, i].max()),
-            share_differing=mean("share_differing"),
-            cosine=mean("cosine"),
+            **{measure: known(arrays[measure][1:, -1, i].mean()) for measure in _MEANS},
         )
 
     return tuple(row(i, str(name)) for i, name in enumerate(arrays["tensor"]))
 
 
-def where_it_began(arrays: Mapping[str, Array]) -> FirstDifference | None:
-    """Return the first recorded step at which a perturbed twin differs, and the tensor that differs most there."""
-    names = [str(name) for name in arrays["tensor"]]
-    found = [first_difference(arrays["step"], twin, names) for twin in arrays["relative_l2"][1:]]
-    there = [first for first in found if first is not None]
-    if not there:
-        return None
-    first = min(there, key=lambda one: one.step)
-    tensors = [name for name in names if any(name in one.tensors for one in there if one.step == first.step)]
-    return FirstDifference(first.step, first.tensor, tuple(tensors))
+@dataclass(frozen=True, kw_only=True)
+class Carriers:
+    """How evenly a number of carriers (tensors, filters, elements) hold the difference."""
+
+    carriers: int
+    participation: float | None
+    """How many of them effectively hold it."""
+    gini: float | None
+    """0 for an even spread."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpreadAt:
+    """The spread at one step: over tensors the mean over twins, over filters and elements that of the first twin."""
+
+    step: int
+    probe_step: int
+    """The nearest step at which filters and elements were looked at."""
+    tensors: Carriers
+    filters: Mapping[str, Carriers]
+    """By convolution."""
+    elements: Mapping[str, Carriers]
+    """By tensor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Participation:
+    """The spread in the middle of the largest episode, where there is one, and at the last step."""
+
+    while_growing: SpreadAt | None
+    at_the_end: SpreadAt
+
+
+def participation(arrays: Mapping[str, Array], episodes: Episodes) -> Participation:
+    """Return over how much of the network the difference is spread."""
+    longest = max(episodes.episodes, key=lambda episode: episode.rise, default=None)
+    return Participation(
+        while_growing=_spread(arrays, (longest.start + longest.end) // 2) if longest is not None else None,
+        at_the_end=_spread(arrays, int(arrays["step"][-1])),
+    )
+
+
+def _spread(arrays: Mapping[str, Array], step: int) -> SpreadAt:
+    at = int(np.argmin(np.abs(arrays["step"] - step)))
+    probe = int(np.argmin(np.abs(arrays["probe_step"] - step)))
+    energies = torch.from_numpy(np.nan_to_num(np.square(arrays["l2"][1:, at]), posinf=0.0))
+    sizes = dict(zip(arrays["tensor"].tolist(), arrays["size"].tolist(), strict=True))
+    counts = {name: int((arrays["filter_tensor"] == name).sum()) for name in arrays["convolution"].tolist()}
+
+    def rows(kind: str, carriers: dict[str, int]) -> dict[str, Carriers]:
+        ratios, ginis = arrays[f"{kind}_participation"][probe], arrays[f"{kind}_gini"][probe]
+        return {
+            name: Carriers(carriers=count, participation=known(ratios[i]), gini=known(ginis[i]))
+            for i, (name, count) in enumerate(carriers.items())
+        }
+
+    return SpreadAt(
+        step=int(arrays["step"][at]),
+        probe_step=int(arrays["probe_step"][probe]),
+        tensors=Carriers(
+            carriers=len(sizes),
+            participation=known(float(participation_ratio(energies).mean())),
+            gini=known(float(gini(energies).mean())),
+        ),
+        filters=rows("filter", counts),
+        elements=rows("element", sizes),
+    )

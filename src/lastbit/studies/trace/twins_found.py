@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from lastbit.dynamics import Episode, FirstDifference, growth_episodes
+from lastbit.dynamics.episodes import Episode, growth_episodes
+from lastbit.dynamics.localise import FirstDifference, first_difference
 from lastbit.store import RunRecord
 from lastbit.studies.frame.control import Control, Difference, LandedRun, Landing, control_of, landing_of
 from lastbit.studies.frame.kind import DTYPES
-from lastbit.studies.trace.concentration import Participation, participation
-from lastbit.studies.trace.curve import half_of_growth, mean_distance
+from lastbit.studies.trace.growth import Jump, TangentRate, half_of_growth, largest_jumps, mean_distance, tangent_rate
 from lastbit.studies.trace.judged import Judged, judged, known
-from lastbit.studies.trace.jumps import Jump, largest_jumps
-from lastbit.studies.trace.tangent_growth import TangentRate, tangent_rate
-from lastbit.studies.trace.tensors import TensorGrowth, growth_of_tensors, where_it_began
+from lastbit.studies.trace.tensors import Participation, TensorGrowth, growth_of_tensors, participation
 
 __all__ = ["FinalDifference", "TwinsFound", "repeat_differs", "twins_found"]
 
@@ -124,7 +122,7 @@ def twins_found(
     return TwinsFound(
         **facts,
         **vars(judged(arrays, DTYPES[dtype])),
-        first_difference=where_it_began(arrays),
+        first_difference=first_difference(arrays["step"], arrays["relative_l2"][1:], arrays["tensor"].tolist()),
         episodes=episodes.episodes,
         episodes_share=episodes.share,
         episodes_share_of_steps=episodes.share_of_steps,

@@ -67,15 +67,14 @@ def sentence(members: Sequence[TwinsFound]) -> Verdict:
     kind = "not_reproducible" if "not_reproducible" in kinds else first.verdict_kind
     if len(members) == 1 or first.verdict_kind == "not_reproducible":
         return Verdict(member_sentence(first) + ".", kind, advice)
-    told = "; ".join(f"{kind.replace('_', ' ')} at {_listed(kind, members)}" for kind in kinds)
-    return Verdict(
-        f"{len(members)} trainings traced: {told}.", kind, f"{_called(first, members)}: {member_sentence(first)}."
-    )
+    by_kind = {each: [member for member in members if member.verdict_kind == each] for each in kinds}
+    told = "; ".join(f"{each.replace('_', ' ')} at {_listed(mine, members)}" for each, mine in by_kind.items())
+    advice = f"{_listed([first], members)}: {member_sentence(first)}."
+    return Verdict(f"{len(members)} trainings traced: {told}.", kind, advice)
 
 
-def _listed(kind: str, members: Sequence[TwinsFound]) -> str:
-    """Return the members with a verdict, rates together that share a format."""
-    mine = [member for member in members if member.verdict_kind == kind]
+def _listed(mine: Sequence[TwinsFound], members: Sequence[TwinsFound]) -> str:
+    """Return some of the members by what varies among all, rates together that share a format."""
     if len({m.lr for m in members}) == 1:
         return ", ".join(member.dtype for member in mine)
     parts = []
@@ -83,12 +82,3 @@ def _listed(kind: str, members: Sequence[TwinsFound]) -> str:
         rates = ", ".join(number(member.lr, 6) for member in mine if member.dtype == dtype)
         parts.append(f"lr {rates}" + (f" in {dtype}" if len({m.dtype for m in members}) > 1 else ""))
     return " and ".join(parts)
-
-
-def _called(member: TwinsFound, members: Sequence[TwinsFound]) -> str:
-    parts = []
-    if len({m.lr for m in members}) > 1:
-        parts.append(f"lr {number(member.lr, 6)}")
-    if len({m.dtype for m in members}) > 1:
-        parts.append(member.dtype)
-    return " in ".join(parts) or member.name

@@ -1,23 +1,38 @@
-"""The trainings of a trace: rehearsed, trained in lock step, and what they left kept on disk."""
+"""The trainings of a trace: rehearsed, trained in lock step from their branch to the end, and what they left kept."""
 
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import torch
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role, RunStatus
+from lastbit.dynamics.divergence import Divergence, measure_divergence
+from lastbit.dynamics.rounding import rounding_bound, single_rounding
 from lastbit.report.formatting import number, plural, seconds
 from lastbit.store import RunRecord
 from lastbit.studies.frame.kind import DTYPES, Cell, Plan, Trained, Work
 from lastbit.studies.frame.rehearsal import first_step
-from lastbit.studies.trace.lockstep import Traced, trace_twins, with_probe
+from lastbit.studies.trace.recorder import TraceRecorder
+from lastbit.studies.trace.renormalise import LONGEST_STRIDE, renormalise
 from lastbit.studies.trace.settings import TraceSettings
 from lastbit.studies.trace.tangent_watch import TangentWatch
-from lastbit.train.twins import TwinPlan, lock_step
+from lastbit.tasks import Task
+from lastbit.train.twins import TwinPlan, Twins, lock_step
 
-__all__ = ["rehearse", "train"]
+__all__ = ["rehearse", "trace_twins", "train"]
+
+Array = np.ndarray[Any, Any]
+
+PROBE = 512
+"""Test samples on which the churn between twins is measured: its standard error is then at most 2.2 points."""
 
 
 def rehearse(plan: Plan[TraceSettings], cell: Cell) -> None:
@@ -33,14 +48,9 @@ def rehearse(plan: Plan[TraceSettings], cell: Cell) -> None:
             f"--from-step = {settings.from_step}: the training has {task.total_steps} steps; write at most "
             f"{task.total_steps - 1}"
         )
-    probed = with_probe(task)
-    watch = TangentWatch(probed) if settings.tangent else None
-    small = TwinPlan(twins=1, perturb=settings.perturb, seed=settings.seed)
-    base, dtype = watch.watched_task if watch else None, DTYPES[settings.dtype[0]]
-    with first_step(task.name), lock_step(probed, small, device=plan.device, dtype=dtype, base=base) as twins:
+    small = settings.model_copy(update={"twins": 1, "from_step": 0})
+    with first_step(task.name), _twins(task, small, plan.device) as (twins, _):
         convolutions = [name for name, x in twins.base.trained().items() if x.ndim >= 3]
-        if watch is not None:
-            watch.attach(twins.base)
         twins.advance(1)
         with twins.base.active():
             twins.base.evaluate()
@@ -49,50 +59,120 @@ def rehearse(plan: Plan[TraceSettings], cell: Cell) -> None:
         raise LastbitError(f"--layer {settings.layer!r} is not a convolution of {task.name}: {listed}")
 
 
+@contextmanager
+def _twins(task: Task, settings: TraceSettings, device: torch.device) -> Iterator[tuple[Twins, TangentWatch | None]]:
+    """Lend the twins at their branch, the test set cut to the probe, with the watch on the base run if there is one."""
+    probed = replace(task, test=task.test.subset(torch.arange(min(PROBE, len(task.test)))))
+    watch = TangentWatch(probed) if settings.tangent else None
+    plan = TwinPlan(twins=settings.twins, perturb=settings.perturb, seed=settings.seed, from_step=settings.from_step)
+    base, dtype = watch.watched_task if watch else None, DTYPES[settings.dtype[0]]
+    with lock_step(probed, plan, device=device, dtype=dtype, base=base) as twins:
+        if watch is not None:
+            watch.attach(twins.base)
+        yield twins, watch
+
+
 def train(work: Work[TraceSettings]) -> Trained:
     """Train the base run of a cell, its repeat and its twins in lock step."""
     name = work.job.cell.name
-    traced = trace_twins(work.task, work.settings, work.device, work.progress)
-    work.files(name).arrays({**traced.arrays, "label": np.array(traced.labels[1:], dtype=np.str_)})
+    recorder, arrays, cost = trace_twins(work.task, work.settings, work.device, work.progress)
+    labels = recorder.twins.labels
+    work.files(name).arrays({**arrays, "label": np.array(labels[1:], dtype=np.str_)})
     records = []
-    for index, sketches in enumerate(traced.sketches):
-        role = (Role.BASE, Role.REPEAT)[index] if index < 2 else Role.TWIN
-        run = f"{name}-{role}{index - 1}" if role == Role.TWIN else f"{name}-{role}"
+    for index, label in enumerate(labels):
+        role, twin = (Role.BASE, Role.REPEAT, Role.TWIN)[min(index, 2)], max(index - 1, 0)
+        run, sketches = f"{name}-{role}{twin or ''}", recorder.sketches(index)
         work.files(run).arrays(sketches)
-        status, message = _status(traced, index)
-        steps, metrics = traced.metrics[index]
+        status, message = _status(sketches)
         records.append(
             RunRecord(
                 run=run,
                 cell=work.job.cell.number,
                 role=role,
-                twin=max(index - 1, 0),
-                label=traced.labels[index],
+                twin=twin,
+                label=label,
                 status=status,
                 message=message,
-                seconds=traced.seconds["all"] / len(traced.sketches),
-                steps=steps,
-                metrics=metrics,
+                seconds=cost["all"] / len(labels),
+                steps=recorder.probed_steps,
+                metrics=recorder.probed_metrics(index),
             )
         )
-    return Trained(records=tuple(records), facts={"cost": traced.seconds}, said=_said(traced))
+    relative = number(float(np.mean(arrays["all_relative_l2"][1:, -1])), 3)
+    measuring = seconds(cost["divergence"] + cost["sketches"] + cost["probe"])
+    said = f"relative L2 {relative} after {plural(recorder.twins.position, 'step')}"
+    spent = f"({seconds(cost['training'])} training, {measuring} measuring)"
+    return Trained(records=tuple(records), facts={"cost": cost}, said=f"{said} {spent}")
 
 
-def _said(traced: Traced) -> str:
-    relative = float(np.mean(traced.arrays["all_relative_l2"][1:, -1]))
-    cost = traced.seconds
-    measuring = cost["divergence"] + cost["sketches"] + cost["probe"]
-    return (
-        f"relative L2 {number(relative, 3)} after {plural(traced.reached, 'step')} "
-        f"({seconds(cost['training'])} training, {seconds(measuring)} measuring)"
-    )
-
-
-def _status(traced: Traced, index: int) -> tuple[RunStatus, str]:
-    losses = traced.sketches[index]["losses"]
-    broken = np.flatnonzero(~np.isfinite(losses))
+def _status(sketches: dict[str, Array]) -> tuple[RunStatus, str]:
+    broken = np.flatnonzero(~np.isfinite(sketches["losses"]))
     if len(broken):
         return RunStatus.DIVERGED, f"the training loss is not finite from step {int(broken[0]) + 1} on"
-    if not math.isfinite(float(np.abs(traced.sketches[index]["values"][-1]).sum())):
+    if not math.isfinite(float(np.abs(sketches["values"][-1]).sum())):
         return RunStatus.DIVERGED, "weights are not finite at the end"
     return RunStatus.OK, ""
+
+
+def trace_twins(
+    task: Task, settings: TraceSettings, device: torch.device, on_step: Callable[[int], None]
+) -> tuple[TraceRecorder, dict[str, Array], dict[str, float]]:
+    """Train a base run, its exact repeat and perturbed twins, and measure how they part.
+
+    The twins end early where the repeat differs from the base (nothing can be attributed to the last bit then) and
+    where a weight or a difference is not finite (nothing more can be learnt).
+
+    Args:
+        task: what is trained.
+        settings: which twins and measures; of one format.
+        device: where to train.
+        on_step: told the step reached, after each record.
+
+    Returns:
+        What was recorded; the arrays of the member, see `TraceRecorder.arrays` and `TangentWatch.arrays`, with
+        `rounding_bound` (S,) and `single_rounding` (1,), both L2 distances over all weights, and `first_step_share`
+        (K,), the share of weights that differ after the first step from the branch; and where the time went, in
+        seconds.
+
+    Raises:
+        LastbitError: the branch lies beyond the training, or the tangent has no form for the optimizer or network.
+    """
+    began = time.perf_counter()
+    with _twins(task, settings, device) as (twins, watch):
+        recorder = TraceRecorder(twins, settings.every)
+        removed = np.zeros(settings.twins + 1)
+        recorder.take(removed)
+        twins.advance(twins.start + 1)
+        base, *others = twins.weights()
+        # Twins may come together again before the next record: whether the perturbation landed is seen here.
+        landed = measure_divergence(base, others).whole().share_differing[:, 0].cpu().numpy()
+        going_on = True
+        while going_on:
+            target, taken = recorder.next_step(), np.zeros_like(removed)
+            while settings.renormalise and twins.position < target:
+                twins.advance(min(twins.position + LONGEST_STRIDE, target))
+                taken[1:] += [renormalise(twins.base, twin) for twin in twins.trainings[2:]]
+            removed += taken
+            twins.advance(target)
+            going_on = _worth_going_on(recorder.take(removed)) and twins.position < twins.total
+            on_step(twins.position)
+        arrays = recorder.arrays() | (watch.arrays() if watch else {})
+        arrays |= {"first_step_share": landed, **_rounding(arrays, DTYPES[settings.dtype[0]])}
+    spent, whole = {**recorder.seconds, "tangent": watch.seconds if watch else 0.0}, time.perf_counter() - began
+    spent |= {"all": whole, "training": whole - sum(spent.values())}
+    return recorder, arrays, {name: round(value, 3) for name, value in spent.items()}
+
+
+def _worth_going_on(found: Divergence) -> bool:
+    repeats = not bool((found.differing[0] > 0).any())
+    return repeats and bool(torch.isfinite(found.norm).all()) and bool(torch.isfinite(found.l2).all())
+
+
+def _rounding(arrays: dict[str, Array], dtype: torch.dtype) -> dict[str, Array]:
+    steps, norm = arrays["step"], arrays["all_norm"]
+    # A training that diverges ends with one norm that is not finite; nothing is explained there.
+    finite = int(np.isfinite(norm).sum())
+    bound = np.full(len(steps), np.nan)
+    with np.errstate(over="ignore"):
+        bound[:finite] = rounding_bound(steps[:finite], norm[:finite], dtype)
+    return {"rounding_bound": bound, "single_rounding": np.array([single_rounding(float(norm[0]), dtype)])}
