@@ -39,11 +39,11 @@ _LINES = 24
 
 
 def _spans(result: TraceResult) -> list[tuple[float, float]]:
-    return [(float(e.start), float(e.end)) for e in result.episodes]
+    return [(e.start, e.end) for e in result.episodes]
 
 
 def _edges(result: TraceResult) -> list[float]:
-    return [edge for span in _spans(result)[:12] for edge in span]
+    return [float(edge) for span in _spans(result)[:12] for edge in span]
 
 
 def _twin_curves(arrays: Mapping[str, Array], steps: Array, values_KS: Array) -> list[Line]:
