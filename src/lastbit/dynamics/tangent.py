@@ -60,7 +60,7 @@ class TangentGrowth:
 
     Attributes:
         log_growth: `ln(|δw'| / |δw|)`, nats; -inf if the tangent vanished, NaN once it is 0 or not finite.
-        split: float64 (T,), each tensor's contribution to it (`growth.growth_split`); sums to `log_growth`.
+        split: float64 (T,), each tensor's contribution to it (`localise.growth_split`); sums to `log_growth`.
         share: float64 (T,), each tensor's share of the squared norm after the step.
     """
 
