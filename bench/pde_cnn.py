@@ -13,17 +13,13 @@ import numpy as np
 import torch
 
 from lastbit.pde import descent_scheme
-from lastbit.pde.cnn import (
-    CnnFlow,
-    CnnProblem,
-    FftCorrelator,
-    PatchCorrelator,
-    checkerboard,
-    initial_kernels,
-    phase_diagram,
-    regime_stability,
-    white_noise,
-)
+from lastbit.pde.cnn import CnnProblem, checkerboard
+from lastbit.pde.cnn.correlation import FftCorrelator, PatchCorrelator
+from lastbit.pde.cnn.flow import CnnFlow
+from lastbit.pde.cnn.images import white_noise
+from lastbit.pde.cnn.phase import phase_diagram
+from lastbit.pde.cnn.problem import initial_kernels
+from lastbit.pde.cnn.regimes import regime_stability
 
 
 def patches_by_position(image, n, m):

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from lastbit import pde_phase, pde_simulate, pde_stability, pde_window
 from lastbit.cli.pde import app as pde_app
 from lastbit.core.errors import LastbitError
-from lastbit.pde.linear import PROBLEMS
+from lastbit.pde.linear.problems import PROBLEMS
 
 SMALL = ["--image-size", "24", "--kernel", "8"]
 

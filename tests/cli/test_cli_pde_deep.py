@@ -16,8 +16,9 @@ from lastbit.cli.app import main
 from lastbit.cli.output import write_json
 from lastbit.cli.pde import progress_bar
 from lastbit.core.errors import LastbitError
-from lastbit.pde.cnn import make_image
-from lastbit.pde.deep import deep_problem, initial_kernels
+from lastbit.pde.cnn.images import make_image
+from lastbit.pde.deep import initial_kernels
+from lastbit.pde.deep.network import deep_problem
 
 LINEAR = {"activation": "linear", "width": 1, "image_size": 6, "images": 2}
 

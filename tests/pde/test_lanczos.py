@@ -4,7 +4,9 @@ import scipy.sparse.linalg as sparse
 import torch
 
 from lastbit.core.errors import LastbitError
-from lastbit.pde.cnn import CnnProblem, linearise_regime, white_noise
+from lastbit.pde.cnn import CnnProblem
+from lastbit.pde.cnn.images import white_noise
+from lastbit.pde.cnn.linearisation import linearise_regime
 from lastbit.pde.lanczos import extreme_eigenpairs
 
 LIKE = torch.zeros(1, dtype=torch.float64)

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
-from lastbit.pde.cnn import CnnProblem, FftCorrelator, PatchCorrelator, make_correlator
+from lastbit.pde.cnn import CnnProblem
+from lastbit.pde.cnn.correlation import FftCorrelator, PatchCorrelator, make_correlator
 
 
 def slow_responses(image_CHW, kernel_Cnm, boundary):

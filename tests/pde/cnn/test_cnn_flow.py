@@ -6,7 +6,10 @@ from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
 from lastbit.pde import descent_scheme
-from lastbit.pde.cnn import CnnFlow, CnnProblem, checkerboard, initial_kernels, simulate, white_noise
+from lastbit.pde.cnn import CnnProblem, checkerboard, simulate
+from lastbit.pde.cnn.flow import CnnFlow
+from lastbit.pde.cnn.images import white_noise
+from lastbit.pde.cnn.problem import initial_kernels
 
 
 def slow_step(image, kernel, lr, decay, k, *, beta=1.0, label=1.0):

@@ -4,7 +4,9 @@ import torch
 from PIL import Image
 
 from lastbit.core.errors import LastbitError
-from lastbit.pde.cnn import CnnProblem, checkerboard, initial_kernels, load_image, make_image, white_noise
+from lastbit.pde.cnn import CnnProblem, checkerboard
+from lastbit.pde.cnn.images import load_image, make_image, white_noise
+from lastbit.pde.cnn.problem import initial_kernels
 
 
 def test_positions_and_pooling():

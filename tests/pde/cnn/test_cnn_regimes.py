@@ -7,17 +7,13 @@ from sklearn.datasets import load_sample_image
 
 from lastbit.core.errors import LastbitError
 from lastbit.pde import DESCENTS, descent_scheme
-from lastbit.pde.cnn import (
-    REGIMES,
-    CnnProblem,
-    PatchCorrelator,
-    checkerboard,
-    linearise_regime,
-    regime_stability,
-    simulated_bounds,
-    white_noise,
-)
-from lastbit.pde.cnn.regimes import full_support_spectrum
+from lastbit.pde.cnn import CnnProblem, checkerboard
+from lastbit.pde.cnn.activation import REGIMES
+from lastbit.pde.cnn.correlation import PatchCorrelator
+from lastbit.pde.cnn.images import white_noise
+from lastbit.pde.cnn.linear_flow import simulated_bounds
+from lastbit.pde.cnn.linearisation import linearise_regime
+from lastbit.pde.cnn.regimes import full_support_spectrum, regime_stability
 from lastbit.pde.linear.root_condition import amplification_roots
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
-from lastbit.pde.linear import FourierMultiplier, Grid, Stencil, derivative, identity, laplacian
+from lastbit.pde.linear import FourierMultiplier, Grid, Stencil, derivative, laplacian
+from lastbit.pde.linear.operators import identity
 
 
 def rolled(stencil, u):

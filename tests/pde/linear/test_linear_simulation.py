@@ -6,19 +6,11 @@ import numpy as np
 import pytest
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.seeds import numpy_stream
 from lastbit.core.status import RunStatus
 from lastbit.pde import make_scheme
-from lastbit.pde.linear import (
-    PROBLEMS,
-    FourierMultiplier,
-    Grid,
-    LinearEquation,
-    VonNeumann,
-    analyse,
-    laplacian,
-    simulate,
-    simulated_limit,
-)
+from lastbit.pde.linear import FourierMultiplier, Grid, LinearEquation, VonNeumann, analyse, laplacian, simulate
+from lastbit.pde.linear.problems import PROBLEMS
 
 # Every built-in with a finite limit, on grids whose own modes hold the critical wave. Advection–diffusion is near its
 # long-wave limit, where growth is slow: a short grid and the limit of its own modes.
@@ -76,7 +68,19 @@ def test_bisection_on_the_simulation_finds_the_limit(problem, scheme, shape, par
     analysis, grid, limit = case(problem, scheme, shape, parameters)
     equation, time_scheme = analysis.von_neumann.equation, analysis.von_neumann.scheme
     steps = 20_000 if shape == (8,) else 6000
-    found = simulated_limit(equation, time_scheme, grid, low=0.8 * limit, high=1.3 * limit, steps=steps, tolerance=2e-3)
+    noise = numpy_stream(0, "initial field").standard_normal(grid.shape)
+
+    def grows_beyond_its_start(dt):
+        run = simulate(equation, time_scheme, grid, noise, dt, steps, amplitude_limit=1e9)
+        return run.ended_at is not None or np.nanmax(run.amplitudes) > 3 * np.nanmax(run.amplitudes[: steps // 10])
+
+    low, high = 0.8 * limit, 1.3 * limit
+    assert not grows_beyond_its_start(low)
+    assert grows_beyond_its_start(high)
+    while high - low > 2e-3 * low:
+        middle = (low + high) / 2
+        low, high = (low, middle) if grows_beyond_its_start(middle) else (middle, high)
+    found = (low + high) / 2
     assert found == pytest.approx(limit, rel=5e-3)
 
 
@@ -187,11 +191,3 @@ def test_bad_input_is_one_clear_line(change, message):
             arguments["steps"],
             v0=arguments["v0"],
         )
-
-
-def test_simulated_limit_says_when_its_bracket_is_none():
-    heat, grid = LinearEquation((laplacian((1.0,)),)), Grid(shape=(8,), spacing=(1.0,))
-    with pytest.raises(LastbitError, match="already grows"):
-        simulated_limit(heat, make_scheme("euler"), grid, low=0.6, high=0.7, steps=200)
-    with pytest.raises(LastbitError, match="does not grow"):
-        simulated_limit(heat, make_scheme("euler"), grid, low=0.3, high=0.4, steps=200)

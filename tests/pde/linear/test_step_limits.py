@@ -9,16 +9,8 @@ from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
 from lastbit.pde import SCHEMES, make_scheme
-from lastbit.pde.linear import (
-    PROBLEMS,
-    FourierMultiplier,
-    Grid,
-    LinearEquation,
-    VonNeumann,
-    analyse,
-    derivative,
-    laplacian,
-)
+from lastbit.pde.linear import FourierMultiplier, Grid, LinearEquation, VonNeumann, analyse, derivative, laplacian
+from lastbit.pde.linear.problems import PROBLEMS
 
 # LeVeque, Finite Difference Methods for ODEs and PDEs (2007), chapters 9–10; Strikwerda (2004), chapters 1–6;
 # Hindmarsh, Gresho and Griffiths (1984) for advection–diffusion. Speeds, diffusivities and dx as given.

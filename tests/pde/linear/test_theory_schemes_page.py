@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from lastbit.pde import SCHEMES
-from lastbit.pde.linear import PROBLEMS
+from lastbit.pde.linear.problems import PROBLEMS
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "theory-schemes.md").read_text()

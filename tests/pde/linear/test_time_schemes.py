@@ -6,7 +6,8 @@ import torch
 
 from lastbit.core.errors import LastbitError
 from lastbit.pde import TimeScheme, make_scheme
-from lastbit.pde.linear import Grid, LinearEquation, Stencil, simulate, stability_region
+from lastbit.pde.linear import Grid, LinearEquation, Stencil, simulate
+from lastbit.pde.linear.region import stability_region
 from lastbit.pde.linear.root_condition import amplification_roots
 
 EIGENVALUE = -1.3

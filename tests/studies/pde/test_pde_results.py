@@ -14,8 +14,10 @@ import lastbit as lb
 from lastbit.cli import main
 from lastbit.core.errors import LastbitError
 from lastbit.pde import DESCENTS, SCHEMES
-from lastbit.pde.cnn import FlowStatus, PhaseDiagram, Window
-from lastbit.pde.linear import PROBLEMS
+from lastbit.pde.cnn.phase import PhaseDiagram
+from lastbit.pde.cnn.status import FlowStatus
+from lastbit.pde.cnn.window import Window
+from lastbit.pde.linear.problems import PROBLEMS
 from lastbit.report.html import render_html
 from lastbit.report.markdown import render_markdown
 from lastbit.report.text import render_text

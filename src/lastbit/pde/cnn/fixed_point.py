@@ -50,7 +50,6 @@ def find_fixed_points(
     *,
     tolerance: float = 1e-9,
     max_steps: int = 5000,
-    engine: str = "auto",
 ) -> FixedPoints:
     """Follow the flow from each start to rest.
 
@@ -61,14 +60,13 @@ def find_fixed_points(
         tolerance: of the gradient, relative to the sum of the norms of its data and decay parts, or to a thousandth of
             that sum after the first steps, if this is larger.
         max_steps: after which a member counts as not found.
-        engine: of the correlation.
 
     Raises:
         LastbitError: a weight decay that is not positive.
     """
     if not bool((weight_decay_M > 0).all()):
         raise LastbitError(f"weight decay = {float(weight_decay_M.min()):g}: a fixed point needs a positive one")
-    flow = CnnFlow(problem, engine=engine)
+    flow = CnnFlow(problem)
     K = kernel_MCnm.to(flow.problem.images_BCHW).clone()
     decay = weight_decay_M.to(K)
     residual, caution = torch.full_like(decay, float("inf")), torch.ones_like(decay)

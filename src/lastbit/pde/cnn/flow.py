@@ -13,7 +13,7 @@ bfloat16), as mixed-precision training does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ from lastbit.pde.cnn.problem import CnnProblem
 from lastbit.pde.descents import EULER, descent_direction
 from lastbit.pde.schemes import TimeScheme
 
-__all__ = ["DTYPES", "CnnFlow", "FlowState", "dtype_named"]
+__all__ = ["DTYPES", "CnnFlow", "FlowState"]
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}
 """Formats a flow runs in."""
@@ -34,15 +34,6 @@ _CHUNK_BYTES = 1 << 20
 """Responses processed at a time on a CPU: they stay in its second-level cache."""
 _CHUNK_BYTES_ELSEWHERE = 1 << 30
 """Likewise on an accelerator, where large batches pay."""
-
-
-def dtype_named(name: str) -> torch.dtype:
-    """Return the format called `name`.
-
-    Raises:
-        LastbitError: unknown format.
-    """
-    return DTYPES[choose(name, DTYPES, "dtype")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +56,7 @@ class FlowState:
 
     def take(self, members: Tensor) -> FlowState:
         """Return some members only."""
-        return FlowState(
-            self.kernel_MCnm[members],
-            self.velocity_MCnm[members],
-            self.lr_M[members],
-            self.weight_decay_M[members],
-            self.k_M[members],
-        )
+        return FlowState(*(getattr(self, field.name)[members] for field in fields(self)))
 
 
 class CnnFlow:
@@ -91,7 +76,7 @@ class CnnFlow:
         Raises:
             LastbitError: unknown format or engine.
         """
-        self.state_dtype = dtype_named(dtype)
+        self.state_dtype = DTYPES[choose(dtype, DTYPES, "dtype")]
         self.compute_dtype = torch.float64 if dtype == "float64" else torch.float32
         self.problem = problem.to(self.compute_dtype)
         self.scheme = scheme

@@ -42,37 +42,18 @@ class Linearisation:
         gain_MB: `l'' / B`.
         slope_MBxy: `pool r'(z)`, broadcastable to responses.
         weight_MBxy: `a pool r''(z) / B`, broadcastable to responses.
-        kernel_shape: `(C, n, m)`.
-        members: M.
     """
 
     correlator: Correlator
     gain_MB: Tensor
     slope_MBxy: Tensor
     weight_MBxy: Tensor
-    kernel_shape: tuple[int, int, int]
-    members: int
 
     def __call__(self, kernel_MCnm: Tensor) -> Tensor:
         """Return `J v`, without weight decay."""
         u = self.correlator.forward(kernel_MCnm)
         projected_MB11 = self.gain_MB[..., None, None] * (self.slope_MBxy * u).sum((-2, -1), keepdim=True)
         return self.correlator.adjoint(self.weight_MBxy * u + projected_MB11 * self.slope_MBxy)
-
-    def take(self, members: Tensor) -> Linearisation:
-        """Return the operator of some members only."""
-
-        def pick(x: Tensor) -> Tensor:
-            return x if len(x) == 1 else x[members]
-
-        return Linearisation(
-            self.correlator,
-            pick(self.gain_MB),
-            pick(self.slope_MBxy),
-            pick(self.weight_MBxy),
-            self.kernel_shape,
-            len(members),
-        )
 
 
 def linearise_at(problem: CnnProblem, kernel_MCnm: Tensor, correlator: Correlator | None = None) -> Linearisation:
@@ -94,8 +75,6 @@ def linearise_at(problem: CnnProblem, kernel_MCnm: Tensor, correlator: Correlato
         gain_MB=s_MB * (1 - s_MB) / batch,
         slope_MBxy=problem.pool * swish_slope(z, problem.beta),
         weight_MBxy=(a_MB * problem.pool / batch)[..., None, None] * swish_curvature(z, problem.beta),
-        kernel_shape=problem.kernel_shape,
-        members=len(kernel_MCnm),
     )
 
 
@@ -131,6 +110,4 @@ def linearise_regime(
         gain_MB=gain_B[None],
         slope_MBxy=(problem.pool * slope) * torch.ones_like(gain_B)[None, :, None, None],
         weight_MBxy=problem.pool * weight_B[None, :, None, None],
-        kernel_shape=problem.kernel_shape,
-        members=1,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lastbit.pde.cnn.status import FlowStatus
 
-__all__ = ["Simulation", "mean_relative_l1", "merged", "norms"]
+__all__ = ["Simulation", "mean_relative_l1", "norms"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +20,6 @@ class Simulation:
         step_T: steps at which the records were taken, counted from 0, the start.
         lr_M: learning rates.
         weight_decay_M: weight decays.
-        dtype_M: formats.
         status_M: how each ended.
         steps_M: steps each ran; a member that settles or blows up stops early.
         loss_TM: loss with its weight decay term `alpha |K|^2 / 2`.
@@ -36,7 +35,6 @@ class Simulation:
     step_T: Tensor
     lr_M: Tensor
     weight_decay_M: Tensor
-    dtype_M: list[str]
     status_M: list[FlowStatus]
     steps_M: Tensor
     loss_TM: Tensor
@@ -60,21 +58,3 @@ def norms(kernel_MCnm: Tensor) -> Tensor:
     """Return Euclidean norms in float64."""
     size: Tensor = torch.linalg.vector_norm(kernel_MCnm.double().flatten(1), dim=1)
     return size
-
-
-def merged(parts: list[tuple[Tensor, Simulation]]) -> Simulation:
-    """Put the members of several runs, each with its members' places, back in order."""
-    order = torch.argsort(torch.cat([index for index, _ in parts]))
-    together: dict[str, object] = {"step_T": parts[0][1].step_T}
-    for field in fields(Simulation):
-        values = [getattr(part, field.name) for _, part in parts]
-        if field.name.endswith("_TM") or field.name.endswith("_TM3"):
-            together[field.name] = torch.cat(values, dim=1)[:, order.to(values[0].device)]
-        elif field.name in ("dtype_M", "status_M"):
-            flat = [item for value in values for item in value]
-            together[field.name] = [flat[i] for i in order.tolist()]
-        elif field.name != "step_T":
-            together[field.name] = torch.cat([v.double() if v.is_floating_point() else v for v in values])[
-                order.to(values[0].device)
-            ]
-    return Simulation(**together)  # type: ignore[arg-type]

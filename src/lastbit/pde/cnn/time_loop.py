@@ -1,6 +1,6 @@
 """Simulate the non-linear flow of an ensemble, with its twins, and record what happens to each member.
 
-Members differ in learning rate, weight decay, start, format and rescaling k; all that share a format step together.
+Members differ in learning rate, weight decay and start, and step together.
 Members that have settled or blown up leave the batch early.
 """
 
@@ -15,9 +15,8 @@ from torch import Tensor
 from lastbit.core.errors import LastbitError
 from lastbit.pde.cnn.flow import CnnFlow, FlowState
 from lastbit.pde.cnn.linearisation import linearise_at
-from lastbit.pde.cnn.members import members_of
-from lastbit.pde.cnn.problem import CnnProblem
-from lastbit.pde.cnn.simulation import Simulation, mean_relative_l1, merged, norms
+from lastbit.pde.cnn.problem import CnnProblem, initial_kernels
+from lastbit.pde.cnn.simulation import Simulation, mean_relative_l1, norms
 from lastbit.pde.cnn.status import FlowStatus, flow_status, has_blown_up, has_settled
 from lastbit.pde.descents import EULER
 from lastbit.pde.lanczos import extreme_eigenpairs
@@ -39,12 +38,11 @@ def simulate(
     steps: int = 1000,
     kernel: Tensor | None = None,
     twin: int | None = None,
-    dtype: str | Sequence[str] = "float64",
+    dtype: str = "float64",
     scheme: TimeScheme = EULER,
     record_every: int = 1,
     shares: bool = False,
     sharpness: bool = False,
-    engine: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Simulation:
     """Run the flow for every member and return its records.
@@ -56,12 +54,11 @@ def simulate(
         steps: steps of the scheme.
         kernel: `[C, n, m]` for all members or `[M, C, n, m]`; the standard normal kernel of seed 0 when None.
         twin: odd factor k of the twins; without it there are none.
-        dtype: `"float64"`, `"float32"` or `"bfloat16"`, one or one per member.
+        dtype: `"float64"`, `"float32"` or `"bfloat16"`.
         scheme: of the steps.
         record_every: steps between records; 0 records start and end only.
         shares: record the regime shares.
         sharpness: record the sharpness, some ten products with the Hessian per record.
-        engine: of the correlation.
         progress: called with (steps done, steps) now and then.
 
     Raises:
@@ -73,7 +70,7 @@ def simulate(
         >>> [str(status) for status in simulate(problem, lr=[0.02, 0.11], weight_decay=20.0, steps=300).status_M]
         ['converged', 'diverged']
     """
-    lr_M, decay_M, kernel_MCnm, names = members_of(problem, lr, weight_decay, kernel, dtype)
+    lr_M, decay_M, kernel_MCnm = _members(problem, lr, weight_decay, kernel)
     if steps < 1:
         raise LastbitError(f"steps = {steps}: use 1 or more")
     if record_every < 0:
@@ -81,18 +78,42 @@ def simulate(
     if twin is not None and twin < 1:
         raise LastbitError(f"twin = {twin}: use a positive integer, odd to change the rounding (3, 5, 7, ...)")
     times = sorted({0, steps, *(range(0, steps, record_every) if record_every else ())})
-    parts = []
-    for name in dict.fromkeys(names):
-        index = torch.tensor([i for i, other in enumerate(names) if other == name])
-        flow = CnnFlow(problem, scheme=scheme, dtype=name, engine=engine)
-        run = _Run(flow, times, twin, shares, sharpness)
-        run(kernel_MCnm[index], lr_M[index], decay_M[index], progress)
-        parts.append((index, run.finish(name)))
-    return merged(parts) if len(parts) > 1 else parts[0][1]
+    run = _Run(CnnFlow(problem, scheme=scheme, dtype=dtype), times, twin, shares, sharpness)
+    run(kernel_MCnm, lr_M, decay_M, progress)
+    return run.finish()
+
+
+def _members(
+    problem: CnnProblem,
+    lr: float | Sequence[float] | Tensor,
+    weight_decay: float | Sequence[float] | Tensor,
+    kernel: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return learning rates, weight decays and kernels of all members, checked."""
+    lr_M = torch.as_tensor(lr, dtype=torch.float64).reshape(-1)
+    decay_M = torch.as_tensor(weight_decay, dtype=torch.float64).reshape(-1)
+    start = initial_kernels(problem)[0] if kernel is None else kernel
+    start = start.reshape((1,) * (4 - start.ndim) + tuple(start.shape))
+    if tuple(start.shape[1:]) != problem.kernel_shape:
+        needed = ", ".join(map(str, problem.kernel_shape))
+        raise LastbitError(f"a kernel of shape {tuple(start.shape)} does not fit: use [{needed}] or [M, {needed}]")
+    counts = {"lr": len(lr_M), "weight_decay": len(decay_M), "kernel": len(start)}
+    members = max(counts.values())
+    for what, count in counts.items():
+        if count not in (1, members):
+            raise LastbitError(f"{count} values of {what} for {members} members: give one, or one per member")
+    wrong = lr_M[~(torch.isfinite(lr_M) & (lr_M > 0))]
+    if len(wrong):
+        raise LastbitError(f"lr = {wrong[0]:g}: use a positive, finite learning rate")
+    if not bool(torch.isfinite(decay_M).all()):
+        raise LastbitError("weight_decay is not finite: use a number")
+    if not bool(torch.isfinite(start).all()):
+        raise LastbitError("the start kernel holds NaN or infinite values")
+    return lr_M.expand(members), decay_M.expand(members), start.expand(members, *start.shape[1:])
 
 
 class _Run:
-    """The loop over steps for the members of one format, and its records."""
+    """The loop over steps, and its records."""
 
     def __init__(self, flow: CnnFlow, times: list[int], twin: int | None, shares: bool, sharpness: bool) -> None:
         self.flow, self.times, self.twin = flow, times, twin
@@ -192,7 +213,7 @@ class _Run:
                 found = torch.where(ends.converged_M, ends.high_M.double() + decay, math.nan)
                 self.sharpness_TM[row, alive[chosen]] = found
 
-    def finish(self, dtype: str) -> Simulation:
+    def finish(self) -> Simulation:
         """Settle the statuses and return the records."""
         members = len(self.lr_M)
         status = [FlowStatus.RESTRAINED] * members
@@ -221,7 +242,6 @@ class _Run:
             step_T=at.cpu(),
             lr_M=self.lr_M,
             weight_decay_M=self.decay_M,
-            dtype_M=[dtype] * members,
             status_M=status,
             steps_M=self.steps_M,
             loss_TM=loss_TM,

@@ -5,39 +5,9 @@
 for everything.
 """
 
-from lastbit.pde.deep.bounds import DeepBounds, LayerBounds, bounds_at, deep_bounds
-from lastbit.pde.deep.descent import (
-    Descent,
-    descend,
-    growth_per_step,
-    simulated_alpha_min,
-    simulated_edge_lr,
-)
-from lastbit.pde.deep.network import ACTIVATIONS, DeepProblem, deep_problem, initial_kernels
-from lastbit.pde.deep.operator import LinearisedFlow, linearise
-from lastbit.pde.deep.spectra import Spectrum, block_spectra, spectrum
-from lastbit.pde.deep.sweep import ComplexitySweep, ComplexityTrend, complexity_sweep
+from lastbit.pde.deep.bounds import bounds_at, deep_bounds
+from lastbit.pde.deep.network import DeepProblem, initial_kernels
+from lastbit.pde.deep.operator import linearise, spectrum
+from lastbit.pde.deep.sweep import complexity_sweep
 
-__all__ = [
-    "ACTIVATIONS",
-    "ComplexitySweep",
-    "ComplexityTrend",
-    "DeepBounds",
-    "DeepProblem",
-    "Descent",
-    "LayerBounds",
-    "LinearisedFlow",
-    "Spectrum",
-    "block_spectra",
-    "bounds_at",
-    "complexity_sweep",
-    "deep_bounds",
-    "deep_problem",
-    "descend",
-    "growth_per_step",
-    "initial_kernels",
-    "linearise",
-    "simulated_alpha_min",
-    "simulated_edge_lr",
-    "spectrum",
-]
+__all__ = ["DeepProblem", "bounds_at", "complexity_sweep", "deep_bounds", "initial_kernels", "linearise", "spectrum"]

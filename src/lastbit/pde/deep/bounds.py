@@ -12,8 +12,7 @@ from torch import Tensor
 from lastbit.core.errors import LastbitError
 from lastbit.pde.deep.descent import descend
 from lastbit.pde.deep.network import DeepProblem, deep_problem, initial_kernels
-from lastbit.pde.deep.operator import linearise
-from lastbit.pde.deep.spectra import Spectrum, block_spectra, spectrum
+from lastbit.pde.deep.operator import Spectrum, linearise, spectrum
 from lastbit.pde.descents import EULER, descent_scheme
 from lastbit.pde.schemes import TimeScheme
 
@@ -129,17 +128,18 @@ def bounds_at(
         LastbitError: a decay that is not finite, a learning rate that is not positive, or weights at which the loss is
             not finite.
     """
-    limit = _checked_limit(scheme, weight_decay, lr)
+    if not math.isfinite(weight_decay):
+        raise LastbitError(f"weight decay = {weight_decay}: give a finite number")
+    if lr is not None and not (math.isfinite(lr) and lr > 0):
+        raise LastbitError(f"lr = {lr}: give a positive finite number")
+    limit = scheme.step_limit()
     flow = linearise(problem, weights_P)
-    told = progress or (lambda done, of: None)
-    whole = spectrum(flow, tolerance=tolerance, max_products=max_products)
-    told(1, 1 + problem.depth)
-    blocks = block_spectra(
-        flow,
-        tolerance=tolerance,
-        max_products=max_products,
-        progress=lambda done, of: told(1 + done, 1 + of),
-    )
+    spectra = []
+    for layer in (None, *range(problem.depth)):
+        spectra.append(spectrum(flow, layer, tolerance=tolerance, max_products=max_products))
+        if progress is not None:
+            progress(len(spectra), 1 + problem.depth)
+    whole, *blocks = spectra
     # An eigenvalue is known to its residual, so a decay that meets the bound to rounding counts as enough.
     enough = weight_decay >= -whole.lowest - whole.residual
     highest = _edge(whole, limit, weight_decay)
@@ -174,17 +174,8 @@ def bounds_at(
             for index, (shape, ends) in enumerate(zip(problem.kernel_shapes, blocks, strict=True), 1)
         ),
         residual=whole.residual,
-        converged=whole.converged and all(ends.converged for ends in blocks),
+        converged=all(ends.converged for ends in spectra),
     )
-
-
-def _checked_limit(scheme: TimeScheme, weight_decay: float, lr: float | None) -> float:
-    """Return the scheme's limit on the real axis, once all three are valid."""
-    if not math.isfinite(weight_decay):
-        raise LastbitError(f"weight decay = {weight_decay}: give a finite number")
-    if lr is not None and not (math.isfinite(lr) and lr > 0):
-        raise LastbitError(f"lr = {lr}: give a positive finite number")
-    return scheme.step_limit()
 
 
 def _edge(ends: Spectrum, limit: float, weight_decay: float) -> float:

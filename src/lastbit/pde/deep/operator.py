@@ -8,14 +8,16 @@ of a layer, rows and columns of `H` that belong to its weights, is a backward pa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from lastbit.core.errors import LastbitError
 from lastbit.pde.deep.network import DeepProblem
+from lastbit.pde.lanczos import extreme_eigenpairs
 
-__all__ = ["LinearisedFlow", "linearise"]
+__all__ = ["LinearisedFlow", "Spectrum", "linearise", "spectrum"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,7 @@ def linearise(problem: DeepProblem, weights_P: Tensor) -> LinearisedFlow:
         LastbitError: the vector has another length, or the loss there is not finite.
 
     Example:
-        >>> from lastbit.pde.deep import DeepProblem, initial_kernels
+        >>> from lastbit.pde.deep.network import DeepProblem, initial_kernels
         >>> problem = DeepProblem.of(torch.eye(4, dtype=torch.float64), widths=(2, 1), kernel=2)
         >>> flow = linearise(problem, initial_kernels(problem))
         >>> flow(torch.ones(16, dtype=torch.float64)).shape
@@ -82,3 +84,56 @@ def linearise(problem: DeepProblem, weights_P: Tensor) -> LinearisedFlow:
     if not bool(torch.isfinite(loss)) or not bool(torch.isfinite(gradient).all()):
         raise LastbitError("the loss or its gradient is not finite at these weights: start from smaller ones")
     return LinearisedFlow(problem, weights, float(loss.detach()), gradient, kernels, slopes)
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """The algebraically smallest and largest eigenvalue of a symmetric operator, each with its vector.
+
+    Attributes:
+        lowest: smallest eigenvalue.
+        sharpness: largest eigenvalue.
+        lowest_mode: unit eigenvector of the smallest.
+        sharpest_mode: unit eigenvector of the largest.
+        residual: the larger of `|Hv − θv|` over the two; an eigenvalue lies within it of each value.
+        converged: whether that is within the tolerance asked for.
+    """
+
+    lowest: float
+    sharpness: float
+    lowest_mode: Tensor
+    sharpest_mode: Tensor
+    residual: float
+    converged: bool
+
+
+def spectrum(
+    flow: LinearisedFlow, layer: int | None = None, *, tolerance: float = 1e-8, max_products: int = 400
+) -> Spectrum:
+    """Return both ends of the spectrum of the data loss's Hessian, by Lanczos on `Hv`.
+
+    By Cauchy's interlacing theorem no layer's block reaches beyond the ends of the whole.
+
+    Args:
+        flow: where.
+        layer: its diagonal block alone, counted from 0; the whole if left out.
+        tolerance: residual allowed, relative to the largest eigenvalue in size.
+        max_products: Hessian-vector products, at most.
+    """
+    operator = flow if layer is None else partial(flow.block, layer)
+    like = flow.weights_P if layer is None else flow.problem.split(flow.weights_P)[layer]
+    found = extreme_eigenpairs(
+        lambda v: operator(v[0])[None],
+        (1, like.numel()),
+        like=like,
+        tolerance=tolerance,
+        max_iterations=max_products,
+    )
+    return Spectrum(
+        lowest=float(found.low_M[0]),
+        sharpness=float(found.high_M[0]),
+        lowest_mode=found.low_vector_MCnm[0],
+        sharpest_mode=found.high_vector_MCnm[0],
+        residual=float(found.residual_M[0]),
+        converged=bool(found.converged_M[0]),
+    )

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import splu
 
 from lastbit.core.errors import LastbitError
-from lastbit.core.seeds import numpy_stream
 from lastbit.core.status import RunStatus
 from lastbit.pde.linear.equations import LinearEquation
 from lastbit.pde.linear.grids import Grid
 from lastbit.pde.linear.operators import FourierMultiplier
 from lastbit.pde.schemes import TimeScheme
 
-__all__ = ["Simulation", "simulate", "simulated_limit"]
+__all__ = ["Simulation", "simulate"]
 
 Field = NDArray[Any]
 Map = Callable[[Field], Field]
@@ -80,7 +79,8 @@ def simulate(
             steps, or `v0` for an equation of order 1.
 
     Example:
-        >>> from lastbit.pde.linear import LinearEquation, laplacian
+        >>> from lastbit.pde.linear.equations import LinearEquation
+        >>> from lastbit.pde.linear.operators import laplacian
         >>> from lastbit.pde import make_scheme
         >>> heat = LinearEquation((laplacian((1.0,)),))
         >>> spike = np.eye(1, 16)[0]
@@ -124,53 +124,6 @@ def simulate(
     diverged = ended_at is not None and not finite[ended_at]
     status = RunStatus.DIVERGED if diverged else RunStatus.OK
     return Simulation(u=shown, amplitudes=amplitudes, finite=finite, status=status, ended_at=ended_at)
-
-
-def simulated_limit(
-    equation: LinearEquation,
-    scheme: TimeScheme,
-    grid: Grid,
-    *,
-    low: float,
-    high: float,
-    steps: int = 4000,
-    tolerance: float = 1e-3,
-    seed: int = 0,
-) -> float:
-    """Find the largest stable step by simulation alone: bisection between one that holds and one that grows.
-
-    White noise excites every mode; a step *grows* if the amplitude exceeds three times the largest of the first tenth
-    of the simulation. Modes that grow by less than about `2/steps` per step stay hidden.
-
-    Args:
-        equation: what to step.
-        scheme: how.
-        grid: where; its modes are the ones tested.
-        low: a step at which the simulation holds.
-        high: a step at which it grows.
-        steps: length of every simulation.
-        tolerance: relative width at which to stop.
-        seed: of the noise.
-
-    Raises:
-        LastbitError: `low` already grows, or `high` does not.
-    """
-    noise = numpy_stream(seed, "initial field").standard_normal(grid.shape)
-
-    def grows(dt: float) -> bool:
-        simulation = simulate(equation, scheme, grid, noise, dt, steps, amplitude_limit=1e9)
-        start = simulation.amplitudes[: max(steps // 10, 2)]
-        ended = simulation.ended_at is not None
-        return ended or bool(np.nanmax(simulation.amplitudes) > 3 * np.nanmax(start))
-
-    if grows(low):
-        raise LastbitError(f"dt = {low} already grows: give a smaller low")
-    if not grows(high):
-        raise LastbitError(f"dt = {high} does not grow within {steps} steps: give a larger high, or more steps")
-    while high - low > tolerance * low:
-        middle = (low + high) / 2
-        low, high = (low, middle) if grows(middle) else (middle, high)
-    return (low + high) / 2
 
 
 def _by_power(polynomials: tuple[tuple[float, ...], ...], dtype: Any) -> Field:

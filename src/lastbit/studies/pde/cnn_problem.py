@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lastbit.core.device import resolve_device
-from lastbit.pde import TimeScheme, descent_scheme
-from lastbit.pde.cnn import CnnProblem, initial_kernels, make_image
+from lastbit.pde import descent_scheme
+from lastbit.pde.cnn.images import make_image
+from lastbit.pde.cnn.problem import CnnProblem, initial_kernels
 from lastbit.report.formatting import number
 from lastbit.studies.pde.result import PdeResult
 from lastbit.studies.pde.settings import CnnSettings, FlowSettings
@@ -22,9 +23,9 @@ class CnnResult(PdeResult):
     settings: CnnSettings
 
     @property
-    def scheme(self) -> TimeScheme:
-        """The scheme that steps the flow."""
-        return descent_scheme(self.settings.scheme, self.settings.momentum)
+    def limit(self) -> float:
+        """The scheme's step limit `L`: 2 for gradient descent."""
+        return descent_scheme(self.settings.scheme, self.settings.momentum).step_limit()
 
     @property
     def words(self) -> str:
@@ -39,15 +40,15 @@ class CnnResult(PdeResult):
 def cnn_problem(settings: CnnSettings) -> CnnProblem:
     """Build the problem on its device."""
     image = make_image(settings.image, size=settings.image_size, channels=settings.channels, seed=settings.seed)
-    names = ("kernel", "label", "beta", "pooling", "boundary")
-    problem = CnnProblem.of(image, **{name: getattr(settings, name) for name in names})
-    return problem.to(device=resolve_device(settings.device))
+    given = settings.model_dump(include={"kernel", "label", "beta", "pooling", "boundary"})
+    return CnnProblem.of(image, **given).to(device=resolve_device(settings.device))
 
 
-def flow_arguments(settings: FlowSettings) -> dict[str, Any]:
-    """Return what every simulation of the flow takes: the problem, the kernel that it starts from, and the scheme."""
+def flow_arguments(settings: FlowSettings, *names: str) -> dict[str, Any]:
+    """Return what every simulation of the flow takes (problem, kernel at the start, scheme), and the settings named."""
     problem = cnn_problem(settings)
     return {
+        **settings.model_dump(include=set(names)),
         "problem": problem,
         "kernel": initial_kernels(problem, seeds=(settings.seed,), scale=settings.init_scale)[0],
         "scheme": descent_scheme(settings.scheme, settings.momentum),

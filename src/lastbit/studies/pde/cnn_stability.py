@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from lastbit.pde import descent_scheme
-from lastbit.pde.cnn import (
-    REGIMES,
-    RegimeStability,
-    SimulatedBounds,
-    linearise_regime,
-    regime_stability,
-    simulated_bounds,
-)
+from lastbit.pde.cnn.activation import REGIMES
+from lastbit.pde.cnn.linear_flow import SimulatedBounds, simulated_bounds
+from lastbit.pde.cnn.linearisation import linearise_regime
+from lastbit.pde.cnn.regimes import RegimeStability, regime_stability
 from lastbit.pde.lanczos import extreme_eigenpairs
 from lastbit.report.blocks import Column, Row, Table
 from lastbit.report.formatting import bound, number
@@ -108,7 +104,7 @@ class CnnStability(CnnResult):
     def draw(self) -> Figure:
         """Draw the stable weight decays against the step, per regime, windowed and with full support."""
         dt, decay = self.settings.dt, self.settings.weight_decay
-        limit = self.scheme.step_limit()
+        limit = self.limit
         figure = new_figure(9.6, 3.4)
         steps = dt * np.logspace(-1.5, 1.5, 241)
         for axes, regime in zip(figure.subplots(1, 3, sharey=True), REGIMES, strict=True):

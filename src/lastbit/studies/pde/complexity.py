@@ -11,7 +11,7 @@ import numpy as np
 
 from lastbit.core.config import validated
 from lastbit.core.keywords import takes
-from lastbit.pde.deep import ComplexitySweep, ComplexityTrend, complexity_sweep
+from lastbit.pde.deep.sweep import ComplexitySweep, ComplexityTrend, complexity_sweep
 from lastbit.report.blocks import Column, Row, Table
 from lastbit.report.formatting import bound, interval, number, plural
 from lastbit.studies.pde.deep_stability import network_arguments
@@ -134,14 +134,11 @@ def pde_complexity(*, progress: Progress | None = None, **settings: Any) -> Comp
         ['kernel']
     """
     given = validated(ComplexitySettings, settings, flag="--")
-    axes, sizes = ("depth", "width", "kernel"), ("depths", "widths", "kernels")
+    axes = ("depth", "width", "kernel")
     sweep = complexity_sweep(
-        depths=given.depths,
-        widths=given.widths,
-        kernels=given.kernels,
-        base={axis: getattr(given, axis) for axis in axes},
+        base=given.model_dump(include=set(axes)),
         seeds=range(given.seeds),
         progress=progress,
-        **network_arguments(given, *axes, *sizes, "seeds"),
+        **network_arguments(given, *axes, "seeds"),
     )
     return ComplexityStudy(settings=given, sweep=sweep)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from lastbit.pde import descent_scheme
-from lastbit.pde.deep import DeepBounds, deep_bounds
+from lastbit.pde.deep.bounds import DeepBounds, deep_bounds
 from lastbit.report.blocks import Column, Row, Table
 from lastbit.report.formatting import bound, count, number, plural
 from lastbit.studies.pde.cnn_problem import picture_words

@@ -10,7 +10,8 @@ import torch
 
 from lastbit.core.config import validated
 from lastbit.core.keywords import takes
-from lastbit.pde.cnn import FlowStatus, PhaseDiagram, phase_diagram
+from lastbit.pde.cnn.phase import PhaseDiagram, phase_diagram
+from lastbit.pde.cnn.status import FlowStatus
 from lastbit.report.blocks import Column, Row, Table
 from lastbit.report.formatting import count, number, percent
 from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments
@@ -139,17 +140,10 @@ def pde_phase(*, progress: Progress | None = None, **settings: Any) -> PhaseStud
         36
     """
     given = validated(PhaseSettings, settings, flag="--")
-    axis = [
+    rates, decays = (
         torch.logspace(math.log10(low), math.log10(high), given.points, dtype=torch.float64)
         for low, high in (given.lr_range, given.weight_decay_range)
-    ]
-    diagram = phase_diagram(
-        lrs=axis[0],
-        weight_decays=axis[1],
-        steps=given.steps,
-        twin=given.twin,
-        dtype=given.dtype,
-        progress=progress,
-        **flow_arguments(given),
     )
+    settled = flow_arguments(given, "steps", "twin", "dtype")
+    diagram = phase_diagram(lrs=rates, weight_decays=decays, progress=progress, **settled)
     return PhaseStudy(settings=given, diagram=diagram)

@@ -10,7 +10,10 @@ import torch
 
 from lastbit.core.config import validated
 from lastbit.core.keywords import takes
-from lastbit.pde.cnn import FlowStatus, Simulation, simulate
+from lastbit.pde.cnn.activation import REGIMES
+from lastbit.pde.cnn.simulation import Simulation
+from lastbit.pde.cnn.status import FlowStatus
+from lastbit.pde.cnn.time_loop import simulate
 from lastbit.report.blocks import Column, Row, Table
 from lastbit.report.formatting import count, number
 from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FlowStudy", "pde_simulate"]
 
+_RECORDS = ("loss", "data_loss", "kernel_norm", "twin_difference", "sharpness")
 _SAID = {
     FlowStatus.CONVERGED: "converges",
     FlowStatus.RESTRAINED: "is restrained: bounded, but it never settles",
@@ -41,11 +45,6 @@ class FlowStudy(CnnResult):
     def status(self) -> FlowStatus:
         """How it ended."""
         return self.simulation.status_M[0]
-
-    @property
-    def limit(self) -> float:
-        """The scheme's step limit `L`."""
-        return self.scheme.step_limit()
 
     @property
     def threshold(self) -> float:
@@ -106,15 +105,9 @@ class FlowStudy(CnnResult):
             "status": self.status,
             "steps": int(run.steps_M[0]),
             "step": run.step_T.tolist(),
-            "loss": run.loss_TM[:, 0].tolist(),
-            "data_loss": run.data_loss_TM[:, 0].tolist(),
-            "kernel_norm": run.kernel_norm_TM[:, 0].tolist(),
-            "twin_difference": run.twin_difference_TM[:, 0].tolist(),
-            "sharpness": run.sharpness_TM[:, 0].tolist(),
+            **{name: getattr(run, f"{name}_TM")[:, 0].tolist() for name in _RECORDS},
             "sharpness_threshold": self.threshold,
-            "share_activated": run.shares_TM3[:, 0, 0].tolist(),
-            "share_transitioning": run.shares_TM3[:, 0, 1].tolist(),
-            "share_not_activated": run.shares_TM3[:, 0, 2].tolist(),
+            **{f"share_{regime}": run.shares_TM3[:, 0, i].tolist() for i, regime in enumerate(REGIMES)},
             "theory_high": self.theory_high,
         }
 
@@ -173,15 +166,9 @@ def pde_simulate(*, progress: Progress | None = None, **settings: Any) -> FlowSt
     """
     given = validated(SimulateSettings, settings, flag="--")
     run = simulate(
-        lr=given.lr,
-        weight_decay=given.weight_decay,
-        steps=given.steps,
-        twin=given.twin,
-        dtype=given.dtype,
         record_every=max(1, given.steps // 100) if given.record_every is None else given.record_every,
         shares=True,
-        sharpness=given.sharpness,
         progress=progress,
-        **flow_arguments(given),
+        **flow_arguments(given, "lr", "weight_decay", "steps", "twin", "dtype", "sharpness"),
     )
     return FlowStudy(settings=given, simulation=run)

@@ -1,16 +1,23 @@
-"""Which steps and weight decays are stable: of a classical problem, of the one-layer CNN, of deep networks."""
+"""Which steps and weight decays are stable: the command, and its answer for a classical problem by von Neumann."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from lastbit.core.config import Config, validated
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import keywords, takes
+from lastbit.pde.linear.analysis import Analysis, analyse
+from lastbit.pde.linear.region import draw_stability_region
+from lastbit.report.blocks import Column, Row, Table
+from lastbit.report.formatting import bound, number
 from lastbit.studies.pde.cnn_stability import CnnStability, cnn_stability
 from lastbit.studies.pde.deep_stability import DeepStability, deep_stability
-from lastbit.studies.pde.linear_stability import LinearStability, linear_stability
-from lastbit.studies.pde.result import Progress
+from lastbit.studies.pde.result import PdeResult, Progress, new_figure
 from lastbit.studies.pde.settings import (
     PROBLEMS,
     CnnStabilitySettings,
@@ -18,7 +25,94 @@ from lastbit.studies.pde.settings import (
     LinearStabilitySettings,
 )
 
-__all__ = ["pde_stability"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["LinearStability", "pde_stability"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LinearStability(PdeResult):
+    """The stability of a classical problem under a scheme."""
+
+    kind: ClassVar[str] = "pde stability"
+    settings: LinearStabilitySettings
+    analysis: Analysis
+
+    @property
+    def problem(self) -> str:
+        """What was asked about."""
+        return self.analysis.problem
+
+    @property
+    def words(self) -> str:
+        """The problem in a few words."""
+        one = self.analysis
+        return f"{one.problem} in {one.dim}-D by {one.scheme} on dx = {number(one.dx, 6)}"
+
+    @property
+    def verdict(self) -> str:
+        """The answer in one sentence."""
+        one = self.analysis
+        if self.verdict_kind != "conditional":
+            return f"{self.words}: {one.note}."
+        relation = "≤" if one.attained else "<"
+        return f"{self.words} is stable for dt {relation} {number(one.max_stable_dt, 10)}; {one.note}."
+
+    @property
+    def verdict_kind(self) -> str:
+        """`conditional` where steps are stable up to a limit, `stable` where all are, `unstable` where none is."""
+        return {0.0: "unstable", math.inf: "stable"}.get(self.analysis.max_stable_dt, "conditional")
+
+    @property
+    def table(self) -> Table:
+        """The problem, the scheme, the limit and where it comes from."""
+        one = self.analysis
+        waves = one.critical_frequency
+        rows = [
+            ("equation", one.equation),
+            ("scheme", one.scheme),
+            ("dx", number(one.dx, 10)),
+            ("max stable dt", bound(one.max_stable_dt, 10)),
+            ("closed form formula", one.closed_form_formula),
+            ("critical frequency", None if waves is None else ", ".join(number(value, 10) for value in waves)),
+            ("note", one.note),
+        ]
+        shown = [Row([name, text]) for name, text in rows if text is not None]
+        return Table([Column(""), Column(one.problem)], shown)
+
+    def measured(self) -> dict[str, Any]:
+        """Return the analysis, and `stable_for_every_step`."""
+        names = ("equation", "parameters", "max_stable_dt", "attained", "critical_frequency", "closed_form")
+        found = {name: getattr(self.analysis, name) for name in (*names, "closed_form_formula", "note")}
+        return {**found, "stable_for_every_step": math.isinf(self.analysis.max_stable_dt)}
+
+    def draw(self) -> Figure:
+        """Draw `|g|` along the diagonal of frequencies for steps around the limit, and the stability region."""
+        one = self.analysis
+        omega = np.linspace(0, math.pi / one.dx, 257)
+        waves = omega if one.dim == 1 else np.repeat(omega[:, None], one.dim, axis=1)
+        limit = one.max_stable_dt
+        if limit == 0 or math.isinf(limit):
+            scale = float(np.abs(one.von_neumann.symbol(waves)).max())
+            reference = 1 / (scale if one.von_neumann.equation.time_order == 1 else math.sqrt(scale))
+            steps = [0.1 * reference, reference, 10 * reference] if math.isinf(limit) else [0.1 * reference, reference]
+        else:
+            reference, steps = limit, [0.9 * limit, limit, 1.1 * limit]
+        figure = new_figure()
+        left, right = figure.subplots(1, 2)
+        shades = ("#2b6cb0", "#4a5568", "#c2410c")
+        for dt, colour, style in zip(steps, shades, (":", "-", "--"), strict=False):
+            factor = one.von_neumann.amplification_factor(waves, dt)
+            left.plot(omega * one.dx, factor, style, color=colour, label=f"dt = {number(dt)}")
+        left.axhline(1, color="0.6", linewidth=0.8)
+        left.set(xlabel="ω dx (every axis)" if one.dim > 1 else "ω dx", ylabel="|g|, amplification per step")
+        left.set_xticks([0, math.pi / 2, math.pi], ["0", "π/2", "π"])
+        left.legend(frameon=False)
+        draw_stability_region(right, one.von_neumann.scheme, one.von_neumann.scaled_symbol(waves, reference))
+        right.set_title(f"stability region, ω at dt = {number(reference)}", fontsize=9)
+        left.set_title(f"{one.problem}, {one.scheme}, {one.dim}-D, dx = {number(one.dx, 6)}", fontsize=9)
+        return figure
 
 
 @takes(CnnStabilitySettings, DeepStabilitySettings, LinearStabilitySettings)
@@ -54,4 +148,4 @@ def pde_stability(
     if isinstance(given, DeepStabilitySettings):
         return deep_stability(given, progress)
     assert isinstance(given, LinearStabilitySettings)
-    return linear_stability(problem, given)
+    return LinearStability(settings=given, analysis=analyse(problem, **given.model_dump(exclude_none=True)))

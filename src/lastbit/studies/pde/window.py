@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lastbit.core.config import validated
 from lastbit.core.keywords import takes
-from lastbit.pde.cnn import FlowStatus, Window, find_window
+from lastbit.pde.cnn.status import FlowStatus
+from lastbit.pde.cnn.window import Window, find_window
 from lastbit.report.blocks import Column, Row, Table
 from lastbit.report.formatting import change, number
 from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments
@@ -121,11 +122,5 @@ def pde_window(*, progress: Progress | None = None, **settings: Any) -> WindowSt
         (0.4, 0.4)
     """
     given = validated(WindowSettings, settings, flag="--")
-    window = find_window(
-        weight_decay=given.weight_decay,
-        steps=given.steps,
-        rtol=given.rtol,
-        progress=progress,
-        **flow_arguments(given),
-    )
+    window = find_window(progress=progress, **flow_arguments(given, "weight_decay", "steps", "rtol"))
     return WindowStudy(settings=given, window=window)
