@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
 from lastbit.pde import DESCENTS, SCHEMES, TimeScheme, descent_scheme, make_scheme
-from lastbit.pde.descents import descent_direction
+from lastbit.pde.builtin_schemes import descent_direction
 from lastbit.pde.linear import Grid, LinearEquation, VonNeumann, laplacian, simulate
 
 # At steps this short every one-step scheme is accurate, and momentum moves by dt/(1 − momentum).

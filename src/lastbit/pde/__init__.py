@@ -4,8 +4,7 @@ One `TimeScheme` steps all three: `make_scheme` gives those that come with the p
 them that are gradient descent.
 """
 
-from lastbit.pde.builtin_schemes import SCHEMES, make_scheme
-from lastbit.pde.descents import DESCENTS, descent_scheme
+from lastbit.pde.builtin_schemes import DESCENTS, SCHEMES, descent_scheme, make_scheme
 from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["DESCENTS", "SCHEMES", "TimeScheme", "descent_scheme", "make_scheme"]

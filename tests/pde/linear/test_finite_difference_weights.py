@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
-from lastbit.pde.linear.weights import finite_difference_weights
+from lastbit.pde.linear.operators import finite_difference_weights
 
 # Fornberg, Math. Comp. 51 (1988), tables 1 and 2.
 PUBLISHED = [

@@ -11,7 +11,6 @@ pass returns only those.
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -27,16 +26,6 @@ _PATCH_LIMIT = 10.0
 """Kernel entries per log2(pixels) up to which patches beat the FFT; measured by `bench/pde_cnn.py`."""
 _PATCH_BYTES = 1 << 23
 """Largest patch matrix that pays: beyond the cache, reading it costs more than the FFT."""
-
-
-class Correlator(Protocol):
-    """A pair of transposed maps between kernels and responses."""
-
-    def forward(self, kernel_MCnm: Tensor) -> Tensor:
-        """Return `z_MBxy`."""
-
-    def adjoint(self, response_MBxy: Tensor) -> Tensor:
-        """Return `g_MCnm`."""
 
 
 class FftCorrelator:
@@ -107,6 +96,10 @@ class PatchCorrelator:
     def adjoint(self, response_MBxy: Tensor) -> Tensor:
         """Return `g_MCnm`."""
         return (response_MBxy.flatten(1) @ self._patches_PX.T).reshape(-1, *self._kernel_shape)
+
+
+Correlator = FftCorrelator | PatchCorrelator
+"""A pair of transposed maps between kernels and responses."""
 
 
 def make_correlator(problem: CnnProblem, engine: str = "auto") -> Correlator:

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from lastbit.core.errors import choose
+from lastbit.pde.builtin_schemes import EULER, descent_direction
 from lastbit.pde.cnn.activation import regime_shares
 from lastbit.pde.cnn.correlation import Correlator, make_correlator
 from lastbit.pde.cnn.problem import CnnProblem
-from lastbit.pde.descents import EULER, descent_direction
 from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["DTYPES", "CnnFlow", "FlowState"]

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from lastbit.core.errors import LastbitError
+from lastbit.pde.builtin_schemes import EULER, descent_direction
 from lastbit.pde.cnn.simulation import norms
-from lastbit.pde.descents import EULER, descent_direction
 from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["SimulatedBounds", "growth", "simulated_bounds"]

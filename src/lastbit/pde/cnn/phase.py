@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from lastbit.core.errors import LastbitError
+from lastbit.pde.builtin_schemes import EULER
 from lastbit.pde.cnn.fixed_point import find_fixed_points
 from lastbit.pde.cnn.problem import CnnProblem, initial_kernels
 from lastbit.pde.cnn.status import FlowStatus
 from lastbit.pde.cnn.time_loop import simulate
-from lastbit.pde.descents import EULER
 from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["PhaseDiagram", "phase_diagram"]
@@ -26,7 +26,7 @@ class PhaseDiagram:
     Attributes:
         lr_E: learning rates.
         weight_decay_A: weight decays.
-        status_AE: indices into `statuses`.
+        status_AE: indices into the `FlowStatus` in their order.
         loss_AE: loss after the last step, weight decay included; NaN where diverged.
         twin_difference_AE: mean relative L1 difference to the twin at the end; NaN without twins or where diverged.
         theory_low_A: `L / lambda_max(H + alpha)` at the fixed point, or `L / alpha` if smaller; NaN where alpha <= 0 or
@@ -43,8 +43,6 @@ class PhaseDiagram:
     theory_low_A: Tensor
     theory_high_A: Tensor
     steps: int
-
-    statuses = tuple(FlowStatus)
 
     def agreement(self) -> float:
         """Return the share of members whose status is what the curves say, over rows where both are known."""
@@ -63,7 +61,6 @@ def phase_diagram(
     kernel: Tensor | None = None,
     twin: int | None = None,
     scheme: TimeScheme = EULER,
-    theory: bool = True,
     dtype: str = "float64",
     progress: Callable[[int, int], None] | None = None,
 ) -> PhaseDiagram:
@@ -77,7 +74,6 @@ def phase_diagram(
         kernel: `[C, n, m]`, the start of all; the standard normal kernel of seed 0 when None.
         twin: odd factor of the twins.
         scheme: of the steps.
-        theory: compute the curve of the fixed points' sharpness.
         dtype: format of the simulation.
         progress: called with (steps done, steps).
 
@@ -107,7 +103,7 @@ def phase_diagram(
     limit = scheme.step_limit()
     damped = decay_A > 0
     low_A = torch.full_like(decay_A, float("nan"))
-    if theory and bool(damped.any()):
+    if bool(damped.any()):
         starts = start.expand(int(damped.sum()), *start.shape)
         sharpness_A = find_fixed_points(problem, decay_A[damped], starts).sharpness_M.double().cpu()
         # min keeps NaN: where no fixed point was found there is no curve.

@@ -19,15 +19,15 @@ from dataclasses import dataclass
 import torch
 
 from lastbit.core.errors import LastbitError
+from lastbit.pde.builtin_schemes import EULER
 from lastbit.pde.cnn.activation import REGIMES
-from lastbit.pde.cnn.correlation import Correlator, make_correlator
-from lastbit.pde.cnn.linearisation import linearise_regime, regime_constants
+from lastbit.pde.cnn.correlation import make_correlator
+from lastbit.pde.cnn.linearisation import Linearisation, linearise_regime, regime_constants
 from lastbit.pde.cnn.problem import CnnProblem
-from lastbit.pde.descents import EULER
 from lastbit.pde.lanczos import extreme_eigenpairs
 from lastbit.pde.schemes import TimeScheme
 
-__all__ = ["RegimeStability", "Spectrum", "bounds", "full_support_spectrum", "regime_stability", "windowed_spectrum"]
+__all__ = ["RegimeStability", "Spectrum", "full_support_spectrum", "regime_stability"]
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,6 @@ class RegimeStability:
     """What is stable in one regime for one kind of support.
 
     Attributes:
-        regime: `"activated"`, `"transitioning"` or `"not_activated"`.
-        support: `"full_support"` or `"windowed"`.
         spectrum: both ends of the operator without weight decay.
         dt: the step.
         weight_decay: the weight decay `max_stable_dt` is for, or None.
@@ -56,8 +54,6 @@ class RegimeStability:
             weight decay is stable. 0 means no step is; infinity means every step is.
     """
 
-    regime: str
-    support: str
     spectrum: Spectrum
     dt: float
     weight_decay: float | None
@@ -106,24 +102,8 @@ def full_support_spectrum(problem: CnnProblem, regime: str, *, gauss_newton: boo
     return Spectrum(float(symbol.min()), float(symbol.max()), 0.0, True)
 
 
-def windowed_spectrum(
-    problem: CnnProblem,
-    regime: str,
-    *,
-    gauss_newton: bool = False,
-    tolerance: float = 1e-6,
-    correlator: Correlator | None = None,
-) -> Spectrum:
-    """Return both ends of the windowed operator `W A A^T W`, by Lanczos on FFT products.
-
-    Args:
-        problem: images, window and boundary.
-        regime: which one.
-        gauss_newton: as in `linearise_regime`.
-        tolerance: residual allowed, relative to the larger end.
-        correlator: the problem's, if it is at hand.
-    """
-    J = linearise_regime(problem, regime, gauss_newton=gauss_newton, correlator=correlator)
+def _windowed_spectrum(problem: CnnProblem, J: Linearisation, tolerance: float) -> Spectrum:
+    """Return both ends of the windowed operator `W A A^T W`, by Lanczos on FFT products."""
     ends = extreme_eigenpairs(J, (1, *problem.kernel_shape), like=problem.images_BCHW, tolerance=tolerance)
     low, high = float(ends.low_M[0]), float(ends.high_M[0])
     # An end that is zero (a null space) comes out as the rounding of the other.
@@ -132,14 +112,10 @@ def windowed_spectrum(
     return Spectrum(low, high, float(ends.residual_M[0]), bool(ends.converged_M[0]))
 
 
-def bounds(
-    spectrum: Spectrum, *, dt: float, weight_decay: float | None, scheme: TimeScheme
+def _bounds(
+    spectrum: Spectrum, dt: float, weight_decay: float | None, scheme: TimeScheme
 ) -> tuple[float, float, float]:
-    """Return `alpha_min`, `alpha_max` and `max_stable_dt` of an operator with this spectrum.
-
-    Raises:
-        LastbitError: a step that is not positive and finite, or a weight decay that is not finite.
-    """
+    """Return `alpha_min`, `alpha_max` and `max_stable_dt` of an operator with this spectrum."""
     if not (math.isfinite(dt) and dt > 0):
         raise LastbitError(f"dt = {dt}: use a positive, finite step")
     if weight_decay is not None and not math.isfinite(weight_decay):
@@ -189,21 +165,13 @@ def regime_stability(
     correlator = make_correlator(problem)
     found: dict[str, dict[str, RegimeStability]] = {}
     for regime in REGIMES:
+        J = linearise_regime(problem, regime, gauss_newton=gauss_newton, correlator=correlator)
         spectra = {
             "full_support": full_support_spectrum(problem, regime, gauss_newton=gauss_newton),
-            "windowed": windowed_spectrum(
-                problem, regime, gauss_newton=gauss_newton, tolerance=tolerance, correlator=correlator
-            ),
+            "windowed": _windowed_spectrum(problem, J, tolerance),
         }
         found[regime] = {
-            support: RegimeStability(
-                regime,
-                support,
-                spectrum,
-                dt,
-                weight_decay,
-                *bounds(spectrum, dt=dt, weight_decay=weight_decay, scheme=scheme),
-            )
+            support: RegimeStability(spectrum, dt, weight_decay, *_bounds(spectrum, dt, weight_decay, scheme))
             for support, spectrum in spectra.items()
         }
     return found

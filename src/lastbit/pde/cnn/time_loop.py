@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from lastbit.core.errors import LastbitError
+from lastbit.pde.builtin_schemes import EULER
 from lastbit.pde.cnn.flow import CnnFlow, FlowState
 from lastbit.pde.cnn.linearisation import linearise_at
 from lastbit.pde.cnn.problem import CnnProblem, initial_kernels
 from lastbit.pde.cnn.simulation import Simulation, mean_relative_l1, norms
 from lastbit.pde.cnn.status import FlowStatus, flow_status, has_blown_up, has_settled
-from lastbit.pde.descents import EULER
 from lastbit.pde.lanczos import extreme_eigenpairs
 from lastbit.pde.schemes import TimeScheme
 

@@ -24,11 +24,11 @@ import torch
 from torch import Tensor
 
 from lastbit.core.errors import LastbitError
+from lastbit.pde.builtin_schemes import EULER
 from lastbit.pde.cnn.fixed_point import find_fixed_points
 from lastbit.pde.cnn.problem import CnnProblem, initial_kernels
 from lastbit.pde.cnn.status import FlowStatus
 from lastbit.pde.cnn.time_loop import simulate
-from lastbit.pde.descents import EULER
 from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["Window", "find_window"]

@@ -10,10 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from lastbit.core.errors import LastbitError
+from lastbit.pde.builtin_schemes import EULER, descent_scheme
 from lastbit.pde.deep.descent import descend
 from lastbit.pde.deep.network import DeepProblem, deep_problem, initial_kernels
 from lastbit.pde.deep.operator import Spectrum, linearise, spectrum
-from lastbit.pde.descents import EULER, descent_scheme
 from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["DeepBounds", "LayerBounds", "bounds_at", "deep_bounds"]

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
+from lastbit.pde.builtin_schemes import descent_direction
 from lastbit.pde.deep.network import DeepProblem
-from lastbit.pde.descents import descent_direction
 from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["Descent", "descend"]

@@ -137,9 +137,6 @@ def deep_problem(
     depth: int = 2,
     width: int = 4,
     kernel: int = 3,
-    activation: str = "swish",
-    beta: float = 1.0,
-    pooling: str = "mean",
     image: str = "noise",
     image_size: int = 16,
     channels: int = 1,
@@ -147,6 +144,7 @@ def deep_problem(
     label: float | Sequence[float] | None = None,
     image_seed: int = 0,
     device: str = "cpu",
+    **network: Any,
 ) -> DeepProblem:
     """Return the network of `depth` layers with `width` channels after each but the last, which has one.
 
@@ -154,9 +152,6 @@ def deep_problem(
         depth: number of layers.
         width: channels between layers.
         kernel: rows and columns of every window.
-        activation: `"swish"` or `"linear"`.
-        beta: scale inside the swish.
-        pooling: `"mean"` or `"sum"` over positions.
         image: `"noise"`, `"checkerboard"`, or an image file.
         image_size: rows and columns of the images.
         channels: of the images.
@@ -165,6 +160,7 @@ def deep_problem(
         image_seed: of the noise.
         device: `"cpu"`, `"cuda"`, `"cuda:N"`, or `"auto"`: CUDA where there is any. Images and weights are drawn on the
             CPU, the same for every device.
+        **network: `activation`, `beta` and `pooling`, as `DeepProblem.of` takes them.
 
     Raises:
         LastbitError: a size below 1, a window that does not fit, or a setting or device that does not exist.
@@ -176,15 +172,8 @@ def deep_problem(
     stack = [make_image(image, size=image_size, channels=channels, seed=image_seed + i) for i in range(count)]
     labels = label if label is not None else ([float(i % 2) for i in range(count)] if count > 1 else 1.0)
     widths = (width,) * (depth - 1) + (1,)
-    return DeepProblem.of(
-        torch.stack(stack).to(resolve_device(device)),
-        widths=widths,
-        kernel=kernel,
-        activation=activation,
-        label=labels,
-        beta=beta,
-        pooling=pooling,
-    )
+    batch = torch.stack(stack).to(resolve_device(device))
+    return DeepProblem.of(batch, widths=widths, kernel=kernel, label=labels, **network)
 
 
 def initial_kernels(problem: DeepProblem, *, seed: int = 0, gain: float = 2.0) -> Tensor:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from dataclasses import dataclass
 
 from lastbit.core.errors import LastbitError, choose
 from lastbit.pde.builtin_schemes import SCHEMES, make_scheme
-from lastbit.pde.linear.problems import PROBLEMS, Problem
+from lastbit.pde.linear.problems import PROBLEMS
 from lastbit.pde.linear.stability import VonNeumann
 
 __all__ = ["Analysis", "analyse"]
@@ -78,8 +77,11 @@ def analyse(problem: str, *, dx: float = 1.0, scheme: str = "euler", dim: int = 
     if not 1 <= dim <= chosen.largest_dim:
         allowed = "1" if chosen.largest_dim == 1 else f"1 to {chosen.largest_dim}"
         raise LastbitError(f"problem {problem!r} in {dim} dimensions: write {allowed}")
-    for_scheme, for_problem = _sorted_parameters(chosen, scheme, parameters)
-    values = chosen.parameters(for_problem)
+    of_scheme = SCHEMES[scheme].parameters
+    for name in parameters:
+        choose(name, [*chosen.defaults, *of_scheme], f"parameter of {problem!r} by {scheme!r}")
+    for_scheme = {name: parameters.pop(name) for name in of_scheme if name in parameters}
+    values = chosen.parameters(parameters)
     time_scheme = make_scheme(scheme, time_order=chosen.time_order, **for_scheme)
     spacing = (float(dx),) * dim
     analysis = VonNeumann(chosen.build(spacing, values), time_scheme)
@@ -100,14 +102,3 @@ def analyse(problem: str, *, dx: float = 1.0, scheme: str = "euler", dim: int = 
         note=limit.note,
         von_neumann=analysis,
     )
-
-
-def _sorted_parameters(
-    problem: Problem, scheme: str, given: dict[str, float]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Parameters of the scheme, and of the problem; a name that belongs to neither is an error that lists both."""
-    of_scheme = list(inspect.signature(SCHEMES[scheme]).parameters)
-    for name in given:
-        choose(name, [*problem.defaults, *of_scheme], f"parameter of {problem.name!r} by {scheme!r}")
-    mine = {name: value for name, value in given.items() if name in of_scheme}
-    return mine, {name: value for name, value in given.items() if name not in of_scheme}

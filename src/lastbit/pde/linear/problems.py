@@ -26,6 +26,9 @@ class ClosedForm:
     formula: str
 
 
+LimitOf = Callable[[TimeScheme, Spacing, Values], ClosedForm | None]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """A built-in equation.
@@ -45,7 +48,7 @@ class Problem:
     equation: str
     defaults: Mapping[str, float]
     build: Callable[[Spacing, Values], LinearEquation]
-    closed_form: Callable[[TimeScheme, Spacing, Values], ClosedForm | None]
+    closed_form: LimitOf
     time_order: int = 1
     largest_dim: int = 3
     scheme: str | None = None
@@ -87,28 +90,22 @@ def _shortest_wave(operator: Stencil) -> float:
     return float(abs(operator.symbol(corner[0] if operator.dim == 1 else corner)))
 
 
-def _real_limit(scheme: TimeScheme, largest: float, formula: str) -> ClosedForm | None:
-    """The limit of a symbol that fills `[−largest, 0]`."""
-    if scheme.time_order != 1 or scheme.real_limit is None:
-        return None
-    return ClosedForm(scheme.real_limit / largest, f"{_number(scheme.real_limit)} / ({formula})")
+def _shortest_wave_limit(operator: Callable[[Spacing, Values], Stencil], formula: str) -> LimitOf:
+    """The limit of a symbol that fills `[−|λ|, 0]`, `|λ|` that of the shortest wave."""
 
+    def limit(scheme: TimeScheme, spacing: Spacing, values: Values) -> ClosedForm | None:
+        if scheme.time_order != 1 or scheme.real_limit is None:
+            return None
+        largest = formula if values["accuracy"] == 2 else "max|λ|, at ω·dx = π"
+        dt = scheme.real_limit / _shortest_wave(operator(spacing, values))
+        return ClosedForm(dt, f"{_number(scheme.real_limit)} / ({largest})")
 
-def _heat_closed_form(scheme: TimeScheme, spacing: Spacing, values: Values) -> ClosedForm | None:
-    largest = _shortest_wave(_diffusion(spacing, values))
-    formula = "4·dim·diffusivity/dx²" if values["accuracy"] == 2 else "max|λ|, at ω·dx = π"
-    return _real_limit(scheme, largest, formula)
+    return limit
 
 
 def _biharmonic(spacing: Spacing, values: Values) -> Stencil:
     plain = laplacian(spacing, accuracy=int(values["accuracy"]))
     return -values["stiffness"] * (plain @ plain)
-
-
-def _biharmonic_closed_form(scheme: TimeScheme, spacing: Spacing, values: Values) -> ClosedForm | None:
-    largest = _shortest_wave(_biharmonic(spacing, values))
-    formula = "16·dim²·stiffness/dx⁴" if values["accuracy"] == 2 else "max|λ|, at ω·dx = π"
-    return _real_limit(scheme, largest, formula)
 
 
 def _centred_closed_form(scheme: TimeScheme, spacing: Spacing, values: Values) -> ClosedForm | None:
@@ -174,7 +171,7 @@ PROBLEMS: dict[str, Problem] = {
             equation="∂u/∂t = diffusivity·Δu, central differences",
             defaults={"diffusivity": 1.0, "accuracy": 2},
             build=lambda spacing, values: LinearEquation((_diffusion(spacing, values),)),
-            closed_form=_heat_closed_form,
+            closed_form=_shortest_wave_limit(_diffusion, "4·dim·diffusivity/dx²"),
         ),
         Problem(
             name="advection-upwind",
@@ -225,7 +222,7 @@ PROBLEMS: dict[str, Problem] = {
             equation="∂u/∂t = −stiffness·Δ²u, central differences",
             defaults={"stiffness": 1.0, "accuracy": 2},
             build=lambda spacing, values: LinearEquation((_biharmonic(spacing, values),)),
-            closed_form=_biharmonic_closed_form,
+            closed_form=_shortest_wave_limit(_biharmonic, "16·dim²·stiffness/dx⁴"),
         ),
         Problem(
             name="anti-diffusion",

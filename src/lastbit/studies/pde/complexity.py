@@ -14,7 +14,6 @@ from lastbit.core.keywords import takes
 from lastbit.pde.deep.sweep import ComplexitySweep, ComplexityTrend, complexity_sweep
 from lastbit.report.blocks import Column, Row, Table
 from lastbit.report.formatting import bound, interval, number, plural
-from lastbit.studies.pde.deep_stability import network_arguments
 from lastbit.studies.pde.result import PdeResult, Progress, new_figure
 from lastbit.studies.pde.settings import ComplexitySettings
 
@@ -33,11 +32,7 @@ class ComplexityStudy(PdeResult):
     kind: ClassVar[str] = "pde complexity"
     settings: ComplexitySettings
     sweep: ComplexitySweep
-
-    @property
-    def problem(self) -> str:
-        """What was asked about."""
-        return "deep"
+    problem: str = "deep"
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -134,11 +129,11 @@ def pde_complexity(*, progress: Progress | None = None, **settings: Any) -> Comp
         ['kernel']
     """
     given = validated(ComplexitySettings, settings, flag="--")
-    axes = ("depth", "width", "kernel")
+    axes = {"depth", "width", "kernel"}
     sweep = complexity_sweep(
-        base=given.model_dump(include=set(axes)),
+        base=given.model_dump(include=axes),
         seeds=range(given.seeds),
         progress=progress,
-        **network_arguments(given, *axes, "seeds"),
+        **given.model_dump(exclude={*axes, "seeds"}, exclude_none=True),
     )
     return ComplexityStudy(settings=given, sweep=sweep)

@@ -13,12 +13,12 @@ from lastbit.report.blocks import Column, Row, Table
 from lastbit.report.formatting import bound, count, number, plural
 from lastbit.studies.pde.cnn_problem import picture_words
 from lastbit.studies.pde.result import PdeResult, Progress, new_figure
-from lastbit.studies.pde.settings import DeepStabilitySettings, NetworkSettings
+from lastbit.studies.pde.settings import DeepStabilitySettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["DeepStability", "deep_stability", "network_arguments"]
+__all__ = ["DeepStability", "deep_stability"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,11 +28,7 @@ class DeepStability(PdeResult):
     kind: ClassVar[str] = "pde stability"
     settings: DeepStabilitySettings
     bounds: DeepBounds
-
-    @property
-    def problem(self) -> str:
-        """What was asked about."""
-        return "deep"
+    problem: str = "deep"
 
     @property
     def limit(self) -> float:
@@ -124,13 +120,11 @@ class DeepStability(PdeResult):
             region.plot([one.lr], [one.weight_decay], "kx")
         else:
             region.axhline(one.weight_decay, color="black", lw=0.8, ls=":")
-        region.set_xscale("log")
-        region.set_xlim(rates[0], rates[-1])
         # Short steps bear any decay: the figure ends where the curves have parted.
         shown = (0.0, one.weight_decay, one.alpha_min)
-        region.set_ylim(min(shown) - 0.2 * scale, max(3 * scale, 1.3 * max(shown)))
-        region.set_xlabel("learning rate, dt")
-        region.set_ylabel("weight decay alpha")
+        heights = (min(shown) - 0.2 * scale, max(3 * scale, 1.3 * max(shown)))
+        region.set(xscale="log", xlim=(rates[0], rates[-1]), ylim=heights)
+        region.set(xlabel="learning rate, dt", ylabel="weight decay alpha")
         if one.depth <= 8:
             region.legend(frameon=False, fontsize=7)
         ends = [(f"layer {layer.layer}", layer.lowest, layer.sharpness) for layer in one.layers]
@@ -147,10 +141,5 @@ class DeepStability(PdeResult):
 
 def deep_stability(settings: DeepStabilitySettings, progress: Progress | None = None) -> DeepStability:
     """Return the bounds of a network at its start, or after some descent."""
-    bounds = deep_bounds(lr=settings.dt, progress=progress, **network_arguments(settings, "dt"))
+    bounds = deep_bounds(lr=settings.dt, progress=progress, **settings.model_dump(exclude={"dt"}, exclude_none=True))
     return DeepStability(settings=settings, bounds=bounds)
-
-
-def network_arguments(settings: NetworkSettings, *left_out: str) -> dict[str, Any]:
-    """Return what `deep_bounds` takes, without the names left out and what has its default there."""
-    return settings.model_dump(exclude=set(left_out), exclude_none=True)

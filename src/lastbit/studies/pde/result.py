@@ -41,6 +41,7 @@ class PdeResult(ABC):
 
     Attributes:
         settings: what was asked.
+        problem: what it was asked about.
     """
 
     kind: ClassVar[str]
@@ -48,11 +49,7 @@ class PdeResult(ABC):
     schema: ClassVar[int] = 1
     """Version of the form of `to_json`."""
     settings: Config
-
-    @property
-    def problem(self) -> str:
-        """What was asked about."""
-        return "cnn"
+    problem: str = "cnn"
 
     @property
     @abstractmethod

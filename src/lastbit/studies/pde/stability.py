@@ -40,11 +40,6 @@ class LinearStability(PdeResult):
     analysis: Analysis
 
     @property
-    def problem(self) -> str:
-        """What was asked about."""
-        return self.analysis.problem
-
-    @property
     def words(self) -> str:
         """The problem in a few words."""
         one = self.analysis
@@ -148,4 +143,6 @@ def pde_stability(
     if isinstance(given, DeepStabilitySettings):
         return deep_stability(given, progress)
     assert isinstance(given, LinearStabilitySettings)
-    return LinearStability(settings=given, analysis=analyse(problem, **given.model_dump(exclude_none=True)))
+    return LinearStability(
+        settings=given, problem=problem, analysis=analyse(problem, **given.model_dump(exclude_none=True))
+    )
