@@ -95,15 +95,3 @@ MISTAKES = {
 @pytest.mark.parametrize("words", MISTAKES)
 def test_a_mistake_gets_one_line_and_exit_code_2(refused, words):
     assert MISTAKES[words] in refused(words.split())
-
-
-def test_help_needs_no_torch():
-    import subprocess
-    import sys
-
-    script = (
-        "import sys\nfrom lastbit.cli import main\nassert main(['eos', '--help']) == 0\n"
-        "assert main(['sharpness', '--help']) == 0\nassert 'torch' not in sys.modules"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from lastbit import pde_phase, pde_simulate, pde_stability, pde_window
+from lastbit import pde_simulate
 from lastbit.cli.pde import app as pde_app
 from lastbit.core.errors import LastbitError
 from lastbit.pde.linear.problems import PROBLEMS
@@ -240,10 +240,6 @@ def test_nothing_heavy_is_imported_before_a_command_runs():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_studies_are_functions_too():
-    assert "stable" in pde_stability("cnn", dt=0.1, image_size=16, kernel=3).verdict
-    assert pde_simulate(lr=0.1, weight_decay=1.0, steps=300, image_size=16, kernel=3).status == "converged"
-    assert pde_window(weight_decay=2.0, steps=400, image_size=16, kernel=3).window.theory_high == 1.0
-    assert len(pde_phase(points=3, image_size=16, kernel=3).table.rows) == 3
+def test_a_setting_that_no_function_has_is_refused():
     with pytest.raises(LastbitError, match=r"unknown setting 'kernal' \(did you mean 'kernel'\?\)"):
         pde_simulate(lr=0.1, weight_decay=1.0, kernal=3)

@@ -130,6 +130,7 @@ def browse(target: Path, profile: Path) -> tuple[str, str]:
     return done.stdout, "\n".join(line for line in done.stderr.splitlines() if ":CONSOLE" in line)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here to open the report with")
 def test_a_browser_draws_a_hostile_trace_and_runs_none_of_its_text(make_trace, hostile, tmp_path):
     study = make_trace(names=(f"conv{hostile}", f"head{hostile}", "bias"), name=hostile, lrs=(0.3, 0.1))

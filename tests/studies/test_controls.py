@@ -54,14 +54,14 @@ def task(hook=lambda step, parameters: None, **more):
     return Task(**{**settings, **more})
 
 
-def disturbed(at):
+def disturbed(at, **more):
     """A task that no seed governs: after step `at` its weights are moved by what the operating system draws."""
 
     def disturb(step, parameters):
         if step == at:
             parameters[0].add_(1e-3 * (noise() - 0.5))
 
-    return task(disturb)
+    return task(disturb, **more)
 
 
 def result_of(study):
@@ -74,7 +74,7 @@ def first_step(control):
 
 
 def test_an_eos_whose_repeat_differs_says_so(tmp_path):
-    study = eos(disturbed(at=7), out=tmp_path / "s", every=1, twins=1, quiet=True)
+    study = eos(disturbed(at=7, epochs=4), out=tmp_path / "s", every=1, twins=1, quiet=True)
     result = result_of(study)
     control = result["cells"][0]["control"]
     assert control["bitwise_identical"] is False
@@ -95,7 +95,7 @@ def test_an_eos_whose_repeat_differs_in_its_losses_alone_says_so(tmp_path):
     def noisy(outputs, targets):
         return plain_loss(outputs, targets) + noise()
 
-    study = eos(task(loss=noisy), out=tmp_path / "s", every=1, twins=1, quiet=True)
+    study = eos(task(loss=noisy, epochs=4), out=tmp_path / "s", every=1, twins=1, quiet=True)
     control = result_of(study)["cells"][0]["control"]
     assert control["bitwise_identical"] is False
     assert first_step(control) == 1
@@ -103,7 +103,7 @@ def test_an_eos_whose_repeat_differs_in_its_losses_alone_says_so(tmp_path):
 
 
 def test_an_eos_whose_repeat_matches_says_so(tmp_path):
-    study = eos(task(), out=tmp_path / "s", every=1, twins=1, quiet=True)
+    study = eos(task(epochs=4), out=tmp_path / "s", every=1, twins=1, quiet=True)
     control = result_of(study)["cells"][0]["control"]
     assert (control["bitwise_identical"], first_step(control)) == (True, None)
     assert study.passed

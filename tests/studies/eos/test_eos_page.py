@@ -73,7 +73,7 @@ def test_a_sweep_shows_each_training_and_one_that_diverged(sweep, tmp_path):
 
 
 def test_a_sweep_over_sizes_and_mini_batches_draws_its_trends(tmp_path):
-    settings = {"steps": 9, "train_size": 60, "batch_size": 30, "twins": 0}
+    settings = {"steps": 4, "train_size": 60, "batch_size": 30, "twins": 0}
     study = eos("digits", width="3,6", seeds=2, out=tmp_path / "s", workers=1, quiet=True, **settings)
     text = page_of(study, tmp_path)
     assert "sweep-size" in figures(text)

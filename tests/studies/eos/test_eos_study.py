@@ -190,7 +190,7 @@ def test_mini_batches_are_measured_along_their_own_gradients(tmp_path):
 
 
 def test_batch_sharpness_has_no_edge_under_momentum(tmp_path):
-    task = linear(batch_size=10, epochs=20, optimizer=lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.5))
+    task = linear(batch_size=10, epochs=6, optimizer=lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.5))
     cell = eos(task, out=tmp_path / "s", every=5, twins=0, quiet=True).result.cells[0]
     assert cell.batch_sharpness.tail.estimate > 0
     assert cell.batch_sharpness.ratio_tail.estimate is None
