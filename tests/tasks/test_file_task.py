@@ -124,6 +124,17 @@ def test_files_of_one_name_in_two_folders_do_not_mix(file, tmp_path):
     assert [load_file_task(f"{path}:toy").epochs for path in (first, second, first)] == [4, 5, 4]
 
 
+def test_a_change_within_a_second_to_the_same_size_is_seen(file, monkeypatch):
+    """Python's bytecode would not notice: it knows a source by its size and the second of its last change."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    epochs = []
+    for count in (4, 5):
+        path = file(GOOD.replace("epochs=4", f"epochs={count}"))
+        os.utime(path, ns=(0, 10**9 + count))
+        epochs.append(load_file_task(f"{path}:toy").epochs)
+    assert epochs == [4, 5]
+
+
 def test_a_file_may_import_its_neighbours(file):
     file("EPOCHS = 6", "neighbour_of_mine.py")
     path = file("from neighbour_of_mine import EPOCHS\n" + GOOD.replace("epochs=4", "epochs=EPOCHS"))
