@@ -22,12 +22,10 @@ __all__ = ["SimulatedBounds", "growth", "simulated_bounds"]
 
 @dataclass(frozen=True)
 class SimulatedBounds:
-    """Weight decays between which the stepped modes decay, each within `rtol` of the transition."""
+    """Weight decays between which the stepped modes decay."""
 
     alpha_min: float
     alpha_max: float
-    rtol: float
-    steps: int
 
 
 def growth(
@@ -117,7 +115,7 @@ def simulated_bounds(
             edges = [stable, *trials.tolist(), unstable]
             stable, unstable = edges[first], edges[first + 1]
         found.append((stable + unstable) / 2)
-    return SimulatedBounds(found[0], found[1], rtol, steps)
+    return SimulatedBounds(*found)
 
 
 def _stable_decay(

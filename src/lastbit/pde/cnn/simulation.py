@@ -18,8 +18,6 @@ class Simulation:
 
     Attributes:
         step_T: steps at which the records were taken, counted from 0, the start.
-        lr_M: learning rates.
-        weight_decay_M: weight decays.
         status_M: how each ended.
         steps_M: steps each ran; a member that settles or blows up stops early.
         loss_TM: loss with its weight decay term `alpha |K|^2 / 2`.
@@ -33,8 +31,6 @@ class Simulation:
     """
 
     step_T: Tensor
-    lr_M: Tensor
-    weight_decay_M: Tensor
     status_M: list[FlowStatus]
     steps_M: Tensor
     loss_TM: Tensor

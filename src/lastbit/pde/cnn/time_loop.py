@@ -125,7 +125,7 @@ class _Run:
     ) -> None:
         """Step until the last time, or until every member is done."""
         steps, members = self.times[-1], len(lr_M)
-        self.lr_M, self.decay_M, self.steps_M = lr_M, decay_M, torch.full((members,), steps)
+        self.decay_M, self.steps_M = decay_M, torch.full((members,), steps)
         device = self.flow.problem.images_BCHW.device
         # Twins step apart from their members, in a batch of the same shape: the last bits of a product or a transform
         # may depend on the place in the batch, and twins must differ by the rescaling alone.
@@ -174,8 +174,8 @@ class _Run:
         self.norm_SM, self.update_SM, self.loss_SM = nan.clone(), nan[1:].clone(), nan.clone()
         self.back_SM = torch.zeros_like(self.update_SM, dtype=torch.bool)
         rows = nan[: len(self.times)]
-        self.twin_TM, self.distance_TM, self.sharpness_TM = rows.clone(), rows.clone(), rows.clone()
-        self.shares_TM3 = rows[..., None].repeat(1, 1, 3)
+        names = ("twin_difference_TM", "twin_distance_TM", "sharpness_TM")
+        self.records = {name: rows.clone() for name in names} | {"shares_TM3": rows[..., None].repeat(1, 1, 3)}
 
     def _still(self, states: list[FlowState], following: list[FlowState], alive: Tensor) -> Tensor:
         """Return which members have settled, their twins included."""
@@ -198,10 +198,11 @@ class _Run:
         kernel = states[0].kernel_MCnm
         if len(states) > 1:
             other = states[1].kernel_MCnm
-            self.twin_TM[row, alive] = mean_relative_l1(kernel, other)
-            self.distance_TM[row, alive] = (kernel.double() - other.double()).abs().flatten(1).mean(1)
+            self.records["twin_difference_TM"][row, alive] = mean_relative_l1(kernel, other)
+            distance_MP = (kernel.double() - other.double()).abs().flatten(1)
+            self.records["twin_distance_TM"][row, alive] = distance_MP.mean(1)
         if self.want_shares:
-            self.shares_TM3[row, alive] = self.flow.regime_shares(kernel)
+            self.records["shares_TM3"][row, alive] = self.flow.regime_shares(kernel)
         if self.want_sharpness:
             flow, compute = self.flow, kernel.to(self.flow.compute_dtype)
             bounded = torch.isfinite(norms(compute)) & (norms(compute) < 1e30)
@@ -211,12 +212,11 @@ class _Run:
                 ends = extreme_eigenpairs(J, (len(chosen), *flow.problem.kernel_shape), like=compute, tolerance=1e-4)
                 decay = self.decay_M.to(alive.device)[alive[chosen]]
                 found = torch.where(ends.converged_M, ends.high_M.double() + decay, math.nan)
-                self.sharpness_TM[row, alive[chosen]] = found
+                self.records["sharpness_TM"][row, alive[chosen]] = found
 
     def finish(self) -> Simulation:
         """Settle the statuses and return the records."""
-        members = len(self.lr_M)
-        status = [FlowStatus.RESTRAINED] * members
+        status = [FlowStatus.RESTRAINED] * len(self.decay_M)
         epsilon, compute_epsilon = self._epsilons
         lengths, decay_M = self.steps_M.to(self.norm_SM.device), self.decay_M.to(self.norm_SM)
         for length in sorted(set(lengths.tolist())):
@@ -232,24 +232,20 @@ class _Run:
         at = torch.tensor(self.times, device=lengths.device)
         held = torch.tensor([one is FlowStatus.CONVERGED for one in status], device=lengths.device)
         after_TM = (at[:, None] > lengths) & held
-        for record in (self.twin_TM, self.distance_TM, self.sharpness_TM):
-            record.copy_(torch.where(after_TM, record[-1], record))
-        self.shares_TM3 = torch.where(after_TM[..., None], self.shares_TM3[-1], self.shares_TM3)
+        records = {
+            name: torch.where(after_TM[..., None] if name == "shares_TM3" else after_TM, record[-1], record)
+            for name, record in self.records.items()
+        }
         times_TM = torch.where(after_TM, lengths, at[:, None])
         norm_TM, data_TM = self.norm_SM.gather(0, times_TM), self.loss_SM.gather(0, times_TM)
         loss_TM = data_TM + decay_M / 2 * norm_TM.square()
         return Simulation(
             step_T=at.cpu(),
-            lr_M=self.lr_M,
-            weight_decay_M=self.decay_M,
             status_M=status,
             steps_M=self.steps_M,
             loss_TM=loss_TM,
             data_loss_TM=data_TM,
             kernel_norm_TM=norm_TM,
-            twin_difference_TM=self.twin_TM,
-            twin_distance_TM=self.distance_TM,
-            shares_TM3=self.shares_TM3,
-            sharpness_TM=self.sharpness_TM,
+            **records,
             final_kernel_MCnm=self.final_MCnm.to(self.flow.compute_dtype),
         )

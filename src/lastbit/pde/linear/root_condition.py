@@ -55,10 +55,6 @@ class Condition(NamedTuple):
         value, size, error = self.at(r_N)
         return np.asarray((np.abs(value) <= 1e-9 * size + error) & (size > 0))
 
-    def rows(self, index: NDArray[np.intp], first: int, last: int) -> Condition:
-        """Return the polynomials of some frequencies, divided by `r^first` and cut after `r^last`."""
-        return Condition(self.coefficients_NR[index, first : last + 1], self.errors_NR[index, first : last + 1])
-
 
 def root_conditions(pencil_NGR: Complex) -> list[Condition]:
     """Return polynomials `D_i(r)`, shape `(N, ·)` each: no root lies outside the unit circle iff none is negative.
@@ -129,8 +125,9 @@ def first_negative(condition: Condition) -> Real:
     limits[present & (d_NR[np.arange(len(limits)), low] < 0)] = 0.0
     open_ = present & (limits > 0) & (high > low)
     for first, last in sorted(set(zip(low[open_].tolist(), high[open_].tolist(), strict=True))):
+        # Divided by r^first and cut after r^last.
         members = np.flatnonzero(open_ & (low == first) & (high == last))
-        limits[members] = _first_sign_change(condition.rows(members, first, last))
+        limits[members] = _first_sign_change(Condition(*(part[members, first : last + 1] for part in condition)))
     return limits
 
 

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CnnStability", "cnn_stability"]
 
-_NAMES = {"activated": "activated", "transitioning": "transitioning", "not_activated": "not activated"}
-_SUPPORTS = {"full_support": "full support", "windowed": "windowed"}
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CnnStability(CnnResult):
@@ -78,7 +75,7 @@ class CnnStability(CnnResult):
     def table(self) -> Table:
         """The bounds by regime and support."""
         rows = [
-            Row([_NAMES[regime], _SUPPORTS[support], *_ends(one), bound(one.max_stable_dt, 6)])
+            Row([_words(regime), _words(support), *_ends(one), bound(one.max_stable_dt, 6)])
             for regime, by_support in self.bounds.items()
             for support, one in by_support.items()
         ]
@@ -93,12 +90,12 @@ class CnnStability(CnnResult):
             regime: {support: _plain(one) for support, one in by_support.items()}
             for regime, by_support in self.bounds.items()
         }
-        answer, found = regimes["transitioning"]["windowed"], self.simulated
+        answer = regimes["transitioning"]["windowed"]
         return {
             **{name: answer[name] for name in ("alpha_min", "alpha_max", "max_stable_dt", "stable")},
             **regimes["transitioning"],
             "regimes": regimes,
-            "simulated": None if found is None else {"alpha_min": found.alpha_min, "alpha_max": found.alpha_max},
+            "simulated": self.simulated,
         }
 
     def draw(self) -> Figure:
@@ -115,13 +112,13 @@ class CnnStability(CnnResult):
             for support, look in looks.items():
                 spectrum = self.bounds[regime][support].spectrum
                 low, high = np.full_like(steps, -spectrum.low), limit / steps - spectrum.high
-                axes.fill_between(steps, low, high, where=high >= low, label=_SUPPORTS[support], **look)
+                axes.fill_between(steps, low, high, where=high >= low, label=_words(support), **look)
             axes.axvline(dt, color="black", lw=0.8, ls=":")
             if decay is not None:
                 axes.plot([dt], [decay], "kx")
             axes.set_xscale("log")
             axes.set_yscale("symlog", linthresh=max(1e-3 * limit / dt, 1e-300))
-            axes.set_title(_NAMES[regime], fontsize=10)
+            axes.set_title(_words(regime), fontsize=10)
             axes.set_xlabel("step dt")
         figure.axes[0].set_ylabel("weight decay alpha")
         figure.axes[1].legend(title="stable", frameon=False, fontsize=8, title_fontsize=8)
@@ -143,6 +140,10 @@ def cnn_stability(settings: CnnStabilitySettings) -> CnnStability:
         low, high = ends.low_vector_MCnm[0], ends.high_vector_MCnm[0]
         simulated = simulated_bounds(J, low, high, dt=dt, scheme=scheme, reach=reach)
     return CnnStability(settings=settings, bounds=bounds, simulated=simulated)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _ends(one: RegimeStability | SimulatedBounds) -> tuple[str, str]:
