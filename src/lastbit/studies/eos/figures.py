@@ -23,7 +23,7 @@ from lastbit.studies.eos.cell_result import EosCell
 from lastbit.studies.eos.size_trend import QUANTITIES, SizeTrend, quantity_of
 from lastbit.studies.eos.tables import trend_table
 
-__all__ = ["edge_section", "layer_section", "spectrum_figure", "spectrum_section", "sweep_sections"]
+__all__ = ["edge_section", "layer_section", "size_section", "spectrum_figure", "spectrum_section", "sweep_section"]
 
 Array = np.ndarray[Any, Any]
 
@@ -85,13 +85,11 @@ def edge_section(cell: EosCell, arrays: Mapping[str, Array]) -> Section:
     return Section(f"Sharpness against its limit{named}", [block])
 
 
-def spectrum_section(cell: EosCell, arrays: Mapping[str, Array]) -> list[Section]:
-    """Return the spectral density at the chosen steps, where there is one."""
-    if "spectrum_step" not in arrays:
-        return []
+def spectrum_section(cell: EosCell, arrays: Mapping[str, Array]) -> Section:
+    """Return the spectral density at the chosen steps."""
     looks = zip(*(arrays[f"spectrum_{name}"] for name in ("step", "nodes", "weights")), strict=True)
     found = [Spectrum(label=f"step {step}", nodes=nodes, weights=weights) for step, nodes, weights in looks]
-    return [spectrum_figure(found, cell.limit)]
+    return spectrum_figure(found, cell.limit)
 
 
 def spectrum_figure(
@@ -119,10 +117,8 @@ def spectrum_figure(
     return Section("The spectrum", [block], brief=brief)
 
 
-def layer_section(arrays: Mapping[str, Array]) -> list[Section]:
-    """Return the heat map of the layers' ratios, where they were measured."""
-    if "layer" not in arrays:
-        return []
+def layer_section(arrays: Mapping[str, Array]) -> Section:
+    """Return the heat map of the layers' ratios."""
     names = [str(name) for name in arrays["layer"]]
     block = FigureBlock(
         name="layers",
@@ -132,13 +128,11 @@ def layer_section(arrays: Mapping[str, Array]) -> list[Section]:
         caption="Each layer moved alone, the others held: red layers are past their limit by themselves. The whole "
         "network is at least as sharp as its sharpest layer.",
     )
-    return [Section("Layer by layer", [block])]
+    return Section("Layer by layer", [block])
 
 
-def sweep_sections(cells: Sequence[EosCell], trends: Sequence[SizeTrend]) -> list[Section]:
-    """Return what a sweep shows: every ratio over the steps, where each training settles, and what size does."""
-    if len(cells) < 2:
-        return []
+def sweep_section(cells: Sequence[EosCell]) -> Section:
+    """Return what a sweep shows: every ratio over the steps, and where each training settles."""
     curves = _sweep_lines(cells, [cell.ratios for cell in cells])
     legend = [LegendEntry(c.label, c.colour, c.group) for c in {c.group: c for c in curves}.values()]
     lines = FigureBlock(
@@ -171,7 +165,7 @@ def sweep_sections(cells: Sequence[EosCell], trends: Sequence[SizeTrend]) -> lis
         caption="Above: the mean ratio over the last third with its 95% interval. Below: the largest stable learning "
         "rate at the first measurement (ring) and over the last third (filled), beside the rate in use (dash).",
     )
-    return [Section("The sweep", [lines, course, points]), *_size_section(cells, trends)]
+    return Section("The sweep", [lines, course, points])
 
 
 def _kinds(cells: Sequence[EosCell]) -> list[str]:
@@ -193,10 +187,8 @@ def _sweep_lines(cells: Sequence[EosCell], values: Sequence[Sequence[float | Non
     return lines
 
 
-def _size_section(cells: Sequence[EosCell], trends: Sequence[SizeTrend]) -> list[Section]:
+def size_section(cells: Sequence[EosCell], trends: Sequence[SizeTrend]) -> Section:
     """Return stable learning rates and entry against the sizes that are varied, drawn and as exponents."""
-    if not trends:
-        return []
     curves = []
     for trend in trends:
         pairs = [(cell.axes[trend.axis], quantity_of(cell, trend.quantity)) for cell in cells]
@@ -212,7 +204,7 @@ def _size_section(cells: Sequence[EosCell], trends: Sequence[SizeTrend]) -> list
         "size. Above: the stable learning rates. Below: the first measured step at the limit.",
         legend=[LegendEntry(words, size_colour(name), name) for name, words in QUANTITIES.items()],
     )
-    return [Section("What the size of the network does", [figure, trend_table(trends)], _TREND_LEAD, brief=True)]
+    return Section("What the size of the network does", [figure, trend_table(trends)], _TREND_LEAD, brief=True)
 
 
 _TREND_LEAD = (

@@ -69,10 +69,15 @@ def _sections(folder: StudyFolder, result: EosResult) -> Iterator[Section]:
     yield Section("How to read this", [_HOW_TO_READ], half=True)
     yield Section("Controls", [_controls(cells)], "Before any growth: does a repeat repeat?", half=True, brief=True)
     yield Section("The training" if alone else "The trainings", [sweep_table(cells)], brief=True)
-    yield from figures.sweep_sections(cells, result.trends)
+    if not alone:
+        yield figures.sweep_section(cells)
+    if result.trends:
+        yield figures.size_section(cells, result.trends)
     yield figures.edge_section(first, arrays)
-    yield from figures.spectrum_section(first, arrays)
-    yield from figures.layer_section(arrays)
+    if "spectrum_step" in arrays:
+        yield figures.spectrum_section(first, arrays)
+    if "layer" in arrays:
+        yield figures.layer_section(arrays)
     if first.growth is not None and first.last_bit is not None:
         above = first.growth.share_of_steps_above_limit
         said = "" if above is None else f" The limit is exceeded in {percent(above)} of the steps."

@@ -81,13 +81,12 @@ def quantity_of(cell: EosCell, quantity: str) -> float | None:
 def _lines(axis: str, quantity: str, cells: Sequence[EosCell]) -> tuple[list[float], dict[tuple[Any, ...], Array]]:
     """Return the sizes, and by seed and other settings the values at them, NaN where one is missing."""
     sizes = sorted({float(cell.axes[axis]) for cell in cells})
-    others = sorted({name for cell in cells for name in cell.axes} - {axis})
     lines: dict[tuple[Any, ...], Array] = defaultdict(lambda: np.full(len(sizes), np.nan))
     for cell in cells:
         value = quantity_of(cell, quantity)
         if quantity == "entered_at_step" and value is None and cell.status == RunStatus.OK:
             value = math.inf
-        key = (cell.seed, *(cell.axes.get(name) for name in others))
+        key = (cell.seed, *(value for name, value in sorted(cell.axes.items()) if name != axis))
         lines[key][sizes.index(float(cell.axes[axis]))] = np.nan if value is None else value
     return sizes, lines
 
@@ -98,8 +97,7 @@ def _trend(axis: str, quantity: str, cells: Sequence[EosCell]) -> SizeTrend:
     exponent = _exponent(np.log(sizes), whole)
     ranked = [line for line in lines.values() if not np.isnan(line).any() and len(set(line)) > 1]
     ranks = [float(stats.spearmanr(sizes, line).statistic) for line in ranked]
-    rank = float(np.mean(ranks)) if ranks else None
-    used = len(whole) * len(sizes)
+    rank, used = float(np.mean(ranks)) if ranks else None, len(whole) * len(sizes)
     means = np.exp(np.mean([np.log(line) for line in whole.values()], axis=0)).tolist() if whole else []
     return SizeTrend(
         axis=axis,
@@ -144,10 +142,7 @@ def trend_sentence(trends: Sequence[SizeTrend]) -> str:
     for axis in dict.fromkeys(trend.axis for trend in trends):
         found = {trend.quantity: trend for trend in trends if trend.axis == axis}
         first = found["stable_lr_first"]
-        said = [
-            _clause(found[f"stable_lr_{when}"], words)
-            for when, words in (("first", "at the first measurement"), ("tail", "over the last third"))
-        ]
+        said = _clause(first, "at the first measurement"), _clause(found["stable_lr_tail"], "over the last third")
         counted = f"{plural(first.trainings, 'training')}, {plural(first.exponent.n, 'seed')}"
         sizes = f"from {axis} {number(first.sizes[0])} to {number(first.sizes[-1])}"
         parts.append(f"{sizes} the stable learning rate {' and '.join(said)} ({counted})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from math import inf, isnan
 from typing import Any
 
@@ -13,6 +14,8 @@ from lastbit.curvature import LayerStability, StableLearningRates
 __all__ = ["former_stable_rows", "stable_arrays", "stable_rows"]
 
 Array = np.ndarray[Any, Any]
+
+_FIELDS = [field.name for field in fields(LayerStability)]
 
 
 def stable_arrays(tables: Mapping[int, StableLearningRates]) -> dict[str, Array]:
@@ -71,20 +74,10 @@ def _numbers(row: LayerStability) -> Array:
 
 
 def _row(name: str, *numbers: float) -> LayerStability:
-    size, sharpness, smallest, limit, ratio, lr, max_lr, factor, decay, low, high, converged, products = numbers
-    rate, largest, weight_decay = (None if isnan(value) else value for value in (lr, max_lr, decay))
-    return LayerStability(
-        name=name,
-        size=int(size),
-        sharpness=sharpness,
-        smallest=smallest,
-        limit=limit,
-        ratio=ratio,
-        lr=rate,
-        max_lr=largest,
-        lr_factor=factor,
-        weight_decay=weight_decay,
-        decay_interval=None if isnan(low) or isnan(high) else (low, high),
-        converged=bool(converged),
-        products=int(products),
-    )
+    size, *before, low, high, converged, products = numbers
+    values = (name, int(size), *before, (low, high), bool(converged), int(products))
+    known: dict[str, Any] = dict(zip(_FIELDS, values, strict=True))
+    if isnan(low) or isnan(high):
+        known["decay_interval"] = None
+    missing = [field for field in ("lr", "max_lr", "weight_decay") if isnan(known[field])]
+    return LayerStability(**(known | dict.fromkeys(missing)))

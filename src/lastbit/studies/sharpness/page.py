@@ -36,18 +36,13 @@ def sharpness_page(folder: StudyFolder, result: SharpnessResult) -> Page:
     """
     whole, arrays = result.whole, folder.arrays(RUN)
     spectrum = Spectrum(label="now", nodes=arrays["spectrum_nodes"], weights=arrays["spectrum_weights"])
-    rate = bound(whole.max_lr, missing="differs by group")
     in_use = "" if whole.lr is None else f"in use: {number(whole.lr)}"
-    cards = [
-        Card(title="Sharpness", value=number(whole.sharpness), note="largest eigenvalue, as the optimizer sees it"),
-        Card(title="Limit", value=number(whole.limit), note=f"of {result.optimizer} now"),
-        Card(
-            title="Sharpness / limit",
-            value=number(whole.ratio, RATIO_DIGITS),
-            note="above 1 the sharpest direction grows",
-        ),
-        Card(title="Stable learning rate", value=rate, note=in_use),
-    ]
+    cards = (
+        ("Sharpness", number(whole.sharpness), "largest eigenvalue, as the optimizer sees it"),
+        ("Limit", number(whole.limit), f"of {result.optimizer} now"),
+        ("Sharpness / limit", number(whole.ratio, RATIO_DIGITS), "above 1 the sharpest direction grows"),
+        ("Stable learning rate", bound(whole.max_lr, missing="differs by group"), in_use),
+    )
     measured = Facts(
         [
             ("Loss", f"{number(result.loss)} on {plural(result.examples, 'training example')}"),
@@ -57,15 +52,16 @@ def sharpness_page(folder: StudyFolder, result: SharpnessResult) -> Page:
             ("Eigenvalues below 0", percent(result.share_of_negative_eigenvalues)),
         ]
     )
-    steps = plural(result.after, "step")
     return study_page(
         folder,
         result,
         title=f"Sharpness of {result.task['name']}",
-        subtitle=f"measured on {count(result.examples)} examples after {steps}, {result.dtype}",
+        subtitle=f"measured on {count(result.examples)} examples after {plural(result.after, 'step')}, {result.dtype}",
         kinds=_KINDS,
         sections=[
-            Section("The numbers", [Cards(cards)]),
+            Section(
+                "The numbers", [Cards([Card(title=title, value=value, note=note) for title, value, note in cards])]
+            ),
             Section("What each layer can bear", [layer_table([*result.per_layer, whole])], brief=True),
             spectrum_figure([spectrum], whole.limit, text=_bars(arrays), brief=True),
             Section("What else was measured", [measured], brief=True),

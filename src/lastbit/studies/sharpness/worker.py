@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role, RunStatus
@@ -27,7 +27,7 @@ from lastbit.perturb.base import Identity
 from lastbit.report.formatting import number
 from lastbit.store import RunRecord
 from lastbit.studies.eos.follow import probe_batch
-from lastbit.studies.eos.stable_rows import stable_arrays, stable_rows
+from lastbit.studies.eos.stable_rows import stable_arrays
 from lastbit.studies.frame.kind import DTYPES, Trained, Work
 from lastbit.studies.frame.rehearsal import first_step
 from lastbit.studies.sharpness.checkpoint import load_checkpoint
@@ -57,8 +57,8 @@ def _begun(task: Task, settings: SharpnessSettings, device: torch.device) -> Ite
             raise LastbitError(f"--after = {settings.after}: the training has {most} steps; write at most that")
         if settings.checkpoint is not None:
             load_checkpoint(Path(settings.checkpoint), training.model, optimizer)
-        adaptive = any(group.preconditioned for group in stability_limit(optimizer).groups)
-        if not settings.after and not optimizer.state and adaptive:
+        fresh = not settings.after and not optimizer.state
+        if fresh and any(group.preconditioned for group in stability_limit(optimizer).groups):
             raise LastbitError(
                 f"{type(optimizer).__name__} has taken no step yet, so its preconditioner is not defined: take some "
                 "with --after 100, or give a --checkpoint that holds the optimizer's state"
@@ -77,19 +77,44 @@ def rehearse(task: Task, settings: SharpnessSettings, device: torch.device) -> N
     with first_step(task.name), suitable_threads(task.model, task.batch_size), _begun(task, settings, device) as begun:
         batch = probe_batch(task, min(2, settings.probe_size), device, DTYPES[settings.dtype])
         with begun.active():
-            names = list(optimized_parameters(begun.model, begun.optimizer))
-            HessianOperator(begun.model, begun.loss, batch, parameters=names).loss_and_gradient()
+            _hessian(begun, batch).loss_and_gradient()
+
+
+def _hessian(training: Training, batch: tuple[Tensor, Tensor]) -> HessianOperator:
+    names = list(optimized_parameters(training.model, training.optimizer))
+    return HessianOperator(training.model, training.loss, batch, parameters=names)
 
 
 def train(work: Work[SharpnessSettings]) -> Trained:
-    """Take the measurement and write its arrays."""
-    began = time.monotonic()
-    task, settings = work.task, work.settings
-    with suitable_threads(task.model, task.batch_size):
-        arrays = _measured(work)
-    work.files(RUN).arrays(arrays)
-    (rows,) = stable_rows(arrays).values()
-    whole = rows.whole
+    """Take the measurement and write its arrays, which `sharpness.result` reads."""
+    began, task, settings = time.monotonic(), work.task, work.settings
+    batch = probe_batch(task, settings.probe_size, work.device, DTYPES[settings.dtype])
+    threads = suitable_threads(task.model, task.batch_size)
+    with threads, _begun(task, settings, work.device) as training, training.active():
+        model, optimizer = training.model, training.optimizer
+        for step in range(settings.after):
+            training.step()
+            work.progress(step + 1)
+        stable = stable_learning_rates(model, training.loss, batch, optimizer, by=settings.by)
+        hessian = _hessian(training, batch)
+        loss, gradient = hessian.loss_and_gradient()
+        effective = EffectiveHessian(hessian, model, optimizer)
+        density = spectral_density(effective, steps=LANCZOS_STEPS, probes=PROBES, seed=settings.seed)
+        total = trace(hessian, seed=settings.seed)
+    arrays = {
+        "spectrum_nodes": density.nodes,
+        "spectrum_weights": density.weights,
+        "negative_share": density.share_below(0.0),
+        "loss": float(loss),
+        "gradient_norm": float(gradient.norm()),
+        "trace": np.array([total.estimate, total.low, total.high], dtype=float),
+        "trace_samples": total.n,
+        "examples": len(batch[0]),
+        "optimizer": type(optimizer).__name__,
+        **stable_arrays({settings.after: stable}),
+    }
+    work.files(RUN).arrays({name: np.asarray(value) for name, value in arrays.items()})
+    whole = stable.whole
     record = RunRecord(
         run=RUN,
         cell=0,
@@ -98,36 +123,6 @@ def train(work: Work[SharpnessSettings]) -> Trained:
         status=RunStatus.OK,
         seconds=time.monotonic() - began,
         steps=(settings.after,),
-        metrics={"loss": [float(arrays["loss"])], "sharpness": [whole.sharpness], "limit": [whole.limit]},
+        metrics={"loss": [float(loss)], "sharpness": [whole.sharpness], "limit": [whole.limit]},
     )
     return Trained(records=(record,), said=f"sharpness {number(whole.sharpness)}")
-
-
-def _measured(work: Work[SharpnessSettings]) -> dict[str, np.ndarray[Any, Any]]:
-    """Return one measurement as the arrays that `sharpness.result` reads."""
-    settings = work.settings
-    batch = probe_batch(work.task, settings.probe_size, work.device, DTYPES[settings.dtype])
-    with _begun(work.task, settings, work.device) as training, training.active():
-        model, optimizer, loss = training.model, training.optimizer, training.loss
-        for step in range(settings.after):
-            training.step()
-            work.progress(step + 1)
-        stable = stable_learning_rates(model, loss, batch, optimizer, by=settings.by)
-        names = list(optimized_parameters(model, optimizer))
-        hessian = HessianOperator(model, loss, batch, parameters=names)
-        value, gradient = hessian.loss_and_gradient()
-        effective = EffectiveHessian(hessian, model, optimizer)
-        density = spectral_density(effective, steps=LANCZOS_STEPS, probes=PROBES, seed=settings.seed)
-        total = trace(hessian, seed=settings.seed)
-    return {
-        "spectrum_nodes": density.nodes,
-        "spectrum_weights": density.weights,
-        "negative_share": np.array(density.share_below(0.0)),
-        "loss": np.array(float(value)),
-        "gradient_norm": np.array(float(gradient.norm())),
-        "trace": np.array([total.estimate, total.low, total.high], dtype=float),
-        "trace_samples": np.array(total.n),
-        "examples": np.array(len(batch[0])),
-        "optimizer": np.array(type(optimizer).__name__),
-        **stable_arrays({settings.after: stable}),
-    }
