@@ -22,7 +22,7 @@ from lastbit.studies.eos.tail import entered_at, last_third, tail_mean
 from lastbit.studies.frame.control import Control, Difference, LandedRun, Landing, control_of, landing_of
 from lastbit.studies.frame.kind import DTYPES
 
-__all__ = ["EosCell", "StableCourse", "read_cell"]
+__all__ = ["EosCell", "Headlines", "StableCourse", "read_cell"]
 
 Array = np.ndarray[Any, Any]
 Series = tuple[float | None, ...]
@@ -109,7 +109,31 @@ class LastBit(Verdict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EosCell:
+class Headlines:
+    """What a training says first: the whole answer where there is no sweep."""
+
+    limit: float | None
+    """The latest finite limit on the sharpness."""
+    steps: tuple[int, ...]
+    sharpness: Series
+    limits: Series
+    ratios: Series
+    ratio_tail: Estimate
+    sharpness_tail: Estimate
+    entered_at_step: int | None
+    stable_lr: StableCourse
+    growth_share_above_limit: Estimate
+    growth: GrowthSplit | None
+    per_layer: tuple[LayerCourse, ...]
+    batch_sharpness: BatchSharpness | None
+    converged_fraction: float | None
+    control: Control | None
+    """Of the exact repeat; None without twins."""
+    landing: Landing | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EosCell(Headlines):
     """One training of the study against its own limit."""
 
     name: str
@@ -123,36 +147,18 @@ class EosCell:
     message: str
     seconds: float
     verdict_kind: str
-    control: Control | None
-    """Of the exact repeat; None without twins."""
     repeat_distance: float | None
     """Largest L2 distance of the exact repeat from the run."""
-    landing: Landing | None
-    limit: float | None
-    """The latest finite limit on the sharpness."""
-    steps: tuple[int, ...]
-    limits: Series
-    sharpness: Series
-    ratios: Series
     loss: Series
     gradient_norm: Series
     alignment: Series
     lrs: Series
-    ratio_tail: Estimate
-    sharpness_tail: Estimate
-    entered_at_step: int | None
     stable_lrs: Series
-    stable_lr: StableCourse
     stable_learning_rates: Mapping[int, StableLearningRates]
     """By step, what the whole network and each layer could bear."""
-    per_layer: tuple[LayerCourse, ...]
-    converged_fraction: float | None
     products: int
     smallest: Smallest
-    batch_sharpness: BatchSharpness | None
     flow: Flow | None
-    growth_share_above_limit: Estimate
-    growth: GrowthSplit | None
     last_bit: LastBit | None
 
 

@@ -35,12 +35,6 @@ RTOL, ATOL = 1e-3, 1e-6
 """Of the integrator: its error then lies far below the distance between flow and descent at their edge."""
 
 
-def _targets(steps: int) -> Array:
-    """Return the times, in steps, at which the flow is looked at."""
-    early = np.geomspace(min(0.5, steps / 2), steps, POINTS)
-    return np.unique(np.concatenate([[0.0], early, np.linspace(0, steps, POINTS)]).round(6).clip(0, steps))
-
-
 def _times(training: Training, steps: int) -> Array:
     """Return the flow's time after each step, from 0 on, by running the schedule alone."""
     group, times = training.optimizer.param_groups[0], [0.0]
@@ -75,7 +69,8 @@ def gradient_flow(task: Task, *, seed: int, steps: int, device: torch.device) ->
     if not isinstance(training.optimizer, torch.optim.SGD) or len(training.optimizer.param_groups) > 1:
         raise LastbitError(f"--flow: {type(training.optimizer).__name__} is no gradient descent of one group")
     decay = float(group["weight_decay"])
-    looks = _targets(steps)
+    early, late = np.geomspace(min(0.5, steps / 2), steps, POINTS), np.linspace(0, steps, POINTS)
+    looks = np.unique(np.concatenate([[0.0], early, late]).round(6).clip(0, steps))
     times = np.interp(looks, np.arange(steps + 1), _times(training, steps))
     batch = probe_batch(task, len(task.train), device, torch.float64)
     parameters = [p for p in training.model.parameters() if p.requires_grad]
@@ -110,10 +105,5 @@ def gradient_flow(task: Task, *, seed: int, steps: int, device: torch.device) ->
             warm = pairs.warm
             found.append((look, float(hessian.loss_and_gradient()[0]), pairs.largest))
     training.close()
-    table = np.array(found).reshape(-1, 3)
-    return {
-        "flow_step": table[:, 0],
-        "flow_loss": table[:, 1],
-        "flow_sharpness": table[:, 2],
-        "flow_gradients": np.array(solver.nfev),
-    }
+    columns = zip(("flow_step", "flow_loss", "flow_sharpness"), np.array(found).reshape(-1, 3).T, strict=True)
+    return dict(columns) | {"flow_gradients": np.array(solver.nfev)}

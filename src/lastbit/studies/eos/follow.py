@@ -119,7 +119,6 @@ class _Follower:
 
     def run(self, on_step: Callable[[int], None]) -> Followed:
         """Take every step, measure, and return what was seen; there are at least `every` steps."""
-        crossed = False
         for step in range(1, self.total + 1):
             # What is dear is measured at a few steps only.
             self.monitor.per_layer = step in self.layer_steps
@@ -131,8 +130,7 @@ class _Follower:
                 with training.active():
                     training.step()
             if record is not None:
-                self._look(record, crossing=not crossed and record.ratio >= 1)
-                crossed = crossed or record.ratio >= 1
+                self._look(record)
             on_step(step)
             if record is not None and record.status != RunStatus.OK:
                 break
@@ -142,7 +140,7 @@ class _Follower:
         for name, value in values.items():
             self.rows[name].append(value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value))
 
-    def _look(self, record: StabilityRecord, *, crossing: bool) -> None:
+    def _look(self, record: StabilityRecord) -> None:
         if len(self.trainings) > 1:
             base, *others = (training.trained() for training in self.trainings)
             apart = measure_divergence(base, others).whole()
@@ -150,13 +148,14 @@ class _Follower:
             self._keep(relative_l1=apart.mean_relative_l1[:, 0], norm=apart.norm[0])
         if record.status == RunStatus.OK:
             with suppress(NotFiniteError):  # on the way to infinity: the next measurement says that it diverged
-                self._dear_look(record, crossing=crossing)
+                self._dear_look(record)
 
-    def _dear_look(self, record: StabilityRecord, *, crossing: bool) -> None:
+    def _dear_look(self, record: StabilityRecord) -> None:
         """Measure what is measured at a few steps only."""
         step, model, optimizer = record.step, self.base.model, self.base.optimizer
         if record.layers and self.task.batch_size < len(self.task.train):
             self._batch_sharpness(record)
+        crossing = record.ratio >= 1 and not any(before.ratio >= 1 for before in self.monitor.records[:-1])
         if (crossing and self.looks) or step in self.spectrum_steps:
             with self.base.active():
                 self.stable[step] = stable_learning_rates(model, self.loss, self.probe, optimizer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import xarray as xr
@@ -10,7 +10,7 @@ import xarray as xr
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.status import RunStatus
 from lastbit.store import StudyFolder
-from lastbit.studies.eos.cell_result import EosCell, read_cell
+from lastbit.studies.eos.cell_result import EosCell, Headlines, read_cell
 from lastbit.studies.eos.follow import MEASURED
 from lastbit.studies.eos.size_trend import SizeTrend, size_trends
 from lastbit.studies.eos.verdict import cell_kind, study_verdict
@@ -28,24 +28,7 @@ _DIMENSIONS = {
     "layer_ratio": ("layer_step", "layer"),
 }
 
-HEADLINES = (
-    "limit",
-    "steps",
-    "sharpness",
-    "limits",
-    "ratios",
-    "ratio_tail",
-    "sharpness_tail",
-    "entered_at_step",
-    "stable_lr",
-    "growth_share_above_limit",
-    "growth",
-    "per_layer",
-    "batch_sharpness",
-    "converged_fraction",
-    "control",
-    "landing",
-)
+HEADLINES = tuple(field.name for field in fields(Headlines))
 """What the JSON repeats at its top of the first training: the whole answer where there is no sweep."""
 
 

@@ -61,19 +61,16 @@ def _read(path: Path) -> Mapping[str, Any]:
         safe = path.suffix.lower() == ".safetensors"
         content: Any = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        why = str(error).strip().partition("\n")[0][:160]
+        if isinstance(error, UnpicklingError | EOFError | KeyError):
+            why = "it is no file of torch.save, or holds more than tensors and plain containers, and no code is run"
         raise LastbitError(
-            f"{path} cannot be read as a checkpoint ({_reason(error)}): save weights with "
-            "torch.save(model.state_dict(), …) or safetensors"
+            f"{path} cannot be read as a checkpoint ({why}): save weights with torch.save(model.state_dict(), …) or "
+            "safetensors"
         ) from None
     if not isinstance(content, Mapping):
         raise LastbitError(f"{path} holds a {type(content).__name__}, not weights by name: save model.state_dict()")
     return content
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnpicklingError | EOFError | KeyError):
-        return "it is no file of torch.save, or holds more than tensors and plain containers, and no code is run"
-    return str(error).strip().partition("\n")[0][:160]
 
 
 def _bare(weights: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
