@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lastbit.report.bins import rms_bins
 from lastbit.report.figures.curves import training_curves, twin_gaps
 from lastbit.report.figures.lines import Line
 from lastbit.report.figures.maps import churn_heat_map
@@ -14,7 +13,7 @@ from lastbit.report.figures.strips import Result, WeightDistance, result_strip, 
 from lastbit.report.figures.style import log_or_linear, seed_colours
 from lastbit.report.figures.variance import VarianceSplit, variance_bars
 from lastbit.store import StudyFolder
-from lastbit.studies.audit.gaps import MAX_LINES, curves, read_gaps, spread_within_seeds
+from lastbit.studies.audit.gaps import MAX_LINES, curves, read_gaps, rms_bins, spread_within_seeds
 
 COLOURS = {0: "#000000", 1: "#111111", 2: "#222222"}
 

@@ -106,6 +106,13 @@ class Table:
     fold: int = 24
 
     @property
+    def remarks(self) -> list[str]:
+        """What is said below it where it cannot be unfolded."""
+        left = len(self.rows) - self.fold
+        said = [f"and {left} more rows in the report"] if left > 0 else []
+        return said + ([self.caption] if self.caption else [])
+
+    @property
     def filled(self) -> Table:
         """The same without the columns that no row fills."""
         kept = [i for i in range(len(self.columns)) if any(row.cells[i] for row in self.rows)]

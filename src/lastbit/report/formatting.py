@@ -200,8 +200,7 @@ def interval(low: float | None, high: float | None, digits: int = 4) -> str:
         >>> interval(0.25, 0.75), interval(None, None)
         ('95% interval 0.25 to 0.75', 'interval not measured')
     """
-    ends = span(low, high, digits)
-    return f"95% interval {ends.replace(' – ', ' to ')}" if ends else "interval not measured"
+    return Shown("", span(low, high, digits), "", "", True).words
 
 
 def bound(value: float | None, digits: int = 4, missing: str = "not resolved") -> str:

@@ -7,7 +7,7 @@ written as escapes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from lastbit.report.blocks import Block, Cards, Code, Facts, FigureBlock, Page, Prose, Table
 from lastbit.report.text import visible
@@ -35,10 +35,7 @@ def _shown(block: Block) -> Iterator[str]:
     match block:
         case Table():
             yield _table(block)
-            if len(block.rows) > block.fold:
-                yield f"and {len(block.rows) - block.fold} more rows in the report"
-            if block.caption:
-                yield _text(block.caption)
+            yield from map(_text, block.remarks)
         case Cards():
             yield _table(block.table)
         case Facts():
@@ -62,13 +59,10 @@ def _fenced(text: str) -> str:
 
 
 def _table(table: Table) -> str:
+    titles = [_text(column.title) for column in table.columns]
     rule = ["---:" if column.numeric else "---" for column in table.columns]
     rows = [[_text(cell) for cell in row.cells] for row in table.rows[: table.fold]]
-    return "\n".join(map(_line, ([_text(column.title) for column in table.columns], rule, *rows)))
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, rule, *rows))
 
 
 def _text(text: str) -> str:

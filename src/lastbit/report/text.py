@@ -72,10 +72,7 @@ def _shown(block: Block) -> Iterator[RenderableType]:
     match block:
         case Table():
             yield _grid(block)
-            if len(block.rows) > block.fold:
-                yield Text(f"and {len(block.rows) - block.fold} more rows in the report")
-            if block.caption:
-                yield Text(visible(block.caption))
+            yield from (Text(visible(remark)) for remark in block.remarks)
         case Cards():
             yield _grid(block.table)
         case Facts():

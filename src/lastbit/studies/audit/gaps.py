@@ -11,14 +11,13 @@ import numpy as np
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role, RunStatus
-from lastbit.report.bins import rms_bins
 from lastbit.report.figures.lines import Line
 from lastbit.report.figures.strips import WeightDistance
 from lastbit.report.figures.style import NEUTRAL
 from lastbit.stats import mean_relative_l1
 from lastbit.store import RunRecord, StudyFolder
 
-__all__ = ["MAX_LINES", "POINTS", "Gaps", "curves", "read_gaps", "spread_within_seeds"]
+__all__ = ["MAX_LINES", "POINTS", "Gaps", "curves", "read_gaps", "rms_bins", "spread_within_seeds"]
 
 Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
@@ -141,3 +140,38 @@ def spread_within_seeds(records: Sequence[RunRecord], metric: str, colours: Colo
             label = f"seed {seed}: SD over {len(rows)} perturbations"
             found.append(Line(**_of(rows[0], colours) | {"label": label}, x=np.asarray(rows[0].steps), y=spread))
     return found
+
+
+def rms_bins(values: Array, points: int) -> tuple[Array, int]:
+    """Return the root mean square over equal bins, at most `points` of them, and the width of a bin.
+
+    Where the series is short enough it comes back as its absolute values, bin width 1. NaNs are left out of a bin; a
+    bin of NaNs is NaN. The last bin may hold fewer values.
+
+    Args:
+        values: (N,) a series.
+        points: the most bins to make, at least 1.
+
+    Example:
+        >>> rms_bins(np.array([3.0, -4.0, 6.0]), 2)
+        (array([3.53553391, 6.        ]), 2)
+    """
+    if not len(values):
+        return np.empty(0), 1
+    width = -(-len(values) // points)
+    if width == 1:
+        return np.abs(values), 1
+    padded = np.full(-(-len(values) // width) * width, np.nan)
+    padded[: len(values)] = values
+    bins_BW = padded.reshape(-1, width)
+    filled = ~np.isnan(bins_BW)
+    count = filled.sum(axis=1)
+    # Scaled by the largest value first: squares of small differences would underflow, of large ones overflow.
+    scale = np.where(filled, np.abs(bins_BW), 0.0).max(axis=1)
+    safe = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
+    ratio = np.where(filled, bins_BW / safe[:, None], 0.0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        root = safe * np.sqrt((ratio**2).sum(axis=1) / np.maximum(count, 1))
+    root[~np.isfinite(scale)] = np.inf
+    root[count == 0] = np.nan
+    return root, width

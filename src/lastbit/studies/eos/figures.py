@@ -12,9 +12,8 @@ from plotly.colors import sample_colorscale
 
 from lastbit.report.blocks import FigureBlock, LegendEntry, Section
 from lastbit.report.figures.eos_edge import FLOW, LIMIT, TWIN_COLOURS, edge_curves, rate_curves, ratio_curves
-from lastbit.report.figures.eos_size import SizeCurve, size_colour, size_curves
 from lastbit.report.figures.eos_spectrum import Spectrum, spectra, spectrum_colours, within_reach
-from lastbit.report.figures.eos_sweep import Settled, settled
+from lastbit.report.figures.eos_sweep import Settled, SizeCurve, settled, size_colour, size_curves
 from lastbit.report.figures.lines import Line
 from lastbit.report.figures.maps import layer_map
 from lastbit.report.figures.style import SEED
