@@ -41,7 +41,7 @@ def weights(seed, noise=0.0, formats=(torch.float32, torch.float64, torch.bfloat
 def test_every_measure_against_the_slow_twin(noise):
     base, twins = weights(0), [weights(0), weights(0, noise), weights(0, 2 * noise)]
     found = measure_divergence(base, twins)
-    assert found.names == tuple(base)
+    assert found.sizes == tuple(x.numel() for x in base.values())
     for k, twin in enumerate(twins):
         for t, name in enumerate(base):
             for measure, value in slow_measures(base[name], twin[name]).items():

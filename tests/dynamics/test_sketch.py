@@ -242,7 +242,6 @@ def test_steps_are_a_leading_axis_and_arrays_go_to_disk(tmp_path):
     assert torch.equal(distances[0], torch.zeros(4, dtype=torch.float64))
     assert torch.equal(distances[1], sketch_distance(b, a))
     assert sketch_differs(back, a).tolist() == [[False] * 4, [True] * 4]
-    assert a.names == tuple(w)
 
 
 def test_mixed_formats_and_the_arguments_are_left_alone():

@@ -45,8 +45,7 @@ class Divergence:
     """The measures above at one step, each (K, T), with what they were computed from.
 
     Attributes:
-        names: the tensors, axis T.
-        sizes: their numbers of elements.
+        sizes: numbers of elements of the tensors, axis T.
         mean_relative_l1: float64.
         l2: float64.
         norm: float64 (T,), the L2 norms of the base tensors.
@@ -55,7 +54,6 @@ class Divergence:
         differing: int64, how many elements differ.
     """
 
-    names: tuple[str, ...]
     sizes: tuple[int, ...]
     mean_relative_l1: Tensor
     l2: Tensor
@@ -83,7 +81,6 @@ class Divergence:
         """Return the same measures over all elements of all tensors taken as one, axis T of length 1."""
         sizes = self._sizes()
         return Divergence(
-            names=("all",),
             sizes=(sum(self.sizes),),
             mean_relative_l1=(self.mean_relative_l1 * sizes).sum(-1, keepdim=True) / sizes.sum().clamp(min=1),
             l2=torch.linalg.vector_norm(self.l2, dim=-1, keepdim=True),
@@ -137,7 +134,6 @@ def measure_divergence(base: Mapping[str, Tensor], twins: Sequence[Mapping[str, 
     l1_KT, square_KT, dot_KT, differing_KT, weight_KT = torch.cat(sums, -1)[..., back].unbind(0)
     numels = tuple(x.numel() for x in base.values())
     return Divergence(
-        names=tuple(base),
         sizes=numels,
         mean_relative_l1=l1_KT / torch.tensor(numels, dtype=torch.float64, device=l1_KT.device).clamp(min=1),
         l2=square_KT.sqrt(),

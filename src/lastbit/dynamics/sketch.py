@@ -93,11 +93,6 @@ class Sketch:
     fingerprints: Tensor
     key: tuple[int, int, tuple[tuple[str, int], ...]]
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The tensors' names, in the order of axis T."""
-        return tuple(name for name, _ in self.key[2])
-
     def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return the three arrays by name, for an `.npz` file; `key` is plain JSON-able data."""
         return {name: getattr(self, name).cpu().numpy() for name in ("values", "residuals", "fingerprints")}

@@ -34,9 +34,8 @@ import torch
 from numpy.typing import ArrayLike
 
 from lastbit.core.errors import LastbitError
-from lastbit.dynamics.curve import Curve
 from lastbit.dynamics.rounding import rounding_bound, single_rounding, worst_rounding
-from lastbit.dynamics.trend import NO_TREND, Trend, fit_trend
+from lastbit.dynamics.trend import NO_TREND, Curve, Trend, fit_trend
 
 __all__ = ["VERDICTS", "Verdict", "judge"]
 

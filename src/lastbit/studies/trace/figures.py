@@ -175,14 +175,6 @@ def origin_section(result: TraceResult, arrays: Mapping[str, Array]) -> list[Sec
     return [Section("Where along the network it started", [figure], lead)]
 
 
-def _formats_told(formats: Sequence[str]) -> str:
-    """Say which line style is which format, where there are several."""
-    if len(formats) < 2:
-        return ""
-    styles = ", ".join(f"{style} {name}" for style, name in zip(("solid", "dotted", "dashed"), formats, strict=False))
-    return f"Lines: {styles}. "
-
-
 def sweep_section(result: TraceResult, members: Mapping[str, Mapping[str, Array]]) -> list[Section]:
     """Return the differences of every member of a sweep over scaled time."""
     if len(members) < 2:
@@ -193,6 +185,8 @@ def sweep_section(result: TraceResult, members: Mapping[str, Mapping[str, Array]
     # Over scaled time only where there are rates to scale by.
     scaled = len(rates) > 1
     dashes = ("solid", "dot", "dash")
+    styles = ", ".join(f"{style} {name}" for style, name in zip(("solid", "dotted", "dashed"), formats, strict=False))
+    told = f"Lines: {styles}. " if len(formats) > 1 else ""
     curves = []
     for name, arrays in members.items():
         row = rows[name]
@@ -216,7 +210,7 @@ def sweep_section(result: TraceResult, members: Mapping[str, Mapping[str, Array]
         height=400,
         describe="Relative L2 difference of twins for every learning rate and format of the sweep",
         legend=_legend(curves),
-        caption=f"Geometric mean over the twins. {_formats_told(formats)}Accumulated rounding would "
+        caption=f"Geometric mean over the twins. {told}Accumulated rounding would "
         "grow with the number of steps, so with smaller rates; growth caused by too long a step disappears with them."
         if scaled
         else "Geometric mean over the twins. A wider format starts lower; an instability takes it to the same level.",

@@ -115,37 +115,21 @@ def _cards(result: TraceResult) -> list[Card]:
     folding = f", an e-folding in {number(fold, 3)} steps" if fold else ": no growth"
     level, spread, half = result.saturation_level, result.saturation_range, result.half_of_growth_in_share_of_steps
     twins = f"n = {plural(result.perturbation.twins, 'twin')}" if result.perturbation else ""
+
+    def card(title: str, found: float | None, value: str, note: str, ends: str = "", samples: str = twins) -> Card:
+        measured = found is not None
+        return Card(title=title, value=value, interval=ends, samples=samples, note=note, measured=measured)
+
+    ends = interval(*(result.growth_rate_interval or (None, None)), digits=3)
+    speed = f"nats per step{folding}" if rate is not None else ""
+    span = f"from {distance(spread[0])} to {distance(spread[1])}" if spread else ""
+    reached = f"reached by {step(result.saturation_step)}" if result.saturation_step is not None else ""
+    part = f"in {percent(half)}" if half is not None else "not measured"
     return [
-        Card(
-            title="Growth rate",
-            value=number(rate, 3, missing="not measured"),
-            interval=interval(*(result.growth_rate_interval or (None, None)), digits=3),
-            samples=twins,
-            measured=rate is not None,
-            note=f"nats per step{folding}" if rate is not None else "",
-        ),
-        Card(
-            title="Rise",
-            value=f"{decades(result.decades)} decades",
-            samples=twins,
-            note="lowest to highest difference",
-            measured=result.decades is not None,
-        ),
-        Card(
-            title="Level",
-            value=distance(level, "none"),
-            interval=f"from {distance(spread[0])} to {distance(spread[1])}" if spread else "",
-            samples=f"reached by {step(result.saturation_step)}" if result.saturation_step is not None else "",
-            note="of the weights (relative L2), in the last third",
-            measured=level is not None,
-        ),
-        Card(
-            title="Half of all growth",
-            value=f"in {percent(half)}" if half is not None else "not measured",
-            samples=twins,
-            measured=half is not None,
-            note="of the steps, the fastest; even growth takes 50%",
-        ),
+        card("Growth rate", rate, number(rate, 3, missing="not measured"), speed, ends),
+        card("Rise", result.decades, f"{decades(result.decades)} decades", "lowest to highest difference"),
+        card("Level", level, distance(level, "none"), "of the weights (relative L2), in the last third", span, reached),
+        card("Half of all growth", half, part, "of the steps, the fastest; even growth takes 50%"),
     ]
 
 

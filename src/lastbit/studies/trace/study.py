@@ -136,7 +136,7 @@ def compare_sketches(
             "differs": (dims, sketch_differs(a, b).numpy()),
             "all_distance": ("step", np.linalg.norm(distance, axis=1)),
         },
-        {"step": shared, "tensor": list(a.names)},
+        {"step": shared, "tensor": one["tensor"]},
         {"first": f"{first} {first_run}", "second": f"{second} {second_run}"},
     )
 
