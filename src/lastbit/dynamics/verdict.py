@@ -37,7 +37,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.dynamics.rounding import rounding_bound, single_rounding, worst_rounding
 from lastbit.dynamics.trend import NO_TREND, Curve, Trend, fit_trend
 
-__all__ = ["VERDICTS", "Verdict", "judge"]
+__all__ = ["VERDICTS", "Course", "Verdict", "judge"]
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -57,15 +57,15 @@ BEYOND_NORM = 10.0
 """Twins of bounded weights are at most twice their norm apart; this leaves a factor five for norms that still move."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """How a last-bit difference ended.
+Ends = tuple[float | None, float | None]
 
-    A number that cannot be told is None.
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How a last-bit difference went on; a number that cannot be told is None.
 
     Attributes:
-        verdict: one of `VERDICTS`.
-        reason: why, in one sentence.
+        reason: why the verdict is what it is, in one sentence.
         decades: the rise, as above, in powers of ten.
         growth_rate_per_step: nats per step.
         growth_rate_interval: its 95% interval.
@@ -79,19 +79,26 @@ class Verdict:
         steps_needed: how many steps in all would suffice; `undecided` only, None where more steps would not help.
     """
 
-    verdict: str
-    reason: str
-    decades: float | None
-    growth_rate_per_step: float | None
-    growth_rate_interval: tuple[float, float]
-    e_folding_steps: float | None
+    reason: str = ""
+    decades: float | None = None
+    growth_rate_per_step: float | None = None
+    growth_rate_interval: Ends | None = None
+    e_folding_steps: float | None = None
     saturation_step: int | None = None
     saturation_level: float | None = None
-    saturation_range: tuple[float, float] | None = None
-    slope_last_third: float | None
-    slope_interval: tuple[float, float]
-    rounding_bound: float | None
+    saturation_range: Ends | None = None
+    slope_last_third: float | None = None
+    slope_interval: Ends | None = None
+    rounding_bound: float | None = None
     steps_needed: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict(Course):
+    """How a last-bit difference ended, and how it went on until then."""
+
+    verdict: str
+    """One of `VERDICTS`."""
 
 
 def judge(

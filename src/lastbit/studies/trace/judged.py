@@ -11,41 +11,20 @@ import numpy as np
 import torch
 
 from lastbit.dynamics.trend import NO_TREND, fit_trend
-from lastbit.dynamics.verdict import judge
+from lastbit.dynamics.verdict import Course, judge
 
-__all__ = ["Ends", "Judged", "judged", "known"]
+__all__ = ["Judged", "judged", "known"]
 
 Array = np.ndarray[Any, Any]
 
-Ends = tuple[float | None, float | None]
-
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """The verdict on twins and what it rests on; None where that is not known. Rates are in nats per step."""
+class Judged(Course):
+    """The verdict on twins and what it rests on: levels and bound relative to the norm of the weights."""
 
     verdict_kind: str
     """`stable`, `restrained`, `diverged` or `undecided`; `not_reproducible` or `not_landed` where controls failed."""
-    reason: str = ""
-    decades: float | None = None
-    """The rise, in powers of ten."""
-    growth_rate_per_step: float | None = None
-    growth_rate_interval: Ends | None = None
-    """Its 95% interval."""
-    e_folding_steps: float | None = None
-    saturation_step: int | None = None
-    """The step at which the difference reached its level."""
-    saturation_level: float | None = None
-    """Relative to the norm of the weights, as `saturation_range` and `rounding_bound`."""
     saturation_level_l2: float | None = None
-    saturation_range: Ends | None = None
-    slope_last_third: float | None = None
-    slope_interval: Ends | None = None
-    """Its 99% interval, the one that decides."""
-    rounding_bound: float | None = None
-    """What accumulated rounding explains at the last step."""
-    steps_needed: int | None = None
-    """How many steps in all would decide; None where more would not help."""
 
 
 def judged(arrays: Mapping[str, Array], dtype: torch.dtype) -> Judged:
@@ -63,7 +42,7 @@ def judged(arrays: Mapping[str, Array], dtype: torch.dtype) -> Judged:
     late = norm[steps >= steps[0] + 2 / 3 * (steps[-1] - steps[0])]
     unit = float(np.median(late)) if np.isfinite(late).all() and len(late) else last
     units = dict.fromkeys(("saturation_level", "saturation_range", "rounding_bound"), unit if unit > 0 else math.nan)
-    names = [field.name for field in fields(found) if field.name != "verdict"]
+    names = [field.name for field in fields(Course)]
     return Judged(
         verdict_kind=found.verdict,
         saturation_level_l2=found.saturation_level,
