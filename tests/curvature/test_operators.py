@@ -10,17 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from lastbit.core.errors import LastbitError
-from lastbit.curvature import (
-    DenseOperator,
-    GaussNewtonOperator,
-    HessianOperator,
-    ModelLoss,
-    PreconditionedOperator,
-    ShiftedOperator,
-    blocks_by_group,
-    blocks_by_module,
-    blocks_by_tensor,
-)
+from lastbit.curvature import DenseOperator, GaussNewtonOperator, HessianOperator, ModelLoss
+from lastbit.curvature.operators import PreconditionedOperator, ShiftedOperator
+from lastbit.curvature.parameters import blocks_by_group, blocks_by_module, blocks_by_tensor
 
 FLOAT = torch.float64
 

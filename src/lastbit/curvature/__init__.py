@@ -5,41 +5,28 @@ the random generators as it found them.
 """
 
 from lastbit.curvature.batches import ModelLoss, NotFiniteError
-from lastbit.curvature.density import SpectralDensity, spectral_density
+from lastbit.curvature.density import spectral_density
 from lastbit.curvature.effective import EffectiveHessian, optimized_parameters
-from lastbit.curvature.eigen import Eigenpairs, top_eigenpairs
+from lastbit.curvature.eigen import top_eigenpairs
 from lastbit.curvature.hessian import GaussNewtonOperator, HessianOperator
 from lastbit.curvature.layers import LayerStability, StableLearningRates, stable_learning_rates
-from lastbit.curvature.limits import GroupLimit, StabilityLimit, stability_limit
-from lastbit.curvature.monitor import StabilityMonitor
-from lastbit.curvature.operators import DenseOperator, PreconditionedOperator, ShiftedOperator, SymmetricOperator
-from lastbit.curvature.parameters import ParameterSpace, blocks_by_group, blocks_by_module, blocks_by_tensor
-from lastbit.curvature.record import StabilityRecord
+from lastbit.curvature.limits import stability_limit
+from lastbit.curvature.monitor import StabilityMonitor, StabilityRecord
+from lastbit.curvature.operators import DenseOperator
 from lastbit.curvature.stochastic import batch_sharpness, trace
 
 __all__ = [
     "DenseOperator",
     "EffectiveHessian",
-    "Eigenpairs",
     "GaussNewtonOperator",
-    "GroupLimit",
     "HessianOperator",
     "LayerStability",
     "ModelLoss",
     "NotFiniteError",
-    "ParameterSpace",
-    "PreconditionedOperator",
-    "ShiftedOperator",
-    "SpectralDensity",
-    "StabilityLimit",
     "StabilityMonitor",
     "StabilityRecord",
     "StableLearningRates",
-    "SymmetricOperator",
     "batch_sharpness",
-    "blocks_by_group",
-    "blocks_by_module",
-    "blocks_by_tensor",
     "optimized_parameters",
     "spectral_density",
     "stability_limit",

@@ -116,9 +116,7 @@ def scalar_loss(model: nn.Module, loss_fn: LossFunction, batch: Any) -> tuple[Te
         loss = loss_fn(model, batch)
     else:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
-            kind = (
-                f"{type(batch).__name__} of {len(batch)}" if isinstance(batch, tuple | list) else type(batch).__name__
-            )
+            kind = type(batch).__name__ + (f" of {len(batch)}" if isinstance(batch, tuple | list) else "")
             raise LastbitError(
                 f"the batch is a {kind}, not a pair (inputs, targets): pass a pair, or wrap the loss as "
                 "ModelLoss(lambda model, batch: ...)"

@@ -24,6 +24,18 @@ _SIGNS = (
 )
 
 
+_CURES = (
+    (
+        ("attention", "flash"),
+        "use the math kernel (torch.nn.attention.sdpa_kernel(SDPBackend.MATH)) instead of a fused attention kernel",
+    ),
+    (("use_reentrant",), "checkpoint its activations with use_reentrant=False"),
+    (("cudnn", "rnn"), "turn the fused kernel off while measuring (torch.backends.cudnn.flags(enabled=False))"),
+    (("compile", "aot"), "give the model as it was before torch.compile"),
+)
+"""What the reason or the class of the module may hold, and what to do then; the first that fits."""
+
+
 def is_missing_double_backward(error: RuntimeError) -> bool:
     """Say whether autograd complains that an operation cannot be differentiated twice."""
     return any(sign in str(error).lower() for sign in _SIGNS)
@@ -115,14 +127,5 @@ def _fails(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 def _cure(reason: str, kind: str) -> str:
     text = f"{reason} {kind}".lower()
-    if "attention" in text or "flash" in text:
-        return (
-            "use the math kernel (torch.nn.attention.sdpa_kernel(SDPBackend.MATH)) instead of a fused attention kernel"
-        )
-    if "use_reentrant" in text:
-        return "checkpoint its activations with use_reentrant=False"
-    if "cudnn" in text or "rnn" in text:
-        return "turn the fused kernel off while measuring (torch.backends.cudnn.flags(enabled=False))"
-    if "compile" in text or "aot" in text:
-        return "give the model as it was before torch.compile"
-    return "write its backward with differentiable torch operations, without once_differentiable"
+    cures = [cure for signs, cure in _CURES if any(sign in text for sign in signs)]
+    return [*cures, "write its backward with differentiable torch operations, without once_differentiable"][0]

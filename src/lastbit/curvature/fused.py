@@ -47,8 +47,7 @@ class _Convolution(Function):
     def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor | None, options: tuple[Any, ...]) -> Tensor:
         ctx.save_for_backward(x, w)
         ctx.biased, ctx.options = b is not None, options
-        y: Tensor = aten.convolution(x, w, b, *options)
-        return y
+        return aten.convolution(x, w, b, *options)  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
@@ -60,10 +59,8 @@ class _Convolution(Function):
 def _convolution_backward(
     g: Tensor, x: Tensor, w: Tensor, options: tuple[Any, ...], mask: tuple[bool, bool, bool]
 ) -> tuple[Tensor | None, ...]:
-    found: tuple[Tensor | None, ...] = aten.convolution_backward(
-        g, x, w, [w.shape[0]] if mask[2] else None, *options, list(mask)
-    )
-    return found
+    biases = [w.shape[0]] if mask[2] else None
+    return aten.convolution_backward(g, x, w, biases, *options, list(mask))  # type: ignore[no-any-return]
 
 
 class _ConvolutionBackward(Function):
@@ -125,10 +122,10 @@ def _normalised_backward(
     g: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, s: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return `weight s P g`, `sum g x^` and `sum g`, where `P g = g - <g> - x^ <g x^>` with means over a channel."""
-    found: tuple[Tensor, Tensor, Tensor] = aten.native_batch_norm_backward(
-        g, x, weight, None, None, mean, s, True, eps, [True, True, True]
+    wanted = [True, True, True]
+    return aten.native_batch_norm_backward(  # type: ignore[no-any-return]
+        g, x, weight, None, None, mean, s, True, eps, wanted
     )
-    return found
 
 
 class _BatchNormBackward(Function):
@@ -150,19 +147,13 @@ class _BatchNormBackward(Function):
         normalised = (x - mean.view(side)) * s.view(side)
         ctx.save_for_backward(x, plain, normalised, scale, mean, s, to_weight)
         ctx.eps, ctx.side, ctx.weighted = eps, side, weight is not None
-        ctx.set_materialize_grads(False)
         return plain * scale.view(side), to_weight, to_bias
 
     @staticmethod
-    def backward(ctx: Any, vx: Tensor | None, vw: Tensor | None, vb: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, vx: Tensor, vw: Tensor, vb: Tensor) -> tuple[Tensor | None, ...]:
         _refuse_third_derivatives()
         x, plain, normalised, scale, mean, s, to_weight = ctx.saved_tensors
         side, count = ctx.side, x.numel() // x.shape[1]
-        zero = torch.zeros_like(s)
-        vw = zero if vw is None else vw
-        vb = zero if vb is None else vb
-        if vx is None:
-            vx = torch.zeros_like(x)
         moved, along, _ = _normalised_backward(vx, x, torch.ones_like(s), mean, s, ctx.eps)
         to_scale = (vx * plain).sum([d for d in range(x.ndim) if d != 1])
         share = scale * s / count

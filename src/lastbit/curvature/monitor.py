@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from math import nan
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -21,13 +20,56 @@ from lastbit.curvature.eigen import Eigenpairs, top_eigenpairs
 from lastbit.curvature.hessian import HessianOperator
 from lastbit.curvature.limits import stability_limit
 from lastbit.curvature.parameters import blocks_by_module
-from lastbit.curvature.record import StabilityRecord
 from lastbit.curvature.snapshot import unwrapped
 
-__all__ = ["StabilityMonitor"]
+__all__ = ["StabilityMonitor", "StabilityRecord"]
 
 COLD_PRODUCTS = 15
 """Products expected of a first, cold measurement: 6 to 16 were needed on small networks of digits."""
+
+
+@dataclass(frozen=True)
+class StabilityRecord:
+    """One measurement.
+
+    Attributes:
+        step: optimizer steps taken when it was made, from 1.
+        status: `ok`, or `diverged` where weights or loss are not finite (numbers are then NaN).
+        loss: on the probe batch, without weight decay.
+        gradient_norm: of that loss.
+        sharpness: largest eigenvalue of the loss's Hessian in the optimizer's coordinates (`P^{-1/2} H P^{-1/2}`),
+            coupled weight decay left out; the top eigenvector is that of the Hessian with decay.
+        limit: what `sharpness` must not exceed: `2/lr - alpha` for gradient descent.
+        ratio: largest eigenvalue over limit with decay on both sides; above 1 that direction is unstable.
+        residual: of the top eigenpair relative to its eigenvalue.
+        converged: whether every eigenpair met the tolerance.
+        smallest: smallest eigenvalue in the same coordinates, decay left out (NaN if not asked for).
+        growing: how many directions were found that grow, their eigenvalue certified below `-alpha`; at most as many
+            as asked for.
+        alignment: |cosine| between the top eigenvector and the last update of the weights, in the optimizer's
+            coordinates; NaN where there was no update to compare with.
+        lrs: learning rate per parameter group.
+        layers: ratio of each layer moved alone, if asked for.
+        products: Hessian-vector products spent.
+        seconds: wall time spent.
+    """
+
+    step: int
+    status: RunStatus
+    loss: float = nan
+    gradient_norm: float = nan
+    sharpness: float = nan
+    limit: float = nan
+    ratio: float = nan
+    residual: float = nan
+    converged: bool = False
+    smallest: float = nan
+    growing: int = 0
+    alignment: float = nan
+    lrs: tuple[float, ...] = ()
+    layers: dict[str, float] = field(default_factory=dict)
+    products: int = 0
+    seconds: float = nan
 
 
 class StabilityMonitor:
@@ -85,7 +127,13 @@ class StabilityMonitor:
         per_layer: bool = False,
         micro_batch: int | None = None,
     ) -> None:
-        self.sinks = _checked(tol, growing, sinks)
+        if isinstance(growing, bool) or not isinstance(growing, int) or growing < 0:
+            raise LastbitError(f"growing = {growing!r}: give how many growing directions to look for, 0 or more")
+        if not isinstance(tol, int | float) or not 0 < tol < 1:
+            raise LastbitError(f"tol = {tol!r}: give the relative residual wanted, such as 0.01")
+        self.sinks = list(sinks) if isinstance(sinks, Iterable) else []
+        if not isinstance(sinks, Iterable) or not all(map(callable, self.sinks)):
+            raise LastbitError(f"sinks = {sinks!r}: give a list of functions of a record, such as sinks=[print]")
         self.model = unwrapped(model)
         self.optimizer = optimizer
         self.loss_fn = loss_fn
@@ -136,9 +184,7 @@ class StabilityMonitor:
         self._hook = self.optimizer.register_step_post_hook(self._hooked)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Remove the hook."""
         self._hook.remove()
         self._hook = None
@@ -276,17 +322,3 @@ class StabilityMonitor:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return time.perf_counter()
-
-
-def _checked(
-    tol: float, growing: int, sinks: Iterable[Callable[[StabilityRecord], None]]
-) -> list[Callable[[StabilityRecord], None]]:
-    """Return the sinks as a list, or say which setting is out of range."""
-    if isinstance(growing, bool) or not isinstance(growing, int) or growing < 0:
-        raise LastbitError(f"growing = {growing!r}: give how many growing directions to look for, 0 or more")
-    if not isinstance(tol, int | float) or not 0 < tol < 1:
-        raise LastbitError(f"tol = {tol!r}: give the relative residual wanted, such as 0.01")
-    listed = list(sinks) if isinstance(sinks, Iterable) else [None]
-    if not all(callable(sink) for sink in listed):
-        raise LastbitError(f"sinks = {sinks!r}: give a list of functions of a record, such as sinks=[print]")
-    return [sink for sink in listed if sink is not None]

@@ -60,9 +60,8 @@ class LinearUpdate:
             )
         if not (np.isfinite(matrix).all() and np.isfinite(entry).all() and np.isfinite(first).all()):
             raise LastbitError("a linear update must be finite: is the learning rate or the momentum NaN or infinite?")
-        object.__setattr__(self, "free", matrix)
-        object.__setattr__(self, "gain", entry)
-        object.__setattr__(self, "read", first)
+        for name, value in (("free", matrix), ("gain", entry), ("read", first)):
+            object.__setattr__(self, name, value)
 
     def companion(self, curvature: float) -> Array:
         """Return the matrix of one step, `(m, m)`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from itertools import takewhile
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from torch import nn
@@ -75,11 +74,9 @@ class StabilityMonitor(curvature.StabilityMonitor):
             self._saved = time.monotonic()
             self.sinks.insert(0, self._keep)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Take the hook off and conclude the study."""
-        super().__exit__(kind, error, trace)
+        super().__exit__(*raised)
         self.close()
 
     def __enter__(self) -> Self:
