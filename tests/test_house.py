@@ -86,7 +86,6 @@ def test_text_and_widths_are_no_numbers(code):
     assert not numeric_formats(code)
 
 
-COMMAND = "one parameter is one option of the command"
 STUDY = "every setting is a keyword argument with its default, which help() shows"
 PUBLIC = "a public measurement: what is measured, then options of which each has a default"
 LEFT = "one call with keywords; a class for them would have one user"
@@ -98,10 +97,6 @@ MORE_THAN_SIX = {
     "studies.eos.kind:eos": PUBLIC,
     "studies.sharpness.kind:sharpness": PUBLIC,
     "studies.frame.make:make": "what every study takes beside its settings, as keywords",
-    "cli.audit:audit": COMMAND,
-    "cli.eos:eos": COMMAND,
-    "cli.sharpness:sharpness": COMMAND,
-    "cli.trace:trace": COMMAND,
     "curvature.stochastic:batch_sharpness": PUBLIC,
     "curvature.eigen:top_eigenpairs": PUBLIC,
     "curvature.fused:_BatchNorm.forward": TORCH,

@@ -1,4 +1,4 @@
-"""The help of every `pde` command, to the letter; written anew by `make golden`."""
+"""The help of every command, to the letter; written anew by `make golden`."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,11 @@ from typer.testing import CliRunner
 from lastbit.cli.app import app
 
 GOLDEN = Path(__file__).parent / "golden"
-COMMANDS = [("pde",), *(("pde", name) for name in ("stability", "simulate", "window", "phase", "complexity"))]
+COMMANDS = [
+    (),
+    *((name,) for name in ("audit", "trace", "eos", "sharpness", "report", "pde")),
+    *(("pde", name) for name in ("stability", "simulate", "window", "phase", "complexity")),
+]
 
 
 def help_text(command):
@@ -21,13 +25,35 @@ def help_text(command):
 
 
 def golden(command):
-    return GOLDEN / f"help-{'-'.join(command)}.txt"
+    return GOLDEN / f"help-{'-'.join(command) or 'lastbit'}.txt"
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids="-".join)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: "-".join(command) or "lastbit")
 def test_the_help_is_the_golden_one(command, monkeypatch):
     monkeypatch.setattr(typer.rich_utils, "FORCE_TERMINAL", False)
     assert help_text(command) == golden(command).read_text("utf-8")
+
+
+FLAGS_OF_BEFORE = {
+    "audit": "task model optimizer lr momentum nesterov weight-decay schedule epochs batch-size train-size norm "
+    "activation width augment data-root seeds perturbations vary perturb dtype device workers out resume json quiet",
+    "trace": "task model optimizer momentum nesterov weight-decay schedule epochs batch-size train-size norm "
+    "activation width augment data-root lr dtype scaled-time perturb device twins every from-step renormalise tangent "
+    "layer seed out resume json quiet",
+    "eos": "task optimizer nesterov schedule train-size batch-size data-root model activation loss lr momentum "
+    "weight-decay depth width kernel seeds workers device perturb dtype steps every twins probe-size flow seed out "
+    "resume json quiet",
+    "sharpness": "optimizer lr momentum nesterov weight-decay train-size batch-size data-root checkpoint after by "
+    "probe-size seed model depth width kernel activation loss dtype device out json quiet",
+    "report": "out json export quiet",
+}
+"""The flags that scripts of users were written with."""
+
+
+@pytest.mark.parametrize("name", FLAGS_OF_BEFORE)
+def test_no_flag_of_before_is_gone(name):
+    taken = {flag for one in typer.main.get_command(app).commands[name].params for flag in one.opts}
+    assert {f"--{flag}" for flag in FLAGS_OF_BEFORE[name].split()} <= taken
 
 
 if __name__ == "__main__":

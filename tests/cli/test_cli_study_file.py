@@ -51,7 +51,7 @@ def test_a_list_makes_a_sweep(here, command, axis):
 
 
 MISTAKES = {
-    None: "there is no study file study.toml (a task is named with --task)",
+    None: "there is no study file study.toml",
     "lr = \n": "study.toml is not a TOML study file",
     b"\xff = 1": "study.toml is not a TOML study file",
     "quiet = true": "unknown setting in study.toml 'quiet'",

@@ -91,7 +91,7 @@ MISTAKES = {
     "--lr 0.1 0.1": "name each value once",
     "--lr 0.1 --scaled-time": "--scaled-time scales the epochs of a sweep",
     "--lr 0.1 --task toy.py:make": "toy.py:make decides that itself",
-    "--dtype half": "unknown --dtype 'half': choose one of float32, float64, bfloat16",
+    "--dtype half": "--dtype = 'half': input should be 'float32', 'float64' or 'bfloat16'",
     "--dtype bfloat16 --renormalise": "--renormalise with --dtype bfloat16",
     "--perturb foo": "'rescale', 'ulp', 'rounding' or 'reorder'",
     "--seed -1": "--seed = -1",
@@ -102,7 +102,8 @@ MISTAKES = {
     "--resume nope": "there is no study at nope",
     "--json nope/x.json": "nope does not exist",
     "--batch-size 5000": "batch size 5000 exceeds the 1000 training examples",
-    "stray": "there is no study file stray (a task is named with --task)",
+    "stray.toml": "there is no study file stray.toml",
+    "stray": "unknown task 'stray'",
 }
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastbit.cli.values import join_values
+from lastbit.cli.fields import join_values
 
 FLAGS = {"--lr", "--dtype", "--weight-decay", "--depth"}
 

@@ -48,7 +48,7 @@ def command(*configs):
         print(repr((task, quiet, {name: str(v) if isinstance(v, Path) else v for name, v in settings.items()})))
 
     app = typer.Typer()
-    app.command("train", cls=SeveralValues)(command_from(train, *configs))
+    app.command("train", cls=SeveralValues)(command_from(train, keywords(*configs)))
     return app
 
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import Abort, TyperException
 
-from lastbit.cli import audit, eos, pde, report, sharpness, trace
-from lastbit.cli.fields import SeveralValues
+from lastbit.cli import pde, report
+from lastbit.cli.studies import add_studies
 from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode, exit_codes_help
 
@@ -27,10 +27,7 @@ app = typer.Typer(
     "amplified, why, and which learning rates and weight decays would not have amplified it.",
     epilog=exit_codes_help(),
 )
-app.command("audit")(audit.audit)
-app.command("trace", cls=SeveralValues)(trace.trace)
-app.command("eos", cls=SeveralValues)(eos.eos)
-app.command("sharpness")(sharpness.sharpness)
+add_studies(app)
 app.command("report")(report.report)
 app.add_typer(pde.app, name="pde")
 

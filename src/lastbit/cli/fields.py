@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
 from typer.core import TyperCommand
 
-from lastbit.cli.values import join_values
-from lastbit.core.config import Config
-from lastbit.core.keywords import Keyword, keywords
+from lastbit.core.keywords import Keyword
 
-__all__ = ["SeveralValues", "command_from"]
+__all__ = ["SeveralValues", "command_from", "join_values", "option"]
+
+_FLAG = re.compile(r"--|-[a-z]")
+
+
+def option(help: str, panel: str) -> Any:
+    """Return an option whose help says its default itself."""
+    return typer.Option(help=help, rich_help_panel=panel, show_default=False)
 
 
 class SeveralValues(TyperCommand):
@@ -26,8 +33,38 @@ class SeveralValues(TyperCommand):
         return super().parse_args(ctx, join_values(args, several))
 
 
-def command_from(function: Callable[..., Any], *configs: type[Config]) -> Callable[..., Any]:
-    """Return `function` with an option for each field of `configs` in place of its `**settings`.
+def join_values(words: Sequence[str], flags: Collection[str]) -> list[str]:
+    """Join the values of a flag that takes several: `--lr 0.1 0.2` becomes `--lr 0.1,0.2`.
+
+    Beside flags these commands take a study file alone, so every other word up to the next flag belongs to the flag
+    before it.
+
+    Args:
+        words: what follows the command's name.
+        flags: those that take several values.
+
+    Example:
+        >>> join_values(["--lr", "0.1", "0.2", "study.toml", "--quiet"], {"--lr"})
+        ['--lr', '0.1,0.2', 'study.toml', '--quiet']
+    """
+    found: list[str] = []
+    flag, values = "", 0
+    for word in words:
+        if _FLAG.match(word):
+            flag, values = word, 0
+        elif flag in flags and not word.endswith(".toml"):
+            values += 1
+            if values > 1:
+                found[-1] += f",{word}"
+                continue
+        else:
+            flag = ""
+        found.append(word)
+    return found
+
+
+def command_from(function: Callable[..., Any], settings: Iterable[Keyword]) -> Callable[..., Any]:
+    """Return `function` with an option for each of `settings` in place of its `**settings`.
 
     Register it with `app.command(name, cls=SeveralValues)`. The function's own parameters stay as they are: what comes
     before the settings (a positional argument) and the keyword-only ones behind them (`--json`, `--quiet`). It gets the
@@ -37,16 +74,16 @@ def command_from(function: Callable[..., Any], *configs: type[Config]) -> Callab
 
     Args:
         function: called with its own parameters and the settings that were given; its docstring is the help.
-        *configs: settings classes; a name that stands in several is one option.
+        settings: those of the command, of `keywords`.
 
     Example:
         >>> class Settings(Config):
         ...     lr: float = 0.1
         >>> def train(*, quiet: bool = False, **settings): return settings
-        >>> command_from(train, Settings)(quiet=True, lr=0.5)
+        >>> command_from(train, keywords(Settings))(quiet=True, lr=0.5)
         {'lr': 0.5}
     """
-    options = {one.name: one for one in keywords(*configs)}
+    options = {one.name: one for one in settings}
     own = inspect.signature(function, eval_str=True).parameters.values()
     first = [parameter for parameter in own if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
     last = [parameter for parameter in own if parameter.kind is parameter.KEYWORD_ONLY]
@@ -74,13 +111,13 @@ def _parameter(one: Keyword) -> inspect.Parameter:
     flags = one.flags or (f"--{one.name.replace('_', '-')}",)
     if bool in _members(one.annotation):
         flags = one.flags or (f"{flags[0]}/--no{flags[0][1:]}",)
-    values = [get_args(part)[0].__name__ for part in _members(one.annotation) if get_origin(part) is tuple]
+    values = [_kind(get_args(part)[0]) for part in _members(one.annotation) if get_origin(part) is tuple]
     option = typer.Option(
         *flags,
         help=one.help,
         rich_help_panel=one.panel or None,
         show_default=False,
-        metavar=f"<{values[0]}>..." if values else None,
+        metavar=f"<{values[0].__name__}>..." if values else None,
     )
     default = inspect.Parameter.empty if one.required else None
     kind = _kind(one.annotation) if one.required else _kind(one.annotation) | None
@@ -98,8 +135,9 @@ def _kind(annotation: Any) -> Any:
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
-    """Return the types of a union, or the type itself."""
-    return (annotation,) if get_origin(annotation) in (None, tuple, Literal) else get_args(annotation)
+    """Return the types of a union, or the type itself, without what only a validator needs to know."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return tuple(get_args(part)[0] if get_origin(part) is Annotated else part for part in parts)
 
 
 def _values(words: Sequence[str]) -> tuple[str, ...]:

@@ -10,11 +10,11 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from lastbit.cli.fields import SeveralValues, command_from
-from lastbit.cli.options import option
+from lastbit.cli.fields import SeveralValues, command_from, option
 from lastbit.cli.output import announce_paths, check_writable, write_json
 from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
+from lastbit.core.keywords import keywords
 from lastbit.studies.pde.settings import (
     PROBLEMS,
     CnnStabilitySettings,
@@ -65,7 +65,7 @@ def _flow(name: str, counted: str, config: type[Config], text: str) -> None:
         _show(result, json, plot, quiet)
 
     command.__doc__ = text
-    app.command(name, cls=SeveralValues)(command_from(command, config))
+    app.command(name, cls=SeveralValues)(command_from(command, keywords(config)))
 
 
 def complexity(*, json: Json = None, plot: Plot = None, quiet: Quiet = False, **settings: Any) -> None:
@@ -79,8 +79,8 @@ def complexity(*, json: Json = None, plot: Plot = None, quiet: Quiet = False, **
 
 
 _NETWORKS = (CnnStabilitySettings, DeepStabilitySettings, LinearStabilitySettings)
-app.command("stability", cls=SeveralValues)(command_from(stability, *_NETWORKS))
-app.command("complexity", cls=SeveralValues)(command_from(complexity, ComplexitySettings))
+app.command("stability", cls=SeveralValues)(command_from(stability, keywords(*_NETWORKS)))
+app.command("complexity", cls=SeveralValues)(command_from(complexity, keywords(ComplexitySettings)))
 _flow(
     "simulate",
     "steps",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from lastbit.core.config import Config
 
-__all__ = ["Keyword", "keywords", "setting", "takes"]
+__all__ = ["Keyword", "keywords", "setting", "several", "takes"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,6 +76,12 @@ def keywords(*configs: type[Config]) -> list[Keyword]:
     """Return the settings of all classes, in the order of their fields, each name once."""
     names = dict.fromkeys(name for config in configs for name in config.model_fields)
     return [_keyword(name, configs) for name in names]
+
+
+def several(one: Keyword) -> Keyword:
+    """Return a setting that takes several values, which make a sweep."""
+    kinds = [part for part in get_args(one.annotation) or (one.annotation,) if part is not type(None)]
+    return replace(one, annotation=tuple[reduce(or_, kinds), ...] | None, panel="Several values make a sweep")  # type: ignore[misc]
 
 
 def takes(*configs: type[Config]) -> Callable[[F], F]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lastbit.core.errors import choose
-from lastbit.store import StudyFolder
-from lastbit.studies.frame.kind import Kind
-from lastbit.studies.frame.study import Study
+
+if TYPE_CHECKING:
+    from lastbit.studies.frame.kind import Kind
+    from lastbit.studies.frame.study import Study
 
 __all__ = ["KINDS", "kind_named", "open_study"]
 
@@ -38,6 +39,8 @@ def open_study(path: str | Path) -> Study[Any]:
     Raises:
         LastbitError: the folder holds no study, one of another format, or one of a kind that cannot be opened.
     """
+    from lastbit.store import StudyFolder
+
     with StudyFolder.read(Path(path)) as folder:
         kind = kind_named(str(folder.facts.get("kind")))
     return kind.study(Path(path), kind)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import ConfigDict, field_validator, model_validator
 
 from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
+from lastbit.core.keywords import setting
 from lastbit.optimizers.registry import OPTIMIZERS
 from lastbit.tasks.losses import LOSSES
 from lastbit.tasks.models import ACTIVATIONS, MODELS, NORMS, PLAIN
@@ -45,25 +46,27 @@ class TaskConfig(Config):
         0.05
     """
 
-    task: str = Field("digits", description="digits, fashion-mnist, cifar10, or FILE.py:FUNCTION returning a Task")
-    model: str | None = Field(None, description=f"network: {', '.join(MODELS)}")
-    optimizer: str | None = Field(None, description=f"optimizer: {', '.join(OPTIMIZERS)}")
-    lr: PositiveFloat | None = Field(None, description="learning rate at the start, the time step of training")
-    momentum: Annotated[float, Field(ge=0, lt=1)] | None = Field(None, description="momentum of sgd and rmsprop")
-    nesterov: bool | None = Field(None, description="Nesterov's form of sgd momentum")
-    weight_decay: Annotated[float, Field(ge=0)] | None = Field(None, description="weight decay, on every parameter")
-    schedule: str | None = Field(None, description=f"learning rate over the steps: {', '.join(SCHEDULES)}")
-    epochs: PositiveInt | None = Field(None, description="passes over the training examples")
-    batch_size: PositiveInt | None = Field(None, description="examples per step")
-    train_size: PositiveInt | None = Field(None, description="training examples to keep, balanced over the classes")
-    norm: str | None = Field(None, description=f"normalisation: {', '.join(NORMS)}")
-    activation: str | None = Field(None, description=f"activation: {', '.join(ACTIVATIONS)}")
-    width: PositiveInt | None = Field(None, description="channels of the first layer, units of an mlp's hidden layers")
-    depth: PositiveInt | None = Field(None, description="hidden layers of an mlp, convolutions of a cnn, all alike")
-    kernel: PositiveInt | None = Field(None, description="side of a cnn's kernels, odd; needs depth")
-    loss: str | None = Field(None, description=f"training loss: {', '.join(LOSSES)}")
-    augment: str | None = Field(None, description=f"augmentation of training images: {', '.join(AUGMENTATIONS)}")
-    data_root: str | None = Field(None, description="folder that holds the data set's files")
+    model_config = ConfigDict(json_schema_extra={"panel": "The training"})
+
+    task: str = setting("task: digits, fashion-mnist, cifar10, or FILE.py:FUNCTION returning a Task", "digits")
+    model: str | None = setting(f"network: {', '.join(MODELS)}", None)
+    optimizer: str | None = setting(f"optimizer: {', '.join(OPTIMIZERS)}", None)
+    lr: float | None = setting("learning rate at the start, the time step of training", None, gt=0)
+    momentum: float | None = setting("momentum of sgd and rmsprop", None, ge=0, lt=1)
+    nesterov: bool | None = setting("Nesterov's form of sgd momentum", None)
+    weight_decay: float | None = setting("weight decay, on every parameter", None, ge=0)
+    schedule: str | None = setting(f"learning rate over the steps: {', '.join(SCHEDULES)}", None)
+    epochs: int | None = setting("passes over the training examples", None, ge=1)
+    batch_size: int | None = setting("examples per step", None, ge=1)
+    train_size: int | None = setting("training examples to keep, balanced over the classes", None, ge=1)
+    norm: str | None = setting(f"normalisation: {', '.join(NORMS)}", None)
+    activation: str | None = setting(f"activation: {', '.join(ACTIVATIONS)}", None)
+    width: int | None = setting("channels of the first layer, units of an mlp's hidden layers", None, ge=1)
+    depth: int | None = setting("hidden layers of an mlp, convolutions of a cnn, all alike", None, ge=1)
+    kernel: int | None = setting("side of a cnn's kernels, odd; needs depth", None, ge=1)
+    loss: str | None = setting(f"training loss: {', '.join(LOSSES)}", None)
+    augment: str | None = setting(f"augmentation of training images: {', '.join(AUGMENTATIONS)}", None)
+    data_root: str | None = setting("folder that holds the data set's files", None)
 
     @property
     def is_file(self) -> bool:

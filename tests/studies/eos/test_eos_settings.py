@@ -4,10 +4,10 @@ import shlex
 
 import pytest
 
-from lastbit.cli.values import join_values
+from lastbit.cli.fields import join_values
 from lastbit.core.errors import LastbitError
 from lastbit.studies.eos.kind import EOS
-from lastbit.studies.eos.settings import AXES
+from lastbit.studies.eos.settings import EosSettings
 from lastbit.studies.frame.make import plan_of
 
 
@@ -45,7 +45,9 @@ def test_every_combination_meets_every_seed():
 
 def test_the_command_gives_the_same_settings_back():
     plan = planned(model="cnn", kernel="3,5", lr=0.05, nesterov=True, flow=True, depth=2)
-    words = join_values(shlex.split(EOS.command(plan))[1:], {f"--{axis.replace('_', '-')}" for axis in AXES})
+    words = join_values(
+        shlex.split(EOS.command(plan))[1:], {f"--{axis.replace('_', '-')}" for axis in EosSettings.sweeps}
+    )
     read = {}
     for word in words[1:]:
         if word.startswith("--"):

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import ping
 import pytest
-from ping import PING
+import typer
+from ping import PING, PingSettings
+from typer.testing import CliRunner
 
+from lastbit.cli.fields import SeveralValues
+from lastbit.cli.studies import study_command
 from lastbit.core.errors import LastbitError
 from lastbit.studies.frame.make import make
 from lastbit.studies.frame.study import Study
@@ -52,16 +56,34 @@ def test_other_processes_do_the_same(task_file, tmp_path):
     assert make(PING, task, workers=2, out=tmp_path / "two", **settings).result.answers == one.result.answers
 
 
+def test_its_command_is_made_from_its_settings(tmp_path, monkeypatch):
+    """A study file, a resume, the help and one line for a mistake come with it."""
+    monkeypatch.chdir(tmp_path)
+    app = typer.Typer()
+    app.command("ping", cls=SeveralValues)(study_command("ping:PING", PingSettings, "Ping. One answer per echo."))
+    app.callback()(lambda: None)
+
+    def run(*words):
+        return CliRunner().invoke(app, ["ping", *words], env={"COLUMNS": "110", "NO_COLOR": "1"})
+
+    assert "How often to answer (3; at least 1)." in run("--help").output
+    Path("ping.toml").write_text('epochs = 1\nechoes = 2\nworkers = 1\nout = "one"\n')
+    asked = run("ping.toml", "--echoes", "1", "--json", "one.json")
+    assert asked.stdout.startswith("1 echoes came back.\n")
+    assert json.loads(Path("one.json").read_text())["command"].startswith("lastbit ping --task digits")
+    assert run("--resume", "one", "--quiet").stdout == "1 echoes came back.\n"
+    assert "--echoes = 0" in str(run("digits", "--echoes", "0").exception)
+
+
 SLOW = """
 import sys, time
 import ping
 from lastbit.studies.frame.make import make
-whole = ping.Ping.train
-def slow(kind, work):
+from dataclasses import replace
+def slow(work):
     time.sleep(0.5 if work.job.cell.number else 0)
-    return whole(kind, work)
-ping.Ping.train = slow
-make(ping.PING, sys.argv[1], echoes=3, workers=1, quiet=True, out=sys.argv[2])
+    return ping.train(work)
+make(replace(ping.PING, train=slow), sys.argv[1], echoes=3, workers=1, quiet=True, out=sys.argv[2])
 """
 
 

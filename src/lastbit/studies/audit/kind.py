@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from lastbit.core.status import Role, RunStatus
-from lastbit.report.blocks import Page
 from lastbit.report.formatting import number
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.audit.page import audit_page
@@ -19,7 +18,7 @@ from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.audit.study import AuditStudy
 from lastbit.studies.audit.worker import grid, rehearse, train
 from lastbit.studies.frame.control import Difference, compare_repeat
-from lastbit.studies.frame.kind import Cell, Job, Kind, Plan, Trained, Work
+from lastbit.studies.frame.kind import Cell, Kind
 from lastbit.studies.frame.make import make
 from lastbit.studies.frame.program import Program
 from lastbit.tasks import Task
@@ -27,52 +26,46 @@ from lastbit.tasks import Task
 __all__ = ["AUDIT", "audit"]
 
 
-class _Audit(Kind[AuditSettings, AuditResult]):
-    name = "audit"
-    called = "an audit"
-    counted = "runs"
-    settings = AuditSettings
-    result = AuditResult
-    study = AuditStudy
-
-    def cells(self, settings: AuditSettings, program: Program) -> list[Cell]:
-        return [Cell(number=s, name=f"seed{s:03d}", label=f"seed {s}", seed=s) for s in range(settings.seeds)]
-
-    def jobs(self, plan: Plan[AuditSettings]) -> list[Job]:
-        return grid(plan.settings, plan.cells)
-
-    def rehearse(self, plan: Plan[AuditSettings]) -> None:
-        rehearse(plan)
-
-    def train(self, work: Work[AuditSettings]) -> Trained:
-        return train(work)
-
-    def so_far(self, records: Sequence[RunRecord], task: Task) -> str:
-        """Return the spread over perturbations so far."""
-        metric = task.metric
-        by_cell: dict[int, list[float]] = {}
-        for record in records:
-            if record.status == RunStatus.OK and record.role != Role.REPEAT:
-                by_cell.setdefault(record.cell, []).append(record.metrics[metric.name][-1])
-        squares = sum(float(np.var(values)) * len(values) for values in by_cell.values())
-        freedom = sum(len(values) - 1 for values in by_cell.values())
-        if freedom < 1:
-            return ""
-        sigma = number(math.sqrt(squares / freedom), 2, metric.unit)
-        return f"σ last bit so far {sigma} (n = {freedom + len(by_cell)})"
-
-    def differs(self, folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) -> Difference | None:
-        base, repeat = records.get(f"{cell.name}-p000"), records.get(f"{cell.name}-repeat")
-        return compare_repeat(folder, base, repeat) if base and repeat else None
-
-    def conclude(self, folder: StudyFolder) -> AuditResult:
-        return conclude(folder)
-
-    def page(self, folder: StudyFolder, result: AuditResult) -> Page:
-        return audit_page(folder, result)
+def _cells(settings: AuditSettings, program: Program) -> list[Cell]:
+    return [Cell(number=s, name=f"seed{s:03d}", label=f"seed {s}", seed=s) for s in range(settings.seeds)]
 
 
-AUDIT = _Audit()
+def _so_far(records: Sequence[RunRecord], task: Task) -> str:
+    """Return the spread over perturbations so far."""
+    metric = task.metric
+    by_cell: dict[int, list[float]] = {}
+    for record in records:
+        if record.status == RunStatus.OK and record.role != Role.REPEAT:
+            by_cell.setdefault(record.cell, []).append(record.metrics[metric.name][-1])
+    squares = sum(float(np.var(values)) * len(values) for values in by_cell.values())
+    freedom = sum(len(values) - 1 for values in by_cell.values())
+    if freedom < 1:
+        return ""
+    sigma = number(math.sqrt(squares / freedom), 2, metric.unit)
+    return f"σ last bit so far {sigma} (n = {freedom + len(by_cell)})"
+
+
+def _differs(folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) -> Difference | None:
+    base, repeat = records.get(f"{cell.name}-p000"), records.get(f"{cell.name}-repeat")
+    return compare_repeat(folder, base, repeat) if base and repeat else None
+
+
+AUDIT = Kind(
+    name="audit",
+    called="an audit",
+    counted="runs",
+    settings=AuditSettings,
+    result=AuditResult,
+    study=AuditStudy,
+    cells=_cells,
+    jobs=grid,
+    rehearse=rehearse,
+    train=train,
+    so_far=_so_far,
+    differs=_differs,
+    conclude=conclude,
+    page=audit_page,
+)
 """The kind of study that `lastbit audit` makes."""
 
 
@@ -158,6 +151,4 @@ def audit(
         >>> study.verdict  # doctest: +SKIP
     """
     asked: dict[str, Any] = locals()
-    found = make(AUDIT, **asked)
-    assert isinstance(found, AuditStudy)
-    return found
+    return cast(AuditStudy, make(AUDIT, **asked))

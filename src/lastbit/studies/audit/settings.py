@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict
 
-from lastbit.core.config import Config
+from lastbit.core.keywords import setting
+from lastbit.studies.frame.settings import Device, Format, Perturb, StudySettings
 
 __all__ = ["AuditSettings"]
 
 
-class AuditSettings(Config):
+class AuditSettings(StudySettings):
     """The grid and the numerics of an audit; what is trained is its program."""
 
-    seeds: int = Field(default=6, ge=1, le=10_000, description="seeds, the rows of the grid")
-    perturbations: int = Field(default=6, ge=1, le=10_000, description="runs per seed, the unperturbed one included")
-    perturb: Literal["rescale", "ulp", "rounding", "reorder"] = Field(
-        default="rescale", description="how the last bit is perturbed"
-    )
-    vary: Literal["all", "order", "init", "augment"] = Field(default="all", description="what differs between seeds")
-    dtype: Literal["float32", "float64", "bfloat16"] = Field(default="float32", description="format of the weights")
-    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    model_config = ConfigDict(json_schema_extra={"panel": "The grid"})
+
+    seeds: Annotated[int, setting("seeds, the rows of the grid", ge=1, le=10_000)] = 6
+    perturbations: Annotated[int, setting("runs per seed, the unperturbed one included", ge=1, le=10_000)] = 6
+    vary: Annotated[Literal["all", "order", "init", "augment"], setting("what differs between seeds")] = "all"
+    perturb: Perturb = "rescale"
+    dtype: Annotated[Format, setting("format of the weights", panel="The perturbation")] = "float32"
+    device: Device = "auto"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
@@ -15,6 +14,7 @@ from lastbit.store import RunRecord
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.frame.kind import DTYPES, Cell, Job, Plan, Trained, Work
 from lastbit.studies.frame.rehearsal import first_step
+from lastbit.tasks.task import Task
 from lastbit.train.random_streams import streams
 from lastbit.train.run import run_training
 from lastbit.train.training import Training
@@ -22,14 +22,14 @@ from lastbit.train.training import Training
 __all__ = ["grid", "rehearse", "train"]
 
 
-def grid(settings: AuditSettings, cells: Sequence[Cell]) -> list[Job]:
+def grid(plan: Plan[AuditSettings]) -> list[Job]:
     """Return the runs in the order in which they are started.
 
     Every seed's unperturbed run and its repeat come first: where a repeat does not match, nothing else needs to be
     trained to know it.
     """
-    jobs = []
-    for cell in cells:
+    jobs, settings = [], plan.settings
+    for cell in plan.cells:
         for index in range(settings.perturbations):
             role, label = (Role.TWIN if index else Role.BASE), _perturbation(settings, cell.seed, index).label
             jobs.append(Job(cell=cell, run=f"{cell.name}-p{index:03d}", role=role, twin=index, label=label))
@@ -43,29 +43,30 @@ def _perturbation(settings: AuditSettings, seed: int, index: int) -> Perturbatio
     return make_perturbation(settings.perturb, index, seed=stream)
 
 
-def rehearse(plan: Plan[AuditSettings]) -> None:
-    """Take one perturbed step of the first two seeds.
+def rehearse(plan: Plan[AuditSettings], cell: Cell, task: Task) -> None:
+    """Take one perturbed step of the first two seeds, which stand for all.
 
     Raises:
         LastbitError: the task and the perturbation do not go together, the seeds would all be the same run, or the
             task's own code raised.
     """
-    name = plan.task(plan.cells[0]).name
-    with first_step(name):
-        steps = [_first_step(plan, cell) for cell in plan.cells[:2]]
+    if cell.number > 0:
+        return
+    with first_step(task.name):
+        steps = [_first_step(plan, one, task) for one in plan.cells[:2]]
     if len(steps) == 2 and steps[0] == steps[1]:
         raise LastbitError(
-            f"--vary {plan.settings.vary}: the seeds of {name} differ in nothing, for it has no augmentation, dropout "
-            "or other draw to vary; choose another of all, order, init, augment"
+            f"--vary {plan.settings.vary}: the seeds of {task.name} differ in nothing, for it has no augmentation, "
+            "dropout or other draw to vary; choose another of all, order, init, augment"
         )
 
 
-def _first_step(plan: Plan[AuditSettings], cell: Cell) -> tuple[bytes, float]:
+def _first_step(plan: Plan[AuditSettings], cell: Cell, task: Task) -> tuple[bytes, float]:
     """Return the weights after the first perturbed step of a seed, and its loss."""
     settings = plan.settings
     perturbation = make_perturbation(settings.perturb, min(1, settings.perturbations - 1), seed=0)
     varied = streams(cell.seed, settings.vary)
-    training = Training(plan.task(cell), varied, perturbation, device=plan.device, dtype=DTYPES[settings.dtype])
+    training = Training(task, varied, perturbation, device=plan.device, dtype=DTYPES[settings.dtype])
     try:
         with training.active():
             training.step()

@@ -16,7 +16,7 @@ from lastbit.dynamics.verdict import Verdict, judge
 from lastbit.stats import Estimate, mean_estimate, not_measured
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.eos.growth_share import GrowthSplit, split_growth
-from lastbit.studies.eos.settings import AXES
+from lastbit.studies.eos.settings import EosSettings
 from lastbit.studies.eos.stable_rows import former_stable_rows, stable_rows
 from lastbit.studies.eos.tail import entered_at, last_third, tail_mean
 from lastbit.studies.frame.control import Control, Difference, LandedRun, Landing, control_of, landing_of
@@ -181,7 +181,7 @@ def read_cell(folder: StudyFolder, number: int, facts: Mapping[str, Any], record
         name=record.run,
         label=facts["label"],
         seed=facts["seed"],
-        axes={axis: facts["program"].get(axis) for axis in AXES},
+        axes={axis: facts["program"].get(axis) for axis in EosSettings.sweeps},
         settings=facts["task_settings"],
         status=str(record.status),
         message=record.message,

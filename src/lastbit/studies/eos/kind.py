@@ -9,16 +9,14 @@ from typing import Any, Literal, TypeAlias, cast
 import torch
 
 from lastbit.core.threads import needs_threads, weight_count
-from lastbit.report.blocks import Page
 from lastbit.report.formatting import plural
-from lastbit.store import StudyFolder
+from lastbit.studies.eos.cells import edge_cells, edge_defaults, settled
 from lastbit.studies.eos.page import eos_page
 from lastbit.studies.eos.result import EosResult, EosStudy, conclude
-from lastbit.studies.eos.settings import AXES, DECIDED, EosSettings, edge_cells, edge_defaults, settled
+from lastbit.studies.eos.settings import EosSettings
 from lastbit.studies.eos.worker import rehearse, train
-from lastbit.studies.frame.kind import Cell, Job, Kind, Plan, Trained, Work
+from lastbit.studies.frame.kind import Cell, Kind, Plan
 from lastbit.studies.frame.make import make
-from lastbit.studies.frame.program import Program
 from lastbit.tasks import Task
 
 __all__ = ["EOS", "Numbers", "eos"]
@@ -27,56 +25,45 @@ Numbers: TypeAlias = float | str | Sequence[float | str] | None
 """One value, or the values along an axis of a sweep."""
 
 
-class _Eos(Kind[EosSettings, EosResult]):
-    name = "eos"
-    called = "an edge-of-stability study"
-    sweeps = arguments = AXES
-    decides = DECIDED
-    settings = EosSettings
-    result = EosResult
-    study = EosStudy
-
-    def defaults(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        return edge_defaults(given)
-
-    def settle(self, settings: EosSettings, program: Program) -> EosSettings:
-        return settled(settings, program)
-
-    def cells(self, settings: EosSettings, program: Program) -> list[Cell]:
-        return edge_cells(settings, program)
-
-    def rehearse(self, plan: Plan[EosSettings]) -> None:
-        for cell in plan.cells:
-            rehearse(plan, cell)
-
-    def train(self, work: Work[EosSettings]) -> Trained:
-        return train(work)
-
-    def steps(self, settings: EosSettings, task: Task) -> int:
-        return min(settings.steps or task.total_steps, task.total_steps)
-
-    def sample(self, plan: Plan[EosSettings], tasks: Mapping[int, Task]) -> Cell:
-        """Return the cell of the largest network: it says best what the sweep's time is spent on."""
-        return max(plan.cells, key=lambda cell: weight_count(tasks[cell.number].model))
-
-    def threads(self, tasks: Mapping[int, Task]) -> int | None:
-        large = any(needs_threads(task.model, task.batch_size) for task in tasks.values())
-        return torch.get_num_threads() if large else 1
-
-    def announce(self, plan: Plan[EosSettings], jobs: Sequence[Job], steps: int) -> str:
-        twins = plan.settings.twins
-        beside = f"base, exact repeat, {plural(twins, 'twin')}" if twins else "no twins"
-        runs = plural(twins + 2 if twins else 1, "run")
-        return f"edge of stability of {plural(len(jobs), 'training')} x {runs} ({beside}), {plural(steps, 'step')},"
-
-    def conclude(self, folder: StudyFolder) -> EosResult:
-        return conclude(folder)
-
-    def page(self, folder: StudyFolder, result: EosResult) -> Page:
-        return eos_page(folder, result)
+def _steps(settings: EosSettings, task: Task) -> int:
+    return min(settings.steps or task.total_steps, task.total_steps)
 
 
-EOS = _Eos()
+def _sample(plan: Plan[EosSettings], tasks: Mapping[int, Task]) -> Cell:
+    """Return the cell of the largest network: it says best what the sweep's time is spent on."""
+    return max(plan.cells, key=lambda cell: weight_count(tasks[cell.number].model))
+
+
+def _threads(tasks: Mapping[int, Task]) -> int | None:
+    large = any(needs_threads(task.model, task.batch_size) for task in tasks.values())
+    return torch.get_num_threads() if large else 1
+
+
+def _announce(settings: EosSettings, jobs: int, steps: int) -> str:
+    twins = settings.twins
+    beside = f"base, exact repeat, {plural(twins, 'twin')}" if twins else "no twins"
+    runs = plural(twins + 2 if twins else 1, "run")
+    return f"edge of stability of {plural(jobs, 'training')} x {runs} ({beside}), {plural(steps, 'step')},"
+
+
+EOS = Kind(
+    name="eos",
+    called="an edge-of-stability study",
+    settings=EosSettings,
+    result=EosResult,
+    study=EosStudy,
+    defaults=edge_defaults,
+    settle=settled,
+    cells=edge_cells,
+    rehearse=rehearse,
+    train=train,
+    steps=_steps,
+    sample=_sample,
+    threads=_threads,
+    announce=_announce,
+    conclude=conclude,
+    page=eos_page,
+)
 """The kind of study that `lastbit eos` makes."""
 
 

@@ -15,17 +15,18 @@ from lastbit.studies.eos.follow import follow
 from lastbit.studies.eos.settings import EosSettings
 from lastbit.studies.frame.kind import Cell, Plan, Trained, Work
 from lastbit.studies.frame.rehearsal import first_step
+from lastbit.tasks import Task
 
 __all__ = ["rehearse", "train"]
 
 
-def rehearse(plan: Plan[EosSettings], cell: Cell) -> None:
+def rehearse(plan: Plan[EosSettings], cell: Cell, task: Task) -> None:
     """Take one measured step of a cell.
 
     Raises:
         LastbitError: the task, its optimizer or its loss cannot be measured, or the task's own code raised.
     """
-    task, settings = plan.task(cell), plan.settings_of(cell)
+    settings = plan.settings_of(cell)
     steps = min(settings.steps or task.total_steps, task.total_steps)
     if settings.every > steps:
         raise LastbitError(

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 
-from lastbit.core.config import Config
 from lastbit.core.device import resolve_device
 from lastbit.core.status import Role
 from lastbit.store import RunFiles, RunRecord, StudyFolder
 from lastbit.studies.frame.control import Difference
 from lastbit.studies.frame.program import Program
 from lastbit.studies.frame.result import Result
+from lastbit.studies.frame.settings import StudySettings, command_line
 from lastbit.tasks import Task, TaskConfig
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DTYPES", "Cell", "Job", "Kind", "Plan", "Trained", "Work"]
 
-S = TypeVar("S", bound=Config)
+S = TypeVar("S", bound=StudySettings)
 R = TypeVar("R", bound=Result)
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
@@ -110,96 +109,102 @@ class Trained:
     """How it ended, in a few words for the progress."""
 
 
-class Kind(ABC, Generic[S, R]):
-    """One kind of study: one command, one function, one page."""
+def _nothing(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {}
 
-    name: ClassVar[str]
+
+def _as_given(settings: S, program: Program) -> S:
+    return settings
+
+
+def _one_each(plan: Plan[S]) -> list[Job]:
+    return [Job(cell=cell, run=cell.name, label=cell.label) for cell in plan.cells]
+
+
+def _all_steps(settings: S, task: Task) -> int:
+    return task.total_steps
+
+
+def _first(plan: Plan[S], tasks: Mapping[int, Task]) -> Cell:
+    return plan.cells[0]
+
+
+def _all_threads(tasks: Mapping[int, Task]) -> int | None:
+    return None
+
+
+def _silent(records: Sequence[RunRecord], task: Task) -> str:
+    return ""
+
+
+def _never(folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) -> Difference | None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind(Generic[S, R]):
+    """One kind of study: one command, one function, one page; what it does that the frame does not.
+
+    Its functions stand at the top level of a module, so that it can be sent to worker processes.
+    """
+
+    name: str
     """Name of the command."""
-    called: ClassVar[str]
+    called: str
     """What a study of this kind is called in a sentence (`"an audit"`)."""
-    counted: ClassVar[str] = "trainings"
+    counted: str = "trainings"
     """What its progress counts."""
-    sweeps: ClassVar[Collection[str]] = ()
-    """Settings of the task that may hold several values, an axis of a sweep each."""
-    arguments: ClassVar[Collection[str]] = ()
-    """Settings that a task in a file takes as arguments of its function."""
-    decides: ClassVar[Collection[str]] = ()
-    """Settings of the task that this kind decides itself."""
     settings: type[S]
     """What the study has besides its program."""
     result: type[R]
     study: type[Study[R]]
+    cells: Callable[[S, Program], list[Cell]]
+    """Returns the trainings of the study."""
+    rehearse: Callable[[Plan[S], Cell, Task], None]
+    """Takes a step of a cell, so that what no run would survive is said before a folder is made.
 
-    def defaults(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return settings of a built-in task that this kind prefers to the task's own, given those that were asked."""
-        return {}
+    Raises:
+        LastbitError: parts that do not go together, or the task's own code raised.
+    """
+    train: Callable[[Work[S]], Trained]
+    """Does one job and writes its arrays; called in a worker process, or in the caller's."""
+    conclude: Callable[[StudyFolder], R]
+    """Returns what the runs that are in say."""
+    page: Callable[[StudyFolder, R], Page]
+    """Composes the page that terminal text, Markdown and HTML are rendered from."""
+    defaults: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _nothing
+    """Returns settings of a built-in task that this kind prefers to the task's own, given those that were asked."""
+    settle: Callable[[S, Program], S] = _as_given
+    """Returns the settings with what follows from the program filled in.
 
-    def settle(self, settings: S, program: Program) -> S:
-        """Return the settings with what follows from the program filled in.
+    Raises:
+        LastbitError: the two do not go together; says what to write instead.
+    """
+    jobs: Callable[[Plan[S]], list[Job]] = _one_each
+    """Returns what is to be done, in the order in which it is begun; by default one job for each cell."""
+    steps: Callable[[S, Task], int] = _all_steps
+    """Returns the optimizer steps of one training."""
+    sample: Callable[[Plan[S], Mapping[int, Task]], Cell] = _first
+    """Returns the cell whose steps say best how the study should be executed."""
+    threads: Callable[[Mapping[int, Task]], int | None] = _all_threads
+    """Returns the intra-op threads of trainings that stay in this process; None for torch's own number."""
+    announce: Callable[[S, int, int], str] | None = None
+    """Returns what is about to be done, in a few words, given the settings, the number of jobs and of steps."""
+    so_far: Callable[[Sequence[RunRecord], Task], str] = _silent
+    """Returns what the runs that are in say, in a few words for the progress."""
+    differs: Callable[[StudyFolder, Mapping[str, RunRecord], Cell], Difference | None] = _never
+    """Returns where a cell's exact repeat first differs, which makes every other run pointless."""
 
-        Raises:
-            LastbitError: the two do not go together; says what to write instead.
-        """
-        return settings
-
-    @abstractmethod
-    def cells(self, settings: S, program: Program) -> list[Cell]:
-        """Return the trainings of the study."""
-
-    def jobs(self, plan: Plan[S]) -> list[Job]:
-        """Return what is to be done, in the order in which it is begun; by default one job for each cell."""
-        return [Job(cell=cell, run=cell.name, label=cell.label) for cell in plan.cells]
-
-    @abstractmethod
-    def rehearse(self, plan: Plan[S]) -> None:
-        """Take a step of what is planned, so that what no run would survive is said before a folder is made.
-
-        Raises:
-            LastbitError: parts that do not go together, or the task's own code raised.
-        """
-
-    @abstractmethod
-    def train(self, work: Work[S]) -> Trained:
-        """Do one job and write its arrays; called in a worker process, or in the caller's."""
-
-    def steps(self, settings: S, task: Task) -> int:
-        """Return the optimizer steps of one training."""
-        return task.total_steps
-
-    def sample(self, plan: Plan[S], tasks: Mapping[int, Task]) -> Cell:
-        """Return the cell whose steps say best how the study should be executed."""
-        return plan.cells[0]
-
-    def threads(self, tasks: Mapping[int, Task]) -> int | None:
-        """Return the intra-op threads of trainings that stay in this process; None for torch's own number."""
-        return None
-
-    def announce(self, plan: Plan[S], jobs: Sequence[Job], steps: int) -> str:
+    def announced(self, settings: S, jobs: int, steps: int) -> str:
         """Return what is about to be done, in a few words."""
-        return f"{self.name} of {len(jobs)} {self.counted} x {steps} steps"
-
-    def so_far(self, records: Sequence[RunRecord], task: Task) -> str:
-        """Return what the runs that are in say, in a few words for the progress."""
-        return ""
-
-    def differs(self, folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) -> Difference | None:
-        """Return where a cell's exact repeat first differs, which makes every other run pointless."""
-        return None
-
-    @abstractmethod
-    def conclude(self, folder: StudyFolder) -> R:
-        """Return what the runs that are in say."""
-
-    @abstractmethod
-    def page(self, folder: StudyFolder, result: R) -> Page:
-        """Compose the page that terminal text, Markdown and HTML are rendered from."""
+        if self.announce is not None:
+            return self.announce(settings, jobs, steps)
+        return f"{self.name} of {jobs} {self.counted} x {steps} steps"
 
     def command(self, plan: Plan[S]) -> str:
         """Return the command, or the Python call, that repeats the study exactly."""
-        from lastbit.studies.frame.settings import command_line
-
         if isinstance(plan.program.source, TaskConfig):
-            program = {name: v for name, v in plan.program.settings().items() if name not in self.decides}
+            program = {name: v for name, v in plan.program.settings().items() if name not in self.settings.decides}
             return command_line(self.name, {**program, **plan.settings.model_dump()})
         options = ", ".join(f"{name}={value!r}" for name, value in plan.settings.model_dump(mode="json").items())
         return f"lb.{self.name}(<Task {plan.program.name!r}>, {options})"

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lastbit.core.config import Config, validated
+from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError, choose
 from lastbit.studies.frame.environment import environment
 from lastbit.studies.frame.execution import check_workers
@@ -17,12 +17,13 @@ from lastbit.studies.frame.kind import Cell, Kind, Plan
 from lastbit.studies.frame.program import Program
 from lastbit.studies.frame.result import Result
 from lastbit.studies.frame.runner import Runner
+from lastbit.studies.frame.settings import StudySettings
 from lastbit.studies.frame.study import Study
 from lastbit.tasks import Task, TaskConfig
 
 __all__ = ["make", "plan_of"]
 
-S = TypeVar("S", bound=Config)
+S = TypeVar("S", bound=StudySettings)
 R = TypeVar("R", bound=Result)
 
 
@@ -61,7 +62,8 @@ def make(
     tasks = {cell.number: plan.task(cell) for cell in plan.cells}
     for built in _distinct(plan, tasks):
         built.check()
-    kind.rehearse(plan)
+    for cell in plan.cells:
+        kind.rehearse(plan, cell, tasks[cell.number])
     facts = _facts(kind, plan, tasks)
     with begin_study(facts, stored, out, resume) as folder:
         Runner(kind, plan, folder, tasks, workers=workers, checkpoint_seconds=checkpoint_seconds).run(quiet=quiet)
@@ -79,7 +81,7 @@ def plan_of(
         LastbitError: a name, a value or a combination that is invalid.
     """
     given = {name: value for name, value in settings.items() if value is not None}
-    of_task = [name for name in TaskConfig.model_fields if name not in kind.decides]
+    of_task = [name for name in TaskConfig.model_fields if name not in kind.settings.decides]
     for name in given:
         choose(name, [*of_task, *kind.settings.model_fields], "setting")
     spec = (stored or {}).get("spec", {})
@@ -96,8 +98,8 @@ def plan_of(
     program = Program.of(
         task,
         asked,
-        sweeps=kind.sweeps,
-        arguments=kind.arguments,
+        sweeps=kind.settings.sweeps,
+        arguments=kind.settings.arguments,
         defaults={} if isinstance(task, Task) or before else kind.defaults({**asked, **for_study}),
     )
     chosen = validated(kind.settings, {**spec.get("settings", {}), **for_study}, flag="--")

@@ -52,7 +52,7 @@ class Program:
         Raises:
             LastbitError: a name or a value that is invalid, or a setting that a `Task` decides itself.
         """
-        given = {name: value for name, value in settings.items() if value is not None and value not in ((), [])}
+        given = {name: value for name, value in settings.items() if value is not None}
         if isinstance(task, Task):
             own = [name for name in given if name != "task"]
             if own:
@@ -60,8 +60,9 @@ class Program:
             return cls(task)
         if task is not None:
             given["task"] = task
-        several = {name: axis_values(name, given.pop(name)) for name in sweeps if name in given}
         is_file = TaskConfig(task=given.get("task", "digits")).is_file
+        axes = dict.fromkeys([*sweeps, *(arguments if is_file else ())])
+        several = {name: axis_values(name, given.pop(name)) for name in axes if name in given}
         outside = {name: values for name, values in several.items() if is_file and name in arguments}
         inside = {name: values for name, values in several.items() if name not in outside}
         first = {**given, **{name: values[0] for name, values in inside.items()}}

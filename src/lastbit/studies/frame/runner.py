@@ -74,8 +74,10 @@ class JobWorker:
     def step_seconds(self) -> float:
         """Measure one training step of the sample cell."""
         settings = self._order.plan.settings_of(self._order.sample)
-        dtype = DTYPES[getattr(settings, "dtype", "float32")]
-        return step_seconds(self._task(self._order.sample), device=self._device, dtype=dtype)
+        # A trace holds several formats, of which a cell has one.
+        dtype = getattr(settings, "dtype", "float32")
+        name = dtype if isinstance(dtype, str) else dtype[0]
+        return step_seconds(self._task(self._order.sample), device=self._device, dtype=DTYPES[name])
 
 
 class Runner:
@@ -119,7 +121,7 @@ class Runner:
         counted = self.kind.counted
         try:
             with grid_progress(runs=len(jobs), done=done, steps=most, quiet=quiet) as progress:
-                progress.event(f"{self.kind.announce(self.plan, jobs, most)} into {self.folder.path}")
+                progress.event(f"{self.kind.announced(self.plan.settings, len(jobs), most)} into {self.folder.path}")
                 if done:
                     progress.event(f"{done} {counted} are already there")
                 for cell in self.plan.cells:

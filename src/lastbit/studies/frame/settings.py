@@ -1,4 +1,7 @@
-"""The settings of a study: what the flags, a TOML file and Python keywords are checked against."""
+"""The settings of a study: what the flags, a TOML file and Python keywords are checked against.
+
+Nothing here imports PyTorch: the command line reads these classes to show its help.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,40 @@ import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
+from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
+from lastbit.core.keywords import Keyword, keywords, setting, several
+from lastbit.tasks.config import TaskConfig
 
-__all__ = ["command_line", "read_study_file"]
+__all__ = ["Device", "Format", "Perturb", "StudySettings", "command_line", "read_study_file", "study_keywords"]
+
+_NOISE = "The perturbation"
+
+Format = Literal["float32", "float64", "bfloat16"]
+Perturb = Annotated[
+    Literal["rescale", "ulp", "rounding", "reorder"], setting("how the last bit is perturbed", panel=_NOISE)
+]
+Device = Annotated[str, setting("where to train: auto, cpu, cuda or cuda:N", panel=_NOISE)]
+
+
+class StudySettings(Config):
+    """What a kind of study has besides its program, and what it asks of the program's settings."""
+
+    sweeps: ClassVar[tuple[str, ...]] = ()
+    """Settings of the task that may hold several values, an axis of a sweep each."""
+    arguments: ClassVar[tuple[str, ...]] = ()
+    """Settings that a task in a file takes as arguments of its function."""
+    decides: ClassVar[tuple[str, ...]] = ()
+    """Settings of the task that this kind sets itself."""
+
+
+def study_keywords(settings: type[StudySettings]) -> list[Keyword]:
+    """Return what a study of a kind is asked: the settings of its task that are not the kind's own, then its own."""
+    of_task = [one for one in keywords(TaskConfig) if one.name not in settings.decides]
+    of_task = [several(one) if one.name in settings.sweeps else one for one in of_task]
+    return [*of_task, *keywords(settings)]
 
 
 def read_study_file(path: Path, known: Iterable[str]) -> dict[str, Any]:
@@ -27,7 +59,7 @@ def read_study_file(path: Path, known: Iterable[str]) -> dict[str, Any]:
         with path.open("rb") as file:
             content = tomllib.load(file)
     except FileNotFoundError:
-        raise LastbitError(f"there is no study file {path} (a task is named with --task)") from None
+        raise LastbitError(f"there is no study file {path}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise LastbitError(f"{path} is not a TOML study file: {error}") from None
     settings = {name.replace("-", "_"): value for name, value in content.items()}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from lastbit.core.errors import LastbitError
-from lastbit.report.blocks import Page
-from lastbit.store import StudyFolder
-from lastbit.studies.eos.settings import AXES, DECIDED, EosSettings, edge_cells, edge_defaults
-from lastbit.studies.frame.kind import Cell, Job, Kind, Plan, Trained, Work
+from lastbit.studies.eos.cells import edge_cells, edge_defaults
+from lastbit.studies.eos.settings import EosSettings
+from lastbit.studies.frame.kind import Cell, Job, Kind, Plan
 from lastbit.studies.frame.make import make
 from lastbit.studies.frame.program import Program
 from lastbit.studies.sharpness.page import sharpness_page
@@ -22,51 +21,46 @@ from lastbit.tasks import Task
 __all__ = ["SHARPNESS", "sharpness"]
 
 
-class _Sharpness(Kind[SharpnessSettings, SharpnessResult]):
-    name = "sharpness"
-    called = "a measurement"
-    counted = "measurements"
-    sweeps = arguments = AXES
-    decides = (*DECIDED, "schedule")
-    settings = SharpnessSettings
-    result = SharpnessResult
-    study = SharpnessStudy
-
-    def defaults(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        return edge_defaults({**given, "steps": max(given.get("after") or 1, 1)})
-
-    def cells(self, settings: SharpnessSettings, program: Program) -> list[Cell]:
-        found = edge_cells(EosSettings(seed=settings.seed), program)
-        if len(found) > 1:
-            raise LastbitError(f"one measurement takes one value of each setting, got {len(found)} combinations")
-        return found
-
-    def jobs(self, plan: Plan[SharpnessSettings]) -> list[Job]:
-        return [Job(cell=plan.cells[0], run=RUN)]
-
-    def rehearse(self, plan: Plan[SharpnessSettings]) -> None:
-        rehearse(plan.task(plan.cells[0]), plan.settings, plan.device)
-
-    def train(self, work: Work[SharpnessSettings]) -> Trained:
-        return train(work)
-
-    def steps(self, settings: SharpnessSettings, task: Task) -> int:
-        return max(settings.after, 1)
-
-    def announce(self, plan: Plan[SharpnessSettings], jobs: Sequence[Job], steps: int) -> str:
-        return f"sharpness after {plan.settings.after} steps"
-
-    def command(self, plan: Plan[SharpnessSettings]) -> str:
-        return super().command(plan).replace(f" --task {plan.program.name}", f" {plan.program.name}", 1)
-
-    def conclude(self, folder: StudyFolder) -> SharpnessResult:
-        return conclude(folder)
-
-    def page(self, folder: StudyFolder, result: SharpnessResult) -> Page:
-        return sharpness_page(folder, result)
+def _defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return edge_defaults({**given, "steps": max(given.get("after") or 1, 1)})
 
 
-SHARPNESS = _Sharpness()
+def _cells(settings: SharpnessSettings, program: Program) -> list[Cell]:
+    found = edge_cells(EosSettings(seed=settings.seed), program)
+    if len(found) > 1:
+        raise LastbitError(f"one measurement takes one value of each setting, got {len(found)} combinations")
+    return found
+
+
+def _jobs(plan: Plan[SharpnessSettings]) -> list[Job]:
+    return [Job(cell=plan.cells[0], run=RUN)]
+
+
+def _steps(settings: SharpnessSettings, task: Task) -> int:
+    return max(settings.after, 1)
+
+
+def _announce(settings: SharpnessSettings, jobs: int, steps: int) -> str:
+    return f"sharpness after {settings.after} steps"
+
+
+SHARPNESS = Kind(
+    name="sharpness",
+    called="a measurement",
+    counted="measurements",
+    settings=SharpnessSettings,
+    result=SharpnessResult,
+    study=SharpnessStudy,
+    defaults=_defaults,
+    cells=_cells,
+    jobs=_jobs,
+    rehearse=rehearse,
+    train=train,
+    steps=_steps,
+    announce=_announce,
+    conclude=conclude,
+    page=sharpness_page,
+)
 """The kind of study that `lastbit sharpness` makes."""
 
 
@@ -139,5 +133,4 @@ def sharpness(
         0.16
     """
     asked: dict[str, Any] = locals()
-    asked["checkpoint"] = None if checkpoint is None else str(checkpoint)
     return cast(SharpnessStudy, make(SHARPNESS, **asked, workers=1))

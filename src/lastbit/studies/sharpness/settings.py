@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import BeforeValidator, ConfigDict
 
-from lastbit.core.config import Config
+from lastbit.core.keywords import setting
+from lastbit.studies.eos.settings import EosSettings, ProbeSize, SmoothFormat
+from lastbit.studies.frame.settings import Device, StudySettings
 
 __all__ = ["SharpnessSettings"]
 
 
-class SharpnessSettings(Config):
+class SharpnessSettings(StudySettings):
     """How one measurement is taken; what is measured is its program, one value of each setting."""
 
-    after: int = Field(default=0, ge=0, description="training steps to take before measuring")
-    checkpoint: str | None = Field(default=None, description="weights to load first, .pt or .safetensors")
-    by: Literal["module", "tensor", "group"] = Field(default="module", description="what the rows of the table are")
-    probe_size: PositiveInt = Field(default=2000, description="training examples that curvature is measured on")
-    seed: int = Field(default=0, ge=0, description="seed of the training")
-    dtype: Literal["float32", "float64"] = Field(default="float32", description="format of the weights")
-    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    model_config = ConfigDict(json_schema_extra={"panel": "The measurement"})
+    arguments: ClassVar[tuple[str, ...]] = EosSettings.arguments
+    decides: ClassVar[tuple[str, ...]] = (*EosSettings.decides, "schedule")
+
+    after: Annotated[int, setting("training steps to take before measuring; adaptive optimizers need 1", ge=0)] = 0
+    checkpoint: Annotated[
+        str | None,
+        BeforeValidator(lambda file: str(file) if isinstance(file, Path) else file),
+        setting("weights to load first: .safetensors, or a file of torch.save (read without pickle code)"),
+    ] = None
+    by: Annotated[Literal["module", "tensor", "group"], setting("what the rows of the table are")] = "module"
+    probe_size: ProbeSize = 2000
+    seed: Annotated[int, setting("seed of the training", ge=0)] = 0
+    dtype: SmoothFormat = "float32"
+    device: Device = "auto"

@@ -28,7 +28,7 @@ from lastbit.report.formatting import number
 from lastbit.store import RunRecord
 from lastbit.studies.eos.follow import probe_batch
 from lastbit.studies.eos.stable_rows import stable_arrays
-from lastbit.studies.frame.kind import DTYPES, Trained, Work
+from lastbit.studies.frame.kind import DTYPES, Cell, Plan, Trained, Work
 from lastbit.studies.frame.rehearsal import first_step
 from lastbit.studies.sharpness.checkpoint import load_checkpoint
 from lastbit.studies.sharpness.result import RUN
@@ -68,12 +68,13 @@ def _begun(task: Task, settings: SharpnessSettings, device: torch.device) -> Ite
         training.close()
 
 
-def rehearse(task: Task, settings: SharpnessSettings, device: torch.device) -> None:
+def rehearse(plan: Plan[SharpnessSettings], cell: Cell, task: Task) -> None:
     """Take the gradient that a measurement begins with.
 
     Raises:
         LastbitError: the checkpoint does not fit, or nothing can be measured.
     """
+    settings, device = plan.settings, plan.device
     with first_step(task.name), suitable_threads(task.model, task.batch_size), _begun(task, settings, device) as begun:
         batch = probe_batch(task, min(2, settings.probe_size), device, DTYPES[settings.dtype])
         with begun.active():

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from lastbit.report.blocks import Page
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.frame.control import Difference
-from lastbit.studies.frame.kind import Cell, Job, Kind, Plan, Trained, Work
+from lastbit.studies.frame.kind import Cell, Job, Kind, Plan
 from lastbit.studies.frame.make import make
 from lastbit.studies.frame.program import Program
+from lastbit.studies.trace.cells import check_scaled_time, trace_cells
 from lastbit.studies.trace.page import trace_page
 from lastbit.studies.trace.result import TraceResult, conclude
-from lastbit.studies.trace.settings import TraceSettings, check_scaled_time, trace_cells
+from lastbit.studies.trace.settings import TraceSettings
 from lastbit.studies.trace.study import TraceStudy
 from lastbit.studies.trace.twins_found import repeat_differs
 from lastbit.studies.trace.worker import rehearse, train
@@ -23,49 +23,41 @@ from lastbit.tasks import Task
 __all__ = ["TRACE", "trace"]
 
 
-class _Trace(Kind[TraceSettings, TraceResult]):
-    name = "trace"
-    called = "a trace"
-    sweeps = ("lr",)
-    settings = TraceSettings
-    result = TraceResult
-    study = TraceStudy
-
-    def settle(self, settings: TraceSettings, program: Program) -> TraceSettings:
-        check_scaled_time(settings, program)
-        return settings
-
-    def cells(self, settings: TraceSettings, program: Program) -> list[Cell]:
-        return trace_cells(settings, program)
-
-    def jobs(self, plan: Plan[TraceSettings]) -> list[Job]:
-        return [Job(cell=cell, run=f"{cell.name}-base", label=cell.label) for cell in plan.cells]
-
-    def rehearse(self, plan: Plan[TraceSettings]) -> None:
-        for cell in plan.cells:
-            rehearse(plan, cell)
-
-    def train(self, work: Work[TraceSettings]) -> Trained:
-        return train(work)
-
-    def announce(self, plan: Plan[TraceSettings], jobs: Sequence[Job], steps: int) -> str:
-        twins = plan.settings.twins
-        return (
-            f"trace of {len(jobs)} x {twins + 2} runs in lock step (base, exact repeat, {twins} twins), {steps} steps,"
-        )
-
-    def differs(self, folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) -> Difference | None:
-        there = f"{cell.name}-base" in records
-        return repeat_differs(cell.number, folder.arrays(cell.name)) if there else None
-
-    def conclude(self, folder: StudyFolder) -> TraceResult:
-        return conclude(folder)
-
-    def page(self, folder: StudyFolder, result: TraceResult) -> Page:
-        return trace_page(folder, result)
+def _settle(settings: TraceSettings, program: Program) -> TraceSettings:
+    check_scaled_time(settings, program)
+    return settings
 
 
-TRACE = _Trace()
+def _jobs(plan: Plan[TraceSettings]) -> list[Job]:
+    return [Job(cell=cell, run=f"{cell.name}-base", label=cell.label) for cell in plan.cells]
+
+
+def _announce(settings: TraceSettings, jobs: int, steps: int) -> str:
+    twins = settings.twins
+    return f"trace of {jobs} x {twins + 2} runs in lock step (base, exact repeat, {twins} twins), {steps} steps,"
+
+
+def _differs(folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) -> Difference | None:
+    there = f"{cell.name}-base" in records
+    return repeat_differs(cell.number, folder.arrays(cell.name)) if there else None
+
+
+TRACE = Kind(
+    name="trace",
+    called="a trace",
+    settings=TraceSettings,
+    result=TraceResult,
+    study=TraceStudy,
+    settle=_settle,
+    cells=trace_cells,
+    jobs=_jobs,
+    rehearse=rehearse,
+    train=train,
+    announce=_announce,
+    differs=_differs,
+    conclude=conclude,
+    page=trace_page,
+)
 """The kind of study that `lastbit trace` makes."""
 
 
@@ -103,6 +95,7 @@ def trace(
     data_root: str | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
+    workers: int | None = None,
     quiet: bool = False,
 ) -> TraceStudy:
     """Find where and when one bit was amplified in a training, and whether its growth is restrained.
@@ -145,6 +138,8 @@ def trace(
         data_root: see there.
         out: folder of the study, new or empty; by default the next free `lastbit-studies/trace-TASK-NNN`.
         resume: folder of a sweep that was interrupted, in place of `out`; its finished trainings are not repeated.
+        workers: number of processes that share the trainings of a sweep, with one thread each; 1 stays in this
+            process; None measures both ways.
         quiet: show no progress.
 
     Returns:
@@ -159,4 +154,4 @@ def trace(
         >>> study.result.verdict_kind, study.result.first_difference  # doctest: +SKIP
     """
     asked: dict[str, Any] = locals()
-    return cast(TraceStudy, make(TRACE, **asked, workers=1))
+    return cast(TraceStudy, make(TRACE, **asked))

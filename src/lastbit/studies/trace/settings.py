@@ -1,46 +1,51 @@
-"""The settings of a trace: which twins, from when, what is measured, and the trainings of a sweep."""
+"""What a trace has besides its program: which twins, from when, what is measured."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from lastbit.core.config import Config
-from lastbit.core.errors import LastbitError, choose
-from lastbit.report.formatting import number
-from lastbit.studies.frame.kind import DTYPES, Cell
-from lastbit.studies.frame.program import Program
-from lastbit.tasks import Task
+from lastbit.core.errors import LastbitError
+from lastbit.core.keywords import setting
+from lastbit.studies.frame.settings import Device, Format, Perturb, StudySettings
 
-__all__ = ["TraceSettings", "check_scaled_time", "trace_cells"]
+__all__ = ["TraceSettings"]
 
 
-class TraceSettings(Config):
+class TraceSettings(StudySettings):
     """The twins and the measures of a trace; what is trained is its program.
 
     Each pair of a format and one of the program's learning rates is one training with twins of its own; its settings
     hold that format alone.
     """
 
-    twins: int = Field(
-        default=3, ge=1, le=1000, description="perturbed runs in addition to the base run and its exact repeat"
+    model_config = ConfigDict(json_schema_extra={"panel": "The twins"})
+    sweeps: ClassVar[tuple[str, ...]] = ("lr",)
+
+    twins: Annotated[int, setting("perturbed runs in addition to the base run and its exact repeat", ge=1, le=1000)] = 3
+    every: Annotated[int, setting("steps between records, more as a long run is thinned", ge=1)] = 1
+    from_step: Annotated[int, setting("the step at which the twins branch off the base run", ge=0)] = 0
+    renormalise: Annotated[
+        bool, setting("bring a twin back to its base whenever it has moved away: the growth rate alone")
+    ] = False
+    tangent: Annotated[bool, setting("carry a tangent along the base run too (sgd, adam, adamw)")] = False
+    layer: Annotated[str | None, setting("convolution whose filters the report maps", shown="the most amplifying")] = (
+        None
     )
-    every: int = Field(default=1, ge=1, description="steps between records")
-    from_step: int = Field(default=0, ge=0, description="the step at which the twins branch off the base run")
-    renormalise: bool = Field(default=False, description="bring a twin back to its base whenever it has moved away")
-    tangent: bool = Field(default=False, description="carry a tangent along the base run")
-    scaled_time: bool = Field(
-        default=False, description="scale the epochs of a sweep so that lr x steps stays the same"
-    )
-    layer: str | None = Field(default=None, description="convolution whose filters the report maps")
-    perturb: Literal["rescale", "ulp", "rounding", "reorder"] = Field(
-        default="rescale", description="how the last bit is perturbed"
-    )
-    seed: int = Field(default=0, ge=0, description="seed of the training")
-    dtype: tuple[str, ...] = Field(default=("float32",), min_length=1, description="formats, one training each")
-    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    seed: Annotated[int, setting("seed of the training", ge=0)] = 0
+    scaled_time: Annotated[
+        bool,
+        setting("scale the epochs of a sweep so that lr x steps stays the same", panel="Several values make a sweep"),
+    ] = False
+    dtype: Annotated[
+        tuple[Format, ...],
+        Field(min_length=1),
+        setting("formats of the weights, one training each", panel="Several values make a sweep"),
+    ] = ("float32",)
+    perturb: Perturb = "rescale"
+    device: Device = "auto"
 
     @field_validator("dtype", mode="before")
     @classmethod
@@ -51,8 +56,6 @@ class TraceSettings(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name in self.dtype:
-            choose(name, DTYPES, "--dtype")
         if len(set(self.dtype)) < len(self.dtype):
             raise LastbitError(f"--dtype {' '.join(self.dtype)}: name each value once")
         if self.renormalise and "bfloat16" in self.dtype:
@@ -61,54 +64,3 @@ class TraceSettings(Config):
                 "back by a factor; use float32 or float64"
             )
         return self
-
-
-def check_scaled_time(settings: TraceSettings, program: Program) -> None:
-    """Refuse to scale the time of a single rate.
-
-    Raises:
-        LastbitError: it is asked for.
-    """
-    if settings.scaled_time and len(_rates(program)) < 2:
-        raise LastbitError("--scaled-time scales the epochs of a sweep: name two learning rates or more, --lr 0.1 0.05")
-
-
-def trace_cells(settings: TraceSettings, program: Program) -> list[Cell]:
-    """Return the trainings of a sweep, by format, then learning rate, in the order in which they were named.
-
-    On scaled time the first rate takes the task's epochs, and every other `epochs * first / rate`, rounded to whole
-    epochs, so that `lr x steps` agrees to within half an epoch.
-
-    Raises:
-        LastbitError: two rates agree in six digits, by which trainings are named.
-    """
-    found: list[Cell] = []
-    rates = _rates(program)
-    for dtype in settings.dtype:
-        for lr in rates:
-            name, changes, start = dtype, {}, settings.from_step
-            if lr is not None:
-                name, changes = f"lr{number(lr, 6)}-{dtype}", {"lr": lr}
-                if settings.scaled_time and rates[0] is not None:
-                    changes["epochs"] = max(1, round(_epochs(program) * rates[0] / lr))
-                    start = round(settings.from_step * rates[0] / lr)
-            mine = {"dtype": (dtype,), "from_step": start}
-            found.append(Cell(number=len(found), name=name, seed=settings.seed, program=changes, settings=mine))
-    if len({cell.name for cell in found}) < len(found):
-        told = " ".join(number(lr, 9) for lr in rates)
-        raise LastbitError(f"--lr {told}: write rates that differ in six digits")
-    return found
-
-
-def _rates(program: Program) -> tuple[float | None, ...]:
-    """Return the learning rates of the sweep; None alone where the task sets its rate itself."""
-    source = program.source
-    return program.axes.get("lr", (None if isinstance(source, Task) else source.lr,))
-
-
-def _epochs(program: Program) -> int:
-    """Return the epochs of a built-in task, whose settings are resolved."""
-    source = program.source
-    assert not isinstance(source, Task), "its rates are the task's own"
-    assert source.epochs is not None, "resolved"
-    return source.epochs

@@ -35,14 +35,14 @@ PROBE = 512
 """Test samples on which the churn between twins is measured: its standard error is then at most 2.2 points."""
 
 
-def rehearse(plan: Plan[TraceSettings], cell: Cell) -> None:
+def rehearse(plan: Plan[TraceSettings], cell: Cell, task: Task) -> None:
     """Take one step of a base run and one twin.
 
     Raises:
         LastbitError: the task, the perturbation, the tangent or the chosen layer do not go together, or the task's own
             code raised.
     """
-    task, settings = plan.task(cell), plan.settings_of(cell)
+    settings = plan.settings_of(cell)
     if settings.from_step >= task.total_steps:
         raise LastbitError(
             f"--from-step = {settings.from_step}: the training has {task.total_steps} steps; write at most "

@@ -1,0 +1,119 @@
+"""The commands that make a study, one for each kind: made from the fields of its settings and of its task's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from lastbit.cli.fields import SeveralValues, command_from, option
+from lastbit.cli.output import check_writable, present
+from lastbit.core.errors import LastbitError
+from lastbit.core.exit_codes import ExitCode
+from lastbit.studies.audit.settings import AuditSettings
+from lastbit.studies.eos.settings import EosSettings
+from lastbit.studies.frame.settings import StudySettings, read_study_file, study_keywords
+from lastbit.studies.kinds import KINDS
+from lastbit.studies.sharpness.settings import SharpnessSettings
+from lastbit.studies.trace.settings import TraceSettings
+
+__all__ = ["add_studies", "study_command"]
+
+_OUTPUT = "Output"
+
+What: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="TASK|STUDY.toml",
+        help="A task, as --task names it, or a file with the same names as the flags, which override it; "
+        "write it before flags of several values.",
+        show_default=False,
+    ),
+]
+Workers: TypeAlias = Annotated[
+    int | None, option("Number of processes (measured); 1 stays in this one.", "The perturbation")
+]
+Out: TypeAlias = Annotated[Path | None, option("New folder of the study (lastbit-studies/NAME-NNN).", _OUTPUT)]
+Resume: TypeAlias = Annotated[Path | None, option("Continue the study in this folder.", _OUTPUT)]
+Json: TypeAlias = Annotated[Path | None, option("Write the whole result to this file too.", _OUTPUT)]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="Print the verdict alone.", rich_help_panel=_OUTPUT)]
+
+_COMMANDS: dict[str, tuple[type[StudySettings], str]] = {
+    "audit": (
+        AuditSettings,
+        "Is my result noise? Last-bit spread against seed spread, with intervals and a verdict.\n\n"
+        "Trains a grid of seeds by last-bit perturbations, with one exact repeat per seed as control.\n\n"
+        "With no options: a small network on handwritten digits, in about two minutes.",
+    ),
+    "trace": (
+        TraceSettings,
+        "Where and when was one bit amplified: which tensors, filters and steps; and is it restrained?\n\n"
+        "Trains a base run, its exact repeat as control and a few twins perturbed in the last bit, in lock step, and "
+        "measures tensor by tensor how they part.\n\n"
+        "With no options: a small network on handwritten digits, in about a minute.",
+    ),
+    "eos": (
+        EosSettings,
+        "How far past the stable step is a training? Sharpness against the limit, step by step, twins beside it.\n\n"
+        "Several values of a flag (--weight-decay 0 0.1 1, or 0,0.1,1) train one network for each combination. A task "
+        "in a file takes them as arguments: def FUNCTION(weight_decay=0.0): ...\n\n"
+        "With no options: full-batch gradient descent of a small tanh mlp on the squared error of 600 handwritten "
+        "digits, in about a minute.",
+    ),
+    "sharpness": (
+        SharpnessSettings,
+        "How sharp is a network now, by layer, and which learning rates would be stable?\n\n"
+        "One measurement: the largest eigenvalues against the optimizer's limit, the spectrum, and a verdict.",
+    ),
+}
+
+
+def add_studies(app: typer.Typer) -> None:
+    """Add a command for each kind of study."""
+    for name, (settings, text) in _COMMANDS.items():
+        app.command(name, cls=SeveralValues)(study_command(KINDS[name], settings, text))
+
+
+def study_command(kind: str, settings: type[StudySettings], text: str) -> Callable[..., Any]:
+    """Return the command that makes a study of a kind; register it with `cls=SeveralValues`.
+
+    It presents what was made and returns the exit code: 3 where a control failed.
+
+    Args:
+        kind: where the kind stands, `module:NAME`; imported when the command is run.
+        settings: of the kind.
+        text: help of the command.
+    """
+    options = study_keywords(settings)
+
+    def command(
+        what: What = None,
+        *,
+        workers: Workers = None,
+        out: Out = None,
+        resume: Resume = None,
+        json: Json = None,
+        quiet: Quiet = False,
+        **chosen: Any,
+    ) -> int:
+        check_writable(json)
+        given = {**chosen, "workers": workers, "out": out, "resume": resume}
+        given = {name: value for name, value in given.items() if value is not None}
+        if what is not None and what.endswith(".toml"):
+            from_file = read_study_file(Path(what), [*(one.name for one in options), "workers", "out"])
+            if resume is not None:
+                from_file.pop("out", None)
+            given = {**from_file, **given}
+        elif what is not None and given.setdefault("task", what) != what:
+            raise LastbitError(f"two tasks, {what} and --task {given['task']}: name one")
+        from lastbit.studies.frame.make import make
+
+        study = make(resolve_name(kind), **given, quiet=quiet)
+        present(study, json=json, quiet=quiet)
+        return ExitCode.ANSWERED if study.passed else ExitCode.NOT_REPRODUCIBLE
+
+    command.__doc__ = text
+    return command_from(command, options)
