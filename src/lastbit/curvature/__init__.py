@@ -5,7 +5,6 @@ the random generators as it found them.
 """
 
 from lastbit.curvature.batches import ModelLoss, NotFiniteError
-from lastbit.curvature.density import spectral_density
 from lastbit.curvature.effective import EffectiveHessian, optimized_parameters
 from lastbit.curvature.eigen import top_eigenpairs
 from lastbit.curvature.hessian import GaussNewtonOperator, HessianOperator
@@ -13,7 +12,7 @@ from lastbit.curvature.layers import LayerStability, StableLearningRates, stable
 from lastbit.curvature.limits import stability_limit
 from lastbit.curvature.monitor import StabilityMonitor, StabilityRecord
 from lastbit.curvature.operators import DenseOperator
-from lastbit.curvature.stochastic import batch_sharpness, trace
+from lastbit.curvature.stochastic import batch_sharpness, spectral_density, trace
 
 __all__ = [
     "DenseOperator",

@@ -13,5 +13,5 @@ from lastbit.optimizers.registry import OPTIMIZERS, OptimizerChoice, register
 __all__ = ["OPTIMIZERS", "Direction", "LinearUpdate", "OptimizerChoice", "TangentPoint", "register"]
 
 # In the order in which choices are listed.
-for _name in ("sgd", "adam", "rmsprop", "adagrad", "refused"):
+for _name in ("sgd", "adam", "rmsprop", "refused"):
     import_module(f"lastbit.optimizers.{_name}")

@@ -1,4 +1,4 @@
-"""RMSprop: plain, centered, with momentum."""
+"""RMSprop (plain, centered, with momentum) and Adagrad, which divide by the root of squares they gathered."""
 
 from __future__ import annotations
 
@@ -43,6 +43,22 @@ def _preconditioner(group: Group, state: State) -> Tensor:
     return second.clamp(min=0).sqrt() + float(group["eps"])
 
 
+def _adagrad_direction(step: OptimizerStep) -> Direction:
+    """`d = g / (sqrt(sum g^2) + eps)` with step size `lr / (1 + (t - 1) * lr_decay)`."""
+    group = step.group
+    step_size = float(group["lr"]) / (1 + (step.count() - 1) * float(group["lr_decay"]))
+    return Direction(step_size, step.decayed_gradient(), step.state("sum").sqrt_().add_(float(group["eps"])))
+
+
+def _adagrad_update(group: Group, step: int) -> LinearUpdate:
+    return LinearUpdate([[1.0]], [-float(group["lr"]) / (1 + (step - 1) * float(group["lr_decay"]))])
+
+
+def _adagrad_preconditioner(group: Group, state: State) -> Tensor:
+    root: Tensor = state["sum"].sqrt()
+    return root + float(group["eps"])
+
+
 register(
     "torch.optim:RMSprop",
     direction=_direction,
@@ -52,4 +68,10 @@ register(
     choice=OptimizerChoice(
         name="rmsprop", options=("momentum",), defaults={"lr": 1e-3, "weight_decay": 0.0, "momentum": 0.0}
     ),
+)
+register(
+    "torch.optim:Adagrad",
+    direction=_adagrad_direction,
+    linear_update=_adagrad_update,
+    preconditioner=_adagrad_preconditioner,
 )
