@@ -1,5 +1,7 @@
 """`Rescale` against the published update written out, its bound, and its behaviour where the direction is not known."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lastbit.core.errors import LastbitError
-from lastbit.core.ulp import ulp, ulp_distance
+from lastbit.core.ulp import step_ulps, ulp, ulp_distance
+from lastbit.optimizers.parts import Direction
 from lastbit.perturb.rescale import Rescale
 
 
@@ -279,3 +282,19 @@ def test_weights_in_another_memory_order_are_matched_by_place():
         return param.detach()
 
     assert torch.equal(run_conv(torch.channels_last), run_conv(torch.contiguous_format))
+
+
+@pytest.mark.parametrize("off", [0, 3])
+def test_a_step_that_is_rounded_in_its_own_way_is_perturbed_by_one_ulp(off):
+    """A fused step on a GPU ends some ulps off torch's single-tensor step: what it made is moved on, not replaced."""
+    before = torch.randn(4000, generator=torch.Generator().manual_seed(0))
+    direction = Direction(-0.01, before.flip(0))
+    plain = direction.applied(before)
+    native = step_ulps(plain, off)
+    step = SimpleNamespace(before=before, after=native)
+    rescaled = Rescale(k=3)._rescaled(step, direction)
+    assert int((ulp_distance(rescaled, native) * (native.abs() > 0.2)).max()) == 1
+    assert torch.equal(rescaled != native, direction.applied(before, 3) != plain)
+    assert torch.equal(Rescale(k=4)._rescaled(step, direction), native)
+    if off == 0:
+        assert torch.equal(rescaled, direction.applied(before, 3))

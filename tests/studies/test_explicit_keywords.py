@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 import lastbit
-from lastbit.perturb import PERTURBATIONS
+from lastbit.perturb.registry import PERTURBATIONS
 from lastbit.studies.frame.settings import StudySettings, study_keywords
 from lastbit.studies.kinds import KINDS, kind_named
 

@@ -27,9 +27,10 @@ class Rescale(Perturbation):
 
     The optimizer takes its own step, whatever its implementation (single-tensor, foreach, fused). From the state that
     it left, `x = w - eta * d` and `y = w - (k * eta) * (d / k)` are computed by the operations of torch's
-    single-tensor step, and the weight becomes `y` where `y != x` and stays what the optimizer made of it elsewhere.
-    For a single-tensor step that is `y`, the published update, everywhere; for a fused step, whose rounding is its
-    own, a power of two still changes nothing.
+    single-tensor step, and the weight stays what the optimizer made of it where `y = x`. Elsewhere it becomes `y` where
+    the optimizer made `x`, which is everywhere for a single-tensor step: the published update. A fused step rounds in
+    its own way, on a GPU by some ulps off `x`, and the weight moves on from its result by `y - x`. A power of two still
+    changes nothing.
 
     **Bound.** Let `u = eps / 2` be the unit roundoff and `e = |eta * d|` the size of the update. Up to terms of order
     `u^2`,
@@ -105,4 +106,5 @@ class Rescale(Perturbation):
             direction = Direction(-1.0, step.after - step.before)
         plain = direction.applied(step.before)
         rescaled = direction.applied(step.before, self.k)
-        return torch.where(rescaled != plain, rescaled, step.after)
+        moved = torch.where(step.after == plain, rescaled, step.after + (rescaled - plain))
+        return torch.where(rescaled != plain, moved, step.after)
