@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from operators import FourierMultiplier
 
 from lastbit.core.errors import LastbitError
 from lastbit.pde import SCHEMES, make_scheme
-from lastbit.pde.linear import FourierMultiplier, Grid, LinearEquation, VonNeumann, analyse, derivative, laplacian
+from lastbit.pde.linear import Grid, LinearEquation, VonNeumann, analyse, derivative, laplacian
 from lastbit.pde.linear.problems import PROBLEMS
 
 # LeVeque, Finite Difference Methods for ODEs and PDEs (2007), chapters 9–10; Strikwerda (2004), chapters 1–6;

@@ -1,7 +1,7 @@
 """Linear equations, time schemes, and von Neumann's analysis of the two together.
 
-`analyse` answers for the built-in problems. For your own: build an operator (`derivative`, `laplacian`, a `Stencil` or
-a `FourierMultiplier`), make a `LinearEquation` of it, take a scheme (`make_scheme`, or a `TimeScheme` by its
+`analyse` answers for the built-in problems. For your own: build an operator (`derivative`, `laplacian` or a
+`Stencil`), make a `LinearEquation` of it, take a scheme (`make_scheme`, or a `TimeScheme` by its
 polynomials or companion matrix), and ask `VonNeumann(equation, scheme)` for its symbol, amplification factor and
 largest stable step; `simulate` steps the same equation on a `Grid`.
 
@@ -11,13 +11,12 @@ Everything here is NumPy in float64 (`simulate` in the precision of its field) a
 from lastbit.pde.linear.analysis import analyse
 from lastbit.pde.linear.equations import LinearEquation
 from lastbit.pde.linear.grids import Grid
-from lastbit.pde.linear.operators import FourierMultiplier, derivative, laplacian
+from lastbit.pde.linear.operators import derivative, laplacian
 from lastbit.pde.linear.simulation import simulate
 from lastbit.pde.linear.stability import VonNeumann
 from lastbit.pde.linear.stencils import Stencil
 
 __all__ = [
-    "FourierMultiplier",
     "Grid",
     "LinearEquation",
     "Stencil",

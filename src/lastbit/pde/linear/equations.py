@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lastbit.core.errors import LastbitError
 from lastbit.pde.linear.grids import Grid
-from lastbit.pde.linear.operators import Operator
+from lastbit.pde.linear.stencils import Stencil
 
 __all__ = ["SHORTEST_PHASE", "LinearEquation", "analysed_frequencies"]
 
@@ -31,7 +31,7 @@ class LinearEquation:
         LastbitError: no term, terms on different spacings, or a time order other than 1 and 2.
     """
 
-    terms: tuple[Operator, ...]
+    terms: tuple[Stencil, ...]
     time_order: int = 1
 
     def __post_init__(self) -> None:

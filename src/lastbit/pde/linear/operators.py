@@ -1,107 +1,15 @@
-"""Operators given by their Fourier symbol, and the usual derivatives by stencils with exact weights."""
+"""The usual derivatives by stencils with exact weights."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
-
-import numpy as np
-import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
 
 from lastbit.core.errors import LastbitError, choose
-from lastbit.pde.linear.grids import Grid
-from lastbit.pde.linear.stencils import Stencil, frequency_array
+from lastbit.pde.linear.stencils import Stencil
 
-__all__ = ["FourierMultiplier", "Operator", "derivative", "finite_difference_weights", "identity", "laplacian"]
-
-
-@dataclass(frozen=True)
-class FourierMultiplier:
-    """`L e^{iω·x} = m(ω) e^{iω·x}`: an operator given by its symbol, on periodic grids.
-
-    Args:
-        function: `m`, from frequencies of shape `(…, dim)` to complex values of shape `(…)`.
-        spacing: the grid's spacing along each axis.
-    """
-
-    function: Callable[[NDArray[np.float64]], NDArray[Any]]
-    spacing: tuple[float, ...]
-
-    @property
-    def dim(self) -> int:
-        """Number of axes."""
-        return len(self.spacing)
-
-    def is_symmetric(self) -> bool:
-        """Always False: a multiplier lives on periodic grids."""
-        return False
-
-    def symbol(self, omega: ArrayLike) -> NDArray[np.complex128]:
-        """Return `m(ω)`; `omega` as for `Stencil.symbol`."""
-        return np.asarray(self.function(frequency_array(omega, self.dim)), dtype=np.complex128)
-
-    def apply(self, u: NDArray[Any], grid: Grid) -> NDArray[Any]:
-        """Return `Lu` by FFT. A real field stays real: at the Nyquist frequency only the even part of `m` acts."""
-        self._require(grid)
-        values = self.symbol(_squeeze(grid.frequencies())).reshape(grid.shape)
-        result = np.fft.ifftn(values * np.fft.fftn(u))
-        return np.asarray(result if np.iscomplexobj(u) else result.real, dtype=u.dtype)
-
-    def matrix(self, grid: Grid) -> sp.csr_array:
-        """Return `L` on the grid as a (full) matrix of shape `(grid.size, grid.size)`."""
-        columns = [self.apply(row.reshape(grid.shape), grid).ravel() for row in np.eye(grid.size)]
-        return sp.csr_array(np.stack(columns, axis=1))
-
-    def __add__(self, other: Operator) -> FourierMultiplier:
-        """Return the sum of two operators."""
-        return self._with(other, np.add)
-
-    def __rmul__(self, factor: float) -> FourierMultiplier:
-        """Return the multiple `factor · L`."""
-        return FourierMultiplier(lambda omega: float(factor) * self.function(omega), self.spacing)
-
-    def __sub__(self, other: Operator) -> FourierMultiplier:
-        """Return the difference of two operators."""
-        return self._with(other, np.subtract)
-
-    def __rsub__(self, other: Stencil) -> FourierMultiplier:
-        """Return the difference of a stencil and this."""
-        return (-1.0) * self + other
-
-    def __matmul__(self, other: Operator) -> FourierMultiplier:
-        """Return the product of two operators; operators with constant coefficients commute."""
-        return self._with(other, np.multiply)
-
-    __radd__ = __add__
-    __rmatmul__ = __matmul__
-
-    def _with(self, other: Operator, combine: Callable[[Any, Any], Any]) -> FourierMultiplier:
-        if other.spacing != self.spacing:
-            raise LastbitError(f"operators on spacings {self.spacing} and {other.spacing} met: use one spacing")
-        return FourierMultiplier(
-            lambda omega: combine(self.symbol(_squeeze(omega)), other.symbol(_squeeze(omega))), self.spacing
-        )
-
-    def _require(self, grid: Grid) -> None:
-        if grid.boundary != "periodic":
-            raise LastbitError(f"a Fourier multiplier met a {grid.boundary} grid: use boundary='periodic' or a Stencil")
-        if grid.spacing != self.spacing:
-            raise LastbitError(
-                f"an operator made for spacing {self.spacing} met a grid of spacing {grid.spacing}: use one spacing"
-            )
-
-
-Operator = Stencil | FourierMultiplier
-"""What a linear PDE is made of."""
-
-
-def _squeeze(omega: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Undo the axis that `_frequency_array` adds in one dimension."""
-    return omega[..., 0] if omega.shape[-1] == 1 else omega
+__all__ = ["derivative", "finite_difference_weights", "identity", "laplacian"]
 
 
 def identity(spacing: tuple[float, ...]) -> Stencil:

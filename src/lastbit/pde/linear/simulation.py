@@ -16,13 +16,11 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
 from lastbit.pde.linear.equations import LinearEquation
 from lastbit.pde.linear.grids import Grid
-from lastbit.pde.linear.operators import FourierMultiplier
 from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["Simulation", "simulate"]
 
 Field = NDArray[Any]
-Map = Callable[[Field], Field]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +90,9 @@ def simulate(
     system = equation.time_order == 2 and scheme.time_order == 1
     speed = np.zeros_like(u0) if v0 is None else np.asarray(v0, dtype=u0.dtype)
     first = np.stack([u0, speed]) if system else u0
-    scaled = _scaled_operator(equation, scheme, grid, dt, u0.dtype)
-    solve = None if scheme.is_explicit else _solver(equation, scheme, grid, dt)
+    matrix = _matrix(equation, scheme, grid, dt)
+    rounded = matrix.astype(u0.real.dtype)
+    solve = None if scheme.is_explicit else _solver(matrix, scheme)
     polynomials = _by_power(scheme.polynomials[:-1], u0.real.dtype)
     lead = u0.real.dtype.type(scheme.polynomials[-1][0])
 
@@ -101,7 +100,7 @@ def simulate(
     levels = [first]
     with np.errstate(all="ignore"):  # overflow is what is being watched for
         for j, start in enumerate(scheme.starting_polynomials(), 1):
-            value = _combined(scaled, [first], _by_power((start,), u0.real.dtype))
+            value = _combined(rounded, [first], _by_power((start,), u0.real.dtype))
             if equation.time_order == 2 and not system:
                 value = value + u0.real.dtype.type(j * dt) * speed
             levels.append(value)
@@ -111,7 +110,7 @@ def simulate(
             if step < len(levels):
                 current = levels[step]
             else:
-                total = _combined(scaled, levels, polynomials)
+                total = _combined(rounded, levels, polynomials)
                 current = -total / lead if solve is None else solve(-total)
                 levels = [*levels[1:], current]
             shown = current[0] if system else current
@@ -134,12 +133,12 @@ def _by_power(polynomials: tuple[tuple[float, ...], ...], dtype: Any) -> Field:
     return table
 
 
-def _combined(scaled: Map, levels: list[Field], table: Field) -> Field:
+def _combined(matrix: sp.csr_array, levels: list[Field], table: Field) -> Field:
     """`Σ_j p_j(dt L) u_j` by Horner's rule, so that each power of `L` is applied once to all levels together."""
     total = np.zeros_like(levels[0])
     for index, row in enumerate(table[::-1]):
         if index:
-            total = scaled(total)
+            total = np.asarray(matrix @ total.ravel()).reshape(total.shape)
         for weight, level in zip(row, levels, strict=True):
             if weight:
                 total = total + weight * level
@@ -157,27 +156,8 @@ def _matrix(equation: LinearEquation, scheme: TimeScheme, grid: Grid, dt: float)
     return sp.csr_array(dt * sp.block_array([[None, identity], [total, None]]))
 
 
-def _scaled_operator(equation: LinearEquation, scheme: TimeScheme, grid: Grid, dt: float, dtype: Any) -> Map:
-    """`u ↦ dt L u` for fields (or pairs of fields): by sparse matrix, or by FFT where a term is a multiplier."""
-    if not any(isinstance(term, FourierMultiplier) for term in equation.terms):
-        matrix = _matrix(equation, scheme, grid, dt).astype(np.dtype(dtype).type(0).real.dtype)
-        return lambda u: np.asarray(matrix @ u.ravel()).reshape(u.shape)
-
-    def scaled(u: Field) -> Field:
-        if scheme.time_order == equation.time_order:
-            image = sum(
-                dt ** (power + equation.time_order) * t.apply(u, grid) for power, t in enumerate(equation.terms)
-            )
-        else:
-            image = dt * np.stack([u[1], equation.terms[0].apply(u[0], grid)])
-        return np.asarray(image, dtype=u.dtype)
-
-    return scaled
-
-
-def _solver(equation: LinearEquation, scheme: TimeScheme, grid: Grid, dt: float) -> Map:
+def _solver(matrix: sp.csr_array, scheme: TimeScheme) -> Callable[[Field], Field]:
     """`u ↦ p_k(dt L)⁻¹ u` by sparse LU factors."""
-    matrix = _matrix(equation, scheme, grid, dt)
     eye = sp.eye_array(matrix.shape[0], format="csr")
     total = sp.csr_array(matrix.shape)
     for coefficient in reversed(scheme.polynomials[-1]):

@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,23 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from lastbit.core.errors import LastbitError
 from lastbit.pde.linear.grids import Grid
 
-__all__ = ["Stencil", "frequency_array"]
-
-
-def frequency_array(omega: ArrayLike, dim: int) -> NDArray[np.float64]:
-    """Return `omega` with a last axis of length `dim`; in one dimension the axis is added.
-
-    Raises:
-        LastbitError: in more than one dimension, a last axis of another length.
-    """
-    array = np.asarray(omega, dtype=np.float64)
-    if dim == 1:
-        return array[..., None]
-    if array.ndim == 0 or array.shape[-1] != dim:
-        raise LastbitError(
-            f"frequencies of shape {array.shape} for an operator in {dim} dimensions: give an array of shape (…, {dim})"
-        )
-    return array
+__all__ = ["Stencil"]
 
 
 @dataclass(frozen=True)
@@ -88,8 +71,18 @@ class Stencil:
             Complex array of shape `(…)`. With `e_s = (c_s + c_−s)/2` and `o_s = (c_s − c_−s)/2` it is summed as
             `Σc − 2Σ e_s sin²(φ_s/2) + i Σ o_s sin φ_s`, which keeps its relative accuracy for long waves, where
             `Σ c cos φ` would cancel, and is exactly real (imaginary) for even (odd) stencils.
+
+        Raises:
+            LastbitError: in more than one dimension, a last axis of another length.
         """
-        frequencies = frequency_array(omega, self.dim)
+        frequencies = np.asarray(omega, dtype=np.float64)
+        if self.dim == 1:
+            frequencies = frequencies[..., None]
+        elif frequencies.shape[-1:] != (self.dim,):
+            raise LastbitError(
+                f"frequencies of shape {frequencies.shape} for an operator in {self.dim} dimensions: "
+                f"give an array of shape (…, {self.dim})"
+            )
         shifts = np.asarray(self.offsets, dtype=np.float64).reshape(-1, self.dim) * np.asarray(self.spacing)
         phase = frequencies @ shifts.T
         weights = dict(zip(self.offsets, self.coefficients, strict=True))
@@ -105,25 +98,12 @@ class Stencil:
         real = total - 2 * (np.sin(phase / 2) ** 2 @ even)
         return np.asarray(real + 1j * (np.sin(phase) @ odd), dtype=np.complex128)
 
-    def apply(self, u: NDArray[Any], grid: Grid) -> NDArray[Any]:
-        """Return `Lu` for a field `u` of shape `grid.shape`, in the precision of `u`."""
-        self._require(grid)
-        result = np.zeros_like(u)
-        for offset, coefficient in zip(self.offsets, self.coefficients, strict=True):
-            shifted = u
-            for axis, step in enumerate(offset):
-                if step:
-                    index, sign = grid.neighbours(axis, step)
-                    shifted = np.take(shifted, index, axis=axis)
-                    if grid.boundary == "dirichlet":
-                        column = sign.astype(u.real.dtype).reshape([-1 if a == axis else 1 for a in range(u.ndim)])
-                        shifted = shifted * column
-            result += u.real.dtype.type(coefficient) * shifted
-        return result
-
     def matrix(self, grid: Grid) -> sp.csr_array:
         """Return `L` on the grid as a sparse matrix of shape `(grid.size, grid.size)`, rows in C order."""
-        self._require(grid)
+        if grid.spacing != self.spacing:
+            raise LastbitError(
+                f"an operator made for spacing {self.spacing} met a grid of spacing {grid.spacing}: use one spacing"
+            )
         size, rows, columns, values = grid.size, [], [], []
         for offset, coefficient in zip(self.offsets, self.coefficients, strict=True):
             found = [grid.neighbours(axis, step) for axis, step in enumerate(offset)]
@@ -166,12 +146,6 @@ class Stencil:
     def _same_spacing(self, other: Stencil) -> None:
         if other.spacing != self.spacing:
             raise LastbitError(f"operators on spacings {self.spacing} and {other.spacing} met: use one spacing")
-
-    def _require(self, grid: Grid) -> None:
-        if grid.spacing != self.spacing:
-            raise LastbitError(
-                f"an operator made for spacing {self.spacing} met a grid of spacing {grid.spacing}: use one spacing"
-            )
 
 
 def _collect(terms: Iterable[tuple[tuple[int, ...], float]], spacing: tuple[float, ...]) -> Stencil:
