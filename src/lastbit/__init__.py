@@ -30,24 +30,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+_PDE = ("complexity", "phase", "simulate", "stability", "window")
+
 _HOMES = {
     "LastbitError": "lastbit.core.errors",
-    "ACCURACY": "lastbit.tasks.metric",
-    "MSE": "lastbit.tasks.metric",
-    "Metric": "lastbit.tasks.metric",
     "StabilityMonitor": "lastbit.studies.eos.monitor",
     "Task": "lastbit.tasks",
-    "audit": "lastbit.studies.audit.kind",
     "compare_sketches": "lastbit.studies.trace.study",
-    "eos": "lastbit.studies.eos.kind",
     "open_study": "lastbit.studies.kinds",
-    "pde_complexity": "lastbit.studies.pde.complexity",
-    "pde_phase": "lastbit.studies.pde.phase",
-    "pde_simulate": "lastbit.studies.pde.simulate",
-    "pde_stability": "lastbit.studies.pde.stability",
-    "pde_window": "lastbit.studies.pde.window",
-    "sharpness": "lastbit.studies.sharpness.kind",
-    "trace": "lastbit.studies.trace.kind",
+    **dict.fromkeys(("ACCURACY", "MSE", "Metric"), "lastbit.tasks.metric"),
+    **{kind: f"lastbit.studies.{kind}.kind" for kind in ("audit", "eos", "sharpness", "trace")},
+    **{f"pde_{kind}": f"lastbit.studies.pde.{kind}" for kind in _PDE},
 }
 
 __all__ = [

@@ -18,6 +18,7 @@ __all__ = [
     "Cards",
     "Code",
     "Column",
+    "Columns",
     "Facts",
     "FigureBlock",
     "LegendEntry",
@@ -120,9 +121,13 @@ class Table:
         return replace(self, columns=[self.columns[i] for i in kept], rows=rows)
 
 
+Columns = Mapping[Column, Callable[[T], str]]
+"""What each column says of an item."""
+
+
 def table_of(
     items: Iterable[T],
-    columns: Mapping[Column, Callable[[T], str]],
+    columns: Columns[T],
     *,
     tone: Callable[[T], Tone | None] = lambda item: None,
     caption: str = "",

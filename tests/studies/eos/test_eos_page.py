@@ -13,8 +13,7 @@ from torch import nn
 
 from lastbit import StabilityMonitor, Task, eos, open_study, sharpness
 from lastbit.core.errors import LastbitError
-from lastbit.report.figures.eos_edge import edge_curves, ratio_curves
-from lastbit.report.figures.eos_spectrum import Spectrum, spectra, within_reach
+from lastbit.report.figures.eos_edge import Spectrum, edge_curves, ratio_curves, spectra, within_reach
 from lastbit.report.figures.eos_sweep import SizeCurve, size_curves
 from lastbit.report.figures.lines import Line
 from lastbit.report.formatting import show

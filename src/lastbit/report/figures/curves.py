@@ -1,16 +1,27 @@
-"""Training curves, one line per run, and the difference between twins over the steps."""
+"""Training curves, one line per run, and how far twins come from their base over the steps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from lastbit.report.figures.lines import Line, add_lines, positive
-from lastbit.report.figures.style import axis, base_layout, log_or_linear
+from lastbit.report.figures.style import NEUTRAL, axis, base_layout, log_or_linear, upright
 
-__all__ = ["training_curves", "twin_gaps"]
+__all__ = ["TWIN_COLOURS", "difference_curves", "scaled_time_curves", "training_curves", "twin_gaps", "visible_effect"]
+
+Array = np.ndarray[Any, Any]
+Episodes = Sequence[tuple[float, float]]
+"""The first and the last step of each growth episode."""
+
+TWIN_COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8a6fc0", "#9a8f1f")
+"""Okabe and Ito's palette (2008) without black and yellow, and two more; taken in turn."""
+
+_positive = partial(positive, dtype=np.float64)
 
 
 def training_curves(metric: Sequence[Line], loss: Sequence[Line], metric_title: str) -> go.Figure:
@@ -51,3 +62,74 @@ def twin_gaps(twins: Sequence[Line], between: Sequence[Line], per_epoch: Sequenc
         yaxis2=axis("SD of test loss", domain=[0, 0.36] if both else [0, 1], **log),
     )
     return figure
+
+
+def difference_curves(lines: Sequence[Line], steps: Array, bound: Array, floor: float, episodes: Episodes) -> go.Figure:
+    """Return the relative L2 difference of every twin on a logarithmic axis.
+
+    Args:
+        lines: one for each twin; zeros are left out.
+        steps: (S,) of `bound`.
+        bound: (S,) what accumulated rounding explains, relative to the base's norm.
+        floor: the rounding of a single step, relative to the base's norm: the ulp floor.
+        episodes: are shaded.
+    """
+    figure = _shaded(episodes)
+    figure.add_scatter(
+        x=steps,
+        y=_positive(bound),
+        mode="lines",
+        line={"color": NEUTRAL, "width": 1.4, "dash": "dash"},
+        legendgroup="bound",
+        hovertemplate="accumulated rounding explains up to %{y:.2~e}<br>step %{x}<extra></extra>",
+    )
+    if floor > 0 and len(steps):
+        figure.add_scatter(
+            x=[float(steps[0]), float(steps[-1])],
+            y=[floor, floor],
+            mode="lines",
+            legendgroup="floor",
+            line={"color": NEUTRAL, "width": 1.2, "dash": "dot"},
+            hovertemplate="the rounding of one step: %{y:.2~e}<extra></extra>",
+        )
+    _add(figure, lines, "step %{x}<br>relative L2 %{y:.2~e}")
+    figure.update_layout(xaxis=axis("optimizer step"), yaxis=axis("relative L2 difference", type="log", dtick=1))
+    return figure
+
+
+def visible_effect(gaps: Sequence[Line], churn: Sequence[Line], episodes: Episodes) -> go.Figure:
+    """Return the gap between training losses above, on a logarithmic axis, and the churn below, in percent.
+
+    Args:
+        gaps: absolute differences of the mini-batch loss, twin minus base; zeros are left out.
+        churn: shares of a probe that are predicted otherwise than by the base; may be empty.
+        episodes: are shaded.
+    """
+    figure = _shaded(episodes)
+    _add(figure, gaps, "step %{x}<br>loss gap %{y:.2~e}")
+    _add(figure, churn, "step %{x}<br>churn %{y:.3~g}%", yaxis="y2")
+    figure.update_layout(
+        xaxis=axis("optimizer step", anchor="y2" if churn else "y"),
+        yaxis=axis("|loss gap|", domain=[0.46, 1] if churn else [0, 1], type="log", dtick=2),
+    )
+    if churn:
+        figure.update_layout(yaxis2=axis("churn", domain=[0, 0.36], rangemode="tozero", ticksuffix="%"))
+    return figure
+
+
+def scaled_time_curves(lines: Sequence[Line], *, scaled: bool) -> go.Figure:
+    """Return the difference of every member of a sweep, over `lr x steps` or over steps, on a logarithmic axis."""
+    figure = _shaded(())
+    _add(figure, lines, ("lr × steps %{x:.4~g}" if scaled else "step %{x}") + "<br>relative L2 %{y:.2~e}")
+    title = "scaled time: learning rate × steps" if scaled else "optimizer step"
+    figure.update_layout(xaxis=axis(title), yaxis=axis("relative L2 difference", type="log", dtick=2))
+    return figure
+
+
+def _add(figure: go.Figure, lines: Sequence[Line], hover: str, yaxis: str = "y") -> None:
+    add_lines(figure, lines, hover, width=1.6, shown=_positive, opacity=0.9, yaxis=yaxis)
+
+
+def _shaded(episodes: Episodes) -> go.Figure:
+    shade = {"fillcolor": "rgba(125, 135, 145, 0.16)", "line": {"width": 0}, "layer": "below"}
+    return go.Figure(layout=base_layout(shapes=[upright(start, end, **shade) for start, end in episodes]))

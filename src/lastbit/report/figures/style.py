@@ -25,6 +25,7 @@ __all__ = [
     "seed_colours",
     "spaced_ticks",
     "upright",
+    "viridis",
 ]
 
 LAST_BIT, SEED, REAL, SAMPLING, NEUTRAL = "#d55e00", "#0072b2", "#009e73", "#8a949e", "#7d8791"
@@ -40,8 +41,12 @@ def seed_colours(seeds: Sequence[int]) -> dict[int, str]:
     ordered = sorted(set(seeds))
     if len(ordered) <= len(_SEEDS):
         return dict(zip(ordered, _SEEDS, strict=False))
-    colours = sample_colorscale("Viridis", list(np.linspace(0.12, 0.9, len(ordered))))
-    return dict(zip(ordered, colours, strict=True))
+    return dict(zip(ordered, viridis(len(ordered), 0.12, 0.9), strict=True))
+
+
+def viridis(count: int, low: float, high: float) -> list[str]:
+    """Return colours along viridis, of which `low` and `high` are parts between 0 and 1."""
+    return list(sample_colorscale("Viridis", list(np.linspace(low, high, max(count, 2)))))[:count]
 
 
 def plain(text: str) -> str:

@@ -19,7 +19,14 @@ from lastbit.store import RunRecord
 from lastbit.studies.audit.gaps import MAX_LINES, Gaps, curves, spread_within_seeds
 from lastbit.studies.audit.result import AuditResult
 
-__all__ = ["churn_sections", "curves_sections", "results_section", "variance_section", "weights_sections"]
+__all__ = [
+    "churn_sections",
+    "curves_sections",
+    "legend_of",
+    "results_section",
+    "variance_section",
+    "weights_sections",
+]
 
 Legend = Sequence[LegendEntry]
 
@@ -28,6 +35,12 @@ _SAMPLES = {"on the distribution": REAL, "this test set's sampling": SAMPLING}
 
 _MATRIX_RUNS = 150
 """The most runs that the churn matrix shows one by one."""
+
+
+def legend_of(colours: Mapping[int, str]) -> Legend:
+    """Return a legend of the seeds; none of dozens of shades, which helps nobody: the hover names the run."""
+    entries = [LegendEntry(f"seed {seed}", colour, f"seed {seed}") for seed, colour in colours.items()]
+    return entries if len(entries) <= 16 else []
 
 
 def results_section(result: AuditResult, colours: Mapping[int, str], legend: Legend) -> Section:

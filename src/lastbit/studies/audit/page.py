@@ -5,21 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lastbit.core.status import RunStatus
-from lastbit.report.blocks import (
-    Block,
-    Card,
-    Cards,
-    Facts,
-    LegendEntry,
-    Page,
-    Prose,
-    Row,
-    Section,
-    Table,
-    Tone,
-    columns,
-    estimate_table,
-)
+from lastbit.report.blocks import Block, Card, Cards, Facts, Page, Prose, Row, Section, Table, columns, estimate_table
 from lastbit.report.figures.style import seed_colours
 from lastbit.report.formatting import Shown, capitalised, count, number, percent, plural, setting, show, span, step
 from lastbit.stats import Estimate
@@ -28,11 +14,11 @@ from lastbit.studies.audit import figures
 from lastbit.studies.audit.gaps import read_gaps
 from lastbit.studies.audit.result import AuditResult
 from lastbit.studies.frame.control import Spread
-from lastbit.studies.frame.page import study_page
+from lastbit.studies.frame.page import Kinds, study_page
 
 __all__ = ["audit_page"]
 
-_KINDS: dict[str, tuple[Tone, str]] = {
+_KINDS: Kinds = {
     "hardly_last_bit": ("pass", "Hardly any last-bit noise"),
     "no_spread": ("pass", "No spread"),
     "partly_last_bit": ("attention", "Part of the noise is the last bit"),
@@ -88,9 +74,7 @@ def _spread_sections(folder: StudyFolder, result: AuditResult) -> list[Section]:
     records = folder.runs()
     colours = seed_colours([record.cell for record in records])
     gaps = read_gaps(folder, records, colours)
-    legend = [LegendEntry(f"seed {seed}", colour, f"seed {seed}") for seed, colour in colours.items()]
-    # A legend of dozens of shades helps nobody: the hover names the run.
-    legend = legend if len(legend) <= 16 else []
+    legend = figures.legend_of(colours)
     missing = []
     if gaps.unreadable:
         names = ", ".join(gaps.unreadable[:8]) + (" …" if len(gaps.unreadable) > 8 else "")
@@ -253,8 +237,8 @@ def _runs_table(result: AuditResult) -> Table:
         status = f"{run.status}: {run.message}" if run.message else run.status
         values = [number(run.metrics.get(name), 5) for name in names]
         cells = (run.run, run.label, status, count(run.attempts), number(run.seconds, 3), *values)
-        tone: Tone | None = {"ok": None, "diverged": "attention"}.get(run.status, "failure")
-        rows.append(Row(cells, tone))
+        diverged, well = run.status == RunStatus.DIVERGED, run.status == RunStatus.OK
+        rows.append(Row(cells, None if well else "attention" if diverged else "failure"))
     more = len(runs) > _RUNS_SHOWN
     caption = f"The first {_RUNS_SHOWN} of {count(len(runs))} runs; all are in runs.sqlite." if more else ""
     return Table(columns(("run", "perturbation", "status"), numbers), rows, caption)

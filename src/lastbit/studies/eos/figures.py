@@ -8,15 +8,14 @@ from math import inf
 from typing import Any
 
 import numpy as np
-from plotly.colors import sample_colorscale
 
 from lastbit.report.blocks import FigureBlock, LegendEntry, Section
-from lastbit.report.figures.eos_edge import FLOW, LIMIT, TWIN_COLOURS, edge_curves, rate_curves, ratio_curves
-from lastbit.report.figures.eos_spectrum import Spectrum, spectra, spectrum_colours, within_reach
+from lastbit.report.figures import eos_edge
+from lastbit.report.figures.eos_edge import FLOW, LIMIT, Spectrum
 from lastbit.report.figures.eos_sweep import Settled, SizeCurve, settled, size_colour, size_curves
 from lastbit.report.figures.lines import Line
 from lastbit.report.figures.maps import layer_map
-from lastbit.report.figures.style import SEED
+from lastbit.report.figures.style import SEED, viridis
 from lastbit.report.formatting import number
 from lastbit.studies.eos.cell_result import EosCell
 from lastbit.studies.eos.size_trend import QUANTITIES, SizeTrend, quantity_of
@@ -49,7 +48,7 @@ def edge_section(cell: EosCell, arrays: Mapping[str, Array]) -> Section:
             relative = arrays["distance"][1:, at] / arrays["norm"][at]
         twins = [
             Line(label=f"twin {n + 1}", group=f"twin {n}", colour=colour, x=arrays["distance_step"][at], y=row)
-            for n, (colour, row) in enumerate(zip(TWIN_COLOURS, relative, strict=False))
+            for n, (colour, row) in enumerate(zip(eos_edge.TWIN_COLOURS, relative, strict=False))
         ]
     flow = (arrays["flow_step"], arrays["flow_loss"], arrays["flow_sharpness"]) if "flow_step" in arrays else None
     batch = arrays.get("batch_sharpness")
@@ -57,7 +56,7 @@ def edge_section(cell: EosCell, arrays: Mapping[str, Array]) -> Section:
         "preconditioned sharpness" if cell.settings.get("optimizer") in ("adam", "adamw", "rmsprop") else "sharpness"
     )
     steps, loss, sharpness, limit = (arrays[name][kept] for name in ("step", "loss", "sharpness", "limit"))
-    figure = edge_curves(steps, loss, sharpness, limit, twins, flow=flow, batch=batch, sharpness_title=title)
+    figure = eos_edge.edge_curves(steps, loss, sharpness, limit, twins, flow=flow, batch=batch, sharpness_title=title)
     legend = [LegendEntry("training", SEED, "training"), LegendEntry("limit", LIMIT, "limit")]
     legend += [LegendEntry("gradient flow", FLOW, "flow")] if flow else []
     legend += [LegendEntry("batch sharpness", FLOW, "batch")] if batch is not None else []
@@ -97,14 +96,15 @@ def spectrum_figure(
     """Return the section that draws spectra against the limit; `text` stands for it where nothing is drawn."""
     near, where = False, "No eigenvalue is too large at a learning rate of 0;"
     if limit is not None and limit < inf:
-        near, where = within_reach(found, limit), f"The latest limit, {number(limit)}, lies far beyond the range drawn;"
+        near = eos_edge.within_reach(found, limit)
+        where = f"The latest limit, {number(limit)}, lies far beyond the range drawn;"
     if near:
         where = "Dashed: the latest limit, beyond which a direction is unstable;"
-    drawn = zip(found, spectrum_colours(len(found)), strict=True)
+    drawn = zip(found, viridis(len(found), 0.1, 0.8), strict=True)
     legend = [LegendEntry(s.label, colour, f"spectrum {n}") for n, (s, colour) in enumerate(drawn)]
     block = FigureBlock(
         name="spectrum",
-        figure=spectra(found, limit if near else None),
+        figure=eos_edge.spectra(found, limit if near else None),
         height=340,
         describe="Spectral density of the Hessian in the optimizer's coordinates, with the stability limit",
         text=text,
@@ -136,7 +136,7 @@ def sweep_section(cells: Sequence[EosCell]) -> Section:
     legend = [LegendEntry(c.label, c.colour, c.group) for c in {c.group: c for c in curves}.values()]
     lines = FigureBlock(
         name="sweep-ratio",
-        figure=ratio_curves(curves),
+        figure=eos_edge.ratio_curves(curves),
         height=360,
         describe="Sharpness over limit of every training of the sweep over its steps",
         caption="Each training against its own limit, the dashed line.",
@@ -145,7 +145,7 @@ def sweep_section(cells: Sequence[EosCell]) -> Section:
     rates = sorted({lr for cell in cells if (lr := cell.axes.get("lr")) is not None})
     course = FigureBlock(
         name="sweep-rates",
-        figure=rate_curves(_sweep_lines(cells, [cell.stable_lrs for cell in cells]), rates),
+        figure=eos_edge.rate_curves(_sweep_lines(cells, [cell.stable_lrs for cell in cells]), rates),
         height=360,
         describe="Stable learning rate of every training of the sweep over its steps",
         caption="The largest stable learning rate at every measurement. At the edge it meets the rate in use, whatever "
@@ -177,7 +177,7 @@ def _sweep_lines(cells: Sequence[EosCell], values: Sequence[Sequence[float | Non
     """Return a quantity of each training over its steps."""
     kinds = _kinds(cells)
     distinct = list(dict.fromkeys(kinds))
-    colours = list(sample_colorscale("Viridis", list(np.linspace(0.08, 0.86, max(len(distinct), 2)))))
+    colours = viridis(len(distinct), 0.08, 0.86)
     lines = []
     for cell, kind, found in zip(cells, kinds, values, strict=True):
         kept, place = _thin(len(cell.steps)), distinct.index(kind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lastbit.core.status import RunStatus
-from lastbit.report.blocks import Card, Cards, Facts, Page, Prose, Section, Tone
+from lastbit.report.blocks import Card, Cards, Facts, Page, Prose, Section
 from lastbit.report.formatting import Shown, capitalised, count, decades, number, percent, plural, show, step
 from lastbit.store import StudyFolder
 from lastbit.studies.eos import figures
@@ -13,11 +13,11 @@ from lastbit.studies.eos.cell_result import EosCell
 from lastbit.studies.eos.result import EosResult
 from lastbit.studies.eos.tables import GROWTH_SHARE, end_table, growth_table, layer_table, stable_table, sweep_table
 from lastbit.studies.eos.verdict import RATIO_DIGITS
-from lastbit.studies.frame.page import study_page
+from lastbit.studies.frame.page import Kinds, study_page
 
 __all__ = ["eos_page"]
 
-_KINDS: dict[str, tuple[Tone, str]] = {
+_KINDS: Kinds = {
     "at_edge": ("attention", "At the edge of stability"),
     "below_edge": ("pass", "Below the edge"),
     "beyond_edge": ("failure", "Beyond the linear limit"),

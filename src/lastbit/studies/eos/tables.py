@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from lastbit.core.status import RunStatus
 from lastbit.curvature import LayerStability, StableLearningRates
-from lastbit.report.blocks import Column, Table, Tone, estimate_table, table_of
+from lastbit.report.blocks import Column, Columns, Table, Tone, estimate_table, table_of
 from lastbit.report.formatting import bound, count, decay_words, number, percent, show, step
 from lastbit.studies.eos.cell_result import EosCell
 from lastbit.studies.eos.growth_share import GrowthSplit
@@ -19,7 +19,7 @@ __all__ = ["GROWTH_SHARE", "end_table", "growth_table", "layer_table", "stable_t
 GROWTH_SHARE = "growth above the limit"
 """What the share of a last-bit difference's growth is called that falls where the limit is exceeded."""
 
-_BEARS: dict[Column, Callable[[LayerStability], str]] = {
+_BEARS: Columns[LayerStability] = {
     Column("stable learning rate", True): lambda row: bound(row.max_lr, missing="differs by group"),
     Column("stable weight decay"): lambda row: decay_words(row.decay_interval),
 }
@@ -49,7 +49,7 @@ def sweep_table(cells: Sequence[EosCell]) -> Table:
     def steps_above(cell: EosCell) -> str:
         return percent(cell.growth.share_of_steps_above_limit, missing="") if cell.growth else ""
 
-    columns: dict[Column, Callable[[EosCell], str]] = {
+    columns: Columns[EosCell] = {
         Column("training"): _named,
         Column("limit", True): lambda cell: number(cell.limit),
         Column("sharpness / limit", True): ratio,
@@ -66,13 +66,9 @@ def sweep_table(cells: Sequence[EosCell]) -> Table:
 
 def end_table(cells: Sequence[EosCell]) -> Table:
     """Return how each training ended."""
-
-    def final_loss(cell: EosCell) -> str:
-        return number(next((loss for loss in reversed(cell.loss) if loss is not None), None))
-
-    columns: dict[Column, Callable[[EosCell], str]] = {
+    columns: Columns[EosCell] = {
         Column("training"): _named,
-        Column("final loss", True): final_loss,
+        Column("final loss", True): lambda cell: number(next((x for x in reversed(cell.loss) if x is not None), None)),
         Column("looks that grow", True): lambda cell: percent(cell.smallest.growing_fraction),
         Column("status"): lambda cell: cell.status,
         Column("message", quiet=True): lambda cell: cell.message,
@@ -83,7 +79,7 @@ def end_table(cells: Sequence[EosCell]) -> Table:
 
 def trend_table(trends: Sequence[SizeTrend]) -> Table:
     """Return the exponents of what is followed over the sizes of a sweep."""
-    columns: dict[Column, Callable[[SizeTrend], str]] = {
+    columns: Columns[SizeTrend] = {
         Column("by size"): lambda trend: f"{trend.axis}: {QUANTITIES[trend.quantity]}",
         Column("exponent", True): lambda trend: show(trend.exponent).value,
         Column("95% interval", True): lambda trend: show(trend.exponent).interval,
@@ -98,11 +94,7 @@ def trend_table(trends: Sequence[SizeTrend]) -> Table:
 
 def layer_table(rows: Sequence[LayerStability]) -> Table:
     """Return what each block of parameters can bear, moved alone."""
-
-    def tone(row: LayerStability) -> Tone | None:
-        return "attention" if row.ratio > 1 else None
-
-    columns: dict[Column, Callable[[LayerStability], str]] = {
+    columns: Columns[LayerStability] = {
         Column("layer, moved alone"): lambda row: "the whole network" if row.name == "(whole)" else row.name,
         Column("parameters", True): lambda row: count(row.size),
         Column("sharpness", True): lambda row: number(row.sharpness),
@@ -111,13 +103,13 @@ def layer_table(rows: Sequence[LayerStability]) -> Table:
         **_BEARS,
         Column("note", quiet=True): lambda row: "" if row.converged else "not converged",
     }
-    return table_of(rows, columns, tone=tone).filled
+    return table_of(rows, columns, tone=lambda row: "attention" if row.ratio > 1 else None).filled
 
 
 def stable_table(tables: Mapping[int, StableLearningRates]) -> Table:
     """Return what the whole network could bear at each look."""
     rows = [replace(found.whole, name=count(at)) for at, found in sorted(tables.items())]
-    columns: dict[Column, Callable[[LayerStability], str]] = {
+    columns: Columns[LayerStability] = {
         Column("step", True): lambda row: row.name,
         Column("sharpness", True): lambda row: number(row.sharpness),
         Column("limit", True): lambda row: number(row.limit),

@@ -10,7 +10,10 @@ from lastbit.report.formatting import capitalised
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.result import Result
 
-__all__ = ["study_page"]
+__all__ = ["Kinds", "study_page"]
+
+Kinds = Mapping[str, tuple[Tone, str]]
+"""Tone and badge of each kind of verdict."""
 
 
 def study_page(
@@ -19,7 +22,7 @@ def study_page(
     *,
     title: str,
     subtitle: str,
-    kinds: Mapping[str, tuple[Tone, str]],
+    kinds: Kinds,
     sections: Sequence[Section],
 ) -> Page:
     """Return the page of a study: its own sections, then the command, the task, the environment and the events.

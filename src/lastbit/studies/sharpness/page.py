@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from lastbit.report.blocks import Card, Cards, Facts, Page, Section, Tone
-from lastbit.report.figures.eos_spectrum import Spectrum
+from lastbit.report.blocks import Card, Cards, Facts, Page, Section
+from lastbit.report.figures.eos_edge import Spectrum
 from lastbit.report.formatting import bound, count, number, percent, plural, show
 from lastbit.store import StudyFolder
 from lastbit.studies.eos.figures import spectrum_figure
 from lastbit.studies.eos.tables import layer_table
 from lastbit.studies.eos.verdict import RATIO_DIGITS
-from lastbit.studies.frame.page import study_page
+from lastbit.studies.frame.page import Kinds, study_page
 from lastbit.studies.sharpness.result import RUN, SharpnessResult
 
 __all__ = ["sharpness_page"]
 
-_KINDS: dict[str, tuple[Tone, str]] = {
+_KINDS: Kinds = {
     "stable": ("pass", "Within the stable step"),
     "past_limit": ("attention", "Past the stable step"),
     "not_converged": ("attention", "Not certified"),

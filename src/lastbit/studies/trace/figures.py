@@ -8,15 +8,9 @@ from typing import Any
 import numpy as np
 
 from lastbit.report.blocks import Block, FigureBlock, LegendEntry, Prose, Section
+from lastbit.report.figures.curves import TWIN_COLOURS, difference_curves, scaled_time_curves, visible_effect
 from lastbit.report.figures.lines import Line
-from lastbit.report.figures.maps import difference_map, spaced
-from lastbit.report.figures.trace_difference import (
-    TWIN_COLOURS,
-    difference_curves,
-    scaled_time_curves,
-    visible_effect,
-)
-from lastbit.report.figures.trace_tensors import origin_figure
+from lastbit.report.figures.maps import difference_map, origin_figure, spaced
 from lastbit.report.formatting import capitalised, step
 from lastbit.studies.trace.result import TraceResult
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
 
 from lastbit.dynamics.episodes import Episode
-from lastbit.report.blocks import Block, Card, Cards, Column, Facts, Page, Prose, Section, Table, Tone, table_of
+from lastbit.report.blocks import Block, Card, Cards, Column, Columns, Facts, Page, Prose, Section, Table, table_of
 from lastbit.report.formatting import (
     MISSING,
     capitalised,
@@ -25,15 +22,15 @@ from lastbit.report.formatting import (
     step,
 )
 from lastbit.store import StudyFolder
-from lastbit.studies.frame.page import study_page
+from lastbit.studies.frame.page import Kinds, study_page
 from lastbit.studies.trace import figures
-from lastbit.studies.trace.result import TraceResult
+from lastbit.studies.trace.growth import Jump
+from lastbit.studies.trace.result import TraceMember, TraceResult
+from lastbit.studies.trace.tensors import Carriers, TensorGrowth
 
 __all__ = ["trace_page"]
 
-Array = np.ndarray[Any, Any]
-
-_KINDS: dict[str, tuple[Tone, str]] = {
+_KINDS: Kinds = {
     "stable": ("pass", "Stable"),
     "restrained": ("attention", "Restrained instability"),
     "diverged": ("failure", "Diverged"),
@@ -42,6 +39,18 @@ _KINDS: dict[str, tuple[Tone, str]] = {
     "not_landed": ("failure", "The perturbation did not land"),
     "no_runs": ("attention", "Nothing finished"),
 }
+
+_HOW_TO_READ = Prose(
+    (
+        "Twins are the same training with the last bit rounded differently: the same weights at the start, the same "
+        "samples in the same order. What separates them is the last bit and what training has made of it.",
+        "Restrained: the difference grew exponentially, then stayed bounded while training went on. Stable: it stayed "
+        "within what accumulated rounding explains. Diverged: it grew without bound.",
+        "A tensor that is bright early in the map, or that took a large share of the growth, is where the last bit was "
+        "amplified.",
+    ),
+    bullets=True,
+)
 
 _EPISODES, _TENSORS, _JUMPS = 6, 5, 3
 """How many the short form of the page shows."""
@@ -90,9 +99,10 @@ def _growth_sections(folder: StudyFolder, result: TraceResult) -> list[Section]:
     arrays = {member.name: folder.arrays(member.name) for member in result.members if not member.silent}
     first = arrays[result.name]
     layer = result.spec["settings"].get("layer")
+    everything = _episode_table(result.episodes, "In the order of the steps.")
     return [
         Section("The numbers", [Cards(_cards(result)), *_origin(result)], brief=True),
-        Section("How to read this", [_how_to_read()]),
+        Section("How to read this", [_HOW_TO_READ]),
         _controls(result, "Before any growth: does a repeat match, and does the perturbation land?"),
         *_sweep(result),
         *figures.sweep_section(result, arrays),
@@ -106,7 +116,7 @@ def _growth_sections(folder: StudyFolder, result: TraceResult) -> list[Section]:
         *_tangent(result),
         *_localisation(result),
         Section("Tensors", [_tensor_table(result)]),
-        *_all_episodes(result),
+        *([Section("All growth episodes", [everything])] if len(result.episodes) > _EPISODES else []),
     ]
 
 
@@ -145,20 +155,6 @@ def _origin(result: TraceResult) -> list[Block]:
     return [Facts(rows)] if rows else []
 
 
-def _how_to_read() -> Prose:
-    return Prose(
-        (
-            "Twins are the same training with the last bit rounded differently: the same weights at the start, the "
-            "same samples in the same order. What separates them is the last bit and what training has made of it.",
-            "Restrained: the difference grew exponentially, then stayed bounded while training went on. Stable: it "
-            "stayed within what accumulated rounding explains. Diverged: it grew without bound.",
-            "A tensor that is bright early in the map, or that took a large share of the growth, is where the last bit "
-            "was amplified.",
-        ),
-        bullets=True,
-    )
-
-
 def _controls(result: TraceResult, lead: str = "") -> Section:
     control, landing = result.control, result.perturbation
     assert control is not None, "a member has its control"
@@ -193,24 +189,15 @@ def _episodes(result: TraceResult) -> list[Block]:
     return [Prose((told,)), _episode_table(largest, caption)]
 
 
-def _all_episodes(result: TraceResult) -> list[Section]:
-    if len(result.episodes) <= _EPISODES:
-        return []
-    return [Section("All growth episodes", [_episode_table(result.episodes, "In the order of the steps.")])]
-
-
 def _episode_table(episodes: Sequence[Episode], caption: str) -> Table:
-    return table_of(
-        episodes,
-        {
-            Column("from step", True): lambda e: count(e.start),
-            Column("to step", True): lambda e: count(e.end),
-            Column("grew by a factor", True): lambda e: factor(e.rise),
-            Column("nats per step", True): lambda e: number(e.rate, 3),
-            Column("share of all growth", True): lambda e: percent(e.share),
-        },
-        caption=caption,
-    )
+    columns: Columns[Episode] = {
+        Column("from step", True): lambda e: count(e.start),
+        Column("to step", True): lambda e: count(e.end),
+        Column("grew by a factor", True): lambda e: factor(e.rise),
+        Column("nats per step", True): lambda e: number(e.rate, 3),
+        Column("share of all growth", True): lambda e: percent(e.share),
+    }
+    return table_of(episodes, columns, caption=caption)
 
 
 def _jumps(result: TraceResult) -> list[Block]:
@@ -219,40 +206,33 @@ def _jumps(result: TraceResult) -> list[Block]:
         "A unit or pooling window that switches leaves the outputs nearly as they were but changes the gradients below "
         "it: such a jump reaches the tensors up to that layer and none beyond."
     )
-    table = table_of(
-        result.jumps,
-        {
-            Column("largest jump of"): lambda jump: jump.twin,
-            Column("from step", True): lambda jump: count(jump.start),
-            Column("to step", True): lambda jump: count(jump.end),
-            Column("grew by a factor", True): lambda jump: count(jump.factor),
-            Column("tensors", True): lambda jump: count(len(jump.tensors)),
-            Column("the last of them"): lambda jump: jump.last or MISSING,
-        },
-        caption=caption,
-        fold=_JUMPS,
-    )
+    columns: Columns[Jump] = {
+        Column("largest jump of"): lambda jump: jump.twin,
+        Column("from step", True): lambda jump: count(jump.start),
+        Column("to step", True): lambda jump: count(jump.end),
+        Column("grew by a factor", True): lambda jump: count(jump.factor),
+        Column("tensors", True): lambda jump: count(len(jump.tensors)),
+        Column("the last of them"): lambda jump: jump.last or MISSING,
+    }
+    table = table_of(result.jumps, columns, caption=caption, fold=_JUMPS)
     return [table] if table.rows else []
 
 
 def _most_amplifying(result: TraceResult) -> list[Section]:
     """Return the tensors that took the largest part in the growth."""
     by_name = {row.tensor: row for row in result.tensors}
-    table = table_of(
-        (by_name[name] for name in result.most_amplifying[:_TENSORS]),
-        {
-            Column("tensor"): lambda row: row.tensor,
-            Column("share of growth", True): lambda row: percent(row.growth_share),
-            Column("relative L2 at the end", True): lambda row: number(row.relative_l2, 3),
-            Column("largest ulp distance", True): lambda row: count(row.max_ulp),
-        },
-    )
+    columns: Columns[TensorGrowth] = {
+        Column("tensor"): lambda row: row.tensor,
+        Column("share of growth", True): lambda row: percent(row.growth_share),
+        Column("relative L2 at the end", True): lambda row: number(row.relative_l2, 3),
+        Column("largest ulp distance", True): lambda row: count(row.max_ulp),
+    }
+    table = table_of((by_name[name] for name in result.most_amplifying[:_TENSORS]), columns)
     return [Section("Most amplifying tensors", [table], brief=True)] if table.rows else []
 
 
 def _tangent(result: TraceResult) -> list[Section]:
-    tangent = result.tangent
-    if tangent is None:
+    if (tangent := result.tangent) is None:
         return []
     rows = [
         ("Tangent growth", f"{growth_rate(tangent.rate)} over {plural(tangent.steps, 'step')}"),
@@ -266,27 +246,22 @@ def _tangent(result: TraceResult) -> list[Section]:
 
 
 def _localisation(result: TraceResult) -> list[Section]:
-    found = result.participation
-    if found is None:
+    if (found := result.participation) is None:
         return []
     end = found.at_the_end
     growing = found.while_growing or end
-
     rows = [("all tensors", growing.tensors, end.tensors)]
     rows += [(f"filters of {name}", growing.filters[name], last) for name, last in end.filters.items()]
     rows += [(f"elements of {name}", growing.elements[name], last) for name, last in end.elements.items()]
-    table = table_of(
-        rows,
-        {
-            Column("over"): lambda row: row[0],
-            Column("carriers", True): lambda row: count(row[1].carriers),
-            Column("while growing", True): lambda row: number(row[1].participation, 3),
-            Column("at the end", True): lambda row: number(row[2].participation, 3),
-            Column("Gini while growing", True): lambda row: number(row[1].gini, 3),
-            Column("Gini at the end", True): lambda row: number(row[2].gini, 3),
-        },
-        fold=14,
-    )
+    columns: Columns[tuple[str, Carriers, Carriers]] = {
+        Column("over"): lambda row: row[0],
+        Column("carriers", True): lambda row: count(row[1].carriers),
+        Column("while growing", True): lambda row: number(row[1].participation, 3),
+        Column("at the end", True): lambda row: number(row[2].participation, 3),
+        Column("Gini while growing", True): lambda row: number(row[1].gini, 3),
+        Column("Gini at the end", True): lambda row: number(row[2].gini, 3),
+    }
+    table = table_of(rows, columns, fold=14)
     lead = (
         "The participation ratio says how many carriers effectively hold the difference; a Gini coefficient of 0 is an "
         f"even spread. While growing: {step(growing.step)}; filters and elements at {step(growing.probe_step)}."
@@ -295,21 +270,21 @@ def _localisation(result: TraceResult) -> list[Section]:
 
 
 def _tensor_table(result: TraceResult) -> Table:
-    caption = "At the last step; means over the twins, the largest for ulp distances."
+    columns: Columns[TensorGrowth] = {
+        Column("tensor"): lambda row: row.tensor,
+        Column("weights", True): lambda row: count(row.size),
+        Column("share of growth", True): lambda row: percent(row.growth_share),
+        Column("first differs", True): lambda row: count(row.first_step, "never"),
+        Column("relative L2", True): lambda row: number(row.relative_l2, 3),
+        Column("mean relative L1", True): lambda row: number(row.mean_relative_l1, 3),
+        Column("largest ulp distance", True): lambda row: count(row.max_ulp),
+        Column("differing", True): lambda row: percent(row.share_differing),
+        Column("cosine", True): lambda row: number(row.cosine, 2),
+    }
     return table_of(
         result.tensors,
-        {
-            Column("tensor"): lambda row: row.tensor,
-            Column("weights", True): lambda row: count(row.size),
-            Column("share of growth", True): lambda row: percent(row.growth_share),
-            Column("first differs", True): lambda row: count(row.first_step, "never"),
-            Column("relative L2", True): lambda row: number(row.relative_l2, 3),
-            Column("mean relative L1", True): lambda row: number(row.mean_relative_l1, 3),
-            Column("largest ulp distance", True): lambda row: count(row.max_ulp),
-            Column("differing", True): lambda row: percent(row.share_differing),
-            Column("cosine", True): lambda row: number(row.cosine, 2),
-        },
-        caption=caption,
+        columns,
+        caption="At the last step; means over the twins, the largest for ulp distances.",
         fold=30,
     )
 
@@ -317,17 +292,15 @@ def _tensor_table(result: TraceResult) -> Table:
 def _sweep(result: TraceResult) -> list[Section]:
     if len(result.members) < 2:
         return []
-    table = table_of(
-        result.members,
-        {
-            Column("training"): lambda m: m.name,
-            Column("steps", True): lambda m: count(m.reached),
-            Column("verdict"): lambda m: m.verdict_kind.replace("_", " "),
-            Column("decades", True): lambda m: decades(m.decades),
-            Column("nats per step", True): lambda m: number(m.growth_rate_per_step, 3),
-            Column("relative L2 at the end", True): lambda m: number(m.final.relative_l2 if m.final else None, 3),
-        },
-    )
+    columns: Columns[TraceMember] = {
+        Column("training"): lambda m: m.name,
+        Column("steps", True): lambda m: count(m.reached),
+        Column("verdict"): lambda m: m.verdict_kind.replace("_", " "),
+        Column("decades", True): lambda m: decades(m.decades),
+        Column("nats per step", True): lambda m: number(m.growth_rate_per_step, 3),
+        Column("relative L2 at the end", True): lambda m: number(m.final.relative_l2 if m.final else None, 3),
+    }
+    table = table_of(result.members, columns)
     return [Section("The trainings of the sweep", [table], brief=True)]
 
 
