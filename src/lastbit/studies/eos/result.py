@@ -7,7 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from lastbit.core.errors import LastbitError, choose
+from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
 from lastbit.store import StudyFolder
 from lastbit.studies.eos.cell_result import EosCell, Headlines, read_cell
@@ -15,7 +15,7 @@ from lastbit.studies.eos.follow import MEASURED
 from lastbit.studies.eos.size_trend import SizeTrend, size_trends
 from lastbit.studies.eos.verdict import cell_kind, study_verdict
 from lastbit.studies.frame.result import Result, head
-from lastbit.studies.frame.study import Study
+from lastbit.studies.frame.study import Study, training_named
 
 __all__ = ["HEADLINES", "EosResult", "EosStudy", "conclude"]
 
@@ -89,12 +89,7 @@ class EosStudy(Study[EosResult]):
         Raises:
             LastbitError: no such training, or none is finished.
         """
-        names = [found.name for found in self.result.cells]
-        if not names:
-            raise LastbitError(
-                f"{self.path} has no finished training: continue it with lastbit eos --resume {self.path}"
-            )
-        name = choose(cell, names, "cell") if cell is not None else names[0]
+        name = training_named(cell, [found.name for found in self.result.cells], "cell", self.path, "eos")
         with self._folder() as folder:
             arrays = folder.arrays(name)
         variables = {name: (axes, arrays[name]) for name, axes in _DIMENSIONS.items() if name in arrays}

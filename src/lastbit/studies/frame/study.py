@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lastbit.report.blocks import Page
     from lastbit.studies.frame.kind import Kind
 
-__all__ = ["Study", "write_table"]
+__all__ = ["Study", "training_named", "write_table"]
 
 R = TypeVar("R", bound=Result)
 
@@ -153,6 +153,17 @@ class Study(Generic[R]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r}): {self.verdict}"
+
+
+def training_named(name: str | None, names: Sequence[str], what: str, path: Path, kind: str) -> str:
+    """Return the name of a finished training, by default the first of `names`; `what` is what a sweep calls one.
+
+    Raises:
+        LastbitError: there is none of that name, or none at all.
+    """
+    if not names:
+        raise LastbitError(f"{path} has no finished training: continue it with lastbit {kind} --resume {path}")
+    return choose(name, names, what) if name is not None else names[0]
 
 
 def write_table(target: str | Path, data: xr.Dataset, rows: Callable[[xr.Dataset], xr.Dataset]) -> Path:

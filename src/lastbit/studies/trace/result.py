@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lastbit.core.errors import LastbitError, choose
 from lastbit.core.status import RunStatus
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.result import Result, RunRow, Verdict, head, run_row
+from lastbit.studies.frame.study import training_named
 from lastbit.studies.trace.twins_found import TwinsFound, twins_found
 from lastbit.studies.trace.verdict import member_sentence, sentence
 
@@ -51,12 +51,7 @@ def member_named(folder: StudyFolder, name: str | None) -> str:
     Raises:
         LastbitError: there is none of that name, or none at all.
     """
-    names = [cell["name"] for cell in finished_cells(folder)]
-    if not names:
-        raise LastbitError(
-            f"{folder.path} has no finished training: continue it with lastbit trace --resume {folder.path}"
-        )
-    return choose(name, names, "member") if name is not None else names[0]
+    return training_named(name, [cell["name"] for cell in finished_cells(folder)], "member", folder.path, "trace")
 
 
 def conclude(folder: StudyFolder) -> TraceResult:
