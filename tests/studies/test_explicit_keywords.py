@@ -10,7 +10,7 @@ from lastbit.perturb.registry import PERTURBATIONS
 from lastbit.studies.frame.settings import StudySettings, study_keywords
 from lastbit.studies.kinds import KINDS, kind_named
 
-LIFE = {"out", "resume", "workers", "quiet", "checkpoint_seconds"}
+LIFE = {"out", "resume", "workers", "threads", "quiet", "checkpoint_seconds"}
 
 
 @pytest.mark.parametrize("name", KINDS)

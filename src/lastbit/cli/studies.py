@@ -36,6 +36,10 @@ What: TypeAlias = Annotated[
 Workers: TypeAlias = Annotated[
     int | None, option("Number of processes (measured); 1 stays in this one.", "The perturbation")
 ]
+Threads: TypeAlias = Annotated[
+    int | None,
+    option("Threads of each process (measured; 1 for small networks): they decide the last bits.", "The perturbation"),
+]
 Out: TypeAlias = Annotated[Path | None, option("New folder of the study (lastbit-studies/NAME-NNN).", _OUTPUT)]
 Resume: TypeAlias = Annotated[Path | None, option("Continue the study in this folder.", _OUTPUT)]
 Json: TypeAlias = Annotated[Path | None, option("Write the whole result to this file too.", _OUTPUT)]
@@ -93,6 +97,7 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
         what: What = None,
         *,
         workers: Workers = None,
+        threads: Threads = None,
         out: Out = None,
         resume: Resume = None,
         json: Json = None,
@@ -100,10 +105,10 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
         **chosen: Any,
     ) -> int:
         check_writable(json)
-        given = {**chosen, "workers": workers, "out": out, "resume": resume}
+        given = {**chosen, "workers": workers, "threads": threads, "out": out, "resume": resume}
         given = {name: value for name, value in given.items() if value is not None}
         if what is not None and what.endswith(".toml"):
-            from_file = read_study_file(Path(what), [*(one.name for one in options), "workers", "out"])
+            from_file = read_study_file(Path(what), [*(one.name for one in options), "workers", "threads", "out"])
             if resume is not None:
                 from_file.pop("out", None)
             given = {**from_file, **given}

@@ -99,6 +99,7 @@ def audit(
     out: str | Path | None = None,
     resume: str | Path | None = None,
     workers: int | None = None,
+    threads: int | None = None,
     quiet: bool = False,
     checkpoint_seconds: float = 20.0,
 ) -> AuditStudy:
@@ -136,7 +137,9 @@ def audit(
         data_root: see there.
         out: folder of the study, new or empty; by default the next free `lastbit-studies/audit-TASK-NNN`.
         resume: folder of an unfinished study to continue, in place of `out`.
-        workers: number of processes; 1 stays in this process with all threads; None measures both ways.
+        workers: number of processes; 1 stays in this process; None measures both ways.
+        threads: of each process for one operation, which decide the order of sums; None measures, and takes one for
+            small networks.
         quiet: show no progress.
         checkpoint_seconds: time between the checkpoints of a run.
 

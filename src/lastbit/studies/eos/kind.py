@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
-import torch
-
-from lastbit.core.threads import needs_threads, weight_count
+from lastbit.core.threads import weight_count
 from lastbit.report.formatting import plural
 from lastbit.studies.eos.cells import edge_cells, edge_defaults, settled
 from lastbit.studies.eos.page import eos_page
@@ -34,11 +32,6 @@ def _sample(plan: Plan[EosSettings], tasks: Mapping[int, Task]) -> Cell:
     return max(plan.cells, key=lambda cell: weight_count(tasks[cell.number].model))
 
 
-def _threads(tasks: Mapping[int, Task]) -> int | None:
-    large = any(needs_threads(task.model, task.batch_size) for task in tasks.values())
-    return torch.get_num_threads() if large else 1
-
-
 def _announce(settings: EosSettings, jobs: int, steps: int) -> str:
     twins = settings.twins
     beside = f"base, exact repeat, {plural(twins, 'twin')}" if twins else "no twins"
@@ -59,7 +52,6 @@ EOS = Kind(
     train=train,
     steps=_steps,
     sample=_sample,
-    threads=_threads,
     announce=_announce,
     conclude=conclude,
     page=eos_page,
@@ -98,6 +90,7 @@ def eos(
     out: str | Path | None = None,
     resume: str | Path | None = None,
     workers: int | None = None,
+    threads: int | None = None,
     quiet: bool = False,
 ) -> EosStudy:
     """Follow trainings along their edge of stability: sharpness against the optimizer's limit, twins beside it.
@@ -139,6 +132,8 @@ def eos(
         resume: folder of a sweep that was interrupted, in place of `out`; its finished trainings are not repeated.
         workers: number of processes that share the trainings of a sweep, with one thread each; 1 stays in this
             process; None measures both ways.
+        threads: of each process for one operation, which decide the order of sums; None measures, and takes one for
+            small networks.
         quiet: show no progress.
 
     Returns:

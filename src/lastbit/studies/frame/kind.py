@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lastbit.report.blocks import Page
     from lastbit.studies.frame.study import Study
 
-__all__ = ["DTYPES", "Cell", "Job", "Kind", "Plan", "Trained", "Work"]
+__all__ = ["DTYPES", "Cell", "Job", "Kind", "Plan", "Trained", "Work", "distinct"]
 
 S = TypeVar("S", bound=StudySettings)
 R = TypeVar("R", bound=Result)
@@ -82,6 +82,14 @@ class Plan(Generic[S]):
         return resolve_device(getattr(self.settings, "device", "cpu"))
 
 
+def distinct(plan: Plan[Any], tasks: Mapping[int, Task]) -> list[Task]:
+    """Return the task of every cell that differs in its program from those before it."""
+    found: dict[str, Task] = {}
+    for cell in plan.cells:
+        found.setdefault(repr(cell.program), tasks[cell.number])
+    return list(found.values())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Work(Generic[S]):
     """One job in the hands of a worker."""
@@ -127,10 +135,6 @@ def _all_steps(settings: S, task: Task) -> int:
 
 def _first(plan: Plan[S], tasks: Mapping[int, Task]) -> Cell:
     return plan.cells[0]
-
-
-def _all_threads(tasks: Mapping[int, Task]) -> int | None:
-    return None
 
 
 def _silent(records: Sequence[RunRecord], task: Task) -> str:
@@ -186,8 +190,6 @@ class Kind(Generic[S, R]):
     """Returns the optimizer steps of one training."""
     sample: Callable[[Plan[S], Mapping[int, Task]], Cell] = _first
     """Returns the cell whose steps say best how the study should be executed."""
-    threads: Callable[[Mapping[int, Task]], int | None] = _all_threads
-    """Returns the intra-op threads of trainings that stay in this process; None for torch's own number."""
     announce: Callable[[S, int, int], str] | None = None
     """Returns what is about to be done, in a few words, given the settings, the number of jobs and of steps."""
     so_far: Callable[[Sequence[RunRecord], Task], str] = _silent

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lastbit.core.status import RunStatus
+from lastbit.core.threads import needs_threads
 from lastbit.store import RunFiles, RunRecord, StudyFolder
-from lastbit.studies.frame.execution import choose_execution, interrupted, now_and_then
-from lastbit.studies.frame.kind import DTYPES, Cell, Job, Kind, Plan, Trained, Work
+from lastbit.studies.frame.execution import Asked, choose_execution, interrupted, now_and_then
+from lastbit.studies.frame.kind import DTYPES, Cell, Job, Kind, Plan, Trained, Work, distinct
 from lastbit.studies.frame.progress import GridProgress, grid_progress
 from lastbit.tasks import Task
 from lastbit.train.jobs import Crashed, Event, Finished, Progressed, Started
@@ -88,7 +89,7 @@ class Runner:
         plan: what is trained.
         folder: the study, opened to write.
         tasks: by number of their cell.
-        workers: number of processes; None measures.
+        asked: in which processes, with how many threads.
         checkpoint_seconds: time between the checkpoints of a run.
     """
 
@@ -99,10 +100,10 @@ class Runner:
         folder: StudyFolder,
         tasks: Mapping[int, Task],
         *,
-        workers: int | None,
+        asked: Asked,
         checkpoint_seconds: float,
     ) -> None:
-        self.kind, self.plan, self.folder, self.tasks, self.workers = kind, plan, folder, tasks, workers
+        self.kind, self.plan, self.folder, self.tasks, self.asked = kind, plan, folder, tasks, asked
         self.steps = {cell.number: kind.steps(plan.settings_of(cell), tasks[cell.number]) for cell in plan.cells}
         self.records = {record.run: record for record in folder.runs() if record.status != RunStatus.CRASHED}
         self.factory = JobWorkerFactory(
@@ -138,12 +139,11 @@ class Runner:
         executor = choose_execution(
             self.folder,
             self.factory,
-            self.workers,
+            self.asked,
             len(left),
             progress,
             travels=self.plan.program.travels,
-            begun=bool(self.records),
-            threads=self.kind.threads(self.tasks),
+            small=not any(needs_threads(task.model, task.batch_size) for task in distinct(self.plan, self.tasks)),
         )
         executor.run(left, lambda event: self._on_event(event, progress))
 

@@ -90,6 +90,7 @@ def sharpness(
     data_root: str | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
+    threads: int | None = None,
     quiet: bool = False,
 ) -> SharpnessStudy:
     """Measure the sharpness of a task's network now, against the limit of its optimizer.
@@ -122,6 +123,7 @@ def sharpness(
         data_root: see there.
         out: folder to keep the measurement in; by default the next free `lastbit-studies/sharpness-TASK-NNN`.
         resume: folder of a measurement that was interrupted, in place of `out`.
+        threads: for one operation, which decide the order of sums; None measures, and takes one for small networks.
         quiet: show no progress.
 
     Raises:

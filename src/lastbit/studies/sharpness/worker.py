@@ -13,7 +13,6 @@ from torch import Tensor
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role, RunStatus
-from lastbit.core.threads import suitable_threads
 from lastbit.curvature import (
     EffectiveHessian,
     HessianOperator,
@@ -75,7 +74,7 @@ def rehearse(plan: Plan[SharpnessSettings], cell: Cell, task: Task) -> None:
         LastbitError: the checkpoint does not fit, or nothing can be measured.
     """
     settings, device = plan.settings, plan.device
-    with first_step(task.name), suitable_threads(task.model, task.batch_size), _begun(task, settings, device) as begun:
+    with first_step(task.name), _begun(task, settings, device) as begun:
         batch = probe_batch(task, min(2, settings.probe_size), device, DTYPES[settings.dtype])
         with begun.active():
             _hessian(begun, batch).loss_and_gradient()
@@ -90,8 +89,7 @@ def train(work: Work[SharpnessSettings]) -> Trained:
     """Take the measurement and write its arrays, which `sharpness.result` reads."""
     began, task, settings = time.monotonic(), work.task, work.settings
     batch = probe_batch(task, settings.probe_size, work.device, DTYPES[settings.dtype])
-    threads = suitable_threads(task.model, task.batch_size)
-    with threads, _begun(task, settings, work.device) as training, training.active():
+    with _begun(task, settings, work.device) as training, training.active():
         model, optimizer = training.model, training.optimizer
         for step in range(settings.after):
             training.step()

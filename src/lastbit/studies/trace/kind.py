@@ -96,6 +96,7 @@ def trace(
     out: str | Path | None = None,
     resume: str | Path | None = None,
     workers: int | None = None,
+    threads: int | None = None,
     quiet: bool = False,
 ) -> TraceStudy:
     """Find where and when one bit was amplified in a training, and whether its growth is restrained.
@@ -140,6 +141,8 @@ def trace(
         resume: folder of a sweep that was interrupted, in place of `out`; its finished trainings are not repeated.
         workers: number of processes that share the trainings of a sweep, with one thread each; 1 stays in this
             process; None measures both ways.
+        threads: of each process for one operation, which decide the order of sums; None measures, and takes one for
+            small networks.
         quiet: show no progress.
 
     Returns:
