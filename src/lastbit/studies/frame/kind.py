@@ -46,6 +46,11 @@ class Cell:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the study that this cell takes, by name."""
 
+    @property
+    def sets(self) -> str:
+        """What it sets of the program, as text: cells that agree in it train the same task."""
+        return repr(dict(self.program))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -82,12 +87,12 @@ class Plan(Generic[S]):
         return resolve_device(getattr(self.settings, "device", "cpu"))
 
 
-def distinct(plan: Plan[Any], tasks: Mapping[int, Task]) -> list[Task]:
-    """Return the task of every cell that differs in its program from those before it."""
+def distinct(plan: Plan[Any], tasks: Mapping[int, Task]) -> dict[str, Task]:
+    """Return the tasks that differ, by what their cells set of the program."""
     found: dict[str, Task] = {}
     for cell in plan.cells:
-        found.setdefault(repr(cell.program), tasks[cell.number])
-    return list(found.values())
+        found.setdefault(cell.sets, tasks[cell.number])
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,6 +85,29 @@ def _hessian(training: Training, batch: tuple[Tensor, Tensor]) -> HessianOperato
     return HessianOperator(training.model, training.loss, batch, parameters=names)
 
 
+def _signature(
+    training: Training, hessian: HessianOperator, loss: Tensor, gradient: Tensor
+) -> dict[str, tuple[bytes, ...]]:
+    """Return, bit for bit, what every number of a measurement rests on."""
+    along = hessian @ (gradient / gradient.norm().clamp(min=torch.finfo(gradient.dtype).tiny))
+    return {
+        "the training loss": tuple(value.cpu().numpy().tobytes() for value in training.losses),
+        "weights": (training.weights().tobytes(), training.buffers().tobytes()),
+        "loss": (loss.cpu().numpy().tobytes(),),
+        "gradient": (gradient.cpu().numpy().tobytes(),),
+        "curvature": (along.cpu().numpy().tobytes(),),
+    }
+
+
+def _differing(one: Mapping[str, tuple[bytes, ...]], two: Mapping[str, tuple[bytes, ...]]) -> list[str]:
+    """Return what first differs, and the step at which it does (0 before any); empty where every bit is the same."""
+    for what, parts in one.items():
+        places = [place for place, (a, b) in enumerate(zip(parts, two[what], strict=True)) if a != b]
+        if places:
+            return [what, str(places[0] + 1 if what == "the training loss" else len(one["the training loss"]))]
+    return []
+
+
 def train(work: Work[SharpnessSettings]) -> Trained:
     """Take the measurement and write its arrays, which `sharpness.result` reads."""
     began, task, settings = time.monotonic(), work.task, work.settings
@@ -100,7 +123,14 @@ def train(work: Work[SharpnessSettings]) -> Trained:
         effective = EffectiveHessian(hessian, model, optimizer)
         density = spectral_density(effective, steps=LANCZOS_STEPS, probes=PROBES, seed=settings.seed)
         total = trace(hessian, seed=settings.seed)
+        measured = _signature(training, hessian, loss, gradient)
+    with _begun(task, settings, work.device) as repeat, repeat.active():
+        for _ in range(settings.after):
+            repeat.step()
+        again = _hessian(repeat, batch)
+        differs = _differing(measured, _signature(repeat, again, *again.loss_and_gradient()))
     arrays = {
+        "repeat_differs": differs,
         "spectrum_nodes": density.nodes,
         "spectrum_weights": density.weights,
         "negative_share": density.share_below(0.0),
