@@ -97,6 +97,7 @@ MORE_THAN_SIX = {
     "studies.eos.kind:eos": PUBLIC,
     "studies.sharpness.kind:sharpness": PUBLIC,
     "studies.frame.make:make": "what every study takes beside its settings, as keywords",
+    "cli.studies:study_command.command": "what every study command takes beside its settings, as flags",
     "curvature.stochastic:batch_sharpness": PUBLIC,
     "curvature.eigen:top_eigenpairs": PUBLIC,
     "curvature.fused:_BatchNorm.forward": TORCH,

@@ -26,12 +26,14 @@ _MOST = 4096
 
 @dataclass(frozen=True)
 class Asked:
-    """How the user wants the runs executed; None is for a measurement to decide."""
+    """How the user wants the runs executed; a number that is None is for a measurement to decide."""
 
     workers: int | None = None
     """Number of processes; 1 stays in this one."""
     threads: int | None = None
     """Intra-op threads of each."""
+    checkpoint_seconds: float = 20.0
+    """Time between the checkpoints of a run."""
 
     def __post_init__(self) -> None:
         """Refuse what is no number of either."""

@@ -61,7 +61,7 @@ def make(
     Raises:
         LastbitError: a setting, the task or the folder is invalid; or the user interrupted (finished runs are safe).
     """
-    asked = Asked(workers, threads)
+    asked = Asked(workers, threads, checkpoint_seconds)
     stored = stored_facts(kind.name, kind.called, out, resume)
     with no_exit("the task"):
         # One thread until it is known how many are worth it.
@@ -77,15 +77,7 @@ def make(
             if resume is None:
                 _check_processes(plan, prints, facts["sources"])
         with begin_study(facts, stored, out, resume) as folder:
-            Runner(
-                kind,
-                plan,
-                folder,
-                tasks,
-                fingerprints=prints,
-                asked=asked,
-                checkpoint_seconds=checkpoint_seconds,
-            ).run(quiet=quiet)
+            Runner(kind, plan, folder, tasks, fingerprints=prints, asked=asked).run(quiet=quiet)
             with torch_threads(1):
                 result = kind.conclude(folder)
             folder.save_result(result.to_json())

@@ -102,7 +102,6 @@ class Runner:
         tasks: by number of their cell.
         fingerprints: of the tasks, by `Cell.sets`.
         asked: in which processes, with how many threads.
-        checkpoint_seconds: time between the checkpoints of a run.
     """
 
     def __init__(
@@ -114,7 +113,6 @@ class Runner:
         *,
         fingerprints: Mapping[str, str],
         asked: Asked,
-        checkpoint_seconds: float,
     ) -> None:
         self.kind, self.plan, self.folder, self.tasks, self.asked = kind, plan, folder, tasks, asked
         self.steps = {cell.number: kind.steps(plan.settings_of(cell), tasks[cell.number]) for cell in plan.cells}
@@ -124,7 +122,7 @@ class Runner:
             plan=plan,
             sample=kind.sample(plan, tasks),
             folder=folder.path.absolute(),
-            checkpoint_seconds=checkpoint_seconds,
+            checkpoint_seconds=asked.checkpoint_seconds,
             fingerprints=fingerprints,
             home=os.getpid(),
         )
