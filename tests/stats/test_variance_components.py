@@ -12,7 +12,7 @@ from scipy import optimize, stats
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.plain import plain
-from lastbit.stats import variance_components
+from lastbit.stats import last_bit_by_seed, variance_components
 from lastbit.stats.mean_squares import difference_interval, sum_interval, variance_interval, within_share_interval
 from lastbit.stats.one_way import one_way, quadratic_mean_squares
 
@@ -485,3 +485,14 @@ def test_a_spread_beyond_the_largest_float_is_not_measured():
     assert parts.sigma_last_bit.note == "not measured: it is beyond the largest number of float64"
     smaller = variance_components([[1e300, -1e300], [-1e300, 1e300], [1e300, 1e300]])
     assert smaller.sigma_last_bit.estimate == pytest.approx(math.sqrt(4 / 3) * 1e300)
+
+
+def test_the_last_bit_of_each_seed_has_intervals_that_hold_together():
+    values = draw(20, seeds=4, perturbations=5)
+    found = last_bit_by_seed(values)
+    np.testing.assert_allclose([seed.estimate for seed in found], values.std(axis=1, ddof=1), rtol=1e-12)
+    ends = [variance_interval(row.var(ddof=1), 4, 1 - 0.05 / 4) for row in values]
+    np.testing.assert_allclose([[seed.low, seed.high] for seed in found], np.sqrt(ends), rtol=1e-12)
+    pooled = variance_components(values).sigma_last_bit.estimate
+    assert pooled == pytest.approx(np.sqrt(np.mean([seed.estimate**2 for seed in found])))
+    assert [seed.measured for seed in last_bit_by_seed([[1.0, np.nan], [1.0, 2.0]])] == [False, True]

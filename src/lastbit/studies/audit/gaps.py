@@ -144,9 +144,9 @@ def spread_within_seeds(records: Sequence[RunRecord], metric: str, colours: Colo
 def _sd(rows: Sequence[Array]) -> Array:
     """Return the SD over rows at each place, of numbers of any size; NaN where one is not finite."""
     table = np.stack(rows)
-    # Squares of large numbers would overflow.
-    largest = np.abs(table).max(initial=0.0, where=np.isfinite(table))
-    scale = largest if largest > 0 else 1.0
+    # Squares of large numbers would overflow; dividing by a power of two changes no digit.
+    largest = float(np.abs(table).max(initial=0.0, where=np.isfinite(table)))
+    scale = 2.0 ** min(max(math.frexp(largest)[1], -1000), 1000)
     with np.errstate(invalid="ignore"):
         return np.asarray(scale * (table / scale).std(axis=0, ddof=1))
 

@@ -247,8 +247,9 @@ def _plan_tables(result: AuditResult) -> list[Block]:
     )
     counts = columns(["a true difference of"], ["seeds needed, 80% power", "95% interval"])
     tables: list[Block] = [Table(titles, rows) for titles, rows in ((differences, seen), (counts, needed)) if rows]
-    plan = result.smallest_resolvable_difference
-    return tables or [Prose((f"Not measured: {reason(row.difference)}.",)) for row in plan[:1]]
+    if tables or not result.sigma_total.estimate:
+        return tables
+    return [Prose((f"Not measured: {reason(result.smallest_resolvable_difference[0].difference)}.",))]
 
 
 def _runs_table(result: AuditResult) -> Table:
