@@ -92,12 +92,7 @@ LEFT = "one call with keywords; a class for them would have one user"
 TORCH = "the parameters are those of the torch operation that it stands for"
 
 MORE_THAN_SIX = {
-    "studies.audit.kind:audit": PUBLIC,
-    "studies.trace.kind:trace": PUBLIC,
-    "studies.eos.kind:eos": PUBLIC,
-    "studies.sharpness.kind:sharpness": PUBLIC,
     "studies.frame.make:make": "what every study takes beside its settings, as keywords",
-    "cli.studies:study_command.command": "what every study command takes beside its settings, as flags",
     "curvature.stochastic:batch_sharpness": PUBLIC,
     "curvature.eigen:top_eigenpairs": PUBLIC,
     "curvature.fused:_BatchNorm.forward": TORCH,

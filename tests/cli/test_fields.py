@@ -114,7 +114,7 @@ def test_classes_that_differ_are_told_apart():
 
 
 def test_the_same_keywords_stand_in_the_signature_and_the_docstring():
-    @takes(Net, Line)
+    @takes(keywords(Net, Line))
     def train(task="digits", *, progress=None, **settings):
         """Train it.
 

@@ -35,9 +35,6 @@ RENAMED: dict[str, dict[str, str | None]] = {
         "runs[].seed": "runs[].cell",
         "runs[].perturbation": "runs[].twin",
         "runs[].control": None,
-        "smallest_resolvable_difference": None,  # of two seeds: 53 points of accuracy was no number to act on
-        "seeds_needed": None,  # of two seeds: 278,105
-        "verdict": None,  # it named the 53 points
         "spec.audit": "spec.settings",
         "spec.task": "spec.program",
     },
@@ -141,9 +138,18 @@ def differences(
         last = [part for part in re.split(r"[.\[]", path) if not part.endswith("]")][-1]
         if value is None and last in INFINITE and said[new] in ("inf", "-inf"):
             continue
-        if not _same(value, said[new], rel, sentence=last in SENTENCES):
+        if last == "command":
+            if _options(value) != _options(said[new]):
+                found.append(f"{path} was {value!r}, now {said[new]!r}")
+        elif not _same(value, said[new], rel, sentence=last in SENTENCES):
             found.append(f"{path} was {value!r}, now {said[new]!r}")
     return found
+
+
+def _options(command: str) -> list[str]:
+    """Return what a command or a Python call asks for, whose order says nothing; `sharpness` named its task first."""
+    named = re.sub(r"^(lastbit sharpness) (?!--)", r"\1 --task ", command)
+    return sorted(re.split(r" (?=--)|, (?=\w+=)|[()]", named))
 
 
 def same_numbers(before: str, now: str) -> bool:

@@ -99,7 +99,7 @@ def test_every_combination_resolves_completely_and_to_itself(**given_):
         ({"lr": True}, "^--lr = True: input should be a number"),
         ({"momentum": 1}, "^--momentum = 1: input should be less than 1"),
         ({"weight_decay": -1e-4}, "^--weight-decay = -0.0001: input should be greater than or equal to 0"),
-        ({"epochs": 0}, "^--epochs = 0: input should be greater than 0"),
+        ({"epochs": 0}, "^--epochs = 0: input should be greater than or equal to 1"),
         ({"batch_size": 1.5}, "^--batch-size = 1.5: input should be a valid integer"),
         ({"width": -8}, "^--width = -8"),
         ({"train_size": 0}, "^--train-size = 0"),

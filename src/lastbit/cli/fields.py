@@ -77,6 +77,8 @@ def command_from(function: Callable[..., Any], settings: Iterable[Keyword]) -> C
         settings: those of the command, of `keywords`.
 
     Example:
+        >>> from lastbit.core.config import Config
+        >>> from lastbit.core.keywords import keywords
         >>> class Settings(Config):
         ...     lr: float = 0.1
         >>> def train(*, quiet: bool = False, **settings): return settings

@@ -12,6 +12,7 @@ import typer
 from lastbit.cli.fields import SeveralValues, command_from, option
 from lastbit.cli.output import check_writable, present
 from lastbit.core.errors import LastbitError
+from lastbit.core.exit_codes import ExitCode
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.eos.settings import EosSettings
 from lastbit.studies.frame.settings import StudySettings, read_study_file, study_keywords
@@ -32,15 +33,6 @@ What: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
-Workers: TypeAlias = Annotated[
-    int | None, option("Number of processes (measured); 1 stays in this one.", "The perturbation")
-]
-Threads: TypeAlias = Annotated[
-    int | None,
-    option("Threads of each process (measured; 1 for small networks): they decide the last bits.", "The perturbation"),
-]
-Out: TypeAlias = Annotated[Path | None, option("New folder of the study (lastbit-studies/NAME-NNN).", _OUTPUT)]
-Resume: TypeAlias = Annotated[Path | None, option("Continue the study in this folder.", _OUTPUT)]
 Json: TypeAlias = Annotated[Path | None, option("Write the whole result to this file too.", _OUTPUT)]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="Print the verdict alone.", rich_help_panel=_OUTPUT)]
 
@@ -83,7 +75,7 @@ def add_studies(app: typer.Typer) -> None:
 def study_command(kind: str, settings: type[StudySettings], text: str) -> Callable[..., Any]:
     """Return the command that makes a study of a kind; register it with `cls=SeveralValues`.
 
-    It presents what was made and returns the exit code of its result.
+    It presents what was made and returns the exit code: 3 where a control failed.
 
     Args:
         kind: where the kind stands, `module:NAME`; imported when the command is run.
@@ -95,20 +87,15 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
     def command(
         what: What = None,
         *,
-        workers: Workers = None,
-        threads: Threads = None,
-        out: Out = None,
-        resume: Resume = None,
         json: Json = None,
         quiet: Quiet = False,
         **chosen: Any,
     ) -> int:
         check_writable(json)
-        given = {**chosen, "workers": workers, "threads": threads, "out": out, "resume": resume}
-        given = {name: value for name, value in given.items() if value is not None}
+        given = dict(chosen)
         if what is not None and what.endswith(".toml"):
-            from_file = read_study_file(Path(what), [*(one.name for one in options), "workers", "threads", "out"])
-            if resume is not None:
+            from_file = read_study_file(Path(what), [one.name for one in options if one.name != "resume"])
+            if "resume" in given:
                 from_file.pop("out", None)
             given = {**from_file, **given}
         elif what is not None and given.setdefault("task", what) != what:
@@ -117,8 +104,7 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
 
         study = make(resolve_name(kind), **given, quiet=quiet)
         present(study, json=json, quiet=quiet)
-        code: int = study.result.exit_code
-        return code
+        return ExitCode.ANSWERED if study.passed else ExitCode.NOT_REPRODUCIBLE
 
     command.__doc__ = text
     return command_from(command, options)

@@ -84,15 +84,17 @@ def several(one: Keyword) -> Keyword:
     return replace(one, annotation=tuple[reduce(or_, kinds), ...] | None, panel="Several values make a sweep")  # type: ignore[misc]
 
 
-def takes(*configs: type[Config]) -> Callable[[F], F]:
-    """Let `help()` show the fields of `configs` as the keyword arguments that a function's `**settings` stand for.
+def takes(settings: Iterable[Keyword]) -> Callable[[F], F]:
+    """Let `help()` show `settings` as the keyword arguments that a function's `**settings` stand for.
 
-    They are added to its signature, and described in its docstring where that says `**settings: …`.
+    They are added to its signature, those apart that it names itself, and described in its docstring where that says
+    `**settings: …`.
     """
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)
         own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        added = [one for one in settings if one.name not in signature.parameters]
         of_settings = [
             inspect.Parameter(
                 one.name,
@@ -100,12 +102,12 @@ def takes(*configs: type[Config]) -> Callable[[F], F]:
                 default=inspect.Parameter.empty if one.required else one.default,
                 annotation=one.annotation,
             )
-            for one in keywords(*configs)
+            for one in added
         ]
         first = [p for p in own if p.kind is not p.KEYWORD_ONLY]
         last = [p for p in own if p.kind is p.KEYWORD_ONLY]
         function.__signature__ = signature.replace(parameters=[*first, *of_settings, *last])  # type: ignore[attr-defined]
-        told = "\n".join(f"    {one.name}: {one.help}" for one in keywords(*configs))
+        told = "\n".join(f"    {one.name}: {one.help}" for one in added)
         text = inspect.cleandoc(function.__doc__ or "")
         function.__doc__ = re.sub(r"(?m)^    \*\*settings: .*$", lambda _: told, text, count=1)
         return function

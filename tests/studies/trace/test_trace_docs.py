@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+from lastbit.studies.frame.settings import study_keywords
+from lastbit.studies.trace.settings import TraceSettings
+
 DOCS = Path(__file__).parents[3] / "docs"
 
 
@@ -13,10 +16,6 @@ def test_every_picture_is_there_and_below_200_kb():
 
 
 def test_every_flag_on_the_page_is_a_flag_of_the_command():
-    import inspect
-
-    from lastbit.cli.trace import trace
-
     flags = set(re.findall(r"--([a-z][a-z-]*)", (DOCS / "trace.md").read_text("utf-8")))
-    known = {name.replace("_", "-") for name in inspect.signature(trace).parameters}
+    known = {one.name.replace("_", "-") for one in study_keywords(TraceSettings)} | {"json", "quiet"}
     assert flags <= known

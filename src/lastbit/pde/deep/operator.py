@@ -40,8 +40,8 @@ class LinearisedFlow:
 
     def __call__(self, v_P: Tensor) -> Tensor:
         """Return `Hv`, shape `[P]`."""
-        parts = self.problem.split(v_P)
-        return torch.cat([image.ravel() for image in self._vector_product(self._slopes, self._kernels, parts)])
+        images = torch.autograd.grad(self._slopes, self._kernels, self.problem.split(v_P), retain_graph=True)
+        return torch.cat([image.ravel() for image in images])
 
     def block(self, layer: int, v: Tensor) -> Tensor:
         """Return the product of one layer's diagonal block with a vector of that layer's weights.
@@ -50,13 +50,9 @@ class LinearisedFlow:
             layer: counted from 0.
             v: a vector with as many entries as the layer has weights.
         """
-        kernel, slope = self._kernels[layer], self._slopes[layer]
-        return self._vector_product((slope,), (kernel,), [v.view(kernel.shape)])[0].ravel()
-
-    @staticmethod
-    def _vector_product(slopes: tuple[Tensor, ...], kernels: tuple[Tensor, ...], parts: list[Tensor]) -> list[Tensor]:
-        images = torch.autograd.grad(slopes, kernels, parts, retain_graph=True)
-        return list(images)
+        kernel = self._kernels[layer]
+        (image,) = torch.autograd.grad(self._slopes[layer], kernel, v.view(kernel.shape), retain_graph=True)
+        return image.ravel()
 
 
 def linearise(problem: DeepProblem, weights_P: Tensor) -> LinearisedFlow:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import reduce
+from operator import add
 
 from lastbit.core.errors import LastbitError, choose
 from lastbit.pde.linear.stencils import Stencil
 
-__all__ = ["derivative", "finite_difference_weights", "identity", "laplacian"]
+__all__ = ["derivative", "derivative_sum", "finite_difference_weights", "identity", "laplacian"]
 
 
 def identity(spacing: tuple[float, ...]) -> Stencil:
@@ -56,12 +58,15 @@ def derivative(
     return Stencil(offsets, tuple(c for _, c in kept), spacing)
 
 
+def derivative_sum(order: int, spacing: tuple[float, ...], *, accuracy: int = 2, side: str = "central") -> Stencil:
+    """Return `Σ_axis ∂^order/∂x_axis^order`, each as `derivative` makes it."""
+    axes = range(len(spacing))
+    return reduce(add, [derivative(order, spacing=spacing, axis=a, accuracy=accuracy, side=side) for a in axes])
+
+
 def laplacian(spacing: tuple[float, ...], *, accuracy: int = 2) -> Stencil:
     """Return `Σ_axis ∂²/∂x_axis²` by central differences: the 3-, 5- or 7-point Laplacian for accuracy 2."""
-    total = derivative(2, spacing=spacing, axis=0, accuracy=accuracy)
-    for axis in range(1, len(spacing)):
-        total = total + derivative(2, spacing=spacing, axis=axis, accuracy=accuracy)
-    return total
+    return derivative_sum(2, spacing, accuracy=accuracy)
 
 
 def finite_difference_weights(derivative: int, offsets: Sequence[int]) -> tuple[Fraction, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lastbit.core.errors import LastbitError, choose
 from lastbit.pde.linear.equations import LinearEquation
-from lastbit.pde.linear.operators import derivative, identity, laplacian
+from lastbit.pde.linear.operators import derivative_sum, identity, laplacian
 from lastbit.pde.linear.stencils import Stencil
 from lastbit.pde.schemes import TimeScheme
 
@@ -26,6 +26,7 @@ class ClosedForm:
     formula: str
 
 
+TermOf = Callable[[Spacing, Values], Stencil]
 LimitOf = Callable[[TimeScheme, Spacing, Values], ClosedForm | None]
 
 
@@ -37,7 +38,7 @@ class Problem:
         name: the name by which it is requested.
         equation: the formula, for a person.
         defaults: its parameters with the values they have if left out.
-        build: from spacing and parameters to the discretised equation.
+        terms: from spacing and parameters to the operators of the discretised equation.
         closed_form: from scheme, spacing and parameters to the textbook limit, None where there is none.
         time_order: of the equation.
         largest_dim: how many dimensions it comes in.
@@ -47,11 +48,15 @@ class Problem:
     name: str
     equation: str
     defaults: Mapping[str, float]
-    build: Callable[[Spacing, Values], LinearEquation]
+    terms: tuple[TermOf, ...]
     closed_form: LimitOf
     time_order: int = 1
     largest_dim: int = 3
     scheme: str | None = None
+
+    def build(self, spacing: Spacing, values: Values) -> LinearEquation:
+        """Return the discretised equation."""
+        return LinearEquation(tuple(term(spacing, values) for term in self.terms), self.time_order)
 
     def parameters(self, given: Values) -> dict[str, float]:
         """Return the defaults with `given` in their place.
@@ -76,12 +81,8 @@ def _diffusion(spacing: Spacing, values: Values) -> Stencil:
     return values["diffusivity"] * laplacian(spacing, accuracy=int(values.get("accuracy", 2)))
 
 
-def _gradient_sum(spacing: Spacing, accuracy: int = 2, side: str = "central") -> Stencil:
-    """`Σ_axis ∂/∂x_axis`, the same speed along every axis."""
-    total = derivative(1, spacing=spacing, axis=0, accuracy=accuracy, side=side)
-    for axis in range(1, len(spacing)):
-        total = total + derivative(1, spacing=spacing, axis=axis, accuracy=accuracy, side=side)
-    return total
+def _advection(spacing: Spacing, values: Values) -> Stencil:
+    return -values["speed"] * derivative_sum(1, spacing, accuracy=int(values.get("accuracy", 2)))
 
 
 def _shortest_wave(operator: Stencil) -> float:
@@ -90,7 +91,7 @@ def _shortest_wave(operator: Stencil) -> float:
     return float(abs(operator.symbol(corner[0] if operator.dim == 1 else corner)))
 
 
-def _shortest_wave_limit(operator: Callable[[Spacing, Values], Stencil], formula: str) -> LimitOf:
+def _shortest_wave_limit(operator: TermOf, formula: str) -> LimitOf:
     """The limit of a symbol that fills `[−|λ|, 0]`, `|λ|` that of the shortest wave."""
 
     def limit(scheme: TimeScheme, spacing: Spacing, values: Values) -> ClosedForm | None:
@@ -121,11 +122,6 @@ def _upwind_closed_form(scheme: TimeScheme, spacing: Spacing, values: Values) ->
     return ClosedForm(1 / (values["speed"] * sum(1 / dx for dx in spacing)), "dx / (dim·speed)")
 
 
-def _lax_wendroff(spacing: Spacing, values: Values) -> LinearEquation:
-    c = values["speed"]
-    return LinearEquation((-c * derivative(1, spacing=spacing), c * c / 2 * derivative(2, spacing=spacing)))
-
-
 def _advection_diffusion_closed_form(scheme: TimeScheme, spacing: Spacing, values: Values) -> ClosedForm | None:
     if scheme.name != "euler":
         return None
@@ -143,11 +139,6 @@ def _wave_closed_form(scheme: TimeScheme, spacing: Spacing, values: Values) -> C
     else:
         limit = scheme.imaginary_limit
     return None if limit is None else ClosedForm(limit / fastest, f"{_number(limit)} / ({formula})")
-
-
-def _anti_diffusion(spacing: Spacing, values: Values) -> LinearEquation:
-    spreading = values["diffusivity"] * laplacian(spacing)
-    return LinearEquation((-1.0 * spreading - values["decay"] * identity(spacing),))
 
 
 def _anti_diffusion_closed_form(scheme: TimeScheme, spacing: Spacing, values: Values) -> ClosedForm | None:
@@ -170,30 +161,28 @@ PROBLEMS: dict[str, Problem] = {
             name="heat",
             equation="∂u/∂t = diffusivity·Δu, central differences",
             defaults={"diffusivity": 1.0, "accuracy": 2},
-            build=lambda spacing, values: LinearEquation((_diffusion(spacing, values),)),
+            terms=(_diffusion,),
             closed_form=_shortest_wave_limit(_diffusion, "4·dim·diffusivity/dx²"),
         ),
         Problem(
             name="advection-upwind",
             equation="∂u/∂t = −speed·Σ∂u/∂x, backward (upwind) differences",
             defaults={"speed": 1.0},
-            build=lambda spacing, values: LinearEquation((-values["speed"] * _gradient_sum(spacing, 1, "backward"),)),
+            terms=(lambda spacing, values: -values["speed"] * derivative_sum(1, spacing, accuracy=1, side="backward"),),
             closed_form=_upwind_closed_form,
         ),
         Problem(
             name="advection-centred",
             equation="∂u/∂t = −speed·Σ∂u/∂x, central differences (FTCS with scheme euler)",
             defaults={"speed": 1.0, "accuracy": 2},
-            build=lambda spacing, values: LinearEquation(
-                (-values["speed"] * _gradient_sum(spacing, int(values["accuracy"])),)
-            ),
+            terms=(_advection,),
             closed_form=_centred_closed_form,
         ),
         Problem(
             name="advection-lax-wendroff",
             equation="∂u/∂t = −speed·∂u/∂x, Lax–Wendroff",
             defaults={"speed": 1.0},
-            build=_lax_wendroff,
+            terms=(_advection, lambda spacing, values: values["speed"] * values["speed"] / 2 * laplacian(spacing)),
             closed_form=lambda _, spacing, values: ClosedForm(spacing[0] / values["speed"], "dx / speed"),
             largest_dim=1,
             scheme="euler",
@@ -202,17 +191,15 @@ PROBLEMS: dict[str, Problem] = {
             name="advection-diffusion",
             equation="∂u/∂t = diffusivity·Δu − speed·Σ∂u/∂x, central differences",
             defaults={"diffusivity": 1.0, "speed": 1.0},
-            build=lambda spacing, values: LinearEquation(
-                (_diffusion(spacing, values) - values["speed"] * _gradient_sum(spacing),)
-            ),
+            terms=(lambda spacing, values: _diffusion(spacing, values) + _advection(spacing, values),),
             closed_form=_advection_diffusion_closed_form,
         ),
         Problem(
             name="wave",
             equation="∂²u/∂t² = speed²·Δu, central differences",
             defaults={"speed": 1.0, "accuracy": 2},
-            build=lambda spacing, values: LinearEquation(
-                (values["speed"] ** 2 * laplacian(spacing, accuracy=int(values["accuracy"])),), time_order=2
+            terms=(
+                lambda spacing, values: values["speed"] ** 2 * laplacian(spacing, accuracy=int(values["accuracy"])),
             ),
             closed_form=_wave_closed_form,
             time_order=2,
@@ -221,14 +208,14 @@ PROBLEMS: dict[str, Problem] = {
             name="biharmonic",
             equation="∂u/∂t = −stiffness·Δ²u, central differences",
             defaults={"stiffness": 1.0, "accuracy": 2},
-            build=lambda spacing, values: LinearEquation((_biharmonic(spacing, values),)),
+            terms=(_biharmonic,),
             closed_form=_shortest_wave_limit(_biharmonic, "16·dim²·stiffness/dx⁴"),
         ),
         Problem(
             name="anti-diffusion",
             equation="∂u/∂t = −diffusivity·Δu − decay·u, central differences",
             defaults={"diffusivity": 1.0, "decay": 5.0},
-            build=_anti_diffusion,
+            terms=(lambda spacing, values: -1.0 * _diffusion(spacing, values) - values["decay"] * identity(spacing),),
             closed_form=_anti_diffusion_closed_form,
         ),
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
+import numpy as np
+
+from lastbit.core.keywords import takes
 from lastbit.core.status import Role, RunStatus
 from lastbit.report.formatting import number
-from lastbit.stats import variance_components
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.audit.page import audit_page
 from lastbit.studies.audit.result import AuditResult, conclude
@@ -20,6 +21,7 @@ from lastbit.studies.frame.control import Difference, compare_repeat
 from lastbit.studies.frame.kind import Cell, Kind
 from lastbit.studies.frame.make import make
 from lastbit.studies.frame.program import Program
+from lastbit.studies.frame.settings import study_keywords
 from lastbit.tasks import Task
 
 __all__ = ["AUDIT", "audit"]
@@ -35,16 +37,13 @@ def _so_far(records: Sequence[RunRecord], task: Task) -> str:
     by_cell: dict[int, list[float]] = {}
     for record in records:
         if record.status == RunStatus.OK and record.role != Role.REPEAT:
-            value = record.metrics[metric.name][-1]
-            if math.isfinite(value):
-                by_cell.setdefault(record.cell, []).append(value)
+            by_cell.setdefault(record.cell, []).append(record.metrics[metric.name][-1])
+    squares = sum(float(np.var(values)) * len(values) for values in by_cell.values())
     freedom = sum(len(values) - 1 for values in by_cell.values())
     if freedom < 1:
         return ""
-    width = max(map(len, by_cell.values()))
-    table = [values + [math.nan] * (width - len(values)) for values in by_cell.values()]
-    sigma = variance_components(table).sigma_last_bit.estimate
-    return f"σ last bit so far {number(sigma, 2, metric.unit)} (n = {freedom + len(by_cell)})"
+    sigma = number(math.sqrt(squares / freedom), 2, metric.unit)
+    return f"σ last bit so far {sigma} (n = {freedom + len(by_cell)})"
 
 
 def _differs(folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) -> Difference | None:
@@ -71,77 +70,22 @@ AUDIT = Kind(
 """The kind of study that `lastbit audit` makes."""
 
 
+@takes(study_keywords(AuditSettings))
 def audit(
     task: str | Task | None = None,
     *,
-    seeds: int | None = None,
-    perturbations: int | None = None,
-    perturb: Literal["rescale", "ulp", "rounding", "reorder"] | None = None,
-    vary: Literal["all", "order", "init", "augment"] | None = None,
-    dtype: Literal["float32", "float64", "bfloat16"] | None = None,
-    device: str | None = None,
-    model: str | None = None,
-    optimizer: str | None = None,
-    lr: float | None = None,
-    momentum: float | None = None,
-    nesterov: bool | None = None,
-    weight_decay: float | None = None,
-    schedule: str | None = None,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    train_size: int | None = None,
-    norm: str | None = None,
-    activation: str | None = None,
-    width: int | None = None,
-    depth: int | None = None,
-    kernel: int | None = None,
-    loss: str | None = None,
-    augment: str | None = None,
-    data_root: str | None = None,
-    out: str | Path | None = None,
-    resume: str | Path | None = None,
-    workers: int | None = None,
-    threads: int | None = None,
     quiet: bool = False,
     checkpoint_seconds: float = 20.0,
+    **settings: Any,
 ) -> AuditStudy:
     """Measure how much of a training's result is the last floating-point bit.
 
     Trains `seeds` x `perturbations` runs, and one exact repeat of the unperturbed run per seed as control; see
-    `AuditStudy` for what comes out. Runs are kept in a study folder as they finish. What is None takes its default:
-    see `AuditSettings` for the study's settings and `TaskConfig` for the task's.
+    `AuditStudy` for what comes out. Runs are kept in a study folder as they finish.
 
     Args:
         task: name of a built-in task (`"digits"`), `"FILE.py:FUNCTION"`, or a `Task`.
-        seeds: rows of the grid.
-        perturbations: runs per seed, the unperturbed one included.
-        perturb: how the last bit is perturbed.
-        vary: what differs between seeds.
-        dtype: format of the weights.
-        device: where to train.
-        model: network, as the settings after it one of the task's: see `lastbit.tasks.TaskConfig`.
-        optimizer: see there.
-        lr: see there.
-        momentum: see there.
-        nesterov: see there.
-        weight_decay: see there.
-        schedule: see there.
-        epochs: see there.
-        batch_size: see there.
-        train_size: see there.
-        norm: see there.
-        activation: see there.
-        width: see there.
-        depth: see there.
-        kernel: see there.
-        loss: see there.
-        augment: see there.
-        data_root: see there.
-        out: folder of the study, new or empty; by default the next free `lastbit-studies/audit-TASK-NNN`.
-        resume: folder of an unfinished study to continue, in place of `out`.
-        workers: number of processes; 1 stays in this process; None measures both ways.
-        threads: of each process for one operation, which decide the order of sums; None measures, and takes one for
-            small networks.
+        **settings: of the study and of its task.
         quiet: show no progress.
         checkpoint_seconds: time between the checkpoints of a run.
 
@@ -155,5 +99,4 @@ def audit(
         >>> study = audit("digits", seeds=2, perturbations=2, epochs=1, quiet=True)  # doctest: +SKIP
         >>> study.verdict  # doctest: +SKIP
     """
-    asked: dict[str, Any] = locals()
-    return cast(AuditStudy, make(AUDIT, **asked))
+    return cast(AuditStudy, make(AUDIT, task, quiet=quiet, checkpoint_seconds=checkpoint_seconds, **settings))

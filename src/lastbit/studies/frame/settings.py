@@ -16,7 +16,16 @@ from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import Keyword, keywords, setting, several
 from lastbit.tasks.config import TaskConfig
 
-__all__ = ["Device", "Format", "Perturb", "StudySettings", "command_line", "read_study_file", "study_keywords"]
+__all__ = [
+    "Device",
+    "FolderSettings",
+    "Format",
+    "Perturb",
+    "StudySettings",
+    "command_line",
+    "read_study_file",
+    "study_keywords",
+]
 
 _NOISE = "The perturbation"
 
@@ -38,11 +47,25 @@ class StudySettings(Config):
     """Settings of the task that this kind sets itself."""
 
 
+class FolderSettings(Config):
+    """Where a study lies and in how many processes it runs: nothing of what it measures."""
+
+    workers: Annotated[
+        int | None, setting("number of processes; 1 stays in this one", panel=_NOISE, shown="measured", ge=1)
+    ] = None
+    out: Annotated[
+        str | Path | None, setting("new folder of the study", panel="Output", shown="lastbit-studies/KIND-TASK-NNN")
+    ] = None
+    resume: Annotated[
+        str | Path | None, setting("continue the study in this folder; its finished runs are kept", panel="Output")
+    ] = None
+
+
 def study_keywords(settings: type[StudySettings]) -> list[Keyword]:
-    """Return what a study of a kind is asked: the settings of its task that are not the kind's own, then its own."""
+    """Return what a study is asked: what its task may be told, the kind's own settings, and where and how it runs."""
     of_task = [one for one in keywords(TaskConfig) if one.name not in settings.decides]
     of_task = [several(one) if one.name in settings.sweeps else one for one in of_task]
-    return [*of_task, *keywords(settings)]
+    return [*of_task, *keywords(settings, FolderSettings)]
 
 
 def read_study_file(path: Path, known: Iterable[str]) -> dict[str, Any]:

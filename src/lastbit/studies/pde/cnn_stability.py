@@ -13,10 +13,10 @@ from lastbit.pde.cnn.linear_flow import SimulatedBounds, simulated_bounds
 from lastbit.pde.cnn.linearisation import linearise_regime
 from lastbit.pde.cnn.regimes import RegimeStability, regime_stability
 from lastbit.pde.lanczos import extreme_eigenpairs
-from lastbit.report.blocks import Column, Row, Table
+from lastbit.report.blocks import Table
 from lastbit.report.formatting import bound, number
 from lastbit.studies.pde.cnn_problem import CnnResult, cnn_problem
-from lastbit.studies.pde.result import new_figure
+from lastbit.studies.pde.result import table_of
 from lastbit.studies.pde.settings import CnnStabilitySettings
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class CnnStability(CnnResult):
     """
 
     kind: ClassVar[str] = "pde stability"
+    figure_size: ClassVar[tuple[float, float]] = (9.6, 3.4)
     settings: CnnStabilitySettings
     bounds: dict[str, dict[str, RegimeStability]]
     simulated: SimulatedBounds | None
@@ -75,14 +76,13 @@ class CnnStability(CnnResult):
     def table(self) -> Table:
         """The bounds by regime and support."""
         rows = [
-            Row([_words(regime), _words(support), *_ends(one), bound(one.max_stable_dt, 6)])
+            [_words(regime), _words(support), *_ends(one), bound(one.max_stable_dt, 6)]
             for regime, by_support in self.bounds.items()
             for support, one in by_support.items()
         ]
         if self.simulated is not None:
-            rows.append(Row(["transitioning", "simulated", *_ends(self.simulated), ""]))
-        numbers = [Column(title, True) for title in ("alpha min", "alpha max", "max stable dt")]
-        return Table([Column("regime"), Column("support"), *numbers], rows)
+            rows.append(["transitioning", "simulated", *_ends(self.simulated), ""])
+        return table_of(("regime", "support"), ("alpha min", "alpha max", "max stable dt"), rows)
 
     def measured(self) -> dict[str, Any]:
         """Return the bounds; the top level is the transitioning regime, windowed."""
@@ -98,11 +98,10 @@ class CnnStability(CnnResult):
             "simulated": self.simulated,
         }
 
-    def draw(self) -> Figure:
+    def draw_on(self, figure: Figure) -> None:
         """Draw the stable weight decays against the step, per regime, windowed and with full support."""
         dt, decay = self.settings.dt, self.settings.weight_decay
         limit = self.limit
-        figure = new_figure(9.6, 3.4)
         steps = dt * np.logspace(-1.5, 1.5, 241)
         for axes, regime in zip(figure.subplots(1, 3, sharey=True), REGIMES, strict=True):
             looks = {
@@ -123,7 +122,6 @@ class CnnStability(CnnResult):
         figure.axes[0].set_ylabel("weight decay alpha")
         figure.axes[1].legend(title="stable", frameon=False, fontsize=8, title_fontsize=8)
         figure.suptitle(self.words, fontsize=9)
-        return figure
 
 
 def cnn_stability(settings: CnnStabilitySettings) -> CnnStability:

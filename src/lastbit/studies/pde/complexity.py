@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from lastbit.core.config import validated
-from lastbit.core.keywords import takes
+from lastbit.core.keywords import keywords, takes
 from lastbit.pde.deep.sweep import ComplexitySweep, ComplexityTrend, complexity_sweep
-from lastbit.report.blocks import Column, Row, Table
+from lastbit.report.blocks import Table
 from lastbit.report.formatting import bound, interval, number, plural
-from lastbit.studies.pde.result import PdeResult, Progress, new_figure
+from lastbit.studies.pde.result import PdeResult, Progress, table_of
 from lastbit.studies.pde.settings import ComplexitySettings
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ class ComplexityStudy(PdeResult):
                 edges = [row[i] for row in trend.edge_lr]
                 least = [-row[i] for row in trend.lowest]
                 shown = [bound(value) for value in (median(edges), min(edges), max(edges))]
-                rows.append(Row([trend.axis if i == 0 else "", str(size), *shown, number(median(least))]))
+                rows.append([trend.axis if i == 0 else "", str(size), *shown, number(median(least))])
         titles = ("size", "edge lr, median", "least", "most", "alpha min, median")
-        return Table([Column("axis"), *(Column(title, True) for title in titles)], rows)
+        return table_of(("axis",), titles, rows)
 
     def measured(self) -> dict[str, Any]:
         """Return the trends; None stands for an exponent that cannot be fitted."""
@@ -82,10 +82,10 @@ class ComplexityStudy(PdeResult):
         ]
         return {"base": one.base, "settings": one.settings, "seeds": one.seeds, "trends": trends}
 
-    def draw(self) -> Figure:
+    def draw_on(self, figure: Figure) -> None:
         """Draw the edge against size, one panel per axis: a dot for each seed, a line through the medians."""
         trends = self.sweep.trends
-        figure = new_figure(3.2 * len(trends), 3.1)
+        figure.set_size_inches(3.2 * len(trends), 3.1)
         panels = figure.subplots(1, len(trends), sharey=True, squeeze=False)[0]
         for panel, trend in zip(panels, trends, strict=True):
             rates = np.asarray(trend.edge_lr)
@@ -98,7 +98,6 @@ class ComplexityStudy(PdeResult):
             power = f"{_DIRECTIONS[trend.direction]}: ∝ {trend.axis}^{number(trend.exponent, 3)}"
             panel.set_title(power if math.isfinite(trend.exponent) else "no trend can be fitted", fontsize=9)
         panels[0].set_ylabel("learning rate at the edge of stability")
-        return figure
 
 
 def _sentence(trend: ComplexityTrend) -> str:
@@ -110,7 +109,7 @@ def _sentence(trend: ComplexityTrend) -> str:
     return f"with {trend.axis} the stable learning rate {_DIRECTIONS[trend.direction]} ({power})"
 
 
-@takes(ComplexitySettings)
+@takes(keywords(ComplexitySettings))
 def pde_complexity(*, progress: Progress | None = None, **settings: Any) -> ComplexityStudy:
     """Measure how the learning rate at the edge of stability moves with depth, width and kernel size.
 

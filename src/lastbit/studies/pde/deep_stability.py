@@ -9,10 +9,10 @@ import numpy as np
 
 from lastbit.pde import descent_scheme
 from lastbit.pde.deep.bounds import DeepBounds, deep_bounds
-from lastbit.report.blocks import Column, Row, Table
+from lastbit.report.blocks import Table
 from lastbit.report.formatting import bound, count, number, plural
 from lastbit.studies.pde.cnn_problem import picture_words
-from lastbit.studies.pde.result import PdeResult, Progress, new_figure
+from lastbit.studies.pde.result import PdeResult, Progress, table_of
 from lastbit.studies.pde.settings import DeepStabilitySettings
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class DeepStability(PdeResult):
     """The stability bounds of one deep network, and those of each layer's block."""
 
     kind: ClassVar[str] = "pde stability"
+    figure_size: ClassVar[tuple[float, float]] = (8.8, 3.4)
     settings: DeepStabilitySettings
     bounds: DeepBounds
     problem: str = "deep"
@@ -92,7 +93,7 @@ class DeepStability(PdeResult):
         rows.append(["all", count(one.parameters), *self._ends(one.lowest, one.sharpness, one.edge_lr)])
         asked = [] if one.lr is None else [f"alpha max at dt {number(one.lr, 6)}"]
         titles = ["weights", "sharpness", "alpha min", *asked, "edge lr"]
-        return Table([Column("layer"), *(Column(title, True) for title in titles)], [Row(row) for row in rows])
+        return table_of(("layer",), titles, rows)
 
     def _ends(self, lowest: float, sharpness: float, edge: float) -> list[str]:
         most = [] if self.bounds.lr is None else [number(self.limit / self.bounds.lr - sharpness, 6)]
@@ -103,10 +104,9 @@ class DeepStability(PdeResult):
         """Return the bounds of the whole, and `layers`."""
         return {**asdict(self.bounds), "binding_layer": self.bounds.binding_layer}
 
-    def draw(self) -> Figure:
+    def draw_on(self, figure: Figure) -> None:
         """Draw the stable weight decays against the step, and the spectrum of every layer's block."""
         one, limit = self.bounds, self.limit
-        figure = new_figure(8.8, 3.4)
         region, blocks = figure.subplots(1, 2, width_ratios=(3, 2))
         scale = max(one.sharpness, abs(one.lowest)) or 1.0
         around = [limit / scale] if one.lr is None else [limit / scale, one.lr]
@@ -136,7 +136,6 @@ class DeepStability(PdeResult):
         blocks.axvline(0, color="black", lw=0.8)
         blocks.set_xlabel("Hessian's eigenvalues, smallest to largest")
         figure.suptitle(f"{self.words}, {self.start}", fontsize=8)
-        return figure
 
 
 def deep_stability(settings: DeepStabilitySettings, progress: Progress | None = None) -> DeepStability:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from lastbit.core.config import validated
-from lastbit.core.keywords import takes
+from lastbit.core.keywords import keywords, takes
 from lastbit.pde.cnn.phase import PhaseDiagram, phase_diagram
 from lastbit.pde.cnn.status import FlowStatus
-from lastbit.report.blocks import Column, Row, Table
+from lastbit.report.blocks import Table
 from lastbit.report.formatting import count, number, percent
 from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments
-from lastbit.studies.pde.result import STATUS_COLOURS, Progress, new_figure
+from lastbit.studies.pde.result import STATUS_COLOURS, Progress, table_of
 from lastbit.studies.pde.settings import PhaseSettings
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ class PhaseStudy(CnnResult):
             moved, gone = (status != 0).nonzero()[:, 0], (status == 2).nonzero()[:, 0]
             found = [float(one.lr_E[index[0]]) if len(index) else None for index in (moved, gone)]
             cells = [float(one.weight_decay_A[i]), *found, float(one.theory_low_A[i]), float(one.theory_high_A[i])]
-            rows.append(Row([number(cell) for cell in cells]))
+            rows.append(map(number, cells))
         titles = ("weight decay", "lr leaves rest", "lr blows up", "theory: rest", "theory: bound")
-        return Table([Column(title, True) for title in titles], rows)
+        return table_of((), titles, rows)
 
     def measured(self) -> dict[str, Any]:
         """Return the grid; rows of `status` are weight decays."""
@@ -80,14 +80,14 @@ class PhaseStudy(CnnResult):
             "counts": self.counts,
         }
 
-    def draw(self) -> Figure:
+    def draw_on(self, figure: Figure) -> None:
         """Draw the statuses as a map, and the twin difference beside it where there are twins."""
         from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm
         from matplotlib.patches import Patch
 
         one = self.diagram
         twins = bool(torch.isfinite(one.twin_difference_AE).any())
-        figure = new_figure(9.6 if twins else 5.4, 4.2)
+        figure.set_size_inches(9.6 if twins else 5.4, 4.2)
         axes = figure.subplots(1, 2 if twins else 1, squeeze=False)[0]
         lr, decay = one.lr_E.numpy(), one.weight_decay_A.numpy()
         colours = ListedColormap([STATUS_COLOURS[str(status)] for status in FlowStatus])
@@ -120,10 +120,9 @@ class PhaseStudy(CnnResult):
         axes[0].set_ylabel("weight decay")
         axes[0].legend(handles=handles, fontsize=7, loc="lower left", framealpha=0.9)
         figure.suptitle(f"{self.words}, {one.steps} steps", fontsize=8)
-        return figure
 
 
-@takes(PhaseSettings)
+@takes(keywords(PhaseSettings))
 def pde_phase(*, progress: Progress | None = None, **settings: Any) -> PhaseStudy:
     """Simulate a logarithmic grid of learning rates and weight decays, and say how each pair ends.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from abc import ABC, abstractmethod
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,14 +16,14 @@ from rich.console import Console
 from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.plain import plain
-from lastbit.report.blocks import Code, Facts, Page, Picture, Section, Table, Tone
+from lastbit.report.blocks import Code, Column, Facts, Page, Picture, Row, Section, Table, Tone
 from lastbit.report.formatting import setting
 from lastbit.report.text import brief
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FORMATS", "STATUS_COLOURS", "PdeResult", "Progress", "new_figure"]
+__all__ = ["FORMATS", "STATUS_COLOURS", "PdeResult", "Progress", "table_of"]
 
 Progress = Callable[[int, int], None]
 """Called with (done, all) now and then."""
@@ -48,6 +48,8 @@ class PdeResult(ABC):
     """The command, `pde stability`."""
     schema: ClassVar[int] = 1
     """Version of the form of `to_json`."""
+    figure_size: ClassVar[tuple[float, float]] = (8.4, 3.4)
+    """In inches."""
     settings: Config
     problem: str = "cnn"
 
@@ -76,8 +78,16 @@ class PdeResult(ABC):
         """Return what was computed, by its names in JSON."""
 
     @abstractmethod
+    def draw_on(self, figure: Figure) -> None:
+        """Draw on an empty figure of `figure_size`, or set another size first."""
+
     def draw(self) -> Figure:
-        """Return the figure."""
+        """Return the figure, which belongs to no window."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=self.figure_size, layout="constrained")
+        self.draw_on(figure)
+        return figure
 
     @property
     def tone(self) -> Tone:
@@ -162,8 +172,6 @@ class PdeResult(ABC):
         return f"data:image/png;base64,{b64encode(drawn.getvalue()).decode()}"
 
 
-def new_figure(width: float = 8.4, height: float = 3.4) -> Figure:
-    """Return an empty figure that belongs to no window."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
+def table_of(texts: Sequence[str], numbers: Sequence[str], rows: Iterable[Iterable[str]]) -> Table:
+    """Return a table of some columns of text, then of numbers."""
+    return Table([*map(Column, texts), *(Column(title, True) for title in numbers)], [Row([*cells]) for cells in rows])

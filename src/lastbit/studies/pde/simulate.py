@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from lastbit.core.config import validated
-from lastbit.core.keywords import takes
+from lastbit.core.keywords import keywords, takes
 from lastbit.pde.cnn.activation import REGIMES
 from lastbit.pde.cnn.simulation import Simulation
 from lastbit.pde.cnn.status import FlowStatus
 from lastbit.pde.cnn.time_loop import simulate
-from lastbit.report.blocks import Column, Row, Table
+from lastbit.report.blocks import Table
 from lastbit.report.formatting import count, number
 from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments
-from lastbit.studies.pde.result import STATUS_COLOURS, Progress, new_figure
+from lastbit.studies.pde.result import STATUS_COLOURS, Progress, table_of
 from lastbit.studies.pde.settings import SimulateSettings
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class FlowStudy(CnnResult):
     """What one member of the flow did."""
 
     kind: ClassVar[str] = "pde simulate"
+    figure_size: ClassVar[tuple[float, float]] = (9.6, 3.0)
     settings: SimulateSettings
     simulation: Simulation
 
@@ -95,8 +96,8 @@ class FlowStudy(CnnResult):
             columns.append(run.twin_difference_TM[:, 0])
         known = torch.isfinite(run.loss_TM[:, 0]).nonzero()[:, 0]
         chosen = known[torch.linspace(0, len(known) - 1, min(11, len(known))).round().long()]
-        rows = [Row([count(int(run.step_T[i])), *(number(float(c[i])) for c in columns)]) for i in chosen.tolist()]
-        return Table([Column(title, True) for title in titles], rows)
+        rows = ([count(int(run.step_T[i])), *(number(float(c[i])) for c in columns)] for i in chosen.tolist())
+        return table_of((), titles, rows)
 
     def measured(self) -> dict[str, Any]:
         """Return the records; None stands for what is not a number or was not asked for."""
@@ -111,11 +112,10 @@ class FlowStudy(CnnResult):
             "theory_high": self.theory_high,
         }
 
-    def draw(self) -> Figure:
+    def draw_on(self, figure: Figure) -> None:
         """Draw loss, sharpness against its threshold, and the twin difference, over steps."""
         run = self.simulation
         steps = run.step_T.tolist()
-        figure = new_figure(9.6, 3.0)
         loss, sharp, twin = figure.subplots(1, 3)
         colour = STATUS_COLOURS[str(self.status)]
         loss.plot(steps, run.loss_TM[:, 0].tolist(), color=colour, lw=1)
@@ -146,10 +146,9 @@ class FlowStudy(CnnResult):
             axes.set_xlabel("step")
         at = f"lr {number(self.settings.lr, 6)}, weight decay {number(self.settings.weight_decay, 6)}"
         figure.suptitle(f"{at}: {self.status} ({self.words})", fontsize=8)
-        return figure
 
 
-@takes(SimulateSettings)
+@takes(keywords(SimulateSettings))
 def pde_simulate(*, progress: Progress | None = None, **settings: Any) -> FlowStudy:
     """Run the non-linear flow of the one-layer CNN and say how it ends.
 

@@ -13,11 +13,11 @@ from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import keywords, takes
 from lastbit.pde.linear.analysis import Analysis, analyse
 from lastbit.pde.linear.region import draw_stability_region
-from lastbit.report.blocks import Column, Row, Table
+from lastbit.report.blocks import Table
 from lastbit.report.formatting import bound, number
 from lastbit.studies.pde.cnn_stability import CnnStability, cnn_stability
 from lastbit.studies.pde.deep_stability import DeepStability, deep_stability
-from lastbit.studies.pde.result import PdeResult, Progress, new_figure
+from lastbit.studies.pde.result import PdeResult, Progress, table_of
 from lastbit.studies.pde.settings import (
     PROBLEMS,
     CnnStabilitySettings,
@@ -73,8 +73,7 @@ class LinearStability(PdeResult):
             ("critical frequency", None if waves is None else ", ".join(number(value, 10) for value in waves)),
             ("note", one.note),
         ]
-        shown = [Row([name, text]) for name, text in rows if text is not None]
-        return Table([Column(""), Column(one.problem)], shown)
+        return table_of(("", one.problem), (), ((name, text) for name, text in rows if text is not None))
 
     def measured(self) -> dict[str, Any]:
         """Return the analysis, and `stable_for_every_step`."""
@@ -82,7 +81,7 @@ class LinearStability(PdeResult):
         found = {name: getattr(self.analysis, name) for name in (*names, "closed_form_formula", "note")}
         return {**found, "stable_for_every_step": math.isinf(self.analysis.max_stable_dt)}
 
-    def draw(self) -> Figure:
+    def draw_on(self, figure: Figure) -> None:
         """Draw `|g|` along the diagonal of frequencies for steps around the limit, and the stability region."""
         one = self.analysis
         omega = np.linspace(0, math.pi / one.dx, 257)
@@ -94,7 +93,6 @@ class LinearStability(PdeResult):
             steps = [0.1 * reference, reference, 10 * reference] if math.isinf(limit) else [0.1 * reference, reference]
         else:
             reference, steps = limit, [0.9 * limit, limit, 1.1 * limit]
-        figure = new_figure()
         left, right = figure.subplots(1, 2)
         shades = ("#2b6cb0", "#4a5568", "#c2410c")
         for dt, colour, style in zip(steps, shades, (":", "-", "--"), strict=False):
@@ -107,10 +105,9 @@ class LinearStability(PdeResult):
         draw_stability_region(right, one.von_neumann.scheme, one.von_neumann.scaled_symbol(waves, reference))
         right.set_title(f"stability region, ω at dt = {number(reference)}", fontsize=9)
         left.set_title(f"{one.problem}, {one.scheme}, {one.dim}-D, dx = {number(one.dx, 6)}", fontsize=9)
-        return figure
 
 
-@takes(CnnStabilitySettings, DeepStabilitySettings, LinearStabilitySettings)
+@takes(keywords(CnnStabilitySettings, DeepStabilitySettings, LinearStabilitySettings))
 def pde_stability(
     problem: str = "cnn", *, progress: Progress | None = None, **settings: Any
 ) -> CnnStability | DeepStability | LinearStability:
@@ -132,9 +129,9 @@ def pde_stability(
         (3364, 2000)
     """
     choose(problem, PROBLEMS, "problem")
-    configs: dict[str, type[Config]] = {"cnn": CnnStabilitySettings, "deep": DeepStabilitySettings}
-    config = configs.get(problem, LinearStabilitySettings)
-    others = {one.name for one in keywords(*configs.values(), LinearStabilitySettings)}
+    kinds: dict[str, type[Config]] = {"cnn": CnnStabilitySettings, "deep": DeepStabilitySettings}
+    config = kinds.get(problem, LinearStabilitySettings)
+    others = {one.name for one in keywords(*kinds.values(), LinearStabilitySettings)}
     if wrong := [name for name in settings if name in others and name not in config.model_fields]:
         raise LastbitError(f"--{wrong[0].replace('_', '-')} says nothing about {problem}: leave it out")
     given = validated(config, settings, flag="--")

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lastbit.core.config import validated
-from lastbit.core.keywords import takes
+from lastbit.core.keywords import keywords, takes
 from lastbit.pde.cnn.status import FlowStatus
 from lastbit.pde.cnn.window import Window, find_window
 from lastbit.report.blocks import Column, Row, Table
 from lastbit.report.formatting import change, number
 from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments
-from lastbit.studies.pde.result import STATUS_COLOURS, Progress, new_figure
+from lastbit.studies.pde.result import STATUS_COLOURS, Progress
 from lastbit.studies.pde.settings import WindowSettings
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class WindowStudy(CnnResult):
     """Both ends of the window, simulated, with theory beside them."""
 
     kind: ClassVar[str] = "pde window"
+    figure_size: ClassVar[tuple[float, float]] = (8.4, 2.2)
     settings: WindowSettings
     window: Window
 
@@ -76,9 +77,8 @@ class WindowStudy(CnnResult):
             "tried": [{"lr": lr, "status": status} for lr, status in one.tried],
         }
 
-    def draw(self) -> Figure:
+    def draw_on(self, figure: Figure) -> None:
         """Draw every learning rate tried by how it ended, with the ends of theory."""
-        figure = new_figure(8.4, 2.2)
         axes = figure.subplots()
         for row, status in enumerate(FlowStatus):
             rates = [lr for lr, found in self.window.tried if found is status]
@@ -102,10 +102,9 @@ class WindowStudy(CnnResult):
         axes.set_ylim(-0.6, 2.6)
         axes.set_xlabel(f"learning rate, at weight decay {number(self.window.weight_decay, 6)}")
         figure.suptitle(self.words, fontsize=8)
-        return figure
 
 
-@takes(WindowSettings)
+@takes(keywords(WindowSettings))
 def pde_window(*, progress: Progress | None = None, **settings: Any) -> WindowStudy:
     """Find by simulation the learning rates at which the flow stops to converge, and at which it blows up.
 

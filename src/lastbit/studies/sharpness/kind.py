@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.keywords import takes
 from lastbit.studies.eos.cells import edge_cells, edge_defaults
 from lastbit.studies.eos.settings import EosSettings
 from lastbit.studies.frame.kind import Cell, Job, Kind, Plan
 from lastbit.studies.frame.make import make
 from lastbit.studies.frame.program import Program
+from lastbit.studies.frame.settings import study_keywords
 from lastbit.studies.sharpness.page import sharpness_page
 from lastbit.studies.sharpness.result import RUN, SharpnessResult, SharpnessStudy, conclude
 from lastbit.studies.sharpness.settings import SharpnessSettings
@@ -64,66 +65,13 @@ SHARPNESS = Kind(
 """The kind of study that `lastbit sharpness` makes."""
 
 
-def sharpness(
-    task: str | Task | None = None,
-    *,
-    after: int | None = None,
-    checkpoint: str | Path | None = None,
-    by: Literal["module", "tensor", "group"] | None = None,
-    probe_size: int | None = None,
-    seed: int | None = None,
-    dtype: Literal["float32", "float64"] | None = None,
-    device: str | None = None,
-    model: str | None = None,
-    depth: int | None = None,
-    width: int | None = None,
-    kernel: int | None = None,
-    activation: str | None = None,
-    loss: str | None = None,
-    optimizer: str | None = None,
-    lr: float | None = None,
-    momentum: float | None = None,
-    nesterov: bool | None = None,
-    weight_decay: float | None = None,
-    batch_size: int | None = None,
-    train_size: int | None = None,
-    data_root: str | None = None,
-    out: str | Path | None = None,
-    resume: str | Path | None = None,
-    threads: int | None = None,
-    quiet: bool = False,
-) -> SharpnessStudy:
+@takes(study_keywords(SharpnessSettings))
+def sharpness(task: str | Task | None = None, *, quiet: bool = False, **settings: Any) -> SharpnessStudy:
     """Measure the sharpness of a task's network now, against the limit of its optimizer.
-
-    What is None takes its default: see `SharpnessSettings` for the measurement and `TaskConfig` for the task.
 
     Args:
         task: name of a built-in task (`"digits"`), `"FILE.py:FUNCTION"`, or a `Task`.
-        after: training steps to take before measuring. Adam and its like need one: their preconditioner is not
-            defined before.
-        checkpoint: weights to load first; with the optimizer's state where the file holds it.
-        by: what the rows of the table are.
-        probe_size: training examples that curvature is measured on.
-        seed: of the training.
-        dtype: format of the weights.
-        device: where to measure.
-        model: network, as the settings after it one of the task's: see `lastbit.tasks.TaskConfig`.
-        depth: see there.
-        width: see there.
-        kernel: see there.
-        activation: see there.
-        loss: see there.
-        optimizer: see there.
-        lr: see there.
-        momentum: see there.
-        nesterov: see there.
-        weight_decay: see there.
-        batch_size: see there; all examples by default.
-        train_size: see there.
-        data_root: see there.
-        out: folder to keep the measurement in; by default the next free `lastbit-studies/sharpness-TASK-NNN`.
-        resume: folder of a measurement that was interrupted, in place of `out`.
-        threads: for one operation, which decide the order of sums; None measures, and takes one for small networks.
+        **settings: of the study and of its task.
         quiet: show no progress.
 
     Raises:
@@ -134,5 +82,4 @@ def sharpness(
         >>> found.result.whole.max_lr  # doctest: +SKIP
         0.16
     """
-    asked: dict[str, Any] = locals()
-    return cast(SharpnessStudy, make(SHARPNESS, **asked, workers=1))
+    return cast(SharpnessStudy, make(SHARPNESS, task, quiet=quiet, **settings))
