@@ -138,18 +138,9 @@ def differences(
         last = [part for part in re.split(r"[.\[]", path) if not part.endswith("]")][-1]
         if value is None and last in INFINITE and said[new] in ("inf", "-inf"):
             continue
-        if last == "command":
-            if _options(value) != _options(said[new]):
-                found.append(f"{path} was {value!r}, now {said[new]!r}")
-        elif not _same(value, said[new], rel, sentence=last in SENTENCES):
+        if not _same(value, said[new], rel, sentence=last in SENTENCES):
             found.append(f"{path} was {value!r}, now {said[new]!r}")
     return found
-
-
-def _options(command: str) -> list[str]:
-    """Return what a command or a Python call asks for, whose order says nothing; `sharpness` named its task first."""
-    named = re.sub(r"^(lastbit sharpness) (?!--)", r"\1 --task ", command)
-    return sorted(re.split(r" (?=--)|, (?=\w+=)|[()]", named))
 
 
 def same_numbers(before: str, now: str) -> bool:
@@ -194,13 +185,17 @@ def _path_now(kind: str, path: str) -> str | None:
     return re.sub(r"\[\]", lambda _: next(numbers), new + pattern[len(old) :])
 
 
-def _options(command: str) -> list[list[str]]:
-    """Return a command's words, each option with its values, whatever their order."""
-    return sorted(part.split() for part in f" {command}".split(" --"))
+def _options(command: str) -> list[str]:
+    """Return what a command or a Python call asks for, whatever the order; `sharpness` took its task without a flag."""
+    called, *options = re.split(r" (?=--)|, (?=\w+=)", command.removesuffix(")"))
+    words = called.split()
+    if words[:2] == ["lastbit", "sharpness"] and len(words) == 3:
+        called, options = "lastbit sharpness", [f"--task {words[2]}", *options]
+    return [called, *sorted(options)]
 
 
 def _same(before: Any, now: Any, rel: float, *, sentence: bool) -> bool:
-    if isinstance(before, str) and isinstance(now, str) and before.startswith("lastbit "):
+    if isinstance(before, str) and isinstance(now, str) and before.startswith(("lastbit ", "lb.")):
         return _options(before) == _options(now)
     if sentence and isinstance(before, str) and isinstance(now, str):
         return same_numbers(before, now)
