@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from operators import FourierMultiplier
 
 from lastbit.core.errors import LastbitError
-from lastbit.pde import SCHEMES, make_scheme
-from lastbit.pde.linear import Grid, LinearEquation, VonNeumann, analyse, derivative, laplacian
+from lastbit.pde import SCHEMES, TimeScheme, make_scheme
+from lastbit.pde.linear import Grid, LinearEquation, Stencil, VonNeumann, analyse, derivative, laplacian
 from lastbit.pde.linear.problems import PROBLEMS
 
 # LeVeque, Finite Difference Methods for ODEs and PDEs (2007), chapters 9–10; Strikwerda (2004), chapters 1–6;
@@ -112,6 +112,74 @@ def test_wave_equation_keeps_its_own_double_root():
     wave = analyse("wave", scheme="leapfrog").von_neumann
     np.testing.assert_allclose(wave.amplification_roots(0.0, 0.5), [1, 1], atol=1e-7)
     assert wave.is_stable(0.5)
+
+
+def upwind(order, hyperdiffusion=0.0):
+    """`-du/dx` by a one-sided stencil of this order (order 2 is fully backward), minus `hyperdiffusion · ∂⁴u`."""
+    offsets, weights = {
+        1: ((-1, 0), (-1.0, 1.0)),
+        2: ((-2, -1, 0), (1 / 2, -2.0, 3 / 2)),
+        3: ((-2, -1, 0, 1), (1 / 6, -1.0, 1 / 2, 1 / 3)),
+        5: ((-3, -2, -1, 0, 1, 2), (-1 / 30, 1 / 4, -1.0, 1 / 3, 1 / 2, -1 / 20)),
+    }[order]
+    fourth = Stencil(tuple((s,) for s in range(-2, 3)), (1.0, -4.0, 6.0, -4.0, 1.0), (1.0,))
+    return (-1.0) * Stencil(tuple((s,) for s in offsets), weights, (1.0,)) + (-hyperdiffusion) * fourth
+
+
+def sixth_order_diffusion():
+    """Centred advection damped by the sixth derivative: RK2 and AB2 need `dt³ ∝ ω²` there, a fractional power."""
+    sixth = Stencil(tuple((s,) for s in range(-3, 4)), (1.0, -6.0, 15.0, -20.0, 15.0, -6.0, 1.0), (1.0,))
+    return sixth + (-1.0) * derivative(1, spacing=(1.0,))
+
+
+AB2 = TimeScheme(name="AB2", polynomials=((0.0, 0.5), (-1.0, -1.5), (1.0,)))
+STABLE_FOR_NO_STEP = {
+    "Euler, third-order upwind": (upwind(3), make_scheme("euler")),
+    "Euler, fifth-order upwind": (upwind(5), make_scheme("euler")),
+    "Euler, second-order backward": (upwind(2), make_scheme("euler")),
+    "Euler, second-order backward with hyperdiffusion": (upwind(2, 0.1), make_scheme("euler")),
+    "heavy ball, second-order backward with hyperdiffusion": (upwind(2, 1e-3), make_scheme("heavy-ball")),
+    "AB2, fifth-order upwind": (upwind(5), AB2),
+    "AB2, sixth-order diffusion": (sixth_order_diffusion(), AB2),
+    "RK2, sixth-order diffusion": (sixth_order_diffusion(), make_scheme("rk2")),
+}
+
+
+@pytest.mark.parametrize("name", STABLE_FOR_NO_STEP)
+def test_a_limit_that_falls_to_nothing_for_long_waves_is_0(name):
+    """The growth of a wave, `dt^a ω^a`, falls more slowly with ω than its damping: every step loses waves long enough.
+
+    By hand for Euler: `|1 + dt λ|² − 1 = dt² ω² − 2 dt d ω⁴ + … > 0` for every `ω < √(dt / 2d)`.
+    """
+    operator, scheme = STABLE_FOR_NO_STEP[name]
+    analysis = VonNeumann(LinearEquation((operator,)), scheme)
+    limit = analysis.max_stable_dt()
+    assert (limit.dt, limit.attained) == (0, False)
+    assert "no step is stable" in limit.note
+    assert not any(analysis.is_stable(dt) for dt in (1e-2, 1e-7, 1e-12))
+
+
+@pytest.mark.parametrize("diffusivity", [1e-3, 1e-6, 1e-8])
+def test_a_small_limit_that_long_waves_set_is_not_taken_for_0(diffusivity):
+    """With some diffusion the limit of Euler is `2 κ/c²` as ω → 0, however small beside that of the waves evaluated."""
+    operator = upwind(3) + diffusivity * laplacian((1.0,))
+    limit = VonNeumann(LinearEquation((operator,)), make_scheme("euler")).max_stable_dt()
+    assert limit.dt == pytest.approx(2 * diffusivity, rel=1e-3)
+
+
+@pytest.mark.parametrize(("order", "limit"), [(1, 1.2563726), (3, 1.6258886), (5, 1.4349800)])
+def test_limits_that_long_waves_do_not_set_stay(order, limit):
+    """RK3 on upwind stencils; the limits are those of a scan over 20,001 waves by companion eigenvalues."""
+    rk3 = TimeScheme(name="RK3", polynomials=((-1.0, -1.0, -1 / 2, -1 / 6), (1.0,)))
+    equation = LinearEquation((upwind(order),))
+    assert VonNeumann(equation, rk3).max_stable_dt().dt == pytest.approx(limit, rel=1e-4)
+
+
+def test_a_closed_form_below_rounding_does_not_contradict_itself():
+    found = analyse("advection-diffusion", diffusivity=1e-15)
+    assert found.max_stable_dt == pytest.approx(2e-15)
+    assert "no step" not in found.note
+    assert "closed form" in found.note
 
 
 def test_critical_frequencies():

@@ -55,6 +55,11 @@ class Condition(NamedTuple):
         value, size, error = self.at(r_N)
         return np.asarray((np.abs(value) <= 1e-9 * size + error) & (size > 0))
 
+    @property
+    def at_worst(self) -> Condition:
+        """The lowest that rounding allows: its first negative value comes too soon where this one's comes too late."""
+        return Condition(self.coefficients_NR - 2 * self.errors_NR, self.errors_NR)
+
 
 def root_conditions(pencil_NGR: Complex) -> list[Condition]:
     """Return polynomials `D_i(r)`, shape `(N, ·)` each: no root lies outside the unit circle iff none is negative.

@@ -108,6 +108,8 @@ class VonNeumann:
         """
         _step(dt)
         frequencies = analysed_frequencies(self.equation, grid)
+        if grid is None and self._limit.dt == 0:
+            return False
         if grid is None and (critical := self._limit.critical_frequency) is not None:
             frequencies = np.concatenate([frequencies, np.array([critical])])
         for pencil, scale in self._pencils(frequencies):
@@ -160,6 +162,9 @@ class VonNeumann:
             widths = {1: math.pi / 256, 2: math.pi / 32, 3: math.pi / 16}
             critical, best = self._refine(critical, best, widths[self.equation.dim])
             critical, best, long_waves = self._towards_long_waves(critical, best)
+        if best == 0:
+            note = "no step is stable: the smaller the step, the longer the waves that it amplifies"
+            return StabilityLimit(dt=0.0, critical_frequency=(0.0,) * self.equation.dim, attained=False, note=note)
         at = critical[0] if self.equation.dim == 1 else critical
         attained = long_waves or not _repeated_on_circle(self.amplification_roots(at, best)[None])
         phases = np.abs(critical) * self.equation.spacing
@@ -208,29 +213,37 @@ class VonNeumann:
     def _towards_long_waves(
         self, critical: NDArray[np.float64], best: float
     ) -> tuple[NDArray[np.float64], float, bool]:
-        """Extrapolate to `ω → 0` a limit that is smallest at the longest wave evaluated.
+        """Extrapolate the limits of long waves to `ω → 0`, where that is less than the smallest found so far.
 
-        There `dt*(ω) = dt*(0) + c_2 ω² + c_4 ω⁴ + …`; two rounds of Richardson's extrapolation leave `O(ω⁶)`.
+        There `dt*(ω) = dt*(0) + c |ω|^p + …`. Mostly `p = 2`, and two rounds of Richardson's extrapolation leave
+        `O(ω⁶)`; any other power, which only schemes of higher order have, is left to Aitken's. What is less than the
+        rounding of the values that it is made from is 0: every step amplifies waves that are long enough.
         """
         length = float((np.abs(critical) * self.equation.spacing).max())
         if length == 0:
             return critical, best, True
         start = critical * SHORTEST_PHASE / length
         first = float(self._limits_at(start[None])[0])
-        if first > 1.05 * best:
+        direction, _ = (start, first) if first > 1.05 * best else self._refine(start, first, SHORTEST_PHASE / 2)
+        waves = direction * np.array([[1], [2], [4]])
+        late, soon = self._limits_at(waves), self._limits_at(waves, at_worst=True)
+        near, middle, far = late
+        if not near < middle < far < math.inf:
             return critical, best, False
-        direction, limit = self._refine(start, first, SHORTEST_PHASE / 2)
-        near, middle, far = self._limits_at(direction * np.array([[1], [2], [4]]))
-        if limit > best or not near < middle < far < math.inf:
-            return critical, best, False
-        return np.zeros_like(critical), float((64 * near - 20 * middle + far) / 45), True
+        share = 1 / ((far - middle) / (middle - near) - 1)  # 1 / (2^p - 1)
+        limit = (64 * near - 20 * middle + far) / 45
+        if abs(share - 1 / 3) > 0.02:
+            limit = near - share * (middle - near)
+        weights = np.array([(1 + share) ** 2, 2 * share * (1 + share), share**2])
+        limit = limit if limit > weights @ (late - soon) else 0.0
+        return (np.zeros_like(critical), float(limit), True) if limit < best else (critical, best, False)
 
-    def _limits_at(self, frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The step limit of each frequency, `(N, dim)` to `(N,)`."""
+    def _limits_at(self, frequencies: NDArray[np.float64], *, at_worst: bool = False) -> NDArray[np.float64]:
+        """The step limit of each frequency, `(N, dim)` to `(N,)`; `at_worst` the least that rounding allows."""
         limits = np.full(len(frequencies), np.inf)
         for pencil, scale in self._pencils(frequencies):
             for condition in root_conditions(pencil):
-                first = first_negative(condition)
+                first = first_negative(condition.at_worst if at_worst else condition)
                 limits = np.minimum(limits, np.where(scale > 0, first / np.where(scale > 0, scale, 1), np.inf))
         return limits
 
