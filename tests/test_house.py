@@ -9,13 +9,6 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "lastbit"
 WORDING = SOURCE / "report" / "formatting.py"
 
-NOT_YET_CONVERTED: frozenset[str] = frozenset(
-    {
-        "studies/frame/progress.py",
-    }
-)
-"""Files that still word numbers themselves. It only shrinks: take a file off when it is clean."""
-
 _NUMERIC = re.compile(r"[.,+]|[deEfFgGn%]$")
 _NAME = re.compile(r"0\d+[dx]$")
 """A number padded with zeros is part of a name."""
@@ -52,10 +45,7 @@ def _files() -> dict[str, str]:
 
 def test_numbers_are_worded_in_one_file():
     worded = {name: found for name, text in _files().items() if (found := numeric_formats(text))}
-    new = {name: found for name, found in worded.items() if name not in NOT_YET_CONVERTED}
-    assert not new, f"word these numbers by functions of report/formatting.py: {new}"
-    done = sorted(NOT_YET_CONVERTED - set(worded))
-    assert not done, f"these files are clean or gone: take them off NOT_YET_CONVERTED: {done}"
+    assert not worded, f"word these numbers by functions of report/formatting.py: {worded}"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
+from lastbit.core.terminal import visible
 from lastbit.report.blocks import (
     Card,
     Cards,
@@ -20,7 +21,7 @@ from lastbit.report.blocks import (
     Table,
 )
 from lastbit.report.markdown import render_markdown
-from lastbit.report.text import brief, render_text, visible
+from lastbit.report.text import brief, render_text
 
 FIGURE = FigureBlock(name="f", figure=None, height=1, describe="a figure", caption="its caption")
 TABLE = Table(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import re
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -15,6 +20,7 @@ from lastbit.cli import pde, report
 from lastbit.cli.studies import add_studies
 from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode, exit_codes_help
+from lastbit.core.terminal import flush, say
 
 __all__ = ["app", "main"]
 
@@ -34,7 +40,7 @@ app.add_typer(pde.app, name="pde")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"lastbit {version('lastbit')}")
+        say(f"lastbit {version('lastbit')}")
         raise typer.Exit
 
 
@@ -58,7 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        code: Any = app(words, standalone_mode=False, prog_name="lastbit")
+        with _stopped_like_ctrl_c():
+            code: Any = app(words, standalone_mode=False, prog_name="lastbit")
+        flush(sys.stdout)
     except LastbitError as error:
         return _fail(str(error), error.exit_code, debug)
     except TyperException as error:
@@ -66,10 +74,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(_told(error), ExitCode.BAD_INPUT, debug) if words else ExitCode.BAD_INPUT
     except (KeyboardInterrupt, Abort):
         return _fail("stopped", ExitCode.INTERRUPTED, debug)
+    except SystemExit as error:
+        if not isinstance(error.__context__, BrokenPipeError):  # the parser's word for a reader that has gone
+            raise
+        return ExitCode.ANSWERED
     except Exception as error:
+        if isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
+            return _fail(f"cannot print the help ({error.strerror})", ExitCode.BAD_INPUT, debug)
+        if isinstance(error, MemoryError) or re.search("allocate memory|out of memory|too large", str(error)):
+            return _fail(f"too large for this machine ({error}): use smaller sizes", ExitCode.BAD_INPUT, debug)
         hint = "" if debug else " (a defect in lastbit: run again with --debug for the traceback, and report it)"
         return _fail(f"{type(error).__name__}: {error}{hint}", ExitCode.DEFECT, debug)
+    if code == ExitCode.INTERRUPTED:  # typer's word for Ctrl-C
+        return _fail("stopped", code, debug)
     return code if isinstance(code, int) else ExitCode.ANSWERED
+
+
+@contextmanager
+def _stopped_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: one line, and every finished run safe.
+
+    Who ignores them (nohup) or handles them goes on doing so.
+    """
+    replaced = []
+    if threading.current_thread() is threading.main_thread():
+        numbers = (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP"))
+        replaced = [number for number in numbers if number and signal.getsignal(number) == signal.SIG_DFL]
+    for number in replaced:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in replaced:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _told(error: TyperException) -> str:
@@ -83,6 +120,6 @@ def _told(error: TyperException) -> str:
 
 def _fail(message: str, code: int, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        say(traceback.format_exc(), error=True, keep="\n")
+    say(f"error: {' '.join(message.split())}", error=True)
     return code

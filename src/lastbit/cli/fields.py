@@ -12,6 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import typer
 from typer.core import TyperCommand
 
+from lastbit.core.errors import LastbitError
 from lastbit.core.keywords import Keyword
 
 __all__ = ["SeveralValues", "command_from", "join_values", "option"]
@@ -92,7 +93,7 @@ def command_from(function: Callable[..., Any], settings: Iterable[Keyword]) -> C
 
     def command(**parameters: Any) -> Any:
         given = {
-            name: _values(value) if isinstance(value, list) else value
+            name: _values(name, value) if isinstance(value, list) else value
             for name, value in parameters.items()
             if name not in options or value not in (None, [])
         }
@@ -142,7 +143,9 @@ def _members(annotation: Any) -> tuple[Any, ...]:
     return tuple(get_args(part)[0] if get_origin(part) is Annotated else part for part in parts)
 
 
-def _values(words: Sequence[str]) -> tuple[str, ...]:
+def _values(name: str, words: Sequence[str]) -> tuple[str, ...]:
     """Return the values of a flag that was given once or more, with commas or without."""
     values = tuple(part.strip() for word in words for part in word.split(","))
+    if "" in values:
+        raise LastbitError(f"--{name.replace('_', '-')} names no value: write one or several, with spaces or commas")
     return () if values == ("none",) else values

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.terminal import say
 
 if TYPE_CHECKING:
     from lastbit.studies.frame.study import Study
-__all__ = ["announce_paths", "check_writable", "present", "write_json"]
+__all__ = ["check_writable", "hand_over", "present", "write_json"]
 
 
 def present(
@@ -23,7 +24,7 @@ def present(
     export: Path | None = None,
     quiet: bool = False,
 ) -> None:
-    """Print what a study says, draw its report, write the other files that were asked for, and say where they lie.
+    """Draw the report of a study, write the other files that were asked for, print what it says and where they lie.
 
     Args:
         study: the study.
@@ -31,38 +32,95 @@ def present(
         json: file for the whole result.
         export: file for the runs as a table.
         quiet: print the verdict alone.
-    """
-    if quiet:
-        print(study.verdict)
-    else:
-        study.print_summary()
-    paths = {"report": study.report(report)}
-    if json is not None:
-        paths["JSON"] = write_json(json, study.to_json())
-    if export is not None:
-        paths["table"] = study.export(export)
-    if not quiet:
-        announce_paths(paths)
-
-
-def check_writable(*targets: Path | None) -> None:
-    """Refuse files that could not be written at the end; None stands for one that was not asked for.
 
     Raises:
-        LastbitError: a folder is missing or cannot be written, or the name is a folder's.
+        LastbitError: a file cannot be written; the others are, and the answer is printed.
     """
-    for target in targets:
-        if target is None:
-            continue
-        folder = target.absolute().parent
-        if target.is_dir():
-            raise LastbitError(f"{target} is a folder: name a file in it")
-        if not folder.is_dir():
-            raise LastbitError(
-                f"cannot write {target}: the folder {folder} does not exist; make it, or name another file"
-            )
-        if not os.access(target if target.exists() else folder, os.W_OK):
-            raise LastbitError(f"cannot write {target}: no permission; name another file")
+    files: dict[str, Callable[[], Path]] = {"report": lambda: study.report(report)}
+    if json is not None:
+        files["JSON"] = lambda: write_json(json, study.to_json())
+    if export is not None:
+        files["table"] = lambda: study.export(export)
+    hand_over(files, study.verdict, study.print_summary, quiet)
+
+
+def hand_over(files: Mapping[str, Callable[[], Path]], verdict: str, show: Callable[[], None], quiet: bool) -> None:
+    """Write every file first and print last: an answer that cannot be shown is not lost.
+
+    Args:
+        files: what writes each and returns where, by what it is called.
+        verdict: printed alone where `quiet`.
+        show: prints the whole answer.
+        quiet: whether to print the verdict alone.
+
+    Raises:
+        LastbitError: the first file that cannot be written; the others are, and the answer is printed.
+    """
+    paths, failed = {}, []
+    for name, write in files.items():
+        try:
+            paths[name] = write()
+        except LastbitError as error:
+            failed.append(error)
+    if quiet:
+        say(verdict)
+    else:
+        show()
+        width = max(map(len, paths), default=0)
+        for name, path in paths.items():
+            say(f"{name:<{width}}  {path}")
+    if failed:
+        raise failed[0]
+
+
+def check_writable(
+    *targets: Path | None, reads: Iterable[str | Path | None] = (), studies: Iterable[Path] = ()
+) -> None:
+    """Refuse files that could not be written at the end, or must not be; None stands for what was not asked for.
+
+    Args:
+        targets: the files.
+        reads: files that the command reads, and folders whose files it may read.
+        studies: folders of the studies that it makes or reads.
+
+    Raises:
+        LastbitError: a folder is missing or cannot be written, the name is a folder's, or writing there would
+            overwrite an input, a part of a study, or the other file.
+    """
+    written: list[Path] = []
+    read = [Path(one) for one in reads if one]
+    for target in filter(None, targets):
+        try:
+            _check_place(target)
+            _check_content(target, read, list(studies))
+        except OSError as error:
+            raise LastbitError(f"cannot write {target} ({error.strerror or error}): name another file") from None
+        if target.resolve() in written:
+            raise LastbitError(f"two files are to be written to {target}: name another for one of them")
+        written.append(target.resolve())
+
+
+def _check_place(target: Path) -> None:
+    folder = target.absolute().parent
+    if target.is_dir():
+        raise LastbitError(f"{target} is a folder: name a file in it")
+    if not folder.is_dir():
+        raise LastbitError(f"cannot write {target}: the folder {folder} does not exist; make it, or name another file")
+    if not os.access(target if target.exists() else folder, os.W_OK):
+        raise LastbitError(f"cannot write {target}: no permission; name another file")
+
+
+def _check_content(target: Path, reads: list[Path], studies: list[Path]) -> None:
+    """Refuse a file whose content is somebody else's."""
+    from lastbit.studies.frame.folders import is_part_of_study, read_by
+
+    if is_part_of_study(target, studies):
+        raise LastbitError(f"{target} is a part of a study, which would be lost: name another file")
+    if not target.exists():
+        return
+    for one in [*reads, *(name for study in studies for name in read_by(study))]:
+        if one.exists() and (one.samefile(target) or (one.is_dir() and target.resolve().is_relative_to(one.resolve()))):
+            raise LastbitError(f"{target} is what this command reads, and would be overwritten: name another file")
 
 
 def write_json(target: Path, result: Mapping[str, Any]) -> Path:
@@ -71,15 +129,10 @@ def write_json(target: Path, result: Mapping[str, Any]) -> Path:
     Raises:
         LastbitError: the file cannot be written.
     """
+    text = json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     try:
-        target.write_text(json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
+        # What UTF-8 has no bytes for, half of a surrogate pair in a damaged name, has an escape in JSON.
+        target.write_bytes(text.encode(errors="backslashreplace"))
     except OSError as error:
         raise LastbitError(f"cannot write {target} ({error.strerror}): name another file with --json") from None
     return target
-
-
-def announce_paths(paths: Mapping[str, Path]) -> None:
-    """Say where things lie, one line each."""
-    width = max(len(name) for name in paths)
-    for name, path in paths.items():
-        print(f"{name:<{width}}  {path}")

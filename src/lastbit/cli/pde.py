@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from lastbit.cli.fields import SeveralValues, command_from, option
-from lastbit.cli.output import announce_paths, check_writable, write_json
+from lastbit.cli.output import check_writable, hand_over, write_json
 from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import keywords
+from lastbit.core.terminal import standard_error
 from lastbit.studies.pde.settings import (
     PROBLEMS,
     CnnStabilitySettings,
@@ -47,7 +47,7 @@ def stability(
     problem: AnyProblem, *, json: Json = None, plot: Plot = None, quiet: Quiet = False, **settings: Any
 ) -> None:
     """Say up to which step, and for networks between which weight decays, a scheme is stable."""
-    with _working("spectra", json, plot, quiet or problem != "deep") as (functions, progress):
+    with _working("spectra", json, plot, quiet or problem != "deep", settings.get("image")) as (functions, progress):
         result = functions.pde_stability(problem, progress=progress, **settings)
     _show(result, json, plot, quiet)
 
@@ -60,7 +60,7 @@ def _flow(name: str, counted: str, config: type[Config], text: str) -> None:
     ) -> None:
         if problem != "cnn":
             raise LastbitError(f"problem {problem!r}: this command knows cnn; for others use lastbit pde stability")
-        with _working(counted, json, plot, quiet) as (functions, progress):
+        with _working(counted, json, plot, quiet, settings.get("image")) as (functions, progress):
             result = getattr(functions, f"pde_{name}")(progress=progress, **settings)
         _show(result, json, plot, quiet)
 
@@ -73,7 +73,7 @@ def complexity(*, json: Json = None, plot: Plot = None, quiet: Quiet = False, **
 
     With no options: 11 networks at 8 seeds each, in under a minute.
     """
-    with _working("networks", json, plot, quiet) as (functions, progress):
+    with _working("networks", json, plot, quiet, settings.get("image")) as (functions, progress):
         result = functions.pde_complexity(progress=progress, **settings)
     _show(result, json, plot, quiet)
 
@@ -103,10 +103,10 @@ _flow(
 
 @contextmanager
 def _working(
-    what: str, json: Path | None, plot: Path | None, quiet: bool
+    what: str, json: Path | None, plot: Path | None, quiet: bool, image: str | None = None
 ) -> Iterator[tuple[Any, Callable[[int, int], None] | None]]:
     """Refuse files that could not be written before any work is done; hand out the functions, and a bar to move."""
-    check_writable(json, plot)
+    check_writable(json, plot, reads=[image])
     if plot is not None:
         choose(plot.suffix.lower().lstrip(".") or "(none)", ("png", "svg", "pdf"), "figure format")
     import lastbit
@@ -118,29 +118,23 @@ def _working(
 @contextmanager
 def progress_bar(what: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     """Show a bar on a terminal, and nothing elsewhere."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or not standard_error().isatty():
         yield None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Console(file=standard_error()), transient=True) as bar:
         task = bar.add_task(what)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _show(result: Any, json: Path | None, plot: Path | None, quiet: bool) -> None:
-    """Print the answer, then the numbers behind it; write the files."""
-    if quiet:
-        print(result.verdict)
-    else:
-        result.print_page()
-    paths = {}
+    """Write the files, then print the answer and the numbers behind it."""
+    files: dict[str, Callable[[], Path]] = {}
     if json is not None:
-        paths["JSON"] = write_json(json, result.to_json())
+        files["JSON"] = lambda: write_json(json, result.to_json())
     if plot is not None:
-        result.plot(plot)
-        paths["figure"] = plot
-    if paths and not quiet:
-        announce_paths(paths)
+        files["figure"] = lambda: result.plot(plot) or plot
+    hand_over(files, result.verdict, result.print_page, quiet)

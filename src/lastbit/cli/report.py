@@ -30,7 +30,7 @@ def report(
 
     A study that is being trained or was stopped is drawn as far as it is, and its first line says so.
     """
-    check_writable(out, json, export)
+    check_writable(out, json, export, studies=[folder])
 
     import lastbit
 

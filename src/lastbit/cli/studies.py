@@ -91,7 +91,6 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
         quiet: Quiet = False,
         **chosen: Any,
     ) -> int:
-        check_writable(json)
         given = dict(chosen)
         if what is not None and what.endswith(".toml"):
             from_file = read_study_file(Path(what), [one.name for one in options if one.name != "resume"])
@@ -100,6 +99,9 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
             given = {**from_file, **given}
         elif what is not None and given.setdefault("task", what) != what:
             raise LastbitError(f"two tasks, {what} and --task {given['task']}: name one")
+        task, *others = (str(given.get(name) or "") for name in ("task", "data_root", "out", "resume"))
+        reads = [what, task, task.rpartition(":")[0], others[0]]
+        check_writable(json, reads=reads, studies=[Path(folder) for folder in others[1:] if folder])
         from lastbit.studies.frame.make import make
 
         study = make(resolve_name(kind), **given, quiet=quiet)

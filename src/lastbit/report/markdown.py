@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from lastbit.core.terminal import visible
 from lastbit.report.blocks import Block, Cards, Code, Facts, FigureBlock, Page, Prose, Table
-from lastbit.report.text import visible
 
 __all__ = ["render_markdown"]
 

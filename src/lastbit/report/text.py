@@ -1,12 +1,10 @@
 """A page in its short form as text: for a terminal, or for a file of plain text.
 
-Every string is shown as it is: control characters (which could move the cursor or recolour the screen) and signs that
-turn the direction of writing are written as escapes, and nothing is taken for markup.
+Every string is shown as it is, control characters as escapes, and nothing is taken for markup.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from io import StringIO
 from typing import Literal
@@ -18,14 +16,13 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from lastbit.core.terminal import standard_output, visible
 from lastbit.report.blocks import Block, Cards, Code, Facts, FigureBlock, Page, Prose, Table
 
-__all__ = ["TEXT_WIDTH", "brief", "render_text", "visible"]
+__all__ = ["TEXT_WIDTH", "brief", "print_page", "render_text"]
 
 TEXT_WIDTH = 110
 """Columns of a text where no terminal says how many it has."""
-
-_DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def render_text(page: Page, width: int = TEXT_WIDTH) -> str:
@@ -40,6 +37,25 @@ def render_text(page: Page, width: int = TEXT_WIDTH) -> str:
     return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
 
 
+def print_page(page: Page, width: int | None = TEXT_WIDTH) -> None:
+    """Print the short form of the page to standard output, as wide as a terminal is but for 120 columns at most.
+
+    Args:
+        page: what to show.
+        width: columns where standard output is no terminal; with None no line is broken there.
+
+    Raises:
+        LastbitError: standard output cannot be written.
+    """
+    console = Console(file=standard_output(), highlight=False)
+    terminal = console.is_terminal
+    if terminal:
+        console.width = min(console.width, 120)
+    elif width is not None:
+        console.width = width
+    console.print(brief(page), soft_wrap=not terminal and width is None)
+
+
 def brief(page: Page) -> RenderableType:
     """Return the short form of the page for a rich console: print it with `highlight=False`."""
     parts: list[RenderableType] = [Text(visible(page.verdict), style="bold red" if page.tone == "failure" else "bold")]
@@ -50,21 +66,6 @@ def brief(page: Page) -> RenderableType:
             if shown := list(_shown(block)):
                 parts += [Text(""), *shown]
     return Group(*parts)
-
-
-def visible(text: str, keep: str = "") -> str:
-    r"""Return the text with control characters and signs of direction as escapes, but for those in `keep`.
-
-    Example:
-        >>> visible("a\x1b[31mb\n")
-        'a\\x1b[31mb\\n'
-    """
-
-    def shown(character: str) -> str:
-        hidden = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTION
-        return ascii(character)[1:-1] if hidden and character not in keep else character
-
-    return "".join(map(shown, text))
 
 
 def _shown(block: Block) -> Iterator[RenderableType]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from lastbit.core.errors import LastbitError
 from lastbit.store import StudyFolder
+from lastbit.store.layout import read_json
 
-__all__ = ["begin_study", "check_kind", "new_folder", "stored_facts"]
+__all__ = ["begin_study", "check_kind", "is_part_of_study", "new_folder", "read_by", "stored_facts"]
 
+
+_PARTS = ("study.json", "result.json", "lock", "arrays", "checkpoints")
+"""What a study folder holds besides its database."""
 
 _SAME_BITS = ("torch", "processor", "vector instructions", "gpu", "cudnn")
 """Facts of the environment without which a resumed study would not continue with the same bits."""
@@ -31,6 +35,31 @@ def new_folder(kind: str, name: str, out: str | Path | None) -> Path:
     while (folder := Path("lastbit-studies") / f"{kind}-{stem}-{number:03d}").exists():
         number += 1
     return folder
+
+
+def is_part_of_study(path: Path, studies: Collection[Path] = ()) -> bool:
+    """Return whether a study keeps, or will keep, something of its own at this path.
+
+    Args:
+        path: a file, there or not.
+        studies: folders that are one, or become one.
+    """
+    path = path.resolve()
+    known = [study.resolve() for study in studies]
+    for folder in (path.parent, path.parent.parent):
+        if (folder / "study.json").exists() or folder in known:
+            first = path.relative_to(folder).parts[0]
+            return first.startswith("runs.sqlite") or first in _PARTS
+    return False
+
+
+def read_by(folder: Path) -> list[Path]:
+    """Return the file or folders that the program of a study is read from; none where there is no study."""
+    try:
+        program = read_json(folder / "study.json")["spec"]["program"]
+        return [Path(name.rpartition(":")[0] or name) for name in (program["task"], program["data_root"]) if name]
+    except (LastbitError, KeyError, TypeError, AttributeError):
+        return []
 
 
 def check_kind(folder: StudyFolder, kind: str, called: str) -> None:

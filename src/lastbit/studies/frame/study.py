@@ -82,13 +82,9 @@ class Study(Generic[R]):
 
     def print_summary(self) -> None:
         """Print the summary to the terminal, as wide as it is."""
-        from rich.console import Console
+        from lastbit.report.text import print_page
 
-        from lastbit.report.text import TEXT_WIDTH, brief
-
-        console = Console(highlight=False)
-        width = min(console.width, 120) if console.is_terminal else TEXT_WIDTH
-        Console(highlight=False, width=width).print(brief(self.page))
+        print_page(self.page)
 
     def markdown(self) -> str:
         """Return the summary as GitHub-flavoured Markdown."""

@@ -11,14 +11,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rich.console import Console
-
 from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.plain import plain
 from lastbit.report.blocks import Code, Column, Facts, Page, Picture, Row, Section, Table, Tone
 from lastbit.report.formatting import setting
-from lastbit.report.text import brief
+from lastbit.report.text import print_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -149,8 +147,7 @@ class PdeResult(ABC):
 
     def print_page(self) -> None:
         """Print the verdict and the numbers behind it; lines are broken on a terminal alone."""
-        console = Console()
-        console.print(brief(self.page), highlight=False, soft_wrap=not console.is_terminal)
+        print_page(self.page, width=None)
 
     def plot(self, path: str | Path) -> None:
         """Write the figure as PNG, SVG or PDF, by the ending.

@@ -5,7 +5,6 @@ Nothing here imports PyTorch: the command line reads these classes to show its h
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, model_validator
@@ -47,20 +46,33 @@ def _hyphenated(name: object) -> object:
 
 
 def _rising(span: tuple[float, float]) -> tuple[float, float]:
-    if not 0 < span[0] < span[1] < math.inf:
+    if not 0 < span[0] < span[1] <= _LARGE:
         raise ValueError("use two positive numbers, the smaller first")
     return span
 
+
+def _odd(factor: int) -> int:
+    if factor % 2 == 0:
+        raise ValueError("an even factor changes no rounding; use an odd one (3, 5, 7, ...)")
+    return factor
+
+
+_LARGE = 1e30
+"""Largest of what has no natural end: squares and fourth powers of it are numbers still."""
+_MANY = 1 << 30
+"""Most steps, and most of whatever is counted."""
+_LAST_SEED = (1 << 32) - 1
 
 _PROBLEM, _SIZES, _BASE = "The problem", "The sizes", "The network around which they vary"
 
 Image = Annotated[str, setting("image: checkerboard, noise, or a file", panel=_PROBLEM)]
 ImageSize = Annotated[int, setting("rows and columns of the image", panel=_PROBLEM, ge=1, le=1 << 14)]
-Kernel = Annotated[int, setting("rows and columns of the window", panel=_PROBLEM, ge=1)]
-_DECAY = setting("weight decay", panel=_PROBLEM)
+Kernel = Annotated[int, setting("rows and columns of the window", panel=_PROBLEM, ge=1, le=1 << 14)]
+_DECAY = setting("weight decay", panel=_PROBLEM, ge=-_LARGE, le=_LARGE)
 Decay = Annotated[float, _DECAY]
 Twin = Annotated[
-    int | None, setting("odd factor k: run a twin whose updates are rounded k-rescaled", panel=_PROBLEM, ge=1)
+    Annotated[int, AfterValidator(_odd)] | None,
+    setting("odd factor k: run a twin whose updates are rounded k-rescaled", panel=_PROBLEM, ge=3, le=1 << 20),
 ]
 Format = Annotated[Literal["float64", "float32", "bfloat16"], setting("format of kernel and update")]
 Scheme = Annotated[
@@ -72,14 +84,14 @@ Momentum = Annotated[
     float | None, setting("momentum of heavy-ball and nesterov", panel=_PROBLEM, shown="0.9", ge=0, lt=1)
 ]
 Span = Annotated[tuple[float, float], AfterValidator(_rising)]
-_STEP = setting("step (learning rate) of the networks", flags=("--dt", "--lr"), gt=0)
+_STEP = setting("step (learning rate) of the networks", flags=("--dt", "--lr"), gt=0, le=_LARGE)
 
 
 class _Network(Config):
     """What the one-layer CNN and deep networks share."""
 
-    channels: int = setting("channels of the image; a file has 1 or 3", 1, panel=_PROBLEM, ge=1)
-    beta: float = setting("scale inside the swish", 1.0, panel=_PROBLEM, gt=0)
+    channels: int = setting("channels of the image; a file has 1 or 3", 1, panel=_PROBLEM, ge=1, le=1 << 14)
+    beta: float = setting("scale inside the swish", 1.0, panel=_PROBLEM, gt=0, le=_LARGE)
     pooling: Literal["mean", "sum"] = setting("pooling over positions", "mean", panel=_PROBLEM)
     scheme: Scheme = "euler"
     momentum: Momentum = None
@@ -96,7 +108,7 @@ class CnnSettings(_Network):
     kernel: Kernel = 32
     label: float = setting("label", 1.0, panel=_PROBLEM, ge=0, le=1)
     boundary: Literal["valid", "periodic"] = setting("positions of the window", "valid")
-    seed: int = setting("seed of a noise image and of the start", 7, panel=_PROBLEM)
+    seed: int = setting("seed of a noise image and of the start", 7, panel=_PROBLEM, ge=0, le=_LAST_SEED)
 
 
 class CnnStabilitySettings(CnnSettings):
@@ -116,28 +128,26 @@ class FlowSettings(CnnSettings):
     model_config = ConfigDict(json_schema_extra={})
 
     boundary: Literal["valid", "periodic"] = setting("positions of the window", "valid", panel=_PROBLEM)
-    init_scale: float = setting("standard deviation of the start", 1.0, panel=_PROBLEM, gt=0)
+    init_scale: float = setting("standard deviation of the start", 1.0, panel=_PROBLEM, gt=0, le=_LARGE)
 
 
 class SimulateSettings(FlowSettings):
     """One member of the flow."""
 
-    lr: float = setting("learning rate, the step", panel=_PROBLEM, gt=0)
+    lr: float = setting("learning rate, the step", panel=_PROBLEM, gt=0, le=_LARGE)
     weight_decay: Decay
-    steps: int = setting("steps", 1000, ge=1)
+    steps: int = setting("steps", 1000, ge=1, le=_MANY)
     twin: Twin = None
     dtype: Format = "float64"
-    record_every: int | None = setting(
-        "steps between records, 0 for start and end alone", None, shown="a hundredth of the steps", ge=0
-    )
+    record_every: int | None = setting("steps between records", None, shown="a hundredth of the steps", ge=1, le=_MANY)
     sharpness: bool = setting("record the sharpness, which takes time", True)
 
 
 class WindowSettings(FlowSettings):
     """Both ends of the window of learning rates in which the flow is restrained."""
 
-    weight_decay: float = setting("weight decay", panel=_PROBLEM, gt=0)
-    steps: int = setting("steps of each simulation", 800, ge=1)
+    weight_decay: float = setting("weight decay", panel=_PROBLEM, gt=0, le=_LARGE)
+    steps: int = setting("steps of each simulation", 800, ge=1, le=_MANY)
     rtol: float = setting("relative width of the final brackets, at least 1/steps", 2.5e-3, gt=0, le=0.5)
 
 
@@ -148,8 +158,8 @@ class PhaseSettings(FlowSettings):
     kernel: Kernel = 8
     lr_range: Span = setting("first and last learning rate", (0.02, 20.0))
     weight_decay_range: Span = setting("first and last weight decay", (0.1, 20.0))
-    points: int = setting("points of each axis", 32, ge=2)
-    steps: int = setting("steps of each member", 400, ge=1)
+    points: int = setting("points of each axis", 32, ge=2, le=1 << 12)
+    steps: int = setting("steps of each member", 400, ge=1, le=_MANY)
     twin: Twin = None
     dtype: Format = "float64"
 
@@ -159,19 +169,19 @@ class NetworkSettings(_Network):
 
     model_config = ConfigDict(title="deep", json_schema_extra={"panel": "The deep network"})
 
-    depth: int = setting("layers", 2, ge=1)
-    width: int = setting("channels between layers", 4, ge=1)
+    depth: int = setting("layers", 2, ge=1, le=1 << 14)
+    width: int = setting("channels between layers", 4, ge=1, le=1 << 14)
     kernel: Kernel = 3
     image: Image = "noise"
     image_size: ImageSize = 16
     label: float | None = setting("label", None, panel=_PROBLEM, shown="0 and 1 in turn", ge=0, le=1)
     activation: Literal["swish", "linear"] = setting("activation of every layer", "swish")
-    images: int | None = setting("images of noise; anything else is a single one", None, shown="4", ge=1)
-    image_seed: int = setting("seed of the noise", 0)
-    gain: float = setting("variance of the weights times fan-in", 2.0, gt=0)
+    images: int | None = setting("images of noise; anything else is a single one", None, shown="4", ge=1, le=1 << 14)
+    image_seed: int = setting("seed of the noise", 0, ge=0, le=_LAST_SEED)
+    gain: float = setting("variance of the weights times fan-in", 2.0, gt=0, le=_LARGE)
     weight_decay: Decay = 0.0
-    train_steps: int = setting("steps of gradient descent before the answer", 0, ge=0)
-    train_lr: float = setting("learning rate of these steps", 0.1, gt=0)
+    train_steps: int = setting("steps of gradient descent before the answer", 0, ge=0, le=_MANY)
+    train_lr: float = setting("learning rate of these steps", 0.1, gt=0, le=_LARGE)
 
     @model_validator(mode="after")
     def _require_images(self) -> Self:
@@ -183,7 +193,7 @@ class NetworkSettings(_Network):
 class DeepStabilitySettings(NetworkSettings):
     """Which steps and weight decays a deep network can bear."""
 
-    seed: int = setting("seed of the weights", 0, panel=_PROBLEM)
+    seed: int = setting("seed of the weights", 0, panel=_PROBLEM, ge=0, le=_LAST_SEED)
     dt: Annotated[float | None, _STEP] = None
 
 
@@ -195,10 +205,10 @@ class ComplexitySettings(NetworkSettings):
     depths: tuple[int, ...] = setting("numbers of layers; none leaves an axis out", (1, 2, 3, 4, 6), panel=_SIZES)
     widths: tuple[int, ...] = setting("channels between layers", (2, 4, 8, 16), panel=_SIZES)
     kernels: tuple[int, ...] = setting("rows and columns of the windows", (1, 3, 5, 7), panel=_SIZES)
-    seeds: int = setting("draws of the weights, at every size", 8, panel=_SIZES, ge=1)
-    depth: int = setting("layers", 3, panel=_BASE, ge=1)
-    width: int = setting("channels between layers", 4, panel=_BASE, ge=1)
-    kernel: int = setting("rows and columns of the windows", 3, panel=_BASE, ge=1)
+    seeds: int = setting("draws of the weights, at every size", 8, panel=_SIZES, ge=1, le=1 << 14)
+    depth: int = setting("layers", 3, panel=_BASE, ge=1, le=1 << 14)
+    width: int = setting("channels between layers", 4, panel=_BASE, ge=1, le=1 << 14)
+    kernel: int = setting("rows and columns of the windows", 3, panel=_BASE, ge=1, le=1 << 14)
 
     @model_validator(mode="after")
     def _require_trends(self) -> Self:
@@ -225,7 +235,7 @@ class LinearStabilitySettings(Config):
 
     model_config = ConfigDict(title="classical", json_schema_extra={"panel": "The classical problems"})
 
-    dx: float = setting("grid spacing", 1.0, gt=0)
+    dx: float = setting("grid spacing", 1.0, gt=0, le=_LARGE)
     dim: int = setting("number of dimensions", 1, ge=1, le=3)
     scheme: Annotated[
         Literal["euler", "heavy-ball", "nesterov", "rk2", "rk4", "backward-euler", "crank-nicolson", "leapfrog"],
@@ -233,8 +243,8 @@ class LinearStabilitySettings(Config):
         setting("time scheme", panel=_PROBLEM),
     ] = "euler"
     momentum: Momentum = None
-    diffusivity: float | None = setting("diffusivity, where there is diffusion", None, shown="1", gt=0)
-    speed: float | None = setting("speed of advection and of waves", None, shown="1", gt=0)
-    stiffness: float | None = setting("stiffness of the biharmonic problem", None, shown="1", gt=0)
-    decay: float | None = setting("decay of anti-diffusion", None, shown="5")
+    diffusivity: float | None = setting("diffusivity, where there is diffusion", None, shown="1", gt=0, le=_LARGE)
+    speed: float | None = setting("speed of advection and of waves", None, shown="1", gt=0, le=_LARGE)
+    stiffness: float | None = setting("stiffness of the biharmonic problem", None, shown="1", gt=0, le=_LARGE)
+    decay: float | None = setting("decay of anti-diffusion", None, shown="5", ge=-_LARGE, le=_LARGE)
     accuracy: int | None = setting("order of accuracy of the stencils, even", None, shown="2", ge=2, le=12)
