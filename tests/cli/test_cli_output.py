@@ -203,7 +203,8 @@ def numeric(config):
     """The fields of one number, with their bounds: `{name: {ge, gt, le, lt}}`."""
     found = {}
     for name, field in config.model_fields.items():
-        if any(kind in str(field.annotation) for kind in ("int", "float")) and "tuple" not in str(field.annotation):
+        kind = str(field.annotation)
+        if any(word in kind for word in ("int", "float")) and not any(word in kind for word in ("tuple", "Literal")):
             bounds = {k: getattr(m, k) for m in field.metadata for k in ("ge", "gt", "le", "lt") if hasattr(m, k)}
             found[name] = bounds
     return found
@@ -216,7 +217,7 @@ def test_every_number_of_a_pde_command_has_a_range_and_is_refused_outside(comman
         assert bounds.keys() & {"le", "lt"}, f"{name} has no upper end"
         low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
         whole = "int" in str(COMMANDS[command].model_fields[name].annotation)
-        outside = [low - 1, high + 1, 10**40] if whole else [low - 1, 2 * high, "nan", "inf", "1e999"]
+        outside = [low - 1, high + 1, 10**40] if whole else [2 * low - 1, 2 * high + 1, "nan", "inf", "1e999"]
         for value in [*outside, low] if "gt" in bounds else outside:
             given = {**NEEDED.get(command, {}), name: str(value)}
             words = [word for flag, text in given.items() for word in (f"--{flag.replace('_', '-')}", text)]

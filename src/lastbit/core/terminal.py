@@ -81,13 +81,9 @@ def flush(stream: TextIO | None) -> None:
 class _Stream:
     """A standard stream as a file, for rich: what is written goes through `write`."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    @property
-    def _stream(self) -> TextIO | None:
-        stream: TextIO | None = getattr(sys, self._name)
-        return stream
+    def __init__(self, stream: TextIO | None) -> None:
+        # Held, not looked up: rich puts itself in the place of the standard streams while its bars are shown.
+        self._stream = stream
 
     def write(self, text: str) -> int:
         write(text, self._stream)
@@ -101,7 +97,7 @@ class _Stream:
 
     def fileno(self) -> int:
         if self._stream is None:
-            raise OSError(f"{self._name} is closed")
+            raise OSError("the stream is closed")
         return self._stream.fileno()
 
     @property
@@ -111,12 +107,12 @@ class _Stream:
 
 def standard_output() -> TextIO:
     """Return standard output as a file for rich, which raises what `write` raises."""
-    return cast(TextIO, _Stream("stdout"))
+    return cast(TextIO, _Stream(sys.stdout))
 
 
 def standard_error() -> TextIO:
     """Return standard error as a file for rich's bars: a terminal closed under them must not stop a training."""
-    return cast(TextIO, _Stream("stderr"))
+    return cast(TextIO, _Stream(sys.stderr))
 
 
 def _give_up(stream: TextIO, error: OSError) -> None:

@@ -215,8 +215,8 @@ class ComplexitySettings(NetworkSettings):
         grid = {"depth": self.depths, "width": self.widths, "kernel": self.kernels}
         for axis, sizes in grid.items():
             flag = f"--{axis}s {','.join(map(str, sizes))}"
-            if any(size < 1 for size in sizes):
-                raise ValueError(f"{flag}: use sizes of 1 or more")
+            if any(not 1 <= size <= 1 << 14 for size in sizes):
+                raise ValueError(f"{flag}: use sizes of 1 or more, at most {1 << 14}")
             if len(set(sizes)) < len(sizes):
                 raise ValueError(f"{flag}: name each size once")
             if len(sizes) == 1:
