@@ -67,7 +67,7 @@ def naive(task):
 def grid(factory, workers, steps):
     """Train R networks on processes that are already there, as all but a grid's first runs find them; steps/s."""
     executor = ProcessExecutor(factory, workers=workers)
-    executor.step_seconds()
+    executor.steps_per_second()
     jobs = [Job(name=job.run, payload=job) for job in AUDIT.jobs(factory.plan) if job.role == Role.BASE]
     begun = time.perf_counter()
     executor.run(jobs, lambda event: None)

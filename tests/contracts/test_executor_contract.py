@@ -99,12 +99,15 @@ def test_no_jobs_is_no_work(executor, factory):
 
 @every_executor
 def test_a_job_that_raises_is_tried_twice_and_the_others_go_on(executor, factory):
-    events = run(executor(factory, 2, 1), jobs(("raises", 1), ("square", 2), ("raises_once", 3), ("square", 4)))
+    work = jobs(("raises", 1), ("square", 2), ("raises_once", 3), ("square", 4), ("leaves", 0))
+    events = run(executor(factory, 2, 1), work)
     crashed = {(e.job.name, e.attempt, e.message, e.final) for e in events if isinstance(e, Crashed)}
     assert crashed == {
         ("job0", 1, "ValueError: no 1 and more", False),
         ("job0", 2, "ValueError: no 1 and more", True),
         ("job2", 1, "RuntimeError: the first time", False),
+        ("job4", 1, "SystemExit: 0", False),
+        ("job4", 2, "SystemExit: 0", True),
     }
     found = results(events)
     assert found.keys() == {"job1", "job2", "job3"}
@@ -209,7 +212,7 @@ def test_a_worker_that_cannot_be_made_is_said(helpers, tmp_path, fails, message)
     executor = ProcessExecutor(helpers.Factory(str(tmp_path), fails), workers=1)
     try:
         with pytest.raises(LastbitError, match=message):
-            executor.step_seconds()
+            executor.steps_per_second()
     finally:
         executor.close()
     assert children() == []
@@ -236,7 +239,7 @@ def test_threads_are_those_asked_for(factory):
 def test_measured_processes_go_on_to_run_on_the_threads_asked_for(factory, helpers):
     before = torch.get_num_threads()
     executor = ProcessExecutor(factory, workers=2, threads=2)
-    assert executor.step_seconds() == [0.25, 0.25]
+    assert executor.steps_per_second() == 8
     assert results(run(executor, jobs(("threads", 0)))) == {"job0": 2}
     assert torch.get_num_threads() == before
     said = helpers.notes(factory.folder)
@@ -246,33 +249,53 @@ def test_measured_processes_go_on_to_run_on_the_threads_asked_for(factory, helpe
 
 def test_a_measured_worker_goes_on_to_run_in_this_process(factory, helpers):
     executor = SerialExecutor(factory, threads=1)
-    assert executor.step_seconds() == 0.25
+    assert executor.steps_per_second() == 4
     run(executor, jobs(("square", 1)))
     assert len([line for line in helpers.notes(factory.folder) if line.startswith("made")]) == 1
 
 
 @pytest.mark.parametrize(
-    ("one", "several", "expected"),
+    ("one", "shared", "several", "expected"),
     [
-        ([0.01, 0.01], [[0.011, 0.011]] * 2, 2),  # 100 steps a second against 182
-        ([0.01, 0.01], [[0.03, 0.03]] * 2, 1),  # 100 against 67
-        ([0.01, 0.01], [[0.022, 0.022]] * 2, 2),  # 100 against 91: one process is not clearly the faster
-        ([0.01, 0.01], [[0.5, 0.0099]] * 2, 2),
-        ([0.01, 0.03], [[0.5, 0.5], [0.03, 0.03]], 1),  # of each way the best moment counts
+        ([100, 100], [110, 110], [182, 182], (2, 1)),
+        ([100, 100], [90, 90], [67, 67], (1, 1)),
+        ([100, 100], [150, 150], [140, 140], (2, 1)),  # three threads are not clearly faster than two processes
+        ([100, 100], [190, 190], [140, 140], (1, 3)),
+        ([100, 100], [60, 150], [90, 110], (1, 3)),  # of each way the best moment counts
     ],
 )
-def test_the_choice_follows_the_measurement(monkeypatch, factory, one, several, expected):
-    closed = []
+def test_the_choice_follows_the_measurement(monkeypatch, factory, one, shared, several, expected):
+    closed, left = [], {1: list(one), 3: list(shared)}
     monkeypatch.setattr("lastbit.train.executors.choose.default_workers", lambda: 2)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    monkeypatch.setattr(SerialExecutor, "step_seconds", lambda self, left=list(one): left.pop(0))
-    monkeypatch.setattr(ProcessExecutor, "step_seconds", lambda self, left=list(several): left.pop(0))
+    monkeypatch.setattr(SerialExecutor, "steps_per_second", lambda self: left[self._threads].pop(0))
+    monkeypatch.setattr(ProcessExecutor, "steps_per_second", lambda self, left=list(several): left.pop(0))
     monkeypatch.setattr(ProcessExecutor, "close", lambda self: closed.append(self))
     choice, executor = choose_executor(factory, None, 6)
-    assert (choice.workers, choice.threads) == ((2, 1) if expected == 2 else (1, 3))
-    assert type(executor) is (ProcessExecutor if expected == 2 else SerialExecutor)
-    assert len(closed) == (expected == 1)
-    assert choice.reason.startswith("measured: 100 steps/s in one process, ")
+    assert (choice.workers, choice.threads) == expected
+    assert type(executor) is (ProcessExecutor if expected[0] == 2 else SerialExecutor)
+    assert len(closed) == (expected[0] == 1)
+    assert choice.reason == (
+        f"measured: 100 steps/s with 1 thread, {max(shared)} steps/s with 3 threads, {max(several)} steps/s with "
+        "2 processes"
+    )
+
+
+def test_the_threads_of_one_process_are_measured_where_a_step_is_large(monkeypatch, factory):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(SerialExecutor, "steps_per_second", lambda self: 100.0 * self._threads**0.5)
+    assert choose_executor(factory, 1, 6)[0].threads == 3
+    monkeypatch.setattr(SerialExecutor, "steps_per_second", lambda self: 100.0 / self._threads)
+    assert choose_executor(factory, 1, 6)[0].threads == 1
+
+
+def test_what_the_users_code_raises_in_a_measured_step_is_said(helpers, factory, monkeypatch):
+    def fails(self):
+        raise SystemExit(0)
+
+    monkeypatch.setattr(helpers.Worker, "step_seconds", fails)
+    with pytest.raises(LastbitError, match=r"^the first steps of the training raised SystemExit: 0$"):
+        SerialExecutor(factory, threads=1).steps_per_second()
 
 
 def test_a_measurement_that_fails_closes_the_processes(monkeypatch, factory):
@@ -282,8 +305,8 @@ def test_a_measurement_that_fails_closes_the_processes(monkeypatch, factory):
         raise LastbitError("no step")
 
     monkeypatch.setattr("lastbit.train.executors.choose.default_workers", lambda: 2)
-    monkeypatch.setattr(SerialExecutor, "step_seconds", lambda self: 0.1)
-    monkeypatch.setattr(ProcessExecutor, "step_seconds", fail)
+    monkeypatch.setattr(SerialExecutor, "steps_per_second", lambda self: 10.0)
+    monkeypatch.setattr(ProcessExecutor, "steps_per_second", fail)
     monkeypatch.setattr(ProcessExecutor, "close", lambda self: closed.append(self))
     with pytest.raises(LastbitError, match="no step"):
         choose_executor(factory, None, 6)
@@ -291,22 +314,49 @@ def test_a_measurement_that_fails_closes_the_processes(monkeypatch, factory):
 
 
 @pytest.mark.parametrize(
-    ("workers", "cores", "count", "expected"),
-    [(3, 4, 9, (3, 1)), (8, 4, 3, (3, 1)), (1, 4, 9, (1, 5)), (None, 1, 9, (1, 5)), (None, 4, 1, (1, 5))],
+    ("asked", "cores", "count", "expected"),
+    [
+        ({"workers": 3}, 4, 9, (3, 1)),
+        ({"workers": 8}, 4, 3, (3, 1)),
+        ({"workers": 1}, 4, 9, (1, 1)),
+        ({}, 1, 9, (1, 1)),
+        ({}, 4, 1, (1, 1)),
+        ({"workers": 3, "threads": 2}, 4, 9, (3, 2)),
+        ({"workers": 1, "threads": 7, "small": False}, 4, 9, (1, 7)),
+        ({"threads": 4, "small": False}, 4, 9, (1, 4)),
+    ],
 )
-def test_what_is_asked_for_is_not_measured(monkeypatch, factory, workers, cores, count, expected):
+def test_what_is_asked_for_is_not_measured(monkeypatch, factory, asked, cores, count, expected):
     monkeypatch.setattr("lastbit.train.executors.choose.default_workers", lambda: cores)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
-    monkeypatch.setattr(SerialExecutor, "step_seconds", pytest.fail)
-    monkeypatch.setattr(ProcessExecutor, "step_seconds", pytest.fail)
-    choice, executor = choose_executor(factory, workers, count)
-    assert (choice.workers, choice.threads, choice.reason) == (*expected, "as asked")
+    monkeypatch.setattr(SerialExecutor, "steps_per_second", pytest.fail)
+    monkeypatch.setattr(ProcessExecutor, "steps_per_second", pytest.fail)
+    settings = {"small": True, "workers": None, **asked}
+    choice, executor = choose_executor(factory, settings.pop("workers"), count, **settings)
+    assert (choice.workers, choice.threads) == expected
     assert type(executor) is type(ExecutorChoice(*expected, "").build(factory))
     assert isinstance(executor, SerialExecutor) == (expected[0] == 1)
 
 
 def test_the_number_of_workers_is_that_of_the_cores_this_process_may_use():
     assert default_workers() == len(os.sched_getaffinity(0))
+
+
+def test_processes_import_nothing_from_the_working_folder_in_place_of_pythons(tmp_path, monkeypatch):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for name in ("random", "secrets", "torch", "numpy", "json"):
+        (mine / f"{name}.py").write_text(f"raise RuntimeError('this {name} is the user's')\n")
+    (mine / "only_mine.py").write_text("VALUE = 3\n")
+    monkeypatch.chdir(mine)
+    monkeypatch.setattr(sys, "path", ["", str(mine), *sys.path, HELPERS])
+    (tmp_path / "notes").mkdir()
+    factory = importlib.import_module("executor_workers").Factory(str(tmp_path / "notes"))
+    # What only that folder has is found there, as a pickled task of the user's may need it.
+    events = run(ProcessExecutor(factory, workers=1), jobs(("imports", "random"), ("imports", "only_mine")))
+    found = results(events)
+    assert found["job0"] == __import__("random").__file__
+    assert found["job1"] == str(mine / "only_mine.py")
 
 
 SCRIPT = """

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lastbit.core.threads import SMALL, needs_threads, suitable_threads, threads, weight_count
+from lastbit.core.threads import SMALL, needs_threads, threads, weight_count
 
 
 @pytest.fixture(autouse=True)
@@ -29,11 +29,8 @@ def test_the_number_is_set_and_put_back_whatever_is_raised():
 
 
 @pytest.mark.parametrize(("batch_size", "large"), [(SMALL // 100 - 1, False), (SMALL // 100, True)])
-def test_large_steps_get_torchs_own_number_and_small_ones_one(batch_size, large):
+def test_large_steps_alone_are_worth_sharing(batch_size, large):
     assert needs_threads(hundred, batch_size) == large
-    with suitable_threads(hundred, batch_size):
-        assert torch.get_num_threads() == (3 if large else 1)
-    assert torch.get_num_threads() == 3
 
 
 def test_counting_weights_draws_nothing_of_the_callers():

@@ -10,7 +10,7 @@ from lastbit.report import formatting as words
 from lastbit.stats import Estimate, not_measured
 
 NAN, INF = math.nan, math.inf
-SHARE = "99.99% (95% interval 0.01% to not measured)"
+SHARE = "99.99% (95% interval from 0.01% up)"
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,13 @@ SHARE = "99.99% (95% interval 0.01% to not measured)"
         ("span", (0.123456, 7.0, 2), "0.12 – 7"),
         ("span", (0.5, INF), "0.5 – ∞"),
         ("span", (55.921, 106.94, 4, "%"), "55.92% – 106.9%"),
-        ("span", (None, 7.0), "not measured – 7"),
+        ("span", (None, 7.0), "up to 7"),
         ("span", (None, None), ""),
         ("interval", (0.123456, 7.0, 3), "95% interval 0.123 to 7"),
         ("interval", (-INF, INF), "95% interval -∞ to ∞"),
         ("interval", (None, None), "interval not measured"),
+        ("interval", (0.25, None), "95% interval from 0.25 up"),
+        ("interval", (None, 7.0), "95% interval up to 7"),
         ("bound", (0.123456,), "0.1235"),
         ("bound", (0.123456, 6), "0.123456"),
         ("bound", (INF,), "any"),
@@ -143,11 +145,11 @@ def test_every_function_has_an_exact_text():
             (0.9999, 1e-4, None, 9),
             ("%",),
             "99.99%",
-            "0.01% – not measured",
-            "99.99% (95% interval 0.01% to not measured)",
+            "from 0.01% up",
+            "99.99% (95% interval from 0.01% up)",
         ),
         ((1.0234, 0.98, 1.06, 9), ("", 3), "1.02", "0.98 – 1.06", "1.02 (95% interval 0.98 to 1.06)"),
-        ((0.0, 0.0, None, 3), (), "0.0", "0.0 – not measured", "0.0 (95% interval 0.0 to not measured)"),
+        ((0.0, 0.0, None, 3), (), "0.0", "from 0.0 up", "0.0 (95% interval from 0.0 up)"),
         ((2.0, None, None, 1), (), "2.0", "", "2.0"),
     ],
 )

@@ -185,3 +185,24 @@ def test_json_holds_both_splits():
 def test_bad_input_is_one_clear_line(scores, seeds, message):
     with pytest.raises(LastbitError, match=message):
         distribution_spread(scores, seeds)
+
+
+def test_no_part_has_an_interval_of_no_width_where_all_spread_is_sampling():
+    rng, inside = np.random.default_rng(21), []
+    for _ in range(150):
+        split = distribution_spread(rng.random((16, 200)) < 0.9, seeds=np.repeat(np.arange(4), 4))
+        for part in (split.last_bit, split.total):
+            assert part.distribution.high > part.distribution.low == 0.0 or part.distribution.low > 0.0
+            inside.append(part.distribution.low == 0.0)
+    assert np.mean(inside) > 0.93
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+def test_scores_of_any_size_are_split(size):
+    scores = np.random.default_rng(22).random((8, 50))
+    plain, scaled = (distribution_spread(scores * unit, seeds=[0, 0, 1, 1, 2, 2, 3, 3]) for unit in (1.0, size))
+    for which in ("last_bit", "total"):
+        for part in ("observed", "distribution", "test_set"):
+            one, other = (getattr(getattr(split, which), part) for split in (plain, scaled))
+            assert other.estimate == pytest.approx(one.estimate * size, rel=1e-6)
+            assert other.high == pytest.approx(one.high * size, rel=1e-6)

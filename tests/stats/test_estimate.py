@@ -76,3 +76,15 @@ def test_relative_error_of_an_sd_is_that_of_simulated_normal_samples():
 def test_few_samples_are_called_few():
     assert few_samples_note(5) == "few samples: 5 degrees of freedom know an SD to about ±32 %"
     assert few_samples_note(FEW_SAMPLES - 1) == ""
+
+
+def test_an_estimate_of_any_size_is_short():
+    assert Estimate(1.23e300, 1e300, 2e300, 4).format(2) == "1.2e+300 [1.0e+300, 2.0e+300] (n = 4)"
+    assert Estimate(123456.0, 1e5, 2e5, 4).format(2) == "123456 [100000, 200000] (n = 4)"
+
+
+def test_what_is_scaled_beyond_the_largest_float_is_not_measured():
+    assert Estimate(1e200, 1e10, 1e300, 4, "few").scaled(1e20) == Estimate(
+        1e220, 1e30, None, 4, "few; an end is beyond the largest number of float64"
+    )
+    assert not Estimate(1e300, 1e300, 1e300, 4).scaled(1e20).measured

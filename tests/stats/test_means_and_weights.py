@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from lastbit.core.errors import LastbitError
-from lastbit.stats import mean_estimate, mean_relative_l1
+from lastbit.stats import mean_estimate, mean_relative_l1, weight_distance
 
 weights = arrays(np.float32, 12, elements=st.floats(-1e6, 1e6, width=32))
 
@@ -86,3 +86,22 @@ def test_relative_l1_sees_one_ulp_and_opposite_signs():
 def test_bad_input_is_one_clear_line(call, message):
     with pytest.raises(LastbitError, match=message):
         call()
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-150, 1e150, 1e300])
+def test_a_mean_holds_at_any_size_of_number(size):
+    values = np.array([97.1, 97.4, 97.2, 96.9])
+    plain, scaled = mean_estimate(values), mean_estimate(values * size)
+    for name in ("estimate", "low", "high"):
+        assert getattr(scaled, name) == pytest.approx(getattr(plain, name) * size, rel=1e-9)
+
+
+def test_weights_of_any_size_are_compared():
+    assert mean_relative_l1([1e308, -1e308], [1.5e308, 1e308]) == pytest.approx((0.4 + 2) / 2)
+    assert mean_relative_l1([1e-300, 5e-324], [1.5e-300, 5e-324]) == pytest.approx(0.2)
+
+
+def test_seeds_that_are_all_as_far_apart_have_no_interval_of_no_width():
+    found = weight_distance([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], seeds=[0, 1, 2]).seed
+    assert (found.low, found.high) == (None, None)
+    assert found.note == "no spread seen over 3 seeds: the interval is not measured"

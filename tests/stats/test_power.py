@@ -92,12 +92,48 @@ def test_degrees_of_freedom_are_the_samples_less_one_where_none_are_given():
     assert given_n == given_df
 
 
+@pytest.mark.parametrize(
+    ("sigma", "why"),
+    [
+        (Estimate(0.0, 0.0, None, 12, "no spread seen", 11.0), "no spread was seen"),
+        # Two seeds: chi-square on one degree of freedom.
+        (Estimate(4.3, 1.9, 137.0, 12, "", 1.0), "too few seeds to tell: the spread may be 32 times as large"),
+    ],
+)
+def test_a_spread_that_says_nothing_gives_no_number(sigma, why):
+    for row in smallest_resolvable_difference(sigma):
+        assert not row.difference.measured
+        assert row.observed == row.difference
+        assert row.observed.note.startswith(f"not measured: {why}")
+    assert all(row.n_seeds.note.startswith(f"not measured: {why}") for row in seeds_needed(sigma))
+
+
+def test_an_absurd_number_of_seeds_is_no_number():
+    rows = seeds_needed(audit(1e3), differences=(0.1, 100.0, 1e-305))
+    assert [row.n_seeds.measured for row in rows] == [False, True, False]
+    assert rows[0].n_seeds.note == "not measured: more than 1,000,000 seeds"
+    assert [row.n_seeds.estimate for row in seeds_needed(audit(1e-300), differences=(1e300,))] == [1.0]
+    assert not seeds_needed(audit(1e300), differences=(0.1,))[0].n_seeds.measured
+
+
+@pytest.mark.parametrize(("df", "n"), [(3.0, 1), (10.0, 1), (35.0, 5)])
+def test_noise_exceeds_the_observed_difference_as_often_as_it_says(df, n):
+    rng, sigma, repeats = np.random.default_rng(1), 0.3, 200_000
+    # Each audit has its own SD, and states the line from it.
+    gap = np.abs(rng.normal(0, sigma * np.sqrt(2 / n), repeats))
+    drawn = np.sqrt(rng.chisquare(df, repeats) / df)
+    row = smallest_resolvable_difference(audit(sigma, df), n_seeds=(n,))[0]
+    assert np.mean(gap > row.observed.estimate * drawn) == pytest.approx(0.05, abs=0.002)
+    assert np.mean(gap > row.difference.estimate * drawn) < 0.03
+    ratio = row.observed.high / row.observed.estimate
+    assert ratio == pytest.approx(row.difference.high / row.difference.estimate)
+
+
 def test_open_ends_and_missing_spreads_are_carried_over():
-    unseen = Estimate(0.0, 0.0, None, 12, "no spread seen", 11.0)
-    row = smallest_resolvable_difference(unseen)[0].difference
-    assert (row.estimate, row.high, row.note) == (0.0, None, "no spread seen")
-    needed = seeds_needed(unseen)[0].n_seeds
-    assert (needed.estimate, needed.high) == (1.0, None)
+    open_above = Estimate(0.3, 0.2, None, 12, "open", 11.0)
+    row = smallest_resolvable_difference(open_above)[0].difference
+    assert (row.high, row.note) == (None, "open")
+    assert seeds_needed(open_above)[0].n_seeds.high is None
     missing = not_measured("one seed", n=1)
     assert [row.n_seeds for row in smallest_resolvable_difference(missing)] == [1, 3, 5, 10]
     assert all(not row.difference.measured for row in smallest_resolvable_difference(missing))

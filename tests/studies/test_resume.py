@@ -111,7 +111,7 @@ def test_a_changed_task_is_refused(task_file, tmp_path):
     out = tmp_path / "study"
     audit(f"{mine}:calm", seeds=1, perturbations=1, workers=1, out=out, quiet=True)
     mine.write_text(task_file.read_text().replace("nn.Linear(6, 12)", "nn.Linear(6, 11)").replace("(12, 3)", "(11, 3)"))
-    with pytest.raises(LastbitError, match="no longer the one it was begun with"):
+    with pytest.raises(LastbitError, match=r"^mine.py, of the task of .* is not what it was when the study was begun"):
         audit(resume=out, quiet=True)
 
 
@@ -142,14 +142,17 @@ def threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("finished", [0, 1])
 @pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
-def test_a_resumed_study_keeps_the_number_of_threads_it_was_begun_with(tmp_path, threads, first, then):
-    """It decides the order of sums, and with it the bits."""
+def test_a_resumed_study_keeps_the_number_of_threads_it_was_begun_with(tmp_path, threads, first, then, finished):
+    """It decides the order of sums, and with it the bits; in the first run as in any other."""
     seen, stopped = [], []
 
     def loss(outputs, targets):
-        seen.append(torch.get_num_threads())
-        if len(seen) == 40 and not stopped:
+        if (tmp_path / "study" / "runs.sqlite").exists():
+            seen.append(torch.get_num_threads())
+        # A run has nine steps and three evaluations.
+        if len(seen) == 12 * finished + 5 and not stopped:
             stopped.append(True)
             raise KeyboardInterrupt
         return nn.functional.cross_entropy(outputs, targets)
@@ -166,17 +169,15 @@ def test_a_resumed_study_keeps_the_number_of_threads_it_was_begun_with(tmp_path,
         batch_size=8,
     )
     settings = {"seeds": 2, "perturbations": 2, "workers": 1, "quiet": True}
-    threads(first)
     with pytest.raises(LastbitError, match="stopped with"):
-        audit(task, out=tmp_path / "study", **settings)
+        audit(task, out=tmp_path / "study", threads=first, **settings)
     with StudyFolder.read(tmp_path / "study") as folder:
-        assert 0 < len(folder.runs()) < 6
-    seen.clear()
+        assert len(folder.runs()) == finished
+    with pytest.raises(LastbitError, match=f"begun with --threads {first}, not {then}"):
+        audit(task, resume=tmp_path / "study", threads=then, **settings)
     threads(then)
     audit(task, resume=tmp_path / "study", **settings)
-    # What is tried out beforehand runs on what this process has; every step of a run on what the study has.
-    training = seen[-9:]
-    assert training == [first] * 9
+    assert seen[-12:] == [first] * 12
     assert torch.get_num_threads() == then
 
 

@@ -1,14 +1,18 @@
 """Every verdict of an audit, from studies whose runs say what they are made to say."""
 
 import json
+import math
 import shutil
 import sqlite3
 from contextlib import closing
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from lastbit import audit, open_study
+from lastbit.report.formatting import show
+from lastbit.stats import Estimate
 from lastbit.store import StudyFolder
 
 SEEDS, PERTURBATIONS = 12, 4
@@ -24,7 +28,11 @@ def grid(task_file, tmp_path_factory):
 
 
 def saying(grid, folder, seed_spread, bit_spread):
-    """A copy in which the final accuracy varies by so much over seeds, and over perturbations within each."""
+    """A copy in which the final accuracy varies by so much over seeds, and over perturbations within each.
+
+    The latter is one number for all seeds, or one for each.
+    """
+    bit_spread = np.broadcast_to(bit_spread, SEEDS)
     shutil.copytree(grid, folder)
     (folder / "result.json").unlink()
     draws = np.random.default_rng(0)
@@ -33,7 +41,7 @@ def saying(grid, folder, seed_spread, bit_spread):
         runs = study.runs()
     with closing(sqlite3.connect(folder / "runs.sqlite", isolation_level=None)) as database:
         for run in runs:
-            value = 90 + seed_spread * seeds[run.cell] + bit_spread * bits[run.cell, run.twin]
+            value = 90 + seed_spread * seeds[run.cell] + bit_spread[run.cell] * bits[run.cell, run.twin]
             database.execute("UPDATE metrics SET value = ? WHERE run = ? AND name = 'accuracy'", (value, run.run))
     return open_study(folder)
 
@@ -95,3 +103,51 @@ def test_a_grid_too_small_says_what_to_ask_for(task_file, tmp_path, size, said, 
     assert result["verdict_kind"] == "not_measured"
     assert said in study.verdict
     assert result["advice"].startswith(advice)
+
+
+def test_the_first_sentence_states_the_observed_and_the_true_difference_with_their_intervals(grid, tmp_path):
+    study = saying(grid, tmp_path / "study", 1.0, 1.0)
+    total = study.result.sigma_total
+    single = study.result.smallest_resolvable_difference[0]
+    # The line for what is seen: Student's quantile; for what is true: the noncentrality found 4 times of 5.
+    line = stats.t.ppf(0.975, total.df) * math.sqrt(2)
+    assert single.observed.estimate == pytest.approx(line * total.estimate, rel=1e-12)
+    assert single.observed.high == pytest.approx(line * total.high, rel=1e-12)
+    edge = stats.t.ppf(0.975, total.df)
+    reach = single.difference.estimate / total.estimate / math.sqrt(2)
+    assert stats.nct.sf(edge, total.df, reach) == pytest.approx(0.8, abs=1e-3)
+    observed, true = (show(one, "points") for one in (single.observed, single.difference))
+    assert study.verdict.startswith(
+        f"between two single runs, noise alone exceeds an observed difference in accuracy of {observed} in 5% of "
+        f"cases, a true difference is found with 80% power from {true} on, and "
+    )
+    assert "95% interval" in str(observed)
+
+
+@pytest.mark.parametrize(
+    ("between", "bits", "than", "others"),
+    [
+        # Over all seeds hardly any last bit; of one seed it is as large as what the seeds make.
+        (3.0, [0.02, 2.25] + [0.02] * 10, "for more than a tenth in 1 of 12 seeds", 1),
+        # Over all seeds mostly the last bit; in two seeds it moves next to nothing.
+        (0.3, [0.004] * 2 + [1.0] * 10, "for less than half in 2 of 12 seeds", 2),
+    ],
+)
+def test_a_share_over_all_seeds_that_does_not_hold_for_each_is_mixed(grid, tmp_path, between, bits, than, others):
+    study = saying(grid, tmp_path / "study", between, bits)
+    assert study.result.verdict_kind == "mixed"
+    assert than in study.verdict
+    chance = stats.binomtest(others, SEEDS).proportion_ci(method="exact")
+    assert show(Estimate(others / SEEDS, chance.low, chance.high, SEEDS), "%").words in study.verdict
+    assert study.result.exit_code == 0
+
+
+def test_one_seed_whose_twin_diverged_is_in_the_first_sentence(grid, tmp_path):
+    study = saying(grid, tmp_path / "study", 1.0, 0.02)
+    with closing(sqlite3.connect(study.path / "runs.sqlite", isolation_level=None)) as database:
+        database.execute("UPDATE runs SET status = 'diverged' WHERE run = 'seed003-p002'")
+    study = open_study(study.path)
+    assert study.result.verdict_kind == "mixed"
+    assert study.verdict.startswith("1 of 48 runs diverged, and the last bit decided which (in 1 of 12 seeds; ")
+    assert "hardly any of it is the last bit" in study.verdict
+    assert study.result.divergence.parted == 1

@@ -1,5 +1,6 @@
 """Workers for the executor tests, in a module that worker processes can import."""
 
+import importlib
 import os
 import signal
 import sys
@@ -47,6 +48,12 @@ class Worker:
             marker.touch()
             raise RuntimeError("the first time")
         return value
+
+    def leaves(self, value, progress):
+        sys.exit(value)
+
+    def imports(self, value, progress):
+        return importlib.import_module(value).__file__
 
     def stops(self, value, progress):
         raise LastbitError("the disk is full: free some space")

@@ -36,4 +36,4 @@ def report(
 
     study = lastbit.open_study(folder)
     present(study, report=out, json=json, export=export, quiet=quiet)
-    return ExitCode.ANSWERED if study.passed or study.too_early else ExitCode.NOT_REPRODUCIBLE
+    return ExitCode.ANSWERED if study.too_early else study.result.exit_code

@@ -12,7 +12,6 @@ import typer
 from lastbit.cli.fields import SeveralValues, command_from, option
 from lastbit.cli.output import check_writable, present
 from lastbit.core.errors import LastbitError
-from lastbit.core.exit_codes import ExitCode
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.eos.settings import EosSettings
 from lastbit.studies.frame.settings import StudySettings, read_study_file, study_keywords
@@ -75,7 +74,7 @@ def add_studies(app: typer.Typer) -> None:
 def study_command(kind: str, settings: type[StudySettings], text: str) -> Callable[..., Any]:
     """Return the command that makes a study of a kind; register it with `cls=SeveralValues`.
 
-    It presents what was made and returns the exit code: 3 where a control failed.
+    It presents what was made and returns the exit code of its result.
 
     Args:
         kind: where the kind stands, `module:NAME`; imported when the command is run.
@@ -106,7 +105,8 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
 
         study = make(resolve_name(kind), **given, quiet=quiet)
         present(study, json=json, quiet=quiet)
-        return ExitCode.ANSWERED if study.passed else ExitCode.NOT_REPRODUCIBLE
+        code: int = study.result.exit_code
+        return code
 
     command.__doc__ = text
     return command_from(command, options)

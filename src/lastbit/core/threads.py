@@ -13,7 +13,7 @@ from torch import nn
 
 from lastbit.core.generators import LentGenerators
 
-__all__ = ["needs_threads", "suitable_threads", "threads", "weight_count"]
+__all__ = ["needs_threads", "threads", "weight_count"]
 
 SMALL = 20_000_000
 """Weights times examples of a step below which one thread is used. Measured on the digits network (5 million) on two
@@ -40,13 +40,3 @@ def weight_count(model: Callable[[], nn.Module]) -> int:
 def needs_threads(model: Callable[[], nn.Module], batch_size: int) -> bool:
     """Tell whether a step on `batch_size` examples is large enough for several threads to share."""
     return weight_count(model) * batch_size >= SMALL
-
-
-@contextmanager
-def suitable_threads(model: Callable[[], nn.Module], batch_size: int) -> Iterator[None]:
-    """Step small networks with one thread, others with torch's present number, and put it back.
-
-    What is chosen follows from the network and the batch alone on one machine.
-    """
-    with threads(torch.get_num_threads() if needs_threads(model, batch_size) else 1):
-        yield

@@ -47,7 +47,7 @@ class Shown:
 
     Attributes:
         value: the estimate with its unit.
-        interval: its ends for a cell, "0.22 – 0.41"; "" where they are not measured.
+        interval: its ends for a cell, "0.22 – 0.41", "from 0.22 up" where only that end is known; "" where none is.
         n: the number of samples.
         note: what must be known of it, or why it is not measured.
         measured: whether there is an estimate.
@@ -61,7 +61,7 @@ class Shown:
 
     @property
     def words(self) -> str:
-        """The interval for a sentence, "95% interval 0.22 to 0.41", or that there is none."""
+        """The interval in words, "95% interval 0.22 to 0.41" or "95% interval from 0.22 up", or that there is none."""
         return f"95% interval {self.interval.replace(' – ', ' to ')}" if self.interval else "interval not measured"
 
     def __str__(self) -> str:
@@ -85,15 +85,21 @@ def show(estimate: Estimate, unit: str = "", digits: int = 2) -> Shown:
     """
     if estimate.estimate is None:
         return Shown("not measured", "", str(estimate.n), reason(estimate), False)
+    known = [end is not None for end in (estimate.low, estimate.high)]
     if unit == "%":
-        text, ends = percent(estimate.estimate), ""
-        if estimate.low is not None or estimate.high is not None:
-            ends = " – ".join(percent(end, "not measured") for end in (estimate.low, estimate.high))
+        text = percent(estimate.estimate)
+        ends = [percent(end) for end in (estimate.low, estimate.high)]
     else:
         text, _, rest = estimate.format(digits, unit).partition(" [")
-        ends = rest.partition("]")[0]
-        ends = "" if ends == "interval not measured" else ends.replace(", ", " – ")
-    return Shown(text, ends, str(estimate.n), estimate.note, True)
+        ends = rest.partition("]")[0].split(", ") if any(known) else ["", ""]
+    return Shown(text, _ends(ends, known), str(estimate.n), estimate.note, True)
+
+
+def _ends(ends: Sequence[str], known: Sequence[bool]) -> str:
+    """Return the two ends of an interval as one text: both, the one that is known, or ""."""
+    if all(known):
+        return " – ".join(ends)
+    return f"from {ends[0]} up" if known[0] else f"up to {ends[1]}" if known[1] else ""
 
 
 def reason(estimate: Estimate) -> str:
@@ -186,11 +192,9 @@ def span(low: float | None, high: float | None, digits: int = 4, unit: str = "")
 
     Example:
         >>> span(0.25, 0.75), span(0.25, None), span(None, None), span(1.0, math.inf)
-        ('0.25 – 0.75', '0.25 – not measured', '', '1 – ∞')
+        ('0.25 – 0.75', 'from 0.25 up', '', '1 – ∞')
     """
-    if low is None and high is None:
-        return ""
-    return " – ".join(number(end, digits, unit, "not measured") for end in (low, high))
+    return _ends([number(end, digits, unit) for end in (low, high)], [low is not None, high is not None])
 
 
 def interval(low: float | None, high: float | None, digits: int = 4) -> str:

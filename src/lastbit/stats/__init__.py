@@ -5,12 +5,13 @@
 means for a comparison.
 """
 
-from lastbit.stats.components import VarianceComponents, variance_components
+from lastbit.stats.components import VarianceComponents, last_bit_by_seed, variance_components
 from lastbit.stats.disagreement import ChurnResult, churn, disagreement_matrix
 from lastbit.stats.distribution import DistributionSpread, SpreadSplit, distribution_spread
 from lastbit.stats.estimate import FEW_SAMPLES, Estimate, few_samples_note, not_measured
 from lastbit.stats.means import mean_estimate
 from lastbit.stats.power import ResolvableDifference, SeedsNeeded, seeds_needed, smallest_resolvable_difference
+from lastbit.stats.proportions import proportion_estimate
 from lastbit.stats.resampling import bootstrap_interval, jackknife_interval
 from lastbit.stats.weight_distances import WeightDistance, mean_relative_l1, weight_distance
 
@@ -30,9 +31,11 @@ __all__ = [
     "distribution_spread",
     "few_samples_note",
     "jackknife_interval",
+    "last_bit_by_seed",
     "mean_estimate",
     "mean_relative_l1",
     "not_measured",
+    "proportion_estimate",
     "seeds_needed",
     "smallest_resolvable_difference",
     "variance_components",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lastbit.core.errors import LastbitError
 
-__all__ = ["Floats", "Ints", "check_level", "finite_array", "group_index", "numeric_array"]
+__all__ = ["Floats", "Ints", "check_level", "finite_array", "group_index", "numeric_array", "unit_of"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -43,6 +44,15 @@ def finite_array(values: ArrayLike, what: str, ndim: int) -> Floats:
     if np.isnan(array).any():
         raise LastbitError(f"{what} hold a NaN: leave the runs that did not finish out")
     return array
+
+
+def unit_of(values: Floats) -> float:
+    """Return a power of two near the largest of `values`, NaN left out: in this unit no square over- or underflows.
+
+    Dividing by it changes no digit, so that a result in this unit, multiplied by it, is the result.
+    """
+    largest = float(np.max(np.abs(values), initial=0.0, where=~np.isnan(values)))
+    return math.ldexp(1.0, min(max(math.frexp(largest)[1], -1000), 1000)) if largest else 1.0
 
 
 def group_index(groups: ArrayLike, n: int, what: str = "seeds") -> Ints:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lastbit.core.errors import LastbitError
-from lastbit.stats._inputs import Floats, Ints, check_level, finite_array, group_index
+from lastbit.stats._inputs import Floats, Ints, check_level, finite_array, group_index, unit_of
 from lastbit.stats.estimate import Estimate, few_samples_note, not_measured
 from lastbit.stats.mean_squares import root, satterthwaite_df, sum_interval
 from lastbit.stats.one_way import quadratic_mean_squares
@@ -42,6 +42,10 @@ class SpreadSplit:
     observed: Estimate
     distribution: Estimate
     test_set: Estimate
+
+    def scaled(self, factor: float) -> SpreadSplit:
+        """Return the same spread in another unit."""
+        return SpreadSplit(*(part.scaled(factor) for part in (self.observed, self.distribution, self.test_set)))
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ def distribution_spread(correct: ArrayLike, seeds: ArrayLike, *, level: float = 
     if runs < 1 or examples < 2:
         raise LastbitError(f"a half split needs at least one run and two examples, got shape {scores.shape}")
     group = group_index(seeds, runs)
+    unit = unit_of(scores)
+    scores = scores / unit
     se = float(np.sqrt(np.mean(scores.var(axis=1) / examples)))
     # Every quadratic form below ignores what all runs share; subtracting it saves digits.
     scores = scores - scores[0]
@@ -109,7 +115,8 @@ def distribution_spread(correct: ArrayLike, seeds: ArrayLike, *, level: float = 
     observed = np.outer(accuracy, accuracy)
     test_set = (scores @ scores.T / examples - observed) / (examples - 1)
     parts = _Parts(observed, test_set, group, _equal(scores, group), _equal(accuracy, group))
-    return DistributionSpread(_split(parts, "last_bit", level), _split(parts, "total", level), se, examples)
+    last_bit, total = (_split(parts, which, level).scaled(unit) for which in ("last_bit", "total"))
+    return DistributionSpread(last_bit, total, se * unit, examples)
 
 
 def _equal(values: Floats, group: Ints) -> frozenset[str]:
@@ -147,10 +154,13 @@ def _split(parts: _Parts, which: str, level: float) -> SpreadSplit:
     variance = _component(parts.observed, parts.seed, which)
     (low, high), df = _observed_interval(parts, which, level)
     few, known = few_samples_note(df), reach or 0.0
+    # A variance that chance made smaller than the sampling alone makes it on average is no proof of none: the upper
+    # end is then that of the average.
+    at_least = max(variance, sampling)
     distribution = _estimate(
         variance - sampling,
         variance - sampling - sqrt((variance - low) ** 2 + known**2),
-        variance - sampling + sqrt((high - variance) ** 2 + known**2),
+        at_least - sampling + sqrt((at_least * (high / variance - 1)) ** 2 + known**2),
         runs,
         few,
     )
@@ -158,8 +168,11 @@ def _split(parts: _Parts, which: str, level: float) -> SpreadSplit:
 
 
 def _estimate(variance: float, low: float, high: float, n: int, note: str) -> Estimate:
-    negative = f"the variance estimate is negative ({variance:.2g}), shown as 0" if variance < 0 else ""
-    return Estimate(root(variance), root(low), root(high), n, "; ".join(part for part in (note, negative) if part))
+    negative = "the variance estimate is negative, shown as 0" if variance < 0 else ""
+    if root(low) < root(high):
+        return Estimate(root(variance), root(low), root(high), n, "; ".join(part for part in (note, negative) if part))
+    unknown = "the interval is not measured"
+    return Estimate(root(variance), None, None, n, "; ".join(part for part in (note, negative, unknown) if part))
 
 
 def _observed_interval(parts: _Parts, which: str, level: float) -> tuple[tuple[float, float], float]:

@@ -56,14 +56,20 @@ class Estimate:
         return self.estimate is not None
 
     def scaled(self, factor: float) -> Estimate:
-        """Return the same estimate in another unit: every number multiplied by a positive `factor`."""
+        """Return the same estimate in another unit: every number multiplied by a positive `factor`.
+
+        What would be beyond the largest float is not measured, and the note says so.
+        """
         if not (math.isfinite(factor) and factor > 0):
             raise LastbitError(f"an estimate is scaled by a positive finite factor, got {factor}")
-
-        def times(number: float | None) -> float | None:
-            return None if number is None else number * factor
-
-        return Estimate(times(self.estimate), times(self.low), times(self.high), self.n, self.note, self.df)
+        given = self.estimate, self.low, self.high
+        estimate, low, high = (None if number is None else number * factor for number in given)
+        if estimate is not None and math.isinf(estimate):
+            return not_measured("it is beyond the largest number of float64", self.n)
+        note, ends = self.note, [None if end is None or math.isinf(end) else end for end in (low, high)]
+        if ends != [low, high]:
+            note = "; ".join(part for part in (note, "an end is beyond the largest number of float64") if part)
+        return Estimate(estimate, ends[0], ends[1], self.n, note, self.df)
 
     def format(self, digits: int = 2, unit: str = "") -> str:
         """Return `estimate unit [low, high] (n = ...)`, or the note where nothing was measured.
@@ -83,11 +89,12 @@ class Estimate:
             return self.note or "not measured"
         size = next((abs(number) for number in (self.estimate, self.high, self.low) if number), 1.0)
         decimals = digits - 1 - math.floor(math.log10(size))
-        # Beyond eight decimals fixed notation is a row of zeros.
-        style = f".{max(decimals, 0)}f" if decimals <= 8 else f".{digits - 1}e"
+        # Beyond eight decimals, and from numbers of a dozen digits on, fixed notation is a row of zeros.
+        fixed = -12 < decimals <= 8
+        style = f".{max(decimals, 0)}f" if fixed else f".{digits - 1}e"
 
         def shown(number: float | None) -> str:
-            return "not measured" if number is None else "0" if number == 0 and decimals > 8 else f"{number:{style}}"
+            return "not measured" if number is None else "0" if number == 0 and not fixed else f"{number:{style}}"
 
         space = "" if unit in ("", "%") else " "
         interval = (

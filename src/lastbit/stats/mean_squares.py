@@ -21,7 +21,9 @@ from lastbit.stats._inputs import Floats, Ints
 
 __all__ = [
     "difference_interval",
+    "root",
     "satterthwaite_df",
+    "share_of_ratio",
     "sum_interval",
     "variance_interval",
     "within_share_interval",
@@ -93,6 +95,10 @@ def within_share_interval(counts: Ints, means: Floats, msw: float, level: float)
     v = P / (P + F/F_q - 1). Source: Wald (1940), Ann. Math. Statist. 11, 96-100; Searle, Casella and McCulloch (1992),
     section 3.6.
 
+    Where the seeds' means lie so close together that the exact interval is empty (in 2.5% of grids without a seed
+    effect) or next to it, W meets its lower quantile at 1 or beyond. That is chance, not certainty: the lower end is
+    never above the one that a ratio MSB/MSW of 1, which is what no seed effect makes it on average, would give.
+
     Args:
         counts: (S,) runs of each seed, S > 1.
         means: (S,) their means.
@@ -113,7 +119,21 @@ def within_share_interval(counts: Ints, means: Floats, msw: float, level: float)
             return 1.0
         return float(optimize.brentq(excess, 0.0, 1.0, args=(quantile,), xtol=1e-12))
 
-    return end((1 - level) / 2), end((1 + level) / 2)
+    per_seed = seeds / float((1 / counts).sum())
+    at_most = share_of_ratio(1.0, per_seed, float(stats.f.ppf((1 - level) / 2, seeds - 1, runs - seeds)))
+    return min(end((1 - level) / 2), at_most), end((1 + level) / 2)
+
+
+def share_of_ratio(ratio: float, per_seed: float, quantile: float) -> float:
+    """Return the share v at which a ratio of mean squares MSB/MSW meets a quantile of F, cut to [0, 1].
+
+    Args:
+        ratio: of the mean squares; may be infinite.
+        per_seed: runs of each seed, above 1 (their harmonic mean where they differ).
+        quantile: of F.
+    """
+    below = per_seed - 1 + ratio / quantile
+    return min(per_seed / below, 1.0)
 
 
 def root(number: float) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lastbit.core.errors import LastbitError
-from lastbit.stats._inputs import check_level, finite_array, group_index
+from lastbit.stats._inputs import check_level, finite_array, group_index, unit_of
 from lastbit.stats.estimate import FEW_SAMPLES, Estimate
 from lastbit.stats.resampling import jackknife_interval
 
@@ -36,6 +36,8 @@ def mean_estimate(values: ArrayLike, *, seeds: ArrayLike | None = None, level: f
     array = finite_array(values, "the values to average", 1)
     if not len(array):
         raise LastbitError("a mean needs at least one value, got none")
+    unit = unit_of(array)
+    array = array / unit
     group = np.arange(len(array)) if seeds is None else group_index(seeds, len(array))
     counts = np.bincount(group)
     # Sums about the first value: equal values then give it back to the last bit, and no spread is exactly none.
@@ -44,10 +46,14 @@ def mean_estimate(values: ArrayLike, *, seeds: ArrayLike | None = None, level: f
     offset = float(sums.sum() / len(array))
     mean = float(array[0]) + offset
     units = "samples" if seeds is None else "seeds"
+    leave_one_out = (sums.sum() - sums) / np.maximum(len(array) - counts, 1)
+    low: float | None = None
+    high: float | None = None
     if n < 2:
-        return Estimate(mean, None, None, n, f"an interval needs two {units}, got 1")
-    leave_one_out = (sums.sum() - sums) / (len(array) - counts)
-    if not np.ptp(leave_one_out) > 0:
-        return Estimate(mean, None, None, n, f"no spread seen over {n} {units}: the interval is not measured")
-    low, high = (float(array[0]) + end for end in jackknife_interval(offset, leave_one_out, level=level))
-    return Estimate(mean, low, high, n, f"few {units}: {n}" if n < FEW_SAMPLES else "")
+        note = f"an interval needs two {units}, got 1"
+    elif not np.ptp(leave_one_out) > 0:
+        note = f"no spread seen over {n} {units}: the interval is not measured"
+    else:
+        low, high = (float(array[0]) + end for end in jackknife_interval(offset, leave_one_out, level=level))
+        note = f"few {units}: {n}" if n < FEW_SAMPLES else ""
+    return Estimate(mean, low, high, n, note).scaled(unit)

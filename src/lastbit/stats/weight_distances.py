@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lastbit.core.errors import LastbitError
-from lastbit.stats._inputs import Floats, finite_array
+from lastbit.stats._inputs import Floats, finite_array, unit_of
 from lastbit.stats.estimate import FEW_SAMPLES, Estimate, not_measured
 from lastbit.stats.means import mean_estimate
 from lastbit.stats.resampling import jackknife_interval
@@ -85,6 +85,8 @@ def _mean_of_pairs(distances: Floats, level: float) -> Estimate:
     mean = float(total / (seeds * (seeds - 1)))
     if seeds < 3:
         return Estimate(mean, None, None, seeds, "an interval needs three seeds, got 2")
+    if not np.ptp(rows) > 0:
+        return Estimate(mean, None, None, seeds, f"no spread seen over {seeds} seeds: the interval is not measured")
     low, high = jackknife_interval(mean, (total - 2 * rows) / ((seeds - 1) * (seeds - 2)), level=level)
     return Estimate(mean, min(low, mean), max(high, mean), seeds, f"few seeds: {seeds}" if seeds < FEW_SAMPLES else "")
 
@@ -119,10 +121,8 @@ def mean_relative_l1(a: ArrayLike, b: ArrayLike) -> float:
     if not left.size:
         raise LastbitError("weights to compare are empty")
     pair = finite_array(np.stack([left.reshape(-1), right.reshape(-1)]), "the weights to compare", 2)
-    return float(_relative_l1(pair[0], pair[1]))
-
-
-def _relative_l1(a: Floats, b: Floats) -> Floats:
-    size = np.abs(a) + np.abs(b)
-    ratio = np.divide(2 * np.abs(a - b), size, out=np.zeros(np.shape(size)), where=size > 0)
-    return np.asarray(ratio.mean(axis=-1), dtype=np.float64)
+    # Sums of two of the largest numbers overflow; a quarter of them is exact.
+    one, other = pair / 4 if unit_of(pair) >= 2.0**1000 else pair
+    size = np.abs(one) + np.abs(other)
+    ratio = np.divide(2 * np.abs(one - other), size, out=np.zeros(size.shape), where=size > 0)
+    return float(ratio.mean())

@@ -45,12 +45,15 @@ def check_task(task: Task) -> None:
 
 @contextmanager
 def _in_one_line(what: str, on: str = "", *, but: type[Exception] | tuple[()] = ()) -> Iterator[None]:
-    """Report what a part of the task raises as one line that names the part; errors of the kind `but` pass as are."""
+    """Report what a part of the task raises as one line that names the part; errors of the kind `but` pass as are.
+
+    A part that ends the program is one that raises.
+    """
     try:
         yield
     except but:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         first_line = str(error).strip().partition("\n")[0]
         raise LastbitError(f"{what} raised {type(error).__name__}: {first_line}{on}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Self
 
 from pydantic import ConfigDict, field_validator, model_validator
@@ -72,6 +73,13 @@ class TaskConfig(Config):
     def is_file(self) -> bool:
         """Whether the task is a function in a user's file."""
         return ":" in self.task or self.task.endswith(".py")
+
+    @field_validator("task")
+    @classmethod
+    def _from_any_folder(cls, task: str) -> str:
+        """Name a file by its whole path, so that a study of it goes on from any folder."""
+        name, colon, function = task.rpartition(":")
+        return f"{Path(name).expanduser().absolute()}:{function}" if colon and name.endswith(".py") else task
 
     @field_validator("lr", "momentum", "weight_decay", mode="before")
     @classmethod

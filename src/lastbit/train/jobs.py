@@ -96,6 +96,16 @@ class Executor(Protocol):
             LastbitError: a worker met something that no other run would get past (a full disk).
         """
 
+    def steps_per_second(self) -> float:
+        """Measure a few steps of the work, of all processes together.
+
+        Raises:
+            LastbitError: a step of the work raised, or a process died.
+        """
+
+    def close(self) -> None:
+        """End what it started, whatever that is doing."""
+
 
 ATTEMPTS = 2
 """Times a job is tried when it crashes."""

@@ -57,7 +57,8 @@ def run_training(
         perturbation: what happens to the last bit of its updates.
         device: where to train.
         dtype: format of the weights.
-        recorder: takes arrays and checkpoints; a checkpoint that it holds is continued from.
+        recorder: takes arrays and checkpoints; a checkpoint that it holds is continued from, if it was made with the
+            number of threads in use.
         checkpoint_seconds: time between checkpoints; a run shorter than that writes none.
         on_step: called with the number of steps taken, after each.
 
@@ -74,7 +75,9 @@ def run_training(
     spent = 0.0
     training = Training(task, streams, perturbation, device=device, dtype=dtype)
     with closing(training), training.active():
-        if (checkpoint := recorder.load_checkpoint()) is not None:
+        checkpoint = recorder.load_checkpoint()
+        # The number of threads decides the order of sums: with another, a run begins again.
+        if checkpoint is not None and checkpoint[1].get("threads") == torch.get_num_threads():
             tensors, facts = checkpoint
             training.restore(checkpoint)
             weights_first = tensors["weights_first"].numpy()
@@ -96,7 +99,7 @@ def run_training(
                 tensors, facts = training.state()
                 tensors["weights_first"] = torch.from_numpy(weights_first)
                 progress = [steps, metrics, spent + time.perf_counter() - started]
-                facts["progress"] = pack(progress, "progress", tensors)
+                facts |= {"progress": pack(progress, "progress", tensors), "threads": torch.get_num_threads()}
                 recorder.save_checkpoint(tensors, facts)
                 saved = time.perf_counter()
         status, message = _status(training)

@@ -79,7 +79,7 @@ def test_an_interrupted_sweep_goes_on_with_the_same_file_alone(toy, tmp_path, mo
         eos(task, out=tmp_path / "part", **settings)
     monkeypatch.setattr(JobWorker, "run", one)
     toy.write_text(TOY.replace("weight_decay=weight_decay", "weight_decay=2 * weight_decay"))
-    with pytest.raises(LastbitError, match="is no longer the one it was begun with"):
+    with pytest.raises(LastbitError, match=r"^toy.py, of the task of .* is not what it was when the study was begun"):
         eos(resume=tmp_path / "part", quiet=True)
     toy.write_text(TOY)
     resumed = eos(resume=tmp_path / "part", quiet=True).result

@@ -3,17 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lastbit.core.status import Role, RunStatus
+from lastbit.stats import Estimate, proportion_estimate
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.frame.control import Control, LandedRun, Landing, compare_repeat, control_of, landing_of
 
-__all__ = ["compare_repeats", "compare_twins", "reason_for_silence"]
+__all__ = ["Divergence", "compare_repeats", "compare_twins", "divergence_of", "reason_for_silence"]
 
 Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divergence:
+    """The runs that diverged, which no spread can hold."""
+
+    runs: int
+    """Runs that ended, the repeats left out."""
+    diverged: int
+    seeds: int
+    """Seeds that these runs are of."""
+    seeds_with: int
+    """Seeds of which a run diverged."""
+    parted: int
+    """Seeds of which one run diverged and another did not: there the last bit decided."""
+    chance: Estimate
+    """That of another seed a run would diverge, as a share."""
+
+
+def divergence_of(records: Sequence[RunRecord]) -> Divergence:
+    """Return how many of the runs diverged, and of how many seeds."""
+    ended = [r for r in records if r.role != Role.REPEAT and r.status != RunStatus.CRASHED]
+    diverged = [r for r in ended if r.status == RunStatus.DIVERGED]
+    seeds, left = {r.cell for r in ended}, {r.cell for r in diverged}
+    return Divergence(
+        runs=len(ended),
+        diverged=len(diverged),
+        seeds=len(seeds),
+        seeds_with=len(left),
+        parted=len(left & {r.cell for r in ended if r.status == RunStatus.OK}),
+        chance=proportion_estimate(len(left), len(seeds)),
+    )
 
 
 def compare_repeats(folder: StudyFolder, records: Sequence[RunRecord]) -> Control:
@@ -49,14 +83,17 @@ def _differ(arrays: Mapping[str, Array], base: Mapping[str, Array]) -> bool:
     return any(arrays[name].tobytes() != base[name].tobytes() for name in set(arrays) & set(base))
 
 
-def reason_for_silence(control: Control, landing: Landing, records: Sequence[RunRecord]) -> str:
+def reason_for_silence(control: Control, landing: Landing, records: Sequence[RunRecord], metric: str) -> str:
     """Return why the runs say nothing of the last bit; "" where they do."""
-    if not any(r.status == RunStatus.OK and r.role != Role.REPEAT for r in records):
-        return "no run finished"
+    trained = [r for r in records if r.status == RunStatus.OK and r.role != Role.REPEAT]
+    if not trained:
+        return "every run diverged" if divergence_of(records).diverged else "no run finished"
     if control.first_difference is not None:
         return "an exact repeat did not match bit for bit"
     if not control.pairs:
         return "no exact repeat could be compared"
     if landing.landed_fraction == 0:
         return "the perturbation changed no weight"
+    if not any(np.isfinite(r.metrics[metric][-1]) for r in trained):
+        return f"{metric} is not a finite number in any run"
     return ""

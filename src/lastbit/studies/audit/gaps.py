@@ -80,9 +80,8 @@ def read_gaps(folder: StudyFolder, records: Sequence[RunRecord], colours: Colour
     losses = [arrays["losses"] for _, arrays in ring if "losses" in arrays]
     if len(losses) > 1:
         shared = min(len(row) for row in losses)
-        with np.errstate(invalid="ignore"):
-            # The root mean square gap between two is sqrt(2) times the SD.
-            gap = math.sqrt(2) * np.stack([row[:shared] for row in losses]).std(axis=0, ddof=1)
+        # The root mean square gap between two is sqrt(2) times the SD.
+        gap = math.sqrt(2) * _sd([row[:shared] for row in losses])
         label = "between seeds (root mean square)"
         gaps.between = [Line(label=label, group="between seeds", colour=NEUTRAL, **_even(gap, points))]
     return gaps
@@ -136,10 +135,20 @@ def spread_within_seeds(records: Sequence[RunRecord], metric: str, colours: Colo
     for seed in sorted({r.cell for r in used}):
         rows = [r for r in used if r.cell == seed]
         if len(rows) > 1 and len({len(r.steps) for r in rows}) == 1:
-            spread = np.array([r.metrics[metric] for r in rows], dtype=float).std(axis=0, ddof=1)
+            spread = _sd([np.array(r.metrics[metric], dtype=float) for r in rows])
             label = f"seed {seed}: SD over {len(rows)} perturbations"
             found.append(Line(**_of(rows[0], colours) | {"label": label}, x=np.asarray(rows[0].steps), y=spread))
     return found
+
+
+def _sd(rows: Sequence[Array]) -> Array:
+    """Return the SD over rows at each place, of numbers of any size; NaN where one is not finite."""
+    table = np.stack(rows)
+    # Squares of large numbers would overflow; dividing by a power of two changes no digit.
+    largest = float(np.abs(table).max(initial=0.0, where=np.isfinite(table)))
+    scale = 2.0 ** min(max(math.frexp(largest)[1], -1000), 1000)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(scale * (table / scale).std(axis=0, ddof=1))
 
 
 def rms_bins(values: Array, points: int) -> tuple[Array, int]:

@@ -6,11 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import numpy as np
-
 from lastbit.core.keywords import takes
 from lastbit.core.status import Role, RunStatus
 from lastbit.report.formatting import number
+from lastbit.stats import variance_components
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.audit.page import audit_page
 from lastbit.studies.audit.result import AuditResult, conclude
@@ -37,13 +36,16 @@ def _so_far(records: Sequence[RunRecord], task: Task) -> str:
     by_cell: dict[int, list[float]] = {}
     for record in records:
         if record.status == RunStatus.OK and record.role != Role.REPEAT:
-            by_cell.setdefault(record.cell, []).append(record.metrics[metric.name][-1])
-    squares = sum(float(np.var(values)) * len(values) for values in by_cell.values())
+            value = record.metrics[metric.name][-1]
+            if math.isfinite(value):
+                by_cell.setdefault(record.cell, []).append(value)
     freedom = sum(len(values) - 1 for values in by_cell.values())
     if freedom < 1:
         return ""
-    sigma = number(math.sqrt(squares / freedom), 2, metric.unit)
-    return f"σ last bit so far {sigma} (n = {freedom + len(by_cell)})"
+    width = max(map(len, by_cell.values()))
+    table = [values + [math.nan] * (width - len(values)) for values in by_cell.values()]
+    sigma = variance_components(table).sigma_last_bit.estimate
+    return f"σ last bit so far {number(sigma, 2, metric.unit)} (n = {freedom + len(by_cell)})"
 
 
 def _differs(folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) -> Difference | None:

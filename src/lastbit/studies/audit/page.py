@@ -7,7 +7,19 @@ from dataclasses import replace
 from lastbit.core.status import RunStatus
 from lastbit.report.blocks import Block, Card, Cards, Facts, Page, Prose, Row, Section, Table, columns, estimate_table
 from lastbit.report.figures.style import seed_colours
-from lastbit.report.formatting import Shown, capitalised, count, number, percent, plural, setting, show, span, step
+from lastbit.report.formatting import (
+    Shown,
+    capitalised,
+    count,
+    number,
+    percent,
+    plural,
+    reason,
+    setting,
+    show,
+    span,
+    step,
+)
 from lastbit.stats import Estimate
 from lastbit.store import StudyFolder
 from lastbit.studies.audit import figures
@@ -23,11 +35,17 @@ _KINDS: Kinds = {
     "no_spread": ("pass", "No spread"),
     "partly_last_bit": ("attention", "Part of the noise is the last bit"),
     "mostly_last_bit": ("attention", "Most of the noise is the last bit"),
+    "mixed": ("attention", "Not the same for every seed"),
     "not_measured": ("attention", "Not fully measured"),
     "not_reproducible": ("failure", "Not reproducible here"),
     "not_landed": ("failure", "The perturbation did not land"),
+    "all_diverged": ("failure", "Every run diverged"),
+    "not_finite": ("failure", "No finite result"),
     "no_runs": ("failure", "No spread to report"),
 }
+
+_OBSERVED, _TRUE = "Observed difference beyond noise", "True difference found"
+"""One label for each of the two numbers that a comparison is judged by."""
 
 _RUNS_SHOWN, _FAILURES_SHOWN = 500, 12
 
@@ -58,8 +76,8 @@ def audit_page(folder: StudyFolder, result: AuditResult) -> Page:
 
 def _silent_sections(result: AuditResult) -> list[Section]:
     lead = (
-        "A spread is the last bit's only where an exact repeat matches bit for bit and the perturbation is seen in the "
-        "weights. That is not so here, so this page reports none."
+        "A spread is the last bit's only where an exact repeat matches bit for bit, the perturbation is seen in the "
+        "weights and runs end with a finite result. That is not so here, so this page reports none."
     )
     where, differs = result.control.first_difference, []
     if where is not None:
@@ -105,15 +123,16 @@ def _spread_sections(folder: StudyFolder, result: AuditResult) -> list[Section]:
 
 
 def _cards(result: AuditResult) -> list[Card]:
-    """Return the four numbers that matter."""
+    """Return the numbers that matter."""
     points, plan = result.points, result.smallest_resolvable_difference
-    single = plan[0].difference if plan else result.sigma_total
+    observed, true = (plan[0].observed, plan[0].difference) if plan else (result.sigma_total, result.sigma_total)
     found = []
     for title, note, estimate, unit, what in (
         ("σ last bit", "same seed, only the last bit of each update changed", result.sigma_last_bit, points, "run"),
         ("σ seeds", "what another seed adds, last bit removed", result.sigma_seed, points, "seed"),
         ("Last-bit share", "of the variance over fresh runs", result.last_bit_variance_share, "%", "run"),
-        ("Smallest difference seen", "between two single runs, 80% power", single, points, "run"),
+        (_OBSERVED, "between two single runs: noise alone exceeds it in 5% of cases", observed, points, "run"),
+        (_TRUE, "between two single runs, with 80% power", true, points, "run"),
     ):
         shown = show(estimate, unit)
         words = shown.words if shown.measured else shown.note
@@ -129,9 +148,10 @@ def _how_to_read(result: AuditResult) -> Prose:
         "Runs of one seed are the same training, rounded otherwise in the last bit: how far their "
         f"{result.metric.name} spreads is σ last bit, and no fixed seed removes it.",
         "σ seeds is what another seed adds; the share says how much of all variance the last bit alone accounts for.",
-        "Take no difference between two single runs for real that is smaller than the fourth number; the planner below "
-        "says how many seeds a smaller one needs."
-        if plan and plan[0].difference.measured
+        "Take no observed difference between two single runs for real that is smaller than the fourth number. A true "
+        "one is found in 4 of 5 comparisons if it is as large as the fifth; the planner below says how many seeds a "
+        "smaller one needs."
+        if plan and plan[0].observed.measured
         else "From which difference on two single runs really differ is not measured here: it takes two seeds or more.",
     ]
     return Prose(sentences, bullets=True)
@@ -202,7 +222,7 @@ def _estimates_table(result: AuditResult) -> Table:
     value, ends = number(mean.estimate, unit=metric.unit), span(mean.low, mean.high, unit=metric.unit)
     rows = [(f"{metric.name}, mean", Shown(value, ends, count(mean.n), mean.note, mean.measured))]
     rows += [(title, show(estimate, unit)) for title, estimate, unit in estimates]
-    named = {"loss": "test loss: σ last bit", "distribution": "σ on another test set"}
+    named = {"metric": metric.name, "loss": "test loss: σ last bit", "distribution": "σ on another test set"}
     rows += [(named[what], Shown("not measured", "", "", why, False)) for what, why in result.not_measured.items()]
     return replace(estimate_table(rows), caption=capitalised(result.method), fold=100)
 
@@ -210,21 +230,26 @@ def _estimates_table(result: AuditResult) -> Table:
 def _plan_tables(result: AuditResult) -> list[Block]:
     """Return what n seeds of each of two configurations can tell apart, and what a difference needs."""
     seen, needed = [], []
-    for resolvable in result.smallest_resolvable_difference:
-        if resolvable.difference.measured:
-            shown = show(resolvable.difference, result.points)
-            seen.append(Row((f"{plural(resolvable.n_seeds, 'seed')} each", shown.value, shown.interval)))
+    for row in result.smallest_resolvable_difference:
+        if row.observed.measured or row.difference.measured:
+            both = [show(one, result.points) for one in (row.observed, row.difference)]
+            cells = [part for shown in both for part in (shown.value, shown.interval)]
+            seen.append(Row((f"{plural(row.n_seeds, 'seed')} each", *cells)))
     for need in result.seeds_needed:
         seeds = need.n_seeds
         if seeds.measured:
             unit = "point" if result.points == "points" and need.difference == 1 else result.points
             ends = "" if seeds.low is None or seeds.high is None else f"{count(seeds.low)} – {count(seeds.high)}"
             needed.append(Row((number(need.difference, 6, unit), f"{count(seeds.estimate)} each", ends)))
-    tables = (
-        ("comparing two configurations", "smallest difference seen, 80% power", seen),
-        ("a true difference of", "seeds needed, 80% power", needed),
+    differences = columns(
+        ["comparing two configurations"],
+        [f"{_OBSERVED.lower()} (5%)", "95% interval", f"{_TRUE.lower()} (80% power)", "95% interval"],
     )
-    return [Table(columns([first], [second, "95% interval"]), rows) for first, second, rows in tables if rows]
+    counts = columns(["a true difference of"], ["seeds needed, 80% power", "95% interval"])
+    tables: list[Block] = [Table(titles, rows) for titles, rows in ((differences, seen), (counts, needed)) if rows]
+    if tables or not result.sigma_total.estimate:
+        return tables
+    return [Prose((f"Not measured: {reason(result.smallest_resolvable_difference[0].difference)}.",))]
 
 
 def _runs_table(result: AuditResult) -> Table:

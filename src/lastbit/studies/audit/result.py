@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 from lastbit.core.status import Role, RunStatus
 from lastbit.store import StudyFolder
-from lastbit.studies.audit.controls import compare_repeats, compare_twins, reason_for_silence
+from lastbit.studies.audit.controls import (
+    Divergence,
+    compare_repeats,
+    compare_twins,
+    divergence_of,
+    reason_for_silence,
+)
 from lastbit.studies.audit.spreads import Spreads, estimate_spreads, no_spreads
 from lastbit.studies.audit.verdict import verdict
 from lastbit.studies.frame.control import Control, Landing
@@ -23,31 +29,36 @@ class AuditResult(Spreads, Result):
         control: whether the exact repeats matched.
         perturbation: whether the last bit was changed in the perturbed runs.
         runs: how each run ended.
+        divergence: how many of them diverged; None where an earlier version concluded the study.
     """
 
     control: Control
     perturbation: Landing
     runs: tuple[RunRow, ...]
+    divergence: Divergence | None = None
 
 
 def conclude(folder: StudyFolder) -> AuditResult:
     """Return what the runs of an audit that are in say.
 
     Spreads are estimated from the runs with status `ok` whose perturbation landed, and only where every repeat matched
-    bit for bit: otherwise they are `not measured`, with the reason.
+    bit for bit: otherwise they are `not measured`, with the reason. A run without a finite metric is left out, and the
+    result says so.
     """
     facts, records = folder.facts, folder.runs()
     control, landing = compare_repeats(folder, records), compare_twins(folder, records)
     trained = [r for r in records if r.role != Role.REPEAT and r.status == RunStatus.OK]
     used = [r for r in trained if r.run not in landing.not_landed]
-    reason = reason_for_silence(control, landing, records)
+    divergence = divergence_of(records)
+    reason = reason_for_silence(control, landing, records, facts["task"]["metric"]["name"])
     spreads = no_spreads(facts["task"]["metric"], reason, len(used)) if reason else estimate_spreads(folder, used)
     grid = facts["spec"]["settings"]
     planned = grid["seeds"] * (grid["perturbations"] + 1)
     return AuditResult(
-        **head(folder, verdict(control, landing, spreads), len(records), planned),
+        **head(folder, verdict(control, landing, spreads, divergence), len(records), planned),
         **vars(spreads),
         control=control,
         perturbation=landing,
         runs=tuple(run_row(record) for record in records),
+        divergence=divergence,
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from lastbit import stats
+from lastbit.report.formatting import plural
 from lastbit.stats import DistributionSpread, Estimate, ResolvableDifference, SeedsNeeded, VarianceComponents
 from lastbit.store import RunRecord, StudyFolder
 
@@ -64,10 +65,11 @@ class Spreads:
         weight_distance_seed: the same between the bases of two seeds.
         smallest_resolvable_difference: what n seeds of each of two configurations can tell apart.
         seeds_needed: how many seeds of each a true difference takes.
+        last_bit_by_seed: sigma_last_bit of each seed by itself; their intervals hold all at once.
         loss: the spread of the test loss; None where it is not measured.
         distribution: the spread on the distribution apart from this test set's sampling; None where not measured.
         churn_matrix: of every pair of runs; None where not measured.
-        not_measured: why `loss` or `distribution` is None, by name.
+        not_measured: why `loss` or `distribution` is None, or which runs' `metric` or `loss` is left out, by name.
         method: how points and intervals were made.
         balanced: whether every seed has the same number of runs.
         level: confidence level of the intervals.
@@ -84,6 +86,7 @@ class Spreads:
     weight_distance_seed: Estimate
     smallest_resolvable_difference: tuple[ResolvableDifference, ...] = ()
     seeds_needed: tuple[SeedsNeeded, ...] = ()
+    last_bit_by_seed: tuple[Estimate, ...] = ()
     loss: LossSpread | None = None
     distribution: DistributionSpread | None = None
     churn_matrix: ChurnMatrix | None = None
@@ -109,27 +112,58 @@ def no_spreads(metric: Mapping[str, str], reason: str, runs: int) -> Spreads:
 
 
 def estimate_spreads(folder: StudyFolder, records: Sequence[RunRecord]) -> Spreads:
-    """Return the spreads of the runs that count: finished, and landed where they were perturbed."""
+    """Return the spreads of the runs that count: finished, and landed where they were perturbed.
+
+    One run at least has a finite metric; one without it counts for none of its spreads.
+    """
     task = folder.facts["task"]
     name, unit = task["metric"]["name"], task["metric"]["unit"]
     seeds = [record.cell for record in records]
     arrays = [folder.arrays(record.run) for record in records]
-    components = stats.variance_components(_table(records, name))
+    counted, left_out = _finite(records, name)
+    table = _table(counted, name)
+    components = stats.variance_components(table)
     total = components.sigma_total
-    loss = _loss(records, seeds)
+    loss, loss_left_out = _loss(records)
     distribution = _distribution(arrays, seeds, task.get("test_size"), 100.0 if unit == "%" else 1.0)
     found = {"loss": loss, "distribution": distribution}
+    missing = {"metric": left_out, "loss": loss_left_out}
+    missing |= {what: why for what, why in found.items() if isinstance(why, str)}
+    most = 100.0 if unit == "%" and np.nanmin(table) >= 0 and np.nanmax(table) <= 100 else math.inf
     return Spreads(
-        metric=Metric(name=name, unit=unit, mean=_mean(records, name, seeds)),
+        metric=Metric(name=name, unit=unit, mean=_mean(counted, name)),
         **{part: getattr(components, part) for part in (*_SIGMAS, "method", "balanced", "level")},
         **_weight_distance(arrays, seeds),
         **_churn(records, arrays, seeds),
-        smallest_resolvable_difference=tuple(stats.smallest_resolvable_difference(total)),
+        smallest_resolvable_difference=tuple(
+            replace(row, difference=_possible(row.difference, most), observed=_possible(row.observed, most))
+            for row in stats.smallest_resolvable_difference(total)
+        ),
         seeds_needed=tuple(stats.seeds_needed(total, differences=_differences(unit, total))),
+        last_bit_by_seed=tuple(stats.last_bit_by_seed(table)),
         loss=None if isinstance(loss, str) else loss,
         distribution=None if isinstance(distribution, str) else distribution,
-        not_measured={what: why for what, why in found.items() if isinstance(why, str)},
+        not_measured={what: why for what, why in missing.items() if why},
     )
+
+
+def _possible(difference: Estimate, most: float) -> Estimate:
+    """Return a difference without what is more than the metric has."""
+    if difference.estimate is not None and difference.estimate > most:
+        return stats.not_measured("too few seeds to tell: it is more than the metric's whole range", difference.n)
+    if difference.high is not None and difference.high > most:
+        note = "; ".join(part for part in (difference.note, "the upper end is the metric's whole range") if part)
+        return replace(difference, high=most, note=note)
+    return difference
+
+
+def _finite(records: Sequence[RunRecord], name: str) -> tuple[list[RunRecord], str]:
+    """Return the runs whose final value of a metric is finite, and which are not, in words."""
+    finite = [record for record in records if math.isfinite(record.metrics[name][-1])]
+    others = [record.run for record in records if record not in finite]
+    named = ", ".join(others[:8]) + (" …" if len(others) > 8 else "")
+    what = name.replace("_", " ")
+    return finite, f"{what} is not finite in {plural(len(others), 'run')}, left out here: {named}" if others else ""
 
 
 def _table(records: Sequence[RunRecord], name: str) -> Array:
@@ -143,15 +177,18 @@ def _table(records: Sequence[RunRecord], name: str) -> Array:
     return table_SP[:, ~np.isnan(table_SP).all(axis=0)]
 
 
-def _mean(records: Sequence[RunRecord], name: str, seeds: Sequence[int]) -> Estimate:
-    return stats.mean_estimate([record.metrics[name][-1] for record in records], seeds=seeds)
+def _mean(records: Sequence[RunRecord], name: str) -> Estimate:
+    return stats.mean_estimate([r.metrics[name][-1] for r in records], seeds=[r.cell for r in records])
 
 
-def _loss(records: Sequence[RunRecord], seeds: Sequence[int]) -> LossSpread | str:
+def _loss(records: Sequence[RunRecord]) -> tuple[LossSpread | str, str]:
     if not all(record.metrics.get("test_loss") for record in records):
-        return "the runs report no test loss"
-    components = stats.variance_components(_table(records, "test_loss"))
-    return LossSpread(**vars(components), mean=_mean(records, "test_loss", seeds))
+        return "the runs report no test loss", ""
+    counted, left_out = _finite(records, "test_loss")
+    if not counted:
+        return "the test loss is not finite in any run", ""
+    components = stats.variance_components(_table(counted, "test_loss"))
+    return LossSpread(**vars(components), mean=_mean(counted, "test_loss")), left_out
 
 
 def _weight_distance(arrays: Arrays, seeds: Sequence[int]) -> dict[str, Any]:
@@ -179,10 +216,16 @@ def _distribution(
         return "it needs two runs"
     if test_size is None or any("per_example" not in found for found in arrays):
         return "the runs keep no score for each test example"
+    if test_size < 2:
+        return "it needs two test examples"
     # Right or wrong is stored as packed bits.
     rows = [found["per_example"] for found in arrays]
     scores = [np.unpackbits(row, count=test_size) if row.dtype == np.uint8 else row for row in rows]
-    return stats.distribution_spread(np.stack(scores).astype(np.float64) * scale, seeds)
+    table_RN = np.stack(scores).astype(np.float64) * scale
+    finite = np.isfinite(table_RN).all(axis=1)
+    if np.count_nonzero(finite) < 2:
+        return "it needs two runs with a finite score for each test example"
+    return stats.distribution_spread(table_RN[finite], np.asarray(seeds)[finite])
 
 
 def _differences(unit: str, sigma: Estimate) -> tuple[float, ...]:
@@ -190,4 +233,4 @@ def _differences(unit: str, sigma: Estimate) -> tuple[float, ...]:
     if unit == "%" or not sigma.estimate:
         return (0.1, 0.2, 0.5, 1.0)
     size = 10.0 ** math.floor(math.log10(sigma.estimate))
-    return (size, 2 * size, 5 * size, 10 * size)
+    return tuple(size * times for times in (1.0, 2.0, 5.0, 10.0) if 0 < size * times < math.inf)

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
-from lastbit.report.formatting import number, percent, reason, show, step
+from lastbit.report.formatting import count, number, percent, plural, reason, show, step
+from lastbit.stats import proportion_estimate
+from lastbit.studies.audit.controls import Divergence
 from lastbit.studies.audit.spreads import Spreads
 from lastbit.studies.frame.control import Control, Landing
 from lastbit.studies.frame.result import Verdict
 
 __all__ = ["verdict"]
 
+_HARDLY, _MOSTLY = 0.1, 0.5
+"""Shares of the variance: below the one the last bit is hardly any of it, above the other most of it."""
+
 _VARY_BOTH = "Ask for at least 2 seeds and 2 perturbations."
 
 
-def verdict(control: Control, landing: Landing, spreads: Spreads) -> Verdict:
+def verdict(control: Control, landing: Landing, spreads: Spreads, divergence: Divergence) -> Verdict:
     """Return the verdict of an audit as a sentence, as one of a few fixed words, and what to do about it.
 
-    The words: `not_reproducible`, `not_landed`, `no_runs`, `not_measured` (too small a grid), `no_spread`,
-    `mostly_last_bit` (the interval of the share begins above one half), `hardly_last_bit` (it ends below a tenth),
-    `partly_last_bit` (anything between, or too few seeds to tell).
+    The words: `not_reproducible`, `all_diverged`, `not_landed`, `not_finite` (no run has a finite metric), `no_runs`,
+    `not_measured` (too small a grid), `no_spread`, `mixed` (some runs diverged, or what holds over all seeds does not
+    hold for each), `mostly_last_bit` (the interval of the share begins above one half), `hardly_last_bit` (it ends
+    below a tenth), `partly_last_bit` (anything between, or too few seeds to tell).
     """
-    silent = _without_spreads(control, landing, spreads)
-    if silent is not None:
-        return silent
+    said = _without_spreads(control, landing, spreads, divergence) or _of_spreads(spreads)
+    if not 0 < divergence.diverged < divergence.runs or spreads.metric.mean.estimate is None:
+        return said
+    bit = ", and the last bit decided which" if divergence.parted else ""
+    where = f"in {divergence.seeds_with} of {plural(divergence.seeds, 'seed')}"
+    return Verdict(
+        f"{count(divergence.diverged)} of {plural(divergence.runs, 'run')} diverged{bit} ({where}; "
+        f"for another seed, the chance is {show(divergence.chance, '%')}); of the others: {said.sentence}",
+        "mixed",
+        f"Train with a smaller learning rate: no spread holds a run that diverged. {said.advice}",
+    )
+
+
+def _of_spreads(spreads: Spreads) -> Verdict:
+    """Return what is said of the runs that have a metric."""
     name, sigma, total = spreads.metric.name, spreads.sigma_last_bit, spreads.sigma_total
     if total.estimate is None:
         return _one_seed(spreads)
@@ -31,9 +49,7 @@ def verdict(control: Control, landing: Landing, spreads: Spreads) -> Verdict:
             "no_spread",
             "Look at the loss and the churn below, which resolve smaller differences.",
         )
-    single = show(spreads.smallest_resolvable_difference[0].difference, spreads.points)
-    noise = f"between two single runs, a difference in {name} below {single.value} cannot be distinguished from noise"
-    share = spreads.last_bit_variance_share
+    noise, share = _noise(spreads), spreads.last_bit_variance_share
     if share.estimate is None:
         return Verdict(f"{noise}; how much of it is the last bit is not measured.", "not_measured", _VARY_BOTH)
     few = _few(spreads)
@@ -44,14 +60,14 @@ def verdict(control: Control, landing: Landing, spreads: Spreads) -> Verdict:
             f"Look at the test loss and the weight distance, which resolve smaller differences.{few}",
         )
     part = f"{percent(share.estimate)} of the variance ({show(share, '%').words})"
-    if share.high is not None and share.high < 0.1:
-        return Verdict(
+    if share.high is not None and share.high < _HARDLY:
+        return _for_each_seed(spreads, "more than a tenth") or Verdict(
             f"{noise}, and hardly any of it is the last bit: {part}.",
             "hardly_last_bit",
             f"The seed decides: fixing it makes runs comparable, averaging over seeds makes them general.{few}",
         )
-    if share.low is not None and share.low > 0.5:
-        return Verdict(
+    if share.low is not None and share.low > _MOSTLY:
+        return _for_each_seed(spreads, "less than half") or Verdict(
             f"{noise}, and most of that noise is the last floating-point bit: {part}.",
             "mostly_last_bit",
             "Fixing the seed would not remove it: any change of hardware, library or batch order brings it back. "
@@ -64,8 +80,48 @@ def verdict(control: Control, landing: Landing, spreads: Spreads) -> Verdict:
     )
 
 
-def _without_spreads(control: Control, landing: Landing, spreads: Spreads) -> Verdict | None:
-    """Return what is said where a control failed."""
+def _noise(spreads: Spreads) -> str:
+    """Return how far two single runs differ by noise, and which true difference is found: two numbers, two names."""
+    name, single = spreads.metric.name, spreads.smallest_resolvable_difference[0]
+    if single.observed.estimate is None:
+        return f"how far two single runs differ in {name} by noise is not known ({reason(single.observed)})"
+    observed = show(single.observed, spreads.points)
+    text = f"between two single runs, noise alone exceeds an observed difference in {name} of {observed} in 5% of cases"
+    if single.difference.estimate is None:
+        return f"{text}, and which true difference is found is not known ({reason(single.difference)})"
+    return f"{text}, a true difference is found with 80% power from {show(single.difference, spreads.points)} on"
+
+
+def _for_each_seed(spreads: Spreads, than: str) -> Verdict | None:
+    """Return what is said where the share over all seeds does not hold for each; None where it may.
+
+    A seed's own share is that of its last-bit variance in itself and the variance of the seeds; it differs where the
+    whole interval lies on the other side of the line.
+    """
+    share, between = spreads.last_bit_variance_share, (spreads.sigma_seed.estimate or 0.0) ** 2
+    more = than == "more than a tenth"
+    others = 0
+    known = [seed for seed in spreads.last_bit_by_seed if seed.estimate is not None]
+    for seed in known:
+        end = seed.low if more else seed.high
+        if end is None:
+            continue
+        own = end**2 / (end**2 + between) if end else 0.0
+        others += own > _HARDLY if more else own < _MOSTLY
+    if not others:
+        return None
+    chance = show(proportion_estimate(others, len(known)), "%")
+    return Verdict(
+        f"{_noise(spreads)}; over all seeds the last floating-point bit accounts for {percent(share.estimate)} of the "
+        f"variance ({show(share, '%').words}), but for {than} in {others} of {plural(len(known), 'seed')} "
+        f"(for another seed, the chance is {chance}).",
+        "mixed",
+        f"Do not carry the share over from one seed to another: look at the runs of each.{_few(spreads)}",
+    )
+
+
+def _without_spreads(control: Control, landing: Landing, spreads: Spreads, divergence: Divergence) -> Verdict | None:
+    """Return what is said where a control failed, or no run has a finite result."""
     where = control.first_difference
     if where is not None:
         values = "" if where.base is None else f": {number(where.base, 9)} against {number(where.repeat, 9)}"
@@ -78,15 +134,26 @@ def _without_spreads(control: Control, landing: Landing, spreads: Spreads) -> Ve
         )
     if spreads.metric.mean.estimate is not None:
         return None
+    why = reason(spreads.metric.mean)
+    if divergence.diverged and divergence.diverged == divergence.runs:
+        return Verdict(
+            f"every run diverged ({plural(divergence.runs, 'run')}): there is no result to compare.",
+            "all_diverged",
+            "Train with a smaller learning rate, and see below where each run diverged.",
+        )
     if landing.landed_fraction == 0:
         return Verdict(
             f"the perturbation ({landing.kind}) changed no weight in any run: there is no last-bit spread.",
             "not_landed",
             "Choose another --perturb, or a learning rate whose updates reach the weights' last bit.",
         )
-    return Verdict(
-        f"no spread can be reported: {reason(spreads.metric.mean)}.", "no_runs", "See how each run ended below."
-    )
+    if control.pairs and spreads.metric.mean.n:
+        return Verdict(
+            f"no spread can be reported: {why}.",
+            "not_finite",
+            f"Look at how {spreads.metric.name} is computed: a division by zero or a logarithm of zero makes it so.",
+        )
+    return Verdict(f"no spread can be reported: {why}.", "no_runs", "See how each run ended below.")
 
 
 def _one_seed(spreads: Spreads) -> Verdict:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
@@ -20,6 +24,9 @@ from lastbit.train.run import run_training
 from lastbit.train.training import Training
 
 __all__ = ["grid", "rehearse", "train"]
+
+_BLOWN_UP = 1e3
+"""A loss that stays above so many times its first value, and grows, has diverged."""
 
 
 def grid(plan: Plan[AuditSettings]) -> list[Job]:
@@ -78,13 +85,14 @@ def _first_step(plan: Plan[AuditSettings], cell: Cell, task: Task) -> tuple[byte
 def train(work: Work[AuditSettings]) -> Trained:
     """Train one run of the grid."""
     job, task, settings = work.job, work.task, work.settings
+    files = work.files(job.run)
     outcome = run_training(
         task,
         streams(job.cell.seed, settings.vary),
         _perturbation(settings, job.cell.seed, job.twin),
         device=work.device,
         dtype=DTYPES[settings.dtype],
-        recorder=work.files(job.run),
+        recorder=files,
         checkpoint_seconds=work.checkpoint_seconds,
         on_step=work.progress,
     )
@@ -96,7 +104,18 @@ def train(work: Work[AuditSettings]) -> Trained:
         label=job.label,
         **vars(outcome),
     )
+    if record.status == RunStatus.OK and _blew_up(files.load_arrays()["losses"]):
+        record = replace(record, status=RunStatus.DIVERGED, message="the training loss grew without end")
     metric = task.metric
     values = outcome.metrics[metric.name]
     said = f"{metric.name} {number(values[-1] if values else math.nan, 4, metric.unit)}"
-    return Trained(records=(record,), said=said if outcome.status == RunStatus.OK else outcome.message)
+    return Trained(records=(record,), said=said if record.status == RunStatus.OK else record.message)
+
+
+def _blew_up(losses: np.ndarray[Any, Any]) -> bool:
+    """Return whether a loss ends its last third far above its first value, and still grows: finite, but diverging."""
+    last = losses[-(len(losses) // 3) :]
+    if len(last) < 4 or not last.min() > _BLOWN_UP * abs(losses[0]):
+        return False
+    half = len(last) // 2
+    return bool(np.median(last[half:]) > np.median(last[:half]))

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
-import torch
-
 from lastbit.core.keywords import takes
-from lastbit.core.threads import needs_threads, weight_count
+from lastbit.core.threads import weight_count
 from lastbit.report.formatting import plural
 from lastbit.studies.eos.cells import edge_cells, edge_defaults, settled
 from lastbit.studies.eos.page import eos_page
@@ -35,11 +33,6 @@ def _sample(plan: Plan[EosSettings], tasks: Mapping[int, Task]) -> Cell:
     return max(plan.cells, key=lambda cell: weight_count(tasks[cell.number].model))
 
 
-def _threads(tasks: Mapping[int, Task]) -> int | None:
-    large = any(needs_threads(task.model, task.batch_size) for task in tasks.values())
-    return torch.get_num_threads() if large else 1
-
-
 def _announce(settings: EosSettings, jobs: int, steps: int) -> str:
     twins = settings.twins
     beside = f"base, exact repeat, {plural(twins, 'twin')}" if twins else "no twins"
@@ -60,7 +53,6 @@ EOS = Kind(
     train=train,
     steps=_steps,
     sample=_sample,
-    threads=_threads,
     announce=_announce,
     conclude=conclude,
     page=eos_page,

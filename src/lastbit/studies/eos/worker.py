@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role, RunStatus
-from lastbit.core.threads import suitable_threads
 from lastbit.report.formatting import number
 from lastbit.store import RunRecord
 from lastbit.studies.eos.flow import gradient_flow
@@ -35,7 +34,7 @@ def rehearse(plan: Plan[EosSettings], cell: Cell, task: Task) -> None:
         )
     short = settings.model_copy(update={"steps": 1, "every": 1, "twins": min(settings.twins, 1)})
     name = f"{task.name} ({cell.label})" if cell.label else task.name
-    with first_step(name), suitable_threads(task.model, task.batch_size):
+    with first_step(name):
         follow(replace(task, epochs=1), short, device=plan.device, looks=False)
 
 
@@ -43,12 +42,11 @@ def train(work: Work[EosSettings]) -> Trained:
     """Follow one cell and write its arrays."""
     began = time.monotonic()
     cell, task, settings = work.job.cell, work.task, work.settings
-    with suitable_threads(task.model, task.batch_size):
-        found = follow(task, settings, device=work.device, on_step=work.progress)
-        arrays = found.arrays
-        if settings.flow and found.status == RunStatus.OK:
-            steps = arrays["train_loss"].shape[1]
-            arrays |= gradient_flow(task, seed=settings.seed, steps=steps, device=work.device)
+    found = follow(task, settings, device=work.device, on_step=work.progress)
+    arrays = found.arrays
+    if settings.flow and found.status == RunStatus.OK:
+        steps = arrays["train_loss"].shape[1]
+        arrays |= gradient_flow(task, seed=settings.seed, steps=steps, device=work.device)
     work.files(cell.name).arrays(arrays)
     record = RunRecord(
         run=cell.name,

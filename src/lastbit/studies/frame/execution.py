@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from lastbit.core.errors import LastbitError
@@ -13,10 +14,31 @@ from lastbit.studies.frame.progress import GridProgress
 from lastbit.train.executors.choose import ExecutorChoice, choose_executor
 from lastbit.train.jobs import Executor, WorkerFactory
 
-__all__ = ["Interrupted", "check_workers", "choose_execution", "interrupted", "now_and_then"]
+__all__ = ["Asked", "Interrupted", "choose_execution", "interrupted", "now_and_then"]
 
 _PROGRESS_SECONDS = 0.3
 """Shortest time between two progress reports of one run."""
+
+
+_MOST = 4096
+"""Processes or threads: more is a slip of the pen, and each costs memory."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How the user wants the runs executed; a number that is None is for a measurement to decide."""
+
+    workers: int | None = None
+    """Number of processes; 1 stays in this one."""
+    threads: int | None = None
+    """Intra-op threads of each."""
+    checkpoint_seconds: float = 20.0
+    """Time between the checkpoints of a run."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number of either."""
+        _check_count("--workers", self.workers)
+        _check_count("--threads", self.threads)
 
 
 class Interrupted(LastbitError):
@@ -34,55 +56,62 @@ def interrupted(folder: StudyFolder, done: int, total: int, what: str, did: str 
     )
 
 
-def check_workers(workers: Any) -> None:
-    """Refuse what is no number of processes; None is for the measurement to decide.
+def _check_count(flag: str, count: Any) -> None:
+    """Refuse what is no number of processes or threads; None is for the measurement to decide.
 
     Raises:
         LastbitError: it is not a whole number of at least 1.
     """
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-        raise LastbitError(f"--workers = {workers!r}: give a whole number of processes, at least 1")
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST):
+        what = flag.removeprefix("--").replace("workers", "processes")
+        raise LastbitError(f"{flag} = {count!r}: give a whole number of {what}, 1 to {_MOST}")
 
 
 def choose_execution(
     folder: StudyFolder,
     factory: WorkerFactory,
-    workers: int | None,
+    asked: Asked,
     jobs: int,
     progress: GridProgress,
     *,
     travels: bool,
-    begun: bool,
-    threads: int | None = None,
+    small: bool,
 ) -> Executor:
-    """Return the executor for the runs that are left, and keep the choice in the study's facts.
+    """Return the executor for the runs that are left, and keep the choice in the study before any step is taken.
+
+    A study that was begun goes on with the threads that it was begun with, whether a run of it has ended or not.
 
     Args:
         folder: the study, opened to write.
         factory: makes a worker.
-        workers: number of processes; 1 stays in this process; None measures.
+        asked: what the user fixed.
         jobs: number of runs that are left.
         progress: told what was chosen.
         travels: whether other processes could rebuild what is trained; else the runs stay in this one.
-        begun: whether runs of the study are in already, whose number of threads the others must share.
-        threads: intra-op threads of the runs that stay in this process; torch's own number by default.
+        small: whether every step is too small for several threads to share.
+
+    Raises:
+        LastbitError: other threads are asked for than those that the study was begun with; a step raised.
     """
+    workers, before = asked.workers, folder.facts.get("execution")
     if not travels and workers != 1 and jobs > 1:
         progress.event(
             "this Task cannot be sent to other processes: runs go one after another "
             "(put it in a file and name it FILE.py:FUNCTION to use every core)"
         )
         workers = 1
-    before = folder.facts.get("execution")
-    if begun and before is not None:
-        # The number of threads decides the order of sums. Several processes have one each.
-        count = min(workers or before["workers"], jobs) if before["threads"] == 1 else 1
-        choice = ExecutorChoice(count, before["threads"], "as the study was begun")
+    if before is not None:
+        threads = before["threads"]
+        if asked.threads not in (None, threads):
+            raise LastbitError(
+                f"{folder.path} was begun with --threads {threads}, not {asked.threads}: the number decides the order "
+                "of sums; leave --threads out to resume, or start another study with --out"
+            )
+        choice = ExecutorChoice(min(workers or before["workers"], jobs), threads, "as the study was begun")
         executor = choice.build(factory)
     else:
-        if workers is None and jobs > 1:
-            progress.event("measuring a few steps: one process with all threads, or one thread each in several ...")
-        choice, executor = choose_executor(factory, workers, jobs, threads=threads)
+        progress.event("choosing processes and threads: as asked, or by a few measured steps ...")
+        choice, executor = choose_executor(factory, workers, jobs, threads=asked.threads, small=small)
         progress.event(f"{choice.workers} process(es) x {choice.threads} thread(s) ({choice.reason})")
     folder.update_facts(execution={"workers": choice.workers, "threads": choice.threads, "reason": choice.reason})
     return executor

@@ -1,38 +1,150 @@
-"""Is this still the task that the study was begun with?"""
+"""Is this still the task that the study was begun with, and is it the same in every process?"""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
 
 import torch
+from torch import Tensor
 
+from lastbit.core.errors import LastbitError
 from lastbit.core.generators import LentGenerators
-from lastbit.tasks import Task
+from lastbit.core.threads import threads as torch_threads
+from lastbit.tasks import Task, TaskConfig
+from lastbit.tasks.build import build_task
+from lastbit.tasks.split import Split, placed
+from lastbit.train.executors.processes import ProcessExecutor
+from lastbit.train.jobs import Crashed, Event, Finished, Job
 
-__all__ = ["fingerprint"]
+__all__ = ["check_processes", "fingerprint", "other_elsewhere"]
+
+_EXAMPLES, _BYTES = 4, 32 << 20
+"""Examples that the loss is taken of; bytes of a tensor that are read, evenly spread over its rows."""
+
+_ITEMS = 64
+"""Items of a data set that are read, evenly spread."""
+
+_HASH_SEEDS = ("1", "2")
+"""Of the processes that are compared. Sets of few words may come in the same order in two of three processes."""
 
 
-def fingerprint(*tasks: Task) -> str:
-    """Return a digest of each task's sizes, its model's initial weights under one seed, and its first samples.
+def fingerprint(task: Task) -> str:
+    """Return a digest of a task's sizes, data, initial weights under one seed, and loss of its first examples.
 
-    It tells a changed file, data set or model from the one a study was begun with; it is no proof of equality.
+    It tells a changed file, data set or model from the one a study was begun with; it is no proof of equality. What is
+    drawn anew each time, whatever the seed, has no part in it: that is for a study's control to find.
     """
     digest = hashlib.blake2b(digest_size=16)
-    for task in tasks:
-        _add(digest, task)
+    with torch_threads(1):
+        for part in (_settings, _data, _network):
+            digest.update(_repeatable(part, task))
     return digest.hexdigest()
 
 
-def _add(digest: hashlib.blake2b, task: Task) -> None:
+def _repeatable(part: Callable[[Task], bytes], task: Task) -> bytes:
     with LentGenerators(0).active():
-        model = task.model()
-        optimizer = task.optimizer(model.parameters())
-        samples = [split.batch(torch.arange(min(4, len(split)))) for split in (task.train, task.test)]
-    for name, tensor in model.state_dict().items():
-        digest.update(f"{name}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().double().numpy().tobytes())
-    for inputs, targets in samples:
-        digest.update(inputs.cpu().double().numpy().tobytes())
-        digest.update(targets.cpu().double().numpy().tobytes())
+        first = part(task)
+    with LentGenerators(0).active():
+        return first if part(task) == first else b"drawn anew"
+
+
+def _settings(task: Task) -> bytes:
+    optimizer = task.optimizer(task.model().parameters())
     groups = [{key: repr(value) for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
-    digest.update(f"{task.name}{len(task.train)}{len(task.test)}{task.epochs}{task.batch_size}{groups}".encode())
+    told = f"{task.name}{len(task.train)}{len(task.test)}{task.epochs}{task.batch_size}{groups}"
+    return re.sub(r" at 0x[0-9a-f]+", "", told).encode()
+
+
+def _data(task: Task) -> bytes:
+    return b"".join(_content(tensor) for split in (task.train, task.test) for tensor in _examples(split))
+
+
+def _examples(split: Split) -> tuple[Tensor, Tensor]:
+    return split.tensors or split.batch(torch.arange(0, len(split), max(1, len(split) // _ITEMS)))
+
+
+def _network(task: Task) -> bytes:
+    model = task.model()
+    some = next(model.parameters())
+    with torch.no_grad():
+        batch = task.train.batch(torch.arange(min(_EXAMPLES, len(task.train))))
+        inputs, targets = (placed(part, some.device, some.dtype) for part in batch)
+        weights = b"".join(name.encode() + _content(tensor) for name, tensor in model.state_dict().items())
+        return weights + _content(task.loss(model.eval()(inputs), targets))
+
+
+def _content(tensor: Tensor) -> bytes:
+    """Return a digest of a tensor: of all of it, or of rows evenly spread over a large one."""
+    size = tensor.numel() * tensor.element_size()
+    rows = tensor[:: -(-size // _BYTES)] if size > _BYTES else tensor
+    plain = rows.detach().cpu().contiguous().reshape(-1)
+    digest = hashlib.blake2b(f"{tuple(tensor.shape)}{tensor.dtype}".encode(), digest_size=16)
+    digest.update(plain.view(torch.uint8).numpy().tobytes())
+    return digest.digest()
+
+
+@dataclass(frozen=True)
+class _Stranger:
+    """Builds the task of a file in another process."""
+
+    config: TaskConfig
+    arguments: tuple[tuple[str, object], ...]
+
+    def __call__(self) -> _Stranger:
+        return self
+
+    def run(self, payload: None, progress: Callable[[int], None]) -> str:
+        """Return the fingerprint."""
+        return fingerprint(build_task(self.config, dict(self.arguments)))
+
+    def step_seconds(self) -> float:
+        """There are no steps."""
+        return 1.0
+
+
+@cache
+def check_processes(config: TaskConfig, arguments: tuple[tuple[str, object], ...], here: str, text: str) -> None:
+    """Refuse a task in a file that is not the same in fresh processes with other hash seeds.
+
+    Args:
+        config: names the file.
+        arguments: of its function.
+        here: the task's fingerprint in this process.
+        text: digest of the file and what it imports; another text is another task.
+
+    Raises:
+        LastbitError: it differs between processes, or cannot be built in another one.
+    """
+    found = set()
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, Finished):
+            found.add(event.result)
+        elif isinstance(event, Crashed) and event.final:
+            raise LastbitError(f"{config.task} cannot be built in a process of its own: {event.message}")
+
+    task = _Stranger(config, arguments)
+    strangers = [
+        ProcessExecutor(task, workers=1, environment={"PYTHONHASHSEED": seed})
+        for seed in _HASH_SEEDS
+        if seed != os.environ.get("PYTHONHASHSEED")
+    ]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda one: one.run([Job(name="fingerprint", payload=None)], on_event), strangers))
+    if found != {here}:
+        raise LastbitError(other_elsewhere(config.task))
+
+
+def other_elsewhere(name: str) -> str:
+    """Return the error of a task that is another in another process."""
+    return (
+        f"{name} is not the same in every process: its data, labels, initial weights or loss differ in a fresh one, "
+        "where PYTHONHASHSEED is another: sort what comes from a set, use no hash(), and let the file itself set what "
+        "it needs"
+    )

@@ -121,6 +121,12 @@ def _refuse_changes(stored: Mapping[str, Any], now: Mapping[str, Any], folder: P
                     f"{folder} was begun with {flag} {before.get(name)}, not {after.get(name)}: "
                     f"leave {flag} out to resume, or start another study with --out"
                 )
+    for name, digest in stored.get("sources", {}).items():
+        if now["sources"].get(name) != digest:
+            raise LastbitError(
+                f"{name}, of the task of {folder}, is not what it was when the study was begun: put it back as it was, "
+                "or start another study with --out"
+            )
     if stored["spec"].get("fingerprint") != now["spec"]["fingerprint"]:
         raise LastbitError(
             f"the task of {folder} is no longer the one it was begun with (its initial weights, data or sizes differ): "

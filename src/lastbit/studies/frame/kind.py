@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lastbit.report.blocks import Page
     from lastbit.studies.frame.study import Study
 
-__all__ = ["DTYPES", "Cell", "Job", "Kind", "Plan", "Trained", "Work"]
+__all__ = ["DTYPES", "Cell", "Job", "Kind", "Plan", "Trained", "Work", "distinct"]
 
 S = TypeVar("S", bound=StudySettings)
 R = TypeVar("R", bound=Result)
@@ -45,6 +45,11 @@ class Cell:
     """Settings of the task that this cell takes, by name."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the study that this cell takes, by name."""
+
+    @property
+    def sets(self) -> str:
+        """What it sets of the program, as text: cells that agree in it train the same task."""
+        return repr(dict(self.program))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +85,14 @@ class Plan(Generic[S]):
     def device(self) -> torch.device:
         """Where it is trained."""
         return resolve_device(getattr(self.settings, "device", "cpu"))
+
+
+def distinct(plan: Plan[Any], tasks: Mapping[int, Task]) -> dict[str, Task]:
+    """Return the tasks that differ, by what their cells set of the program."""
+    found: dict[str, Task] = {}
+    for cell in plan.cells:
+        found.setdefault(cell.sets, tasks[cell.number])
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,10 +140,6 @@ def _all_steps(settings: S, task: Task) -> int:
 
 def _first(plan: Plan[S], tasks: Mapping[int, Task]) -> Cell:
     return plan.cells[0]
-
-
-def _all_threads(tasks: Mapping[int, Task]) -> int | None:
-    return None
 
 
 def _silent(records: Sequence[RunRecord], task: Task) -> str:
@@ -186,8 +195,6 @@ class Kind(Generic[S, R]):
     """Returns the optimizer steps of one training."""
     sample: Callable[[Plan[S], Mapping[int, Task]], Cell] = _first
     """Returns the cell whose steps say best how the study should be executed."""
-    threads: Callable[[Mapping[int, Task]], int | None] = _all_threads
-    """Returns the intra-op threads of trainings that stay in this process; None for torch's own number."""
     announce: Callable[[S, int, int], str] | None = None
     """Returns what is about to be done, in a few words, given the settings, the number of jobs and of steps."""
     so_far: Callable[[Sequence[RunRecord], Task], str] = _silent

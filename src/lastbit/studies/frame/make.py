@@ -9,17 +9,20 @@ from typing import Any, TypeVar
 
 from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError, choose
+from lastbit.core.threads import threads as torch_threads
 from lastbit.studies.frame.environment import environment
-from lastbit.studies.frame.execution import check_workers
-from lastbit.studies.frame.fingerprint import fingerprint
+from lastbit.studies.frame.execution import Asked
+from lastbit.studies.frame.fingerprint import check_processes, fingerprint
 from lastbit.studies.frame.folders import begin_study, stored_facts
-from lastbit.studies.frame.kind import Cell, Kind, Plan
+from lastbit.studies.frame.kind import Cell, Kind, Plan, distinct
 from lastbit.studies.frame.program import Program
+from lastbit.studies.frame.rehearsal import no_exit
 from lastbit.studies.frame.result import Result
 from lastbit.studies.frame.runner import Runner
 from lastbit.studies.frame.settings import StudySettings
 from lastbit.studies.frame.study import Study
 from lastbit.tasks import Task, TaskConfig
+from lastbit.tasks.file_task import local_sources
 
 __all__ = ["make", "plan_of"]
 
@@ -34,6 +37,7 @@ def make(
     out: str | Path | None = None,
     resume: str | Path | None = None,
     workers: int | None = None,
+    threads: int | None = None,
     quiet: bool = False,
     checkpoint_seconds: float = 20.0,
     **settings: Any,
@@ -46,6 +50,7 @@ def make(
         out: folder of the study, new or empty; by default the next free `lastbit-studies/KIND-TASK-NNN`.
         resume: folder of an unfinished study to continue, in place of `out`.
         workers: number of processes; 1 stays in this process; None measures both ways.
+        threads: of each process for one operation; None measures.
         quiet: show no progress.
         checkpoint_seconds: time between the checkpoints of a run.
         **settings: of the study and of its task, by name; those that are None are left out.
@@ -56,19 +61,26 @@ def make(
     Raises:
         LastbitError: a setting, the task or the folder is invalid; or the user interrupted (finished runs are safe).
     """
-    check_workers(workers)
+    asked = Asked(workers, threads, checkpoint_seconds)
     stored = stored_facts(kind.name, kind.called, out, resume)
-    plan = plan_of(kind, task, settings, stored)
-    tasks = {cell.number: plan.task(cell) for cell in plan.cells}
-    for built in _distinct(plan, tasks):
-        built.check()
-    for cell in plan.cells:
-        kind.rehearse(plan, cell, tasks[cell.number])
-    facts = _facts(kind, plan, tasks)
-    with begin_study(facts, stored, out, resume) as folder:
-        Runner(kind, plan, folder, tasks, workers=workers, checkpoint_seconds=checkpoint_seconds).run(quiet=quiet)
-        result = kind.conclude(folder)
-        folder.save_result(result.to_json())
+    with no_exit("the task"):
+        # One thread until it is known how many are worth it.
+        with torch_threads(1):
+            plan = plan_of(kind, task, settings, stored)
+            tasks = {cell.number: plan.task(cell) for cell in plan.cells}
+            for built in distinct(plan, tasks).values():
+                built.check()
+            for cell in plan.cells:
+                kind.rehearse(plan, cell, tasks[cell.number])
+            prints = {sets: fingerprint(one) for sets, one in distinct(plan, tasks).items()}
+            facts = _facts(kind, plan, tasks, prints)
+            if resume is None:
+                _check_processes(plan, prints, facts["sources"])
+        with begin_study(facts, stored, out, resume) as folder:
+            Runner(kind, plan, folder, tasks, fingerprints=prints, asked=asked).run(quiet=quiet)
+            with torch_threads(1):
+                result = kind.conclude(folder)
+            folder.save_result(result.to_json())
     return kind.study(folder.path, kind)
 
 
@@ -92,7 +104,8 @@ def plan_of(
     if isinstance(task, Task):
         before: dict[str, Any] = {}
     else:
-        same = (task or for_task.get("task")) in (None, spec.get("program", {}).get("task"))
+        named = task or for_task.get("task")
+        same = named is None or TaskConfig(task=named).task == spec.get("program", {}).get("task")
         before = {**spec.get("program", {}), **spec.get("axes", {})} if same else {}
     asked = {**before, **for_task}
     program = Program.of(
@@ -107,21 +120,22 @@ def plan_of(
     return Plan(chosen, program, tuple(kind.cells(chosen, program)))
 
 
-def _distinct(plan: Plan[S], tasks: Mapping[int, Task]) -> list[Task]:
-    """Return the task of every cell that differs in its program from those before it."""
-    found: dict[str, Task] = {}
-    for cell in plan.cells:
-        found.setdefault(repr(cell.program), tasks[cell.number])
-    return list(found.values())
+def _check_processes(plan: Plan[S], prints: Mapping[str, str], sources: Mapping[str, str]) -> None:
+    """Refuse a task in a file that is another in another process."""
+    if plan.program.file is not None:
+        sets, arguments = plan.cells[0].sets, plan.program.split(plan.cells[0].program)[1]
+        check_processes(plan.program.file, tuple(arguments.items()), prints[sets], repr(sources))
 
 
-def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Task]) -> dict[str, Any]:
+def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Task], prints: Mapping[str, str]) -> dict[str, Any]:
     """Return what `study.json` keeps."""
+    file = plan.program.file
     first = tasks[plan.cells[0].number]
     settings = {name: list(v) if isinstance(v, tuple) else v for name, v in plan.settings.model_dump().items()}
     return {
         "kind": kind.name,
-        "spec": {"settings": settings, **plan.program.spec(), "fingerprint": fingerprint(*_distinct(plan, tasks))},
+        "spec": {"settings": settings, **plan.program.spec(), "fingerprint": "-".join(sorted(set(prints.values())))},
+        "sources": local_sources(file.task) if file else {},
         "command": kind.command(plan),
         "cells": [_cell_facts(kind, plan, cell, tasks[cell.number]) for cell in plan.cells],
         "task": {

@@ -104,10 +104,19 @@ class Program:
         """
         if isinstance(self.source, Task):
             return replace(self.source, **changes) if changes else self.source
-        outside = self.source.is_file
-        arguments = {name: value for name, value in changes.items() if outside and name not in FILE_MAY_SET}
-        inside = {name: value for name, value in changes.items() if name not in arguments}
+        inside, arguments = self.split(changes)
         return build_task(self.source.model_copy(update=inside), arguments)
+
+    @property
+    def file(self) -> TaskConfig | None:
+        """The settings of a task in a file; None of any other."""
+        return self.source if isinstance(self.source, TaskConfig) and self.source.is_file else None
+
+    def split(self, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return which changes are settings of the task, and which are arguments of the function in a file."""
+        outside = self.file is not None
+        arguments = {name: value for name, value in changes.items() if outside and name not in FILE_MAY_SET}
+        return {name: value for name, value in changes.items() if name not in arguments}, arguments
 
     def spec(self) -> dict[str, Any]:
         """Return what `study.json` keeps: `object`, the name of a `Task`; else `program` and `axes`."""

@@ -1,4 +1,4 @@
-"""What the first step of a task raises, said in one line before a folder is made."""
+"""What a task's own code raises where lastbit calls it in this process, said in one line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from lastbit.core.errors import LastbitError
 
-__all__ = ["first_step"]
+__all__ = ["first_step", "no_exit"]
 
 
 @contextmanager
@@ -21,6 +21,19 @@ def first_step(name: str) -> Iterator[None]:
         yield
     except LastbitError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         told = " ".join(str(error).split())
         raise LastbitError(f"the first training step of {name} raised {type(error).__name__}: {told[:300]}") from error
+
+
+@contextmanager
+def no_exit(name: str) -> Iterator[None]:
+    """Let nothing in the task `name` end the program: `sys.exit` in a user's code is an error of it.
+
+    Raises:
+        LastbitError: something called it.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        raise LastbitError(f"code of {name} ended the program with sys.exit({error.code!r}): leave that out") from error

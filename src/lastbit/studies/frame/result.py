@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -9,10 +10,15 @@ from typing import Any, NamedTuple, Self
 from pydantic import TypeAdapter, ValidationError
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.exit_codes import ExitCode
 from lastbit.core.plain import plain
 from lastbit.store import RunRecord, StudyFolder
 
 __all__ = ["Result", "RunRow", "Verdict", "head", "run_row"]
+
+
+_DIVERGED = ("all_diverged", "not_finite")
+"""Kinds of verdict of a study whose runs repeat, but have no finite result to compare."""
 
 
 class Verdict(NamedTuple):
@@ -67,7 +73,14 @@ class Result:
     @property
     def passed(self) -> bool:
         """Whether the controls passed, so that what is reported is the last bit's."""
-        return self.verdict_kind not in ("not_reproducible", "not_landed", "no_runs")
+        return self.verdict_kind not in ("not_reproducible", "not_landed", "no_runs", *_DIVERGED)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of the command that made it."""
+        if self.verdict_kind in _DIVERGED:
+            return ExitCode.ALL_DIVERGED
+        return ExitCode.ANSWERED if self.passed else ExitCode.NOT_REPRODUCIBLE
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `result.json`: infinities as "inf" and "-inf", NaN as null."""
@@ -140,5 +153,8 @@ def run_row(record: RunRecord) -> RunRow:
         attempts=record.attempts,
         message=record.message,
         seconds=record.seconds,
-        metrics=plain({name: values[-1] if values else None for name, values in record.metrics.items()}),
+        metrics={
+            name: None if not values or math.isnan(values[-1]) else values[-1]
+            for name, values in record.metrics.items()
+        },
     )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
+from lastbit.core.threads import needs_threads
 from lastbit.store import RunFiles, RunRecord, StudyFolder
-from lastbit.studies.frame.execution import choose_execution, interrupted, now_and_then
-from lastbit.studies.frame.kind import DTYPES, Cell, Job, Kind, Plan, Trained, Work
+from lastbit.studies.frame.execution import Asked, choose_execution, interrupted, now_and_then
+from lastbit.studies.frame.fingerprint import fingerprint, other_elsewhere
+from lastbit.studies.frame.kind import DTYPES, Cell, Job, Kind, Plan, Trained, Work, distinct
 from lastbit.studies.frame.progress import GridProgress, grid_progress
 from lastbit.tasks import Task
-from lastbit.train.jobs import Crashed, Event, Finished, Progressed, Started
+from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Finished, Progressed, Started
 from lastbit.train.jobs import Job as Queued
 from lastbit.train.run import step_seconds
 
@@ -30,6 +34,8 @@ class JobWorkerFactory:
         sample: the cell whose steps are timed to choose how the study is executed.
         folder: of the study.
         checkpoint_seconds: time between the checkpoints of a run.
+        fingerprints: of the tasks, by `Cell.sets`.
+        home: number of the process in which they were taken.
     """
 
     kind: Kind[Any, Any]
@@ -37,6 +43,8 @@ class JobWorkerFactory:
     sample: Cell
     folder: Path
     checkpoint_seconds: float
+    fingerprints: Mapping[str, str]
+    home: int
 
     def __call__(self) -> JobWorker:
         """Make the worker."""
@@ -52,8 +60,12 @@ class JobWorker:
         self._built: tuple[str, Task] | None = None
 
     def _task(self, cell: Cell) -> Task:
-        if self._built is None or self._built[0] != repr(cell.program):
-            self._built = repr(cell.program), self._order.plan.task(cell)
+        order = self._order
+        if self._built is None or self._built[0] != cell.sets:
+            task = order.plan.task(cell)
+            if os.getpid() != order.home and fingerprint(task) != order.fingerprints[cell.sets]:
+                raise LastbitError(other_elsewhere(order.plan.program.name))
+            self._built = cell.sets, task
         return self._built[1]
 
     def run(self, job: Job, progress: Callable[[int], None]) -> Trained:
@@ -88,8 +100,8 @@ class Runner:
         plan: what is trained.
         folder: the study, opened to write.
         tasks: by number of their cell.
-        workers: number of processes; None measures.
-        checkpoint_seconds: time between the checkpoints of a run.
+        fingerprints: of the tasks, by `Cell.sets`.
+        asked: in which processes, with how many threads.
     """
 
     def __init__(
@@ -99,21 +111,28 @@ class Runner:
         folder: StudyFolder,
         tasks: Mapping[int, Task],
         *,
-        workers: int | None,
-        checkpoint_seconds: float,
+        fingerprints: Mapping[str, str],
+        asked: Asked,
     ) -> None:
-        self.kind, self.plan, self.folder, self.tasks, self.workers = kind, plan, folder, tasks, workers
+        self.kind, self.plan, self.folder, self.tasks, self.asked = kind, plan, folder, tasks, asked
         self.steps = {cell.number: kind.steps(plan.settings_of(cell), tasks[cell.number]) for cell in plan.cells}
         self.records = {record.run: record for record in folder.runs() if record.status != RunStatus.CRASHED}
         self.factory = JobWorkerFactory(
-            kind, plan, kind.sample(plan, tasks), folder.path.absolute(), checkpoint_seconds
+            kind=kind,
+            plan=plan,
+            sample=kind.sample(plan, tasks),
+            folder=folder.path.absolute(),
+            checkpoint_seconds=asked.checkpoint_seconds,
+            fingerprints=fingerprints,
+            home=os.getpid(),
         )
+        self.crashed = ""
 
     def run(self, *, quiet: bool) -> None:
         """Do what is left, unless an exact repeat does not match.
 
         Raises:
-            LastbitError: something that no other job would get past, or the user interrupted.
+            LastbitError: something that no other job would get past, every job crashed, or the user interrupted.
         """
         jobs = self.kind.jobs(self.plan)
         left = [Queued(name=job.run, payload=job) for job in jobs if job.run not in self.records]
@@ -135,17 +154,22 @@ class Runner:
             raise interrupted(self.folder, sum(job.run in there for job in jobs), len(jobs), counted) from None
 
     def _execute(self, left: list[Queued], progress: GridProgress) -> None:
+        tasks = distinct(self.plan, self.tasks).values()
         executor = choose_execution(
             self.folder,
             self.factory,
-            self.workers,
+            self.asked,
             len(left),
             progress,
             travels=self.plan.program.travels,
-            begun=bool(self.records),
-            threads=self.kind.threads(self.tasks),
+            small=not any(needs_threads(task.model, task.batch_size) for task in tasks),
         )
         executor.run(left, lambda event: self._on_event(event, progress))
+        if self.crashed and not self.records:
+            raise LastbitError(
+                f"every run of {self.tasks[self.plan.cells[0].number].name} crashed, tried {ATTEMPTS} times each: "
+                f"{self.crashed}"
+            )
 
     def _on_event(self, event: Event, progress: GridProgress) -> None:
         job: Job = event.job.payload
@@ -158,6 +182,7 @@ class Runner:
             self.folder.event("crashed", event.message, name)
             progress.event(f"{name} crashed ({event.message}); " + ("given up" if event.final else "trying once more"))
             if event.final:
+                self.crashed = self.crashed or event.message
                 # Not among the records: a study that is resumed tries it again.
                 self.folder.add(
                     RunRecord(

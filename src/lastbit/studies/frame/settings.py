@@ -53,6 +53,15 @@ class FolderSettings(Config):
     workers: Annotated[
         int | None, setting("number of processes; 1 stays in this one", panel=_NOISE, shown="measured", ge=1)
     ] = None
+    threads: Annotated[
+        int | None,
+        setting(
+            "threads of each process, which decide the last bits",
+            panel=_NOISE,
+            shown="measured; 1 for small networks",
+            ge=1,
+        ),
+    ] = None
     out: Annotated[
         str | Path | None, setting("new folder of the study", panel="Output", shown="lastbit-studies/KIND-TASK-NNN")
     ] = None

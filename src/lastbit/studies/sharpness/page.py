@@ -22,6 +22,7 @@ __all__ = ["sharpness_page"]
 _KINDS: Kinds = {
     "stable": ("pass", "Within the stable step"),
     "past_limit": ("attention", "Past the stable step"),
+    "not_reproducible": ("failure", "Not reproducible here"),
     "not_converged": ("attention", "Not certified"),
 }
 
@@ -43,8 +44,11 @@ def sharpness_page(folder: StudyFolder, result: SharpnessResult) -> Page:
         ("Sharpness / limit", number(whole.ratio, RATIO_DIGITS), "above 1 the sharpest direction grows"),
         ("Stable learning rate", bound(whole.max_lr, missing="differs by group"), in_use),
     )
+    control = result.control
+    repeated = "not tried" if control is None else "every bit" if control.bitwise_identical else "NO"
     measured = Facts(
         [
+            ("Exact repeat of training, gradient and curvature agrees in", repeated),
             ("Loss", f"{number(result.loss)} on {plural(result.examples, 'training example')}"),
             ("Gradient norm", number(result.gradient_norm, 3)),
             ("Trace of the Hessian", str(show(result.trace, digits=4))),

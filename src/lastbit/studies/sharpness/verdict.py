@@ -6,11 +6,22 @@ from collections.abc import Sequence
 from math import inf
 
 from lastbit.curvature import LayerStability
-from lastbit.report.formatting import number
+from lastbit.report.formatting import number, step
 from lastbit.studies.eos.verdict import RATIO_DIGITS
+from lastbit.studies.frame.control import Difference
 from lastbit.studies.frame.result import Verdict
 
-__all__ = ["sharpness_verdict"]
+__all__ = ["not_repeated", "sharpness_verdict"]
+
+
+def not_repeated(where: Difference) -> Verdict:
+    """Return the verdict over a measurement whose exact repeat gave other bits."""
+    return Verdict(
+        f"not reproducible here: an exact repeat first differs at {step(where.step)} ({where.what}), so another "
+        "measurement would give other numbers.",
+        "not_reproducible",
+        "Look for a random draw that no seed controls, or an operation without a deterministic form.",
+    )
 
 
 def sharpness_verdict(whole: LayerStability, layers: Sequence[LayerStability], optimizer: str) -> Verdict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from torch import Tensor
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role, RunStatus
-from lastbit.core.threads import suitable_threads
 from lastbit.curvature import (
     EffectiveHessian,
     HessianOperator,
@@ -75,7 +74,7 @@ def rehearse(plan: Plan[SharpnessSettings], cell: Cell, task: Task) -> None:
         LastbitError: the checkpoint does not fit, or nothing can be measured.
     """
     settings, device = plan.settings, plan.device
-    with first_step(task.name), suitable_threads(task.model, task.batch_size), _begun(task, settings, device) as begun:
+    with first_step(task.name), _begun(task, settings, device) as begun:
         batch = probe_batch(task, min(2, settings.probe_size), device, DTYPES[settings.dtype])
         with begun.active():
             _hessian(begun, batch).loss_and_gradient()
@@ -86,12 +85,34 @@ def _hessian(training: Training, batch: tuple[Tensor, Tensor]) -> HessianOperato
     return HessianOperator(training.model, training.loss, batch, parameters=names)
 
 
+def _signature(
+    training: Training, hessian: HessianOperator, loss: Tensor, gradient: Tensor
+) -> dict[str, tuple[bytes, ...]]:
+    """Return, bit for bit, what every number of a measurement rests on."""
+    along = hessian @ (gradient / gradient.norm().clamp(min=torch.finfo(gradient.dtype).tiny))
+    return {
+        "the training loss": tuple(value.cpu().numpy().tobytes() for value in training.losses),
+        "weights": (training.weights().tobytes(), training.buffers().tobytes()),
+        "loss": (loss.cpu().numpy().tobytes(),),
+        "gradient": (gradient.cpu().numpy().tobytes(),),
+        "curvature": (along.cpu().numpy().tobytes(),),
+    }
+
+
+def _differing(one: Mapping[str, tuple[bytes, ...]], two: Mapping[str, tuple[bytes, ...]]) -> list[str]:
+    """Return what first differs, and the step at which it does (0 before any); empty where every bit is the same."""
+    for what, parts in one.items():
+        places = [place for place, (a, b) in enumerate(zip(parts, two[what], strict=True)) if a != b]
+        if places:
+            return [what, str(places[0] + 1 if what == "the training loss" else len(one["the training loss"]))]
+    return []
+
+
 def train(work: Work[SharpnessSettings]) -> Trained:
     """Take the measurement and write its arrays, which `sharpness.result` reads."""
     began, task, settings = time.monotonic(), work.task, work.settings
     batch = probe_batch(task, settings.probe_size, work.device, DTYPES[settings.dtype])
-    threads = suitable_threads(task.model, task.batch_size)
-    with threads, _begun(task, settings, work.device) as training, training.active():
+    with _begun(task, settings, work.device) as training, training.active():
         model, optimizer = training.model, training.optimizer
         for step in range(settings.after):
             training.step()
@@ -102,7 +123,14 @@ def train(work: Work[SharpnessSettings]) -> Trained:
         effective = EffectiveHessian(hessian, model, optimizer)
         density = spectral_density(effective, steps=LANCZOS_STEPS, probes=PROBES, seed=settings.seed)
         total = trace(hessian, seed=settings.seed)
+        measured = _signature(training, hessian, loss, gradient)
+    with _begun(task, settings, work.device) as repeat, repeat.active():
+        for _ in range(settings.after):
+            repeat.step()
+        again = _hessian(repeat, batch)
+        differs = _differing(measured, _signature(repeat, again, *again.loss_and_gradient()))
     arrays = {
+        "repeat_differs": differs,
         "spectrum_nodes": density.nodes,
         "spectrum_weights": density.weights,
         "negative_share": density.share_below(0.0),

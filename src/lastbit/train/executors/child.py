@@ -1,4 +1,4 @@
-"""A worker process: `python -m lastbit.train.executors.child FD THREADS PARENT`, started by `ProcessExecutor` alone."""
+"""What a worker process does; started by `ProcessExecutor` alone."""
 
 from __future__ import annotations
 
@@ -47,7 +47,13 @@ def _received(connection: Connection) -> WorkerFactory:
 
 
 def main(descriptor: int, threads: int, parent: int) -> None:
-    """Do what arrives on the pipe until it closes."""
+    """Do what arrives on the pipe until it closes.
+
+    Args:
+        descriptor: of the pipe.
+        threads: intra-op threads.
+        parent: number of the process that started this one, and with which it ends.
+    """
     # Ctrl-C reaches the whole process group; what follows from it is the parent's to decide.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent(parent)
@@ -69,9 +75,5 @@ def main(descriptor: int, threads: int, parent: int) -> None:
             connection.send(("done", result))
         except LastbitError as error:
             connection.send(("stop", str(error)))
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a task that calls sys.exit ends its run, not the process
             connection.send(("raised", one_line(error)))
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

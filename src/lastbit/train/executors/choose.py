@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -17,8 +19,8 @@ _MEASUREMENTS = 2
 """Times each way to execute a grid is measured."""
 
 _CLEARLY_FASTER = 1.2
-"""One process with all threads is chosen only where it is faster by this factor: its threads wait for each other, so it
-loses more than single-threaded processes do when other programs want the cores too."""
+"""Several threads that share a step are chosen only where they are faster by this factor: they wait for each other, so
+they lose more than single threads do when other programs want the cores too."""
 
 
 def default_workers() -> int:
@@ -42,34 +44,48 @@ class ExecutorChoice:
 
 
 def choose_executor(
-    factory: WorkerFactory, workers: int | None, jobs: int, *, threads: int | None = None
+    factory: WorkerFactory, workers: int | None, jobs: int, *, threads: int | None = None, small: bool = False
 ) -> tuple[ExecutorChoice, Executor]:
-    """Choose how to execute `jobs` jobs, by measuring a few steps of each way where `workers` is None.
+    """Choose how to execute `jobs` jobs: as asked, or by measuring a few steps of each way under the present load.
 
     Args:
         factory: makes a worker.
-        workers: number of processes; 1 means in this process with all threads; None measures.
+        workers: number of processes; 1 means in this process; None measures.
         jobs: number of jobs to come.
-        threads: intra-op threads of one process on its own; torch's own number by default.
+        threads: intra-op threads of every process; None measures those of one process on its own, and gives several
+            processes one each.
+        small: whether a step is too small for several threads to share.
     """
-    cores, threads = default_workers(), threads or torch.get_num_threads()
-    if workers is not None or cores == 1 or jobs == 1:
-        count = min(workers or 1, jobs)
-        choice = ExecutorChoice(count, threads if count == 1 else 1, "as asked")
+    cores, each = default_workers(), threads or 1
+    alone = [threads] if threads else sorted({1, 1 if small else torch.get_num_threads()})
+    count = min(workers or max(1, cores // each), jobs)
+    ways = [(1, number) for number in alone] if workers is None or count == 1 else []
+    ways += [(count, each)] if count > 1 else []
+    if len(ways) == 1:
+        choice = ExecutorChoice(*ways[0], "as asked" if workers or threads else "a small network, or a single core")
         return choice, choice.build(factory)
-    serial = SerialExecutor(factory, threads=threads)
-    processes = ProcessExecutor(factory, workers=min(cores, jobs))
-    one = several = 0.0
+    worker = cache(factory)  # one for every number of threads
+    built = [ExecutorChoice(*way, "").build(factory if way[0] > 1 else worker) for way in ways]
+    rates = [0.0] * len(ways)
     try:
         # The ways take turns and each keeps its best, so that a moment with other programs at work decides nothing.
         for _ in range(_MEASUREMENTS):
-            one = max(one, 1 / serial.step_seconds())
-            several = max(several, sum(1 / seconds for seconds in processes.step_seconds()))
+            for place, executor in enumerate(built):
+                rates[place] = max(rates[place], executor.steps_per_second())
     except BaseException:
-        processes.close()
+        _close(built)
         raise
-    said = f"measured: {one:.3g} steps/s in one process, {several:.3g} in {min(cores, jobs)}"
-    if several > one / _CLEARLY_FASTER:
-        return ExecutorChoice(min(cores, jobs), 1, said), processes
-    processes.close()
-    return ExecutorChoice(1, threads, said), serial
+    worth = [rate / (_CLEARLY_FASTER if way[1] > each else 1) for rate, way in zip(rates, ways, strict=True)]
+    best = max(range(len(ways)), key=worth.__getitem__)
+    _close(built[:best] + built[best + 1 :])
+    told = [f"{rate:.3g} steps/s with {_way(*way)}" for rate, way in zip(rates, ways, strict=True)]
+    return ExecutorChoice(*ways[best], f"measured: {', '.join(told)}"), built[best]
+
+
+def _way(workers: int, threads: int) -> str:
+    return f"{workers} processes" if workers > 1 else f"{threads} thread{'s' * (threads > 1)}"
+
+
+def _close(executors: Sequence[Executor]) -> None:
+    for executor in executors:
+        executor.close()

@@ -12,17 +12,31 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lastbit.core.errors import LastbitError
 from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Finished, Job, Progressed, Started, WorkerFactory
 
 __all__ = ["ProcessExecutor"]
+
+
+_LASTBIT = Path(__file__).parents[3]
+"""The folder that this lastbit is imported from."""
+
+_START = """
+import sys
+sys.path[:0] = [sys.argv[4]] * (sys.argv[4] not in sys.path)
+sys.path += [folder for folder in sys.argv[5:] if folder not in sys.path]
+from lastbit.train.executors.child import main
+main(*map(int, sys.argv[1:4]))
+"""
 
 
 @dataclass
@@ -46,20 +60,40 @@ class _Child:
 
 
 class ProcessExecutor:
-    """Runs jobs on `workers` processes with `threads` intra-op threads each."""
+    """Runs jobs on `workers` processes with `threads` intra-op threads each.
 
-    def __init__(self, factory: WorkerFactory, *, workers: int, threads: int = 1) -> None:
+    A process sees the working folder and the caller's own folders of modules behind Python's and the installed ones: a
+    `random.py` in them is never taken for Python's.
+
+    Args:
+        factory: makes the worker of a process.
+        workers: number of processes.
+        threads: of each.
+        environment: variables that the processes see in place of this one's.
+    """
+
+    def __init__(
+        self,
+        factory: WorkerFactory,
+        *,
+        workers: int,
+        threads: int = 1,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._factory = factory
         self._workers = workers
         self._threads = threads
+        self._environment = environment
         self._children: list[_Child] = []
 
     def _start_child(self) -> None:
         ours, theirs = Pipe()
         said = [theirs.fileno(), self._threads, os.getpid()]
-        command = [sys.executable, "-m", "lastbit.train.executors.child", *map(str, said)]
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self._threads), "PYTHONPATH": path}
+        # -P: nothing in the working folder is imported in place of a module of Python's.
+        command = [sys.executable, "-P", "-c", _START, *map(str, said), str(_LASTBIT), *filter(None, sys.path)]
+        environment = {**os.environ, **self._environment, "OMP_NUM_THREADS": str(self._threads)}
+        # Threads that wait for each other give their core to other programs; PyTorch reads this as it is imported.
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         process = subprocess.Popen(
             command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
@@ -112,15 +146,15 @@ class ProcessExecutor:
             if not final:
                 waiting.append((job, attempt + 1))
 
-    def step_seconds(self) -> list[float]:
-        """Measure one step of the work on every process at once (they go on to run the jobs)."""
+    def steps_per_second(self) -> float:
+        """Measure a few steps of the work on every process at once (they go on to run the jobs)."""
         while len(self._children) < self._workers:
             self._start_child()
         for request in ("ready", "measure"):
             for child in self._children:
                 child.tell((request, None))
             answers: list[Any] = [self._answer(child) for child in self._children]
-        return answers
+        return float(sum(1 / seconds for seconds in answers))
 
     @staticmethod
     def _answer(child: _Child) -> Any:

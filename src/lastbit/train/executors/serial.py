@@ -39,10 +39,18 @@ class SerialExecutor:
                         on_event(Finished(job, attempt, result))
                         break
 
-    def step_seconds(self) -> float:
-        """Measure one step of the work in this process."""
+    def steps_per_second(self) -> float:
+        """Measure a few steps of the work in this process; see `Executor.steps_per_second`."""
         with torch_threads(self._threads):
-            return self._worker().step_seconds()
+            try:
+                return 1 / self._worker().step_seconds()
+            except LastbitError:
+                raise
+            except (Exception, SystemExit) as error:
+                raise LastbitError(f"the first steps of the training raised {one_line(error)}") from error
+
+    def close(self) -> None:
+        """Nothing to end: this process stays."""
 
 
 class _CallerRaisedError(BaseException):

@@ -1,0 +1,38 @@
+"""How likely something is that happened k times of n."""
+
+from __future__ import annotations
+
+from scipy import stats
+
+from lastbit.core.errors import LastbitError
+from lastbit.stats._inputs import check_level
+from lastbit.stats.estimate import Estimate, not_measured
+
+__all__ = ["proportion_estimate"]
+
+
+def proportion_estimate(count: int, n: int, *, level: float = 0.95) -> Estimate:
+    """Return the share of `count` in `n` independent trials, with the exact interval of Clopper and Pearson.
+
+    It is the chance that one more trial would be such a one. Source: Clopper and Pearson (1934), Biometrika 26,
+    404-413.
+
+    Args:
+        count: how many trials were such.
+        n: how many trials there were.
+        level: confidence level.
+
+    Raises:
+        LastbitError: more such trials than trials, a negative number, or a bad level.
+
+    Example:
+        >>> print(proportion_estimate(1, 6))
+        0.17 [0.00, 0.64] (n = 6)
+    """
+    check_level(level)
+    if not 0 <= count <= n:
+        raise LastbitError(f"{count} of {n} is no share: count lies between 0 and the number of trials")
+    if not n:
+        return not_measured("there were no trials")
+    found = stats.binomtest(count, n).proportion_ci(level, method="exact")
+    return Estimate(count / n, float(found.low), float(found.high), n)
