@@ -5,12 +5,14 @@ import sqlite3
 import textwrap
 from contextlib import closing
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from lastbit import Metric, Task, audit, open_study
 from lastbit.cli import main
+from lastbit.studies.audit.worker import _blew_up
 
 G = torch.Generator().manual_seed(0)
 X = torch.randn(60, 4, generator=G)
@@ -135,6 +137,25 @@ def test_every_run_that_diverges_finite_or_not_is_a_report_and_exit_code_6(tmp_p
     assert study.result.control.bitwise_identical
     assert main(["report", "s", "--quiet"]) == 6
     whole(study)
+
+
+STEPS = np.arange(90)
+NOISE = np.exp(np.random.default_rng(0).normal(0, 0.3, 90))
+
+
+@pytest.mark.parametrize(
+    ("losses", "diverges"),
+    [
+        (1.08**STEPS * NOISE, False),  # by a factor of a thousand at the very end alone
+        (1.2**STEPS * NOISE, True),
+        (10.0 ** (3.0 * STEPS), True),
+        (np.exp(25 - np.abs(STEPS - 30.0)), False),  # a catapult: up by decades, then down below where it began
+        (np.where(STEPS < 20, 1.0, 1e6 / (1 + STEPS)), False),  # at another level, and no longer growing
+        (2.3 * NOISE, False),
+    ],
+)
+def test_a_finite_loss_diverges_where_it_ends_far_above_its_beginning_and_still_grows(losses, diverges):
+    assert _blew_up(losses) is diverges
 
 
 def test_the_runs_that_diverged_stand_in_the_first_sentence(task_file, tmp_path):
