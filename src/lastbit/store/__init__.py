@@ -1,8 +1,18 @@
 """A study on disk: one folder that can be copied, resumed, and read without lastbit."""
 
 from lastbit.store.database import RunRecord
-from lastbit.store.layout import SCHEMA, StorageError, write_atomically, write_json
+from lastbit.store.layout import SCHEMA, DamagedFileError, StorageError, sweep, write_atomically, write_json
 from lastbit.store.run_files import RunFiles
 from lastbit.store.study_folder import StudyFolder
 
-__all__ = ["SCHEMA", "RunFiles", "RunRecord", "StorageError", "StudyFolder", "write_atomically", "write_json"]
+__all__ = [
+    "SCHEMA",
+    "DamagedFileError",
+    "RunFiles",
+    "RunRecord",
+    "StorageError",
+    "StudyFolder",
+    "sweep",
+    "write_atomically",
+    "write_json",
+]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lastbit.core.status import Role, RunStatus
 
-__all__ = ["RunRecord", "add_event", "add_run", "opened", "read_runs"]
+__all__ = ["RunRecord", "add_event", "add_run", "keep_checksum", "opened", "read_checksums", "read_runs"]
 
 # `metrics.value` has no declared type: SQLite would keep a REAL -0.0 as the integer 0. NaN has no place in it: NULL.
 _TABLES = """
@@ -33,6 +33,9 @@ CREATE TABLE IF NOT EXISTS metrics (
 CREATE TABLE IF NOT EXISTS events (
     at TEXT NOT NULL, run TEXT, kind TEXT NOT NULL, message TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS files (
+    name TEXT PRIMARY KEY, checksum TEXT NOT NULL
+) WITHOUT ROWID;
 """
 
 _LOOK = "SELECT 1 FROM runs LIMIT 1"
@@ -108,8 +111,8 @@ def opened(path: Path, *, write: bool) -> sqlite3.Connection:
         return _in_memory(path)
 
 
-def add_run(database: sqlite3.Connection, run: RunRecord) -> None:
-    """Make a finished run visible, with its metrics, in one transaction."""
+def add_run(database: sqlite3.Connection, run: RunRecord, checksums: Mapping[str, str]) -> None:
+    """Make a finished run visible, with its metrics and the checksums of its files, in one transaction."""
     rows = [
         (run.run, step, name, None if math.isnan(value) else float(value))
         for name, values in run.metrics.items()
@@ -124,12 +127,30 @@ def add_run(database: sqlite3.Connection, run: RunRecord) -> None:
             {**vars(run), "finished_at": _now()},
         )
         database.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?)", rows)
+        _insert_checksums(database, checksums)
 
 
 def add_event(database: sqlite3.Connection, kind: str, message: str, run: str | None) -> None:
     """Append to the log of what happened."""
     with database:
         database.execute("INSERT INTO events VALUES (?, ?, ?, ?)", (_now(), run, kind, message))
+
+
+def keep_checksum(database: sqlite3.Connection, name: str, checksum: str) -> None:
+    """Keep the checksum of a file in place of the one before."""
+    with database:
+        _insert_checksums(database, {name: checksum})
+
+
+def _insert_checksums(database: sqlite3.Connection, checksums: Mapping[str, str]) -> None:
+    database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", checksums.items())
+
+
+def read_checksums(database: sqlite3.Connection) -> dict[str, str]:
+    """Return the checksums of the files, by name."""
+    if not database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'files'").fetchone():
+        return {}  # a study of a lastbit that kept none
+    return dict(database.execute("SELECT name, checksum FROM files"))
 
 
 def read_runs(database: sqlite3.Connection) -> list[RunRecord]:

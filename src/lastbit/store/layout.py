@@ -8,27 +8,38 @@ DIR/arrays/RUN.npz        arrays of a finished run (allow_pickle=False)
 DIR/checkpoints/RUN.safetensors   where an unfinished run stands; its facts are JSON in the header
 DIR/lock                  held by the process that works on the folder
 ```
+
+The database keeps the BLAKE2 checksum of `result.json` and of every file of arrays; a checkpoint, which workers replace
+without the database, holds its own.
 """
 
 from __future__ import annotations
 
 import errno
+import glob
+import hashlib
 import json
 import os
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from lastbit.core.errors import LastbitError
+from lastbit.store.lock import NoLocksError, open_file, take
 
 __all__ = [
     "FORMER_SCHEMAS",
     "SCHEMA",
+    "DamagedFileError",
     "StorageError",
+    "checksum",
     "disk_errors",
+    "opened_file",
     "read_json",
     "sweep",
     "write_atomically",
@@ -45,14 +56,25 @@ FORMER_SCHEMAS = (1,)
 _UNFINISHED = ".lastbit-"
 """Prefix of the names of files that are still being written."""
 
+_LONGEST_WRITE = 3600.0
+"""Seconds after which a file that is still unfinished counts as left by a writer that was killed."""
+
 
 class StorageError(LastbitError):
     """The folder cannot be written: the disk is full or the place is read-only. Finished runs are safe."""
 
 
+class DamagedFileError(LastbitError):
+    """A file of a run is missing, damaged or not lastbit's: the run cannot be read. The others can."""
+
+
 @contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
+def disk_errors(folder: Path, *, begun: bool = True) -> Iterator[None]:
     """Turn errors of the file system into one line that says what is safe and what to do.
+
+    Args:
+        folder: of the study.
+        begun: whether there is a study already, which can be gone on with.
 
     Raises:
         StorageError: on a full disk, a read-only place or a missing permission.
@@ -64,7 +86,8 @@ def disk_errors(folder: Path) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT) if isinstance(error, OSError) else "full" in str(error)
         message = f"cannot use the database in {folder} ({error}): choose another folder"
         if full:
-            message = f"the disk that holds {folder} is full: free some space, then continue with --resume {folder}"
+            then = f"continue with --resume {folder}" if begun else "run the same command again; nothing was left there"
+            message = f"the disk that holds {folder} is full: free some space, then {then}"
         elif isinstance(error, OSError):
             message = f"cannot write to {folder} ({error.strerror or error}): choose another folder with --out"
         raise StorageError(message) from error
@@ -82,13 +105,17 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     A reader sees either the old content or the new, never part of it, even after a power cut.
     """
     handle, name = tempfile.mkstemp(prefix=f"{_UNFINISHED}{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
     temporary = Path(name)
     try:
-        write(temporary)
+        try:
+            with suppress(NoLocksError):
+                take(handle)  # whoever sweeps leaves alone what is still being written
+            write(temporary)
+            temporary.chmod(0o644)
+        finally:
+            os.close(handle)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
         _flush_names(path.parent)
     except BaseException:
@@ -99,6 +126,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 def _flush_names(folder: Path) -> None:
     """Flush the names in `folder` to the disk: a run that the database shows must find its renamed arrays there."""
+    if os.name == "nt":  # a folder has no descriptor there
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -109,11 +138,46 @@ def _flush_names(folder: Path) -> None:
         os.close(descriptor)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed writers of `write_atomically` left unfinished in `folder`."""
-    for left in folder.glob(f"{_UNFINISHED}*"):
-        with suppress(OSError):
-            left.unlink()
+def sweep(folder: Path, stem: str = "") -> None:
+    """Remove what killed writers of `write_atomically` left unfinished in `folder`.
+
+    Args:
+        folder: where they wrote.
+        stem: of the files that they were to write; of all by default.
+    """
+    for left in folder.glob(f"{_UNFINISHED}{glob.escape(stem)}*"):
+        with suppress(OSError, LastbitError):
+            descriptor = open_file(left, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                # Where nothing can be locked, its age says whether somebody still writes it.
+                free = take(descriptor)
+            except NoLocksError:
+                free = time.time() - os.fstat(descriptor).st_mtime > _LONGEST_WRITE
+            finally:
+                os.close(descriptor)
+            if free:
+                left.unlink()
+
+
+def opened_file(path: Path) -> BufferedReader:
+    """Open a file of a study to read it; see `lock.open_file` for what is refused.
+
+    Raises:
+        OSError: it cannot be opened.
+        LastbitError: it is no file.
+    """
+    return os.fdopen(open_file(path, os.O_RDONLY), "rb")
+
+
+def checksum(path: Path) -> str:
+    """Return the BLAKE2 digest of a file.
+
+    Raises:
+        OSError: it cannot be read.
+        LastbitError: it is no file.
+    """
+    with opened_file(path) as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -129,10 +193,11 @@ def read_json(path: Path) -> dict[str, Any]:
         LastbitError: the file is missing, unreadable or not a JSON object.
     """
     try:
-        value = json.loads(path.read_text("utf-8"))
+        with opened_file(path) as file:
+            value = json.loads(file.read().decode("utf-8"))
     except FileNotFoundError:
         raise LastbitError(f"{path.parent} is not a study: it has no {path.name}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise LastbitError(f"{path} cannot be read ({error}): the file is damaged or not lastbit's") from None
     if not isinstance(value, dict):
         raise LastbitError(f"{path} holds no JSON object: the file is damaged or not lastbit's")

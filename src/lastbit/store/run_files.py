@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+import torch
+from numpy.lib import format as npy
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.recorder import Checkpoint, Recorder
-from lastbit.store.layout import disk_errors, write_atomically
+from lastbit.store.layout import DamagedFileError, checksum, disk_errors, opened_file, write_atomically
 
 __all__ = ["RunFiles"]
+
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 class RunFiles(Recorder):
@@ -42,19 +48,55 @@ class RunFiles(Recorder):
         with disk_errors(self.folder):
             write_atomically(self.arrays_path, lambda path: np.savez(path, allow_pickle=False, **arrays))
 
-    def load_arrays(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Read the arrays of the finished run.
+    def check(self, known: str | None) -> None:
+        """Compare the file of arrays with the checksum that is known of it; None is no checksum.
 
         Raises:
-            LastbitError: there are none, or the file is damaged or holds something other than arrays of numbers.
+            DamagedFileError: the file is missing, or another than the one that was written.
         """
         try:
-            with self.arrays_path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
+            found = checksum(self.arrays_path) if known else self.arrays_path.stat()
         except FileNotFoundError:
-            raise LastbitError(f"{self.arrays_path} is missing: the study was copied or deleted only in part") from None
-        except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-            raise LastbitError(
+            raise DamagedFileError(
+                f"{self.arrays_path} is missing: the study was copied or deleted only in part"
+            ) from None
+        except (OSError, LastbitError) as error:
+            raise DamagedFileError(f"{self.arrays_path} cannot be read ({error})") from None
+        if known and found != known:
+            raise DamagedFileError(
+                f"{self.arrays_path} cannot be read (its checksum differs from the one in runs.sqlite): the file is "
+                "damaged"
+            )
+
+    def load_arrays(self, known: str | None = None) -> dict[str, np.ndarray[Any, Any]]:
+        """Read the arrays of the finished run.
+
+        Args:
+            known: the file's checksum; None where there is none.
+
+        Raises:
+            DamagedFileError: there are none, or the file is damaged or holds something other than arrays of numbers.
+        """
+        self.check(known)
+        try:
+            with opened_file(self.arrays_path) as raw:
+                _check_sizes(raw)
+                with np.load(raw, allow_pickle=False) as file:
+                    return {name: file[name] for name in file.files}
+        except (
+            OSError,
+            ValueError,
+            EOFError,
+            AttributeError,
+            TypeError,
+            KeyError,
+            NotImplementedError,
+            RuntimeError,  # an encrypted member
+            LastbitError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
+            raise DamagedFileError(
                 f"{self.arrays_path} cannot be read ({str(error).partition(chr(10))[0]}): the file is damaged "
                 "or not lastbit's"
             ) from None
@@ -66,21 +108,64 @@ class RunFiles(Recorder):
             StorageError: the disk is full or the folder cannot be written.
         """
         plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        header = {"facts": json.dumps(facts, allow_nan=False)}
+        text = json.dumps(facts, allow_nan=False)
+        header = {"facts": text, "checksum": _digest(plain, text)}
         with disk_errors(self.folder):
             # Through Python's own file, whose error says that the disk is full; safetensors' own is only text.
             write_atomically(self.checkpoint_path, lambda path: path.write_bytes(save(plain, metadata=header)))
 
     def load_checkpoint(self) -> Checkpoint | None:
-        """Return the last checkpoint, or None if there is no complete one."""
+        """Return the last checkpoint, or None if there is no complete one whose bits are those that were written."""
         try:
-            with safe_open(self.checkpoint_path, framework="pt") as file:
-                facts = json.loads((file.metadata() or {})["facts"])
-                return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
-        except (FileNotFoundError, SafetensorError, KeyError, json.JSONDecodeError):
+            with opened_file(self.checkpoint_path) as file:
+                content = file.read()
+            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+            tensors, text = load(content), header["facts"]
+            facts = json.loads(text)
+        except (OSError, SafetensorError, LastbitError, LookupError, TypeError, ValueError, RecursionError):
             return None
+        # A checkpoint of a lastbit that kept no checksums is taken as it is.
+        return (tensors, facts) if header.get("checksum", known := _digest(tensors, text)) == known else None
 
     def drop_checkpoint(self) -> None:
         """Remove the checkpoint of a run that no longer needs one."""
         with suppress(FileNotFoundError):
             self.checkpoint_path.unlink()
+
+
+def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
+    """Return the BLAKE2 digest of what a checkpoint holds: names, formats, shapes, every bit, and the facts."""
+    digest = hashlib.blake2b(facts.encode(), digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\0{name}\0{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _check_sizes(raw: BinaryIO) -> None:
+    """Refuse a file that would unfold to more than it holds: compressed members, or shapes beyond their bytes.
+
+    Raises:
+        ValueError: it is such a file.
+    """
+    size = raw.seek(0, 2)
+    with zipfile.ZipFile(raw) as archive:
+        members = archive.infolist()
+        if any(one.compress_type != zipfile.ZIP_STORED for one in members):
+            raise ValueError("its arrays are compressed, which lastbit's are not")
+        if sum(one.file_size for one in members) > size:
+            raise ValueError("its arrays are said to take more bytes than the file has")
+        for one in members:
+            with archive.open(one) as member:
+                _check_shape(member, one.file_size)
+    raw.seek(0)
+
+
+def _check_shape(member: IO[bytes], size: int) -> None:
+    version = npy.read_magic(member)
+    if version not in _HEADERS:
+        raise ValueError(f"version {version} of NumPy's format")
+    shape, _, dtype = _HEADERS[version](member)
+    if dtype.hasobject or member.tell() + math.prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"an array of {dtype} and shape {shape} does not fill its {size} bytes")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
@@ -11,9 +12,26 @@ from typing import Any
 import numpy as np
 
 from lastbit.core.errors import LastbitError
-from lastbit.store.database import RunRecord, add_event, add_run, opened, read_runs
-from lastbit.store.layout import FORMER_SCHEMAS, SCHEMA, disk_errors, read_json, sweep, write_json
-from lastbit.store.lock import is_held, locked
+from lastbit.store.database import (
+    RunRecord,
+    add_event,
+    add_run,
+    keep_checksum,
+    opened,
+    read_checksums,
+    read_runs,
+)
+from lastbit.store.layout import (
+    FORMER_SCHEMAS,
+    SCHEMA,
+    DamagedFileError,
+    checksum,
+    disk_errors,
+    read_json,
+    sweep,
+    write_json,
+)
+from lastbit.store.lock import LOCKS, is_held, locked
 from lastbit.store.run_files import RunFiles
 
 __all__ = ["StudyFolder"]
@@ -26,6 +44,8 @@ class StudyFolder:
         self.path = path
         self.facts = facts
         """What `study.json` says: `kind`, `spec`, `command`, `environment`, `execution`, `schema`, `created`."""
+        self.damaged: dict[str, str] = {}
+        """The runs that are in but cannot be read, with the reason: `runs` leaves them out."""
         self._database = database
         self._held = held
 
@@ -38,23 +58,27 @@ class StudyFolder:
         """
         if path.exists() and not path.is_dir():
             raise LastbitError(f"{path} is a file: choose another folder with --out")
-        with disk_errors(path):
+        with disk_errors(path, begun=False):
+            there = path.exists()
             path.mkdir(parents=True, exist_ok=True)
             cls._refuse_content(path)
             with ExitStack() as stack:
                 stack.enter_context(locked(path))
                 # Another process may have made and left a study here between the first look and the lock.
                 cls._refuse_content(path)
+                undo = stack.enter_context(ExitStack())
+                undo.callback(_clear, path, folder_too=not there)
                 (path / "arrays").mkdir()
                 (path / "checkpoints").mkdir()
                 database = stack.enter_context(closing(opened(path / "runs.sqlite", write=True)))
                 content = {"schema": SCHEMA, **facts}
                 write_json(path / "study.json", content)
+                undo.pop_all()
                 return cls(path, content, database, stack.pop_all())
 
     @staticmethod
     def _refuse_content(path: Path) -> None:
-        if any(item.name != "lock" for item in path.iterdir()):
+        if any(item.name not in LOCKS for item in path.iterdir()):
             hint = f"continue it with --resume {path}" if (path / "study.json").exists() else "it is not a study"
             raise LastbitError(f"{path} is not empty ({hint}): choose another folder with --out")
 
@@ -72,6 +96,7 @@ class StudyFolder:
                 "the lastbit that began it, or start a new study with --out"
             )
         with disk_errors(path), ExitStack() as stack:
+            _refuse_links(path)
             stack.enter_context(locked(path))
             database = stack.enter_context(closing(opened(path / "runs.sqlite", write=True)))
             for name in ("", "arrays", "checkpoints"):
@@ -101,7 +126,7 @@ class StudyFolder:
                 f"{path} was made with study format {schema!r}, this lastbit reads format {SCHEMA}: "
                 "use the lastbit that made it, or start a new study with --out"
             )
-        if not (path / "runs.sqlite").exists():
+        if not (path / "runs.sqlite").is_file():
             raise LastbitError(f"{path} has no runs.sqlite: the study is damaged; start a new one with --out")
         return facts
 
@@ -121,28 +146,51 @@ class StudyFolder:
         """Return the files of one run."""
         return RunFiles(self.path, run)
 
-    def add(self, run: RunRecord) -> None:
+    def add(self, run: RunRecord, files: Iterable[str] | None = None) -> None:
         """Make a finished run visible. Its arrays must be in place; its checkpoint is dropped.
 
         What the study concluded without it is withdrawn.
+
+        Args:
+            run: the run.
+            files: the names of the arrays whose checksums are kept with it; those of its own name by default.
         """
+        arrays = {name: self.files(name).arrays_path for name in (files if files is not None else [run.run])}
         with disk_errors(self.path):
             (self.path / "result.json").unlink(missing_ok=True)
-            add_run(self._database, run)
+            checksums = {f"arrays/{name}": checksum(path) for name, path in arrays.items() if path.exists()}
+            add_run(self._database, run, checksums)
+        self.damaged.pop(run.run, None)
         self.files(run.run).drop_checkpoint()
 
     def runs(self) -> list[RunRecord]:
-        """Return the finished runs by cell: the base run, its twins, the repeat last."""
+        """Return the finished runs by cell: the base run, its twins, the repeat last; those `damaged` are left out."""
         with disk_errors(self.path):
-            return read_runs(self._database)
+            return [run for run in read_runs(self._database) if run.run not in self.damaged]
 
     def arrays(self, run: str) -> dict[str, np.ndarray[Any, Any]]:
         """Return the arrays of a finished run.
 
         Raises:
-            LastbitError: there are none, or the file is damaged.
+            DamagedFileError: there are none, or the file is not the one that was written.
         """
-        return self.files(run).load_arrays()
+        return self.files(run).load_arrays(self._checksum(f"arrays/{run}"))
+
+    def why_unreadable(self, run: str) -> str:
+        """Return why the arrays of a finished run cannot be read; "" where they can."""
+        known = self._checksum(f"arrays/{run}")
+        try:
+            if known is None:
+                self.files(run).load_arrays()
+            else:
+                self.files(run).check(known)
+        except DamagedFileError as error:
+            return str(error)
+        return ""
+
+    def _checksum(self, name: str) -> str | None:
+        with disk_errors(self.path):
+            return read_checksums(self._database).get(name)
 
     def event(self, kind: str, message: str, run: str | None = None) -> None:
         """Append to the log of what happened."""
@@ -156,13 +204,23 @@ class StudyFolder:
 
     def save_result(self, result: Mapping[str, Any]) -> None:
         """Keep what the study concluded."""
+        path = self.path / "result.json"
         with disk_errors(self.path):
-            write_json(self.path / "result.json", result)
+            write_json(path, result)
+            keep_checksum(self._database, path.name, checksum(path))
 
     def result(self) -> dict[str, Any] | None:
-        """Return what the study concluded, or None where it has not yet."""
+        """Return what the study concluded, or None where it has not yet, or the file is not the one that was written.
+
+        The runs have all that is needed to conclude again.
+        """
         path = self.path / "result.json"
-        return read_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        known = self._checksum(path.name)
+        with disk_errors(self.path):
+            whole = known is None or checksum(path) == known
+        return read_json(path) if whole else None
 
     def close(self) -> None:
         """Close the database (which folds its write-ahead log into it) and release the folder."""
@@ -173,3 +231,25 @@ class StudyFolder:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _clear(path: Path, *, folder_too: bool) -> None:
+    """Remove a study that could not be made, for the same command to do once the reason is gone."""
+    for name in ("arrays", "checkpoints"):
+        shutil.rmtree(path / name, ignore_errors=True)
+    for name in (*_DATABASE, "study.json", *LOCKS):
+        with suppress(OSError):
+            (path / name).unlink()
+    if folder_too:
+        with suppress(OSError):
+            path.rmdir()
+
+
+_DATABASE = ("runs.sqlite", "runs.sqlite-wal", "runs.sqlite-shm", "runs.sqlite-journal")
+
+
+def _refuse_links(path: Path) -> None:
+    """Refuse to write through a link, which may stand in a study from elsewhere for any file of the user's."""
+    for name in ("arrays", "checkpoints", *_DATABASE):
+        if (path / name).is_symlink():
+            raise LastbitError(f"{path / name} is a link to another place, where lastbit would write: put a copy there")
