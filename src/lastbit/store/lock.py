@@ -1,7 +1,7 @@
 """One writer to a study folder at a time.
 
 The lock is the kernel's where it has one for the folder (`flock`): it ends with its process, however that ends. Where
-there is none (Windows, some network file systems), a file that is created exclusively stands for it and names its owner.
+there is none (Windows, some network file systems), a file created exclusively stands for it and names its owner.
 """
 
 from __future__ import annotations

@@ -163,10 +163,10 @@ class StudyFolder:
         self.damaged.pop(run.run, None)
         self.files(run.run).drop_checkpoint()
 
-    def runs(self) -> list[RunRecord]:
-        """Return the finished runs by cell: the base run, its twins, the repeat last; those `damaged` are left out."""
+    def runs(self, *, damaged: bool = False) -> list[RunRecord]:
+        """Return the finished runs by cell: the base run, its twins, the repeat last; those `damaged` only if asked."""
         with disk_errors(self.path):
-            return [run for run in read_runs(self._database) if run.run not in self.damaged]
+            return [run for run in read_runs(self._database) if damaged or run.run not in self.damaged]
 
     def arrays(self, run: str) -> dict[str, np.ndarray[Any, Any]]:
         """Return the arrays of a finished run.
@@ -187,6 +187,10 @@ class StudyFolder:
         except DamagedFileError as error:
             return str(error)
         return ""
+
+    def has_checksum(self, run: str) -> bool:
+        """Tell whether a checksum of the run's arrays is kept."""
+        return self._checksum(f"arrays/{run}") is not None
 
     def _checksum(self, name: str) -> str | None:
         with disk_errors(self.path):

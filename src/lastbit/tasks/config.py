@@ -17,7 +17,7 @@ from lastbit.tasks.models import ACTIVATIONS, MODELS, NORMS, PLAIN
 from lastbit.tasks.registry import AUGMENTATIONS, TASKS
 from lastbit.tasks.schedules import SCHEDULES
 
-__all__ = ["FILE_MAY_SET", "TaskConfig"]
+__all__ = ["FILE_MAY_SET", "TaskConfig", "is_task_file"]
 
 _NAMES: dict[str, Iterable[str]] = {
     "model": MODELS,
@@ -31,6 +31,11 @@ _NAMES: dict[str, Iterable[str]] = {
 
 FILE_MAY_SET = ("epochs", "batch_size", "train_size")
 """What may be set from outside of a task that a user's file defines; the rest the file decides itself."""
+
+
+def is_task_file(task: str) -> bool:
+    """Whether a task's name is that of a function in a user's file."""
+    return ":" in task or task.endswith(".py")
 
 
 class TaskConfig(Config):
@@ -72,7 +77,7 @@ class TaskConfig(Config):
     @property
     def is_file(self) -> bool:
         """Whether the task is a function in a user's file."""
-        return ":" in self.task or self.task.endswith(".py")
+        return is_task_file(self.task)
 
     @field_validator("task")
     @classmethod

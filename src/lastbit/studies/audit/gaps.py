@@ -43,8 +43,6 @@ class Gaps:
     between: list[Line] = field(default_factory=list)
     """The root mean square of that gap between two seeds, one line where there are several."""
     weights: list[WeightDistance] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
-    """The runs whose arrays are missing or damaged."""
     left_out: int = 0
     """The number of twins beyond `MAX_LINES`."""
 
@@ -59,12 +57,12 @@ def read_gaps(folder: StudyFolder, records: Sequence[RunRecord], colours: Colour
     """
     gaps = Gaps()
     rows = [r for r in records if r.role != Role.REPEAT and r.status != RunStatus.CRASHED]
-    bases = {r.cell: (r, found) for r in rows if r.role == Role.BASE and (found := _arrays(folder, r, gaps))}
+    bases = {r.cell: (r, found) for r in rows if r.role == Role.BASE and (found := folder.arrays(r.run))}
     twins = [r for r in rows if r.role == Role.TWIN and r.cell in bases]
     gaps.left_out = max(0, len(twins) - MAX_LINES)
     points = max(50, min(POINTS, _ALL_POINTS // max(1, min(len(twins), MAX_LINES))))
     for record in twins[:MAX_LINES]:
-        arrays, (_, base) = _arrays(folder, record, gaps), bases[record.cell]
+        arrays, (_, base) = folder.arrays(record.run), bases[record.cell]
         if "losses" in base and "losses" in arrays:
             shared = min(len(base["losses"]), len(arrays["losses"]))
             with np.errstate(invalid="ignore"):
@@ -85,17 +83,6 @@ def read_gaps(folder: StudyFolder, records: Sequence[RunRecord], colours: Colour
         label = "between seeds (root mean square)"
         gaps.between = [Line(label=label, group="between seeds", colour=NEUTRAL, **_even(gap, points))]
     return gaps
-
-
-def _arrays(folder: StudyFolder, record: RunRecord, gaps: Gaps) -> Arrays:
-    """Return the arrays of a run, none where they cannot be read, which is noted."""
-    try:
-        arrays = folder.arrays(record.run)
-    except (LastbitError, OSError):
-        arrays = {}
-    if not arrays:
-        gaps.unreadable.append(record.run)
-    return arrays
 
 
 def _of(record: RunRecord, colours: Colours) -> dict[str, Any]:

@@ -93,11 +93,6 @@ def _spread_sections(folder: StudyFolder, result: AuditResult) -> list[Section]:
     colours = seed_colours([record.cell for record in records])
     gaps = read_gaps(folder, records, colours)
     legend = figures.legend_of(colours)
-    missing = []
-    if gaps.unreadable:
-        names = ", ".join(gaps.unreadable[:8]) + (" …" if len(gaps.unreadable) > 8 else "")
-        said = f"The arrays of {plural(len(gaps.unreadable), 'run')} are missing or damaged and not in these figures"
-        missing = [Section("What is missing", [Prose((f"{said}: {names}.",))])]
     plan = _plan_tables(result)
     planning = "Two configurations, each trained with fresh seeds, compared by a t test at 5% with 80% power."
     return [
@@ -116,7 +111,6 @@ def _spread_sections(folder: StudyFolder, result: AuditResult) -> list[Section]:
         *figures.curves_sections(result, records, gaps, colours, legend),
         *figures.churn_sections(result),
         *figures.weights_sections(gaps, colours, legend),
-        *missing,
         Section("All estimates", [_estimates_table(result)], brief=True),
         *([Section("Planning a comparison", plan, planning, brief=True)] if plan else []),
     ]

@@ -32,7 +32,8 @@ class AuditStudy(Study[AuditResult]):
         `train_loss`, `test_loss` and the metric by (seed, perturbation, epoch), with `step` (optimizer steps) along
         `epoch`; `loss` by (seed, perturbation, step); `predictions` by (seed, perturbation, example) where there are
         classes; `status` and `label` by (seed, perturbation). Exact repeats are left out; a run that is missing is NaN
-        (`status` "missing", predictions -1).
+        (`status` "missing", predictions -1); of one whose arrays are damaged the metrics alone are there (`status`
+        "damaged").
         """
         with self._folder() as folder:
             task, grid = folder.facts["task"], folder.facts["spec"]["settings"]
@@ -53,7 +54,10 @@ class AuditStudy(Study[AuditResult]):
                 found["status"][1][cell], found["label"][1][cell] = str(run.status), run.label
                 if run.status == RunStatus.CRASHED:
                     continue
-                arrays = folder.arrays(run.run)
+                damaged = folder.why_unreadable(run.run)
+                if damaged:
+                    found["status"][1][cell] = "damaged"
+                arrays = {"losses": ()} if damaged else folder.arrays(run.run)
                 for name, values in ({name: run.metrics[name] for name in names} | {"loss": arrays["losses"]}).items():
                     found[name][1][cell][: len(values)] = values
                 if "predictions" in arrays:

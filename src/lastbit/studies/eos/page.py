@@ -46,9 +46,6 @@ def eos_page(folder: StudyFolder, result: EosResult) -> Page:
     Args:
         folder: the study, for its arrays and events.
         result: what it concluded.
-
-    Raises:
-        LastbitError: the arrays are missing or damaged.
     """
     return study_page(
         folder,
@@ -62,7 +59,7 @@ def eos_page(folder: StudyFolder, result: EosResult) -> Page:
 
 def _sections(folder: StudyFolder, result: EosResult) -> Iterator[Section]:
     cells, first, alone = result.cells, result.cells[0], len(result.cells) == 1
-    arrays = folder.arrays(first.name)
+    arrays = {} if folder.why_unreadable(first.name) else folder.arrays(first.name)
     yield Section(
         "The numbers", [Cards(list(_cards(first)))], f"Of the first training: {first.label}." if first.label else ""
     )
@@ -73,7 +70,8 @@ def _sections(folder: StudyFolder, result: EosResult) -> Iterator[Section]:
         yield figures.sweep_section(cells)
     if result.trends:
         yield figures.size_section(cells, result.trends)
-    yield figures.edge_section(first, arrays)
+    if arrays:
+        yield figures.edge_section(first, arrays)
     if "spectrum_step" in arrays:
         yield figures.spectrum_section(first, arrays)
     if "layer" in arrays:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import platform
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +12,9 @@ from typing import Any
 from lastbit.core.errors import LastbitError
 from lastbit.store import StudyFolder
 from lastbit.store.layout import read_json
+from lastbit.tasks.config import is_task_file
 
-__all__ = ["begin_study", "check_kind", "is_part_of_study", "new_folder", "read_by", "stored_facts"]
+__all__ = ["begin_study", "check_kind", "check_origin", "is_part_of_study", "new_folder", "read_by", "stored_facts"]
 
 
 _PARTS = ("study.json", "result.json", "lock", "arrays", "checkpoints")
@@ -88,6 +92,39 @@ def stored_facts(kind: str, called: str, out: str | Path | None, resume: str | P
         return folder.facts
 
 
+def _owner() -> dict[str, str]:
+    """Return who works here: the user and the computer."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a user without a name, as in some containers
+        user = str(os.getuid()) if hasattr(os, "getuid") else ""
+    return {"user": user, "host": platform.node()}
+
+
+def check_origin(stored: Mapping[str, Any], folder: Path) -> None:
+    """Refuse to run the task file that a study names which another user or another computer began.
+
+    Args:
+        stored: of `stored_facts`.
+        folder: of the study.
+
+    Raises:
+        LastbitError: it is such a study; says which file would run.
+    """
+    program, begun, here = stored["spec"].get("program", {}), stored.get("owner"), _owner()
+    task = str(program.get("task", ""))
+    if not is_task_file(task) or begun == here:
+        return
+    by = "an unknown user"
+    if isinstance(begun, dict):
+        by = f"{begun.get('user') or 'an unknown user'} on {begun.get('host') or 'an unknown computer'}"
+    path = Path(task.rpartition(":")[0] or task).absolute()
+    raise LastbitError(
+        f"{folder} was begun by {by}, not by {here['user']} on {here['host']}, and to resume it runs {path}: read that "
+        "file, then add --trust (in Python, trust=True)"
+    )
+
+
 def begin_study(
     facts: dict[str, Any], stored: Mapping[str, Any] | None, out: str | Path | None, resume: str | Path | None
 ) -> StudyFolder:
@@ -103,7 +140,7 @@ def begin_study(
         LastbitError: the folder does not do, or the study was begun with other settings or arithmetic.
     """
     if resume is None or stored is None:
-        return StudyFolder.create(new_folder(facts["kind"], facts["task"]["name"], out), facts)
+        return StudyFolder.create(new_folder(facts["kind"], facts["task"]["name"], out), {**facts, "owner": _owner()})
     _refuse_changes(stored, facts, Path(resume))
     return StudyFolder.resume(Path(resume))
 

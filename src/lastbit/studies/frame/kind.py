@@ -146,6 +146,10 @@ def _silent(records: Sequence[RunRecord], task: Task) -> str:
     return ""
 
 
+def _own_arrays(record: RunRecord, cell: Mapping[str, Any]) -> tuple[str, ...]:
+    return (record.run,)
+
+
 def _never(folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) -> Difference | None:
     return None
 
@@ -195,6 +199,8 @@ class Kind(Generic[S, R]):
     """Returns the optimizer steps of one training."""
     sample: Callable[[Plan[S], Mapping[int, Task]], Cell] = _first
     """Returns the cell whose steps say best how the study should be executed."""
+    reads: Callable[[RunRecord, Mapping[str, Any]], tuple[str, ...]] = _own_arrays
+    """Returns the names of the arrays without which a run says nothing, given the run and its cell in `study.json`."""
     announce: Callable[[S, int, int], str] | None = None
     """Returns what is about to be done, in a few words, given the settings, the number of jobs and of steps."""
     so_far: Callable[[Sequence[RunRecord], Task], str] = _silent

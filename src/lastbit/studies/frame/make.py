@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.threads import threads as torch_threads
+from lastbit.studies.frame.damage import concluded, set_aside
 from lastbit.studies.frame.environment import environment
 from lastbit.studies.frame.execution import Asked
 from lastbit.studies.frame.fingerprint import check_processes, fingerprint
-from lastbit.studies.frame.folders import begin_study, stored_facts
+from lastbit.studies.frame.folders import begin_study, check_origin, stored_facts
 from lastbit.studies.frame.kind import Cell, Kind, Plan, distinct
 from lastbit.studies.frame.program import Program
 from lastbit.studies.frame.rehearsal import no_exit
@@ -39,6 +40,7 @@ def make(
     workers: int | None = None,
     threads: int | None = None,
     quiet: bool = False,
+    trust: bool = False,
     checkpoint_seconds: float = 20.0,
     **settings: Any,
 ) -> Study[R]:
@@ -52,6 +54,7 @@ def make(
         workers: number of processes; 1 stays in this process; None measures both ways.
         threads: of each process for one operation; None measures.
         quiet: show no progress.
+        trust: resume a study that another user or another computer began, which runs the task file that it names.
         checkpoint_seconds: time between the checkpoints of a run.
         **settings: of the study and of its task, by name; those that are None are left out.
 
@@ -63,6 +66,8 @@ def make(
     """
     asked = Asked(workers, threads, checkpoint_seconds)
     stored = stored_facts(kind.name, kind.called, out, resume)
+    if stored is not None and not trust and task is None and settings.get("task") is None:
+        check_origin(stored, Path(resume or ""))
     with no_exit("the task"):
         # One thread until it is known how many are worth it.
         with torch_threads(1):
@@ -77,9 +82,11 @@ def make(
             if resume is None:
                 _check_processes(plan, prints, facts["sources"])
         with begin_study(facts, stored, out, resume) as folder:
+            if resume is not None:
+                set_aside(kind, folder, thorough=True)
             Runner(kind, plan, folder, tasks, fingerprints=prints, asked=asked).run(quiet=quiet)
             with torch_threads(1):
-                result = kind.conclude(folder)
+                result = concluded(kind, folder)
             folder.save_result(result.to_json())
     return kind.study(folder.path, kind)
 

@@ -8,6 +8,7 @@ from typing import Any
 from lastbit.report.blocks import Code, Column, Facts, Page, Row, Section, Table, Tone
 from lastbit.report.formatting import capitalised
 from lastbit.store import StudyFolder
+from lastbit.studies.frame.damage import damage_section
 from lastbit.studies.frame.result import Result
 
 __all__ = ["Kinds", "study_page"]
@@ -40,7 +41,7 @@ def study_page(
     footer = f"Drawn by lastbit from the study {name}; every number is in its result.json."
     if not result.finished:
         failed = tone == "failure" and kind != "no_runs"
-        tone, badge = "failure" if failed else "attention", "Unfinished"
+        tone, badge = "failure" if failed else "attention", "Incomplete" if result.damaged else "Unfinished"
         footer = f"Drawn by lastbit from the unfinished study {name}; lastbit report --json FILE writes every number."
     closing = [Section("The exact command to repeat it", [Code(result.command)])]
     if settings := result.task.get("settings"):
@@ -55,7 +56,7 @@ def study_page(
         badge=badge,
         verdict=capitalised(result.verdict),
         advice=result.advice,
-        sections=[*sections, *closing],
+        sections=[*damage_section(folder, result.damaged), *sections, *closing],
         footer=footer,
     )
 

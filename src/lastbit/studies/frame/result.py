@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,6 +19,9 @@ __all__ = ["Result", "RunRow", "Verdict", "head", "run_row"]
 
 _DIVERGED = ("all_diverged", "not_finite")
 """Kinds of verdict of a study whose runs repeat, but have no finite result to compare."""
+
+_NAMED = 6
+"""Damaged runs that the verdict names."""
 
 
 class Verdict(NamedTuple):
@@ -69,6 +72,8 @@ class Result:
     command: str
     environment: Mapping[str, Any]
     execution: Mapping[str, Any]
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    """Runs that were in but cannot be read, with the reason: nothing here counts them."""
 
     @property
     def passed(self) -> bool:
@@ -122,10 +127,16 @@ def head(folder: StudyFolder, said: Verdict, done: int, planned: int, what: str 
     verdict, kind, advice = said
     finished = done >= planned or kind == "not_reproducible"
     if not finished:
-        verdict = f"unfinished: {done} of {planned} {what} finished. {verdict[:1].upper()}{verdict[1:]}"
+        state = "unfinished"
+        if folder.damaged:
+            names = [*list(folder.damaged)[:_NAMED], *["…"] * (len(folder.damaged) > _NAMED)]
+            state = f"incomplete ({', '.join(names)} cannot be read)"
+        verdict = f"{state}: {done} of {planned} {what} finished. {verdict[:1].upper()}{verdict[1:]}"
         # A live monitor's study is the user's own loop, which lastbit cannot go on with.
         monitor = facts["spec"].get("monitor")
-        hint = "" if monitor else f"If it was stopped, lastbit {facts['kind']} --resume {folder.path} continues it."
+        again = f"lastbit {facts['kind']} --resume {folder.path}"
+        hint = f"{again} trains it again." if folder.damaged else f"If it was stopped, {again} continues it."
+        hint = "" if monitor else hint
         advice = " ".join(part for part in ("" if kind == "no_runs" else advice, hint) if part)
     return {
         "schema": facts["schema"],
@@ -138,6 +149,7 @@ def head(folder: StudyFolder, said: Verdict, done: int, planned: int, what: str 
         "runs_planned": planned,
         **{name: facts[name] for name in ("task", "spec", "command", "environment")},
         "execution": facts.get("execution", {}),
+        "damaged": dict(folder.damaged),
     }
 
 

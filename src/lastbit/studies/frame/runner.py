@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,7 @@ class Runner:
         self.kind, self.plan, self.folder, self.tasks, self.asked = kind, plan, folder, tasks, asked
         self.steps = {cell.number: kind.steps(plan.settings_of(cell), tasks[cell.number]) for cell in plan.cells}
         self.records = {record.run: record for record in folder.runs() if record.status != RunStatus.CRASHED}
+        self.damaged = dict(folder.damaged)
         self.factory = JobWorkerFactory(
             kind=kind,
             plan=plan,
@@ -135,12 +136,15 @@ class Runner:
             LastbitError: something that no other job would get past, every job crashed, or the user interrupted.
         """
         jobs = self.kind.jobs(self.plan)
+        self._withdraw_damaged(jobs)
         left = [Queued(name=job.run, payload=job) for job in jobs if job.run not in self.records]
         done, most = len(jobs) - len(left), max(self.steps.values())
         counted = self.kind.counted
         try:
             with grid_progress(runs=len(jobs), done=done, steps=most, quiet=quiet) as progress:
                 progress.event(f"{self.kind.announced(self.plan.settings, len(jobs), most)} into {self.folder.path}")
+                for run, reason in self.damaged.items():
+                    progress.event(f"{run} is trained again: {reason}")
                 if done:
                     progress.event(f"{done} {counted} are already there")
                 for cell in self.plan.cells:
@@ -152,6 +156,15 @@ class Runner:
         except KeyboardInterrupt:
             there = {record.run for record in self.folder.runs()}
             raise interrupted(self.folder, sum(job.run in there for job in jobs), len(jobs), counted) from None
+
+    def _withdraw_damaged(self, jobs: Sequence[Job]) -> None:
+        """Do anew the jobs that the damaged runs came from: their own, or that of their cell."""
+        own, spoilt = {job.run for job in jobs}, set()
+        for record in self.folder.runs(damaged=True) if self.damaged else ():
+            if record.run in self.damaged:
+                self.folder.event("damaged", self.damaged[record.run], record.run)
+                spoilt |= {record.cell} if record.run not in own else set()
+        self.records = {name: record for name, record in self.records.items() if record.cell not in spoilt}
 
     def _execute(self, left: list[Queued], progress: GridProgress) -> None:
         tasks = distinct(self.plan, self.tasks).values()
@@ -210,7 +223,8 @@ class Runner:
             self.folder.update_facts(cells=cells)
         for record in sorted(trained.records, key=lambda record: record.run == job.run):
             kept = replace(record, attempts=attempt)
-            self.folder.add(kept)
+            names = {kept.run, *self.kind.reads(kept, self.folder.facts["cells"][kept.cell])}
+            self.folder.add(kept, names)
             self.records[kept.run] = kept
 
     def _check_control(self, cell: Cell) -> None:

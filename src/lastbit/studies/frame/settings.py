@@ -68,6 +68,14 @@ class FolderSettings(Config):
     resume: Annotated[
         str | Path | None, setting("continue the study in this folder; its finished runs are kept", panel="Output")
     ] = None
+    trust: Annotated[
+        bool,
+        setting(
+            "run the task file of a study that another user or computer began, to resume it",
+            panel="Output",
+            flags=("--trust",),
+        ),
+    ] = False
 
 
 def study_keywords(settings: type[StudySettings]) -> list[Keyword]:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import xarray as xr
 
 from lastbit.core.errors import LastbitError, choose
-from lastbit.store import SCHEMA, StudyFolder, write_atomically
+from lastbit.core.terminal import visible
+from lastbit.store import SCHEMA, StudyFolder, sweep, write_atomically
+from lastbit.studies.frame.damage import concluded, set_aside
 from lastbit.studies.frame.folders import check_kind
 from lastbit.studies.frame.former import present_facts
 from lastbit.studies.frame.result import Result
@@ -41,7 +43,7 @@ class Study(Generic[R]):
             check_kind(folder, kind.name, kind.called)
             # A result of a former format has other names in it; the runs have all that a conclusion needs.
             stored = folder.result() if folder.facts["schema"] == SCHEMA else None
-            self.result: R = kind.result.from_json(stored) if stored is not None else kind.conclude(folder)
+            self.result: R = kind.result.from_json(stored) if stored is not None else concluded(kind, folder)
             """What the study concluded."""
 
     def _folder(self) -> StudyFolder:
@@ -72,6 +74,7 @@ class Study(Generic[R]):
     def page(self) -> Page:
         """Return the page that text, Markdown and HTML are rendered from."""
         with self._folder() as folder:
+            set_aside(self.kind, folder)
             return self.kind.page(folder, self.result)
 
     def summary(self) -> str:
@@ -116,6 +119,8 @@ class Study(Generic[R]):
             raise LastbitError(f"{target} is a folder: name the file to write, for example {target / 'report.html'}")
         text = render_html(self.page)
 
+        sweep(target.parent, target.stem)
+
         def write(path: Path) -> None:
             # Characters that UTF-8 has no bytes for (lone surrogates in a damaged name) must not lose the report.
             path.write_bytes(text.encode(errors="replace"))
@@ -148,7 +153,7 @@ class Study(Generic[R]):
         return data
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.path)!r}): {self.verdict}"
+        return f"{type(self).__name__}({str(self.path)!r}): {visible(self.verdict)}"
 
 
 def training_named(name: str | None, names: Sequence[str], what: str, path: Path, kind: str) -> str:

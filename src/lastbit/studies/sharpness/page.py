@@ -30,13 +30,12 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 
 def sharpness_page(folder: StudyFolder, result: SharpnessResult) -> Page:
-    """Return the page of one measurement.
-
-    Raises:
-        LastbitError: the arrays are missing or damaged.
-    """
-    whole, arrays = result.whole, folder.arrays(RUN)
-    spectrum = Spectrum(label="now", nodes=arrays["spectrum_nodes"], weights=arrays["spectrum_weights"])
+    """Return the page of one measurement."""
+    whole, drawn = result.whole, []
+    if not folder.why_unreadable(RUN):
+        arrays = folder.arrays(RUN)
+        spectrum = Spectrum(label="now", nodes=arrays["spectrum_nodes"], weights=arrays["spectrum_weights"])
+        drawn = [spectrum_figure([spectrum], whole.limit, text=_bars(arrays), brief=True)]
     in_use = "" if whole.lr is None else f"in use: {number(whole.lr)}"
     cards = (
         ("Sharpness", number(whole.sharpness), "largest eigenvalue, as the optimizer sees it"),
@@ -67,7 +66,7 @@ def sharpness_page(folder: StudyFolder, result: SharpnessResult) -> Page:
                 "The numbers", [Cards([Card(title=title, value=value, note=note) for title, value, note in cards])]
             ),
             Section("What each layer can bear", [layer_table([*result.per_layer, whole])], brief=True),
-            spectrum_figure([spectrum], whole.limit, text=_bars(arrays), brief=True),
+            *drawn,
             Section("What else was measured", [measured], brief=True),
         ],
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from lastbit.core.keywords import takes
+from lastbit.core.status import Role
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.frame.control import Difference
 from lastbit.studies.frame.kind import Cell, Job, Kind, Plan
@@ -38,6 +39,11 @@ def _announce(settings: TraceSettings, jobs: int, steps: int) -> str:
     return f"trace of {jobs} x {twins + 2} runs in lock step (base, exact repeat, {twins} twins), {steps} steps,"
 
 
+def _reads(record: RunRecord, cell: Mapping[str, Any]) -> tuple[str, ...]:
+    """The arrays of a cell are kept under its name and stand with its base run; a run's own only compare studies."""
+    return (cell["name"],) if record.role == Role.BASE else ()
+
+
 def _differs(folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) -> Difference | None:
     there = f"{cell.name}-base" in records
     return repeat_differs(cell.number, folder.arrays(cell.name)) if there else None
@@ -55,6 +61,7 @@ TRACE = Kind(
     rehearse=rehearse,
     train=train,
     announce=_announce,
+    reads=_reads,
     differs=_differs,
     conclude=conclude,
     page=trace_page,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from lastbit.dynamics.episodes import Episode
 from lastbit.report.blocks import Block, Card, Cards, Column, Columns, Facts, Page, Prose, Section, Table, table_of
@@ -64,9 +65,6 @@ def trace_page(folder: StudyFolder, result: TraceResult) -> Page:
     Args:
         folder: the study, for its arrays and events.
         result: what it concluded.
-
-    Raises:
-        LastbitError: the arrays are missing or damaged.
     """
     if not result.members:
         sections = []
@@ -96,9 +94,15 @@ def _subtitle(result: TraceResult) -> str:
 
 
 def _growth_sections(folder: StudyFolder, result: TraceResult) -> list[Section]:
-    arrays = {member.name: folder.arrays(member.name) for member in result.members if not member.silent}
-    first = arrays[result.name]
-    layer = result.spec["settings"].get("layer")
+    spoken = [member.name for member in result.members if not member.silent]
+    arrays = {name: folder.arrays(name) for name in spoken if not folder.why_unreadable(name)}
+    first, layer = arrays.get(result.name), result.spec["settings"].get("layer")
+
+    def drawn(draw: Callable[..., Section | list[Section]], *more: Any) -> list[Section]:
+        """Return what figures of the first training show; nothing where its arrays cannot be read."""
+        found = [] if first is None else draw(result, first, *more)
+        return found if isinstance(found, list) else [found]
+
     everything = _episode_table(result.episodes, "In the order of the steps.")
     return [
         Section("The numbers", [Cards(_cards(result)), *_origin(result)], brief=True),
@@ -106,13 +110,13 @@ def _growth_sections(folder: StudyFolder, result: TraceResult) -> list[Section]:
         _controls(result, "Before any growth: does a repeat match, and does the perturbation land?"),
         *_sweep(result),
         *figures.sweep_section(result, arrays),
-        figures.difference_section(result, first),
+        *drawn(figures.difference_section),
         Section("Growth episodes", [*_episodes(result), *_jumps(result)], brief=True),
         *_most_amplifying(result),
-        figures.map_section(result, first),
-        *figures.origin_section(result, first),
-        *figures.filter_section(result, first, layer),
-        figures.effect_section(result, first),
+        *drawn(figures.map_section),
+        *drawn(figures.origin_section),
+        *drawn(figures.filter_section, layer),
+        *drawn(figures.effect_section),
         *_tangent(result),
         *_localisation(result),
         Section("Tensors", [_tensor_table(result)]),

@@ -7,7 +7,7 @@ import math
 import zlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -30,6 +30,9 @@ CHECKSUMS = {
 
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package `dataset-fashion-mnist` puts the files."""
+
+_MOST = 1 << 30
+"""The most bytes of an IDX file, twenty times the largest of this data set."""
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 """Formats of the values in an IDX file, by the third byte."""
@@ -74,9 +77,16 @@ def read_idx(path: Path) -> np.ndarray[Any, Any]:
             than its header says.
     """
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as file:
+            data = _read(file, 4)
+            data += _read(file, 4 * data[3] if len(data) == 4 else 0)
+            # A small file may unfold to more than there is memory: no more is read than its header says, and a byte.
+            shape = tuple(int(size) for size in np.frombuffer(data[4 : len(data) // 4 * 4], ">u4"))
+            kind = np.dtype(_TYPES.get(data[2], ">u1")) if len(data) > 2 else np.dtype("u1")
+            due = len(data) + kind.itemsize * math.prod(shape)
+            data += _read(file, min(due, _MOST) + 1 - len(data))
     except (OSError, EOFError, zlib.error) as error:
         raise LastbitError(f"{path} cannot be read: {error}: fetch it again") from None
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _TYPES:
@@ -87,13 +97,22 @@ def read_idx(path: Path) -> np.ndarray[Any, Any]:
     start = 4 + 4 * data[3]
     if len(data) < start:
         raise LastbitError(f"{path} is truncated: {len(data)} bytes do not hold the sizes of its {data[3]} axes")
-    shape = tuple(int(size) for size in np.frombuffer(data, ">u4", count=data[3], offset=4))
-    kind = np.dtype(_TYPES[data[2]])
-    due = start + kind.itemsize * math.prod(shape)
+    if len(data) > _MOST:
+        raise LastbitError(
+            f"{path} unfolds to more than {_MOST >> 20} MiB: it is damaged, or no data set of small images"
+        )
     if len(data) != due:
         what = "is truncated" if len(data) < due else "has trailing bytes"
         raise LastbitError(f"{path} {what}: an array {shape} of {kind.name} takes {due} bytes, it has {len(data)}")
     return np.frombuffer(data, kind, offset=start).reshape(shape)
+
+
+def _read(file: IO[bytes], most: int) -> bytes:
+    """Return the next bytes of a file, at most so many, without making room for more than there are."""
+    found = bytearray()
+    while len(found) < most and (part := file.read(min(1 << 20, most - len(found)))):
+        found += part
+    return bytes(found)
 
 
 @lru_cache(maxsize=2)
