@@ -26,11 +26,11 @@ def set_aside(kind: Kind[Any, Any], folder: StudyFolder, *, thorough: bool = Fal
         thorough: look at every file that was kept with a run, not only at what conclusions draw on.
     """
     folder.damaged = {}
-    found = {}
+    found, cells = {}, dict(enumerate(folder.facts.get("cells", ())))
     for record in folder.runs():
         if record.status == RunStatus.CRASHED:
             continue
-        names = kind.reads(record, folder.facts["cells"][record.cell])
+        names = kind.reads(record, cells.get(record.cell, {}))
         if thorough and record.run not in names and folder.has_checksum(record.run):
             names = (*names, record.run)
         if reason := next(filter(None, map(folder.why_unreadable, names)), ""):
@@ -67,7 +67,7 @@ def damage_section(folder: StudyFolder, of_result: Mapping[str, str]) -> list[Se
     lines = [f"{run}: {reason}" for run, reason in shown.items()]
     if len(found) > len(shown):
         lines.append(f"and {plural(len(found) - len(shown), 'more run')}")
-    lead = (
+    said = (
         f"The arrays of {plural(len(found), 'run')} are missing or damaged. "
         + (
             "Neither the numbers nor the figures count them."
@@ -76,4 +76,4 @@ def damage_section(folder: StudyFolder, of_result: Mapping[str, str]) -> list[Se
         )
         + f" lastbit {folder.facts['kind']} --resume {folder.path} trains them again."
     )
-    return [Section("What is missing", [Prose(lines, bullets=True)], lead, brief=True)]
+    return [Section("What is missing", [Prose((said,)), Prose(lines, bullets=True)], brief=True)]

@@ -7,7 +7,7 @@ import math
 import zlib
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -79,7 +79,7 @@ def read_idx(path: Path) -> np.ndarray[Any, Any]:
     try:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if packed else path.open("rb") as file:
+        with cast(IO[bytes], gzip.open(path) if packed else path.open("rb")) as file:
             data = _read(file, 4)
             data += _read(file, 4 * data[3] if len(data) == 4 else 0)
             # A small file may unfold to more than there is memory: no more is read than its header says, and a byte.
@@ -99,7 +99,7 @@ def read_idx(path: Path) -> np.ndarray[Any, Any]:
         raise LastbitError(f"{path} is truncated: {len(data)} bytes do not hold the sizes of its {data[3]} axes")
     if len(data) > _MOST:
         raise LastbitError(
-            f"{path} unfolds to more than {_MOST >> 20} MiB: it is damaged, or no data set of small images"
+            f"{path} unfolds to more than {_MOST >> 20} MiB: it is damaged, or not a set of small images"
         )
     if len(data) != due:
         what = "is truncated" if len(data) < due else "has trailing bytes"
