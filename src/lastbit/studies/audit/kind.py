@@ -77,7 +77,6 @@ def audit(
     task: str | Task | None = None,
     *,
     quiet: bool = False,
-    trust: bool = False,
     checkpoint_seconds: float = 20.0,
     **settings: Any,
 ) -> AuditStudy:
@@ -90,7 +89,6 @@ def audit(
         task: name of a built-in task (`"digits"`), `"FILE.py:FUNCTION"`, or a `Task`.
         **settings: of the study and of its task.
         quiet: show no progress.
-        trust: resume a study that another user or another computer began, which runs the task file that it names.
         checkpoint_seconds: time between the checkpoints of a run.
 
     Returns:
