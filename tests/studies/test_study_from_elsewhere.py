@@ -1,18 +1,15 @@
 """A study that somebody else packed: its code runs only if its reader says so, and its names are only text."""
 
-import io
 import json
 
 import pytest
 import torch
-from rich.console import Console
 from torch import nn
 
 import lastbit as lb
 from lastbit.cli import main
 from lastbit.core.errors import LastbitError
 from lastbit.store import RunRecord, StudyFolder
-from lastbit.studies.frame.progress import LiveProgress, grid_progress
 from lastbit.tasks.metric import ACCURACY, Metric
 
 HOSTILE = "\x1b[31mred\x1b[0m\x1b]0;title\x07 [bold]b[/bold] [/] [link=x]"
@@ -110,18 +107,3 @@ def test_names_reach_the_terminal_as_text(tmp_path, capsys):
     assert r"\x1b[31mred\x1b[0m" in said
     assert "[bold]b[/bold] [/] [link=x]" in said
     assert "\x1b" not in repr(lb.open_study(study.path))
-
-
-def test_the_bars_of_a_terminal_show_names_as_text(monkeypatch):
-    target = io.StringIO()
-    console = Console(file=target, force_terminal=True, width=300, color_system=None)
-    monkeypatch.setattr("lastbit.studies.frame.progress.Console", lambda **options: console)
-    with grid_progress(runs=1, done=0, steps=1, quiet=False) as progress:
-        assert isinstance(progress, LiveProgress)
-        progress.started("a", 1)
-        progress.event(HOSTILE)
-        progress.finished("a", HOSTILE, HOSTILE)
-    said = target.getvalue()
-    assert "\x1b[31m" not in said
-    assert "\x1b]0;" not in said
-    assert said.count("[bold]b[/bold] [/] [link=x]") >= 2
