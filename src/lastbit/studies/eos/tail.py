@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
-from lastbit.stats import Estimate, mean_estimate, not_measured
+from lastbit.report.formatting import number
+from lastbit.stats import Estimate, not_measured
 
 __all__ = ["entered_at", "last_third", "tail_mean"]
 
 Array = np.ndarray[Any, Any]
 
+FEWEST = 20
+"""Measurements that a tail must hold."""
+
 BATCHES = 10
 """Batches of a tail. Schmeiser (Operations Research 30, 1982) advises 10 to 30; the fewer, the longer and so the more
 nearly independent they are."""
+
+LEAST_WORTH = 1.2
+"""Independent measurements that a tail must be worth: towards one there is no spread to tell an interval from."""
+
+STRONGEST = 0.999
+"""The largest correlation between neighbours that is reckoned with: beyond it no tail here has a mean to speak of."""
 
 
 def last_third(steps: Array) -> Array:
@@ -25,12 +35,25 @@ def last_third(steps: Array) -> Array:
 
 
 def tail_mean(steps: Array, values: Array) -> Estimate:
-    """Return the mean over the last third of the steps, with an interval from batch means.
+    """Return the mean over the last third of the steps, with an interval that allows for correlated neighbours.
 
-    Neighbouring measurements of one training are correlated, so they are no samples. The tail is cut into `BATCHES`
-    batches of equal length one after the other, whose means are nearly independent where a batch is longer than the
-    correlation; Student's interval over them is given, and `n` counts batches. Source: Law and Kelton, Simulation
-    Modeling and Analysis, section 9.5.3.
+    Neighbouring measurements of one training are correlated, so they are no samples. For `n` values of correlation `ρ`
+    between neighbours (a first-order autoregression) of variance `γ`
+
+        Var(mean) = γ w / n,    w = 1 + 2 sum_k (1 - k/n) ρ^k,    E sum (x - mean)² = n γ (1 - w/n),
+
+    so that the tail is worth `n/w` independent measurements: that is `n` of the estimate. `ρ` is the correlation found,
+    corrected for the bias that removing the mean causes, `E r = ρ - (1 + 3ρ)/n` (Kendall; Marriott and Pope, Biometrika
+    41, 1954), and raised by its own standard error `sqrt((1 - ρ²)/n)`, for an interval suffers more from a
+    correlation taken too low than from one taken too high; negative correlation would narrow it and is not trusted.
+    Student's quantile has `n/w - 1.5` degrees of freedom, at least 1. Where batch means, which assume no such model,
+    vary more, the interval is theirs (`BATCHES` of equal length; Law and Kelton, Simulation Modeling and Analysis,
+    section 9.5.3).
+
+    A tail that is worth fewer than `LEAST_WORTH` independent measurements has no interval: it is too correlated to say.
+    Simulated on first-order autoregressions, the 95% interval, where there is one, covers the mean in at least 94% of
+    cases for `ρ` up to 0.5 with 20 values, 0.9 with 60 and 0.99 with 500, and in 89% to 92% for 0.9 with 20, 0.97 with
+    60, 0.99 with 170 and 0.995 with 500. Ten batch means alone cover it in 64% for 0.99 with 500.
 
     Args:
         steps: (S,) increasing.
@@ -39,17 +62,31 @@ def tail_mean(steps: Array, values: Array) -> Estimate:
     Example:
         >>> found = tail_mean(np.arange(300), 1 + 0.1 * np.sin(np.arange(300.0)))
         >>> found.low < 1 < found.high, found.n
-        (True, 10)
+        (True, 23)
     """
     if not len(steps):
         return not_measured("nothing was measured")
     tail = values[last_third(steps) & np.isfinite(values)]
-    if len(tail) < 2 * BATCHES:
-        return not_measured(f"the last third holds {len(tail)} measurements, {2 * BATCHES} are needed", n=len(tail))
-    kept = tail[len(tail) % BATCHES :].reshape(BATCHES, -1)
-    found = mean_estimate(kept.mean(axis=1))
-    note = f"{BATCHES} batches of {kept.shape[1]} measurements, the last third of the training"
-    return replace(found, note="the tail is constant: its interval is not measured" if found.low is None else note)
+    if len(tail) < FEWEST:
+        return not_measured(f"the last third holds {len(tail)} measurements, {FEWEST} are needed", n=len(tail))
+    kept = tail[len(tail) % BATCHES :]
+    n, batch = len(kept), kept.reshape(BATCHES, -1).mean(axis=1)
+    mean, residual = float(batch.mean()), kept - kept.mean()
+    energy = float(residual @ residual) if np.ptp(kept) > 0 else 0.0
+    if not energy > 0:
+        return Estimate(mean, None, None, n, "the tail is constant: its interval is not measured")
+    found = float(residual[1:] @ residual[:-1]) / energy
+    rho = float(np.clip((n * found + 1) / (n - 3), 0.0, STRONGEST))
+    rho = min(rho + float(np.sqrt((1 - rho**2) / n)), STRONGEST)
+    lags = np.arange(1, n)
+    worth = n / (1 + 2 * float((1 - lags / n) @ rho**lags))
+    note = f"{n} correlated measurements, the last third of the training, worth {number(worth, 2)} independent ones"
+    if worth < LEAST_WORTH:
+        return Estimate(mean, None, None, 1, f"too correlated to say how certain: {note}")
+    error = np.sqrt(energy / n / worth / (1 - 1 / worth))
+    reach = float(stdtrit(max(worth - 1.5, 1.0), 0.975) * error)
+    reach = max(reach, float(stdtrit(BATCHES - 1, 0.975) * batch.std(ddof=1) / np.sqrt(BATCHES)))
+    return Estimate(mean, mean - reach, mean + reach, round(worth), note)
 
 
 def entered_at(steps: Array, ratio: Array) -> int | None:
