@@ -12,6 +12,8 @@ class RunStatus(StrEnum):
 
     OK = "ok"
     """Every step was finite and the run reached its last step."""
+    DIVERGING = "diverging"
+    """Every number is finite, but the loss ended far above its first value and is still growing."""
     DIVERGED = "diverged"
     """A loss or a weight became NaN or infinite; the run was stopped there."""
     CRASHED = "crashed"

@@ -26,9 +26,16 @@ from scipy.special import stdtrit
 
 from lastbit.core.errors import LastbitError
 
-__all__ = ["NO_TREND", "Curve", "Trend", "fit_trend", "largest_rise"]
+__all__ = ["NO_TREND", "SURE", "TOLERATED_RISE", "Curve", "Trend", "fit_trend", "largest_rise"]
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+SURE = 0.99
+"""Probability of the intervals that decide: a level is mistaken for growth once in 200 times, not once in 40."""
+
+TOLERATED_RISE = 0.1
+"""How much a curve may rise over its last third and still count as level, in powers of ten: twins that have become
+independent rise by 0.09 there (`log10 sqrt(3/2)`), as slowly as a random walk."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,10 @@ class Trend:
     high: float
     correlation: float
     count: int
+
+    def grows(self, span: float, tolerated: float) -> bool:
+        """Return whether the slope is certain to be positive and rises by more than `tolerated` over `span`."""
+        return self.low > 0 and self.slope * span > tolerated
 
 
 NO_TREND = Trend(np.nan, -np.inf, np.inf, 0.0, 0)

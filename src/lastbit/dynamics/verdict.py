@@ -14,6 +14,8 @@ independent, rises by 0.09 (`log10 sqrt(3/2)`) there.
   again at the low end of its slope. A distance beyond the bound but within `rounding.worst_rounding` that rose about in
   proportion to `t`, as biased rounding does, is stable too; and so are twins that fit no other verdict and are equal
   again at the end, bit for bit, over a last third of enough recorded steps.
+* `decays`: over the last third the distance lies at least three decades below its largest before, does not grow, and is
+  certain to fall still or is back within the bound.
 * `restrained`: the distance passes the bound, has risen by at least three decades, faster than a power 1.5 of `t`, and
   is not still growing in the last third; and the interval is narrow enough to decide, that is, it excludes the slope
   that would spread the whole rise evenly over the run.
@@ -35,16 +37,14 @@ from numpy.typing import ArrayLike
 
 from lastbit.core.errors import LastbitError
 from lastbit.dynamics.rounding import rounding_bound, single_rounding, worst_rounding
-from lastbit.dynamics.trend import NO_TREND, Curve, Trend, fit_trend
+from lastbit.dynamics.trend import NO_TREND, SURE, TOLERATED_RISE, Curve, Trend, fit_trend
+from lastbit.stats import Estimate
 
 __all__ = ["VERDICTS", "Course", "Verdict", "judge"]
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-VERDICTS = ("stable", "restrained", "diverged", "undecided")
-
-SURE = 0.99
-"""Probability of the intervals that decide: a level is mistaken for growth once in 200 times, not once in 40."""
+VERDICTS = ("stable", "restrained", "decays", "diverged", "undecided")
 
 ENOUGH = 8
 """Recorded steps that the last third must hold: fewer give its slope no interval worth the name."""
@@ -91,6 +91,10 @@ class Course:
     slope_interval: Ends | None = None
     rounding_bound: float | None = None
     steps_needed: int | None = None
+    twin_verdicts: tuple[str, ...] = ()
+    """What each twin shows taken alone (`dynamics.agreement`); empty of a curve that is not made of twins."""
+    leaving: Estimate | None = None
+    """The chance that another twin would leave the bound, from how many did."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +102,7 @@ class Verdict(Course):
     """How a last-bit difference ended, and how it went on until then."""
 
     verdict: str
-    """One of `VERDICTS`."""
+    """One of `VERDICTS`, or `mixed` (`dynamics.agreement`)."""
 
 
 def judge(
@@ -108,9 +112,9 @@ def judge(
     *,
     dtype: torch.dtype = torch.float32,
     decades: float = 3.0,
-    tolerated_rise: float = 0.1,
+    tolerated_rise: float = TOLERATED_RISE,
 ) -> Verdict:
-    """Judge one curve of distances, or the geometric mean over several twins.
+    """Judge one curve of distances, or the geometric mean over several twins (see `agreement.judge_twins`).
 
     Args:
         steps: recorded steps (S,), increasing; the first is where the twins were equal, or perturbed.
@@ -147,7 +151,7 @@ def judge(
     curve = Curve((s - s[0])[seen], logs[seen], single_rounding(w[0], dtype), int(s[0]))
     found = _judged(curve, w[seen], bound, worst, decades * math.log(10), tolerated_rise * math.log(10))
     rejoined = not d[:, -1].any() and int((s >= s[0] + 2 / 3 * (s[-1] - s[0])).sum()) >= ENOUGH
-    if found.verdict == "undecided" and rejoined:
+    if found.verdict in ("undecided", "decays") and rejoined:
         reason = "the twins came together again, bit for bit"
         return replace(found, verdict="stable", reason=reason, steps_needed=None)
     return found
@@ -162,14 +166,20 @@ def _judged(c: Curve, norm: Floats, bound: Floats, worst: Floats, enough: float,
         return _verdict("undecided", reason, rise, NO_TREND, NO_TREND, explained, steps_needed=needed)
     last, rate = fit_trend(c.t[late], c.y[late], level=SURE), c.growth()
     third = float(np.ptp(c.t[late]))
-    growing = _grows(last, third, tolerated)
+    growing = last.grows(third, tolerated)
     weights = Curve(c.t, np.log(np.maximum(norm, np.finfo(np.float64).tiny)))
-    if weights.rise >= enough and _grows(fit_trend(c.t[late], weights.y[late], level=SURE), third, tolerated):
+    if weights.rise >= enough and fit_trend(c.t[late], weights.y[late], level=SURE).grows(third, tolerated):
         reason = f"the weights themselves grew by {weights.rise / math.log(10):.1f} decades and are still growing"
         return _verdict("diverged", reason, rise, rate, last, explained)
     if growing and rise >= enough and math.exp(c.y[-1]) > BEYOND_NORM * float(norm[~late].max(initial=0.0)):
         reason = "the difference is past the size of the weights and still growing"
         return _verdict("diverged", reason, rise, rate, last, explained)
+    fallen = float(c.counted.max() - np.median(c.counted[late]))
+    back = bool(np.all(np.exp(c.y[late]) <= bound[late]))
+    if fallen >= enough and not growing and (last.high < 0 or back):
+        how = "is still falling" if last.high < 0 else "stays within what rounding adds up to"
+        reason = f"the difference fell {fallen / math.log(10):.1f} decades below its largest and {how}"
+        return _verdict("decays", reason, rise, rate, last, explained)
     calm = fit_trend(c.t[late], c.y[late])
     within, faster = bool(np.all(np.exp(c.y) <= bound)), c.exponent() > FASTER_THAN_ROUNDING
     # Twice the steps raise the accumulated part of the bound by a factor sqrt(2).
@@ -188,10 +198,6 @@ def _judged(c: Curve, norm: Floats, bound: Floats, worst: Floats, enough: float,
     if rise >= enough and faster and last.high < rise / c.span:
         return _restrained(c, last, explained)
     return _level(c, last, explained, enough)
-
-
-def _grows(trend: Trend, span: float, tolerated: float) -> bool:
-    return trend.low > 0 and trend.slope * span > tolerated
 
 
 def _restrained(c: Curve, last: Trend, explained: float) -> Verdict:

@@ -51,14 +51,14 @@ def test_tangent_grows_as_one_minus_eta_lambda(tmp_path, relative):
     lr = relative * 2 / CURVATURES[0]
     expected = max(abs(1 - lr * curvature) for curvature in CURVATURES)
     assert math.exp(result.tangent.rate_second_half) == pytest.approx(expected, rel=0.01)
-    assert result.verdict_kind == ("diverged" if relative > 1 else "stable")
+    assert result.verdict_kind == ("diverging" if relative > 1 else "stable")
 
 
 def test_twins_grow_as_one_minus_eta_lambda_above_the_stable_step(tmp_path):
     # Rounding is fed in at every step, in proportion to weights that grow alike: d ~ sqrt(t) a^t, whose rate exceeds
     # ln a by 1/(2t). That is below 1% of ln 1.5 from t = 125 on.
     result = run(quadratic(1.25, 600), tmp_path, every=10)
-    assert result.verdict_kind == "diverged"
+    assert result.verdict_kind == "diverging"
     assert result.growth_rate_per_step == pytest.approx(math.log(1.5), rel=0.01)
     assert result.e_folding_steps == pytest.approx(1 / math.log(1.5), rel=0.01)
 

@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence:
-    """The runs that diverged, which no spread can hold."""
+    """The runs that diverged or are diverging, which no spread can hold."""
 
     runs: int
     """Runs that ended, the repeats left out."""
@@ -38,7 +38,7 @@ class Divergence:
 def divergence_of(records: Sequence[RunRecord]) -> Divergence:
     """Return how many of the runs diverged, and of how many seeds."""
     ended = [r for r in records if r.role != Role.REPEAT and r.status != RunStatus.CRASHED]
-    diverged = [r for r in ended if r.status == RunStatus.DIVERGED]
+    diverged = [r for r in ended if r.status in (RunStatus.DIVERGED, RunStatus.DIVERGING)]
     seeds, left = {r.cell for r in ended}, {r.cell for r in diverged}
     return Divergence(
         runs=len(ended),

@@ -5,7 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lastbit.core.status import RunStatus
-from lastbit.report.blocks import Block, Card, Cards, Facts, Page, Prose, Row, Section, Table, columns, estimate_table
+from lastbit.report.blocks import (
+    Block,
+    Card,
+    Cards,
+    Facts,
+    Page,
+    Prose,
+    Row,
+    Section,
+    Table,
+    Tone,
+    columns,
+    estimate_table,
+)
 from lastbit.report.figures.style import seed_colours
 from lastbit.report.formatting import (
     Shown,
@@ -256,8 +269,8 @@ def _runs_table(result: AuditResult) -> Table:
         status = f"{run.status}: {run.message}" if run.message else run.status
         values = [number(run.metrics.get(name), 5) for name in names]
         cells = (run.run, run.label, status, count(run.attempts), number(run.seconds, 3), *values)
-        diverged, well = run.status == RunStatus.DIVERGED, run.status == RunStatus.OK
-        rows.append(Row(cells, None if well else "attention" if diverged else "failure"))
+        tone: dict[str, Tone | None] = {"ok": None, "diverging": "attention", "diverged": "attention"}
+        rows.append(Row(cells, tone.get(run.status, "failure")))
     more = len(runs) > _RUNS_SHOWN
     caption = f"The first {_RUNS_SHOWN} of {count(len(runs))} runs; all are in runs.sqlite." if more else ""
     return Table(columns(("run", "perturbation", "status"), numbers), rows, caption)

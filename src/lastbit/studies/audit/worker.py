@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.core.status import Role, RunStatus
+from lastbit.dynamics.blow_up import blow_up
 from lastbit.perturb.base import Perturbation
 from lastbit.perturb.registry import make_perturbation
 from lastbit.report.formatting import number
@@ -24,9 +22,6 @@ from lastbit.train.run import run_training
 from lastbit.train.training import Training
 
 __all__ = ["grid", "rehearse", "train"]
-
-_BLOWN_UP = 1e3
-"""A loss that stays above so many times its first value, and grows, has diverged."""
 
 
 def grid(plan: Plan[AuditSettings]) -> list[Job]:
@@ -96,6 +91,9 @@ def train(work: Work[AuditSettings]) -> Trained:
         checkpoint_seconds=work.checkpoint_seconds,
         on_step=work.progress,
     )
+    if outcome.status == RunStatus.OK:
+        status, message = blow_up(files.load_arrays()["losses"])
+        outcome = replace(outcome, status=status, message=message)
     record = RunRecord(
         run=job.run,
         cell=job.cell.number,
@@ -104,18 +102,7 @@ def train(work: Work[AuditSettings]) -> Trained:
         label=job.label,
         **vars(outcome),
     )
-    if record.status == RunStatus.OK and _blew_up(files.load_arrays()["losses"]):
-        record = replace(record, status=RunStatus.DIVERGED, message="the training loss grew without end")
     metric = task.metric
     values = outcome.metrics[metric.name]
     said = f"{metric.name} {number(values[-1] if values else math.nan, 4, metric.unit)}"
     return Trained(records=(record,), said=said if record.status == RunStatus.OK else record.message)
-
-
-def _blew_up(losses: np.ndarray[Any, Any]) -> bool:
-    """Return whether a loss ends its last third far above its first value, and still grows: finite, but diverging."""
-    last = losses[-(len(losses) // 3) :]
-    if len(last) < 4 or not last.min() > _BLOWN_UP * abs(losses[0]):
-        return False
-    half = len(last) // 2
-    return bool(np.median(last[half:]) > np.median(last[:half]))

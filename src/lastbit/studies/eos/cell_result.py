@@ -11,8 +11,10 @@ import torch
 
 from lastbit.core.status import RunStatus
 from lastbit.curvature import StableLearningRates
+from lastbit.dynamics.agreement import judge_twins
+from lastbit.dynamics.blow_up import is_held
 from lastbit.dynamics.rounding import single_rounding
-from lastbit.dynamics.verdict import Verdict, judge
+from lastbit.dynamics.verdict import Verdict
 from lastbit.stats import Estimate, mean_estimate, not_measured
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.eos.growth_share import GrowthSplit, split_growth
@@ -147,6 +149,8 @@ class EosCell(Headlines):
     message: str
     seconds: float
     verdict_kind: str
+    held: bool = True
+    """Whether the loss does not keep growing over the last third: what hovers at its edge is pushed back."""
     repeat_distance: float | None
     """Largest L2 distance of the exact repeat from the run."""
     loss: Series
@@ -172,7 +176,8 @@ def read_cell(folder: StudyFolder, number: int, facts: Mapping[str, Any], record
         record: how it ended.
     """
     arrays, settings = folder.arrays(record.run), folder.facts["spec"]["settings"]
-    former, diverged = facts.get("stable"), record.status != RunStatus.OK
+    # The ratio of a training that is still finite is measured, whatever becomes of its loss.
+    former, diverged = facts.get("stable"), record.status not in (RunStatus.OK, RunStatus.DIVERGING)
     stable = stable_rows(arrays) if former is None else former_stable_rows(former)
     steps, ratio = arrays["step"], arrays["ratio"]
     finite = np.flatnonzero(np.isfinite(arrays["limit"]))
@@ -187,6 +192,7 @@ def read_cell(folder: StudyFolder, number: int, facts: Mapping[str, Any], record
         message=record.message,
         seconds=record.seconds,
         verdict_kind="",
+        held=is_held(arrays["loss"], steps),
         limit=float(arrays["limit"][finite[-1]]) if len(finite) else None,
         steps=tuple(steps.tolist()),
         limits=_series(arrays["limit"]),
@@ -272,7 +278,7 @@ def _growth(arrays: Mapping[str, Array], twins: Array, dtype: torch.dtype) -> tu
     floor = single_rounding(float(norm[0]), dtype)
     split = split_growth(arrays["step"][:shared], arrays["ratio"][:shared], twins[:, :shared], floor)
     steps, distance = np.insert(arrays["distance_step"], 0, 0), np.insert(twins, 0, 0.0, axis=1)
-    verdict = judge(steps, distance, np.insert(norm, 0, norm[0]), dtype=dtype)
+    verdict = judge_twins(steps, distance, np.insert(norm, 0, norm[0]), dtype=dtype)
     relative, final = _series(np.array([arrays["relative_l1"][1:, -1].mean(), twins[:, -1].mean()]))
     return split, LastBit(**vars(verdict), final_relative_l1=relative, final_distance=final)
 

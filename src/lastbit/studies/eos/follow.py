@@ -28,6 +28,7 @@ from lastbit.curvature import (
     spectral_density,
     stable_learning_rates,
 )
+from lastbit.dynamics.blow_up import blow_up
 from lastbit.dynamics.divergence import measure_divergence
 from lastbit.studies.eos.settings import EosSettings
 from lastbit.studies.eos.stable_rows import stable_arrays
@@ -179,12 +180,11 @@ class _Follower:
         self._keep(batch_sharpness=row, batch_limit=record.limit if plain else np.nan)
 
     def _finish(self, steps: int) -> Followed:
-        records, status, message = self.monitor.records, RunStatus.OK, ""
+        records = self.monitor.records
         losses = np.stack([torch.stack(training.losses).double().cpu().numpy() for training in self.trainings])
+        status, message = blow_up(losses[0])
         if records and records[-1].status != RunStatus.OK:
             status, message = records[-1].status, f"weights or loss are not finite at step {steps}"
-        elif not np.isfinite(losses[0]).all():
-            status, message = RunStatus.DIVERGED, "the training loss is not finite"
         # Twins are the first axis of what they have each.
         kept = {
             name: np.stack(rows, axis=1 if name in ("distance", "relative_l1") else 0)

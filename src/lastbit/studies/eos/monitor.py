@@ -15,6 +15,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role, RunStatus
 from lastbit.curvature import StabilityRecord
 from lastbit.curvature.batches import LossFunction
+from lastbit.dynamics.blow_up import blow_up
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.eos.follow import record_arrays
 from lastbit.studies.eos.result import conclude
@@ -105,14 +106,18 @@ class StabilityMonitor(curvature.StabilityMonitor):
             names = ("sharpness", "limit", "ratio", "loss")
             # A measurement repeated at one step replaces the one before it: the database holds one value a step.
             rows = list({record.step: record for record in self.records}.values())
+            seen = [record for record in rows if record.status == RunStatus.OK]
+            status, message = blow_up([record.loss for record in seen], [record.step for record in seen])
+            if bad:
+                status, message = RunStatus.DIVERGED, f"weights or loss are not finite at step {bad[-1].step}"
             folder.add(
                 RunRecord(
                     run=_RUN,
                     cell=0,
                     role=Role.BASE,
                     label="training",
-                    status=self.records[-1].status,
-                    message=f"weights or loss are not finite at step {bad[-1].step}" if bad else "",
+                    status=status,
+                    message=message,
                     seconds=self._budget.training,
                     steps=tuple(record.step for record in rows),
                     metrics={name: [float(getattr(record, name)) for record in rows] for name in names},

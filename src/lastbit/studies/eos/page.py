@@ -21,6 +21,8 @@ _KINDS: Kinds = {
     "at_edge": ("attention", "At the edge of stability"),
     "below_edge": ("pass", "Below the edge"),
     "beyond_edge": ("failure", "Beyond the linear limit"),
+    "mixed": ("attention", "Mixed"),
+    "diverging": ("failure", "Diverging"),
     "diverged": ("failure", "Diverged"),
     "not_measured": ("attention", "Not fully measured"),
     "not_reproducible": ("failure", "Not reproducible here"),

@@ -26,22 +26,29 @@ _WORDS = {
     "at_edge": "at the edge",
     "below_edge": "below it",
     "beyond_edge": "beyond it",
+    "diverging": "diverging",
     "diverged": "diverged",
     "not_measured": "not measured",
 }
 
 
 def cell_kind(cell: EosCell) -> str:
-    """Return one word: `not_reproducible`, `diverged`, `at_edge`, `below_edge`, `beyond_edge` or `not_measured`."""
+    """Return one word for a training.
+
+    `not_reproducible`, `diverged`, `diverging`, `at_edge`, `below_edge`, `beyond_edge` or `not_measured`. What hovers
+    at its edge is held there: where the loss keeps growing over the last third, the training is beyond it.
+    """
     if cell.control is not None and not cell.control.bitwise_identical:
         return "not_reproducible"
     if cell.status != RunStatus.OK:
-        return "diverged"
+        return "diverging" if cell.status == RunStatus.DIVERGING else "diverged"
     tail = cell.ratio_tail.estimate
     if tail is None:
         return "not_measured"
     # A training that is still sharpening towards its limit is not held there.
     near = cell.entered_at_step is not None and abs(tail - 1) <= AT_EDGE
+    if near and tail >= 1 and not cell.held:
+        return "beyond_edge"
     batch = cell.batch_sharpness.ratio_tail.estimate if cell.batch_sharpness else None
     if near or (batch is not None and abs(batch - 1) <= AT_EDGE):
         return "at_edge"
@@ -60,9 +67,10 @@ def cell_verdict(cell: EosCell) -> Verdict:
         )
         advice = "Look for a random draw that no seed governs, or an operation without a deterministic algorithm."
         return Verdict(sentence, kind, advice)
-    if kind == "diverged":
+    if kind in ("diverged", "diverging"):
         advice = f"Take a smaller learning rate{': the stable ones stand in the table by layer' * by_layer}."
-        return Verdict(f"the training diverged: {cell.message}; its limit was {limit}.", kind, advice)
+        word = "diverged" if kind == "diverged" else "is diverging"
+        return Verdict(f"the training {word}: {cell.message}; its limit was {limit}.", kind, advice)
     if kind == "not_measured":
         sentence = f"where it settles is not measured: {reason(cell.ratio_tail)}."
         return Verdict(sentence, kind, "Train longer, or measure more often.")
@@ -76,7 +84,11 @@ def cell_verdict(cell: EosCell) -> Verdict:
         )
     elif kind == "beyond_edge":
         lead = "training runs beyond the linear limit"
-        advice = "Something other than the linear theory holds it: look at the loss, the schedule and the layers."
+        advice = (
+            "Something other than the linear theory holds it: look at the loss, the schedule and the layers."
+            if cell.held
+            else "Nothing has held it yet, its loss is still growing: train longer, or take a smaller learning rate."
+        )
     else:
         lead = f"training {'stays' if entered is None else 'ends'} below its edge of stability"
         advice = f"The linear theory allows larger learning rates here{'; the table by layer says which' * by_layer}."
@@ -105,7 +117,7 @@ def study_verdict(cells: Sequence[EosCell], trends: Sequence[SizeTrend]) -> Verd
             parts.append(f"{count(len(held))} {word}" + f" ({named})" * (len(cells) <= NAMED))
     trend = trend_sentence(trends)
     sentence = f"of {count(len(cells))} trainings, {', '.join(parts)}{'; ' if trend else ''}{trend}."
-    kind = "at_edge" if "at_edge" in kinds else kinds[0]
+    kind = kinds[0] if len(set(kinds)) == 1 else "mixed"
     return Verdict(sentence, kind, "Each training has a row of its own below, against its own limit.")
 
 
@@ -116,7 +128,8 @@ def _labelled(cell: EosCell) -> str:
 
 def _times(ratio: Estimate, what: str) -> str:
     shown = show(ratio, digits=RATIO_DIGITS)
-    return f"{shown.value} times {what}" + (f" ({shown.words})" if shown.interval else "")
+    unsure = " (too correlated to say how certain)" if "too correlated" in ratio.note else ""
+    return f"{shown.value} times {what}" + (f" ({shown.words})" if shown.interval else unsure)
 
 
 def _batch(cell: EosCell) -> str:

@@ -1,4 +1,4 @@
-"""What became of a set of twins: the verdict of `dynamics.judge`, its levels relative to the weights."""
+"""What became of a set of twins: the verdict of `dynamics.judge_twins`, its levels relative to the weights."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from lastbit.dynamics.agreement import judge_twins
 from lastbit.dynamics.trend import NO_TREND, fit_trend
-from lastbit.dynamics.verdict import Course, judge
+from lastbit.dynamics.verdict import Course
 
 __all__ = ["Judged", "judged", "known"]
 
@@ -23,7 +24,8 @@ class Judged(Course):
     """The verdict on twins and what it rests on: levels and bound relative to the norm of the weights."""
 
     verdict_kind: str
-    """`stable`, `restrained`, `diverged` or `undecided`; `not_reproducible` or `not_landed` where controls failed."""
+    """`stable`, `restrained`, `decays`, `diverged`, `mixed` or `undecided`; `diverging` where the loss blows up;
+    `not_reproducible` or `not_landed` where controls failed."""
     saturation_level_l2: float | None = None
 
 
@@ -37,7 +39,7 @@ def judged(arrays: Mapping[str, Array], dtype: torch.dtype) -> Judged:
         return _renormalised(arrays)
     # Squares of weights that grow without bound pass the range of float64 one step before they do.
     with np.errstate(over="ignore"):
-        found = judge(steps, arrays["all_l2"][1:], norm, dtype=dtype)
+        found = judge_twins(steps, arrays["all_l2"][1:], norm, dtype=dtype)
     last = float(norm[np.isfinite(norm)][-1]) if np.isfinite(norm).any() else math.nan
     late = norm[steps >= steps[0] + 2 / 3 * (steps[-1] - steps[0])]
     unit = float(np.median(late)) if np.isfinite(late).all() and len(late) else last

@@ -34,6 +34,9 @@ __all__ = ["trace_page"]
 _KINDS: Kinds = {
     "stable": ("pass", "Stable"),
     "restrained": ("attention", "Restrained instability"),
+    "decays": ("pass", "Decays"),
+    "mixed": ("attention", "Mixed"),
+    "diverging": ("failure", "Diverging"),
     "diverged": ("failure", "Diverged"),
     "undecided": ("attention", "Undecided"),
     "not_reproducible": ("failure", "Not reproducible here"),

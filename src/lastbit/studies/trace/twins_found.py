@@ -30,6 +30,9 @@ class FinalDifference:
     """The difference over all weights at the last step: means over twins, the largest for ulps."""
 
     relative_l2: float | None
+    """Geometric mean."""
+    largest_relative_l2: float | None = None
+    """Of the twin that is furthest from the base."""
     mean_relative_l1: float | None
     max_ulp: float | None
     share_differing: float | None
@@ -119,9 +122,13 @@ def twins_found(
         return TwinsFound(verdict_kind="not_landed", **facts)
     episodes = growth_episodes(arrays["step"], mean_distance(arrays))
     tensors = growth_of_tensors(arrays, episodes)
+    course = vars(judged(arrays, DTYPES[dtype]))
+    # What becomes of twins says little where the training that they follow is blowing up.
+    if blown := [record for record in records if record.cell == cell["number"] and record.status == "diverging"]:
+        course |= {"verdict_kind": "diverging", "reason": blown[0].message, "steps_needed": None}
     return TwinsFound(
         **facts,
-        **vars(judged(arrays, DTYPES[dtype])),
+        **course,
         first_difference=first_difference(arrays["step"], arrays["relative_l2"][1:], arrays["tensor"].tolist()),
         episodes=episodes.episodes,
         episodes_share=episodes.share,
@@ -166,6 +173,7 @@ def _final(arrays: Mapping[str, Array]) -> FinalDifference:
     distance, norm = float(mean_distance(arrays)[-1]), float(arrays["all_norm"][-1])
     return FinalDifference(
         relative_l2=known(distance / norm) if norm else None,
+        largest_relative_l2=known(arrays["all_relative_l2"][1:, -1].max()),
         mean_relative_l1=known(arrays["all_mean_relative_l1"][1:, -1].mean()),
         max_ulp=known(arrays["all_max_ulp"][1:, -1].max()),
         share_differing=known(arrays["all_share_differing"][1:, -1].mean()),

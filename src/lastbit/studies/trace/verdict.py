@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lastbit.report.formatting import count, decades, distance, growth_rate, number, plural
+from lastbit.report.formatting import count, decades, distance, growth_rate, number, percent, plural, show
+from lastbit.stats import not_measured
 from lastbit.studies.frame.result import Verdict
 from lastbit.studies.trace.twins_found import TwinsFound
 
 __all__ = ["member_sentence", "sentence"]
 
+_SMALLER_STEP = (
+    "The step is too long for the training to stay bounded: a smaller learning rate, or a weight decay within its "
+    "bounds, keeps it bounded."
+)
+
 _ADVICE = {
     "restrained": "Runs that differ in the last bit end as different networks: lastbit audit says what that does to "
     "the metric, and --scaled-time with smaller rates in --lr whether the growth disappears with them.",
     "stable": "The last bit does not matter to this training: a spread between runs comes from elsewhere.",
-    "diverged": "The step is too long for the training to stay bounded: a smaller learning rate, or a weight decay "
-    "within its bounds, keeps it bounded.",
+    "decays": "This training forgets a difference in the last bit: a spread between runs comes from elsewhere.",
+    "mixed": "Whether the last bit matters is a matter of chance here: more --twins say how often, and lastbit audit "
+    "what it does to the metric.",
+    "diverging": _SMALLER_STEP,
+    "diverged": _SMALLER_STEP,
     "not_reproducible": "Look for a random draw that no seed controls, or an operation without a deterministic "
     "algorithm; --device cpu rules most of them out.",
     "not_landed": "Choose another --perturb, or a learning rate whose updates reach the weights' last bit.",
@@ -44,6 +53,11 @@ def member_sentence(found: TwinsFound) -> str:
         case "stable":
             share = distance(found.final.relative_l2 if found.final else None, "an unknown share")
             return f"stable: {found.reason} ({share} of the weights after {plural(found.reached, 'step')})"
+        case "mixed":
+            furthest = distance(found.final.largest_relative_l2 if found.final else None, "an unknown share")
+            chance = show(found.leaving or not_measured("no twin"), "%")
+            ends = f"the furthest ended {furthest} of the weights from its base"
+            return f"mixed: {found.reason}; {ends}, and another twin would leave it with a chance of {chance}"
         case kind:
             needed = f"; about {count(found.steps_needed)} steps would suffice" if found.steps_needed else ""
             said = found.renormalised or kind == "diverged"
@@ -62,9 +76,12 @@ def sentence(members: Sequence[TwinsFound]) -> Verdict:
             if first.steps_needed
             else "The curve below shows how far the difference got."
         )
+    if first.verdict_kind == "stable" and first.leaving is not None:
+        advice += f" Another twin would leave the bound with a chance of at most {percent(first.leaving.high)}."
     # Members are traced one after another, and the first whose repeat does not match is the last.
     kinds = list(dict.fromkeys(member.verdict_kind for member in members))
-    kind = "not_reproducible" if "not_reproducible" in kinds else first.verdict_kind
+    kind = kinds[0] if len(kinds) == 1 or first.silent else "mixed"
+    kind = "not_reproducible" if "not_reproducible" in kinds else kind
     if len(members) == 1 or first.verdict_kind == "not_reproducible":
         return Verdict(member_sentence(first) + ".", kind, advice)
     by_kind = {each: [member for member in members if member.verdict_kind == each] for each in kinds}

@@ -14,6 +14,7 @@ import torch
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role, RunStatus
+from lastbit.dynamics.blow_up import blow_up
 from lastbit.dynamics.divergence import Divergence, measure_divergence
 from lastbit.dynamics.rounding import rounding_bound, single_rounding
 from lastbit.report.formatting import number, plural, seconds
@@ -106,12 +107,10 @@ def train(work: Work[TraceSettings]) -> Trained:
 
 
 def _status(sketches: dict[str, Array]) -> tuple[RunStatus, str]:
-    broken = np.flatnonzero(~np.isfinite(sketches["losses"]))
-    if len(broken):
-        return RunStatus.DIVERGED, f"the training loss is not finite from step {int(broken[0]) + 1} on"
-    if not math.isfinite(float(np.abs(sketches["values"][-1]).sum())):
+    status, message = blow_up(sketches["losses"])
+    if status != RunStatus.DIVERGED and not math.isfinite(float(np.abs(sketches["values"][-1]).sum())):
         return RunStatus.DIVERGED, "weights are not finite at the end"
-    return RunStatus.OK, ""
+    return status, message
 
 
 def trace_twins(
