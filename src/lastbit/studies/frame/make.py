@@ -16,6 +16,7 @@ from lastbit.studies.frame.execution import Asked
 from lastbit.studies.frame.fingerprint import check_processes, fingerprint
 from lastbit.studies.frame.folders import begin_study, check_origin, stored_facts
 from lastbit.studies.frame.kind import Cell, Kind, Plan, distinct
+from lastbit.studies.frame.notes import notes
 from lastbit.studies.frame.program import Program
 from lastbit.studies.frame.rehearsal import no_exit
 from lastbit.studies.frame.result import Result
@@ -81,6 +82,7 @@ def make(
             facts = _facts(kind, plan, tasks, prints)
             if resume is None:
                 _check_processes(plan, prints, facts["sources"])
+                facts["notes"] = notes(plan, tasks[plan.cells[0].number])
         with begin_study(facts, stored, out, resume) as folder:
             if resume is not None:
                 set_aside(kind, folder, thorough=True)

@@ -138,6 +138,7 @@ def head(folder: StudyFolder, said: Verdict, done: int, planned: int, what: str 
         hint = f"{again} trains it again." if folder.damaged else f"If it was stopped, {again} continues it."
         hint = "" if monitor else hint
         advice = " ".join(part for part in ("" if kind == "no_runs" else advice, hint) if part)
+    advice = " ".join([advice, *facts.get("notes", ())]).strip()
     return {
         "schema": facts["schema"],
         "kind": facts["kind"],

@@ -145,6 +145,8 @@ class Runner:
                 progress.event(f"{self.kind.announced(self.plan.settings, len(jobs), most)} into {self.folder.path}")
                 for run, reason in self.damaged.items():
                     progress.event(f"{run} is trained again: {reason}")
+                for note in self.folder.facts.get("notes", ()):
+                    progress.event(note)
                 if done:
                     progress.event(f"{done} {counted} are already there")
                 for cell in self.plan.cells:
