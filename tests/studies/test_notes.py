@@ -31,8 +31,8 @@ def muon(parameters):
     return torch.optim.Muon(list(parameters), lr=0.02)
 
 
-def two_layers():
-    return nn.Sequential(nn.Linear(6, 16, bias=False), nn.ReLU(), nn.Linear(16, 2, bias=False))
+def two_layers(width=16):
+    return nn.Sequential(nn.Linear(6, width, bias=False), nn.ReLU(), nn.Linear(width, 2, bias=False))
 
 
 @pytest.mark.parametrize(
