@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from lastbit.core.errors import LastbitError, choose
 
@@ -16,6 +16,17 @@ class Config(BaseModel):
     """A frozen, keyword-only, validated set of settings. Unknown keys and non-finite numbers are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_bool(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false for a number, where Python counts them as 1 and 0."""
+        field = cls.model_fields[str(info.field_name)]
+        kinds = {*(get_args(field.annotation) or (field.annotation,))}
+        own = any(isinstance(one, BeforeValidator) for one in field.metadata)
+        if isinstance(value, bool) and kinds & {int, float} and bool not in kinds and not own:
+            raise ValueError("input should be a number, not true or false")
+        return value
 
 
 C = TypeVar("C", bound=Config)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from lastbit.core.errors import LastbitError
@@ -71,11 +72,16 @@ def _build(task: Task) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise LastbitError(f"the model factory must return a torch.nn.Module, got {type(model).__name__}")
     parameters = list(model.parameters())
-    if not any(p.requires_grad for p in parameters):
+    if not any(p.requires_grad or is_lazy(p) for p in parameters):
         raise LastbitError(f"the model {type(model).__name__} has no trainable parameters")
-    for parameter in parameters:
-        if not parameter.is_floating_point():
-            raise LastbitError(f"the model has a parameter of type {parameter.dtype}: floating-point ones only")
+    for what, tensor in [*(("parameter", p) for p in parameters), *(("buffer", b) for b in model.buffers())]:
+        if is_lazy(tensor):
+            raise LastbitError(f"the model has a lazy {what}: run a batch through it in the factory, or give its size")
+        if tensor.is_meta or tensor.layout is not torch.strided:
+            kind = "on the meta device" if tensor.is_meta else f"of layout {tensor.layout}"
+            raise LastbitError(f"the model has a {what} {kind}: dense ones that hold values only")
+        if what == "parameter" and not tensor.is_floating_point():
+            raise LastbitError(f"the model has a parameter of type {tensor.dtype}: floating-point ones only")
     return model
 
 

@@ -62,14 +62,16 @@ class TaskConfig(Config):
     nesterov: bool | None = setting("Nesterov's form of sgd momentum", None)
     weight_decay: float | None = setting("weight decay, on every parameter", None, ge=0)
     schedule: str | None = setting(f"learning rate over the steps: {', '.join(SCHEDULES)}", None)
-    epochs: int | None = setting("passes over the training examples", None, ge=1)
+    epochs: int | None = setting("passes over the training examples", None, ge=1, le=1_000_000_000)
     batch_size: int | None = setting("examples per step", None, ge=1)
     train_size: int | None = setting("training examples to keep, balanced over the classes", None, ge=1)
     norm: str | None = setting(f"normalisation: {', '.join(NORMS)}", None)
     activation: str | None = setting(f"activation: {', '.join(ACTIVATIONS)}", None)
-    width: int | None = setting("channels of the first layer, units of an mlp's hidden layers", None, ge=1)
-    depth: int | None = setting("hidden layers of an mlp, convolutions of a cnn, all alike", None, ge=1)
-    kernel: int | None = setting("side of a cnn's kernels, odd; needs depth", None, ge=1)
+    width: int | None = setting(
+        "channels of the first layer, units of an mlp's hidden layers", None, ge=1, le=1_000_000
+    )
+    depth: int | None = setting("hidden layers of an mlp, convolutions of a cnn, all alike", None, ge=1, le=10_000)
+    kernel: int | None = setting("side of a cnn's kernels, odd; needs depth", None, ge=1, le=1_001)
     loss: str | None = setting(f"training loss: {', '.join(LOSSES)}", None)
     augment: str | None = setting(f"augmentation of training images: {', '.join(AUGMENTATIONS)}", None)
     data_root: str | None = setting("folder that holds the data set's files", None)
@@ -85,13 +87,6 @@ class TaskConfig(Config):
         """Name a file by its whole path, so that a study of it goes on from any folder."""
         name, colon, function = task.rpartition(":")
         return f"{Path(name).expanduser().absolute()}:{function}" if colon and name.endswith(".py") else task
-
-    @field_validator("lr", "momentum", "weight_decay", mode="before")
-    @classmethod
-    def _no_bool(cls, value: object) -> object:
-        if isinstance(value, bool):
-            raise ValueError("input should be a number, not true or false")
-        return value
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -158,4 +158,8 @@ def _pair_of_tensors(value: Any, name: str) -> tuple[Tensor, Tensor]:
             f"{name}: inputs {tuple(inputs.shape)} and targets {tuple(targets.shape)} must agree in their first axis, "
             "one row per example"
         )
+    for part in (inputs, targets):
+        if part.is_meta or part.layout is not torch.strided:
+            kind = "on the meta device" if part.is_meta else f"of layout {part.layout}"
+            raise LastbitError(f"{name}: a tensor {kind}: give dense ones that hold values")
     return inputs.detach(), targets.detach()

@@ -19,9 +19,20 @@ from lastbit.tasks.split import Source, Split
 
 __all__ = ["Task"]
 
+_LONGEST = 200
+"""Characters of a name."""
+
 
 def _argmax(outputs: Tensor) -> Tensor:
     return outputs.argmax(1)
+
+
+def _check_name(what: str, name: str) -> None:
+    """Refuse a name that no table, file or JSON could hold."""
+    if len(name) > _LONGEST:
+        raise LastbitError(f"{what} has {len(name)} characters ({name[:20]}...): write at most {_LONGEST}")
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise LastbitError(f"{what} {name!a} has half a character (a lone surrogate): write whole ones")
 
 
 class Examples:
@@ -112,8 +123,8 @@ class Task:
         }
         object.__setattr__(self, "settings", {**(self.settings or {}), **sizes})
         try:
-            json.dumps(self.settings, allow_nan=False)
-        except (TypeError, ValueError) as error:
+            json.dumps(self.settings, allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
             raise LastbitError(f"settings must be plain values (text, numbers, lists, dicts): {error}") from None
 
     @property
@@ -129,6 +140,9 @@ class Task:
     def _check_fields(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
             raise LastbitError(f"a task's name must be a word, got {self.name!r}")
+        if isinstance(self.metric, Metric):
+            _check_name("a metric's name", self.metric.name)
+        _check_name("a task's name", self.name)
         if isinstance(self.model, nn.Module):
             raise LastbitError(
                 f"model must be a function that makes a new network, got an instance of {type(self.model).__name__}: "

@@ -29,12 +29,14 @@ def new_folder(kind: str, name: str, out: str | Path | None) -> Path:
 
     Args:
         kind: what sort of study it is.
-        name: name of its task; characters other than letters, digits, `-` and `_` become hyphens.
+        name: name of its task; characters other than letters, digits, `-` and `_` become hyphens;
+            the first 50 count.
         out: the folder that was asked for, or None.
     """
     if out is not None:
         return Path(out)
-    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
+    # A file system takes 255 bytes of a name, and a character has up to four.
+    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)[:50]
     number = 1
     while (folder := Path("lastbit-studies") / f"{kind}-{stem}-{number:03d}").exists():
         number += 1
