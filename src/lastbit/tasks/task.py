@@ -22,6 +22,9 @@ __all__ = ["Task"]
 _LONGEST = 200
 """Characters of a name."""
 
+_MOST = 10**9
+"""Of any number: what is larger is a slip of the pen."""
+
 
 def _argmax(outputs: Tensor) -> Tensor:
     return outputs.argmax(1)
@@ -165,6 +168,8 @@ class Task:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise LastbitError(f"{name} must be a whole number of at least {least}, got {value!r}")
+            if value > _MOST:
+                raise LastbitError(f"{name} must be at most {_MOST}, got {value:.3g}")
         if self.augment_draws and self.augment is None:
             raise LastbitError(f"augment_draws = {self.augment_draws}, but there is no augment to use them")
 
