@@ -1,8 +1,8 @@
 """How much longer a study takes beside other busy processes, against what a fair share of the cores would give.
 
-Run `python bench/loaded.py`: the trace of a small digits network, alone and beside busy processes, with the threads
-that lastbit chooses. With `b` busy processes on `c` cores the load is n = (b + 1) / c, at least 1; the study should take
-at most 1.5 n times what it takes alone.
+`python bench/loaded.py` takes the trace of a small digits network, alone and beside busy processes, with the threads
+that lastbit chooses. With `b` busy processes on `c` cores the load is n = (b + 1) / c, at least 1, and the study
+should take at most 1.5 n times what it takes alone.
 """
 
 from __future__ import annotations
