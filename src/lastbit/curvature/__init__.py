@@ -5,6 +5,7 @@ the random generators as it found them.
 """
 
 from lastbit.curvature.batches import ModelLoss, NotFiniteError
+from lastbit.curvature.decomposition import batch_scale
 from lastbit.curvature.effective import EffectiveHessian, optimized_parameters
 from lastbit.curvature.eigen import top_eigenpairs
 from lastbit.curvature.hessian import GaussNewtonOperator, HessianOperator
@@ -12,6 +13,7 @@ from lastbit.curvature.layers import LayerStability, StableLearningRates, stable
 from lastbit.curvature.limits import stability_limit
 from lastbit.curvature.monitor import StabilityMonitor, StabilityRecord
 from lastbit.curvature.operators import DenseOperator
+from lastbit.curvature.parameters import blocks_by_module, blocks_by_tensor
 from lastbit.curvature.stochastic import batch_sharpness, spectral_density, trace
 
 __all__ = [
@@ -25,7 +27,10 @@ __all__ = [
     "StabilityMonitor",
     "StabilityRecord",
     "StableLearningRates",
+    "batch_scale",
     "batch_sharpness",
+    "blocks_by_module",
+    "blocks_by_tensor",
     "optimized_parameters",
     "spectral_density",
     "stability_limit",

@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from lastbit.core.errors import LastbitError, choose
+from lastbit.core.errors import LastbitError
 
 __all__ = [
     "LossFunction",
     "ModelLoss",
     "NotFiniteError",
+    "WeightedParts",
     "apply_model",
     "batch_size",
-    "weighted_parts",
+    "part_of",
+    "part_sizes",
 ]
 
 
@@ -73,34 +75,30 @@ def batch_size(batch: Any) -> int:
     return lengths[0]
 
 
-def weighted_parts(
-    batch: Any, size: int | None, loss_fn: LossFunction, reduction: str | None
-) -> list[tuple[Any, float]]:
-    """Cut `batch` into parts of at most `size` examples, each with its weight in the loss of the whole.
+@dataclass(frozen=True)
+class WeightedParts:
+    """A batch cut into parts, each with its weight in the loss of the whole."""
 
-    Args:
-        batch: every tensor is cut along its first dimension.
-        size: None for the whole batch.
-        loss_fn: its `reduction`, else the mean, counts where none is given.
-        reduction: whether the loss is a `"mean"` or a `"sum"` over examples.
+    parts: list[tuple[Any, float]]
+
+
+def part_of(batch: Any, start: int, end: int) -> Any:
+    """Return the examples from `start` to before `end`: every tensor is cut along its first dimension."""
+    return tree_map_only(Tensor, lambda t: t[start:end] if t.ndim > 0 else t, batch)
+
+
+def part_sizes(batch: Any, size: int | None) -> list[int]:
+    """Return the numbers of examples of parts of at most `size`, one part where that is None.
 
     Raises:
-        LastbitError: as `batch_size`, or `size` or the reduction is out of range.
+        LastbitError: as `batch_size`, or `size` is out of range.
     """
     total = batch_size(batch)
     if size is None:
-        return [(batch, 1.0)]
+        return [total]
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise LastbitError(f"micro_batch = {size!r}: give a positive number of examples, or None for the whole batch")
-    if size >= total:
-        return [(batch, 1.0)]
-    stated = reduction if reduction is not None else getattr(loss_fn, "reduction", "mean")
-    mean = choose(str(stated), ("mean", "sum"), "loss reduction") == "mean"
-
-    def part(start: int) -> Any:
-        return tree_map_only(Tensor, lambda t: t[start : start + size] if t.ndim > 0 else t, batch)
-
-    return [(part(start), min(size, total - start) / total if mean else 1.0) for start in range(0, total, size)]
+    return [min(size, total - start) for start in range(0, total, size)]
 
 
 def scalar_loss(model: nn.Module, loss_fn: LossFunction, batch: Any) -> tuple[Tensor, Any]:

@@ -78,6 +78,7 @@ class EffectiveHessian(PreconditionedOperator):
             decays.append(torch.full_like(tensor, limit.coupled_decay))
             margins.append(torch.full_like(tensor, -limit.lower / scale if abs(limit.lower) < inf else 0.0))
         self.divisor_P, self.decay_P, self.margin_P = map(hessian.space.flatten, (divisors, decays, margins))
+        self.hessian = hessian
         super().__init__(ShiftedOperator(hessian, self.decay_P), self.divisor_P)
 
     @property
@@ -94,10 +95,24 @@ class EffectiveHessian(PreconditionedOperator):
         return -float(margin[0])
 
     def ratio(self, eigenvalue: float) -> float:
-        """Return eigenvalue over limit: above 1 the step is unstable in that direction."""
+        """Return the learning rate over the largest that is stable in a direction: above 1 the step is unstable there.
+
+        That is `rho = eigenvalue / limit`, since the limit is inversely proportional to the rate; under decoupled decay
+        it is proportional to `2 / lr - alpha`, so that the quotient of the rates is `rho + (1 - rho) lr alpha / 2`.
+        Where groups differ in decoupled decay the second term is left out; it is 0 at the limit.
+        """
         if self.limit <= 0:
             return inf
-        return 0.0 if self.limit == inf else eigenvalue / self.limit
+        if self.limit == inf:
+            return 0.0
+        rho = eigenvalue / self.limit
+        shrinking = {group.lr * group.weight_decay * group.decoupled for group in self.groups.values()}
+        return rho + (1 - rho) * shrinking.pop() / 2 if len(shrinking) == 1 else rho
+
+    @property
+    def undecayed(self) -> PreconditionedOperator:
+        """The same without weight decay, `D^{-1/2} H D^{-1/2}`: the loss's own Hessian as the optimizer sees it."""
+        return PreconditionedOperator(self.hessian, self.divisor_P)
 
     def decay_along(self, vector_P: Tensor) -> float:
         """Return what coupled weight decay adds to the eigenvalue of the unit vector `x`, `x^T D^{-1} C x`."""

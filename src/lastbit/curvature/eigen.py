@@ -48,8 +48,9 @@ class Eigenpairs:
             followed by the smallest for both ends.
         vectors: `(P, K)`, orthonormal columns.
         residuals: `(K,)`, `|A v - value v|`.
-        converged: `(K,)` booleans, `residual <= max(tol |value|, atol)`; all False where the products did not suffice
-            to give as many pairs as were wanted.
+        converged: `(K,)` booleans, `residual <= max(tol |value|, atol)`, for the smallest of several ends also
+            `residual <= floor` times the norm; all False where the products did not suffice to give as many pairs as
+            were wanted.
         products: operator-vector products spent.
         which: the end asked for.
         warm: `(P, S)`, Ritz vectors to start the next measurement from, converged or not.
@@ -150,7 +151,7 @@ def top_eigenpairs(
     which: str = "largest",
     tol: float = 1e-3,
     atol: float = 0.0,
-    relative_to: str = "value",
+    floor: float = 0.0,
     start: Tensor | Eigenpairs | None = None,
     max_products: int | None = None,
     max_basis: int | None = None,
@@ -158,11 +159,11 @@ def top_eigenpairs(
 ) -> Eigenpairs:
     """Return the `k` algebraically largest or smallest eigenpairs of a symmetric operator.
 
-    A pair has converged when its residual `|A v - value v| <= max(tol |value|, atol)` (or `tol` of the norm): an
-    eigenvalue is that close. The value's own error is smaller, of the order of `residual^2 / gap`. Nothing short of
-    the full spectrum certifies that no larger eigenvalue was missed: where the outermost eigenvalues lie closer
-    together than a few times `tol`, the value may belong to the second of them. A random share in every start makes
-    anything worse unlikely.
+    A pair has converged when its residual `|A v - value v| <= max(tol |value|, atol)`: an eigenvalue is that close.
+    Each end is judged relative to itself, since the other may be larger by decades. The value's own error is mostly
+    smaller, of the order of `residual^2 / gap`. Nothing short of the full spectrum certifies that no larger eigenvalue
+    was missed: where the outermost eigenvalues lie closer together than a few times `tol`, the value may belong to the
+    second of them. A random share in every start makes anything worse unlikely.
 
     Args:
         operator: the matrix, by its products.
@@ -170,8 +171,9 @@ def top_eigenpairs(
         which: `"largest"`, `"smallest"` (algebraic ends) or `"both"`.
         tol: tolerance relative to the value's size.
         atol: absolute residual that is enough, for values near zero.
-        relative_to: `"value"`, or `"norm"` to make `tol` relative to the largest Ritz value in size: the way to ask for
-            the smallest eigenvalue of a Hessian, which may be zero.
+        floor: residual that is enough for the *smallest* pairs, relative to the largest Ritz value in size: the
+            smallest eigenvalue of a Hessian may be zero, and no residual is small relative to that. Such a pair is
+            done, but its value is known to within its residual only.
         start: what to start from: an earlier result, a vector `(P,)` or columns `(P, S)`, the most trusted first. The
             present gradient after an earlier result's `warm` vectors is the best start known during training: it
             leans towards the top of the spectrum (Gur-Ari, Roberts and Dyer, arXiv 1812.04754) and costs no product.
@@ -191,15 +193,16 @@ def top_eigenpairs(
         (3.0, True)
     """
     choose(which, ("largest", "smallest", "both"), "which")
-    choose(relative_to, ("value", "norm"), "relative_to")
     ends = 2 if which == "both" else 1
     if isinstance(k, bool) or not isinstance(k, int) or k < 1 or ends * k > operator.size:
         raise LastbitError(
             f"k = {k!r} eigenpairs ({which}) of an operator with {operator.size} rows: give 1 up to "
             f"{operator.size // ends}"
         )
-    if not tol >= 0 or not atol >= 0 or (tol == 0 and atol == 0):
-        raise LastbitError(f"tol = {tol}, atol = {atol}: give non-negative numbers, not both zero")
+    if not tol >= 0 or not atol >= 0 or not floor >= 0 or (tol == 0 and atol == 0):
+        raise LastbitError(
+            f"tol = {tol}, atol = {atol}, floor = {floor}: give non-negative numbers, tol and atol not both zero"
+        )
     wanted = ends * k
     budget = max_products if max_products is not None else 10 * wanted + 200
     if budget < 1:
@@ -213,10 +216,11 @@ def top_eigenpairs(
         picked = _picked(len(values), k, which)
         residuals_KP = space.residuals(values[picked], coordinates[:, picked])
         norms = residuals_KP.norm(dim=1).to("cpu", torch.float64)
-        excess = norms / torch.clamp(
-            tol * (values[picked].abs() if relative_to == "value" else values.abs().max()),
-            min=max(atol, torch.finfo(torch.float64).tiny),
-        )
+        enough = torch.clamp(tol * values[picked].abs(), min=max(atol, torch.finfo(torch.float64).tiny))
+        if which != "largest":
+            lower = slice(k if which == "both" else 0, None)
+            enough[lower] = enough[lower].clamp(min=floor * float(values.abs().max()))
+        excess = norms / enough
         spent = operator.products - before
         if (len(picked) == wanted and bool((excess <= 1).all())) or space.size == operator.size or spent >= budget:
             break

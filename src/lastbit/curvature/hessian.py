@@ -5,14 +5,16 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from lastbit.core.errors import LastbitError
-from lastbit.curvature.batches import LossFunction, ModelLoss, NotFiniteError, weighted_parts
+from lastbit.core.errors import LastbitError, choose
+from lastbit.curvature.batches import LossFunction, ModelLoss, NotFiniteError, WeightedParts, part_of, part_sizes
+from lastbit.curvature.decomposition import weigh_parts
 from lastbit.curvature.operators import SymmetricOperator
 from lastbit.curvature.parameters import ParameterSpace
 from lastbit.curvature.snapshot import LossGraph, LossSnapshot, derivative, unwrapped
@@ -39,8 +41,10 @@ class _LossOperator(SymmetricOperator):
         reduction: str | None = None,
     ) -> None:
         ordinary = tree_map_only(Tensor, lambda t: t.clone() if t.is_inference() else t, batch)
-        parts = weighted_parts(ordinary, micro_batch, loss_fn, reduction)
-        snapshot = LossSnapshot(unwrapped(model), loss_fn, parts, parameters)
+        if isinstance(ordinary, WeightedParts):
+            snapshot = LossSnapshot(unwrapped(model), loss_fn, ordinary.parts, parameters)
+        else:
+            snapshot = _cut(unwrapped(model), loss_fn, ordinary, parameters, micro_batch, reduction)
         self._attach(snapshot, snapshot.space)
 
     def _attach(self, snapshot: LossSnapshot, space: ParameterSpace) -> None:
@@ -89,6 +93,29 @@ class _LossOperator(SymmetricOperator):
         return [tensor for tensor, _ in curved], [part for _, part in curved]
 
 
+def _cut(
+    model: nn.Module,
+    loss_fn: LossFunction,
+    batch: Any,
+    parameters: Sequence[str] | None,
+    micro_batch: int | None,
+    reduction: str | None,
+) -> LossSnapshot:
+    """Return the loss of a batch in parts of at most `micro_batch` examples, their weights derived from the loss."""
+    if reduction is not None:
+        choose(reduction, ("mean", "sum"), "loss reduction")
+    sizes = part_sizes(batch, micro_batch)
+    if len(sizes) == 1:
+        return LossSnapshot(model, loss_fn, [(batch, 1.0)], parameters)
+    ends = list(accumulate(sizes))
+    parts = [(part_of(batch, end - size, end), 1.0) for size, end in zip(sizes, ends, strict=True)]
+    snapshot = LossSnapshot(model, loss_fn, parts, parameters)
+    weights = weigh_parts(snapshot, batch, sizes, reduction)
+    # A part of which every example is ignored may have no loss at all.
+    snapshot.parts = [(part, weight) for (part, _), weight in zip(parts, weights, strict=True) if weight != 0]
+    return snapshot
+
+
 class HessianOperator(_LossOperator):
     """The Hessian `H = d^2 L / d theta^2` of the loss at the model's present weights, on one batch.
 
@@ -104,12 +131,16 @@ class HessianOperator(_LossOperator):
         loss_fn: `loss_fn(outputs, targets) -> scalar`, or a `ModelLoss`.
         batch: `(inputs, targets)`; inputs may be a tensor, a tuple of arguments or a mapping of keywords.
         parameters: names of the parameters to differentiate by; all trainable ones by default.
-        micro_batch: examples per forward pass, to bound memory; the product is the full batch's.
-        reduction: `"mean"` or `"sum"` over examples, for micro-batches; by default `loss_fn.reduction`, else mean.
+        micro_batch: examples per forward pass, to bound memory; the product is the full batch's. The weight of each
+            pass follows from the loss itself, be it a mean, a sum, or weighted by the targets (`ignore_index`, class
+            weights, masks), and a loss that does not add up over passes is refused; see
+            `lastbit.curvature.decomposition`. That costs one forward pass without gradients when the operator is built,
+            two gradients for a `ModelLoss`, and nothing per product.
+        reduction: `"mean"` or `"sum"` over examples, to have micro-batches checked against that alone.
 
     Raises:
         LastbitError: empty batch, weights that are not finite, a loss without gradient, a module without double
-            backward, or micro-batches through batch statistics.
+            backward, micro-batches through batch statistics, or a loss that does not add up over micro-batches.
 
     Example:
         >>> import torch
@@ -144,7 +175,7 @@ class GaussNewtonOperator(_LossOperator):
         batch: `(inputs, targets)`.
         parameters: names of the parameters to differentiate by; all trainable ones by default.
         micro_batch: examples per forward pass, to bound memory.
-        reduction: `"mean"` or `"sum"` over examples, for micro-batches.
+        reduction: as for `HessianOperator`.
 
     Raises:
         LastbitError: as `HessianOperator`, or the loss is a `ModelLoss`, or the outputs are not one tensor.

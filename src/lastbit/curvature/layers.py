@@ -23,6 +23,12 @@ from lastbit.curvature.snapshot import unwrapped
 
 __all__ = ["LayerStability", "StableLearningRates", "stable_learning_rates"]
 
+ROUNDING = 8
+"""Residual that rounding leaves, in units of the format's epsilon times the norm."""
+
+RESOLVED = 0.01
+"""An end of the spectrum counts as resolved where its residual is at most that share of it."""
+
 
 @dataclass(frozen=True)
 class LayerStability:
@@ -31,19 +37,23 @@ class LayerStability:
     Attributes:
         name: layer, tensor or group; `"(whole)"` for all parameters together.
         size: number of parameters.
-        sharpness: largest eigenvalue of the block of the effective Hessian, coupled weight decay included.
+        sharpness: largest eigenvalue of the block of the loss's Hessian in the optimizer's coordinates, weight decay
+            left out.
         smallest: its smallest eigenvalue.
-        limit: what `sharpness` must not exceed at the present learning rate.
-        ratio: `sharpness / limit`; above 1 the present learning rate is that far past the limit.
+        limit: what `sharpness` must not exceed at the present learning rate: `2/lr - alpha` for gradient descent.
+        ratio: learning rate over the largest stable one: above 1 the present rate is that far past it. Without weight
+            decay that is `sharpness / limit`.
         lr: learning rate now; None where several groups with different rates meet in the block.
         max_lr: largest stable learning rate now; None where `lr` is.
         lr_factor: what all learning rates of the block may be multiplied by.
         weight_decay: alpha now; None where groups differ.
         decay_interval: weight decays that are stable at the present learning rate, `(low, high)`: below `low` some
-            direction grows, above `high` the step is too long. `high < low` means that none is. None where groups
-            of the block differ.
-        converged: whether both eigenvalues met the tolerance.
+            direction grows, above `high` the step is too long. `high < low` means that none is. `low` is None where
+            it is not resolved; the whole is None where groups of the block differ.
+        converged: whether the sharpness met the tolerance, relative to itself.
         products: Hessian-vector products spent.
+        sharpness_within: residual of `sharpness`: an eigenvalue lies that close to it. None in studies of before.
+        smallest_within: the same of `smallest`.
     """
 
     name: str
@@ -56,9 +66,11 @@ class LayerStability:
     max_lr: float | None
     lr_factor: float
     weight_decay: float | None
-    decay_interval: tuple[float, float] | None
+    decay_interval: tuple[float | None, float] | None
     converged: bool
     products: int
+    sharpness_within: float | None = None
+    smallest_within: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,11 +87,22 @@ class StableLearningRates:
 
     def __str__(self) -> str:
         """Return a table in plain text."""
-        rows = [("layer", "parameters", "sharpness", "limit", "ratio", "lr", "stable lr", "stable weight decay")]
+        names = (
+            "layer",
+            "parameters",
+            "sharpness",
+            "limit",
+            "lr / stable lr",
+            "lr",
+            "stable lr",
+            "stable weight decay",
+        )
+        rows = [names]
         for row in (*self.layers, self.whole):
-            decay = "differs" if row.decay_interval is None else "[{:.4g}, {:.4g}]".format(*row.decay_interval)
-            if row.decay_interval is not None and row.decay_interval[1] < row.decay_interval[0]:
-                decay = "none"
+            decay = "differs"
+            if row.decay_interval is not None:
+                low, high = row.decay_interval
+                decay = f"up to {high:.4g}" if low is None else "none" if high < low else f"[{low:.4g}, {high:.4g}]"
             lr, top = (f"{value:.4g}" if value is not None else "differs" for value in (row.lr, row.max_lr))
             top = top if row.max_lr is not None else f"{row.lr_factor:.4g} x"
             mark = "" if row.converged else " (not converged)"
@@ -96,8 +119,9 @@ def stable_learning_rates(
     optimizer: torch.optim.Optimizer,
     *,
     by: str = "module",
-    tol: float = 1e-2,
+    tol: float = 1e-3,
     micro_batch: int | None = None,
+    reduction: str | None = None,
     max_products: int = 200,
 ) -> StableLearningRates:
     """Return the learning rates and weight decays that are stable now, for each layer and for the whole.
@@ -112,8 +136,10 @@ def stable_learning_rates(
         batch: what to measure on.
         optimizer: the live optimizer.
         by: `"module"`, `"tensor"` or `"group"`.
-        tol: residual of the eigenvalues, relative to the block's largest.
+        tol: residual of the largest eigenvalue relative to itself; of the smallest, relative to itself or a tenth of
+            it relative to the larger of the two in size.
         micro_batch: examples per forward pass, to bound memory.
+        reduction: as for `HessianOperator`.
         max_products: Hessian-vector products per eigenproblem at most.
 
     Raises:
@@ -130,7 +156,7 @@ def stable_learning_rates(
     """
     choose(by, ("module", "tensor", "group"), "by")
     names = list(optimized_parameters(model, optimizer))
-    hessian = HessianOperator(model, loss_fn, batch, parameters=names, micro_batch=micro_batch)
+    hessian = HessianOperator(model, loss_fn, batch, parameters=names, micro_batch=micro_batch, reduction=reduction)
     if by == "group":
         blocks = blocks_by_group(hessian.space, unwrapped(model), optimizer)
     else:
@@ -159,11 +185,13 @@ class _Solver:
             tol=self.tol,
             # A block without curvature (a bias before batch normalisation) holds rounding of the whole alone.
             atol=max(1e-12, self.floor * effective.limit if effective.limit < inf else 0.0),
-            relative_to="norm",
+            floor=self.tol / 10,
             max_products=self.max_products,
         )
         if not self.floor and 0 < effective.limit < inf:
             self.floor = torch.finfo(hessian.dtype).eps * float(pairs.values.abs().max()) / effective.limit
+        (top, within), (low, low_within) = ((float(pairs.values[i]), float(pairs.residuals[i])) for i in (0, -1))
+        decay, low_decay = (effective.decay_along(pairs.vectors[:, i]) for i in (0, -1))
         groups = list(effective.groups.values())
         lr = groups[0].lr if len({group.lr for group in groups}) == 1 else None
         factor, max_lr = self._learning_rate(hessian, effective, pairs, lr)
@@ -171,17 +199,19 @@ class _Solver:
         return LayerStability(
             name=name,
             size=hessian.size,
-            sharpness=pairs.largest,
-            smallest=pairs.smallest,
-            limit=effective.limit,
-            ratio=effective.ratio(pairs.largest),
+            sharpness=top - decay,
+            smallest=low - low_decay,
+            limit=effective.limit - decay,
+            ratio=effective.ratio(top),
             lr=lr,
             max_lr=max_lr,
             lr_factor=factor,
             weight_decay=groups[0].weight_decay if len(decays) == 1 else None,
             decay_interval=self._decay_interval(hessian, effective, pairs),
-            converged=pairs.all_converged,
+            converged=bool(pairs.converged[0]),
             products=hessian.products - before,
+            sharpness_within=within,
+            smallest_within=low_within,
         )
 
     def _learning_rate(
@@ -211,21 +241,21 @@ class _Solver:
 
     def _decay_interval(
         self, hessian: HessianOperator, effective: EffectiveHessian, pairs: Eigenpairs
-    ) -> tuple[float, float] | None:
+    ) -> tuple[float | None, float] | None:
         group = effective.sole_group
         if group is None:
             return None
+        low = self._lower_end(pairs, effective.decay_along(pairs.vectors[:, -1]))
         if group.decoupled:
             if self._upper(group.index, weight_decay=0.0) < pairs.largest:
-                return max(0.0, -pairs.smallest), -inf
-            high = _last_where(lambda a: self._upper(group.index, weight_decay=a) >= pairs.largest, 1.0)
-            return max(0.0, -pairs.smallest), high
+                return low, -inf
+            return low, _last_where(lambda a: self._upper(group.index, weight_decay=a) >= pairs.largest, 1.0)
         if not group.preconditioned:
-            return max(0.0, group.weight_decay - pairs.smallest), group.upper - (pairs.largest - group.weight_decay)
+            return low, group.upper - (pairs.largest - group.weight_decay)
         # With a preconditioner decay shifts by alpha / P: the lower bound is the loss's own smallest eigenvalue, the
         # upper a root of a convex increasing function, which Newton's method from its eigenvector finds in few solves.
         bare = top_eigenpairs(
-            hessian, which="smallest", tol=self.tol, atol=1e-12, relative_to="norm", max_products=self.max_products
+            hessian, which="smallest", tol=self.tol, atol=1e-12, floor=self.tol / 10, max_products=self.max_products
         )
         alpha, start = group.weight_decay, pairs
         for _ in range(12):
@@ -238,7 +268,15 @@ class _Solver:
             extra = (alpha - group.weight_decay) * effective.pull_back(effective.pull_back(torch.ones_like(weight)))
             shifted = ShiftedOperator(effective, extra)
             start = top_eigenpairs(shifted, tol=self.tol / 10, start=start, max_products=self.max_products)
-        return max(0.0, -bare.smallest), alpha if group.upper < inf else inf
+        return self._lower_end(bare, 0.0), alpha if group.upper < inf else inf
+
+    def _lower_end(self, pairs: Eigenpairs, decay: float) -> float | None:
+        """Return the smallest decay that holds every direction, None where the smallest eigenvalue is not resolved."""
+        value, within = float(pairs.values[-1]) - decay, float(pairs.residuals[-1])
+        rounding = ROUNDING * torch.finfo(pairs.vectors.dtype).eps * float(pairs.values.abs().max())
+        if value >= within or abs(value) + within <= rounding:
+            return 0.0
+        return -value if within <= RESOLVED * -value else None
 
     def _upper(self, index: int, **changes: float) -> float:
         return group_limit(self.optimizer, index, **changes).upper

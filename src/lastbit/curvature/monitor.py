@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
-from lastbit.curvature.batches import LossFunction, NotFiniteError
+from lastbit.curvature.batches import LossFunction, NotFiniteError, WeightedParts
 from lastbit.curvature.budget import TimeBudget
 from lastbit.curvature.effective import EffectiveHessian, optimized_parameters
 from lastbit.curvature.eigen import Eigenpairs, top_eigenpairs
@@ -40,16 +40,21 @@ class StabilityRecord:
         sharpness: largest eigenvalue of the loss's Hessian in the optimizer's coordinates (`P^{-1/2} H P^{-1/2}`),
             coupled weight decay left out; the top eigenvector is that of the Hessian with decay.
         limit: what `sharpness` must not exceed: `2/lr - alpha` for gradient descent.
-        ratio: largest eigenvalue over limit with decay on both sides; above 1 that direction is unstable.
+        ratio: learning rate over the largest stable one (of all groups together); above 1 the sharpest direction
+            grows. Without weight decay that is `sharpness / limit`; with coupled decay it is
+            `(sharpness + alpha) / (limit + alpha)` for gradient descent, with decoupled decay see
+            `EffectiveHessian.ratio`.
         residual: of the top eigenpair relative to its eigenvalue.
         converged: whether every eigenpair met the tolerance.
-        smallest: smallest eigenvalue in the same coordinates, decay left out (NaN if not asked for).
+        smallest: smallest eigenvalue in the same coordinates, decay left out (NaN if not asked for), to within
+            `smallest_within`: where that is as large as the value itself, the value is not resolved.
+        smallest_within: residual of the smallest eigenvalue: an eigenvalue lies that close to it.
         growing: how many directions were found that grow, their eigenvalue certified below `-alpha`; at most as many
             as asked for.
         alignment: |cosine| between the top eigenvector and the last update of the weights, in the optimizer's
             coordinates; NaN where there was no update to compare with.
         lrs: learning rate per parameter group.
-        layers: ratio of each layer moved alone, if asked for.
+        layers: `ratio` of each layer moved alone, if asked for.
         products: Hessian-vector products spent.
         seconds: wall time spent.
     """
@@ -64,6 +69,7 @@ class StabilityRecord:
     residual: float = nan
     converged: bool = False
     smallest: float = nan
+    smallest_within: float = nan
     growing: int = 0
     alignment: float = nan
     lrs: tuple[float, ...] = ()
@@ -83,14 +89,16 @@ class StabilityMonitor:
         model: the network, measured in the mode it is in.
         optimizer: the live optimizer.
         loss_fn: `loss_fn(outputs, targets)` or a `ModelLoss`, without weight decay.
-        probe_batch: the fixed batch that curvature is measured on.
+        probe_batch: the fixed batch that curvature is measured on. A loss that sums over its examples grows with them:
+            give it as many as a training batch has.
         every: least number of steps between measurements.
         budget: share of training time that measuring may take (the interval stretches); None for no bound.
         sinks: called with each `StabilityRecord`.
         tol: residual of the top eigenpair, relative.
         growing: how many growing directions to look for (0 looks only at the top and is cheapest).
         per_layer: record the ratio of each layer too.
-        micro_batch: examples per forward pass, to bound memory.
+        micro_batch: examples per forward pass, to bound memory; how they add up is checked once, at the first look.
+        reduction: as for `HessianOperator`.
 
     Raises:
         LastbitError: a setting is out of range, the optimizer holds none of the model's parameters or is of an
@@ -126,6 +134,7 @@ class StabilityMonitor:
         growing: int = 1,
         per_layer: bool = False,
         micro_batch: int | None = None,
+        reduction: str | None = None,
     ) -> None:
         if isinstance(growing, bool) or not isinstance(growing, int) or growing < 0:
             raise LastbitError(f"growing = {growing!r}: give how many growing directions to look for, 0 or more")
@@ -142,6 +151,8 @@ class StabilityMonitor:
         self.growing = growing
         self.per_layer = per_layer
         self.micro_batch = micro_batch
+        self.reduction = reduction
+        self._parts: WeightedParts | None = None
         self.records: list[StabilityRecord] = []
         self.count = 0
         self._budget = TimeBudget(every, budget)
@@ -236,9 +247,18 @@ class StabilityMonitor:
 
     def _hessian(self) -> HessianOperator:
         names = list(optimized_parameters(self.model, self.optimizer))
-        return HessianOperator(
-            self.model, self.loss_fn, self.probe_batch, parameters=names, micro_batch=self.micro_batch
+        if self._parts is not None:
+            return HessianOperator(self.model, self.loss_fn, self._parts, parameters=names)
+        hessian = HessianOperator(
+            self.model,
+            self.loss_fn,
+            self.probe_batch,
+            parameters=names,
+            micro_batch=self.micro_batch,
+            reduction=self.reduction,
         )
+        self._parts = WeightedParts(hessian.snapshot.parts)
+        return hessian
 
     def _measured(self) -> StabilityRecord:
         hessian = self._hessian()
@@ -256,13 +276,13 @@ class StabilityMonitor:
             which="both" if both else "largest",
             tol=self.tol,
             atol=1e-12,
-            relative_to="norm" if both else "value",
+            floor=self.tol / 10,
             start=start,
         )
         self._warm = pairs.warm
         top, vector_P = float(pairs.values[0]), pairs.vectors[:, 0]
         decay = effective.decay_along(vector_P)
-        smallest, growing = self._bottom(effective, pairs) if both else (nan, 0)
+        smallest, within, growing = self._bottom(effective, pairs) if both else (nan, nan, 0)
         return StabilityRecord(
             step=self.count,
             status=RunStatus.OK,
@@ -274,6 +294,7 @@ class StabilityMonitor:
             residual=float(pairs.residuals[0]) / max(abs(top), 1e-300),
             converged=pairs.all_converged,
             smallest=smallest,
+            smallest_within=within,
             growing=growing,
             alignment=self._alignment(effective, vector_P),
             lrs=tuple(float(group["lr"]) for group in self.optimizer.param_groups),
@@ -281,18 +302,19 @@ class StabilityMonitor:
             products=hessian.products,
         )
 
-    def _bottom(self, effective: EffectiveHessian, pairs: Eigenpairs) -> tuple[float, int]:
-        """Return the smallest eigenvalue without decay and how many directions are certain to grow."""
+    def _bottom(self, effective: EffectiveHessian, pairs: Eigenpairs) -> tuple[float, float, int]:
+        """Return the smallest eigenvalue without decay, its residual, and how many directions are certain to grow."""
         values, residuals = pairs.values[-self.growing :], pairs.residuals[-self.growing :]
-        lowest = float(values[0]) - effective.decay_along(pairs.vectors[:, -self.growing])
+        lowest, within = float(values[0]), float(residuals[0])
+        lowest -= effective.decay_along(pairs.vectors[:, -self.growing])
         lower = effective.lower
         if lower is None:
             # Groups that differ in decoupled decay shift the bottom by different amounts: a problem of its own.
             grown = top_eigenpairs(
-                effective.growth_operator(), self.growing, which="smallest", tol=self.tol, relative_to="norm"
+                effective.growth_operator(), self.growing, which="smallest", tol=self.tol, floor=self.tol / 10
             )
             values, residuals, lower = grown.values, grown.residuals, 0.0
-        return lowest, int((values + residuals < lower).sum())
+        return lowest, within, int((values + residuals < lower).sum())
 
     def _layers(self, hessian: HessianOperator) -> dict[str, float]:
         ratios = {}

@@ -60,8 +60,8 @@ class ParameterSpace:
         return sum(self.sizes)
 
     def flatten(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Return the tensors as one new vector."""
-        return torch.cat([tensor.detach().reshape(-1).to(self.dtype) for tensor in tensors])
+        """Return the tensors as one new vector; the gradient of a sparse embedding is made dense."""
+        return torch.cat([tensor.detach().to_dense().reshape(-1).to(self.dtype) for tensor in tensors])
 
     def unflatten(self, vector: Tensor) -> list[Tensor]:
         """Return views of `vector` in the tensors' shapes."""

@@ -191,6 +191,21 @@ class LossSnapshot:
         with self._explained(), torch.enable_grad():
             return take() if self._fused else self._as_taken(leaves, take)
 
+    def evaluate(self, run: Callable[[], T]) -> T:
+        """Return what `run` does with the network as it was when the snapshot was taken, without gradients."""
+        with torch.no_grad():
+            return self._as_taken([*self._theta], run, gradients=False)
+
+    def explained(self, run: Callable[[], T]) -> T:
+        """Return what `run` differentiates, the network's weights being leaves of their own."""
+        with self._explained():
+            return self._as_taken([tensor.clone().requires_grad_() for tensor in self._theta], run)
+
+    def slope(self, part: Any) -> Tensor:
+        """Return the loss on a part of the batch and its gradient, as one vector."""
+        graph = self._build(part)
+        return torch.cat([graph.loss.detach().reshape(1).to(self.space.dtype), self.space.flatten(graph.gradient)])
+
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn autograd's complaint about a missing double backward into one line that names the module."""
@@ -206,7 +221,7 @@ class LossSnapshot:
             return
         raise LastbitError(message)
 
-    def _as_taken(self, leaves: list[Tensor], run: Callable[[], T]) -> T:
+    def _as_taken(self, leaves: list[Tensor], run: Callable[[], T], *, gradients: bool = True) -> T:
         """Run with `leaves` as weights, and with the buffers, modes and generators of when the snapshot was taken."""
         tensors = [*leaves, *(tensor.clone() for tensor in self._others)]
         state = {name: tensors[place] for name, place in self._places.items()}
@@ -216,7 +231,7 @@ class LossSnapshot:
                 module.training = training
             # Fused attention has no double backward; the math kernel is made of operations that have.
             replayed = generators.replayed(self._random, self.space.device)
-            with replayed, torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), _uncompiled():
+            with replayed, torch.set_grad_enabled(gradients), sdpa_kernel(SDPBackend.MATH), _uncompiled():
                 found: T = functional_call(_Bound(self.model), state, (run,), tie_weights=False)
         finally:
             for module, training in found_modes:

@@ -13,11 +13,16 @@ from typing import Any
 
 from lastbit.stats import Estimate
 
+RATIO = "learning rate / largest stable"
+"""What the learning rate over the largest stable one is called; above 1 the sharpest direction grows."""
+
 __all__ = [
     "MISSING",
+    "RATIO",
     "Shown",
     "bound",
     "capitalised",
+    "certified",
     "change",
     "count",
     "decades",
@@ -120,6 +125,21 @@ def number(value: float | None, digits: int = 4, unit: str = "", missing: str = 
     if math.isinf(value):
         return f"{'' if value > 0 else '-'}∞{space}{unit}"
     return f"{value:.{digits}g}{space}{unit}"
+
+
+def certified(value: float | None, within: float | None, most: int = 4, missing: str = "not resolved") -> str:
+    """Return a number to the digits that are certain where the true one lies within `within` of it, `most` at most.
+
+    `missing` stands for a number that has not one; where `within` is None nothing is known of it.
+
+    Example:
+        >>> certified(7.6321, 0.005), certified(7.6321, 1e-9), certified(-1.2e-7, 2e-6), certified(0.5, None)
+        ('7.63', '7.632', 'not resolved', '0.5')
+    """
+    if value is None or within is None or not math.isfinite(value) or within == 0:
+        return number(value, most, missing=missing)
+    known = math.floor(math.log10(abs(value) / within)) if value else 0
+    return number(value, min(known, most)) if known >= 1 else missing
 
 
 def count(value: float | None, missing: str = MISSING) -> str:

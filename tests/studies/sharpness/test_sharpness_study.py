@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file, save_model
 from torch import nn
 
-from lastbit import Task, open_study, sharpness
+from lastbit import MSE, Task, open_study, sharpness
 from lastbit.core.errors import LastbitError
 from lastbit.report.formatting import number
 from lastbit.studies.sharpness.checkpoint import load_checkpoint
@@ -215,3 +215,26 @@ def test_other_mistakes(tmp_path):
         sharpness(toy(), after=21, out=tmp_path / "s")
     with pytest.raises(LastbitError, match=r"--lr = \(0.1, 0.2\): input should be a valid number"):
         sharpness("digits", lr=(0.1, 0.2))
+
+
+def test_weight_decay_leaves_ratio_sharpness_and_limit_one_statement(tmp_path):
+    found = sharpness(toy(optimizer=lambda p: torch.optim.SGD(p, lr=0.5, weight_decay=0.8)), out=tmp_path / "s").result
+    whole = found.whole
+    assert whole.limit == pytest.approx(2 / 0.5 - 0.8)
+    assert whole.ratio == pytest.approx((whole.sharpness + 0.8) * 0.5 / 2, rel=1e-6)
+    assert whole.ratio == pytest.approx(whole.lr / whole.max_lr, rel=1e-6)
+    assert f"the learning rate {number(whole.ratio, 3)} times the largest stable one (limit" in found.verdict
+
+
+@pytest.mark.parametrize("probe_size", [10, 30])
+def test_a_loss_that_sums_is_measured_on_a_batch_of_the_training(tmp_path, probe_size):
+    task = toy(
+        model=lambda: nn.Linear(4, 1, bias=False),
+        train=(X, X[:, :1]),
+        test=(X, X[:, :1]),
+        loss=nn.MSELoss(reduction="sum"),
+        metric=MSE,
+        optimizer=lambda p: torch.optim.SGD(p, lr=1e-3),
+    )
+    found = sharpness(task, probe_size=probe_size, out=tmp_path / "s").result.whole
+    assert found.sharpness == pytest.approx(float(torch.linalg.eigvalsh(2 * X.mT @ X)[-1]), rel=1e-3)

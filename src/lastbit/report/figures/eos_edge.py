@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from lastbit.report.figures.lines import Line, add_lines, positive
 from lastbit.report.figures.style import LAST_BIT, PLAIN_LOG, REAL, SEED, axis, base_layout, log_or_linear, viridis
+from lastbit.report.formatting import RATIO
 
 __all__ = [
     "FLOW",
@@ -107,7 +108,7 @@ def _reach(sharpness: Array, limit: Array) -> float:
 
 
 def ratio_curves(lines: Sequence[Line]) -> go.Figure:
-    """Return sharpness over limit of several trainings, with the limit as the line at 1."""
+    """Return learning rate over largest stable one of several trainings, with the line at 1."""
     figure = go.Figure(layout=base_layout())
     add_lines(figure, [_level(lines, 1.0, "the limit", "limit")], "step %{x}<br>1")
     add_lines(figure, lines)
@@ -115,7 +116,7 @@ def ratio_curves(lines: Sequence[Line]) -> go.Figure:
     figure.update_layout(
         xaxis=axis("optimizer step", range=[0, 1.005 * _last(lines)]),
         # A training that blew up would press all others flat.
-        yaxis=axis("sharpness / limit", range=[0, min(max(1.1 * top, 1.2), 2.0)]),
+        yaxis=axis(RATIO, range=[0, min(max(1.1 * top, 1.2), 2.0)]),
     )
     return figure
 

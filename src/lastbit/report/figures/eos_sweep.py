@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from lastbit.report.figures.style import LAST_BIT, NEUTRAL, PLAIN_LOG, REAL, SEED, axis, base_layout, plain
+from lastbit.report.formatting import RATIO
 from lastbit.stats import Estimate
 
 __all__ = ["Settled", "SizeCurve", "settled", "size_colour", "size_curves"]
@@ -33,7 +34,7 @@ class Settled:
 
 
 def settled(rows: Sequence[Settled]) -> go.Figure:
-    """Return two panels by training: sharpness over limit in the last third, and stable learning rates."""
+    """Return two panels by training: the ratio of the last third, and stable learning rates."""
     figure = go.Figure(layout=base_layout())
     names = [plain(row.label) for row in rows]
     highest = 1.2
@@ -49,7 +50,7 @@ def settled(rows: Sequence[Settled]) -> go.Figure:
             marker={"size": 9, "color": SEED},
             legendgroup="ratio",
             error_y={"type": "data", "symmetric": False, **reach, "thickness": 1.5},
-            hovertemplate="<b>%{x}</b><br>sharpness / limit %{y:.4~g}<extra></extra>",
+            hovertemplate="<b>%{x}</b><br>" + RATIO + " %{y:.4~g}<extra></extra>",
         )
     figure.add_shape(
         type="line", xref="paper", x0=0, x1=1, y0=1, y1=1, line={"color": LAST_BIT, "width": 1.5, "dash": "dash"}
@@ -71,7 +72,7 @@ def settled(rows: Sequence[Settled]) -> go.Figure:
         )
     figure.update_layout(
         xaxis=axis("", type="category", anchor="y2"),
-        yaxis=axis("sharpness / limit", domain=[0.54, 1], range=[0, highest]),
+        yaxis=axis(RATIO, domain=[0.54, 1], range=[0, highest]),
         yaxis2=axis("stable learning rate", domain=[0, 0.44], rangemode="tozero"),
     )
     return figure

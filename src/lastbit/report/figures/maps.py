@@ -19,6 +19,7 @@ from lastbit.report.figures.style import (
     spaced_ticks,
     upright,
 )
+from lastbit.report.formatting import RATIO
 
 __all__ = ["MAX_COLUMNS", "churn_heat_map", "difference_map", "layer_map", "origin_figure", "spaced"]
 
@@ -156,7 +157,7 @@ def layer_map(names: Sequence[str], steps: Array, ratio_LM: Array) -> go.Figure:
         zmax=max(2.0, min(float(np.nanmax(ratio_LM)), 10.0)) if np.isfinite(ratio_LM).any() else 2.0,
         xgap=0.5,
         ygap=1,
-        hovertemplate="<b>%{y}</b><br>step %{x}<br>sharpness / limit %{z:.3~g}<extra></extra>",
+        hovertemplate="<b>%{y}</b><br>step %{x}<br>" + RATIO + " %{z:.3~g}<extra></extra>",
         colorbar=_bar("ratio"),
     )
     ticks = at[:: max(1, len(steps) // 8)]

@@ -31,6 +31,10 @@ Series = tuple[float | None, ...]
 """One number for each step, None where it is not one."""
 
 
+RESOLVED = 0.1
+"""An eigenvalue counts as resolved where its residual is at most that share of it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StableCourse:
     """The stable learning rate of the whole network along a training."""
@@ -44,7 +48,10 @@ class StableCourse:
 
 @dataclass(frozen=True, kw_only=True)
 class Smallest:
-    """The smallest eigenvalue at the steps where it was looked for, and whether such a direction grows."""
+    """The smallest eigenvalue at the steps where it was looked for, and whether such a direction grows.
+
+    A value is None where its residual is not small against it: it is not resolved.
+    """
 
     steps: tuple[int, ...]
     values: Series
@@ -72,9 +79,11 @@ class LayerCourse:
     max_lr: float | None = None
     lr_factor: float | None = None
     weight_decay: float | None = None
-    decay_interval: tuple[float, float] | None = None
+    decay_interval: tuple[float | None, float] | None = None
     converged: bool | None = None
     products: int | None = None
+    sharpness_within: float | None = None
+    smallest_within: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,9 +234,8 @@ def _series(values: Array) -> Series:
 def _stable_rates(arrays: Mapping[str, Array], diverged: bool) -> dict[str, Any]:
     """Return the stable learning rate at every measured step, and what stands for its course.
 
-    The limit is inversely proportional to the rate, so the stable rate is `lr / ratio`: `2/(sharpness + alpha)` for
-    gradient descent. With decoupled decay, which the limit is not quite proportional in, it errs by a factor of at most
-    `1 + lr alpha / 2`.
+    The ratio is the learning rate over the stable one, which is so `lr / ratio`: `2/(sharpness + alpha)` for gradient
+    descent.
     """
     steps, lr, ratio = arrays["step"], arrays["lr"], arrays["ratio"]
     usable = np.isfinite(ratio) & (ratio > 0) & (lr > 0)
@@ -285,10 +293,12 @@ def _growth(arrays: Mapping[str, Array], twins: Array, dtype: torch.dtype) -> tu
 
 def _smallest(arrays: Mapping[str, Array]) -> Smallest:
     seen = np.isfinite(arrays["smallest"])
-    growing = arrays["growing"][seen]
+    growing, value = arrays["growing"][seen], arrays["smallest"][seen]
+    # Studies of before have no certificates.
+    within = arrays["smallest_within"][seen] if "smallest_within" in arrays else np.zeros(len(value))
     return Smallest(
         steps=tuple(arrays["step"][seen].tolist()),
-        values=_series(arrays["smallest"][seen]),
+        values=_series(np.where(within <= RESOLVED * np.abs(value), value, np.nan)),
         growing=tuple(growing.astype(int).tolist()),
         growing_fraction=float((growing > 0).mean()) if seen.any() else None,
     )

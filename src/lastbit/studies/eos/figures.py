@@ -108,7 +108,7 @@ def spectrum_figure(
         height=340,
         describe="Spectral density of the Hessian in the optimizer's coordinates, with the stability limit",
         text=text,
-        caption="Distribution of the Hessian's eigenvalues in the optimizer's coordinates, weight decay included, by "
+        caption="Distribution of the Hessian's eigenvalues in the optimizer's coordinates, weight decay left out, by "
         "stochastic Lanczos quadrature, smoothed by 0.5% of the range drawn. "
         f"{where} eigenvalues below 0 belong to directions that grow unless weight decay holds them.",
         legend=[*legend, LegendEntry("limit", LIMIT)] if near else legend,
@@ -123,7 +123,7 @@ def layer_section(arrays: Mapping[str, Array]) -> Section:
         name="layers",
         figure=layer_map(names, arrays["layer_step"], arrays["layer_ratio"].T),
         height=120 + 34 * min(len(names), 30),
-        describe="Sharpness over limit of every layer moved alone, over the optimizer steps",
+        describe="Learning rate over the largest stable one of every layer moved alone, over the optimizer steps",
         caption="Each layer moved alone, the others held: red layers are past their limit by themselves. The whole "
         "network is at least as sharp as its sharpest layer.",
     )
@@ -138,7 +138,7 @@ def sweep_section(cells: Sequence[EosCell]) -> Section:
         name="sweep-ratio",
         figure=eos_edge.ratio_curves(curves),
         height=360,
-        describe="Sharpness over limit of every training of the sweep over its steps",
+        describe="Learning rate over the largest stable one for every training of the sweep over its steps",
         caption="Each training against its own limit, the dashed line.",
         legend=[*legend, LegendEntry("limit", LIMIT, "limit")],
     )

@@ -16,7 +16,7 @@ from scipy.integrate import RK45
 from lastbit.core.errors import LastbitError
 from lastbit.curvature import HessianOperator, NotFiniteError, top_eigenpairs
 from lastbit.perturb.base import Identity
-from lastbit.studies.eos.follow import probe_batch
+from lastbit.studies.eos.follow import probe_of
 from lastbit.tasks import Task
 from lastbit.train.random_streams import streams
 from lastbit.train.training import Training
@@ -72,8 +72,9 @@ def gradient_flow(task: Task, *, seed: int, steps: int, device: torch.device) ->
     early, late = np.geomspace(min(0.5, steps / 2), steps, POINTS), np.linspace(0, steps, POINTS)
     looks = np.unique(np.concatenate([[0.0], early, late]).round(6).clip(0, steps))
     times = np.interp(looks, np.arange(steps + 1), _times(training, steps))
-    batch = probe_batch(task, len(task.train), device, torch.float64)
     parameters = [p for p in training.model.parameters() if p.requires_grad]
+    with training.active():
+        batch, loss_fn = probe_of(training, len(task.train), torch.float64)
 
     def put(flat: Array) -> None:
         parts = torch.split(torch.from_numpy(flat).to(device), [p.numel() for p in parameters])
@@ -83,7 +84,7 @@ def gradient_flow(task: Task, *, seed: int, steps: int, device: torch.device) ->
 
     def slope(_: float, flat: Array) -> Array:
         put(flat)
-        gradients = torch.autograd.grad(task.loss(training.model(batch[0]), batch[1]), parameters)
+        gradients = torch.autograd.grad(loss_fn(training.model(batch[0]), batch[1]), parameters)
         return -torch.cat([g.reshape(-1) for g in gradients]).cpu().numpy() - decay * flat
 
     start = torch.cat([p.detach().reshape(-1) for p in parameters]).cpu().numpy()
@@ -98,7 +99,7 @@ def gradient_flow(task: Task, *, seed: int, steps: int, device: torch.device) ->
                 break
             put(solver.y if solver.t == target or target == 0 else solver.dense_output()(target))
             try:
-                hessian = HessianOperator(training.model, task.loss, batch)
+                hessian = HessianOperator(training.model, loss_fn, batch)
                 pairs = top_eigenpairs(hessian, tol=1e-2, atol=1e-12, start=warm)
             except NotFiniteError:
                 break

@@ -23,11 +23,13 @@ from lastbit.curvature import (
     StabilityMonitor,
     StabilityRecord,
     StableLearningRates,
+    batch_scale,
     batch_sharpness,
     optimized_parameters,
     spectral_density,
     stable_learning_rates,
 )
+from lastbit.curvature.batches import LossFunction
 from lastbit.dynamics.blow_up import blow_up
 from lastbit.dynamics.divergence import measure_divergence
 from lastbit.studies.eos.settings import EosSettings
@@ -37,7 +39,7 @@ from lastbit.tasks import Task
 from lastbit.train.training import Training
 from lastbit.train.twins import TwinPlan, lock_step
 
-__all__ = ["MEASURED", "Followed", "follow", "probe_batch", "record_arrays"]
+__all__ = ["MEASURED", "Followed", "follow", "probe_batch", "probe_of", "record_arrays"]
 
 Array = np.ndarray[Any, Any]
 
@@ -70,6 +72,23 @@ class Followed:
 def probe_batch(task: Task, size: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return the first `size` training examples, or all of them where there are fewer."""
     return task.train.to(device, dtype).batch(torch.arange(min(size, len(task.train))))
+
+
+def probe_of(training: Training, size: int, dtype: torch.dtype) -> tuple[tuple[Tensor, Tensor], LossFunction]:
+    """Return what curvature is measured on, and the loss there as it stands for a batch of the training.
+
+    A loss that averages is the training's own, on `size` examples. One that sums is larger on more examples: its probe
+    is at least a batch, and it is scaled down to one where it is more.
+
+    Raises:
+        LastbitError: the loss does neither, and the probe is no batch.
+    """
+    task, loss = training.task, training.loss
+    probe = probe_batch(task, size, training.device, dtype)
+    scale = batch_scale(training.model, loss, probe, task.batch_size)
+    if scale > 1:
+        return probe_batch(task, task.batch_size, training.device, dtype), loss
+    return probe, loss if scale == 1 else lambda outputs, targets: scale * loss(outputs, targets)
 
 
 def follow(
@@ -112,10 +131,10 @@ class _Follower:
         spread = np.linspace(1, total, count).round().astype(int).tolist()
         self.layer_steps = {min(int(-(-step // every) * every), last) for step in spread}
         self.spectrum_steps = {every, min(-(-total // (3 * every)) * every, last), last} if looks else set()
-        self.probe = probe_batch(task, config.probe_size, self.base.device, DTYPES[config.dtype])
         with self.base.active():
+            self.probe, self.probe_loss = probe_of(self.base, config.probe_size, DTYPES[config.dtype])
             self.monitor = StabilityMonitor(
-                self.base.model, self.base.optimizer, self.loss, self.probe, every=every, budget=None, growing=0
+                self.base.model, self.base.optimizer, self.probe_loss, self.probe, every=every, budget=None, growing=0
             )
 
     def run(self, on_step: Callable[[int], None]) -> Followed:
@@ -159,11 +178,11 @@ class _Follower:
         crossing = record.ratio >= 1 and not any(before.ratio >= 1 for before in self.monitor.records[:-1])
         if (crossing and self.looks) or step in self.spectrum_steps:
             with self.base.active():
-                self.stable[step] = stable_learning_rates(model, self.loss, self.probe, optimizer)
+                self.stable[step] = stable_learning_rates(model, self.probe_loss, self.probe, optimizer)
                 names = list(optimized_parameters(model, optimizer))
-                hessian = HessianOperator(model, self.loss, self.probe, parameters=names)
-                effective = EffectiveHessian(hessian, model, optimizer)
-                density = spectral_density(effective, steps=LANCZOS_STEPS, probes=PROBES, seed=self.config.seed)
+                hessian = HessianOperator(model, self.probe_loss, self.probe, parameters=names)
+                operator = EffectiveHessian(hessian, model, optimizer).undecayed
+                density = spectral_density(operator, steps=LANCZOS_STEPS, probes=PROBES, seed=self.config.seed)
             self._keep(spectrum_step=step, spectrum_nodes=density.nodes, spectrum_weights=density.weights)
 
     def _batch_sharpness(self, record: StabilityRecord) -> None:

@@ -42,7 +42,7 @@ class StabilityMonitor(curvature.StabilityMonitor):
         probe_batch: the fixed batch that curvature is measured on.
         study: new or empty folder to keep the records in; None keeps them in memory alone.
         **options: those of `lastbit.curvature.StabilityMonitor`: `every`, `budget`, `sinks`, `tol`, `growing`,
-            `per_layer`, `micro_batch`.
+            `per_layer`, `micro_batch`, `reduction`.
 
     Raises:
         LastbitError: as the monitor itself; or the folder has content or cannot be written.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from lastbit.core.status import RunStatus
 from lastbit.report.blocks import Card, Cards, Facts, Page, Prose, Section
-from lastbit.report.formatting import Shown, capitalised, count, decades, number, percent, plural, show, step
+from lastbit.report.formatting import RATIO, Shown, capitalised, count, decades, number, percent, plural, show, step
 from lastbit.store import StudyFolder
 from lastbit.studies.eos import figures
 from lastbit.studies.eos.cell_result import EosCell
@@ -101,7 +101,7 @@ def _subtitle(result: EosResult) -> str:
 
 def _cards(cell: EosCell) -> Iterator[Card]:
     ratio = show(cell.ratio_tail, digits=RATIO_DIGITS)
-    yield _card("Sharpness / limit", ratio, f"limit {number(cell.limit)}", "mean over the last third")
+    yield _card(capitalised(RATIO), ratio, f"limit on the sharpness {number(cell.limit)}", "mean over the last third")
     if batch := cell.batch_sharpness:
         compared = batch.ratio_tail.measured
         title, found = ("Batch sharpness / limit", batch.ratio_tail) if compared else ("Batch sharpness", batch.tail)

@@ -75,7 +75,7 @@ class EosStudy(Study[EosResult]):
 
     def _rows(self, data: xr.Dataset) -> xr.Dataset:
         """Return the measurements of the first training, a row per step."""
-        return data[list(_BY_STEP)]
+        return data[[name for name in _BY_STEP if name in data]]
 
     def to_xarray(self, cell: str | None = None) -> xr.Dataset:
         """Return what was measured in one training, with dimensions `step`, `twin` (the repeat first) and `layer`.

@@ -1,10 +1,10 @@
-"""Tables of stable learning rates as arrays, in which infinities keep; NaN stands for what differs by group."""
+"""Tables of stable learning rates as arrays, in which infinities keep; NaN stands for what is None."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from math import inf, isnan
+from math import inf, isnan, nan
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ __all__ = ["former_stable_rows", "stable_arrays", "stable_rows"]
 Array = np.ndarray[Any, Any]
 
 _FIELDS = [field.name for field in fields(LayerStability)]
+_UNKNOWN = ("lr", "max_lr", "weight_decay", "sharpness_within", "smallest_within")
+"""Fields that may be None, which is NaN in the arrays."""
 
 
 def stable_arrays(tables: Mapping[int, StableLearningRates]) -> dict[str, Array]:
@@ -74,10 +76,12 @@ def _numbers(row: LayerStability) -> Array:
 
 
 def _row(name: str, *numbers: float) -> LayerStability:
-    size, *before, low, high, converged, products = numbers
-    values = (name, int(size), *before, (low, high), bool(converged), int(products))
+    # Studies of before have no certificates.
+    size, *before, low, high, converged, products = numbers[: len(_FIELDS) - 2]
+    within = numbers[len(_FIELDS) - 2 :] or (nan, nan)
+    values = (name, int(size), *before, (low, high), bool(converged), int(products), *within)
     known: dict[str, Any] = dict(zip(_FIELDS, values, strict=True))
-    if isnan(low) or isnan(high):
-        known["decay_interval"] = None
-    missing = [field for field in ("lr", "max_lr", "weight_decay") if isnan(known[field])]
+    if isnan(low):
+        known["decay_interval"] = None if isnan(high) else (None, high)
+    missing = [field for field in _UNKNOWN if isnan(known[field])]
     return LayerStability(**(known | dict.fromkeys(missing)))

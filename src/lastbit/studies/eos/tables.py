@@ -4,24 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import inf
 
 from lastbit.core.status import RunStatus
 from lastbit.curvature import LayerStability, StableLearningRates
 from lastbit.report.blocks import Column, Columns, Table, Tone, estimate_table, table_of
-from lastbit.report.formatting import bound, count, decay_words, number, percent, show, step
+from lastbit.report.formatting import RATIO, bound, certified, count, decay_words, number, percent, show, step
 from lastbit.studies.eos.cell_result import EosCell
 from lastbit.studies.eos.growth_share import GrowthSplit
 from lastbit.studies.eos.size_trend import QUANTITIES, SizeTrend
 from lastbit.studies.eos.verdict import RATIO_DIGITS
 
-__all__ = ["GROWTH_SHARE", "end_table", "growth_table", "layer_table", "stable_table", "sweep_table", "trend_table"]
+__all__ = [
+    "GROWTH_SHARE",
+    "end_table",
+    "growth_table",
+    "layer_table",
+    "stable_rate",
+    "stable_table",
+    "sweep_table",
+    "trend_table",
+]
 
 GROWTH_SHARE = "growth above the limit"
 """What the share of a last-bit difference's growth is called that falls where the limit is exceeded."""
 
+
+def _share(row: LayerStability, value: float) -> float | None:
+    """Return how certain a value is that is proportional to the sharpness, or to its reciprocal."""
+    if row.sharpness_within is None or row.sharpness == 0:
+        return row.sharpness_within
+    return abs(value * row.sharpness_within / row.sharpness)
+
+
+def stable_rate(row: LayerStability) -> str:
+    """Return the largest stable learning rate, to the digits that are certain."""
+    if row.max_lr is None or not 0 < row.max_lr < inf:
+        return bound(row.max_lr, missing="differs by group")
+    return certified(row.max_lr, _share(row, row.max_lr))
+
+
+def _decays(row: LayerStability) -> str:
+    """Return the stable weight decays."""
+    if row.decay_interval is None or row.decay_interval[0] is not None:
+        return decay_words(row.decay_interval)
+    high = row.decay_interval[1]
+    return "none" if high < 0 else f"lower end not resolved, upper {bound(high)}"
+
+
 _BEARS: Columns[LayerStability] = {
-    Column("stable learning rate", True): lambda row: bound(row.max_lr, missing="differs by group"),
-    Column("stable weight decay"): lambda row: decay_words(row.decay_interval),
+    Column("stable learning rate", True): stable_rate,
+    Column("stable weight decay"): _decays,
 }
 
 
@@ -52,7 +85,7 @@ def sweep_table(cells: Sequence[EosCell]) -> Table:
     columns: Columns[EosCell] = {
         Column("training"): _named,
         Column("limit", True): lambda cell: number(cell.limit),
-        Column("sharpness / limit", True): ratio,
+        Column(RATIO, True): ratio,
         Column("95% interval", True): lambda cell: show(cell.ratio_tail, digits=RATIO_DIGITS).interval,
         Column("batch sharpness / limit", True): batch_ratio,
         Column("edge entered", True): lambda cell: step(cell.entered_at_step),
@@ -97,9 +130,9 @@ def layer_table(rows: Sequence[LayerStability]) -> Table:
     columns: Columns[LayerStability] = {
         Column("layer, moved alone"): lambda row: "the whole network" if row.name == "(whole)" else row.name,
         Column("parameters", True): lambda row: count(row.size),
-        Column("sharpness", True): lambda row: number(row.sharpness),
+        Column("sharpness", True): lambda row: certified(row.sharpness, row.sharpness_within),
         Column("limit", True): lambda row: number(row.limit),
-        Column("sharpness / limit", True): lambda row: number(row.ratio, RATIO_DIGITS),
+        Column(RATIO, True): lambda row: certified(row.ratio, _share(row, row.ratio), RATIO_DIGITS),
         **_BEARS,
         Column("note", quiet=True): lambda row: "" if row.converged else "not converged",
     }
@@ -111,7 +144,7 @@ def stable_table(tables: Mapping[int, StableLearningRates]) -> Table:
     rows = [replace(found.whole, name=count(at)) for at, found in sorted(tables.items())]
     columns: Columns[LayerStability] = {
         Column("step", True): lambda row: row.name,
-        Column("sharpness", True): lambda row: number(row.sharpness),
+        Column("sharpness", True): lambda row: certified(row.sharpness, row.sharpness_within),
         Column("limit", True): lambda row: number(row.limit),
         **_BEARS,
     }

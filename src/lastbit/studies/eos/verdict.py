@@ -17,7 +17,7 @@ AT_EDGE = 0.1
 """How far the mean ratio of the last third may be from 1 and count as hovering, where the limit was reached."""
 
 RATIO_DIGITS = 3
-"""Significant digits of a mean ratio of sharpness to limit."""
+"""Significant digits of a mean ratio of the learning rate to the largest stable one."""
 
 NAMED = 6
 """The most trainings of a sweep that its sentence names one by one."""
@@ -75,7 +75,8 @@ def cell_verdict(cell: EosCell) -> Verdict:
         sentence = f"where it settles is not measured: {reason(cell.ratio_tail)}."
         return Verdict(sentence, kind, "Train longer, or measure more often.")
     when = f"first reached at {step(entered)}" if entered is not None else "never reached"
-    figure = f"over the last third the sharpness is {_times(cell.ratio_tail, f'the limit of {limit}')}, {when}"
+    stable = f"the largest that the limit of {limit} on the sharpness allows"
+    figure = f"over the last third the learning rate is {_times(cell.ratio_tail, stable)}, {when}"
     if kind == "at_edge":
         lead = "training hovers at its edge of stability"
         advice = (
@@ -123,7 +124,7 @@ def study_verdict(cells: Sequence[EosCell], trends: Sequence[SizeTrend]) -> Verd
 
 def _labelled(cell: EosCell) -> str:
     shown = show(cell.ratio_tail, digits=RATIO_DIGITS)
-    return cell.label + (f": {shown.value} of its limit" if shown.measured else "")
+    return cell.label + (f": {shown.value} of the largest stable rate" if shown.measured else "")
 
 
 def _times(ratio: Estimate, what: str) -> str:

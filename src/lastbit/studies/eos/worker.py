@@ -60,6 +60,6 @@ def train(work: Work[EosSettings]) -> Trained:
         metrics={name: arrays[name].tolist() for name in ("sharpness", "limit", "ratio", "loss")},
     )
     ratios = record.metrics["ratio"]
-    at_end = f"sharpness {number(ratios[-1], 3)} of its limit" if ratios else ""
+    at_end = f"learning rate {number(ratios[-1], 3)} of the largest stable" if ratios else ""
     said = at_end if found.status == RunStatus.OK else found.message
     return Trained(records=(record,), said=f"{cell.label}: {said}" if cell.label else said)

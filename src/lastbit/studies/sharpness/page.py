@@ -9,10 +9,10 @@ import numpy as np
 
 from lastbit.report.blocks import Card, Cards, Facts, Page, Section
 from lastbit.report.figures.eos_edge import Spectrum
-from lastbit.report.formatting import bound, count, number, percent, plural, show
+from lastbit.report.formatting import RATIO, capitalised, certified, count, number, percent, plural, show
 from lastbit.store import StudyFolder
 from lastbit.studies.eos.figures import spectrum_figure
-from lastbit.studies.eos.tables import layer_table
+from lastbit.studies.eos.tables import layer_table, stable_rate
 from lastbit.studies.eos.verdict import RATIO_DIGITS
 from lastbit.studies.frame.page import Kinds, study_page
 from lastbit.studies.sharpness.result import RUN, SharpnessResult
@@ -38,10 +38,14 @@ def sharpness_page(folder: StudyFolder, result: SharpnessResult) -> Page:
         drawn = [spectrum_figure([spectrum], whole.limit, text=_bars(arrays), brief=True)]
     in_use = "" if whole.lr is None else f"in use: {number(whole.lr)}"
     cards = (
-        ("Sharpness", number(whole.sharpness), "largest eigenvalue, as the optimizer sees it"),
+        (
+            "Sharpness",
+            certified(whole.sharpness, whole.sharpness_within),
+            "as the optimizer sees it, without weight decay",
+        ),
         ("Limit", number(whole.limit), f"of {result.optimizer} now"),
-        ("Sharpness / limit", number(whole.ratio, RATIO_DIGITS), "above 1 the sharpest direction grows"),
-        ("Stable learning rate", bound(whole.max_lr, missing="differs by group"), in_use),
+        (capitalised(RATIO), number(whole.ratio, RATIO_DIGITS), "above 1 the sharpest direction grows"),
+        ("Stable learning rate", stable_rate(whole), in_use),
     )
     control = result.control
     repeated = "not tried" if control is None else "every bit" if control.bitwise_identical else "NO"
@@ -51,7 +55,7 @@ def sharpness_page(folder: StudyFolder, result: SharpnessResult) -> Page:
             ("Loss", f"{number(result.loss)} on {plural(result.examples, 'training example')}"),
             ("Gradient norm", number(result.gradient_norm, 3)),
             ("Trace of the Hessian", str(show(result.trace, digits=4))),
-            ("Smallest eigenvalue", number(whole.smallest, 3)),
+            ("Smallest eigenvalue", certified(whole.smallest, whole.smallest_within, 3)),
             ("Eigenvalues below 0", percent(result.share_of_negative_eigenvalues)),
         ]
     )

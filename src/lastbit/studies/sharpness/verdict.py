@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from math import inf
 
 from lastbit.curvature import LayerStability
-from lastbit.report.formatting import number, step
+from lastbit.report.formatting import certified, number, step
+from lastbit.studies.eos.tables import stable_rate
 from lastbit.studies.eos.verdict import RATIO_DIGITS
 from lastbit.studies.frame.control import Difference
 from lastbit.studies.frame.result import Verdict
@@ -27,17 +28,18 @@ def not_repeated(where: Difference) -> Verdict:
 def sharpness_verdict(whole: LayerStability, layers: Sequence[LayerStability], optimizer: str) -> Verdict:
     """Return the sentence, one word (`stable`, `past_limit`, `not_converged`) and what to do."""
     sharp = max(layers, key=lambda row: row.ratio)
-    advice = f"The sharpest layer is {sharp.name}, alone at {number(sharp.ratio)} of its limit."
+    alone = number(sharp.ratio, RATIO_DIGITS)
+    advice = f"The sharpest layer is {sharp.name}: alone it is at {alone} times its largest stable learning rate."
     rates = ""
     if whole.max_lr is not None:
-        most = f"the largest stable learning rate is {number(whole.max_lr)}"
+        most = f"the largest stable learning rate is {stable_rate(whole)}"
         rates = "; any learning rate is stable" if whole.max_lr == inf else f"; {most}"
     in_use = "" if whole.lr is None else f" (in use: {number(whole.lr)})"
     if whole.limit == inf:
         return Verdict(f"the limit of {optimizer} cannot be exceeded at a learning rate of 0{rates}.", "stable", advice)
     figure = (
-        f"sharpness {number(whole.sharpness)} is {number(whole.ratio, RATIO_DIGITS)} times the limit "
-        f"{number(whole.limit)} of {optimizer}"
+        f"sharpness {certified(whole.sharpness, whole.sharpness_within)}, the learning rate "
+        f"{number(whole.ratio, RATIO_DIGITS)} times the largest stable one (limit {number(whole.limit)} of {optimizer})"
     )
     if not whole.converged:
         return Verdict(f"not certified: {figure}, but the eigenvalue did not converge.", "not_converged", advice)

@@ -22,10 +22,11 @@ from lastbit.curvature import (
     stable_learning_rates,
     trace,
 )
+from lastbit.curvature.batches import LossFunction
 from lastbit.perturb.base import Identity
 from lastbit.report.formatting import number
 from lastbit.store import RunRecord
-from lastbit.studies.eos.follow import probe_batch
+from lastbit.studies.eos.follow import probe_of
 from lastbit.studies.eos.stable_rows import stable_arrays
 from lastbit.studies.frame.kind import DTYPES, Cell, Plan, Trained, Work
 from lastbit.studies.frame.rehearsal import first_step
@@ -74,15 +75,13 @@ def rehearse(plan: Plan[SharpnessSettings], cell: Cell, task: Task) -> None:
         LastbitError: the checkpoint does not fit, or nothing can be measured.
     """
     settings, device = plan.settings, plan.device
-    with first_step(task.name), _begun(task, settings, device) as begun:
-        batch = probe_batch(task, min(2, settings.probe_size), device, DTYPES[settings.dtype])
-        with begun.active():
-            _hessian(begun, batch).loss_and_gradient()
+    with first_step(task.name), _begun(task, settings, device) as begun, begun.active():
+        _hessian(begun, *probe_of(begun, min(2, settings.probe_size), DTYPES[settings.dtype])).loss_and_gradient()
 
 
-def _hessian(training: Training, batch: tuple[Tensor, Tensor]) -> HessianOperator:
+def _hessian(training: Training, batch: tuple[Tensor, Tensor], loss_fn: LossFunction) -> HessianOperator:
     names = list(optimized_parameters(training.model, training.optimizer))
-    return HessianOperator(training.model, training.loss, batch, parameters=names)
+    return HessianOperator(training.model, loss_fn, batch, parameters=names)
 
 
 def _signature(
@@ -111,23 +110,23 @@ def _differing(one: Mapping[str, tuple[bytes, ...]], two: Mapping[str, tuple[byt
 def train(work: Work[SharpnessSettings]) -> Trained:
     """Take the measurement and write its arrays, which `sharpness.result` reads."""
     began, task, settings = time.monotonic(), work.task, work.settings
-    batch = probe_batch(task, settings.probe_size, work.device, DTYPES[settings.dtype])
     with _begun(task, settings, work.device) as training, training.active():
         model, optimizer = training.model, training.optimizer
         for step in range(settings.after):
             training.step()
             work.progress(step + 1)
-        stable = stable_learning_rates(model, training.loss, batch, optimizer, by=settings.by)
-        hessian = _hessian(training, batch)
+        batch, loss_fn = probe_of(training, settings.probe_size, DTYPES[settings.dtype])
+        stable = stable_learning_rates(model, loss_fn, batch, optimizer, by=settings.by)
+        hessian = _hessian(training, batch, loss_fn)
         loss, gradient = hessian.loss_and_gradient()
         effective = EffectiveHessian(hessian, model, optimizer)
-        density = spectral_density(effective, steps=LANCZOS_STEPS, probes=PROBES, seed=settings.seed)
+        density = spectral_density(effective.undecayed, steps=LANCZOS_STEPS, probes=PROBES, seed=settings.seed)
         total = trace(hessian, seed=settings.seed)
         measured = _signature(training, hessian, loss, gradient)
     with _begun(task, settings, work.device) as repeat, repeat.active():
         for _ in range(settings.after):
             repeat.step()
-        again = _hessian(repeat, batch)
+        again = _hessian(repeat, *probe_of(repeat, settings.probe_size, DTYPES[settings.dtype]))
         differs = _differing(measured, _signature(repeat, again, *again.loss_and_gradient()))
     arrays = {
         "repeat_differs": differs,
