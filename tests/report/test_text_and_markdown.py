@@ -156,3 +156,16 @@ def test_any_text_survives_markdown(text):
 def test_code_with_fences_of_its_own_stays_one_block():
     tokens = MarkdownIt().parse(render_markdown(page(Section("s", [Code("```\nx\n````")], brief=True))))
     assert [token.content for token in tokens if token.type == "fence"] == ["```\nx\n````\n"]
+
+
+def test_a_table_too_wide_for_the_text_breaks_its_headings_and_loses_no_column():
+    titles = ("training", "limit", "sharpness / limit", "95% interval", "edge entered", "stable learning rate: first")
+    titles += ("last third", "growth above the limit", "steps above the limit")
+    cells = ("lr 0.1", "20", "0.995", "0.968 – 1.021", "step 348", "0.185", "0.101", "26%", "13%")
+    table = Table(tuple(Column(title, index > 0) for index, title in enumerate(titles)), [Row(cells)])
+    wide = page(Section("", [table], brief=True))
+    for width in (104, 110, 130, 300):
+        lines = render_text(wide, width).splitlines()
+        assert max(map(len, lines)) <= width
+        assert lines[-1].split("  ")[-1].strip() == "13%"
+        assert all(word in " ".join(lines) for title in titles for word in title.split())

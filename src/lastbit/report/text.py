@@ -6,12 +6,13 @@ Every string is shown as it is, control characters as escapes, and nothing is ta
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from io import StringIO
-from typing import Literal
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -72,10 +73,10 @@ def _shown(block: Block) -> Iterator[RenderableType]:
     """Return the lines and tables of a block."""
     match block:
         case Table():
-            yield _grid(block)
+            yield _Grid(block)
             yield from (Text(visible(remark)) for remark in block.remarks)
         case Cards():
-            yield _grid(block.table)
+            yield _Grid(block.table)
         case Facts():
             yield from (Text(visible(f"{name}: {value}")) for name, value in block.rows)
         case Prose():
@@ -87,13 +88,30 @@ def _shown(block: Block) -> Iterator[RenderableType]:
             yield Padding(Text(visible(block.text, keep="\n\t"), no_wrap=True, overflow="ignore"), (0, 0, 0, 2))
 
 
-def _grid(table: Table) -> RichTable:
-    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for index, column in enumerate(table.columns):
-        # A heading may be broken to fit, a number may not.
-        wide = max((cell_len(row.cells[index]) for row in table.rows), default=0) if column.numeric else None
-        side: Literal["left", "right"] = "right" if column.numeric else "left"
-        grid.add_column(Text(visible(column.title)), justify=side, overflow="fold", min_width=wide)
-    for row in table.rows[: table.fold]:
-        grid.add_row(*(Text(visible(cell)) for cell in row.cells))
-    return grid
+@dataclass(frozen=True)
+class _Grid:
+    """A table whose headings are broken, at words, where it would be wider than the console; a number never is."""
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        whole = self._drawn(narrow=False)
+        fits = Measurement.get(console, options.update(max_width=10_000), whole).maximum <= options.max_width
+        yield whole if fits else self._drawn(narrow=True)
+
+    def _drawn(self, *, narrow: bool) -> RichTable:
+        grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for index, column in enumerate(self.table.columns):
+            title = visible(column.title)
+            parts = [*(row.cells[index] for row in self.table.rows), *title.split()]
+            most = max(map(cell_len, parts), default=0) if column.numeric else None
+            grid.add_column(
+                Text(title),
+                justify="right" if column.numeric else "left",
+                overflow="fold",
+                min_width=most,
+                max_width=most if narrow else None,
+            )
+        for row in self.table.rows[: self.table.fold]:
+            grid.add_row(*(Text(visible(cell)) for cell in row.cells))
+        return grid

@@ -223,7 +223,7 @@ def test_settings_of_built_in_tasks_are_refused_beside_a_task_object(lively_stud
     )
     with pytest.raises(LastbitError, match="lr belongs to built-in tasks"):
         audit(task, lr=0.1, out=tmp_path / "study")
-    with pytest.raises(TypeError, match="unexpected keyword argument 'sedes'"):
+    with pytest.raises(LastbitError, match=r"unknown setting 'sedes' \(did you mean 'seeds'\?\)"):
         audit("digits", sedes=3, out=tmp_path / "study")
     assert not (tmp_path / "study").exists()
 

@@ -147,8 +147,9 @@ def _controls(cells: Sequence[EosCell]) -> Facts:
         landed = twins - sum(len(landing.not_landed) for landing in landings)
         rows.append(("Perturbation", f"landed in {count(landed)} of {plural(twins, 'twin')}"))
     if fractions := [cell.converged_fraction for cell in cells if cell.converged_fraction is not None]:
-        worst = f"in {percent(min(fractions))} of the measurements, at worst"
-        rows.append(("Eigenvalues certified by their residual", worst))
+        of = "the training where fewest were" if len(fractions) > 1 else "the training"
+        said = f"in {percent(min(fractions))} of the measurements of {of}"
+        rows.append(("Eigenvalues certified by their residual", said))
     failed = [cell for cell in cells if cell.status != RunStatus.OK]
     rows += [(f"Training {cell.label}".strip(), f"{cell.status}: {cell.message}") for cell in failed]
     rows.append(("Hessian products", count(sum(cell.products for cell in cells))))
