@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from lastbit.optimizers.parts import TangentPoint
     from lastbit.optimizers.step import OptimizerStep
 
-__all__: list[str] = []
-
 _TERMS = 2000
 """Factors of NAdam's product of momenta that are multiplied out: each is below beta1, so at beta1 = 0.99 what is left
 is below 1e-9 of 1."""

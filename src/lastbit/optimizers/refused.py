@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from lastbit.optimizers.registry import register
 
-__all__: list[str] = []
-
 register("*:Lion", refused="it steps by the sign of its momentum")
 register("*:SignSGD", refused="it steps by the sign of the gradient")
 register("*:Signum", refused="it steps by the sign of its momentum")

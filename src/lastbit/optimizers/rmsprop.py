@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from lastbit.optimizers.step import OptimizerStep
 
-__all__: list[str] = []
-
 
 def _direction(step: OptimizerStep) -> Direction:
     """`d = g / (sqrt(v) + eps)`, with `v` centered if asked, or the momentum buffer of that ratio."""

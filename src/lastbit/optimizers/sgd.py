@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from lastbit.optimizers.parts import TangentPoint
     from lastbit.optimizers.step import OptimizerStep
 
-__all__: list[str] = []
-
 
 def _direction(step: OptimizerStep) -> Direction:
     """`d = g`, `d = b` (momentum) or `d = g + momentum * b` (Nesterov), with `g` decayed and `b` the new buffer."""

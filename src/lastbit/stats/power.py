@@ -27,14 +27,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.stats._inputs import check_level
 from lastbit.stats.estimate import Estimate, not_measured
 
-__all__ = [
-    "ResolvableDifference",
-    "SeedsNeeded",
-    "detectable_noncentrality",
-    "seeds_needed",
-    "smallest_resolvable_difference",
-    "t_test_power",
-]
+__all__ = ["ResolvableDifference", "SeedsNeeded", "seeds_needed", "smallest_resolvable_difference"]
 
 _KNOWN_TO = 10.0
 """An SD whose interval ends at more than so many times the SD says nothing of what a comparison needs: that of

@@ -7,17 +7,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils.data import (
-    BatchSampler,
-    DataLoader,
-    Dataset,
-    IterableDataset,
-    RandomSampler,
-    SequentialSampler,
-    Subset,
-    TensorDataset,
-    default_collate,
-)
+from torch.utils import data
 
 from lastbit.core.errors import LastbitError
 
@@ -54,23 +44,24 @@ class Split:
         self.name = name
         self.tensors: tuple[Tensor, Tensor] | None = None
         """Inputs and targets where they are held as tensors, else None."""
-        self._dataset: Dataset[Any] | None = None
-        self._collate = default_collate
+        self._dataset: data.Dataset[Any] | None = None
+        self._collate = data.default_collate
         self._device: torch.device | str | None = None
         self._dtype: torch.dtype | None = None
         if isinstance(source, Split):
             self.__dict__.update(source.__dict__, name=name)
-        elif isinstance(source, Dataset | DataLoader):
-            dataset = source.dataset if isinstance(source, DataLoader) else source
-            if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        elif isinstance(source, data.Dataset | data.DataLoader):
+            dataset = source.dataset if isinstance(source, data.DataLoader) else source
+            if isinstance(dataset, data.IterableDataset) or not hasattr(dataset, "__len__"):
                 raise LastbitError(
                     f"{name}: {type(dataset).__name__} cannot be read by index: pass a map-style dataset "
                     "(with __len__ and __getitem__) or two tensors"
                 )
-            if isinstance(source, DataLoader):
+            if isinstance(source, data.DataLoader):
                 _check_loader(source, name)
                 self._collate = source.collate_fn
-            if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2 and self._collate is default_collate:
+            plain = self._collate is data.default_collate
+            if plain and isinstance(dataset, data.TensorDataset) and len(dataset.tensors) == 2:
                 self.tensors = _pair_of_tensors(dataset.tensors, name)
             else:
                 self._dataset = dataset
@@ -115,25 +106,25 @@ class Split:
             part.tensors = self.batch(indices)
         else:
             assert self._dataset is not None
-            part._dataset = Subset(self._dataset, indices.tolist())
+            part._dataset = data.Subset(self._dataset, indices.tolist())
         return part
 
 
-Source: TypeAlias = Split | tuple[Tensor, Tensor] | Dataset[Any] | DataLoader[Any]
+Source: TypeAlias = Split | tuple[Tensor, Tensor] | data.Dataset[Any] | data.DataLoader[Any]
 """What a `Split` is made from."""
 
 
-def _check_loader(loader: DataLoader[Any], name: str) -> None:
+def _check_loader(loader: data.DataLoader[Any], name: str) -> None:
     """Refuse a loader that draws in a way that the study's own order would silently replace."""
     sampler, batches = loader.sampler, loader.batch_sampler
     replaced = None
     if batches is None:
         raise LastbitError(f"{name}: a DataLoader with batch_size=None makes no batches: pass its dataset")
-    if type(batches) is not BatchSampler:
+    if type(batches) is not data.BatchSampler:
         replaced = type(batches).__name__
-    elif type(sampler) not in (SequentialSampler, RandomSampler) or len(sampler) != len(loader.dataset):  # type: ignore[arg-type]
+    elif type(sampler) not in (data.SequentialSampler, data.RandomSampler) or len(sampler) != len(loader.dataset):  # type: ignore[arg-type]
         replaced = type(sampler).__name__
-    elif isinstance(sampler, RandomSampler) and sampler.replacement:
+    elif isinstance(sampler, data.RandomSampler) and sampler.replacement:
         replaced = "RandomSampler with replacement"
     if replaced:
         raise LastbitError(

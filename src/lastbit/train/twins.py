@@ -21,7 +21,7 @@ from lastbit.tasks import Task
 from lastbit.train.random_streams import streams
 from lastbit.train.training import Training
 
-__all__ = ["TwinPlan", "Twins", "lock_step"]
+__all__ = ["TwinPlan", "Twins", "check_branch", "lock_step"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +109,16 @@ def lock_step(
         yield Twins(labels=tuple(labels), trainings=tuple(trainings), start=plan.from_step, total=total)
 
 
+def check_branch(from_step: int, steps: int) -> None:
+    """Check that twins which branch off at `from_step` have steps to take.
+
+    Raises:
+        LastbitError: the branch lies beyond the training.
+    """
+    if from_step >= steps:
+        raise LastbitError(f"--from-step = {from_step}: the training has {steps} steps; write at most {steps - 1}")
+
+
 def _advance(training: Training, to: int) -> None:
     with training.active():
         while training.position < to:
@@ -117,11 +127,7 @@ def _advance(training: Training, to: int) -> None:
 
 def _branch(trainings: Sequence[Training], from_step: int) -> None:
     base, *twins = trainings
-    if from_step >= base.total_steps:
-        raise LastbitError(
-            f"--from-step = {from_step}: the training has {base.total_steps} steps; write at most "
-            f"{base.total_steps - 1}"
-        )
+    check_branch(from_step, base.total_steps)
     if not from_step:
         return
     _advance(base, from_step)

@@ -81,7 +81,7 @@ def linearise_at(problem: CnnProblem, kernel_MCnm: Tensor, correlator: Correlato
 def regime_constants(problem: CnnProblem, regime: str, *, gauss_newton: bool) -> tuple[Tensor, float, Tensor]:
     """Return `l'' / B` per image, `r'`, and `a r'' / B` per image, all without the pooling weight."""
     choose(regime, REGIMES, "regime")
-    a_B = problem.output_slope_B
+    a_B = 0.5 - problem.labels_B
     slope = {"activated": 1.0, "transitioning": 0.5, "not_activated": 0.0}[regime]
     keep_gain = regime == "activated" or (regime == "transitioning" and gauss_newton)
     curvature = problem.beta / 2 if regime == "transitioning" else 0.0

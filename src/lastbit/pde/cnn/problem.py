@@ -115,11 +115,6 @@ class CnnProblem:
         """Channels, rows and columns of a kernel."""
         return self.images_BCHW.shape[1], *self.window
 
-    @property
-    def output_slope_B(self) -> Tensor:
-        """`s(0) - y`, the slope of the loss in the pooled value, at the kernel zero."""
-        return 0.5 - self.labels_B
-
     def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> CnnProblem:
         """Return the same problem in another format or on another device."""
         return replace(

@@ -30,18 +30,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-__all__ = [
-    "BLOW_UP",
-    "CHANGE",
-    "OUTGROWN",
-    "PERSISTENCE",
-    "SETTLED",
-    "VANISHED",
-    "FlowStatus",
-    "flow_status",
-    "has_blown_up",
-    "has_settled",
-]
+__all__ = ["FlowStatus", "flow_status", "has_blown_up", "has_settled"]
 
 BLOW_UP = 1e6
 """Growth of the kernel's norm that ends a member."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from lastbit.report.figures.lines import Line, add_lines, positive
-from lastbit.report.figures.style import NEUTRAL, axis, base_layout, log_or_linear, upright
+from lastbit.report.figures.style import NEUTRAL, axis, blank, log_or_linear, upright
 
 __all__ = ["TWIN_COLOURS", "difference_curves", "scaled_time_curves", "training_curves", "twin_gaps", "visible_effect"]
 
-Array = np.ndarray[Any, Any]
 Episodes = Sequence[tuple[float, float]]
 """The first and the last step of each growth episode."""
 
@@ -29,7 +27,7 @@ def training_curves(metric: Sequence[Line], loss: Sequence[Line], metric_title: 
 
     The loss has a logarithmic axis where it is positive and spans more than 1.5 decades.
     """
-    figure = go.Figure(layout=base_layout())
+    figure = blank()
     for lines, panel in ((metric, "y"), (loss, "y2")):
         add_lines(figure, lines, "step %{x}<br>%{y:.5~g}", width=1.3, yaxis=panel, opacity=0.75)
     values = np.concatenate([line.y for line in loss]) if loss else np.empty(0)
@@ -48,7 +46,7 @@ def twin_gaps(twins: Sequence[Line], between: Sequence[Line], per_epoch: Sequenc
     the spread of the test loss over the perturbations of a seed at the end of each epoch. Zeros, which a logarithmic
     axis cannot show, are left out.
     """
-    figure = go.Figure(layout=base_layout())
+    figure = blank()
     hover, crowd = "step %{x}<br>%{y:.2~e}", 0.75 if len(twins) + len(between) <= 12 else 0.4
     add_lines(figure, twins, hover, width=1, shown=positive, connectgaps=True, opacity=crowd)
     add_lines(figure, between, hover, width=1.6, shown=positive, connectgaps=True, opacity=1.0)
@@ -64,7 +62,9 @@ def twin_gaps(twins: Sequence[Line], between: Sequence[Line], per_epoch: Sequenc
     return figure
 
 
-def difference_curves(lines: Sequence[Line], steps: Array, bound: Array, floor: float, episodes: Episodes) -> go.Figure:
+def difference_curves(
+    lines: Sequence[Line], steps: np.ndarray, bound: np.ndarray, floor: float, episodes: Episodes
+) -> go.Figure:
     """Return the relative L2 difference of every twin on a logarithmic axis.
 
     Args:
@@ -132,4 +132,4 @@ def _add(figure: go.Figure, lines: Sequence[Line], hover: str, yaxis: str = "y")
 
 def _shaded(episodes: Episodes) -> go.Figure:
     shade = {"fillcolor": "rgba(125, 135, 145, 0.16)", "line": {"width": 0}, "layer": "below"}
-    return go.Figure(layout=base_layout(shapes=[upright(start, end, **shade) for start, end in episodes]))
+    return blank(shapes=[upright(start, end, **shade) for start, end in episodes])

@@ -4,31 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from lastbit.report.figures.lines import Line, add_lines, positive
-from lastbit.report.figures.style import LAST_BIT, PLAIN_LOG, REAL, SEED, axis, base_layout, log_or_linear, viridis
+from lastbit.report.figures.style import LAST_BIT, PLAIN_LOG, REAL, SEED, axis, blank, log_or_linear, viridis
 from lastbit.report.formatting import RATIO
 
-__all__ = [
-    "FLOW",
-    "LIMIT",
-    "TWIN_COLOURS",
-    "Spectrum",
-    "edge_curves",
-    "rate_curves",
-    "ratio_curves",
-    "spectra",
-    "within_reach",
-]
-
-Array = np.ndarray[Any, Any]
-
-LIMIT, FLOW = LAST_BIT, REAL
-"""The colours of the limit and of the gradient flow."""
+__all__ = ["TWIN_COLOURS", "Spectrum", "edge_curves", "rate_curves", "ratio_curves", "spectra", "within_reach"]
 
 _FLOOR = 1e-7
 """Densities below it are the tails of the kernel, not eigenvalues."""
@@ -38,14 +22,14 @@ TWIN_COLOURS = ("#cc79a7", "#e69f00", "#8a6fc0", "#56b4e9")
 
 
 def edge_curves(
-    steps: Array,
-    loss: Array,
-    sharpness: Array,
-    limit: Array,
+    steps: np.ndarray,
+    loss: np.ndarray,
+    sharpness: np.ndarray,
+    limit: np.ndarray,
     twins: Sequence[Line],
     *,
-    flow: tuple[Array, Array, Array] | None = None,
-    batch: Array | None = None,
+    flow: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    batch: np.ndarray | None = None,
     sharpness_title: str = "sharpness",
 ) -> go.Figure:
     """Return three panels over the same steps: loss, sharpness with the limit, and the twins' difference.
@@ -60,16 +44,16 @@ def edge_curves(
         batch: (B, 4) step, batch sharpness and the ends of its interval.
         sharpness_title: what the middle axis says.
     """
-    figure = go.Figure(layout=base_layout())
+    figure = blank()
     losses = [Line(label="loss", group="training", colour=SEED, x=steps, y=loss)]
     sharp = [
         Line(label="sharpness", group="training", colour=SEED, x=steps, y=sharpness),
-        Line(label="limit", group="limit", colour=LIMIT, x=steps, y=limit, dash="dash"),
+        Line(label="limit", group="limit", colour=LAST_BIT, x=steps, y=limit, dash="dash"),
     ]
     top = 1.15 * _reach(sharpness, limit)
     if flow is not None:
-        losses.append(Line(label="loss of the flow", group="flow", colour=FLOW, x=flow[0], y=flow[1]))
-        sharp.append(Line(label="sharpness of the flow", group="flow", colour=FLOW, x=flow[0], y=flow[2]))
+        losses.append(Line(label="loss of the flow", group="flow", colour=REAL, x=flow[0], y=flow[1]))
+        sharp.append(Line(label="sharpness of the flow", group="flow", colour=REAL, x=flow[0], y=flow[2]))
         top = max(top, 1.05 * float(np.nanmax(flow[2])))
     add_lines(figure, losses, yaxis="y")
     add_lines(figure, sharp, "step %{x}<br>%{y:.5~g}", yaxis="y2")
@@ -84,7 +68,7 @@ def edge_curves(
             mode="markers",
             legendgroup="batch",
             error_y=reach | {"width": 0},
-            marker={"size": 6, "color": FLOW, "symbol": "diamond"},
+            marker={"size": 6, "color": REAL, "symbol": "diamond"},
             hovertemplate="<b>batch sharpness</b><br>step %{x}<br>%{y:.4~g}<extra></extra>",
         )
     domains = ([0.72, 1], [0.36, 0.66], [0, 0.3]) if twins else ([0.56, 1], [0, 0.5], [0, 0])
@@ -98,7 +82,7 @@ def edge_curves(
     return figure
 
 
-def _reach(sharpness: Array, limit: Array) -> float:
+def _reach(sharpness: np.ndarray, limit: np.ndarray) -> float:
     """Return how far up to look: both curves, but not all of a limit that a warm-up or a decay takes far away."""
     sharp = float(np.max(sharpness[np.isfinite(sharpness)], initial=0.0))
     finite = limit[np.isfinite(limit)]
@@ -109,7 +93,7 @@ def _reach(sharpness: Array, limit: Array) -> float:
 
 def ratio_curves(lines: Sequence[Line]) -> go.Figure:
     """Return learning rate over largest stable one of several trainings, with the line at 1."""
-    figure = go.Figure(layout=base_layout())
+    figure = blank()
     add_lines(figure, [_level(lines, 1.0, "the limit", "limit")], "step %{x}<br>1")
     add_lines(figure, lines)
     top = max((float(np.nanmax(line.y)) for line in lines if np.isfinite(line.y).any()), default=1.0)
@@ -123,7 +107,7 @@ def ratio_curves(lines: Sequence[Line]) -> go.Figure:
 
 def rate_curves(lines: Sequence[Line], rates: Sequence[float]) -> go.Figure:
     """Return the stable learning rate of several trainings over the steps, with the rates in use as dashed lines."""
-    figure = go.Figure(layout=base_layout())
+    figure = blank()
     add_lines(figure, lines)
     add_lines(figure, [_level(lines, rate, "the rate in use", "rate") for rate in rates])
     figure.update_layout(
@@ -138,7 +122,7 @@ def _last(lines: Sequence[Line]) -> float:
 
 def _level(lines: Sequence[Line], value: float, label: str, group: str) -> Line:
     ends, level = np.array([0.0, _last(lines)]), np.array([value, value])
-    return Line(label=label, group=group, colour=LIMIT, x=ends, y=level, dash="dash")
+    return Line(label=label, group=group, colour=LAST_BIT, x=ends, y=level, dash="dash")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +130,8 @@ class Spectrum:
     """Quadrature nodes and weights of one spectrum, `(V, M)` each, and what to call it."""
 
     label: str
-    nodes: Array
-    weights: Array
+    nodes: np.ndarray
+    weights: np.ndarray
 
 
 def within_reach(found: Sequence[Spectrum], limit: float) -> bool:
@@ -163,7 +147,7 @@ def spectra(found: Sequence[Spectrum], limit: float | None) -> go.Figure:
         found: in the order of time.
         limit: where the vertical line stands; None for no line.
     """
-    figure = go.Figure(layout=base_layout())
+    figure = blank()
     everything = np.concatenate([s.nodes.reshape(-1) for s in found] + ([np.array([limit])] if limit else []))
     low, high = float(everything.min()), float(everything.max())
     width = max(0.005 * (high - low), 1e-12)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from lastbit.report.figures.style import LAST_BIT, NEUTRAL, PLAIN_LOG, REAL, SEED, axis, base_layout, plain
+from lastbit.report.figures.style import LAST_BIT, NEUTRAL, PLAIN_LOG, REAL, SEED, axis, blank, plain
 from lastbit.report.formatting import RATIO
 from lastbit.stats import Estimate
 
@@ -35,7 +35,7 @@ class Settled:
 
 def settled(rows: Sequence[Settled]) -> go.Figure:
     """Return two panels by training: the ratio of the last third, and stable learning rates."""
-    figure = go.Figure(layout=base_layout())
+    figure = blank()
     names = [plain(row.label) for row in rows]
     highest = 1.2
     for name, row in zip(names, rows, strict=True):
@@ -98,7 +98,7 @@ def size_colour(quantity: str) -> str:
 
 def size_curves(curves: Sequence[SizeCurve]) -> go.Figure:
     """Return a column for each size: above the stable learning rates, below the step of entry, all axes logarithmic."""
-    figure = go.Figure(layout=base_layout())
+    figure = blank()
     axes = list(dict.fromkeys(curve.axis for curve in curves))
     width = 1 / len(axes)
     for column, name in enumerate(axes):

@@ -13,8 +13,6 @@ from lastbit.report.figures.style import literal
 
 __all__ = ["Line", "add_lines", "finite", "positive"]
 
-Array = np.ndarray[Any, Any]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
@@ -23,19 +21,19 @@ class Line:
     label: str
     group: str
     colour: str
-    y: Array
-    x: Array | None = None
+    y: np.ndarray
+    x: np.ndarray | None = None
     x0: float | None = None
     dx: float | None = None
     dash: str | None = None
 
 
-def finite(values: Array) -> Array:
+def finite(values: np.ndarray) -> np.ndarray:
     """Return the values, NaN where they are not finite."""
     return np.where(np.isfinite(values), values, np.nan).astype(np.float32)
 
 
-def positive(values: Array, dtype: type = np.float32) -> Array:
+def positive(values: np.ndarray, dtype: type = np.float32) -> np.ndarray:
     """Return the values, NaN where a logarithmic axis cannot show them."""
     with np.errstate(invalid="ignore", over="ignore"):
         return np.where(np.isfinite(values) & (values > 0), values, np.nan).astype(dtype)
@@ -47,7 +45,7 @@ def add_lines(
     hover: str = "step %{x}<br>%{y:.4~g}",
     *,
     width: float = 1.4,
-    shown: Callable[[Array], Array] = finite,
+    shown: Callable[[np.ndarray], np.ndarray] = finite,
     **more: Any,
 ) -> None:
     """Draw lines.

@@ -8,22 +8,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from lastbit.report.figures.style import (
-    LAST_BIT,
-    NEUTRAL,
-    SEED,
-    axis,
-    base_layout,
-    literal,
-    plain,
-    spaced_ticks,
-    upright,
-)
+from lastbit.report.figures.style import LAST_BIT, NEUTRAL, SEED, axis, blank, literal, plain, spaced_ticks, upright
 from lastbit.report.formatting import RATIO
 
 __all__ = ["MAX_COLUMNS", "churn_heat_map", "difference_map", "layer_map", "origin_figure", "spaced"]
-
-Array = np.ndarray[Any, Any]
 
 MAX_COLUMNS = 480
 """The most columns over steps: two pixels each on a wide page."""
@@ -36,7 +24,7 @@ def _bar(title: str, side: str = "top", thickness: int = 10, **more: Any) -> dic
     return {"title": {"text": plain(title), "side": side}, "thickness": thickness, "outlinewidth": 0} | more
 
 
-def churn_heat_map(churn_RR: Array, seeds: Sequence[int], names: Sequence[str]) -> go.Figure:
+def churn_heat_map(churn_RR: np.ndarray, seeds: Sequence[int], names: Sequence[str]) -> go.Figure:
     """Return the heat map of pairwise churn with lines between seeds; a run beside itself is left blank.
 
     Args:
@@ -50,7 +38,7 @@ def churn_heat_map(churn_RR: Array, seeds: Sequence[int], names: Sequence[str]) 
     labels = [plain(name) for name in names]
     # A name for every cell of a large matrix would weigh more than the matrix.
     small = count <= _NAMED
-    figure = go.Figure(layout=base_layout())
+    figure = blank()
     figure.add_heatmap(
         z=np.where(np.eye(count, dtype=bool), np.nan, 100 * churn_RR).astype(np.float32),
         colorscale="Cividis",
@@ -75,7 +63,7 @@ def churn_heat_map(churn_RR: Array, seeds: Sequence[int], names: Sequence[str]) 
     return figure
 
 
-def spaced(steps: Array, most: int) -> Array:
+def spaced(steps: np.ndarray, most: int) -> np.ndarray:
     """Return the indices of at most about `most` steps, each at least a `most`-th of the span after the one before.
 
     The first and the last step are always among them.
@@ -96,7 +84,9 @@ def spaced(steps: Array, most: int) -> Array:
     return np.array(kept)
 
 
-def difference_map(steps: Array, relative_SR: Array, names: Sequence[str], *, edges: Sequence[float] = ()) -> go.Figure:
+def difference_map(
+    steps: np.ndarray, relative_SR: np.ndarray, names: Sequence[str], *, edges: Sequence[float] = ()
+) -> go.Figure:
     """Return the map of `log10` of a relative L2 difference, first row on top; zeros are left blank.
 
     Args:
@@ -114,7 +104,7 @@ def difference_map(steps: Array, relative_SR: Array, names: Sequence[str], *, ed
     low, high = (float(np.floor(finite.min())), float(np.ceil(finite.max()))) if len(finite) else (-8.0, 0.0)
     ticks = np.arange(low, high + 1, max(1, round((high - low) / 6))).tolist()
     dots = {"color": "#ffffff", "width": 1, "dash": "dot"}
-    figure = go.Figure(layout=base_layout(shapes=[upright(edge, edge, type="line", line=dots) for edge in edges]))
+    figure = blank(shapes=[upright(edge, edge, type="line", line=dots) for edge in edges])
     powers = {"tickvals": ticks, "ticktext": [f"10<sup>{int(t)}</sup>" for t in ticks]}
     figure.add_heatmap(
         x=steps[kept],
@@ -136,7 +126,7 @@ def difference_map(steps: Array, relative_SR: Array, names: Sequence[str], *, ed
     return figure
 
 
-def layer_map(names: Sequence[str], steps: Array, ratio_LM: Array) -> go.Figure:
+def layer_map(names: Sequence[str], steps: np.ndarray, ratio_LM: np.ndarray) -> go.Figure:
     """Return the ratio of each layer moved alone over the steps: blue below the limit, red above, white at it.
 
     Args:
@@ -144,7 +134,7 @@ def layer_map(names: Sequence[str], steps: Array, ratio_LM: Array) -> go.Figure:
         steps: (M,) at which they were measured.
         ratio_LM: sharpness over limit.
     """
-    figure = go.Figure(layout=base_layout())
+    figure = blank()
     at = [str(step) for step in steps]
     figure.add_heatmap(
         x=at,
@@ -188,7 +178,7 @@ def origin_figure(
         for place, (start, end) in enumerate(zip(at_first, at_end, strict=True))
         if start > 0 and end > 0
     ]
-    figure = go.Figure(layout=base_layout(barmode="overlay", shapes=paths))
+    figure = blank(barmode="overlay", shapes=paths)
     shared = {"y": list(range(len(names))), "customdata": [literal(name) for name in names]}
     for values, colour, label in (
         (at_first, SEED, "where the twins first part"),

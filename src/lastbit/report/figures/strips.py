@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from lastbit.report.figures.style import NEUTRAL, axis, base_layout, literal, log_or_linear, plain, spaced_ticks
+from lastbit.report.figures.style import NEUTRAL, axis, blank, literal, log_or_linear, plain, spaced_ticks
 
 __all__ = ["Result", "WeightDistance", "result_strip", "weight_distances"]
 
@@ -52,7 +52,7 @@ def result_strip(results: Sequence[Result], metric: str, unit: str, colours: Map
     """
     seeds = sorted({r.seed for r in results})
     most = max((r.perturbation for r in results), default=0)
-    figure = go.Figure(layout=base_layout())
+    figure = blank()
     for position, seed in enumerate(seeds):
         rows = [r for r in results if r.seed == seed and np.isfinite(r.value)]
         if not rows:
@@ -89,7 +89,7 @@ def weight_distances(distances: Sequence[WeightDistance], colours: Mapping[int, 
     distances span more than 1.5 decades, and a distance of 0 is not drawn.
     """
     seeds = sorted({d.seed for d in distances})
-    figure = go.Figure(layout=base_layout())
+    figure = blank()
     for position, seed in enumerate(seeds):
         mine = {"symbol": "circle", "size": 8, "color": colours[seed]}
         ring = {"symbol": "circle-open", "size": 11, "color": NEUTRAL}

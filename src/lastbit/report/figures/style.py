@@ -18,7 +18,7 @@ __all__ = [
     "SAMPLING",
     "SEED",
     "axis",
-    "base_layout",
+    "blank",
     "literal",
     "log_or_linear",
     "plain",
@@ -54,8 +54,11 @@ def plain(text: str) -> str:
     return escape(text, quote=False)
 
 
-def base_layout(**more: Any) -> go.Layout:
-    """Return the layout every figure starts from: transparent, without a template, with little margin."""
+def blank(**more: Any) -> go.Figure:
+    """Return the figure that every other starts from: transparent, without a template, with little margin.
+
+    `more` are settings of its layout.
+    """
     settings: dict[str, Any] = {
         "template": go.layout.Template(),
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -68,7 +71,7 @@ def base_layout(**more: Any) -> go.Layout:
         "dragmode": "zoom",
         "modebar": {"bgcolor": "rgba(0,0,0,0)"},
     }
-    return go.Layout(settings | more)
+    return go.Figure(layout=settings | more)
 
 
 def literal(text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from lastbit.report.figures.style import axis, base_layout, plain
+from lastbit.report.figures.style import axis, blank, plain
 from lastbit.report.formatting import percent
 
 __all__ = ["VarianceSplit", "variance_bars"]
@@ -29,7 +29,7 @@ class VarianceSplit:
 
 def variance_bars(splits: Sequence[VarianceSplit]) -> go.Figure:
     """Return one bar per split, from above to below, with the interval of the first part as a whisker."""
-    figure = go.Figure(layout=base_layout(barmode="stack", margin={"l": 8, "r": 28, "t": 8, "b": 8}))
+    figure = blank(barmode="stack", margin={"l": 8, "r": 28, "t": 8, "b": 8})
     for index, split in enumerate(splits):
         height = len(splits) - 1 - index
         shares = (split.share, 1 - split.share)

@@ -11,11 +11,11 @@ import numpy as np
 
 from lastbit.report.blocks import FigureBlock, LegendEntry, Section
 from lastbit.report.figures import eos_edge
-from lastbit.report.figures.eos_edge import FLOW, LIMIT, Spectrum
+from lastbit.report.figures.eos_edge import Spectrum
 from lastbit.report.figures.eos_sweep import Settled, SizeCurve, settled, size_colour, size_curves
 from lastbit.report.figures.lines import Line
 from lastbit.report.figures.maps import layer_map
-from lastbit.report.figures.style import SEED, viridis
+from lastbit.report.figures.style import LAST_BIT, REAL, SEED, viridis
 from lastbit.report.formatting import number
 from lastbit.studies.eos.cell_result import EosCell
 from lastbit.studies.eos.size_trend import QUANTITIES, SizeTrend, quantity_of
@@ -57,9 +57,9 @@ def edge_section(cell: EosCell, arrays: Mapping[str, Array]) -> Section:
     )
     steps, loss, sharpness, limit = (arrays[name][kept] for name in ("step", "loss", "sharpness", "limit"))
     figure = eos_edge.edge_curves(steps, loss, sharpness, limit, twins, flow=flow, batch=batch, sharpness_title=title)
-    legend = [LegendEntry("training", SEED, "training"), LegendEntry("limit", LIMIT, "limit")]
-    legend += [LegendEntry("gradient flow", FLOW, "flow")] if flow else []
-    legend += [LegendEntry("batch sharpness", FLOW, "batch")] if batch is not None else []
+    legend = [LegendEntry("training", SEED, "training"), LegendEntry("limit", LAST_BIT, "limit")]
+    legend += [LegendEntry("gradient flow", REAL, "flow")] if flow else []
+    legend += [LegendEntry("batch sharpness", REAL, "batch")] if batch is not None else []
     legend += [LegendEntry(twin.label, twin.colour, twin.group) for twin in twins]
     caption = (
         "Loss and sharpness on the same examples at the same steps; weight decay is left out of both and lowers the "
@@ -111,7 +111,7 @@ def spectrum_figure(
         caption="Distribution of the Hessian's eigenvalues in the optimizer's coordinates, weight decay left out, by "
         "stochastic Lanczos quadrature, smoothed by 0.5% of the range drawn. "
         f"{where} eigenvalues below 0 belong to directions that grow unless weight decay holds them.",
-        legend=[*legend, LegendEntry("limit", LIMIT)] if near else legend,
+        legend=[*legend, LegendEntry("limit", LAST_BIT)] if near else legend,
     )
     return Section("The spectrum", [block], brief=brief)
 
@@ -140,7 +140,7 @@ def sweep_section(cells: Sequence[EosCell]) -> Section:
         height=360,
         describe="Learning rate over the largest stable one for every training of the sweep over its steps",
         caption="Each training against its own limit, the dashed line.",
-        legend=[*legend, LegendEntry("limit", LIMIT, "limit")],
+        legend=[*legend, LegendEntry("limit", LAST_BIT, "limit")],
     )
     rates = sorted({lr for cell in cells if (lr := cell.axes.get("lr")) is not None})
     course = FigureBlock(
@@ -150,7 +150,7 @@ def sweep_section(cells: Sequence[EosCell]) -> Section:
         describe="Stable learning rate of every training of the sweep over its steps",
         caption="The largest stable learning rate at every measurement. At the edge it meets the rate in use, whatever "
         "the network.",
-        legend=[*legend, LegendEntry("the rate in use", LIMIT, "rate")],
+        legend=[*legend, LegendEntry("the rate in use", LAST_BIT, "rate")],
     )
     rows = [
         Settled(kind, cell.ratio_tail, cell.stable_lr.first, cell.stable_lr.tail, cell.axes.get("lr"))

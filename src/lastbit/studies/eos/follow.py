@@ -15,20 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lastbit import curvature
 from lastbit.core.status import RunStatus
-from lastbit.curvature import (
-    EffectiveHessian,
-    HessianOperator,
-    NotFiniteError,
-    StabilityMonitor,
-    StabilityRecord,
-    StableLearningRates,
-    batch_scale,
-    batch_sharpness,
-    optimized_parameters,
-    spectral_density,
-    stable_learning_rates,
-)
+from lastbit.curvature import NotFiniteError, StabilityRecord, StableLearningRates
 from lastbit.curvature.batches import LossFunction
 from lastbit.dynamics.blow_up import blow_up
 from lastbit.dynamics.divergence import measure_divergence
@@ -85,7 +74,7 @@ def probe_of(training: Training, size: int, dtype: torch.dtype) -> tuple[tuple[T
     """
     task, loss = training.task, training.loss
     probe = probe_batch(task, size, training.device, dtype)
-    scale = batch_scale(training.model, loss, probe, task.batch_size)
+    scale = curvature.batch_scale(training.model, loss, probe, task.batch_size)
     if scale > 1:
         return probe_batch(task, task.batch_size, training.device, dtype), loss
     return probe, loss if scale == 1 else lambda outputs, targets: scale * loss(outputs, targets)
@@ -133,7 +122,7 @@ class _Follower:
         self.spectrum_steps = {every, min(-(-total // (3 * every)) * every, last), last} if looks else set()
         with self.base.active():
             self.probe, self.probe_loss = probe_of(self.base, config.probe_size, DTYPES[config.dtype])
-            self.monitor = StabilityMonitor(
+            self.monitor = curvature.StabilityMonitor(
                 self.base.model, self.base.optimizer, self.probe_loss, self.probe, every=every, budget=None, growing=0
             )
 
@@ -178,11 +167,13 @@ class _Follower:
         crossing = record.ratio >= 1 and not any(before.ratio >= 1 for before in self.monitor.records[:-1])
         if (crossing and self.looks) or step in self.spectrum_steps:
             with self.base.active():
-                self.stable[step] = stable_learning_rates(model, self.probe_loss, self.probe, optimizer)
-                names = list(optimized_parameters(model, optimizer))
-                hessian = HessianOperator(model, self.probe_loss, self.probe, parameters=names)
-                operator = EffectiveHessian(hessian, model, optimizer).undecayed
-                density = spectral_density(operator, steps=LANCZOS_STEPS, probes=PROBES, seed=self.config.seed)
+                self.stable[step] = curvature.stable_learning_rates(model, self.probe_loss, self.probe, optimizer)
+                names = list(curvature.optimized_parameters(model, optimizer))
+                hessian = curvature.HessianOperator(model, self.probe_loss, self.probe, parameters=names)
+                operator = curvature.EffectiveHessian(hessian, model, optimizer).undecayed
+                density = curvature.spectral_density(
+                    operator, steps=LANCZOS_STEPS, probes=PROBES, seed=self.config.seed
+                )
             self._keep(spectrum_step=step, spectrum_nodes=density.nodes, spectrum_weights=density.weights)
 
     def _batch_sharpness(self, record: StabilityRecord) -> None:
@@ -191,7 +182,7 @@ class _Follower:
         split, size = self.task.train.to(self.base.device, DTYPES[self.config.dtype]), self.task.batch_size
         draws = (split.batch(torch.from_numpy(generator.permutation(len(split))[:size])) for _ in range(40))
         with self.base.active():
-            found = batch_sharpness(self.base.model, self.loss, draws, rtol=0.1)
+            found = curvature.batch_sharpness(self.base.model, self.loss, draws, rtol=0.1)
         # Only gradient descent without momentum has `2/lr` for the edge of its batch sharpness.
         optimizer = self.base.optimizer
         plain = type(optimizer) is torch.optim.SGD and not any(group["momentum"] for group in optimizer.param_groups)

@@ -16,16 +16,7 @@ from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import Keyword, keywords, setting, several
 from lastbit.tasks.config import TaskConfig
 
-__all__ = [
-    "Device",
-    "FolderSettings",
-    "Format",
-    "Perturb",
-    "StudySettings",
-    "command_line",
-    "read_study_file",
-    "study_keywords",
-]
+__all__ = ["Device", "Format", "Perturb", "StudySettings", "command_line", "read_study_file", "study_keywords"]
 
 _NOISE = "The perturbation"
 

@@ -11,17 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lastbit import curvature
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role, RunStatus
-from lastbit.curvature import (
-    EffectiveHessian,
-    HessianOperator,
-    optimized_parameters,
-    spectral_density,
-    stability_limit,
-    stable_learning_rates,
-    trace,
-)
 from lastbit.curvature.batches import LossFunction
 from lastbit.perturb.base import Identity
 from lastbit.report.formatting import number
@@ -58,7 +50,7 @@ def _begun(task: Task, settings: SharpnessSettings, device: torch.device) -> Ite
         if settings.checkpoint is not None:
             load_checkpoint(Path(settings.checkpoint), training.model, optimizer)
         fresh = not settings.after and not optimizer.state
-        if fresh and any(group.preconditioned for group in stability_limit(optimizer).groups):
+        if fresh and any(group.preconditioned for group in curvature.stability_limit(optimizer).groups):
             raise LastbitError(
                 f"{type(optimizer).__name__} has taken no step yet, so its preconditioner is not defined: take some "
                 "with --after 100, or give a --checkpoint that holds the optimizer's state"
@@ -79,13 +71,13 @@ def rehearse(plan: Plan[SharpnessSettings], cell: Cell, task: Task) -> None:
         _hessian(begun, *probe_of(begun, min(2, settings.probe_size), DTYPES[settings.dtype])).loss_and_gradient()
 
 
-def _hessian(training: Training, batch: tuple[Tensor, Tensor], loss_fn: LossFunction) -> HessianOperator:
-    names = list(optimized_parameters(training.model, training.optimizer))
-    return HessianOperator(training.model, loss_fn, batch, parameters=names)
+def _hessian(training: Training, batch: tuple[Tensor, Tensor], loss_fn: LossFunction) -> curvature.HessianOperator:
+    names = list(curvature.optimized_parameters(training.model, training.optimizer))
+    return curvature.HessianOperator(training.model, loss_fn, batch, parameters=names)
 
 
 def _signature(
-    training: Training, hessian: HessianOperator, loss: Tensor, gradient: Tensor
+    training: Training, hessian: curvature.HessianOperator, loss: Tensor, gradient: Tensor
 ) -> dict[str, tuple[bytes, ...]]:
     """Return, bit for bit, what every number of a measurement rests on."""
     along = hessian @ (gradient / gradient.norm().clamp(min=torch.finfo(gradient.dtype).tiny))
@@ -116,12 +108,14 @@ def train(work: Work[SharpnessSettings]) -> Trained:
             training.step()
             work.progress(step + 1)
         batch, loss_fn = probe_of(training, settings.probe_size, DTYPES[settings.dtype])
-        stable = stable_learning_rates(model, loss_fn, batch, optimizer, by=settings.by)
+        stable = curvature.stable_learning_rates(model, loss_fn, batch, optimizer, by=settings.by)
         hessian = _hessian(training, batch, loss_fn)
         loss, gradient = hessian.loss_and_gradient()
-        effective = EffectiveHessian(hessian, model, optimizer)
-        density = spectral_density(effective.undecayed, steps=LANCZOS_STEPS, probes=PROBES, seed=settings.seed)
-        total = trace(hessian, seed=settings.seed)
+        effective = curvature.EffectiveHessian(hessian, model, optimizer)
+        density = curvature.spectral_density(
+            effective.undecayed, steps=LANCZOS_STEPS, probes=PROBES, seed=settings.seed
+        )
+        total = curvature.trace(hessian, seed=settings.seed)
         measured = _signature(training, hessian, loss, gradient)
     with _begun(task, settings, work.device) as repeat, repeat.active():
         for _ in range(settings.after):

@@ -26,7 +26,7 @@ from lastbit.studies.trace.renormalise import LONGEST_STRIDE, renormalise
 from lastbit.studies.trace.settings import TraceSettings
 from lastbit.studies.trace.tangent_watch import TangentWatch
 from lastbit.tasks import Task
-from lastbit.train.twins import TwinPlan, Twins, lock_step
+from lastbit.train.twins import TwinPlan, Twins, check_branch, lock_step
 
 __all__ = ["rehearse", "trace_twins", "train"]
 
@@ -44,11 +44,7 @@ def rehearse(plan: Plan[TraceSettings], cell: Cell, task: Task) -> None:
             code raised.
     """
     settings = plan.settings_of(cell)
-    if settings.from_step >= task.total_steps:
-        raise LastbitError(
-            f"--from-step = {settings.from_step}: the training has {task.total_steps} steps; write at most "
-            f"{task.total_steps - 1}"
-        )
+    check_branch(settings.from_step, task.total_steps)
     small = settings.model_copy(update={"twins": 1, "from_step": 0})
     with first_step(task.name), _twins(task, small, plan.device) as (twins, _):
         convolutions = [name for name, x in twins.base.trained().items() if x.ndim >= 3]

@@ -57,13 +57,14 @@ def conv3x3(channels_in: int, channels_out: int, norm: str, *, stride: int = 1) 
     return nn.Sequential(conv, norm_layer(norm, channels_out))
 
 
-def he_init(model: nn.Module) -> None:
+def he_init(model: nn.Module) -> nn.Module:
     """Draw every convolution from N(0, 2 / fan_out), as He et al. (2015) for deep ReLU networks; biases 0."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    return model
 
 
 class GlobalMean(nn.Module):

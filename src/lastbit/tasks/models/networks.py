@@ -162,9 +162,7 @@ def resnet(
             stride = 2 if stage and not block else 1
             layers.append(ResidualBlock(channels, width << stage, stride, norm, activation))
             channels = width << stage
-    model = nn.Sequential(*layers, GlobalMean(), nn.Linear(channels, classes))
-    he_init(model)
-    return model
+    return he_init(nn.Sequential(*layers, GlobalMean(), nn.Linear(channels, classes)))
 
 
 _STAGES = ((1,), (2,), (4, 4), (8, 8), (8, 8))
@@ -193,6 +191,4 @@ def vgg11(shape: tuple[int, int, int], classes: int, *, width: int, norm: str, a
         if side > 1:
             layers.append(nn.MaxPool2d(2))
             side //= 2
-    model = nn.Sequential(*layers, GlobalMean(), nn.Linear(channels, classes))
-    he_init(model)
-    return model
+    return he_init(nn.Sequential(*layers, GlobalMean(), nn.Linear(channels, classes)))
