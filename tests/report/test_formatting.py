@@ -77,6 +77,11 @@ SHARE = "99.99% (95% interval from 0.01% up)"
         ("interval", (None, None), "interval not measured"),
         ("interval", (0.25, None), "95% interval from 0.25 up"),
         ("interval", (None, 7.0), "95% interval up to 7"),
+        ("certified", (7.6321, 0.005), "7.63"),
+        ("certified", (7.6321, 1e-9), "7.632"),
+        ("certified", (-1.2e-7, 2e-6), "not resolved"),
+        ("certified", (0.0, 1e-3), "not resolved"),
+        ("certified", (0.5, None), "0.5"),
         ("bound", (0.123456,), "0.1235"),
         ("bound", (0.123456, 6), "0.123456"),
         ("bound", (INF,), "any"),
@@ -127,7 +132,7 @@ def test_the_exact_text(name, arguments, text):
 
 def test_every_function_has_an_exact_text():
     [mark] = [mark for mark in test_the_exact_text.pytestmark if mark.name == "parametrize"]
-    assert {row[0] for row in mark.args[1]} == set(words.__all__) - {"MISSING", "Shown", "show"}
+    assert {row[0] for row in mark.args[1]} == set(words.__all__) - {"MISSING", "RATIO", "Shown", "show"}
 
 
 @pytest.mark.parametrize(
