@@ -17,7 +17,6 @@ by a constant factor per step, so that the logarithm is a straight line and its 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,8 +26,6 @@ from lastbit.core.status import RunStatus
 from lastbit.dynamics.trend import SURE, TOLERATED_RISE, fit_trend
 
 __all__ = ["blow_up", "is_held"]
-
-Array = np.ndarray[Any, Any]
 
 FACTOR = 10.0
 """How far above its first value a loss must end. Losses of mini-batches scatter within a factor of a few, and an
@@ -89,14 +86,14 @@ def is_held(losses: ArrayLike, steps: ArrayLike) -> bool:
     return not _growing(at[late], loss[late], 0.0)
 
 
-def _growing(steps: Array, loss: Array, least: float) -> bool:
+def _growing(steps: np.ndarray, loss: np.ndarray, least: float) -> bool:
     if len(steps) < 2:
         return False
     logs = np.log(np.maximum(loss, max(least, np.finfo(np.float64).tiny)))
     return fit_trend(steps, logs, level=SURE).grows(float(np.ptp(steps)), TOLERATED_RISE * math.log(10))
 
 
-def _checked(losses: ArrayLike, steps: ArrayLike | None) -> tuple[Array, Array]:
+def _checked(losses: ArrayLike, steps: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
     loss = np.asarray(losses, dtype=np.float64)
     at = np.arange(1.0, loss.size + 1) if steps is None else np.asarray(steps, dtype=np.float64)
     if loss.ndim != 1 or loss.shape != at.shape:

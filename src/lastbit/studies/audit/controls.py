@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,8 +13,6 @@ from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.frame.control import Control, LandedRun, Landing, compare_repeat, control_of, landing_of
 
 __all__ = ["Divergence", "compare_repeats", "compare_twins", "divergence_of", "reason_for_silence"]
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +71,12 @@ def compare_twins(folder: StudyFolder, records: Sequence[RunRecord]) -> Landing:
     return landing_of(folder.facts["spec"]["settings"]["perturb"], rows)
 
 
-def _share(arrays: Mapping[str, Array], base: Mapping[str, Array], name: str) -> float | None:
+def _share(arrays: Mapping[str, np.ndarray], base: Mapping[str, np.ndarray], name: str) -> float | None:
     """Return the share of weights that differ, None where they were not recorded."""
     return float(np.mean(arrays[name] != base[name])) if name in arrays and name in base else None
 
 
-def _differ(arrays: Mapping[str, Array], base: Mapping[str, Array]) -> bool:
+def _differ(arrays: Mapping[str, np.ndarray], base: Mapping[str, np.ndarray]) -> bool:
     return any(arrays[name].tobytes() != base[name].tobytes() for name in set(arrays) & set(base))
 
 

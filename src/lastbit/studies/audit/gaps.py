@@ -19,8 +19,7 @@ from lastbit.store import RunRecord, StudyFolder
 
 __all__ = ["MAX_LINES", "POINTS", "Gaps", "curves", "read_gaps", "rms_bins", "spread_within_seeds"]
 
-Array = np.ndarray[Any, Any]
-Arrays = Mapping[str, Array]
+Arrays = Mapping[str, np.ndarray]
 Colours = Mapping[int, str]
 """The colour of each seed."""
 
@@ -90,7 +89,7 @@ def _of(record: RunRecord, colours: Colours) -> dict[str, Any]:
     return {"label": f"{record.run}, {record.label}", "group": f"seed {seed}", "colour": colours[seed]}
 
 
-def _even(difference: Array, points: int) -> dict[str, Any]:
+def _even(difference: np.ndarray, points: int) -> dict[str, Any]:
     values, width = rms_bins(difference, points)
     return {"x0": (1 + width) / 2, "dx": width, "y": values}
 
@@ -128,7 +127,7 @@ def spread_within_seeds(records: Sequence[RunRecord], metric: str, colours: Colo
     return found
 
 
-def _sd(rows: Sequence[Array]) -> Array:
+def _sd(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Return the SD over rows at each place, of numbers of any size; NaN where one is not finite."""
     table = np.stack(rows)
     # Squares of large numbers would overflow; dividing by a power of two changes no digit.
@@ -138,7 +137,7 @@ def _sd(rows: Sequence[Array]) -> Array:
         return np.asarray(scale * (table / scale).std(axis=0, ddof=1))
 
 
-def rms_bins(values: Array, points: int) -> tuple[Array, int]:
+def rms_bins(values: np.ndarray, points: int) -> tuple[np.ndarray, int]:
     """Return the root mean square over equal bins, at most `points` of them, and the width of a bin.
 
     Where the series is short enough it comes back as its absolute values, bin width 1. NaNs are left out of a bin; a

@@ -16,8 +16,7 @@ from lastbit.store import RunRecord, StudyFolder
 
 __all__ = ["ChurnMatrix", "LossSpread", "Metric", "Spreads", "estimate_spreads", "no_spreads"]
 
-Array = np.ndarray[Any, Any]
-Arrays = list[dict[str, Array]]
+Arrays = list[dict[str, np.ndarray]]
 
 _SIGMAS = ("sigma_last_bit", "sigma_seed", "sigma_total", "last_bit_variance_share")
 _CHURN = ("churn_last_bit", "churn_seed")
@@ -166,7 +165,7 @@ def _finite(records: Sequence[RunRecord], name: str) -> tuple[list[RunRecord], s
     return finite, f"{what} is not finite in {plural(len(others), 'run')}, left out here: {named}" if others else ""
 
 
-def _table(records: Sequence[RunRecord], name: str) -> Array:
+def _table(records: Sequence[RunRecord], name: str) -> np.ndarray:
     """Return the final values of a metric by seed and perturbation, NaN where there is no run."""
     seeds = sorted({r.cell for r in records})
     columns = max(r.twin for r in records) + 1

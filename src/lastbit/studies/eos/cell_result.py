@@ -26,7 +26,6 @@ from lastbit.studies.frame.kind import DTYPES
 
 __all__ = ["EosCell", "Headlines", "StableCourse", "read_cell"]
 
-Array = np.ndarray[Any, Any]
 Series = tuple[float | None, ...]
 """One number for each step, None where it is not one."""
 
@@ -226,12 +225,12 @@ def read_cell(folder: StudyFolder, number: int, facts: Mapping[str, Any], record
     )
 
 
-def _series(values: Array) -> Series:
+def _series(values: np.ndarray) -> Series:
     """Return numbers as a result holds them: None for NaN."""
     return tuple(None if value != value else value for value in values.astype(float).tolist())
 
 
-def _stable_rates(arrays: Mapping[str, Array], diverged: bool) -> dict[str, Any]:
+def _stable_rates(arrays: Mapping[str, np.ndarray], diverged: bool) -> dict[str, Any]:
     """Return the stable learning rate at every measured step, and what stands for its course.
 
     The ratio is the learning rate over the stable one, which is so `lr / ratio`: `2/(sharpness + alpha)` for gradient
@@ -250,7 +249,7 @@ def _stable_rates(arrays: Mapping[str, Array], diverged: bool) -> dict[str, Any]
     return {"stable_lrs": found, "stable_lr": course}
 
 
-def _twins(arrays: Mapping[str, Array], cell: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _twins(arrays: Mapping[str, np.ndarray], cell: int, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the controls, and where and how the twins parted."""
     distance = arrays.get("distance", np.empty((0, 0)))
     landed = [LandedRun(run=f"twin{n}", landed=bool((row > 0).any())) for n, row in enumerate(distance[1:], 1)]
@@ -265,7 +264,7 @@ def _twins(arrays: Mapping[str, Array], cell: int, settings: Mapping[str, Any]) 
     }
 
 
-def _first_difference(arrays: Mapping[str, Array], cell: int) -> Difference | None:
+def _first_difference(arrays: Mapping[str, np.ndarray], cell: int) -> Difference | None:
     """Return where the exact repeat differs in a bit of a loss, or of the weights at a measured step."""
     found, (base, repeat) = [], arrays["train_loss"][:2]
     unequal = np.flatnonzero(base.view(np.int64) != repeat.view(np.int64))
@@ -279,7 +278,7 @@ def _first_difference(arrays: Mapping[str, Array], cell: int) -> Difference | No
     return min(found, key=lambda difference: difference.step, default=None)
 
 
-def _growth(arrays: Mapping[str, Array], twins: Array, dtype: torch.dtype) -> tuple[GrowthSplit, LastBit]:
+def _growth(arrays: Mapping[str, np.ndarray], twins: np.ndarray, dtype: torch.dtype) -> tuple[GrowthSplit, LastBit]:
     norm = arrays["norm"]
     # A diverged base has measured one step more than its twins can be compared at.
     shared = min(len(arrays["step"]), twins.shape[1])
@@ -291,7 +290,7 @@ def _growth(arrays: Mapping[str, Array], twins: Array, dtype: torch.dtype) -> tu
     return split, LastBit(**vars(verdict), final_relative_l1=relative, final_distance=final)
 
 
-def _smallest(arrays: Mapping[str, Array]) -> Smallest:
+def _smallest(arrays: Mapping[str, np.ndarray]) -> Smallest:
     seen = np.isfinite(arrays["smallest"])
     growing, value = arrays["growing"][seen], arrays["smallest"][seen]
     # Studies of before have no certificates.
@@ -304,7 +303,7 @@ def _smallest(arrays: Mapping[str, Array]) -> Smallest:
     )
 
 
-def _per_layer(arrays: Mapping[str, Array], stable: Mapping[int, StableLearningRates]) -> tuple[LayerCourse, ...]:
+def _per_layer(arrays: Mapping[str, np.ndarray], stable: Mapping[int, StableLearningRates]) -> tuple[LayerCourse, ...]:
     if "layer" not in arrays:
         return ()
     rows = {row.name: vars(row) for row in stable[max(stable)].layers} if stable else {}
@@ -315,7 +314,7 @@ def _per_layer(arrays: Mapping[str, Array], stable: Mapping[int, StableLearningR
     )
 
 
-def _batch_sharpness(arrays: Mapping[str, Array]) -> BatchSharpness | None:
+def _batch_sharpness(arrays: Mapping[str, np.ndarray]) -> BatchSharpness | None:
     if "batch_sharpness" not in arrays:
         return None
     step, value, low, high = arrays["batch_sharpness"].T
@@ -333,7 +332,7 @@ def _batch_sharpness(arrays: Mapping[str, Array]) -> BatchSharpness | None:
     )
 
 
-def _flow(arrays: Mapping[str, Array]) -> Flow | None:
+def _flow(arrays: Mapping[str, np.ndarray]) -> Flow | None:
     if "flow_step" not in arrays:
         return None
     steps, loss, sharpness = (_series(arrays[f"flow_{name}"]) for name in ("step", "loss", "sharpness"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Any
 
 import numpy as np
 
@@ -23,13 +22,11 @@ from lastbit.studies.eos.tables import trend_table
 
 __all__ = ["edge_section", "layer_section", "size_section", "spectrum_figure", "spectrum_section", "sweep_section"]
 
-Array = np.ndarray[Any, Any]
-
 _POINTS = 1000
 """The most points of a line."""
 
 
-def _thin(count: int) -> Array:
+def _thin(count: int) -> np.ndarray:
     """Return the positions of at most `_POINTS` of `count` points.
 
     They stand an odd stride apart: an even one would show one half of an oscillation of period two.
@@ -38,7 +35,7 @@ def _thin(count: int) -> Array:
     return np.arange(0, count, stride + (stride % 2 == 0))
 
 
-def edge_section(cell: EosCell, arrays: Mapping[str, Array]) -> Section:
+def edge_section(cell: EosCell, arrays: Mapping[str, np.ndarray]) -> Section:
     """Return loss, sharpness with its limit, and the twins' difference."""
     kept = _thin(len(arrays["step"]))
     twins: list[Line] = []
@@ -83,7 +80,7 @@ def edge_section(cell: EosCell, arrays: Mapping[str, Array]) -> Section:
     return Section(f"Sharpness against its limit{named}", [block])
 
 
-def spectrum_section(cell: EosCell, arrays: Mapping[str, Array]) -> Section:
+def spectrum_section(cell: EosCell, arrays: Mapping[str, np.ndarray]) -> Section:
     """Return the spectral density at the chosen steps."""
     looks = zip(*(arrays[f"spectrum_{name}"] for name in ("step", "nodes", "weights")), strict=True)
     found = [Spectrum(label=f"step {step}", nodes=nodes, weights=weights) for step, nodes, weights in looks]
@@ -116,7 +113,7 @@ def spectrum_figure(
     return Section("The spectrum", [block], brief=brief)
 
 
-def layer_section(arrays: Mapping[str, Array]) -> Section:
+def layer_section(arrays: Mapping[str, np.ndarray]) -> Section:
     """Return the heat map of the layers' ratios."""
     names = [str(name) for name in arrays["layer"]]
     block = FigureBlock(

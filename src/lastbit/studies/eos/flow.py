@@ -7,8 +7,6 @@ Where gradient descent hovers at its limit, the flow sharpens on: the difference
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from scipy.integrate import RK45
@@ -23,8 +21,6 @@ from lastbit.train.training import Training
 
 __all__ = ["gradient_flow"]
 
-Array = np.ndarray[Any, Any]
-
 POINTS = 40
 """Times at which the flow's sharpness is measured, evenly; as many again are crowded into the start."""
 
@@ -35,7 +31,7 @@ RTOL, ATOL = 1e-3, 1e-6
 """Of the integrator: its error then lies far below the distance between flow and descent at their edge."""
 
 
-def _times(training: Training, steps: int) -> Array:
+def _times(training: Training, steps: int) -> np.ndarray:
     """Return the flow's time after each step, from 0 on, by running the schedule alone."""
     group, times = training.optimizer.param_groups[0], [0.0]
     for _ in range(steps):
@@ -46,7 +42,7 @@ def _times(training: Training, steps: int) -> Array:
     return np.array(times)
 
 
-def gradient_flow(task: Task, *, seed: int, steps: int, device: torch.device) -> dict[str, Array]:
+def gradient_flow(task: Task, *, seed: int, steps: int, device: torch.device) -> dict[str, np.ndarray]:
     """Follow the gradient flow of the full training loss from the study's initial weights, in float64.
 
     Dormand and Prince's explicit Runge–Kutta pair with adaptive steps (SciPy's `RK45`).
@@ -76,13 +72,13 @@ def gradient_flow(task: Task, *, seed: int, steps: int, device: torch.device) ->
     with training.active():
         batch, loss_fn = probe_of(training, len(task.train), torch.float64)
 
-    def put(flat: Array) -> None:
+    def put(flat: np.ndarray) -> None:
         parts = torch.split(torch.from_numpy(flat).to(device), [p.numel() for p in parameters])
         with torch.no_grad():
             for p, part in zip(parameters, parts, strict=True):
                 p.copy_(part.view_as(p))
 
-    def slope(_: float, flat: Array) -> Array:
+    def slope(_: float, flat: np.ndarray) -> np.ndarray:
         put(flat)
         gradients = torch.autograd.grad(loss_fn(training.model(batch[0]), batch[1]), parameters)
         return -torch.cat([g.reshape(-1) for g in gradients]).cpu().numpy() - decay * flat

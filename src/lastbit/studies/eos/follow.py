@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,8 +28,6 @@ from lastbit.train.training import Training
 from lastbit.train.twins import TwinPlan, lock_step
 
 __all__ = ["MEASURED", "Followed", "follow", "probe_batch", "probe_of", "record_arrays"]
-
-Array = np.ndarray[Any, Any]
 
 MEASURED = tuple(field.name for field in fields(StabilityRecord) if field.name not in ("status", "lrs", "layers"))
 """The fields of a `StabilityRecord` that are one number."""
@@ -55,7 +52,7 @@ class Followed:
 
     status: RunStatus
     message: str
-    arrays: dict[str, Array]
+    arrays: dict[str, np.ndarray]
 
 
 def probe_batch(task: Task, size: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -112,7 +109,7 @@ class _Follower:
     def __init__(self, task: Task, config: EosSettings, trainings: list[Training], total: int, looks: bool) -> None:
         self.task, self.config, self.trainings, self.total, self.looks = task, config, trainings, total, looks
         self.base, self.loss = trainings[0], trainings[0].loss
-        self.rows: defaultdict[str, list[Array]] = defaultdict(list)
+        self.rows: defaultdict[str, list[np.ndarray]] = defaultdict(list)
         self.stable: dict[int, StableLearningRates] = {}
         # A look falls on the next measured step; the last measured one always has one.
         every, last = config.every, total - total % config.every
@@ -145,7 +142,7 @@ class _Follower:
                 break
         return self._finish(step)
 
-    def _keep(self, **values: Tensor | Array | float) -> None:
+    def _keep(self, **values: Tensor | np.ndarray | float) -> None:
         for name, value in values.items():
             self.rows[name].append(value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value))
 
@@ -204,7 +201,7 @@ class _Follower:
         return Followed(status, message, arrays)
 
 
-def record_arrays(records: list[StabilityRecord]) -> dict[str, Array]:
+def record_arrays(records: list[StabilityRecord]) -> dict[str, np.ndarray]:
     """Return measurements as arrays: `MEASURED` and `lr` over axis S; where layers were measured, `layer_ratio` (M, L).
 
     `layer_step` and `layer` say at which steps, and of which layers.

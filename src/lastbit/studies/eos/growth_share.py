@@ -17,15 +17,12 @@ correlated series, and its blocks are the nearest thing to samples that it has.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from lastbit.stats import Estimate, jackknife_interval, not_measured
 
 __all__ = ["GrowthSplit", "split_growth"]
-
-Array = np.ndarray[Any, Any]
 
 BLOCKS = 20
 """Blocks of the jackknife: enough for Student's quantile to be near the normal one (2.09), few enough to be long."""
@@ -49,7 +46,7 @@ class GrowthSplit:
     """How much of that rise was made, net, where the limit was exceeded."""
 
 
-def split_growth(steps: Array, ratio: Array, distance: Array, floor: float) -> GrowthSplit:
+def split_growth(steps: np.ndarray, ratio: np.ndarray, distance: np.ndarray, floor: float) -> GrowthSplit:
     """Split the growth of twins by whether the limit was exceeded.
 
     Args:
@@ -78,7 +75,9 @@ def split_growth(steps: Array, ratio: Array, distance: Array, floor: float) -> G
     rising_KI = np.arange(len(span_I)) < logs.argmax(axis=1)[:, None]
     block_I = (np.arange(len(span_I)) * BLOCKS) // len(span_I)
 
-    def over(top_I: Array, bottom_I: Array, missing: str, bounds: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
+    def over(
+        top_I: np.ndarray, bottom_I: np.ndarray, missing: str, bounds: tuple[float, float] = (-np.inf, np.inf)
+    ) -> Estimate:
         top_B, bottom_B = (np.bincount(block_I, weights=values_I, minlength=BLOCKS) for values_I in (top_I, bottom_I))
         return _ratio(top_B, bottom_B, missing, bounds)
 
@@ -92,7 +91,7 @@ def split_growth(steps: Array, ratio: Array, distance: Array, floor: float) -> G
     )
 
 
-def _ratio(top_B: Array, bottom_B: Array, missing: str, bounds: tuple[float, float]) -> Estimate:
+def _ratio(top_B: np.ndarray, bottom_B: np.ndarray, missing: str, bounds: tuple[float, float]) -> Estimate:
     """Return the ratio of sums with its jackknife interval; blocks without a denominator carry no information."""
     held = bottom_B > 0
     n, top, bottom = int(held.sum()), float(top_B.sum()), float(bottom_B.sum())

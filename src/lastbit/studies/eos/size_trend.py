@@ -28,8 +28,6 @@ from lastbit.studies.eos.cell_result import EosCell
 
 __all__ = ["QUANTITIES", "SizeTrend", "quantity_of", "size_trends", "trend_sentence"]
 
-Array = np.ndarray[Any, Any]
-
 _SIZES = ("depth", "width", "kernel")
 """The settings by which a network grows."""
 
@@ -78,10 +76,10 @@ def quantity_of(cell: EosCell, quantity: str) -> float | None:
     return value
 
 
-def _lines(axis: str, quantity: str, cells: Sequence[EosCell]) -> tuple[list[float], dict[tuple[Any, ...], Array]]:
+def _lines(axis: str, quantity: str, cells: Sequence[EosCell]) -> tuple[list[float], dict[tuple[Any, ...], np.ndarray]]:
     """Return the sizes, and by seed and other settings the values at them, NaN where one is missing."""
     sizes = sorted({float(cell.axes[axis]) for cell in cells})
-    lines: dict[tuple[Any, ...], Array] = defaultdict(lambda: np.full(len(sizes), np.nan))
+    lines: dict[tuple[Any, ...], np.ndarray] = defaultdict(lambda: np.full(len(sizes), np.nan))
     for cell in cells:
         value = quantity_of(cell, quantity)
         if quantity == "entered_at_step" and value is None and cell.status == RunStatus.OK:
@@ -121,7 +119,7 @@ def _direction(exponent: Estimate, rank: float | None) -> str:
     return "falls" if exponent.high < 0 else "rises"
 
 
-def _exponent(logs: Array, lines: Mapping[tuple[Any, ...], Array]) -> Estimate:
+def _exponent(logs: np.ndarray, lines: Mapping[tuple[Any, ...], np.ndarray]) -> Estimate:
     if not lines:
         return not_measured("no line of the sweep has it at every size")
     seeds = [seed for seed, *_ in lines]

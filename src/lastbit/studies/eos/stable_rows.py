@@ -13,14 +13,12 @@ from lastbit.curvature import LayerStability, StableLearningRates
 
 __all__ = ["former_stable_rows", "stable_arrays", "stable_rows"]
 
-Array = np.ndarray[Any, Any]
-
 _FIELDS = [field.name for field in fields(LayerStability)]
 _UNKNOWN = ("lr", "max_lr", "weight_decay", "sharpness_within", "smallest_within")
 """Fields that may be None, which is NaN in the arrays."""
 
 
-def stable_arrays(tables: Mapping[int, StableLearningRates]) -> dict[str, Array]:
+def stable_arrays(tables: Mapping[int, StableLearningRates]) -> dict[str, np.ndarray]:
     """Return `stable_step` (Q,), `stable_layer` (L,), the whole last, and `stable_rows` (Q, L, fields).
 
     The fields are those of `LayerStability` from `size` on, both ends of `decay_interval` among them.
@@ -35,7 +33,7 @@ def stable_arrays(tables: Mapping[int, StableLearningRates]) -> dict[str, Array]
     }
 
 
-def stable_rows(arrays: Mapping[str, Array]) -> dict[int, StableLearningRates]:
+def stable_rows(arrays: Mapping[str, np.ndarray]) -> dict[int, StableLearningRates]:
     """Return the tables that `stable_arrays` took apart, by step."""
     if "stable_step" not in arrays:
         return {}
@@ -69,7 +67,7 @@ def former_row(row: Mapping[str, Any]) -> LayerStability:
     return LayerStability(**{**row, **known})
 
 
-def _numbers(row: LayerStability) -> Array:
+def _numbers(row: LayerStability) -> np.ndarray:
     known = {**vars(row), "decay_interval": row.decay_interval or (None, None)}
     del known["name"]
     return np.hstack([np.array(value, dtype=float) for value in known.values()])

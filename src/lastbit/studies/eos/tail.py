@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.special import stdtrit
 
@@ -11,8 +9,6 @@ from lastbit.report.formatting import number
 from lastbit.stats import Estimate, not_measured
 
 __all__ = ["entered_at", "last_third", "tail_mean"]
-
-Array = np.ndarray[Any, Any]
 
 FEWEST = 20
 """Measurements that a tail must hold."""
@@ -28,13 +24,13 @@ STRONGEST = 0.999
 """The largest correlation between neighbours that is reckoned with: beyond it no tail here has a mean to speak of."""
 
 
-def last_third(steps: Array) -> Array:
+def last_third(steps: np.ndarray) -> np.ndarray:
     """Return which of the steps (S,), at least one and increasing, lie in the last third of their span."""
-    late: Array = steps >= steps[-1] - (steps[-1] - steps[0]) / 3
+    late: np.ndarray = steps >= steps[-1] - (steps[-1] - steps[0]) / 3
     return late
 
 
-def tail_mean(steps: Array, values: Array) -> Estimate:
+def tail_mean(steps: np.ndarray, values: np.ndarray) -> Estimate:
     """Return the mean over the last third of the steps, with an interval that allows for correlated neighbours.
 
     Neighbouring measurements of one training are correlated, so they are no samples. For `n` values of correlation `ρ`
@@ -89,7 +85,7 @@ def tail_mean(steps: Array, values: Array) -> Estimate:
     return Estimate(mean, mean - reach, mean + reach, round(worth), note)
 
 
-def entered_at(steps: Array, ratio: Array) -> int | None:
+def entered_at(steps: np.ndarray, ratio: np.ndarray) -> int | None:
     """Return the first measured step at which the sharpness was at its limit or above; None where it never was."""
     above = np.flatnonzero(ratio >= 1)
     return int(steps[above[0]]) if len(above) else None

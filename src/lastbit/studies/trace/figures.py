@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -23,8 +22,6 @@ __all__ = [
     "sweep_section",
 ]
 
-Array = np.ndarray[Any, Any]
-
 _POINTS = 1200
 """The most points of a line."""
 
@@ -40,7 +37,7 @@ def _edges(result: TraceResult) -> list[float]:
     return [float(edge) for span in _spans(result)[:12] for edge in span]
 
 
-def _twin_curves(arrays: Mapping[str, Array], steps: Array, values_KS: Array) -> list[Line]:
+def _twin_curves(arrays: Mapping[str, np.ndarray], steps: np.ndarray, values_KS: np.ndarray) -> list[Line]:
     """Return one curve per perturbed twin, thinned."""
     kept = spaced(steps, _POINTS)
     return [
@@ -59,7 +56,7 @@ def _legend(curves: Sequence[Line]) -> list[LegendEntry]:
     return [LegendEntry(curve.label, curve.colour, curve.group) for curve in curves]
 
 
-def difference_section(result: TraceResult, arrays: Mapping[str, Array]) -> Section:
+def difference_section(result: TraceResult, arrays: Mapping[str, np.ndarray]) -> Section:
     """Return the difference over steps, with the ulp floor, the bound of rounding and the episodes."""
     steps, norm = arrays["step"], arrays["all_norm"]
     curves = _twin_curves(arrays, steps, arrays["all_relative_l2"])
@@ -83,7 +80,7 @@ def difference_section(result: TraceResult, arrays: Mapping[str, Array]) -> Sect
     return Section("How the last bit grew", blocks)
 
 
-def effect_section(result: TraceResult, arrays: Mapping[str, Array]) -> Section:
+def effect_section(result: TraceResult, arrays: Mapping[str, np.ndarray]) -> Section:
     """Return what the training loss and the predictions show of the difference."""
     gaps = _twin_curves(arrays, arrays["step"], np.abs(arrays["loss_gap"]))
     churn = []
@@ -101,7 +98,7 @@ def effect_section(result: TraceResult, arrays: Mapping[str, Array]) -> Section:
     return Section("What it does to loss and predictions", [figure])
 
 
-def map_section(result: TraceResult, arrays: Mapping[str, Array]) -> Section:
+def map_section(result: TraceResult, arrays: Mapping[str, np.ndarray]) -> Section:
     """Return the tensor by step map."""
     names = [str(name) for name in arrays["tensor"]]
     figure = FigureBlock(
@@ -115,14 +112,14 @@ def map_section(result: TraceResult, arrays: Mapping[str, Array]) -> Section:
     return Section("Which tensors, and when", [figure])
 
 
-def _geometric(values_KST: Array) -> Array:
+def _geometric(values_KST: np.ndarray) -> np.ndarray:
     """Return the geometric mean over twins (S, T) of what is positive, 0 where nothing is."""
     positive = np.isfinite(values_KST) & (values_KST > 0)
     logs = np.log(np.where(positive, values_KST, 1.0)).sum(axis=0) / np.maximum(positive.sum(axis=0), 1)
     return np.where(positive.any(axis=0), np.exp(logs), 0.0)
 
 
-def filter_section(result: TraceResult, arrays: Mapping[str, Array], layer: str | None) -> list[Section]:
+def filter_section(result: TraceResult, arrays: Mapping[str, np.ndarray], layer: str | None) -> list[Section]:
     """Return the filter by step map of the chosen convolution, or of the one that amplified most."""
     convolutions = [str(name) for name in arrays["convolution"]]
     ranked = [name for name in result.most_amplifying if name in convolutions] or convolutions
@@ -144,7 +141,7 @@ def filter_section(result: TraceResult, arrays: Mapping[str, Array], layer: str 
     return [Section(f"Filters of {chosen}", [figure], capitalised(f"{why}."))]
 
 
-def origin_section(result: TraceResult, arrays: Mapping[str, Array]) -> list[Section]:
+def origin_section(result: TraceResult, arrays: Mapping[str, np.ndarray]) -> list[Section]:
     """Return where along the network the difference started and what carried its growth."""
     first = result.first_difference
     if first is None:
@@ -169,7 +166,7 @@ def origin_section(result: TraceResult, arrays: Mapping[str, Array]) -> list[Sec
     return [Section("Where along the network it started", [figure], lead)]
 
 
-def sweep_section(result: TraceResult, members: Mapping[str, Mapping[str, Array]]) -> list[Section]:
+def sweep_section(result: TraceResult, members: Mapping[str, Mapping[str, np.ndarray]]) -> list[Section]:
     """Return the differences of every member of a sweep over scaled time."""
     if len(members) < 2:
         return []

@@ -10,13 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 __all__ = ["Jump", "TangentRate", "WhileSmall", "half_of_growth", "largest_jumps", "mean_distance", "tangent_rate"]
-
-Array = np.ndarray[Any, Any]
 
 LEAST = math.log(10)
 """Growth between two neighbouring records, in nats, from which on it is called a jump: a factor 10."""
@@ -25,7 +22,7 @@ SMALL = 1e-3
 """Relative L2 distance up to which twins grow as the tangent does."""
 
 
-def mean_distance(arrays: Mapping[str, Array]) -> Array:
+def mean_distance(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the geometric mean over perturbed twins of the L2 distance over all weights (S,), 0 where none differs.
 
     Twins that do not differ (yet) at a step are left out there. What renormalisation took away is put back.
@@ -37,7 +34,7 @@ def mean_distance(arrays: Mapping[str, Array]) -> Array:
     return np.where(positive.any(axis=0) | np.isnan(d).any(axis=0), np.exp(logs), 0.0)
 
 
-def half_of_growth(arrays: Mapping[str, Array]) -> float | None:
+def half_of_growth(arrays: Mapping[str, np.ndarray]) -> float | None:
     """Return the share of steps that holds half of all growth, the fastest first: how localised it is in time.
 
     Median over perturbed twins; growth is that of the running maximum of the distance, on a logarithmic scale, so that
@@ -79,7 +76,7 @@ class Jump:
     last: str | None
 
 
-def largest_jumps(arrays: Mapping[str, Array]) -> tuple[Jump, ...]:
+def largest_jumps(arrays: Mapping[str, np.ndarray]) -> tuple[Jump, ...]:
     """Return for each perturbed twin its largest growth between two neighbouring records, where it is a jump.
 
     The first appearance of a difference is none, and neither is growth below the rounding of a single step.
@@ -144,7 +141,7 @@ class TangentRate:
     while_small: WhileSmall | None
 
 
-def tangent_rate(arrays: Mapping[str, Array]) -> TangentRate | None:
+def tangent_rate(arrays: Mapping[str, np.ndarray]) -> TangentRate | None:
     """Return the growth rate of the tangent, None where none was carried."""
     if "tangent_step" not in arrays or not len(arrays["tangent_step"]):
         return None
@@ -161,7 +158,7 @@ def tangent_rate(arrays: Mapping[str, Array]) -> TangentRate | None:
     )
 
 
-def _while_small(arrays: Mapping[str, Array], growth: Array) -> WhileSmall | None:
+def _while_small(arrays: Mapping[str, np.ndarray], growth: np.ndarray) -> WhileSmall | None:
     """Compare from the first recorded step at which twins are a hundred roundings apart to the last before `SMALL`."""
     distance, steps = mean_distance(arrays), arrays["tangent_step"]
     relative = distance / arrays["all_norm"]

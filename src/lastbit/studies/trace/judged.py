@@ -16,8 +16,6 @@ from lastbit.dynamics.verdict import Course
 
 __all__ = ["Judged", "judged", "known"]
 
-Array = np.ndarray[Any, Any]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Judged(Course):
@@ -29,7 +27,7 @@ class Judged(Course):
     saturation_level_l2: float | None = None
 
 
-def judged(arrays: Mapping[str, Array], dtype: torch.dtype) -> Judged:
+def judged(arrays: Mapping[str, np.ndarray], dtype: torch.dtype) -> Judged:
     """Return the verdict on twins.
 
     Twins that were renormalised never reach a level: their verdict is `undecided`, with their growth rate.
@@ -59,7 +57,7 @@ def _told(value: Any, unit: float) -> Any:
     return known(value / unit) if isinstance(value, float) else value
 
 
-def _renormalised(arrays: Mapping[str, Array]) -> Judged:
+def _renormalised(arrays: Mapping[str, np.ndarray]) -> Judged:
     """Return the growth rate of twins that were brought back, from the slope of what they would have grown to."""
     steps = arrays["step"].astype(np.float64)
     # In logarithms, for the distance itself may pass the range of float64.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +23,7 @@ from lastbit.train.twins import Twins
 
 __all__ = ["TraceRecorder"]
 
-Array = np.ndarray[Any, Any]
-Arrays = dict[str, Array]
+Arrays = dict[str, np.ndarray]
 
 # Axes: K twins (the repeat first), S recorded steps, T tensors, P probed steps, F filters, C convolutions.
 
@@ -72,7 +70,7 @@ class TraceRecorder:
             index += 1
         return self._step_of(index)
 
-    def take(self, log_removed_K: Array) -> Divergence:
+    def take(self, log_removed_K: np.ndarray) -> Divergence:
         """Record where the twins stand, and the logarithms of what renormalisation took away so far."""
         index, marks = self._index(self.twins.position), [time.perf_counter()]
         base, *others = self.twins.weights()
@@ -165,7 +163,7 @@ class TraceRecorder:
         steps = [self._step_of(index) for index in self._records]
         return {"step": np.array(steps), "tensor": np.array(names), "size": np.array(sizes)}
 
-    def _loss_gaps(self, losses: Array) -> Array:
+    def _loss_gaps(self, losses: np.ndarray) -> np.ndarray:
         steps = self._tensors()["step"]
         with np.errstate(invalid="ignore"):
             gaps = losses[1:] - losses[:1]
@@ -173,7 +171,7 @@ class TraceRecorder:
         at = np.clip(steps - 1, 0, gaps.shape[1] - 1)
         return np.where((steps > self.twins.start) & (steps <= gaps.shape[1]), gaps[:, at], np.nan)
 
-    def _losses(self) -> Array:
+    def _losses(self) -> np.ndarray:
         """Return the training loss of every run at every step so far, float64 (1 + K, steps)."""
         return np.stack([torch.stack(t.losses).double().cpu().numpy() for t in self.twins.trainings])
 
@@ -204,7 +202,7 @@ def _stacked(rows: Sequence[Arrays], axis: int = 0) -> Arrays:
     return {name: np.stack([row[name] for row in rows], axis) for name in rows[0]}
 
 
-def _churn(evaluations: Sequence[Evaluation]) -> Array:
+def _churn(evaluations: Sequence[Evaluation]) -> np.ndarray:
     """Return the share of the probe that each twin predicts otherwise than the base (K,), NaN without classes."""
     base, *others = (run.predictions_N for run in evaluations)
     return np.array([np.nan if base is None or other is None else np.mean(base != other) for other in others])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +17,6 @@ from lastbit.studies.frame.study import Study
 from lastbit.studies.trace.result import TraceResult, member_named
 
 __all__ = ["TraceStudy", "compare_sketches"]
-
-Array = np.ndarray[Any, Any]
 
 _VARIABLES = {
     ("twin", "step", "tensor"): MEASURES,
@@ -141,7 +138,7 @@ def compare_sketches(
     )
 
 
-def _read(path: Path, run: str, member: str | None) -> dict[str, Array]:
+def _read(path: Path, run: str, member: str | None) -> dict[str, np.ndarray]:
     with StudyFolder.read(path) as folder:
         if folder.facts.get("kind") != "trace":
             raise LastbitError(f"{path} is a study of kind {folder.facts.get('kind')!r}: only traces keep sketches")
@@ -151,7 +148,7 @@ def _read(path: Path, run: str, member: str | None) -> dict[str, Array]:
         return folder.arrays(prefix + choose(run, runs, "run"))
 
 
-def _sketch(arrays: dict[str, Array], rows: Array) -> Sketch:
+def _sketch(arrays: dict[str, np.ndarray], rows: np.ndarray) -> Sketch:
     parts = {name: torch.from_numpy(arrays[name][rows]) for name in ("values", "residuals", "fingerprints")}
     seed, width = arrays["seed_width"].tolist()
     tensors = tuple(zip(arrays["tensor"].tolist(), arrays["size"].tolist(), strict=True))

@@ -23,8 +23,6 @@ from lastbit.train.training import Training
 
 __all__ = ["TangentWatch"]
 
-Array = np.ndarray[Any, Any]
-
 
 class TangentWatch:
     """Carries a tangent along one training.
@@ -91,7 +89,7 @@ class TangentWatch:
         with generators.replayed(self._generators, self._training.device):
             return hessian_product(model, self._training.loss, batch, parameters=list(self._parameters))(directions)
 
-    def arrays(self) -> dict[str, Array]:
+    def arrays(self) -> dict[str, np.ndarray]:
         """Return the growth of every step.
 
         `tangent_step` (R,), `tangent_log_growth` (R,) in nats, `tangent_split`, its parts by tensor, and
@@ -100,7 +98,7 @@ class TangentWatch:
         """
         names = np.array(list(self._parameters))
 
-        def stacked(name: str) -> Array:
+        def stacked(name: str) -> np.ndarray:
             rows = [getattr(growth, name).float().cpu().numpy() for growth in self._growths]
             return np.stack(rows) if rows else np.empty((0, len(names)), dtype=np.float32)
 

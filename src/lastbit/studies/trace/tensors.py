@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +13,6 @@ from lastbit.dynamics.localise import gini, growth_split, participation_ratio
 from lastbit.studies.trace.judged import known
 
 __all__ = ["Carriers", "Participation", "SpreadAt", "TensorGrowth", "growth_of_tensors", "participation"]
-
-Array = np.ndarray[Any, Any]
 
 _MEANS = ("relative_l2", "mean_relative_l1", "share_differing", "cosine")
 
@@ -50,7 +47,7 @@ class TensorGrowth:
     cosine: float | None
 
 
-def growth_of_tensors(arrays: Mapping[str, Array], episodes: Episodes) -> tuple[TensorGrowth, ...]:
+def growth_of_tensors(arrays: Mapping[str, np.ndarray], episodes: Episodes) -> tuple[TensorGrowth, ...]:
     """Return what is known of each tensor, in the order of the network."""
     within = np.zeros(len(arrays["step"]) - 1, dtype=bool)
     for episode in episodes.episodes:
@@ -111,7 +108,7 @@ class Participation:
     at_the_end: SpreadAt
 
 
-def participation(arrays: Mapping[str, Array], episodes: Episodes) -> Participation:
+def participation(arrays: Mapping[str, np.ndarray], episodes: Episodes) -> Participation:
     """Return over how much of the network the difference is spread."""
     longest = max(episodes.episodes, key=lambda episode: episode.rise, default=None)
     return Participation(
@@ -120,7 +117,7 @@ def participation(arrays: Mapping[str, Array], episodes: Episodes) -> Participat
     )
 
 
-def _spread(arrays: Mapping[str, Array], step: int) -> SpreadAt:
+def _spread(arrays: Mapping[str, np.ndarray], step: int) -> SpreadAt:
     at = int(np.argmin(np.abs(arrays["step"] - step)))
     probe = int(np.argmin(np.abs(arrays["probe_step"] - step)))
     energies = torch.from_numpy(np.nan_to_num(np.square(arrays["l2"][1:, at]), posinf=0.0))

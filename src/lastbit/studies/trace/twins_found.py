@@ -19,8 +19,6 @@ from lastbit.studies.trace.tensors import Participation, TensorGrowth, growth_of
 
 __all__ = ["FinalDifference", "TwinsFound", "repeat_differs", "twins_found"]
 
-Array = np.ndarray[Any, Any]
-
 _SILENT = ("not_reproducible", "not_landed")
 """Kinds of verdict after which nothing is attributed to the last bit: the controls failed."""
 
@@ -89,7 +87,7 @@ class TwinsFound(Judged):
 
 
 def twins_found(
-    cell: Mapping[str, Any], perturb: str, arrays: Mapping[str, Array], records: Sequence[RunRecord]
+    cell: Mapping[str, Any], perturb: str, arrays: Mapping[str, np.ndarray], records: Sequence[RunRecord]
 ) -> TwinsFound:
     """Return what one set of twins shows.
 
@@ -145,7 +143,7 @@ def twins_found(
     )
 
 
-def repeat_differs(cell: int, arrays: Mapping[str, Array]) -> Difference | None:
+def repeat_differs(cell: int, arrays: Mapping[str, np.ndarray]) -> Difference | None:
     """Say where the exact repeat first differs from its base, in any measure or any step's loss."""
     seen = [(int(step), "training loss") for step in arrays["repeat_loss_step"]]
     firsts = zip(arrays["first_step"][0], arrays["tensor"], strict=True)
@@ -158,7 +156,7 @@ def repeat_differs(cell: int, arrays: Mapping[str, Array]) -> Difference | None:
     return Difference(cell=cell, step=step, what=what)
 
 
-def _landing(name: str, perturb: str, arrays: Mapping[str, Array]) -> Landing:
+def _landing(name: str, perturb: str, arrays: Mapping[str, np.ndarray]) -> Landing:
     """Say in which twins the perturbation was ever seen, and in what share of the weights."""
     first, last = arrays["first_step_share"][1:], arrays["all_share_differing"][1:, -1]
     landed = (arrays["first_step"][1:] >= 0).any(axis=1) | (first > 0)
@@ -169,7 +167,7 @@ def _landing(name: str, perturb: str, arrays: Mapping[str, Array]) -> Landing:
     return landing_of(perturb, rows)
 
 
-def _final(arrays: Mapping[str, Array]) -> FinalDifference:
+def _final(arrays: Mapping[str, np.ndarray]) -> FinalDifference:
     distance, norm = float(mean_distance(arrays)[-1]), float(arrays["all_norm"][-1])
     return FinalDifference(
         relative_l2=known(distance / norm) if norm else None,

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,8 +28,6 @@ from lastbit.tasks import Task
 from lastbit.train.twins import TwinPlan, Twins, check_branch, lock_step
 
 __all__ = ["rehearse", "trace_twins", "train"]
-
-Array = np.ndarray[Any, Any]
 
 PROBE = 512
 """Test samples on which the churn between twins is measured: its standard error is then at most 2.2 points."""
@@ -102,7 +99,7 @@ def train(work: Work[TraceSettings]) -> Trained:
     return Trained(records=tuple(records), facts={"cost": cost}, said=f"{said} {spent}")
 
 
-def _status(sketches: dict[str, Array]) -> tuple[RunStatus, str]:
+def _status(sketches: dict[str, np.ndarray]) -> tuple[RunStatus, str]:
     status, message = blow_up(sketches["losses"])
     if status != RunStatus.DIVERGED and not math.isfinite(float(np.abs(sketches["values"][-1]).sum())):
         return RunStatus.DIVERGED, "weights are not finite at the end"
@@ -111,7 +108,7 @@ def _status(sketches: dict[str, Array]) -> tuple[RunStatus, str]:
 
 def trace_twins(
     task: Task, settings: TraceSettings, device: torch.device, on_step: Callable[[int], None]
-) -> tuple[TraceRecorder, dict[str, Array], dict[str, float]]:
+) -> tuple[TraceRecorder, dict[str, np.ndarray], dict[str, float]]:
     """Train a base run, its exact repeat and perturbed twins, and measure how they part.
 
     The twins end early where the repeat differs from the base (nothing can be attributed to the last bit then) and
@@ -163,7 +160,7 @@ def _worth_going_on(found: Divergence) -> bool:
     return repeats and bool(torch.isfinite(found.norm).all()) and bool(torch.isfinite(found.l2).all())
 
 
-def _rounding(arrays: dict[str, Array], dtype: torch.dtype) -> dict[str, Array]:
+def _rounding(arrays: dict[str, np.ndarray], dtype: torch.dtype) -> dict[str, np.ndarray]:
     steps, norm = arrays["step"], arrays["all_norm"]
     # A training that diverges ends with one norm that is not finite; nothing is explained there.
     finite = int(np.isfinite(norm).sum())
