@@ -83,7 +83,7 @@ class Result:
     @property
     def exit_code(self) -> ExitCode:
         """The exit code of the command that made it."""
-        if self.verdict_kind in _DIVERGED:
+        if self.verdict_kind in (*_DIVERGED, "diverged", "diverging"):
             return ExitCode.ALL_DIVERGED
         return ExitCode.ANSWERED if self.passed else ExitCode.NOT_REPRODUCIBLE
 
