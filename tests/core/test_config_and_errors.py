@@ -97,7 +97,7 @@ def test_errors_end_the_command_with_2():
 
 
 def test_statuses_are_the_words_that_are_stored():
-    assert [str(status) for status in RunStatus] == ["ok", "diverged", "crashed"]
+    assert [str(status) for status in RunStatus] == ["ok", "diverging", "diverged", "crashed"]
     assert RunStatus("ok") is RunStatus.OK
     with pytest.raises(ValueError, match="fine"):
         RunStatus("fine")

@@ -173,7 +173,8 @@ def batch_scale(model: nn.Module, loss_fn: Callable[[Any, Any], Tensor], batch: 
     """Return what the loss on `batch` must be multiplied by to stand for batches of `size` examples.
 
     1 for a loss that averages, `size / N` for one that sums. Which of them it is shows when every example comes twice:
-    the loss stays, or doubles. Costs one forward pass.
+    the loss stays, or doubles. 1, too, for a loss that is another number each time: the control of a study finds that.
+    Costs one forward pass.
 
     Raises:
         LastbitError: the loss does neither, so that it means another thing on batches of another size.
@@ -185,7 +186,7 @@ def batch_scale(model: nn.Module, loss_fn: Callable[[Any, Any], Tensor], batch: 
 
     def losses() -> list[float]:
         outputs = apply_model(snapshot.model, batch[0])
-        return [float(loss_fn(*twice(outputs, batch[1], times))) for times in (1, 2)]
+        return [float(loss_fn(*twice(outputs, batch[1], times))) for times in (1, 1, 2)]
 
     def twice(outputs: PyTree, targets: PyTree, times: int) -> tuple[PyTree, PyTree]:
         def repeat(leaf: Any) -> Any:
@@ -193,9 +194,9 @@ def batch_scale(model: nn.Module, loss_fn: Callable[[Any, Any], Tensor], batch: 
 
         return tree_map(repeat, outputs), tree_map(repeat, targets)
 
-    once, doubled = snapshot.evaluate(losses)
+    once, again, doubled = snapshot.evaluate(losses)
     tolerance = ROUNDINGS * torch.finfo(snapshot.space.dtype).eps * abs(once)
-    if not isfinite(once) or abs(doubled - once) <= tolerance:
+    if not isfinite(once) or once != again or abs(doubled - once) <= tolerance:
         return 1.0
     if abs(doubled - 2 * once) <= 2 * tolerance:
         return size / examples

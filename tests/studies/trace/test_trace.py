@@ -305,7 +305,7 @@ def test_a_task_object_keeps_its_own_settings(tmp_path):
     )
     with pytest.raises(LastbitError, match="lr belongs to built-in tasks"):
         trace(task, lr=0.1, out=tmp_path / "study")
-    with pytest.raises(TypeError, match="unexpected keyword argument 'twin'"):
+    with pytest.raises(LastbitError, match=r"unknown setting 'twin' \(did you mean 'twins'\?\)"):
         trace("digits", twin=3, out=tmp_path / "study")
     assert not (tmp_path / "study").exists()
     study = small(task, tmp_path)
