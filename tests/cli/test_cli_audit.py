@@ -100,7 +100,7 @@ MISTAKES = {
     "--task toy.py:not_a_task": "must return a lastbit Task, got int",
     "--task nope.py:make": "there is no task file 'nope.py'",
     "--task toy.py:labels_too_high": "the model gives 2 outputs but the labels go up to 37",
-    "--task toy.py:make --lr 0.1": "toy.py:make decides that itself",
+    "--task toy.py:make --lr 0.1": "toy.py:make sets that itself",
     "--task fashion-mnist --data-root full": "--data-root full",
 }
 

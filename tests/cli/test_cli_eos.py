@@ -78,7 +78,7 @@ MISTAKES = {
     "eos --batch-size 601": "batch size 601 exceeds the 600 training examples",
     "eos --resume nope": "there is no study at nope",
     "eos --resume a --out b": "name the same thing",
-    "eos --task toy.py:make --loss cross-entropy": "toy.py:make decides that itself",
+    "eos --task toy.py:make --loss cross-entropy": "toy.py:make sets that itself",
     "eos --task toy.py:full_batch --lr 0.1 0.2": "toy.py:full_batch has no parameter lr",
     "sharpness toy.py:make --weight-decay 1": "--weight-decay: toy.py:make has no parameter weight_decay",
     "eos --task toy.py:signs": "Rprop has no stability limit",

@@ -90,7 +90,7 @@ MISTAKES = {
     "--lr 0.1 fast": "--lr = 'fast': input should be a valid number",
     "--lr 0.1 0.1": "name each value once",
     "--lr 0.1 --scaled-time": "--scaled-time scales the epochs of a sweep",
-    "--lr 0.1 --task toy.py:make": "toy.py:make decides that itself",
+    "--lr 0.1 --task toy.py:make": "toy.py:make sets that itself",
     "--dtype half": "--dtype = 'half': input should be 'float32', 'float64' or 'bfloat16'",
     "--dtype bfloat16 --renormalise": "--renormalise with --dtype bfloat16",
     "--perturb foo": "'rescale', 'ulp', 'rounding' or 'reorder'",

@@ -74,7 +74,7 @@ def test_relative_error_of_an_sd_is_that_of_simulated_normal_samples():
 
 
 def test_few_samples_are_called_few():
-    assert few_samples_note(5) == "few samples: 5 degrees of freedom know an SD to about ±32 %"
+    assert few_samples_note(5) == "few samples: 5 degrees of freedom, which give an SD to about ±32 %"
     assert few_samples_note(FEW_SAMPLES - 1) == ""
 
 

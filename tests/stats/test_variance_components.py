@@ -267,7 +267,7 @@ def test_one_seed_measures_the_last_bit_alone():
     parts = variance_components(draw(8, seeds=1))
     assert parts.sigma_last_bit.measured
     assert parts.sigma_last_bit.n == 6
-    assert parts.sigma_last_bit.note == "few samples: 5 degrees of freedom know an SD to about ±32 %"
+    assert parts.sigma_last_bit.note == "few samples: 5 degrees of freedom, which give an SD to about ±32 %"
     for name in NAMES[1:]:
         estimate = getattr(parts, name)
         assert estimate.estimate is estimate.low is estimate.high is None

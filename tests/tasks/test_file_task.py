@@ -106,7 +106,7 @@ class Items(torch.utils.data.Dataset):
 )
 def test_what_the_file_decides_cannot_be_set_from_outside(file, setting):
     (name,) = setting
-    with pytest.raises(LastbitError, match=f"{name} = .*decides that itself; only epochs, batch_size, train_size"):
+    with pytest.raises(LastbitError, match=f"{name} = .*sets that itself; only epochs, batch_size, train_size"):
         TaskConfig(task=f"{file(GOOD)}:toy", **setting)
 
 

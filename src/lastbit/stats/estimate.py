@@ -126,4 +126,4 @@ def few_samples_note(df: float) -> str:
     """
     if df >= FEW_SAMPLES - 1:
         return ""
-    return f"few samples: {df:.3g} degrees of freedom know an SD to about ±{100 / math.sqrt(2 * df):.0f} %"
+    return f"few samples: {df:.3g} degrees of freedom, which give an SD to about ±{100 / math.sqrt(2 * df):.0f} %"

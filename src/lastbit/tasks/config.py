@@ -107,7 +107,7 @@ class TaskConfig(Config):
         for field in type(self).model_fields:
             if field not in ("task", *FILE_MAY_SET) and getattr(self, field) is not None:
                 raise LastbitError(
-                    f"{field} = {getattr(self, field)!r}: {self.task} decides that itself; "
+                    f"{field} = {getattr(self, field)!r}: {self.task} sets that itself; "
                     f"only {', '.join(FILE_MAY_SET)} can be set from outside"
                 )
 

@@ -93,7 +93,7 @@ def test_an_interrupted_sweep_goes_on_with_the_same_file_alone(toy, tmp_path, mo
         ({"weight_decay": "0,-1"}, "--weight-decay"),
         ({"momentum": 1}, "--momentum"),
         ({"weight_decay": "0,0"}, "name each value once"),
-        ({"activation": "relu"}, "activation = .*decides that itself"),
+        ({"activation": "relu"}, "activation = .*sets that itself"),
     ],
 )
 def test_a_mistake_gets_one_line_before_a_folder_is_made(toy, tmp_path, settings, message):

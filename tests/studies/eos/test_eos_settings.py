@@ -108,7 +108,7 @@ MISTAKES = {
     "--momentum = 1": {"momentum": 1.0},
     "--lr": {"lr": -0.1},
     "--weight-decay": {"weight_decay": "0,nan"},
-    "decides that itself": {"task": "a.py:f", "model": "cnn"},
+    "sets that itself": {"task": "a.py:f", "model": "cnn"},
 }
 
 

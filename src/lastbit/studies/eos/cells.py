@@ -95,7 +95,7 @@ def edge_cells(settings: EosSettings, program: Program) -> list[Cell]:
 
 
 def _values(program: Program, axis: str) -> tuple[Any, ...]:
-    """Return the values along an axis: None alone where the task decides that itself."""
+    """Return the values along an axis: None alone where the task sets that itself."""
     source = program.source
     own = None if isinstance(source, Task) or source.is_file else getattr(source, axis)
     return program.axes.get(axis, (own,))
