@@ -98,7 +98,7 @@ MISTAKES = {
     "--json nope/x.json": "nope does not exist",
     "--task toy.py:nothing": "toy.py has no function 'nothing'",
     "--task toy.py:not_a_task": "must return a lastbit Task, got int",
-    "--task nope.py:make": "there is no task file 'nope.py'",
+    "--task nope.py:make": "/nope.py': write FILE.py:FUNCTION",
     "--task toy.py:labels_too_high": "the model gives 2 outputs but the labels go up to 37",
     "--task toy.py:make --lr 0.1": "toy.py:make sets that itself",
     "--task fashion-mnist --data-root full": "--data-root full",

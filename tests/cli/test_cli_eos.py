@@ -80,7 +80,7 @@ MISTAKES = {
     "eos --resume a --out b": "name the same thing",
     "eos --task toy.py:make --loss cross-entropy": "toy.py:make sets that itself",
     "eos --task toy.py:full_batch --lr 0.1 0.2": "toy.py:full_batch has no parameter lr",
-    "sharpness toy.py:make --weight-decay 1": "--weight-decay: toy.py:make has no parameter weight_decay",
+    "sharpness toy.py:make --weight-decay 1": "/toy.py:make has no parameter weight_decay",
     "eos --task toy.py:signs": "Rprop has no stability limit",
     "eos --task toy.py:once": "cannot be differentiated twice",
     "eos --out full": "full is not empty",

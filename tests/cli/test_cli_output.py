@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lastbit.cli import main
+from lastbit.core.errors import LastbitError
 from lastbit.studies.pde.settings import (
     CnnStabilitySettings,
     ComplexitySettings,
@@ -122,15 +123,20 @@ def test_no_output_overwrites_what_is_read(here, study, capsys, words):
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_a_signal_to_the_parent_ends_like_ctrl_c(here, capsys, monkeypatch, name):
     number = getattr(signal, name)
-    before = signal.getsignal(number)
-    monkeypatch.setattr("lastbit.studies.pde.stability.analyse", lambda *args, **settings: signal.raise_signal(number))
-    assert main(HEAT) == 130
-    assert capsys.readouterr().err == "error: stopped\n"
-    assert signal.getsignal(number) == before
-    signal.signal(number, signal.SIG_IGN)
-    try:  # as under nohup
-        with pytest.raises(AttributeError):
-            raise AttributeError(main(HEAT))
+    before = signal.signal(number, signal.SIG_DFL)
+
+    def signalled(*args, **settings):
+        signal.raise_signal(number)
+        raise LastbitError("it went on")
+
+    monkeypatch.setattr("lastbit.studies.pde.stability.analyse", signalled)
+    try:
+        assert main(HEAT) == 130
+        assert capsys.readouterr().err == "error: stopped\n"
+        assert signal.getsignal(number) == signal.SIG_DFL
+        signal.signal(number, signal.SIG_IGN)  # as under nohup
+        assert main(HEAT) == 2
+        assert capsys.readouterr().err == "error: it went on\n"
         assert signal.getsignal(number) == signal.SIG_IGN
     finally:
         signal.signal(number, before)
