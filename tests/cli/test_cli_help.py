@@ -7,7 +7,7 @@ import pytest
 import typer.rich_utils
 from typer.testing import CliRunner
 
-from lastbit.cli.app import app
+from lastbit.cli.app import app, main
 
 GOLDEN = Path(__file__).parent / "golden"
 COMMANDS = [
@@ -54,6 +54,14 @@ FLAGS_OF_BEFORE = {
 def test_no_flag_of_before_is_gone(name):
     taken = {flag for one in typer.main.get_command(app).commands[name].params for flag in one.opts}
     assert {f"--{flag}" for flag in FLAGS_OF_BEFORE[name].split()} <= taken
+
+
+@pytest.mark.parametrize("words", [[], ["pde"]])
+def test_without_a_command_the_help_is_the_message(words, capsys):
+    assert main(words) == 2
+    told = capsys.readouterr()
+    assert "Usage" in told.out + told.err
+    assert "error" not in told.err
 
 
 if __name__ == "__main__":

@@ -73,8 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LastbitError as error:
         return _fail(str(error), error.exit_code, debug)
     except TyperException as error:
-        # With no command at all, the help that was printed is the message.
-        return _fail(_told(error), ExitCode.BAD_INPUT, debug) if words else ExitCode.BAD_INPUT
+        # With no command, of lastbit or of pde, the help that was printed is the message.
+        if type(error).__name__ == "NoArgsIsHelpError":
+            return ExitCode.BAD_INPUT
+        return _fail(_told(error), ExitCode.BAD_INPUT, debug)
     except (KeyboardInterrupt, Abort):
         return _fail("stopped", ExitCode.INTERRUPTED, debug)
     except SystemExit as error:
