@@ -10,7 +10,7 @@ from lastbit.cli import main
 
 SMALL = {
     "audit": "--model mlp --width 4 --train-size 64 --batch-size 32 --epochs 1 --seeds 1 --perturbations 1 --workers 1",
-    "trace": "--model mlp --width 4 --train-size 64 --batch-size 32 --epochs 1 --twins 1",
+    "trace": "--model mlp --width 4 --train-size 64 --batch-size 32 --epochs 1 --twins 1 --workers 1",
     "eos": "--width 4 --train-size 60 --steps 2 --every 1 --twins 0 --workers 1",
 }
 

@@ -53,7 +53,7 @@ def test_report_draws_again_and_exports(here, capsys):
 
 
 def test_several_values_follow_one_flag(here, capsys):
-    small = "trace --model mlp --width 4 --train-size 64 --batch-size 32 --twins 1 --epochs 2 --quiet"
+    small = "trace --model mlp --width 4 --train-size 64 --batch-size 32 --twins 1 --epochs 2 --workers 1 --quiet"
     assert main([*small.split(), "--lr", "0.1", "0.05", "--scaled-time", "--out", "study"]) == 0
     members = json.loads(Path("study/result.json").read_text())["members"]
     assert [(m["lr"], m["epochs"]) for m in members] == [(0.1, 2), (0.05, 4)]

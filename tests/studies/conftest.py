@@ -7,13 +7,6 @@ import pytest
 
 from lastbit import audit
 
-
-@pytest.fixture(autouse=True)
-def no_strangers(monkeypatch):
-    """Skip the two processes that every study of a file begins with; test_users_code.py has them, in one of its own."""
-    monkeypatch.setattr("lastbit.studies.frame.make.check_processes", lambda *_: None)
-
-
 TASKS = '''
 import os
 import numpy as np
