@@ -1,5 +1,6 @@
 """The live monitor: what it records, that it leaves no trace, and what it may spend."""
 
+from itertools import pairwise
 from math import isnan
 
 import numpy as np
@@ -221,10 +222,16 @@ def test_the_interval_stretches_to_keep_the_share(share, cost):
             clock.now += cost
             budget.measured(step, cost)
             steps.append(step)
-        assert budget.spent <= share * budget.training + 1e-9
+        else:
+            budget.passed(step)
+        # The first measurement alone is made whatever it costs.
+        assert len(steps) == 1 or budget.spent <= share * budget.training + 1e-9
     assert budget.training == pytest.approx(20_000)
+    assert steps[0] == 10
     expected = max(10, cost / share)
-    assert np.diff(steps).mean() == pytest.approx(expected, rel=0.06)
+    # Each tenth step after a measurement asks for another.
+    assert budget.postponed == sum((after - before - 1) // 10 for before, after in pairwise([*steps, 20_001]))
+    assert np.diff(steps[1:]).mean() == pytest.approx(expected, rel=0.06)
 
 
 def test_without_a_bound_every_means_every():
@@ -241,7 +248,8 @@ def test_without_a_bound_every_means_every():
 def test_time_before_the_first_step_is_no_training():
     clock = Clock()
     budget = TimeBudget(1, 0.1, clock)
-    budget.charge(2.0)
+    budget.measured(0, 2.0)
+    budget.expected = 0.0
     clock.now += 3600.0
     budget.start()
     clock.now += 15.0
@@ -251,15 +259,40 @@ def test_time_before_the_first_step_is_no_training():
     assert budget.allows(1)
 
 
+@pytest.mark.parametrize(("every", "first"), [(100, 10), (10, 10), (3, 3)])
+def test_the_first_measurement_is_made_by_step_10_whatever_it_costs(every, first):
+    clock = Clock()
+    budget = TimeBudget(every, 1e-9, clock)
+    budget.expected = 1e9
+    assert next(step for step in range(1, 200) if budget.allows(step)) == first
+    budget.measured(first, 1e9)
+    clock.now += 2e9
+    assert not any(budget.allows(step) for step in range(first + 1, 400))
+
+
 def test_the_first_step_starts_the_clock():
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     monitor = StabilityMonitor(model, optimizer, half_squared_error, digits(), every=1, budget=1e-6)
     # An hour between building the monitor and training.
     monitor._budget._begin -= 3600.0
-    train(model, optimizer, digits(), 2, monitor.step)
-    assert not monitor.records
+    train(model, optimizer, digits(), 3, monitor.step)
+    assert [record.step for record in monitor.records] == [1]
+    assert monitor.postponed == 2
     assert monitor._budget.training < 60
+
+
+def test_a_block_too_short_for_a_measurement_is_measured_at_its_end():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with StabilityMonitor(model, optimizer, half_squared_error, digits(), every=100, budget=None) as monitor:
+        train(model, optimizer, digits(), 3)
+    assert [record.step for record in monitor.records] == [3]
+    assert monitor.postponed == 0
+    monitor = StabilityMonitor(model, optimizer, half_squared_error, digits(), every=100, budget=None)
+    with pytest.raises(ZeroDivisionError, match="division"), monitor:
+        train(model, optimizer, digits(), 3, lambda: 1 / 0)
+    assert not monitor.records
 
 
 def test_weights_that_are_unfrozen_while_watched_are_measured_from_then_on():

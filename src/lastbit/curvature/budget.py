@@ -9,18 +9,24 @@ from lastbit.core.errors import LastbitError
 
 __all__ = ["TimeBudget"]
 
+FIRST = 10
+"""Step of the first measurement at the latest, under a budget. At the very first steps an adaptive optimizer's second
+moments are those of one gradient: RMSprop on digits is at 7.4 times its largest stable rate at step 1, and at 1.1 from
+step 5 on."""
+
 
 class TimeBudget:
     """Spends at most `share` of the time that training itself takes, and no more often than every `every` steps.
 
-    A measurement is allowed when the time spent so far and what the next one is expected to cost stay within
-    `share` of the training time so far (wall time since `start`, less what was spent). So the interval
-    stretches by itself where measuring is expensive, and the share holds at every moment except for forecast errors,
-    which later intervals make up for.
+    The first measurement is made whatever it costs, at step `every` or 10, whichever is earlier, so that a short
+    training has one too. Every other one is allowed when the time spent so far and what the next one is expected to
+    cost stay within `share` of the training time so far (wall time since `start`, less what was spent). So the interval
+    stretches by itself where measuring is expensive, and from the second measurement on the share holds at every moment
+    except for forecast errors, which later intervals make up for.
 
     Args:
         every: least number of steps between measurements.
-        share: of training time, 0.1 for 10%; None sets no bound.
+        share: of training time, 0.1 for 10%; None sets no bound, and measures at every `every`-th step exactly.
         clock: seconds, monotonic.
 
     Raises:
@@ -37,9 +43,11 @@ class TimeBudget:
         self.share = share
         self.spent = 0.0
         self.expected = 0.0
+        self.postponed = 0
+        self._measured = False
         self._clock = clock
         self._begin = clock()
-        self._due = every
+        self._due = every if share is None else min(every, FIRST)
 
     def start(self) -> None:
         """Count training time from now: what lies between building a monitor and the first step does not count."""
@@ -54,7 +62,14 @@ class TimeBudget:
         """Say whether step number `step` may be measured."""
         if step < self._due:
             return False
-        return self.share is None or self.spent + self.expected <= self.share * self.training
+        if self.share is None or not self._measured:
+            return True
+        return self.spent + self.expected <= self.share * self.training
+
+    def passed(self, step: int) -> None:
+        """Note that step number `step` was taken and not measured: `postponed` counts the intervals missed that way."""
+        if step >= self._due and (step - self._due) % self.every == 0:
+            self.postponed += 1
 
     def charge(self, seconds: float) -> None:
         """Record seconds that were spent on measuring."""
@@ -65,3 +80,4 @@ class TimeBudget:
         self.charge(seconds)
         self.expected = max(seconds, 0.5 * (self.expected + seconds))
         self._due = step + self.every
+        self._measured = True

@@ -82,8 +82,9 @@ class StabilityMonitor:
     """Records sharpness, limit and their ratio during training, within a share of its time.
 
     Call `step()` after each `optimizer.step()`, or use the monitor as a context manager that hooks the optimizer.
-    The network is first looked at in the constructor: anything wrong with model, loss or batch is
-    reported there. Measuring leaves model, gradients, optimizer and generators as they were.
+    The network is first looked at in the constructor: anything wrong with model, loss or batch is reported there.
+    Every training is measured at least once: under a budget at step 10 at the latest, and a block that ends before the
+    first measurement was due at its end. Measuring leaves model, gradients, optimizer and generators as they were.
 
     Args:
         model: the network, measured in the mode it is in.
@@ -92,7 +93,8 @@ class StabilityMonitor:
         probe_batch: the fixed batch that curvature is measured on. A loss that sums over its examples grows with them:
             give it as many as a training batch has.
         every: least number of steps between measurements.
-        budget: share of training time that measuring may take (the interval stretches); None for no bound.
+        budget: share of training time that measuring may take, the first measurement left out (the interval stretches,
+            and `postponed` counts what it cost); None for no bound, and a measurement at every `every`-th step exactly.
         sinks: called with each `StabilityRecord`.
         tol: residual of the top eigenpair, relative.
         growing: how many growing directions to look for (0 looks only at the top and is cheapest).
@@ -174,6 +176,11 @@ class StabilityMonitor:
         """Time spent on measuring, divided by the time of training itself."""
         return self._budget.spent / max(self._budget.training, 1e-12)
 
+    @property
+    def postponed(self) -> int:
+        """How many measurements were due every `every` steps, and left out to stay within the budget."""
+        return self._budget.postponed
+
     def step(self) -> StabilityRecord | None:
         """Count one optimizer step, measure if it is time, and return the record if one was made.
 
@@ -196,9 +203,11 @@ class StabilityMonitor:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        """Remove the hook."""
+        """Remove the hook, and measure if nothing was due in a block that ended well."""
         self._hook.remove()
         self._hook = None
+        if not any(raised):
+            self._at_least_once()
 
     def measure(self) -> StabilityRecord:
         """Measure now, whatever the budget says, and record it."""
@@ -220,8 +229,14 @@ class StabilityMonitor:
             self._budget.start()
         self.count += 1
         record = self.measure() if self._armed else None
+        if record is None:
+            self._budget.passed(self.count)
         self._prepare()
         return record
+
+    def _at_least_once(self) -> None:
+        if self.count > 0 and not self.records:
+            self.measure()
 
     def _hooked(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self._after_step()

@@ -1,5 +1,6 @@
 """The page of an edge-of-stability study: whole, offline, honest where something is missing."""
 
+import html
 import json
 import re
 import shutil
@@ -182,6 +183,30 @@ def test_a_watched_training_that_diverges_is_reported_from_the_first_step_that_i
     text = page_of(study, tmp_path)
     assert "batches of 0" not in text
     assert "1 training, 6 steps" in text
+
+
+@pytest.mark.parametrize("steps", [3, 40])
+def test_a_loop_is_measured_at_least_once_and_says_what_the_budget_postponed(tmp_path, steps):
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    options = {"every": 5, "budget": 1e-6, "study": tmp_path / "s"}
+    monitor = StabilityMonitor(model, optimizer, nn.functional.cross_entropy, (X, Y), **options)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(X), Y).backward()
+        optimizer.step()
+        monitor.step()
+    said = monitor.summary()
+    monitor.close()
+    assert [record.step for record in monitor.records] == [min(steps, 5)]
+    postponed = (
+        "To stay within its budget of 0.0001% of the training's time, the monitor postponed 7 measurements: "
+        "budget=None makes them all."
+    )
+    study = open_study(tmp_path / "s")
+    assert said.startswith(f"1 measurement in {steps} steps; at the last, the learning rate was ")
+    for text in (said, " ".join(study.summary().split()), study.result.advice, html.unescape(page_of(study, tmp_path))):
+        assert (postponed in text) is (steps == 40)
 
 
 def test_a_monitor_without_a_study_writes_nothing(tmp_path, monkeypatch):

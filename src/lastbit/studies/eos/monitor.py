@@ -16,9 +16,11 @@ from lastbit.core.status import Role, RunStatus
 from lastbit.curvature import StabilityRecord
 from lastbit.curvature.batches import LossFunction
 from lastbit.dynamics.blow_up import blow_up
+from lastbit.report.formatting import number, percent, plural
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.eos.follow import record_arrays
 from lastbit.studies.eos.result import conclude
+from lastbit.studies.eos.verdict import RATIO_DIGITS
 from lastbit.studies.frame.environment import environment
 
 __all__ = ["StabilityMonitor"]
@@ -33,7 +35,8 @@ class StabilityMonitor(curvature.StabilityMonitor):
     """`lastbit.curvature.StabilityMonitor` that keeps its records in a study where `study` names a folder.
 
     The study is of the kind that `lastbit eos` makes, with one training and no twins: `lastbit report FOLDER` draws it.
-    Its arrays are written every half minute; `close()`, or leaving the context, concludes it.
+    Its arrays are written every half minute; `close()`, or leaving the context, concludes it. `close()` and `summary()`
+    measure the end of a loop that was too short for a measurement to be due.
 
     Args:
         model: the network, measured in the mode it is in.
@@ -51,10 +54,12 @@ class StabilityMonitor(curvature.StabilityMonitor):
         >>> import torch
         >>> model = torch.nn.Linear(2, 1)
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        >>> batch = (torch.randn(8, 2), torch.randn(8, 1))
+        >>> batch = (torch.ones(8, 2), torch.ones(8, 1))
         >>> monitor = StabilityMonitor(model, optimizer, torch.nn.functional.mse_loss, batch, every=10)
         >>> round(monitor.measure().limit, 6)
         20.0
+        >>> print(monitor.summary())
+        1 measurement in 0 steps; at the last, the learning rate was 0.3 times the largest stable one.
     """
 
     def __init__(
@@ -78,7 +83,7 @@ class StabilityMonitor(curvature.StabilityMonitor):
     def __exit__(self, *raised: object) -> None:
         """Take the hook off and conclude the study."""
         super().__exit__(*raised)
-        self.close()
+        self._conclude()
 
     def __enter__(self) -> Self:
         """Count steps and measure by a hook on the optimizer until the block ends.
@@ -90,8 +95,33 @@ class StabilityMonitor(curvature.StabilityMonitor):
             raise LastbitError("the monitor's study is concluded: make a new monitor with another folder")
         return super().__enter__()
 
+    def summary(self) -> str:
+        """Return what was measured, in one line, and what the budget postponed."""
+        self._at_least_once()
+        taken = f"{plural(len(self.records), 'measurement')} in {plural(self.count, 'step')}"
+        if self.latest is None:
+            return f"{taken}."
+        ratio = f"the learning rate was {number(self.latest.ratio, RATIO_DIGITS)} times the largest stable one"
+        if self.latest.status != RunStatus.OK:
+            ratio = "weights or loss were not finite"
+        return " ".join([f"{taken}; at the last, {ratio}.", *self._postponed()])
+
+    def _postponed(self) -> list[str]:
+        budget = self._budget
+        if not budget.postponed or budget.share is None:
+            return []
+        return [
+            f"To stay within its budget of {percent(budget.share)} of the training's time, the monitor postponed "
+            f"{plural(budget.postponed, 'measurement')}: budget=None makes them all."
+        ]
+
     def close(self) -> None:
         """Conclude the study, if there is one, and give its folder back. Twice does no harm."""
+        if not self._concluded:
+            self._at_least_once()
+        self._conclude()
+
+    def _conclude(self) -> None:
         folder, self._folder = self._folder, None
         if folder is None:
             return
@@ -101,7 +131,7 @@ class StabilityMonitor(curvature.StabilityMonitor):
                 folder.event("nothing measured", f"{self.count} steps were taken")
                 return
             folder.files(_RUN).arrays(record_arrays(self.records))
-            folder.update_facts(task={**folder.facts["task"], "steps": self.count})
+            folder.update_facts(task={**folder.facts["task"], "steps": self.count}, notes=self._postponed())
             bad = list(takewhile(lambda record: record.status != RunStatus.OK, reversed(self.records)))
             names = ("sharpness", "limit", "ratio", "loss")
             # A measurement repeated at one step replaces the one before it: the database holds one value a step.
