@@ -8,6 +8,10 @@ STAMP := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 WORKERS := -n 2 --dist worksteal
 
+# A peer of the curvature tests drags in torchvision, which nothing here imports. Where PyTorch and torchvision come from two
+# places, the one is often built without CUDA and the other with: it cannot load then, and whoever finds it breaks on it.
+LOADABLE = $(BIN)/python -c 'import torchvision' 2>/dev/null || $(BIN)/python -m pip uninstall -qq -y torchvision
+
 .PHONY: demo test test-slow evidence check golden bench clean
 
 demo: $(STAMP)
@@ -37,6 +41,7 @@ golden: $(STAMP)
 # The peers that the curvature is compared with are nobody else's need.
 bench: $(STAMP)
 	@PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q -e '.[bench]'
+	@$(LOADABLE)
 	@for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
 
 $(STAMP): pyproject.toml constraints.txt
@@ -48,6 +53,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV)
 	@PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q torch
 	@PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q -e '.[test,dev]'
+	@$(LOADABLE)
 	@touch $(STAMP)
 
 clean:
