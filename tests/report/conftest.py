@@ -191,7 +191,7 @@ class Parsed(HTMLParser):
 
     @property
     def figures(self) -> dict[str, dict]:
-        found = [(a, body) for a, body in self.scripts if a.get("type") == "application/json"]
+        found = [(a, body) for a, body in self.scripts if "data-figure" in a]
         return {str(a["data-figure"]).removeprefix("figure-"): json.loads(body) for a, body in found}
 
 

@@ -1,6 +1,7 @@
 """What a number looks like, exactly: a changed rounding fails here."""
 
 import math
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
@@ -121,6 +122,7 @@ SHARE = "99.99% (95% interval from 0.01% up)"
         ("setting", (None,), "–"),
         ("setting", ([64, [3, 3]],), "64, 3, 3"),
         ("setting", ("relu",), "relu"),
+        ("moment", (datetime(2026, 3, 1, 1, 30, 59, tzinfo=timezone(timedelta(hours=2))),), "2026-02-28 23:30 UTC"),
         ("capitalised", ("training hovers",), "Training hovers"),
         ("capitalised", ("",), ""),
         ("reason", (not_measured("too few", 3),), "too few"),

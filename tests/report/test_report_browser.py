@@ -1,65 +1,20 @@
 """The page in a real browser: every figure is drawn, nothing is written to the console, nothing hostile runs."""
 
+import csv
+import io
+import json
 import re
-import shutil
-import subprocess
-from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
+from browser import browse, needs_browser, root
 from drawn import render_report
 
-BROWSER = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here to open the report with")
-
-PROBE = """<script>
-addEventListener("securitypolicyviolation", (event) => console.error("blocked " + event.blockedURI));
-const wait = setInterval(() => {
-  const root = document.documentElement;
-  if (document.querySelector("script[data-figure]") && !root.dataset.drawn) return;
-  clearInterval(wait);
-  root.dataset.overflow = String(root.scrollWidth - root.clientWidth);
-  root.dataset.requests = String(performance.getEntriesByType("resource").length);
-}, 50);
-</script>"""
-
-
-def browse(target: Path, profile: Path, width: int = 1200) -> tuple[str, str]:
-    """Open a page and return its document after the scripts ran, and what it wrote to the console."""
-    text = target.read_text("utf-8")
-    probed = target.with_name("probed.html")
-    probed.write_text(text.replace("</main>", f"</main>{PROBE}", 1), "utf-8")
-    done = subprocess.run(
-        [
-            str(BROWSER),
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--enable-logging=stderr",
-            "--v=0",
-            f"--window-size={width},2000",
-            "--virtual-time-budget=8000",
-            f"--user-data-dir={profile}",
-            "--dump-dom",
-            probed.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
-    return done.stdout, "\n".join(console)
+pytestmark = needs_browser
 
 
 def drawn(document: str) -> int:
     return len(re.findall(r'<svg class="main-svg"[^>]*>\s*<defs[^>]*id="defs-', document))
-
-
-def root(document: str) -> dict[str, str]:
-    return dict(re.findall(r'data-(\w+)="([^"]*)"', re.search(r"<html[^>]*>", document).group()))
 
 
 def test_a_browser_draws_every_figure_of_a_hostile_study_and_runs_none_of_its_text(make_study, hostile, tmp_path):
@@ -75,12 +30,14 @@ def test_a_browser_draws_every_figure_of_a_hostile_study_and_runs_none_of_its_te
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [600, 700, 1400])
+@pytest.mark.parametrize("width", [390, 600, 700, 1400])
 def test_no_width_needs_horizontal_scrolling(make_study, tmp_path, width):
     study = make_study(seeds=6, perturbations=5, crashed={(1, 1)}, message="x" * 200, command="lastbit " + "y" * 300)
     document, console = browse(render_report(study), tmp_path / "profile", width)
     assert console == ""
-    assert int(root(document)["overflow"]) <= 0
+    facts = root(document)
+    assert int(facts["overflow"]) <= 0
+    assert facts["wide"] == "", "these reach beyond the page"
 
 
 @pytest.mark.slow
@@ -89,3 +46,48 @@ def test_a_page_without_figures_works_too(make_study, tmp_path):
     assert console == ""
     assert drawn(document) == 0
     assert int(root(document)["overflow"]) <= 0
+
+
+CLICKS = """
+  const heading = [...document.querySelectorAll("table.sortable th")].find((e) => e.textContent.startsWith("%s"));
+  const order = () => [...heading.closest("table").tBodies[0].rows].map((row) => row.cells[0].textContent);
+  const seen = [[heading.getAttribute("aria-sort"), order()]];
+  for (let click = 0; click < 2; click++) {
+    heading.firstChild.click();
+    seen.push([heading.getAttribute("aria-sort"), order()]);
+  }
+  let saved = null, link = null;
+  URL.createObjectURL = (blob) => { saved = blob; return "blob:none"; };
+  HTMLAnchorElement.prototype.click = function () { link = this.download; };
+  document.querySelector(".save").click();
+  const csv = new TextDecoder("utf-8", { ignoreBOM: true }).decode(await saved.arrayBuffer());
+  const focusable = heading.firstChild.tabIndex;
+  root.dataset.seen = encodeURIComponent(JSON.stringify({ seen, link, focusable, csv }));
+"""
+
+
+@pytest.mark.slow
+def test_the_runs_are_sorted_by_the_numbers_behind_them_and_saved_as_csv(make_study, tmp_path):
+    study = make_study(seeds=3, perturbations=3, crashed={(1, 2)}, label="=cmd|'{}", message="@SUM(A1)")
+    document, console = browse(render_report(study), tmp_path / "profile", script=CLICKS % "test loss")
+    assert console == ""
+    facts = json.loads(unquote(root(document)["seen"]))
+    runs = {run["run"]: run for run in json.loads((study / "result.json").read_text("utf-8"))["runs"]}
+    known = {name: run["metrics"].get("test_loss") for name, run in runs.items()}
+    (before, shown), (up, rising), (down, falling) = facts["seen"]
+    assert (before, up, down) == ("none", "ascending", "descending")
+    assert facts["focusable"] == 0
+    assert sorted(shown) == sorted(rising) == sorted(falling) == sorted(runs)
+    for order, sign in ((rising, 1), (falling, -1)):
+        values = [known[name] for name in order]
+        assert values[-1] is None, "a run that has none comes last either way"
+        assert values[:-1] == sorted(values[:-1], key=lambda value, sign=sign: sign * value)
+    assert facts["link"] == "runs.csv"
+    assert facts["csv"].startswith("\ufeff")
+    rows = list(csv.DictReader(io.StringIO(facts["csv"].removeprefix("\ufeff"), newline="")))
+    assert [row["run"] for row in rows] == list(runs)
+    for row in rows:
+        value = known[row["run"]]
+        assert row["test_loss"] == ("" if value is None else repr(value)), "with every digit"
+    assert {row["label"] for row in rows if row["role"] == "twin"} == {"'=cmd|'3", "'=cmd|'5"}
+    assert "'@SUM(A1)" in {row["message"] for row in rows}

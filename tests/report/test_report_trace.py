@@ -1,22 +1,15 @@
 """The page of a trace: what it says, what it draws, that it opens fast and runs nothing of what a study says."""
 
 import json
-import re
-import shutil
-import subprocess
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import browse, needs_browser, root
 from small_traces import write_trace
 
 from lastbit import open_study
 from lastbit.report.figures.maps import MAX_COLUMNS, difference_map, spaced
-
-BROWSER = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 
 
 def report(path):
@@ -107,48 +100,25 @@ def test_a_map_of_many_steps_is_thinned(make_trace):
     assert figure.data[0].z.shape[1] <= MAX_COLUMNS + 1
 
 
-def browse(target: Path, profile: Path) -> tuple[str, str]:
-    done = subprocess.run(
-        [
-            str(BROWSER),
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--enable-logging=stderr",
-            "--v=0",
-            "--window-size=1200,2000",
-            "--virtual-time-budget=8000",
-            f"--user-data-dir={profile}",
-            "--dump-dom",
-            target.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if ":CONSOLE" in line)
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here to open the report with")
+@needs_browser
 def test_a_browser_draws_a_hostile_trace_and_runs_none_of_its_text(make_trace, hostile, tmp_path):
     study = make_trace(names=(f"conv{hostile}", f"head{hostile}", "bias"), name=hostile, lrs=(0.3, 0.1))
     document, console = browse(report(study), tmp_path / "profile")
     assert console == ""
-    facts = dict(re.findall(r'data-(\w+)="([^"]*)"', re.search(r"<html[^>]*>", document).group()))
+    facts = root(document)
     assert facts["drawn"] == "6"
     assert "pwned" not in facts
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here to open the report with")
+@needs_browser
 def test_ten_thousand_steps_of_sixty_tensors_open_about_as_fast_as_a_small_report(make_trace, tmp_path):
     # Every step recorded, twenty times more than a study keeps. Nearly all of a small report's opening is the browser's
     # start and the plotting library; the bound is held as a ratio to it, for cores are shared.
     large = report(make_trace(steps=np.arange(0, 10_001), names=tuple(f"layer.{i}.weight" for i in range(60))))
     small = report(make_trace())
-    assert large.stat().st_size < 6e6
+    assert large.stat().st_size < 1.5e6
     seconds = {small: [], large: []}
     for attempt in range(3):
         for page, times in seconds.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from lastbit.report.formatting import Shown
@@ -22,11 +23,13 @@ __all__ = [
     "Facts",
     "FigureBlock",
     "LegendEntry",
+    "Mark",
     "Page",
     "Picture",
     "Prose",
     "Row",
     "Section",
+    "Sheet",
     "Table",
     "Tone",
     "columns",
@@ -37,6 +40,9 @@ __all__ = [
 T = TypeVar("T")
 
 Tone = Literal["pass", "attention", "failure"]
+
+Mark = Literal["fill", "band", "line", "dashed", "dotted", "point", "ring", "diamond", "triangle", "dash", "whisker"]
+"""How a legend draws what it names."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,18 @@ class Row:
 
     cells: Sequence[str]
     tone: Tone | None = None
+    values: Sequence[float | None] = ()
+    """The numbers behind the cells, one for each, by which a table is sorted; None where a cell is text."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What a table's button saves for a spreadsheet: every row, each number with all its digits."""
+
+    name: str
+    """Of the file, without its ending."""
+    header: Sequence[str]
+    rows: Sequence[Sequence[str | float | None]]
 
 
 @dataclass(frozen=True)
@@ -105,6 +123,8 @@ class Table:
     rows: Sequence[Row]
     caption: str = ""
     fold: int = 24
+    sheet: Sheet | None = None
+    """Of a table with a row for each run: it can be saved, and sorted by each of its columns."""
 
     @property
     def remarks(self) -> list[str]:
@@ -160,11 +180,12 @@ class Cards:
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """A colour of a figure and what it stands for; `group` names the traces that it shows and hides."""
+    """A colour and a mark of a figure, and what they stand for; `group` names the traces that it shows and hides."""
 
     label: str
     colour: str
     group: str = ""
+    mark: Mark = "fill"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +226,8 @@ class Section:
     """Whether it may share a row with its neighbour on a wide screen."""
     brief: bool = False
     """Whether it belongs to the short form of the page: the terminal's and Markdown's."""
+    training: str = ""
+    """The training of a sweep that it shows, by which it is chosen; "" where it shows the whole study."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,8 +243,15 @@ class Page:
     advice: str
     sections: Sequence[Section]
     footer: str = ""
+    last_run: datetime | None = None
+    """When the last run that it speaks of finished, in UTC."""
 
     @property
     def has_figures(self) -> bool:
         """Whether any section holds a figure."""
         return any(isinstance(block, FigureBlock) for section in self.sections for block in section.blocks)
+
+    @property
+    def trainings(self) -> list[str]:
+        """The trainings of a sweep that have sections of their own, in order."""
+        return list(dict.fromkeys(section.training for section in self.sections if section.training))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from lastbit.stats import Estimate
@@ -31,6 +32,7 @@ __all__ = [
     "factor",
     "growth_rate",
     "interval",
+    "moment",
     "number",
     "percent",
     "plural",
@@ -315,6 +317,16 @@ def setting(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(setting, value))
     return {True: "yes", False: "no", None: MISSING}[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def moment(when: datetime) -> str:
+    """Return a time to the minute, in UTC.
+
+    Example:
+        >>> moment(datetime(2026, 3, 1, 12, 30, 59, tzinfo=UTC))
+        '2026-03-01 12:30 UTC'
+    """
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def capitalised(text: str) -> str:

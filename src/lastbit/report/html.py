@@ -7,38 +7,70 @@ every network access by a content security policy.
 
 from __future__ import annotations
 
+import json
+import os
+from base64 import b64encode
+from datetime import UTC, datetime
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.io import to_json
-from plotly.offline import get_plotlyjs
 
-from lastbit.report.blocks import Page
+from lastbit.report.blocks import Page, Sheet
+from lastbit.report.formatting import moment
+from lastbit.report.sheet import csv_text
 
 __all__ = ["embedded_json", "render_html"]
 
 
-def render_html(page: Page) -> str:
+def render_html(page: Page, drawn: datetime | None = None) -> str:
     """Return the page as one self-contained HTML document.
 
-    Plotly's library (5 MB) is inlined once, and only where the page has figures.
+    The part of plotly that draws these figures (0.5 MB, packed) is inlined once, and only where there are any.
+
+    Args:
+        page: what to show.
+        drawn: the time that it gives as its own; by default `SOURCE_DATE_EPOCH` where the environment sets it
+            (https://reproducible-builds.org/specs/source-date-epoch), now otherwise.
     """
-    library = Markup(get_plotlyjs()) if page.has_figures else Markup("")
-    return _environment().get_template("page.html.j2").render(page=page, plotly=library)
+    library = _library() if page.has_figures else ""
+    template = _environment().get_template("page.html.j2")
+    return template.render(page=page, library=library, drawn=drawn or _now())
 
 
 def embedded_json(figure: Any) -> Markup:
-    """Return a plotly figure as JSON without a character that HTML could take for its own.
+    """Return a plotly figure as JSON without a character that HTML could take for its own."""
+    return _harmless(to_json(figure, validate=False, engine="json"))
+
+
+def embedded_csv(sheet: Sheet) -> Markup:
+    """Return a sheet's CSV as a JSON string without a character that HTML could take for its own."""
+    return _harmless(json.dumps(csv_text(sheet)))
+
+
+def _harmless(text: str) -> Markup:
+    """Return JSON that no text in it can end.
 
     `<`, `>`, `&` and the line separators U+2028 and U+2029 occur in JSON inside strings only, where their escapes mean
     the same: no text in a figure can close the script element that holds it.
     """
-    text: str = to_json(figure, validate=False, engine="json")
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
+
+
+def _now() -> datetime:
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return datetime.fromtimestamp(int(epoch), UTC) if epoch.isdecimal() else datetime.now(UTC)
+
+
+@cache
+def _library() -> str:
+    """Return the packed library in base64; `tools/plotly_bundle.js` makes it."""
+    return b64encode(files("lastbit.report").joinpath("templates", "plotly.min.js.gz").read_bytes()).decode()
 
 
 @cache
@@ -51,5 +83,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["embedded_json"] = embedded_json
+    environment.filters |= {"embedded_json": embedded_json, "embedded_csv": embedded_csv, "moment": moment}
     return environment

@@ -153,6 +153,15 @@ def read_checksums(database: sqlite3.Connection) -> dict[str, str]:
     return dict(database.execute("SELECT name, checksum FROM files"))
 
 
+def last_finished(database: sqlite3.Connection) -> datetime | None:
+    """Return when the last run finished, in UTC; None where none has or what stands there is no time."""
+    (last,) = database.execute("SELECT max(finished_at) FROM runs").fetchone()
+    try:
+        return None if last is None else datetime.fromisoformat(last).astimezone(UTC)
+    except (TypeError, ValueError):
+        return None
+
+
 def read_runs(database: sqlite3.Connection) -> list[RunRecord]:
     """Return the finished runs by cell: the base run, its twins, the repeat last."""
     steps: dict[str, set[int]] = {}

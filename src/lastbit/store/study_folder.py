@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing, suppress
+from datetime import datetime
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
@@ -17,6 +18,7 @@ from lastbit.store.database import (
     add_event,
     add_run,
     keep_checksum,
+    last_finished,
     opened,
     read_checksums,
     read_runs,
@@ -43,7 +45,7 @@ class StudyFolder:
     def __init__(self, path: Path, facts: dict[str, Any], database: Connection, held: ExitStack) -> None:
         self.path = path
         self.facts = facts
-        """What `study.json` says: `kind`, `spec`, `command`, `environment`, `execution`, `schema`, `created`."""
+        """What `study.json` says: `kind`, `spec`, `command`, `environment`, `execution`, `schema`."""
         self.damaged: dict[str, str] = {}
         """The runs that are in but cannot be read, with the reason: `runs` leaves them out."""
         self._database = database
@@ -162,6 +164,12 @@ class StudyFolder:
             add_run(self._database, run, checksums)
         self.damaged.pop(run.run, None)
         self.files(run.run).drop_checkpoint()
+
+    @property
+    def last_finished(self) -> datetime | None:
+        """When its last run finished, in UTC; None where none has."""
+        with disk_errors(self.path):
+            return last_finished(self._database)
 
     def runs(self, *, damaged: bool = False) -> list[RunRecord]:
         """Return the finished runs by cell: the base run, its twins, the repeat last; those `damaged` only if asked."""

@@ -20,8 +20,11 @@ _NAMED = 60
 """Up to this many runs, the hover names the pair."""
 
 
-def _bar(title: str, side: str = "top", thickness: int = 10, **more: Any) -> dict[str, Any]:
-    return {"title": {"text": plain(title), "side": side}, "thickness": thickness, "outlinewidth": 0} | more
+def _bar(title: str, **more: Any) -> dict[str, Any]:
+    """Return the settings of a colour bar: above the map, where it takes no width from it on a narrow screen."""
+    where = {"orientation": "h", "x": 0, "xanchor": "left", "xpad": 0, "y": 1, "yanchor": "bottom", "ypad": 8}
+    size = {"thickness": 10, "lenmode": "fraction", "len": 1, "outlinewidth": 0}
+    return {"title": {"text": plain(title), "side": "top"}} | where | size | more
 
 
 def churn_heat_map(churn_RR: np.ndarray, seeds: Sequence[int], names: Sequence[str]) -> go.Figure:
@@ -114,7 +117,7 @@ def difference_map(
         zmin=low,
         zmax=high if high > low else low + 1,
         hoverongaps=False,
-        colorbar=_bar("relative L2", "right", 12, **powers),
+        colorbar=_bar("relative L2", **powers),
         hovertemplate="<b>%{y}</b><br>step %{x}<br>relative L2 10<sup>%{z:.2f}</sup><extra></extra>",
     )
     # Category labels would have to be unique and would hide rows; the hover reads the same texts.
@@ -148,7 +151,7 @@ def layer_map(names: Sequence[str], steps: np.ndarray, ratio_LM: np.ndarray) -> 
         xgap=0.5,
         ygap=1,
         hovertemplate="<b>%{y}</b><br>step %{x}<br>" + RATIO + " %{z:.3~g}<extra></extra>",
-        colorbar=_bar("ratio"),
+        colorbar=_bar(RATIO),
     )
     ticks = at[:: max(1, len(steps) // 8)]
     figure.update_layout(

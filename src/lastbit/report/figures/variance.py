@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 import plotly.graph_objects as go
 
 from lastbit.report.figures.style import axis, blank, plain
 from lastbit.report.formatting import percent
 
-__all__ = ["VarianceSplit", "variance_bars"]
+__all__ = ["VarianceSplit", "variance_bars", "variance_height"]
 
 _WHISKER = "#101418"
+
+_LETTERS = 40
+"""The most letters of a line above a bar: what a phone has room for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,21 +31,26 @@ class VarianceSplit:
     high: float | None = None
 
 
+def variance_height(splits: Sequence[VarianceSplit]) -> int:
+    """Return how high their figure is, in pixels: each bar has up to four lines above it."""
+    return 60 + 116 * len(splits)
+
+
 def variance_bars(splits: Sequence[VarianceSplit]) -> go.Figure:
     """Return one bar per split, from above to below, with the interval of the first part as a whisker."""
-    figure = blank(barmode="stack", margin={"l": 8, "r": 28, "t": 8, "b": 8})
+    figure = blank(barmode="stack", margin={"l": 12, "r": 28, "t": 8, "b": 8})
     for index, split in enumerate(splits):
         height = len(splits) - 1 - index
         shares = (split.share, 1 - split.share)
-        shown = [plain(f"{label} {percent(share)}") for label, share in zip(split.parts, shares, strict=True)]
+        shown = [f"{label} {percent(share)}" for label, share in zip(split.parts, shares, strict=True)]
         for colour, share, words in zip(split.parts.values(), shares, shown, strict=True):
             figure.add_bar(
                 y=[height],
                 x=[100 * share],
-                width=0.34,
+                width=0.26,
                 orientation="h",
                 marker={"color": colour, "line": {"width": 0}},
-                customdata=[words],
+                customdata=[plain(words)],
                 hovertemplate="%{customdata}<extra></extra>",
             )
         if split.low is not None and split.high is not None:
@@ -56,10 +65,11 @@ def variance_bars(splits: Sequence[VarianceSplit]) -> go.Figure:
                 customdata=[f"{plain(next(iter(split.parts)))}, 95% interval {ends}"],
                 hovertemplate="%{customdata}<extra></extra>",
             )
+        heading = [f"<b>{plain(line)}</b>" for line in wrap(split.title, _LETTERS)]
         figure.add_annotation(
             x=0,
-            y=height + 0.2,
-            text=f"<b>{plain(split.title)}</b><br>{', '.join(shown)}",
+            y=height + 0.16,
+            text="<br>".join([*heading, *map(plain, wrap(", ".join(shown), _LETTERS))]),
             showarrow=False,
             xanchor="left",
             yanchor="bottom",
@@ -67,6 +77,6 @@ def variance_bars(splits: Sequence[VarianceSplit]) -> go.Figure:
         )
     figure.update_layout(
         xaxis=axis("share of the variance", range=[0, 100], ticksuffix="%", dtick=25),
-        yaxis=axis(showticklabels=False, showgrid=False, range=[-0.35, len(splits) - 0.15], fixedrange=True),
+        yaxis=axis(showticklabels=False, showgrid=False, range=[-0.3, len(splits) - 0.12], fixedrange=True),
     )
     return figure

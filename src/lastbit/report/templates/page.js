@@ -34,9 +34,28 @@
     // Named one by one: the default buttons include one that uploads the figure to a public server.
     modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]], showSendToCloud: false, plotlyServerURL: "",
   };
-  async function draw() {
-    for (const source of document.querySelectorAll("script[data-figure]")) {
+
+  // The library is packed, for it is most of the page. A script element runs it: the page's policy allows no `eval`.
+  async function unpack() {
+    const packed = document.getElementById("library");
+    if (!packed) return false;
+    if (typeof DecompressionStream === "undefined") {
+      document.getElementById("undrawn").hidden = false;
+      return false;
+    }
+    const bytes = Uint8Array.from(atob(packed.textContent), (character) => character.charCodeAt(0));
+    const script = document.createElement("script");
+    script.textContent = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+    document.head.append(script);
+    return true;
+  }
+  // Figures of a training that is not shown wait until it is: they take their width from the page.
+  let drawing = Promise.resolve();
+  async function drawShown() {
+    for (const source of document.querySelectorAll("script[data-figure]:not([data-done])")) {
       const place = document.getElementById(source.dataset.figure);
+      if (place.closest("[hidden]")) continue;
+      source.dataset.done = "";
       const figure = JSON.parse(source.textContent);
       assign(figure.layout, colours(figure.layout));
       await Plotly.newPlot(place, figure.data, figure.layout, config);
@@ -46,17 +65,35 @@
     }
     root.dataset.drawn = String(plots.length);
   }
+  const unpacked = unpack();
+  const draw = () => { drawing = Promise.all([unpacked, drawing]).then(([ready]) => ready && drawShown()); };
   const repaint = () => plots.forEach((place) => Plotly.relayout(place, colours(place.layout)));
 
-  if (window.Plotly) {
-    draw();
+  const chooser = document.querySelector(".chooser");
+  if (chooser) {
+    const choice = chooser.querySelector("select");
+    const choose = () => {
+      for (const section of document.querySelectorAll("section[data-training]")) {
+        section.hidden = choice.value !== "" && section.dataset.training !== choice.value;
+      }
+      draw();
+      // A figure that was hidden while the window changed has the width of before.
+      for (const place of plots) if (!place.closest("[hidden]")) Plotly.Plots.resize(place);
+    };
+    choice.addEventListener("change", choose);
+    chooser.hidden = false;
+    choose();
+  } else draw();
+
+  unpacked.then((ready) => {
+    if (!ready) return;
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
     // Paper is light and narrower than the window.
     matchMedia("print").addEventListener("change", (event) => {
       for (const place of plots) Plotly.relayout(place, { width: event.matches ? Math.min(680, place.clientWidth) : null });
       repaint();
     });
-  }
+  });
 
   for (const button of document.querySelectorAll(".legend button")) {
     button.addEventListener("click", () => {
@@ -68,6 +105,63 @@
       if (traces.length) Plotly.restyle(place, { visible: shown }, traces);
     });
   }
+
+  // The number behind a cell, or its text; what has no number comes last in either order.
+  function compared(cell) {
+    if (cell.dataset.value !== undefined) return Number(cell.dataset.value);
+    const text = cell.textContent.trim();
+    if (!cell.classList.contains("numeric")) return text;
+    const number = Number.parseFloat(text.replace(/,/g, "").replace("∞", "Infinity"));
+    return Number.isNaN(number) ? null : number;
+  }
+  function sort(table, column, sign) {
+    const rows = [...table.tBodies[0].rows].map((row) => ({ row, key: compared(row.cells[column]) }));
+    rows.sort((a, b) => {
+      if (a.key === null || b.key === null) return (a.key === null) - (b.key === null);
+      if (typeof a.key === "number" && typeof b.key === "number") return sign * (a.key < b.key ? -1 : Number(a.key > b.key));
+      return sign * String(a.key).localeCompare(String(b.key), "en", { numeric: true });
+    });
+    table.tBodies[0].append(...rows.map(({ row }) => row));
+  }
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const headings = [...table.tHead.rows[0].cells];
+    headings.forEach((heading, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = heading.textContent;
+      heading.replaceChildren(button);
+      heading.setAttribute("aria-sort", "none");
+      button.addEventListener("click", () => {
+        const ascending = heading.getAttribute("aria-sort") !== "ascending";
+        for (const other of headings) other.setAttribute("aria-sort", "none");
+        heading.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+        sort(table, column, ascending ? 1 : -1);
+      });
+    });
+  }
+
+  for (const button of document.querySelectorAll(".save")) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      const text = JSON.parse(button.parentElement.nextElementSibling.textContent);
+      const link = document.createElement("a");
+      // The mark at its beginning tells spreadsheets that it is UTF-8.
+      link.href = URL.createObjectURL(new Blob(["\ufeff", text], { type: "text/csv;charset=utf-8" }));
+      link.download = button.dataset.name;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    });
+  }
+
+  // A box that scrolls can be reached by keyboard, one that does not needs no stop.
+  function reachable() {
+    for (const box of document.querySelectorAll(".scroll")) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    }
+  }
+  reachable();
+  addEventListener("resize", reachable);
 
   for (const button of document.querySelectorAll(".copy")) {
     button.addEventListener("click", async () => {

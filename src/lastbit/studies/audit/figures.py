@@ -13,7 +13,7 @@ from lastbit.report.figures.curves import training_curves, twin_gaps
 from lastbit.report.figures.maps import churn_heat_map
 from lastbit.report.figures.strips import Result, result_strip, weight_distances
 from lastbit.report.figures.style import LAST_BIT, NEUTRAL, REAL, SAMPLING, SEED
-from lastbit.report.figures.variance import VarianceSplit, variance_bars
+from lastbit.report.figures.variance import VarianceSplit, variance_bars, variance_height
 from lastbit.report.formatting import capitalised, number
 from lastbit.store import RunRecord
 from lastbit.studies.audit.gaps import MAX_LINES, Gaps, curves, spread_within_seeds
@@ -109,7 +109,7 @@ def variance_section(result: AuditResult) -> Section:
     block: Block = FigureBlock(
         name="variance",
         figure=variance_bars([*causes, *samples]),
-        height=60 + 86 * (len(causes) + len(samples)),
+        height=variance_height([*causes, *samples]),
         describe="Shares of the variance: last bit against seed, distribution against test-set sampling",
         caption=" ".join(caption),
         legend=legend,

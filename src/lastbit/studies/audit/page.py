@@ -39,7 +39,7 @@ from lastbit.studies.audit import figures
 from lastbit.studies.audit.gaps import read_gaps
 from lastbit.studies.audit.result import AuditResult
 from lastbit.studies.frame.control import Spread
-from lastbit.studies.frame.page import Kinds, study_page
+from lastbit.studies.frame.page import Kinds, runs_sheet, study_page
 
 __all__ = ["audit_page"]
 
@@ -269,8 +269,9 @@ def _runs_table(result: AuditResult) -> Table:
         status = f"{run.status}: {run.message}" if run.message else run.status
         values = [number(run.metrics.get(name), 5) for name in names]
         cells = (run.run, run.label, status, count(run.attempts), number(run.seconds, 3), *values)
+        behind = (None, None, None, run.attempts, run.seconds, *map(run.metrics.get, names))
         tone: dict[str, Tone | None] = {"ok": None, "diverging": "attention", "diverged": "attention"}
-        rows.append(Row(cells, tone.get(run.status, "failure")))
+        rows.append(Row(cells, tone.get(run.status, "failure"), behind))
     more = len(runs) > _RUNS_SHOWN
     caption = f"The first {_RUNS_SHOWN} of {count(len(runs))} runs; all are in runs.sqlite." if more else ""
-    return Table(columns(("run", "perturbation", "status"), numbers), rows, caption)
+    return Table(columns(("run", "perturbation", "status"), numbers), rows, caption, sheet=runs_sheet(result.runs))

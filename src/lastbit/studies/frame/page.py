@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lastbit.report.blocks import Code, Column, Facts, Page, Row, Section, Table, Tone
+from lastbit.report.blocks import Code, Column, Facts, Page, Row, Section, Sheet, Table, Tone
 from lastbit.report.formatting import capitalised
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.damage import damage_section
-from lastbit.studies.frame.result import Result
+from lastbit.studies.frame.result import Result, RunRow
 
-__all__ = ["Kinds", "study_page"]
+__all__ = ["Kinds", "runs_sheet", "study_page"]
 
 Kinds = Mapping[str, tuple[Tone, str]]
 """Tone and badge of each kind of verdict."""
@@ -58,7 +58,16 @@ def study_page(
         advice=result.advice,
         sections=[*damage_section(folder, result.damaged), *sections, *closing],
         footer=footer,
+        last_run=folder.last_finished,
     )
+
+
+def runs_sheet(runs: Sequence[RunRow]) -> Sheet:
+    """Return every run for a spreadsheet: which it was, how it ended, what it took, its metrics at the end."""
+    metrics = sorted({name for run in runs for name in run.metrics})
+    header = ["run", "cell", "role", "twin", "label", "status", "message", "attempts", "seconds"]
+    rows = [[*(getattr(run, name) for name in header), *(run.metrics.get(name) for name in metrics)] for run in runs]
+    return Sheet("runs", [*header, *metrics], rows)
 
 
 def _settings_facts(settings: Mapping[str, Any]) -> Facts:

@@ -99,7 +99,8 @@ class Study(Generic[R]):
         """Write the HTML report, one file that opens offline, and return its path.
 
         A study that is unfinished is drawn as far as it was when it was opened, and says so first. The file holds all
-        that it shows (scripts, styles, figures) and asks no network for anything; the same study gives the same bytes.
+        that it shows (scripts, styles, figures) and asks no network for anything; the same study gives the same bytes
+        but for the time at which it was drawn, which `SOURCE_DATE_EPOCH` in the environment sets.
 
         Args:
             path: the file, written atomically; by default `report.html` in the study, or `NAME-report.html` beside the
