@@ -132,9 +132,9 @@ def test_a_subset_keeps_the_order_given(source):
     [
         ((X, Y[:5]), r"train: inputs \(8, 3\) and targets \(5,\) must agree in their first axis"),
         ((X, torch.tensor(1)), "must agree in their first axis"),
-        ((X,), "must be two tensors .inputs, targets., got tuple of Tensor"),
+        ((X, {"labels": Y[:3]}), r"train: inputs \(8, 3\) and targets \(3,\) must agree"),
         ((X, [0, 1]), "got tuple of Tensor, list"),
-        ("digits", "must be two tensors .inputs, targets., got str"),
+        ("digits", "must be tensors, as .inputs, targets., got str"),
         ((X[:0], Y[:0]), "train: no examples"),
         (Stream(), "Stream cannot be read by index: pass a map-style dataset"),
         (DataLoader(Stream()), "Stream cannot be read by index"),
@@ -151,11 +151,9 @@ def test_sources_that_cannot_be_used_are_refused(source, match):
         Split(source, name="train")
 
 
-def test_a_dataset_of_dicts_is_refused_at_the_first_batch():
+def test_a_batch_without_tensors_is_refused():
     split = Split(DataLoader(Items(), collate_fn=lambda items: {"x": 1}), name="train")
-    with pytest.raises(
-        LastbitError, match=r"train: a collated batch must be two tensors \(inputs, targets\), got dict"
-    ):
+    with pytest.raises(LastbitError, match="train: a collated batch must hold tensors, got dict"):
         split.batch(torch.tensor([0]))
 
 

@@ -78,7 +78,7 @@ def test_accuracy_is_a_percentage_of_the_examples():
     right = ACCURACY.per_example(outputs, torch.tensor([1, 1, 1]))
     assert right.tolist() == [True, False, True]
     assert ACCURACY.scale == 100
-    with pytest.raises(LastbitError, match=r"accuracy needs .*, got \(3, 2\) and torch.int64 \(3, 1\)"):
+    with pytest.raises(LastbitError, match=r"accuracy needs .*, got \(3, 2\) float32 and \(3, 1\) int64"):
         ACCURACY.per_example(outputs, torch.ones(3, 1, dtype=torch.int64))
     with pytest.raises(LastbitError, match="of two classes or more"):
         ACCURACY.per_example(torch.zeros(3, 1), torch.tensor([0, 0, 0]))
@@ -172,7 +172,7 @@ def test_generators_are_restored_when_the_check_fails():
         ),
         ({"settings": {"f": sgd}}, "settings must be plain values"),
         ({"settings": {"lr": float("nan")}}, "settings must be plain values"),
-        ({"train": X}, "train that is not a Dataset"),
+        ({"train": "digits"}, "train that is not a Dataset"),
         ({"test": (X, Y[:3])}, "test: inputs .* must agree"),
     ],
 )
@@ -198,7 +198,8 @@ LABELS[19] = 37
         ({"model": lambda: nn.Linear(4, 3).requires_grad_(False)}, "no trainable parameters"),
         ({"model": lambda: nn.Linear(5, 3)}, r"the model raised RuntimeError: .* on train inputs \(8, 4\) float32"),
         ({"test": (X[:, :2], Y)}, r"the model raised RuntimeError: .* on test inputs \(8, 2\)"),
-        ({"model": Two}, "the model must return one tensor, got tuple"),
+        ({"train": X}, r"a batch of train must be \(inputs, targets\) or a mapping of tensors, got \(8, 4\) float32"),
+        ({"model": Two}, "the loss raised TypeError: .* on outputs tuple of Tensor, Tensor"),
         ({"optimizer": lambda params: torch.optim.SGD(params)}, None),
         ({"optimizer": lambda params: torch.optim.SGD(params, lr=-1)}, "optimizer factory raised ValueError: Invalid"),
         ({"optimizer": lambda params: "sgd"}, "must return a torch.optim.Optimizer, got str"),

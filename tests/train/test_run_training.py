@@ -16,6 +16,7 @@ from lastbit.tasks import Task
 from lastbit.tasks.metric import ACCURACY, MSE, Metric
 from lastbit.train.random_streams import streams
 from lastbit.train.run import run_training
+from lastbit.train.tree import unpack
 
 
 class Memory(Recorder):
@@ -120,7 +121,8 @@ def test_a_run_stopped_at_every_checkpoint_ends_all_the_same(folder):
     for _ in range(10):
         with pytest.raises(KeyboardInterrupt):
             train(recorder=Memory(files, die_at=1), checkpoint_seconds=0)
-    spent = files.load_checkpoint()[1]["progress"][1][2][1]
+    tensors, facts = files.load_checkpoint()
+    spent = unpack(facts["progress"], tensors)["spent"]
     outcome, recorder = train(recorder=Memory(files))
     assert result(outcome, recorder) == whole
     assert outcome.seconds > spent  # the time of every part counts

@@ -169,8 +169,8 @@ def test_evaluation_measures_what_it_says():
     loss = float(nn.functional.cross_entropy(outputs.double(), LABELS[:20]))
     assert found.loss == pytest.approx(loss, rel=1e-6)  # float32 sums of 20 terms
     right = (outputs.argmax(1) == LABELS[:20]).numpy()
-    assert found.per_example_N.dtype == bool
-    assert np.array_equal(found.per_example_N, right)
+    assert found.tallies[0].scores.dtype == bool
+    assert np.array_equal(found.tallies[0].scores, right)
     assert found.metric == pytest.approx(100 * right.mean(), rel=1e-12)
     assert np.array_equal(found.predictions_N, outputs.argmax(1).numpy())
 
@@ -318,7 +318,7 @@ def test_a_state_that_cannot_be_written_is_said_in_one_line():
     training = make_training(make_task(schedule=lambda o, total: torch.optim.lr_scheduler.LambdaLR(o, Odd())))
     with (
         training.active(),
-        pytest.raises(LastbitError, match=r"cannot write state/schedule/lr_lambdas/0/what to a che"),
+        pytest.raises(LastbitError, match=r"cannot write state/schedules/optimizer/lr_lambdas/0/what to a che"),
     ):
         training.state()
 
@@ -383,7 +383,7 @@ def test_regression_has_scores_and_no_predictions(dtype):
     finish(training)
     last = training.evaluate()
     assert last.predictions_N is None
-    assert last.per_example_N.dtype == np.float32
+    assert last.tallies[0].scores.dtype == np.float32
     assert last.metric == pytest.approx(last.loss, rel=1e-3)  # bfloat16 targets, float32 sums
     assert last.loss < first.loss
 

@@ -82,7 +82,7 @@ def test_perturbations_are_gone_afterwards_even_where_the_caller_raised():
     def leave_early():
         with twins_of(twins=1) as twins:
             optimizers.extend(training.optimizer for training in twins.trainings)
-            assert hooks(2) > hooks(0)
+            assert hooks(2) == 1
             raise RuntimeError("looked too closely")
 
     def hooks(run):
@@ -90,7 +90,7 @@ def test_perturbations_are_gone_afterwards_even_where_the_caller_raised():
 
     with pytest.raises(RuntimeError, match="looked too closely"):
         leave_early()
-    assert hooks(2) == hooks(0)
+    assert [hooks(0), hooks(2)] == [0, 0]
 
 
 def test_a_branch_that_no_twin_could_leave_is_refused():

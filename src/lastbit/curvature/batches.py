@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from lastbit.core.batches import apply_model
 from lastbit.core.errors import LastbitError
 
 __all__ = [
@@ -17,7 +18,6 @@ __all__ = [
     "ModelLoss",
     "NotFiniteError",
     "WeightedParts",
-    "apply_model",
     "batch_size",
     "part_of",
     "part_sizes",
@@ -48,15 +48,6 @@ class ModelLoss:
     def __call__(self, model: nn.Module, batch: Any) -> Tensor:
         """Return the scalar loss of `model` on `batch`."""
         return self.function(model, batch)
-
-
-def apply_model(model: nn.Module, inputs: Any) -> Any:
-    """Call `model` on inputs as a batch carries them: one tensor, a tuple of arguments or a mapping of keywords."""
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    if isinstance(inputs, tuple | list):
-        return model(*inputs)
-    return model(inputs)
 
 
 def batch_size(batch: Any) -> int:

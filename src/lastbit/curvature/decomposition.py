@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import PyTree, tree_flatten, tree_map, tree_unflatten
 
+from lastbit.core.batches import apply_model
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.seeds import torch_stream
-from lastbit.curvature.batches import LossFunction, ModelLoss, NotFiniteError, apply_model, batch_size, part_of
+from lastbit.curvature.batches import LossFunction, ModelLoss, NotFiniteError, batch_size, part_of
 from lastbit.curvature.snapshot import LossSnapshot, unwrapped
 
 __all__ = ["batch_scale", "weigh_parts"]

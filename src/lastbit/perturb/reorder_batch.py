@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.optim import Optimizer
 
+from lastbit.core.batches import leaves_of, mapped, tensors_of
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import torch_stream
 from lastbit.perturb.base import Attachment, Seeded, check_optimizer
@@ -72,24 +72,19 @@ class _ReorderAttachment(Attachment):
     def _permute(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not model.training:
             return None
-        sizes: set[int] = set()
-
-        def seen(tensor: Tensor) -> Tensor:
-            sizes.update(tensor.shape[:1])
-            return tensor
-
-        _mapped((args, kwargs), seen, strict=False)
+        sizes = {size for tensor in tensors_of((args, kwargs)) for size in tensor.shape[:1]}
         if len(sizes) != 1:
             raise LastbitError(f"reordering needs inputs with one batch size in dimension 0, got sizes {sorted(sizes)}")
         order = torch.randperm(sizes.pop(), generator=torch_stream(self._seed, "reorder", self._steps))
         self._inverse = order.argsort()
-        return _mapped((args, kwargs), lambda tensor: _taken(tensor, order), strict=False)
+        return mapped((args, kwargs), lambda tensor: _taken(tensor, order))
 
     def _restore(self, model: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         inverse, self._inverse = self._inverse, None
         if inverse is None:
             return None
-        return _mapped(output, lambda tensor: _taken(tensor, inverse), strict=True)
+        _check_output(output)
+        return mapped(output, lambda tensor: _taken(tensor, inverse))
 
 
 def _taken(tensor: Tensor, order: Tensor) -> Tensor:
@@ -107,24 +102,15 @@ def _taken(tensor: Tensor, order: Tensor) -> Tensor:
     return tensor.index_select(0, order.to(tensor.device))
 
 
-def _mapped(value: Any, change: Callable[[Tensor], Tensor], *, strict: bool) -> Any:
-    """Return `value` with every tensor in its tuples, lists and mappings changed.
+def _check_output(output: Any) -> None:
+    """Refuse an output that might hide tensors.
 
     Raises:
-        LastbitError: `strict`, and there is an object that might hide tensors.
+        LastbitError: it holds an object that is neither a tensor nor a plain value.
     """
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_mapped(each, change, strict=strict) for each in value))
-    if isinstance(value, tuple | list):
-        return type(value)(_mapped(each, change, strict=strict) for each in value)
-    if isinstance(value, Mapping):
-        items = {key: _mapped(each, change, strict=strict) for key, each in value.items()}
-        return items if type(value) is dict else type(value)(items)  # type: ignore[call-arg]
-    if strict and not isinstance(value, str | int | float | bool | type(None)):
-        raise LastbitError(f"reordering cannot look into an output of type {type(value).__name__}: return tensors")
-    return value
+    for leaf in leaves_of(output):
+        if not isinstance(leaf, Tensor | str | int | float | bool | None):
+            raise LastbitError(f"reordering cannot look into an output of type {type(leaf).__name__}: return tensors")
 
 
 def _check_model(optimizer: Optimizer, model: nn.Module) -> None:

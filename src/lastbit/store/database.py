@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from lastbit.core.status import Role, RunStatus
 
@@ -29,6 +30,9 @@ CREATE TABLE IF NOT EXISTS runs (
 CREATE TABLE IF NOT EXISTS metrics (
     run TEXT NOT NULL REFERENCES runs(run), step INTEGER NOT NULL, name TEXT NOT NULL, value,
     PRIMARY KEY (run, step, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS selected (
+    run TEXT PRIMARY KEY REFERENCES runs(run), step INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS events (
     at TEXT NOT NULL, run TEXT, kind TEXT NOT NULL, message TEXT NOT NULL
@@ -70,6 +74,14 @@ class RunRecord:
     """The optimizer steps at which `metrics` were taken."""
     metrics: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """Each metric's values, one per entry of `steps`. NaN where a run has none."""
+    selected: int | None = None
+    """The entry of `steps` that is the result; None for the last."""
+
+    @property
+    def final(self) -> dict[str, float]:
+        """Each metric's value of the network that is the result; NaN where there is none."""
+        at = -1 if self.selected is None else list(self.steps).index(self.selected)
+        return {name: values[at] if values else math.nan for name, values in self.metrics.items()}
 
 
 def _now() -> str:
@@ -119,7 +131,8 @@ def add_run(database: sqlite3.Connection, run: RunRecord, checksums: Mapping[str
         for step, value in zip(run.steps, values, strict=True)
     ]
     with database:
-        database.execute("DELETE FROM metrics WHERE run = ?", (run.run,))
+        for table in ("metrics", "selected"):
+            database.execute(f"DELETE FROM {table} WHERE run = ?", (run.run,))
         database.execute("DELETE FROM runs WHERE run = ?", (run.run,))
         database.execute(
             "INSERT INTO runs VALUES "
@@ -127,6 +140,8 @@ def add_run(database: sqlite3.Connection, run: RunRecord, checksums: Mapping[str
             {**vars(run), "finished_at": _now()},
         )
         database.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?)", rows)
+        if run.selected is not None:
+            database.execute("INSERT INTO selected VALUES (?, ?)", (run.run, run.selected))
         _insert_checksums(database, checksums)
 
 
@@ -148,9 +163,14 @@ def _insert_checksums(database: sqlite3.Connection, checksums: Mapping[str, str]
 
 def read_checksums(database: sqlite3.Connection) -> dict[str, str]:
     """Return the checksums of the files, by name."""
-    if not database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'files'").fetchone():
-        return {}  # a study of a lastbit that kept none
-    return dict(database.execute("SELECT name, checksum FROM files"))
+    return _pairs(database, "files", "name, checksum")
+
+
+def _pairs(database: sqlite3.Connection, table: str, columns: str) -> dict[str, Any]:
+    """Return the two columns of a table; nothing of a study whose lastbit kept no such table."""
+    if not database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone():
+        return {}
+    return dict(database.execute(f"SELECT {columns} FROM {table}"))
 
 
 def last_finished(database: sqlite3.Connection) -> datetime | None:
@@ -170,6 +190,7 @@ def read_runs(database: sqlite3.Connection) -> list[RunRecord]:
     for run, step, name, value in database.execute(query):
         metrics.setdefault(run, {}).setdefault(name, []).append(math.nan if value is None else value)
         steps.setdefault(run, set()).add(step)
+    selected = _pairs(database, "selected", "run, step")
     columns = {name for _, name, *_ in database.execute("PRAGMA table_info(runs)")}
     cursor = database.cursor()
     cursor.row_factory = sqlite3.Row
@@ -182,6 +203,7 @@ def read_runs(database: sqlite3.Connection) -> list[RunRecord]:
             **{**row, "role": Role(row["role"]), "status": RunStatus(row["status"])},
             steps=tuple(sorted(steps.get(row["run"], ()))),
             metrics=metrics.get(row["run"], {}),
+            selected=selected.get(row["run"]),
         )
         for row in cursor
     ]

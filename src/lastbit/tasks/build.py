@@ -143,8 +143,8 @@ def _part(task: Task, size: int) -> Split:
         raise LastbitError(
             f"train_size = {size}: {task.name} has {len(task.train)} training examples: write at most that"
         )
-    labels = task.train.tensors[1] if task.train.tensors else None
-    if labels is not None and labels.ndim == 1 and not labels.is_floating_point():
+    labels = task.train.tensors[-1] if isinstance(task.train.tensors, tuple) else None
+    if isinstance(labels, torch.Tensor) and labels.ndim == 1 and not labels.is_floating_point():
         order = stratified_order(labels.cpu().numpy(), name=task.name)
     else:
         order = numpy_stream(0, "part", task.name).permutation(len(task.train))

@@ -13,11 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.optim import Optimizer
 
+from lastbit.core.batches import apply_model, arrived, call_names, pair_of, placed, tensors_of
 from lastbit.core.errors import LastbitError
 from lastbit.core.generators import LentGenerators
-from lastbit.tasks.split import Split, placed
+from lastbit.tasks.metric import Tally
+from lastbit.tasks.sampling import batches_of
+from lastbit.tasks.split import Split
+from lastbit.tasks.stepping import State, make_optimizers, make_schedules, needs_closure
 
 if TYPE_CHECKING:
     from lastbit.tasks.task import Task
@@ -27,21 +30,32 @@ __all__ = ["check_task"]
 
 def check_task(task: Task) -> None:
     """Run one batch of `task` through all its parts (see `Task.check`)."""
-    if task.batch_size > len(task.train):
-        raise LastbitError(
-            f"batch size {task.batch_size} exceeds the {len(task.train)} training examples: write at most that"
-        )
     with LentGenerators(0).active():
+        with _in_one_line("the sampler", but=LastbitError):
+            steps = task.steps_per_epoch
+        if steps == 0:
+            raise LastbitError(
+                f"batch size {task.batch_size} exceeds the {len(task.train)} training examples: write at most that, or "
+                "drop_last=False"
+            )
         model = _build(task)
-        _check_optimizer(task, model)
-        outputs, targets = _forward(task, model, task.train)
-        _check_labels(task, outputs, targets)
-        _check_loss(task, outputs, targets, model)
+        state = _begin(task, model)
+        if task.step is None:
+            outputs, targets = _forward(task, model, task.train)
+            _check_labels(task, outputs, targets)
+            _check_loss(task, outputs, targets, model)
+        else:
+            _check_step(task, state)
         model.eval()
-        with torch.no_grad():
-            outputs, targets = _forward(task, model, task.test)
-        _check_labels(task, outputs, targets)
-        _check_metric(task, outputs, targets)
+        for split in (task.test, task.validation):
+            if split is not None:
+                with torch.no_grad():
+                    outputs, targets = _forward(task, model, split)
+                _check_labels(task, outputs, targets)
+                _check_metrics(task, outputs, targets)
+                _check_whole(task, model, split)
+        if task.loss is not None and task.step is not None:
+            _scalar("the loss", task.loss(outputs, targets))
 
 
 @contextmanager
@@ -57,13 +71,6 @@ def _in_one_line(what: str, on: str = "", *, but: type[Exception] | tuple[()] = 
     except (Exception, SystemExit) as error:
         first_line = str(error).strip().partition("\n")[0]
         raise LastbitError(f"{what} raised {type(error).__name__}: {first_line}{on}") from error
-
-
-def _arrived(value: object) -> str:
-    """Return the shape and format of a tensor, or what else it is."""
-    if isinstance(value, Tensor):
-        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
-    return type(value).__name__
 
 
 def _build(task: Task) -> nn.Module:
@@ -85,50 +92,75 @@ def _build(task: Task) -> nn.Module:
     return model
 
 
-def _check_optimizer(task: Task, model: nn.Module) -> None:
-    with _in_one_line("the optimizer factory"):
-        optimizer = task.optimizer(model.parameters())
-    if not isinstance(optimizer, Optimizer):
-        raise LastbitError(f"the optimizer factory must return a torch.optim.Optimizer, got {type(optimizer).__name__}")
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+def _begin(task: Task, model: nn.Module) -> State:
+    with _in_one_line("the optimizer factory", but=LastbitError):
+        optimizers, _ = make_optimizers(task.optimizer, model)
+    held = {id(p) for one in optimizers.values() for group in one.param_groups for p in group["params"]}
     if not held & {id(p) for p in model.parameters()}:
         raise LastbitError("the optimizer holds none of the model's parameters: build it from those it is given")
-    if task.schedule is not None:
-        with _in_one_line("the schedule factory"):
-            scheduler = task.schedule(optimizer, task.total_steps)
-        if not hasattr(scheduler, "step"):
-            raise LastbitError(
-                f"the schedule factory must return a learning-rate scheduler, got {type(scheduler).__name__}"
-            )
+    if len(optimizers) > 1 and task.step is None and any(map(needs_closure, optimizers.values())):
+        raise LastbitError("an optimizer that evaluates the loss again beside another needs a step of the task's own")
+    with _in_one_line("the schedule factory", but=LastbitError):
+        schedules = make_schedules(task.schedule, optimizers, task.total_steps)
+    return State(model, optimizers, schedules, next(model.parameters()).device)
 
 
-def _forward(task: Task, model: nn.Module, split: Split) -> tuple[Tensor, Tensor]:
+def _batch(task: Task, model: nn.Module, split: Split) -> Any:
+    """Return a first batch of a split; of the training examples, augmented."""
     some = next(model.parameters())
     indices = torch.arange(min(task.batch_size, len(split)))
-    inputs, targets = (placed(part, some.device, some.dtype) for part in split.batch(indices))
-    if split is task.train and task.augment is not None:
-        draws = torch.rand(len(inputs), task.augment_draws)
-        with _in_one_line("augment", f" on inputs {_arrived(inputs)}", but=LastbitError):
-            augmented = task.augment(inputs, draws.to(some.device))
-        if not isinstance(augmented, Tensor) or len(augmented) != len(inputs):
-            raise LastbitError(f"augment must return {len(inputs)} inputs for {len(inputs)}")
-        inputs = augmented
-    with _in_one_line("the model", f" on {split.name} inputs {_arrived(inputs)}"):
-        outputs: Any = model(inputs)
-    if not isinstance(outputs, Tensor):
-        raise LastbitError(f"the model must return one tensor, got {type(outputs).__name__}")
+    if split is task.train and task.sampler is not None:
+        indices = batches_of(len(split), task.batch_size, torch.Generator().manual_seed(0), sampler=task.sampler)[0]
+    batch = placed(split.batch(indices), some.device, some.dtype)
+    if split is not task.train or task.augment is None:
+        return batch
+    inputs, targets = pair_of(batch, call_names(model), f"a batch of {split.name}")
+    if not isinstance(inputs, Tensor):
+        raise LastbitError(f"augment takes batches of one input tensor, got {arrived(inputs)}: use a step of its own")
+    draws = torch.rand(len(inputs), task.augment_draws)
+    with _in_one_line("augment", f" on inputs {arrived(inputs)}", but=LastbitError):
+        augmented = task.augment(inputs, draws.to(some.device))
+    if not isinstance(augmented, Tensor) or len(augmented) != len(inputs):
+        raise LastbitError(f"augment must return {len(inputs)} inputs for {len(inputs)}")
+    return augmented, targets
+
+
+def _forward(task: Task, model: nn.Module, split: Split) -> tuple[Any, Any]:
+    inputs, targets = pair_of(_batch(task, model, split), call_names(model), f"a batch of {split.name}")
+    with _in_one_line("the model", f" on {split.name} inputs {arrived(inputs)}"):
+        outputs: Any = apply_model(model, inputs)
+    if not tensors_of(outputs):
+        raise LastbitError(f"the model must return tensors, got {arrived(outputs)}")
     return outputs, targets
 
 
-def _check_labels(task: Task, outputs: Tensor, targets: Tensor) -> None:
+def _check_step(task: Task, state: State) -> None:
+    """Take a step of the task's own on a network that is thrown away."""
+    assert task.step is not None
+    batch = _batch(task, state.model, task.train)
+    state.model.train()
+    with _in_one_line("the step", f" on a batch that is {arrived(batch)}", but=LastbitError):
+        loss = task.step(state, batch)
+    _scalar("the step must return the loss, which", loss)
+    if not math.isfinite(float(loss.detach())):
+        raise LastbitError(f"the loss of the first step is {float(loss.detach())}: check the inputs and the loss")
+
+
+def _scalar(what: str, loss: Any) -> None:
+    if not isinstance(loss, Tensor) or loss.ndim != 0:
+        raise LastbitError(f"{what} must be a scalar tensor, the mean over the batch, got {arrived(loss)}")
+
+
+def _check_labels(task: Task, outputs: Any, targets: Any) -> None:
     """Refuse class labels that the outputs do not reach, over all labels where they are held as tensors."""
     cross_entropy = task.loss is F.cross_entropy or isinstance(task.loss, nn.CrossEntropyLoss)
-    if not cross_entropy or outputs.ndim != 2 or targets.ndim != 1:
+    plain = isinstance(outputs, Tensor) and isinstance(targets, Tensor)
+    if not cross_entropy or not plain or outputs.ndim != 2 or targets.ndim != 1:
         return
     if targets.is_floating_point():
-        raise LastbitError(f"cross entropy needs integer labels, got {_arrived(targets)}: write targets.long()")
+        raise LastbitError(f"cross entropy needs integer labels, got {arrived(targets)}: write targets.long()")
     for split in (task.train, task.test):
-        labels = split.tensors[1] if split.tensors else targets
+        labels = split.tensors[-1] if isinstance(split.tensors, tuple) else targets
         low, high = int(labels.min()), int(labels.max())
         if high >= outputs.shape[1]:
             raise LastbitError(f"the model gives {outputs.shape[1]} outputs but the labels go up to {high}")
@@ -137,14 +169,14 @@ def _check_labels(task: Task, outputs: Tensor, targets: Tensor) -> None:
             raise LastbitError(f"the labels go down to {low}: they must count from 0")
 
 
-def _check_loss(task: Task, outputs: Tensor, targets: Tensor, model: nn.Module) -> None:
-    on = f" on outputs {_arrived(outputs)} and targets {_arrived(targets)}"
+def _check_loss(task: Task, outputs: Any, targets: Any, model: nn.Module) -> None:
+    on = f" on outputs {arrived(outputs)} and targets {arrived(targets)}"
     with _in_one_line("the loss", on, but=LastbitError), warnings.catch_warnings():
         # (N, 1) against (N,) is broadcast to (N, N) with no more than this warning.
         warnings.filterwarnings("error", message="Using a target size")
+        assert task.loss is not None
         loss: Any = task.loss(outputs, targets)
-    if not isinstance(loss, Tensor) or loss.ndim != 0:
-        raise LastbitError(f"the loss must be a scalar tensor, the mean over the batch, got {_arrived(loss)}")
+    _scalar("the loss", loss)
     if not loss.requires_grad:
         raise LastbitError("the loss has no gradient: is it computed under no_grad, or detached?")
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -155,14 +187,36 @@ def _check_loss(task: Task, outputs: Tensor, targets: Tensor, model: nn.Module) 
         raise LastbitError(f"the loss of the untrained model is {float(loss.detach())}: check the inputs and the loss")
 
 
-def _check_metric(task: Task, outputs: Tensor, targets: Tensor) -> None:
-    functions = {f"metric {task.metric.name!r}": partial(task.metric.per_example, outputs, targets)}
+def _check_metrics(task: Task, outputs: Any, targets: Any) -> None:
+    examples = len(tensors_of(outputs)[0])
+    functions = {
+        f"metric {metric.name!r}": partial(metric.per_example, outputs, targets)
+        for metric in task.all_metrics
+        if metric.per_example is not None
+    }
     if task.predict is not None:
         functions["predict"] = partial(task.predict, outputs)
     for what, function in functions.items():
-        with _in_one_line(what, f" on outputs {_arrived(outputs)}", but=LastbitError):
+        with _in_one_line(what, f" on outputs {arrived(outputs)}", but=LastbitError):
             values: Any = function()
-        if not isinstance(values, Tensor) or values.shape != outputs.shape[:1]:
-            raise LastbitError(f"{what} must give one number per example, ({len(outputs)},), got {_arrived(values)}")
+        if not isinstance(values, Tensor) or values.shape != (examples,):
+            raise LastbitError(f"{what} must give one number per example, ({examples},), got {arrived(values)}")
         if what == "predict" and (values.is_floating_point() or values.is_complex()):
-            raise LastbitError(f"predict must give integers, got {_arrived(values)}")
+            raise LastbitError(f"predict must give integers, got {arrived(values)}")
+
+
+def _check_whole(task: Task, model: nn.Module, split: Split) -> None:
+    """Try the metrics over all examples on all of them: a part may lack what they need, such as a class."""
+    tallies = [Tally(metric) for metric in task.all_metrics if metric.over_all is not None]
+    if not tallies:
+        return
+    some, names = next(model.parameters()), call_names(model)
+    with torch.no_grad():
+        for indices in torch.split(torch.arange(len(split)), task.batch_size):
+            inputs, targets = pair_of(placed(split.batch(indices), some.device, some.dtype), names)
+            outputs = apply_model(model, inputs)
+            for tally in tallies:
+                tally.add(outputs, targets)
+    for tally in tallies:
+        with _in_one_line(f"metric {tally.metric.name!r}", f" on outputs {arrived(outputs)}", but=LastbitError):
+            float(tally.value)

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils import data
 
+from lastbit.core.batches import arrived, leaves_of, mapped, placed, tensors_of
 from lastbit.core.errors import LastbitError
 
-__all__ = ["Source", "Split", "placed"]
-
-
-def placed(x: Tensor, device: torch.device | str | None, dtype: torch.dtype | None) -> Tensor:
-    """Return `x` on `device`, in `dtype` if it holds floats; integers and bools keep their type."""
-    return x.to(device=device, dtype=dtype if x.is_floating_point() else x.dtype)
+__all__ = ["Source", "Split"]
 
 
 class Split:
-    """Examples `(inputs, targets)` by index.
+    """Examples by index; a batch of them is `(inputs, targets)`, a longer tuple, a mapping or any nesting of tensors.
 
-    Two tensors (or a `TensorDataset` of two) are the fast path: they are moved once and a batch is one gather. For any
-    other map-style dataset a batch is collated item by item, then moved. Of a `DataLoader` the dataset and the
-    `collate_fn` are used; its batch size, shuffling and workers are not, because the study's streams decide the order.
+    Tensors that agree in their first axis (in a tuple, a mapping, a `TensorDataset`) are the fast path: they are moved
+    once and a batch is a gather of each. For any other map-style dataset a batch is collated item by item, then moved.
+    Of a `DataLoader` the dataset and the `collate_fn` are used; its batch size, shuffling and workers are not, because
+    the study's streams decide the order.
 
     Args:
-        source: `(inputs, targets)`, a map-style `torch.utils.data.Dataset`, a `DataLoader`, or another `Split`.
+        source: `(inputs, targets)` or another nesting of tensors, a map-style `torch.utils.data.Dataset`, a
+            `DataLoader`, or another `Split`.
         name: what to call it in messages.
 
     Raises:
@@ -42,8 +40,8 @@ class Split:
 
     def __init__(self, source: Source, *, name: str = "data") -> None:
         self.name = name
-        self.tensors: tuple[Tensor, Tensor] | None = None
-        """Inputs and targets where they are held as tensors, else None."""
+        self.tensors: Any = None
+        """All examples as one batch, where they are held as tensors, else None."""
         self._dataset: data.Dataset[Any] | None = None
         self._collate = data.default_collate
         self._device: torch.device | str | None = None
@@ -61,40 +59,38 @@ class Split:
                 _check_loader(source, name)
                 self._collate = source.collate_fn
             plain = self._collate is data.default_collate
-            if plain and isinstance(dataset, data.TensorDataset) and len(dataset.tensors) == 2:
-                self.tensors = _pair_of_tensors(dataset.tensors, name)
+            if plain and isinstance(dataset, data.TensorDataset):
+                self.tensors = _of_tensors(dataset.tensors, name)
             else:
                 self._dataset = dataset
         else:
-            self.tensors = _pair_of_tensors(source, name)
+            self.tensors = _of_tensors(source, name)
         if len(self) == 0:
             raise LastbitError(f"{name}: no examples: give at least one")
 
     def __len__(self) -> int:
         """The number of examples."""
-        return len(self.tensors[0]) if self.tensors else len(self._dataset)  # type: ignore[arg-type]
+        return len(self._dataset) if self._dataset is not None else len(tensors_of(self.tensors)[0])  # type: ignore[arg-type]
 
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the inputs and targets at `indices` (int64 on the CPU, any order, repeats allowed) as new tensors."""
-        if self.tensors:
-            inputs, targets = self.tensors
-            where = indices.to(inputs.device)
-            return inputs.index_select(0, where), targets.index_select(0, where)
-        assert self._dataset is not None
+    def batch(self, indices: Tensor) -> Any:
+        """Return the examples at `indices` (int64 on the CPU, any order, repeats allowed) as a batch of new tensors."""
+        if self._dataset is None:
+            return mapped(self.tensors, lambda tensor: tensor.index_select(0, indices.to(tensor.device)))
         wanted = indices.tolist()
         if hasattr(self._dataset, "__getitems__"):
             items = self._dataset.__getitems__(wanted)
         else:
             items = [self._dataset[index] for index in wanted]
-        inputs, targets = _pair(self._collate(items), f"{self.name}: a collated batch")
-        return placed(inputs, self._device, self._dtype), placed(targets, self._device, self._dtype)
+        batch = self._collate(items)
+        if not tensors_of(batch):
+            raise LastbitError(f"{self.name}: a collated batch must hold tensors, got {arrived(batch)}")
+        return placed(batch, self._device, self._dtype)
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Split:
         """Return these examples on `device` and, where they are floats, in `dtype`; integers keep their type."""
         moved = Split(self, name=self.name)
-        if self.tensors:
-            inputs, targets = self.tensors
-            moved.tensors = placed(inputs, device, dtype), placed(targets, device, dtype)
+        if self._dataset is None:
+            moved.tensors = placed(self.tensors, device, dtype)
         else:
             moved._device, moved._dtype = device or self._device, dtype or self._dtype
         return moved
@@ -102,15 +98,14 @@ class Split:
     def subset(self, indices: Tensor) -> Split:
         """Return the examples at `indices` (int64, CPU), in that order."""
         part = Split(self, name=self.name)
-        if self.tensors:
+        if self._dataset is None:
             part.tensors = self.batch(indices)
         else:
-            assert self._dataset is not None
             part._dataset = data.Subset(self._dataset, indices.tolist())
         return part
 
 
-Source: TypeAlias = Split | tuple[Tensor, Tensor] | data.Dataset[Any] | data.DataLoader[Any]
+Source: TypeAlias = Split | Tensor | Sequence[Any] | Mapping[str, Any] | data.Dataset[Any] | data.DataLoader[Any]
 """What a `Split` is made from."""
 
 
@@ -129,28 +124,25 @@ def _check_loader(loader: data.DataLoader[Any], name: str) -> None:
     if replaced:
         raise LastbitError(
             f"{name}: the DataLoader draws with {replaced}, which the study's own order would replace: "
-            "pass the examples themselves, as torch.utils.data.Subset(dataset, indices) for a part"
+            "pass the examples themselves (torch.utils.data.Subset(dataset, indices) for a part), and to draw them so "
+            "write sampler=lambda generator: ... in the Task"
         )
 
 
-def _pair(value: Any, what: str) -> tuple[Tensor, Tensor]:
-    if isinstance(value, Sequence) and len(value) == 2 and all(isinstance(part, Tensor) for part in value):
-        return value[0], value[1]
-    arrived = type(value).__name__
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        arrived += f" of {', '.join(type(part).__name__ for part in value[:4])}"
-    raise LastbitError(f"{what} must be two tensors (inputs, targets), got {arrived}")
-
-
-def _pair_of_tensors(value: Any, name: str) -> tuple[Tensor, Tensor]:
-    inputs, targets = _pair(value, f"{name} that is not a Dataset, DataLoader or Split")
-    if inputs.ndim == 0 or targets.ndim == 0 or len(inputs) != len(targets):
+def _of_tensors(value: Any, name: str) -> Any:
+    """Return a nesting of tensors that agree in their first axis, detached."""
+    leaves = leaves_of(value)
+    if not leaves or not all(isinstance(leaf, Tensor) for leaf in leaves):
         raise LastbitError(
-            f"{name}: inputs {tuple(inputs.shape)} and targets {tuple(targets.shape)} must agree in their first axis, "
-            "one row per example"
+            f"{name} that is not a Dataset, DataLoader or Split must be tensors, as (inputs, targets), "
+            f"got {arrived(value)}"
         )
-    for part in (inputs, targets):
+    if any(leaf.ndim == 0 or len(leaf) != len(leaves[0]) for leaf in leaves):
+        shapes = [str(tuple(leaf.shape)) for leaf in leaves]
+        said = f"inputs {shapes[0]} and targets {shapes[1]}" if len(shapes) == 2 else f"tensors {', '.join(shapes)}"
+        raise LastbitError(f"{name}: {said} must agree in their first axis, one row per example")
+    for part in leaves:
         if part.is_meta or part.layout is not torch.strided:
             kind = "on the meta device" if part.is_meta else f"of layout {part.layout}"
             raise LastbitError(f"{name}: a tensor {kind}: give dense ones that hold values")
-    return inputs.detach(), targets.detach()
+    return mapped(tuple(value) if isinstance(value, list) else value, Tensor.detach)

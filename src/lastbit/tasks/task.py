@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-from lastbit.core.errors import LastbitError
+from lastbit.core.errors import LastbitError, choose
 from lastbit.tasks.checks import check_task
-from lastbit.tasks.metric import ACCURACY, Metric
+from lastbit.tasks.metric import ACCURACY, PREDICTIONS, Metric
+from lastbit.tasks.sampling import Sampler, count_batches
 from lastbit.tasks.split import Source, Split
+from lastbit.tasks.stepping import Optimizers, Schedules, Step
 
 __all__ = ["Task"]
 
@@ -25,9 +27,11 @@ _LONGEST = 200
 _MOST = 10**9
 """Of any number: what is larger is a slip of the pen."""
 
+SELECTIONS = ("last", "best", "early")
+"""Which epoch's network is the result."""
 
-def _argmax(outputs: Tensor) -> Tensor:
-    return outputs.argmax(1)
+_OWN_SERIES = ("train_loss", "test_loss", "validation_loss")
+"""Names that no metric may have."""
 
 
 def _check_name(what: str, name: str) -> None:
@@ -54,27 +58,58 @@ class Examples:
         task.__dict__[self._name] = Split(source, name=self._name)
 
 
+class OptionalExamples(Examples):
+    """The same where there may be none."""
+
+    def __get__(self, task: object, owner: type) -> Split | None:  # type: ignore[override]
+        return None if task is None else task.__dict__[self._name]
+
+    def __set__(self, task: object, source: Source | None) -> None:
+        task.__dict__[self._name] = None if source is None else Split(source, name=self._name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One training, described so that it can be repeated bit for bit, or with one bit changed.
 
+    A batch is `(inputs, targets)`: the model is called on the inputs, which may be one tensor, a tuple of arguments or
+    a mapping of keywords. A longer tuple stands for `((first, second, ...), last)`; of a mapping the model gets the
+    entries that its `forward` takes by name, and loss and metrics get the whole mapping as targets.
+
     Attributes:
         name: its name.
         model: makes a new network; called under a seeded global random generator, which decides the initial weights.
-        train: the training examples; two tensors, a map-style dataset or a `DataLoader` are accepted (see `Split`).
+        train: the training examples; tensors, a map-style dataset or a `DataLoader` are accepted (see `Split`).
         test: the test examples, likewise.
-        optimizer: makes the optimizer from the parameters, `lambda params: torch.optim.SGD(params, lr=0.1)`.
-        loss: maps outputs and targets of a batch to a scalar, the mean over the batch.
+        optimizer: makes the optimizer from the parameters, `lambda params: torch.optim.SGD(params, lr=0.1)`; or
+            several, in a list or by name; or a mapping of such functions, each of which gets the parameters of the
+            part of the model that has its name.
+        loss: maps outputs and targets of a batch to a scalar, the mean over the batch. Cross entropy by default; with
+            a `step` None, and then no test loss is measured.
+        step: a training step of its own, `step(state, batch) -> loss`, in place of the built-in one: it takes the
+            gradient, steps the optimizers (see `State`) and returns the loss to record.
         metric: what the training is judged by.
+        metrics: several of them in place of one; the first is what the training is judged by.
         predict: maps outputs to integer predictions `(N,)`, from which the disagreement of two networks (churn) is
-            measured. The largest output where the metric is accuracy; else None, and churn is not measured.
-        schedule: makes a learning-rate scheduler from the optimizer and the total number of steps; it is stepped once
-            after every optimizer step. None keeps the rate.
+            measured. What the first metric says where it is an accuracy; else None, and churn is not measured.
+        schedule: makes a learning-rate scheduler from the optimizer and the total number of steps, or a mapping of
+            such functions by optimizer; it is stepped once after every step, a `ReduceLROnPlateau` at the end of every
+            epoch with the validation loss (in mode "max": the first metric), without validation with the mean training
+            loss. None keeps the rate.
         augment: maps inputs `(B, ...)` and draws `(B, augment_draws)`, uniform in [0, 1), to inputs. Row `i` may
             depend only on row `i` of both, so that a sample is augmented alike in whichever batch it is.
         augment_draws: how many uniform draws each sample gets.
+        sampler: draws the examples of an epoch from a seeded generator, `lambda generator: WeightedRandomSampler(
+            weights, 1000, generator=generator)`; indices, or lists of indices that are the batches. None takes every
+            example once, in random order.
         epochs: passes over the training examples.
-        batch_size: examples in every step; those that do not fill the last batch are left out of that epoch.
+        batch_size: examples in every step.
+        drop_last: whether the examples that do not fill the last batch are left out of that epoch.
+        validation: examples by which the result is selected, like `test`.
+        select: the network that is the result: that of the `"last"` epoch, that of the epoch which is `"best"` by the
+            first metric on the validation examples, or that one with the training ended `"early"`, once no epoch was
+            better for `patience` epochs. Selection is part of what is repeated.
+        patience: see `select`.
         settings: plain values to print and store with the study; the sizes are added to them.
 
     Raises:
@@ -100,21 +135,31 @@ class Task:
     model: Callable[[], nn.Module]
     train: Examples = Examples()
     test: Examples = Examples()
-    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
-    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
-    metric: Metric = ACCURACY
-    predict: Callable[[Tensor], Tensor] | None = None
-    schedule: Callable[[Optimizer, int], LRScheduler] | None = None
+    optimizer: Optimizers
+    loss: Callable[[Any, Any], Tensor] | None = None
+    step: Step | None = None
+    metric: Metric = None  # type: ignore[assignment]
+    metrics: Sequence[Metric] = ()
+    predict: Callable[[Any], Tensor] | None = None
+    schedule: Schedules | None = None
     augment: Callable[[Tensor, Tensor], Tensor] | None = None
     augment_draws: int = 0
+    sampler: Sampler | None = None
     epochs: int = 10
     batch_size: int = 128
+    drop_last: bool = True
+    validation: OptionalExamples = OptionalExamples()
+    select: str = "last"
+    patience: int = 5
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Fill in what follows from the other fields, and check them all."""
-        if self.predict is None and self.metric == ACCURACY:
-            object.__setattr__(self, "predict", _argmax)
+        if self.loss is None and self.step is None:
+            object.__setattr__(self, "loss", F.cross_entropy)
+        self._settle_metrics()
+        if self.predict is None:
+            object.__setattr__(self, "predict", next((f for metric, f in PREDICTIONS if metric == self.metric), None))
         self._check_fields()
         sizes = {
             "name": self.name,
@@ -124,27 +169,54 @@ class Task:
             "train_size": len(self.train),
             "test_size": len(self.test),
         }
+        if self.validation is not None:
+            sizes |= {"validation_size": len(self.validation), "select": self.select}
         object.__setattr__(self, "settings", {**(self.settings or {}), **sizes})
         try:
             json.dumps(self.settings, allow_nan=False, ensure_ascii=False).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise LastbitError(f"settings must be plain values (text, numbers, lists, dicts): {error}") from None
 
+    def _settle_metrics(self) -> None:
+        """Make `metric` the first of `metrics`."""
+        given = [self.metric or ACCURACY] if not self.metrics else self.metrics
+        if isinstance(given, Metric) or not isinstance(given, Sequence):
+            raise LastbitError(f"metrics must be a list of lastbit Metrics, got {given!r}: write metrics=[...]")
+        for metric in given:
+            if not isinstance(metric, Metric):
+                raise LastbitError(f"metric must be a lastbit Metric, got {metric!r}: write ACCURACY or Metric(...)")
+            _check_name("a metric's name", metric.name)
+        if self.metrics and self.metric is not None and self.metric != given[0]:
+            raise LastbitError("give metric= or metrics=[...], not both: the first of metrics is the metric")
+        names = [metric.name for metric in given]
+        taken = [
+            name for name in names if name in _OWN_SERIES or name.startswith("validation_") or names.count(name) > 1
+        ]
+        if taken:
+            raise LastbitError(
+                f"a metric's name must be its own, and not begin with validation_; got {taken[0]!r} "
+                + ("twice" if names.count(taken[0]) > 1 else "")
+            )
+        object.__setattr__(self, "metric", given[0])
+
     @property
+    def all_metrics(self) -> tuple[Metric, ...]:
+        """Every metric, first the one that the training is judged by."""
+        return tuple(self.metrics) or (self.metric,)
+
+    @cached_property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass; the examples of an incomplete last batch are left out of it."""
-        return len(self.train) // self.batch_size
+        """Optimizer steps in one pass."""
+        return count_batches(len(self.train), self.batch_size, sampler=self.sampler, drop_last=self.drop_last)
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps of the whole training."""
+        """Optimizer steps of the whole training, unless it ends early."""
         return self.epochs * self.steps_per_epoch
 
     def _check_fields(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
             raise LastbitError(f"a task's name must be a word, got {self.name!r}")
-        if isinstance(self.metric, Metric):
-            _check_name("a metric's name", self.metric.name)
         _check_name("a task's name", self.name)
         if isinstance(self.model, nn.Module):
             raise LastbitError(
@@ -156,15 +228,16 @@ class Task:
                 f"optimizer must be a function of the parameters, got an instance of {type(self.optimizer).__name__}: "
                 f"write optimizer=lambda params: torch.optim.{type(self.optimizer).__name__}(params, ...)"
             )
-        for name in ("model", "optimizer", "loss"):
-            if not callable(getattr(self, name)):
-                raise LastbitError(f"{name} must be a function, got {getattr(self, name)!r}")
-        for name in ("predict", "schedule", "augment"):
-            if getattr(self, name) is not None and not callable(getattr(self, name)):
-                raise LastbitError(f"{name} must be a function or None, got {getattr(self, name)!r}")
-        if not isinstance(self.metric, Metric):
-            raise LastbitError(f"metric must be a lastbit Metric, got {self.metric!r}: write ACCURACY or Metric(...)")
-        for name, least in (("epochs", 1), ("batch_size", 1), ("augment_draws", 0)):
+        for name in ("model", "optimizer", "loss", "step", "predict", "schedule", "augment", "sampler"):
+            self._check_function(name, getattr(self, name))
+        choose(str(self.select), SELECTIONS, "select")
+        if self.select != "last" and self.validation is None:
+            raise LastbitError(
+                f"select = {self.select!r} needs validation examples: write validation=(inputs, targets)"
+            )
+        if not isinstance(self.drop_last, bool):
+            raise LastbitError(f"drop_last must be True or False, got {self.drop_last!r}")
+        for name, least in (("epochs", 1), ("batch_size", 1), ("augment_draws", 0), ("patience", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise LastbitError(f"{name} must be a whole number of at least {least}, got {value!r}")
@@ -173,12 +246,20 @@ class Task:
         if self.augment_draws and self.augment is None:
             raise LastbitError(f"augment_draws = {self.augment_draws}, but there is no augment to use them")
 
+    def _check_function(self, name: str, value: Any) -> None:
+        if name in ("optimizer", "schedule") and isinstance(value, Mapping) and value:
+            for key, one in value.items():
+                self._check_function(f"{name}[{key!r}]", one)
+        elif not callable(value) and (value is not None or name in ("model", "optimizer")):
+            optional = "" if name in ("model", "optimizer", "loss") else " or None"
+            raise LastbitError(f"{name} must be a function{optional}, got {value!r}")
+
     def check(self) -> None:
         """Try the task on one batch, and report in one line what does not fit.
 
         Builds the network and its optimizer once, runs one batch of the training and of the test examples through
-        augmentation, network, loss, gradient, metric and prediction. No step is taken and the global random
-        generators are left as they were.
+        augmentation, network, loss, gradient, metric and prediction; a `step` of the task's own is tried once. The
+        global random generators are left as they were.
 
         Raises:
             LastbitError: names the first part that does not fit the others.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +23,12 @@ from lastbit.train.tree import pack, unpack
 __all__ = ["RunOutcome", "run_training", "step_seconds"]
 
 
+_FORM = 2
+"""Of a checkpoint: one of another form is not gone on from."""
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunOutcome:
     """How one run ended and its metrics at the end of each epoch."""
@@ -31,7 +39,51 @@ class RunOutcome:
     steps: tuple[int, ...] = ()
     """Optimizer steps taken at the end of each epoch."""
     metrics: dict[str, list[float]] = field(default_factory=dict)
-    """`train_loss` (mean over the epoch's steps), `test_loss` and the task's metric, one value per entry of `steps`."""
+    """`train_loss` (mean over the epoch's steps), `test_loss` and the task's metrics, one value per entry of `steps`;
+    with validation examples, the last two of those too, under names that begin with `validation_`."""
+    selected: int | None = None
+    """The entry of `steps` whose network is the result; None for the last."""
+
+
+@dataclass
+class _Progress:
+    """What is known at the end of an epoch, beside the training itself."""
+
+    steps: list[int] = field(default_factory=list)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+    spent: float = 0.0
+    selected: int | None = None
+    best: float = math.nan
+    kept: Arrays = field(default_factory=dict)
+    """Of the selected epoch."""
+
+    def add(self, training: Training) -> Evaluation:
+        """Evaluate the epoch that ends here, and keep its network if it is the best one so far."""
+        task, evaluation = training.task, training.evaluate()
+        self.steps.append(training.position)
+        row = {"train_loss": float(torch.stack(training.losses[-training.steps_per_epoch :]).double().mean())}
+        row |= _row("", "test_loss", evaluation)
+        if task.validation is not None:
+            validated = training.validate()
+            row |= _row("validation_", "validation_loss", validated)
+            if task.select != "last" and task.metric.better(validated.metric, self.best):
+                self.selected, self.best, self.kept = training.position, validated.metric, _kept(training, evaluation)
+        for name, value in row.items():
+            self.metrics.setdefault(name, []).append(value)
+        return evaluation
+
+    def ended(self, task: Task) -> bool:
+        """Tell whether the run ends here: its loss is not finite, or no epoch was better for long enough."""
+        if not np.isfinite(self.metrics["train_loss"][-1]):
+            return True
+        if task.select != "early" or self.selected is None:
+            return False
+        return len(self.steps) - 1 - self.steps.index(self.selected) >= task.patience
+
+
+def _row(prefix: str, loss: str, evaluation: Evaluation) -> dict[str, float]:
+    own = {} if evaluation.loss is None else {loss: evaluation.loss}
+    return own | {prefix + name: value for name, value in evaluation.metrics.items()}
 
 
 def run_training(
@@ -49,7 +101,9 @@ def run_training(
 
     The run stops at the end of the first epoch in which a loss was not finite, with status `diverged`. Arrays given to
     the recorder: `weights_first` and `weights_final` (flat, trainable), `buffers_final`, `losses` (per step),
-    `per_example` (packed bits for a boolean score, else float32) and, where the task has classes, `predictions`.
+    `per_example` (packed bits for a boolean score, else floats; see `Tally.scores`), where the task has classes
+    `predictions`, and where it has several metrics `sampling_error`, that of each. All but the first and the losses
+    are those of the selected epoch.
 
     Args:
         task: what is trained.
@@ -68,49 +122,54 @@ def run_training(
     """
     recorder = recorder or Recorder()
     started = saved = time.perf_counter()
-    steps: list[int] = []
-    metrics: dict[str, list[float]] = {"train_loss": [], "test_loss": [], task.metric.name: []}
+    progress = _Progress()
     weights_first: np.ndarray[tuple[int], np.dtype[np.floating]] | None = None
     evaluation: Evaluation | None = None
-    spent = 0.0
     training = Training(task, streams, perturbation, device=device, dtype=dtype)
     with closing(training), training.active():
         checkpoint = recorder.load_checkpoint()
         # The number of threads decides the order of sums: with another, a run begins again.
-        if checkpoint is not None and checkpoint[1].get("threads") == torch.get_num_threads():
+        if checkpoint is not None and _fits(checkpoint[1]):
             tensors, facts = checkpoint
             training.restore(checkpoint)
             weights_first = tensors["weights_first"].numpy()
-            steps, metrics, spent = unpack(facts["progress"], tensors)
+            progress = _Progress(**unpack(facts["progress"], tensors))
+        before = progress.spent
         while training.position < training.total_steps:
             training.step()
             if training.position == 1:
                 weights_first = training.weights()
             on_step(training.position)
             if training.position % training.steps_per_epoch == 0:
-                evaluation = training.evaluate()
-                loss = float(torch.stack(training.losses[-training.steps_per_epoch :]).double().mean())
-                steps.append(training.position)
-                for values, value in zip(metrics.values(), (loss, evaluation.loss, evaluation.metric), strict=True):
-                    values.append(value)
-                if not np.isfinite(loss):
+                evaluation = progress.add(training)
+                if progress.ended(task):
                     break
             if time.perf_counter() - saved > checkpoint_seconds and weights_first is not None:
                 tensors, facts = training.state()
                 tensors["weights_first"] = torch.from_numpy(weights_first)
-                progress = [steps, metrics, spent + time.perf_counter() - started]
-                facts |= {"progress": pack(progress, "progress", tensors), "threads": torch.get_num_threads()}
-                recorder.save_checkpoint(tensors, facts)
+                progress.spent = before + time.perf_counter() - started
+                facts |= {"progress": pack(vars(progress), "progress", tensors)}
+                recorder.save_checkpoint(tensors, facts | {"threads": torch.get_num_threads(), "form": _FORM})
                 saved = time.perf_counter()
         status, message = _status(training)
-        recorder.arrays(_arrays(training, evaluation or training.evaluate(), weights_first))
+        arrays = {
+            "weights_first": weights_first if weights_first is not None else training.weights(),
+            "losses": torch.stack(training.losses).double().cpu().numpy(),
+            **(progress.kept or _kept(training, evaluation or training.evaluate())),
+        }
+        recorder.arrays(arrays)
     return RunOutcome(
         status=status,
         message=message,
-        seconds=spent + time.perf_counter() - started,
-        steps=tuple(steps),
-        metrics=metrics,
+        seconds=before + time.perf_counter() - started,
+        steps=tuple(progress.steps),
+        metrics=progress.metrics,
+        selected=progress.selected,
     )
+
+
+def _fits(facts: Mapping[str, Any]) -> bool:
+    return facts.get("form") == _FORM and facts.get("threads") == torch.get_num_threads()
 
 
 def _status(training: Training) -> tuple[RunStatus, str]:
@@ -123,15 +182,12 @@ def _status(training: Training) -> tuple[RunStatus, str]:
     return RunStatus.OK, ""
 
 
-def _arrays(
-    training: Training, evaluation: Evaluation, weights_first: np.ndarray[tuple[int], np.dtype[np.floating]] | None
-) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
-    per_example = evaluation.per_example_N
-    arrays = {
-        "weights_first": weights_first if weights_first is not None else training.weights(),
+def _kept(training: Training, evaluation: Evaluation) -> Arrays:
+    """Return what is kept of the network that is the result."""
+    per_example = evaluation.tallies[0].scores
+    arrays: Arrays = {
         "weights_final": training.weights(),
         "buffers_final": training.buffers(),
-        "losses": torch.stack(training.losses).double().cpu().numpy(),
         "per_example": np.packbits(per_example) if per_example.dtype == bool else per_example,
     }
     if evaluation.predictions_N is not None:
@@ -139,6 +195,8 @@ def _arrays(
         if predictions.min(initial=0) >= 0:
             predictions = predictions.astype(np.min_scalar_type(int(predictions.max(initial=0))))
         arrays["predictions"] = predictions
+    if len(evaluation.tallies) > 1:
+        arrays["sampling_error"] = np.array([tally.sampling_error for tally in evaluation.tallies])
     return arrays
 
 

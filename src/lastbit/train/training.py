@@ -11,13 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lastbit.core import generators
+from lastbit.core.batches import apply_model, arrived, call_names, pair_of, widened
 from lastbit.core.errors import LastbitError
 from lastbit.core.recorder import Checkpoint
 from lastbit.core.seeds import torch_stream
-from lastbit.perturb.base import Perturbation
+from lastbit.perturb.base import Attachment, Perturbation
 from lastbit.tasks import Task
+from lastbit.tasks.metric import Tally
+from lastbit.tasks.sampling import batches_of
+from lastbit.tasks.split import Split
+from lastbit.tasks.stepping import State, make_optimizers, make_schedules, needs_closure, one_of
 from lastbit.train.random_streams import Streams
 from lastbit.train.tree import pack, unpack
 
@@ -58,15 +65,24 @@ def _deterministic() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How the model does on the test set."""
+    """How the model does on a set of examples."""
 
-    loss: float
-    metric: float
-    """Mean of `per_example` in the metric's unit."""
-    per_example_N: np.ndarray[Any, Any]
-    """Score of each test example: bool, or float32."""
+    loss: float | None
+    """None where the task has no loss of outputs and targets."""
+    tallies: tuple[Tally, ...]
+    """Of every metric, first the one that the task is judged by."""
     predictions_N: np.ndarray[Any, Any] | None
-    """Predicted class of each test example, None where the task has no classes."""
+    """Predicted class of each example, None where the task has no classes."""
+
+    @property
+    def metric(self) -> float:
+        """What the task is judged by, in its unit."""
+        return self.tallies[0].value
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Every metric in its unit, by name."""
+        return {tally.metric.name: tally.value for tally in self.tallies}
 
 
 class Training:
@@ -106,16 +122,41 @@ class Training:
         self.device = device
         self._train = task.train.to(device, dtype)
         self._test = task.test.to(device, dtype)
+        self._validation = None if task.validation is None else task.validation.to(device, dtype)
         self._generators = generators.LentGenerators(streams.augment, device)
+        self._attachments: list[Attachment] = []
         with generators.LentGenerators(streams.init, device).active(), _deterministic():
             self.model = task.model().to(device=device, dtype=dtype)
             self.model.train()
-            self.optimizer = task.optimizer(self.model.parameters())
-            self.schedule = task.schedule(self.optimizer, self.total_steps) if task.schedule else None
-            self._attachment = perturbation.attach(self.optimizer, self.model)
+            optimizers, self._trains = make_optimizers(task.optimizer, self.model)
+            schedules = make_schedules(task.schedule, optimizers, self.total_steps)
+            self.handed = State(self.model, optimizers, schedules, device)
+            """What a step of the task's own is handed."""
+            self._names = call_names(self.model)
+            self.perturb(perturbation)
         self._epoch = -1
-        self._order_S = torch.empty(0, dtype=torch.int64)
+        self._batches: list[Tensor] = []
         self._draws_NK: Tensor | None = None
+        self._validated: tuple[int, Evaluation] | None = None
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        """The optimizers by name."""
+        return self.handed.optimizers
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The only optimizer.
+
+        Raises:
+            LastbitError: there are several.
+        """
+        return one_of(self.handed.optimizers)
+
+    def perturb(self, perturbation: Perturbation) -> None:
+        """Perturb every optimizer from here on, in place of how it was perturbed before."""
+        self.close()
+        self._attachments = [perturbation.attach(self.optimizers[name], part) for name, part in self._trains.items()]
 
     @contextmanager
     def active(self) -> Iterator[Training]:
@@ -125,49 +166,124 @@ class Training:
 
     def step(self) -> None:
         """Take one optimizer step."""
+        batch = self.next_batch()
+        if self.task.step is None:
+            loss = self._built_in_step(batch)
+        else:
+            self.handed.step = self.position
+            loss = self.task.step(self.handed, batch)
+            if not isinstance(loss, Tensor) or loss.ndim != 0:
+                raise LastbitError(f"step {self.position + 1} must return a scalar loss, got {arrived(loss)}")
+        self.losses.append(loss.detach())
+        self.position += 1
+        self._step_schedules()
+
+    def next_batch(self) -> Any:
+        """Return the batch of the next step, augmented."""
         epoch, within = divmod(self.position, self.steps_per_epoch)
         if epoch != self._epoch:
             self._start_epoch(epoch)
-        size = self.task.batch_size
-        index_B = self._order_S[within * size : (within + 1) * size]
-        inputs, targets = self._train.batch(index_B)
-        if self.task.augment is not None and self._draws_NK is not None:
-            inputs = self.task.augment(inputs, self._draws_NK[index_B].to(inputs.device))
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(self.model(inputs), targets)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        if self.schedule is not None:
-            self.schedule.step()
-        self.losses.append(loss.detach())
-        self.position += 1
+        index_B = self._batches[within]
+        batch = self._train.batch(index_B)
+        if self.task.augment is None or self._draws_NK is None:
+            return batch
+        inputs, targets = self.pair(batch)
+        return self.task.augment(inputs, self._draws_NK[index_B].to(inputs.device)), targets
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the task's loss as a step computes it: half-precision outputs are converted to float32."""
-        return self.task.loss(_widened(outputs), targets)
+    def _built_in_step(self, batch: Any) -> Tensor:
+        inputs, targets = self.pair(batch)
+
+        def closure() -> Tensor:
+            for optimizer in self.optimizers.values():
+                optimizer.zero_grad(set_to_none=True)
+            loss = self.loss(apply_model(self.model, inputs), targets)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss
+
+        if len(self.optimizers) == 1 and needs_closure(self.optimizer):
+            first: Tensor = self.optimizer.step(closure)  # type: ignore[assignment, arg-type]
+            return first
+        loss = closure()
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+        return loss
+
+    def _step_schedules(self) -> None:
+        ended = self.position % self.steps_per_epoch == 0
+        for schedule in self.handed.schedulers.values():
+            if not isinstance(schedule, ReduceLROnPlateau):
+                schedule.step()
+            elif ended:
+                schedule.step(self._plateau(schedule.mode))
+
+    def _plateau(self, mode: str) -> float:
+        """Return what a schedule that waits for a plateau looks at."""
+        if self._validation is None:
+            if mode == "max":
+                raise LastbitError("ReduceLROnPlateau(mode='max') follows the metric: give the task validation=...")
+            return float(torch.stack(self.losses[-self.steps_per_epoch :]).double().mean())
+        found = self.validate()
+        if mode == "max":
+            return found.metric
+        if found.loss is None:
+            raise LastbitError("ReduceLROnPlateau(mode='min') follows the validation loss: give the task loss=")
+        return found.loss
+
+    def pair(self, batch: Any) -> tuple[Any, Any]:
+        """Return what the model is called on and what its outputs are compared with; see `pair_of`."""
+        return pair_of(batch, self._names)
+
+    def loss(self, outputs: Any, targets: Any) -> Tensor:
+        """Return the task's loss as a step computes it: half-precision outputs are converted to float32.
+
+        Raises:
+            LastbitError: the task has none of outputs and targets.
+        """
+        if self.task.loss is None:
+            raise LastbitError(f"{self.task.name} has a step, but no loss= of outputs and targets, which this needs")
+        return self.task.loss(widened(outputs), targets)
 
     def _start_epoch(self, epoch: int) -> None:
-        samples = len(self.task.train)
+        task, samples = self.task, len(self.task.train)
         self._epoch = epoch
-        self._order_S = torch.randperm(samples, generator=torch_stream(self.streams.order, epoch))
-        if self.task.augment is not None:
+        order = torch_stream(self.streams.order, epoch)
+        self._batches = batches_of(samples, task.batch_size, order, sampler=task.sampler, drop_last=task.drop_last)
+        if len(self._batches) != self.steps_per_epoch:
+            raise LastbitError(
+                f"the sampler gives {len(self._batches)} batches in epoch {epoch + 1} and {self.steps_per_epoch} in "
+                "another: it must give as many in each"
+            )
+        if task.augment is not None:
             draws = torch_stream(self.streams.augment, "augmentation", epoch)
-            self._draws_NK = torch.rand(samples, self.task.augment_draws, generator=draws)
+            self._draws_NK = torch.rand(samples, task.augment_draws, generator=draws)
 
     def evaluate(self) -> Evaluation:
         """Measure the model on the test set; leaves every mode, buffer and generator as it was."""
+        return self._evaluate(self._test)
+
+    def validate(self) -> Evaluation:
+        """Measure the model on the validation examples, once however often it is asked for at one step."""
+        assert self._validation is not None
+        if self._validated is None or self._validated[0] != self.position:
+            self._validated = self.position, self._evaluate(self._validation)
+        return self._validated[1]
+
+    def _evaluate(self, split: Split) -> Evaluation:
         modes = [(module, module.training) for module in self.model.modules()]
         buffers = [(buffer, buffer.detach().clone()) for buffer in self.model.buffers()]
         drawn = generators.save(self.device)
         self.model.eval()
-        losses, scores, predictions = [], [], []
+        losses, predictions = [], []
+        tallies = tuple(Tally(metric) for metric in self.task.all_metrics)
         try:
             with torch.no_grad(), generators.replayed(drawn, self.device):
-                for index_B in torch.split(torch.arange(len(self._test)), _EVALUATION_BATCH):
-                    inputs, targets = self._test.batch(index_B)
-                    outputs = _widened(self.model(inputs))
-                    losses.append(self.task.loss(outputs, targets).double() * len(index_B))
-                    scores.append(self.task.metric.per_example(outputs, targets))
+                for index_B in torch.split(torch.arange(len(split)), _EVALUATION_BATCH):
+                    inputs, targets = self.pair(split.batch(index_B))
+                    outputs = widened(apply_model(self.model, inputs))
+                    if self.task.loss is not None:
+                        losses.append(self.task.loss(outputs, targets).double() * len(index_B))
+                    for tally in tallies:
+                        tally.add(outputs, targets)
                     if self.task.predict is not None:
                         predictions.append(self.task.predict(outputs))
         finally:
@@ -176,11 +292,9 @@ class Training:
             with torch.no_grad():
                 for buffer, before in buffers:
                     buffer.copy_(before)
-        score_N = torch.cat(scores)
         return Evaluation(
-            loss=float(torch.stack(losses).sum()) / len(self._test),
-            metric=self.task.metric.scale * float(score_N.double().mean()),
-            per_example_N=score_N.cpu().numpy() if score_N.dtype == torch.bool else score_N.float().cpu().numpy(),
+            loss=float(torch.stack(losses).sum()) / len(split) if losses else None,
+            tallies=tallies,
             predictions_N=torch.cat(predictions).cpu().numpy() if predictions else None,
         )
 
@@ -190,7 +304,7 @@ class Training:
 
     def weights(self) -> np.ndarray[Any, Any]:
         """Return all trainable weights, flat, in the order of `named_parameters` (bfloat16 and float16 as float32)."""
-        flat = [_widened(p).reshape(-1) for p in self.trained().values()]
+        flat = [widened(p).reshape(-1) for p in self.trained().values()]
         return torch.cat(flat).cpu().numpy().copy()
 
     def buffers(self) -> np.ndarray[Any, Any]:
@@ -205,9 +319,10 @@ class Training:
             "position": self.position,
             "model": dict(self.model.state_dict()),
             "unsaved": self._unsaved(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict() if self.schedule is not None else None,
-            "perturbation": self._attachment.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "schedules": {name: schedule.state_dict() for name, schedule in self.handed.schedulers.items()},
+            "step": self.handed.state_dict(),
+            "perturbation": [attachment.state_dict() for attachment in self._attachments],
             "generators": generators.save(self.device),
             "losses": torch.stack(self.losses).cpu() if self.losses else None,
         }
@@ -227,18 +342,18 @@ class Training:
         with torch.no_grad():
             for name, buffer in self._unsaved().items():
                 buffer.copy_(tree["unsaved"][name])
-        self.optimizer.load_state_dict(tree["optimizer"])
-        if self.schedule is not None:
-            self.schedule.load_state_dict(tree["schedule"])
-        self._attachment.load_state_dict(tree["perturbation"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(tree["optimizers"][name])
+        for name, schedule in self.handed.schedulers.items():
+            schedule.load_state_dict(tree["schedules"][name])
+        self.handed.load_state_dict(tree["step"])
+        for attachment, state in zip(self._attachments, tree["perturbation"], strict=True):
+            attachment.load_state_dict(state)
         generators.restore(tree["generators"], self.device)
         losses = tree["losses"]
         self.losses = [] if losses is None else list(losses.to(self.device).unbind())
 
     def close(self) -> None:
         """Detach the perturbation."""
-        self._attachment.detach()
-
-
-def _widened(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        for attachment in self._attachments:
+            attachment.detach()

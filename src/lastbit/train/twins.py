@@ -104,7 +104,7 @@ def lock_step(
         labels, seed = ["base", "repeat"][:runs], stream_seed(plan.seed, "perturbation")
         for index, training in enumerate(trainings[2:], start=1):
             perturbation = make_perturbation(plan.perturb, index, seed=seed)
-            stack.enter_context(perturbation.attach(training.optimizer, training.model))
+            training.perturb(perturbation)
             labels.append(perturbation.label)
         yield Twins(labels=tuple(labels), trainings=tuple(trainings), start=plan.from_step, total=total)
 

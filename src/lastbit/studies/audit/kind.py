@@ -36,7 +36,7 @@ def _so_far(records: Sequence[RunRecord], task: Task) -> str:
     by_cell: dict[int, list[float]] = {}
     for record in records:
         if record.status == RunStatus.OK and record.role != Role.REPEAT:
-            value = record.metrics[metric.name][-1]
+            value = record.final[metric.name]
             if math.isfinite(value):
                 by_cell.setdefault(record.cell, []).append(value)
     freedom = sum(len(values) - 1 for values in by_cell.values())
@@ -57,6 +57,7 @@ AUDIT = Kind(
     name="audit",
     called="an audit",
     counted="runs",
+    selects=True,
     settings=AuditSettings,
     result=AuditResult,
     study=AuditStudy,

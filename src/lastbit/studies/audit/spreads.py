@@ -158,7 +158,7 @@ def _possible(difference: Estimate, most: float) -> Estimate:
 
 def _finite(records: Sequence[RunRecord], name: str) -> tuple[list[RunRecord], str]:
     """Return the runs whose final value of a metric is finite, and which are not, in words."""
-    finite = [record for record in records if math.isfinite(record.metrics[name][-1])]
+    finite = [record for record in records if math.isfinite(record.final[name])]
     others = [record.run for record in records if record not in finite]
     named = ", ".join(others[:8]) + (" …" if len(others) > 8 else "")
     what = name.replace("_", " ")
@@ -171,13 +171,13 @@ def _table(records: Sequence[RunRecord], name: str) -> np.ndarray:
     columns = max(r.twin for r in records) + 1
     table_SP = np.full((len(seeds), columns), np.nan)
     for record in records:
-        table_SP[seeds.index(record.cell), record.twin] = record.metrics[name][-1]
+        table_SP[seeds.index(record.cell), record.twin] = record.final[name]
     # A column that no run fills would make a whole grid look ragged.
     return table_SP[:, ~np.isnan(table_SP).all(axis=0)]
 
 
 def _mean(records: Sequence[RunRecord], name: str) -> Estimate:
-    return stats.mean_estimate([r.metrics[name][-1] for r in records], seeds=[r.cell for r in records])
+    return stats.mean_estimate([r.final[name] for r in records], seeds=[r.cell for r in records])
 
 
 def _loss(records: Sequence[RunRecord]) -> tuple[LossSpread | str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from lastbit.core.errors import LastbitError
@@ -103,6 +102,5 @@ def train(work: Work[AuditSettings]) -> Trained:
         **vars(outcome),
     )
     metric = task.metric
-    values = outcome.metrics[metric.name]
-    said = f"{metric.name} {number(values[-1] if values else math.nan, 4, metric.unit)}"
+    said = f"{metric.name} {number(record.final[metric.name], 4, metric.unit)}"
     return Trained(records=(record,), said=said if record.status == RunStatus.OK else record.message)

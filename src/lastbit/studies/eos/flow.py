@@ -10,7 +10,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.integrate import RK45
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from lastbit.core.batches import apply_model
 from lastbit.core.errors import LastbitError
 from lastbit.curvature import HessianOperator, NotFiniteError, top_eigenpairs
 from lastbit.perturb.base import Identity
@@ -37,8 +39,9 @@ def _times(training: Training, steps: int) -> np.ndarray:
     for _ in range(steps):
         times.append(times[-1] + float(group["lr"]) / (1 - float(group["momentum"])))
         training.optimizer.step()  # there are no gradients to step by
-        if training.schedule is not None:
-            training.schedule.step()
+        for schedule in training.handed.schedulers.values():
+            assert not isinstance(schedule, ReduceLROnPlateau)
+            schedule.step()
     return np.array(times)
 
 
@@ -62,6 +65,8 @@ def gradient_flow(task: Task, *, seed: int, steps: int, device: torch.device) ->
     """
     training = Training(task, streams(seed), Identity(), device=device, dtype=torch.float64)
     group = training.optimizer.param_groups[0]
+    if any(isinstance(schedule, ReduceLROnPlateau) for schedule in training.handed.schedulers.values()):
+        raise LastbitError("--flow: a learning rate that waits for a plateau has no time of its own: leave --flow out")
     if not isinstance(training.optimizer, torch.optim.SGD) or len(training.optimizer.param_groups) > 1:
         raise LastbitError(f"--flow: {type(training.optimizer).__name__} is no gradient descent of one group")
     decay = float(group["weight_decay"])
@@ -80,7 +85,7 @@ def gradient_flow(task: Task, *, seed: int, steps: int, device: torch.device) ->
 
     def slope(_: float, flat: np.ndarray) -> np.ndarray:
         put(flat)
-        gradients = torch.autograd.grad(loss_fn(training.model(batch[0]), batch[1]), parameters)
+        gradients = torch.autograd.grad(loss_fn(apply_model(training.model, batch[0]), batch[1]), parameters)
         return -torch.cat([g.reshape(-1) for g in gradients]).cpu().numpy() - decay * flat
 
     start = torch.cat([p.detach().reshape(-1) for p in parameters]).cpu().numpy()

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from lastbit.tasks import Task
 from lastbit.train.training import Training
 from lastbit.train.twins import TwinPlan, lock_step
 
-__all__ = ["MEASURED", "Followed", "follow", "probe_batch", "probe_of", "record_arrays"]
+__all__ = ["MEASURED", "Followed", "follow", "probe_of", "record_arrays"]
 
 MEASURED = tuple(field.name for field in fields(StabilityRecord) if field.name not in ("status", "lrs", "layers"))
 """The fields of a `StabilityRecord` that are one number."""
@@ -55,12 +56,13 @@ class Followed:
     arrays: dict[str, np.ndarray]
 
 
-def probe_batch(task: Task, size: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return the first `size` training examples, or all of them where there are fewer."""
-    return task.train.to(device, dtype).batch(torch.arange(min(size, len(task.train))))
+def _probe(training: Training, size: int, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Return inputs and targets of the first `size` training examples, or of all where there are fewer."""
+    examples = training.task.train
+    return training.pair(examples.to(training.device, dtype).batch(torch.arange(min(size, len(examples)))))
 
 
-def probe_of(training: Training, size: int, dtype: torch.dtype) -> tuple[tuple[Tensor, Tensor], LossFunction]:
+def probe_of(training: Training, size: int, dtype: torch.dtype) -> tuple[tuple[Any, Any], LossFunction]:
     """Return what curvature is measured on, and the loss there as it stands for a batch of the training.
 
     A loss that averages is the training's own, on `size` examples. One that sums is larger on more examples: its probe
@@ -70,10 +72,10 @@ def probe_of(training: Training, size: int, dtype: torch.dtype) -> tuple[tuple[T
         LastbitError: the loss does neither, and the probe is no batch.
     """
     task, loss = training.task, training.loss
-    probe = probe_batch(task, size, training.device, dtype)
+    probe = _probe(training, size, dtype)
     scale = curvature.batch_scale(training.model, loss, probe, task.batch_size)
     if scale > 1:
-        return probe_batch(task, task.batch_size, training.device, dtype), loss
+        return _probe(training, task.batch_size, dtype), loss
     return probe, loss if scale == 1 else lambda outputs, targets: scale * loss(outputs, targets)
 
 
@@ -177,7 +179,9 @@ class _Follower:
         """Measure the sharpness that mini-batches meet along their own gradients."""
         generator = np.random.default_rng([self.config.seed, record.step])
         split, size = self.task.train.to(self.base.device, DTYPES[self.config.dtype]), self.task.batch_size
-        draws = (split.batch(torch.from_numpy(generator.permutation(len(split))[:size])) for _ in range(40))
+        draws = (
+            self.base.pair(split.batch(torch.from_numpy(generator.permutation(len(split))[:size]))) for _ in range(40)
+        )
         with self.base.active():
             found = curvature.batch_sharpness(self.base.model, self.loss, draws, rtol=0.1)
         # Only gradient descent without momentum has `2/lr` for the edge of its batch sharpness.

@@ -12,9 +12,10 @@ from lastbit.store import RunRecord
 from lastbit.studies.eos.flow import gradient_flow
 from lastbit.studies.eos.follow import follow
 from lastbit.studies.eos.settings import EosSettings
-from lastbit.studies.frame.kind import Cell, Plan, Trained, Work
+from lastbit.studies.frame.kind import DTYPES, Cell, Plan, Trained, Work
 from lastbit.studies.frame.rehearsal import first_step
 from lastbit.tasks import Task
+from lastbit.train.closed_loss import check_closed_loss
 
 __all__ = ["rehearse", "train"]
 
@@ -35,6 +36,7 @@ def rehearse(plan: Plan[EosSettings], cell: Cell, task: Task) -> None:
     short = settings.model_copy(update={"steps": 1, "every": 1, "twins": min(settings.twins, 1)})
     name = f"{task.name} ({cell.label})" if cell.label else task.name
     with first_step(name):
+        check_closed_loss(task, device=plan.device, dtype=DTYPES[settings.dtype])
         follow(replace(task, epochs=1), short, device=plan.device, looks=False)
 
 

@@ -13,12 +13,14 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from lastbit.core.batches import apply_model, call_names, pair_of, placed, tensors_of
 from lastbit.core.errors import LastbitError
 from lastbit.core.generators import LentGenerators
 from lastbit.core.threads import threads as torch_threads
 from lastbit.tasks import Task, TaskConfig
 from lastbit.tasks.build import build_task
-from lastbit.tasks.split import Split, placed
+from lastbit.tasks.split import Split
+from lastbit.tasks.stepping import make_optimizers
 from lastbit.train.executors.processes import ProcessExecutor
 from lastbit.train.jobs import Crashed, Event, Finished, Job
 
@@ -55,28 +57,42 @@ def _repeatable(part: Callable[[Task], bytes], task: Task) -> bytes:
 
 
 def _settings(task: Task) -> bytes:
-    optimizer = task.optimizer(task.model().parameters())
-    groups = [{key: repr(value) for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    optimizers, _ = make_optimizers(task.optimizer, task.model())
+    groups = [
+        {key: repr(value) for key, value in group.items() if key != "params"}
+        for optimizer in optimizers.values()
+        for group in optimizer.param_groups
+    ]
     told = f"{task.name}{len(task.train)}{len(task.test)}{task.epochs}{task.batch_size}{groups}"
+    if task.validation is not None:
+        told += f"{len(task.validation)}{task.select}{task.patience}"
+    if not task.drop_last or task.sampler is not None:
+        told += f"{task.drop_last}{task.steps_per_epoch}"
     return re.sub(r" at 0x[0-9a-f]+", "", told).encode()
 
 
 def _data(task: Task) -> bytes:
-    return b"".join(_content(tensor) for split in (task.train, task.test) for tensor in _examples(split))
+    splits = [split for split in (task.train, task.test, task.validation) if split is not None]
+    return b"".join(_content(tensor) for split in splits for tensor in _examples(split))
 
 
-def _examples(split: Split) -> tuple[Tensor, Tensor]:
-    return split.tensors or split.batch(torch.arange(0, len(split), max(1, len(split) // _ITEMS)))
+def _examples(split: Split) -> list[Tensor]:
+    held = split.tensors is not None
+    return tensors_of(split.tensors if held else split.batch(torch.arange(0, len(split), max(1, len(split) // _ITEMS))))
 
 
 def _network(task: Task) -> bytes:
     model = task.model()
     some = next(model.parameters())
     with torch.no_grad():
-        batch = task.train.batch(torch.arange(min(_EXAMPLES, len(task.train))))
-        inputs, targets = (placed(part, some.device, some.dtype) for part in batch)
         weights = b"".join(name.encode() + _content(tensor) for name, tensor in model.state_dict().items())
-        return weights + _content(task.loss(model.eval()(inputs), targets))
+        # Of test examples where a step of its own takes batches that the model alone cannot.
+        split = task.train if task.step is None else task.test
+        batch = placed(split.batch(torch.arange(min(_EXAMPLES, len(split)))), some.device, some.dtype)
+        inputs, targets = pair_of(batch, call_names(model))
+        outputs = apply_model(model.eval(), inputs)
+        seen = tensors_of(outputs) if task.loss is None else [task.loss(outputs, targets)]
+        return weights + b"".join(map(_content, seen))
 
 
 def _content(tensor: Tensor) -> bytes:

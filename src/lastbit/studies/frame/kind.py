@@ -201,6 +201,8 @@ class Kind(Generic[S, R]):
     """Returns the cell whose steps say best how the study should be executed."""
     reads: Callable[[RunRecord, Mapping[str, Any]], tuple[str, ...]] = _own_arrays
     """Returns the names of the arrays without which a run says nothing, given the run and its cell in `study.json`."""
+    selects: bool = False
+    """Whether it is about the network that a training selects, rather than about every step."""
     announce: Callable[[S, int, int], str] | None = None
     """Returns what is about to be done, in a few words, given the settings, the number of jobs and of steps."""
     so_far: Callable[[Sequence[RunRecord], Task], str] = _silent

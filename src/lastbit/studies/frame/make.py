@@ -82,7 +82,7 @@ def make(
             facts = _facts(kind, plan, tasks, prints)
             if resume is None:
                 _check_processes(plan, prints, facts["sources"])
-                facts["notes"] = notes(plan, tasks[plan.cells[0].number])
+                facts["notes"] = notes(plan, tasks[plan.cells[0].number], selects=kind.selects)
         with begin_study(facts, stored, out, resume) as folder:
             if resume is not None:
                 set_aside(kind, folder, thorough=True)

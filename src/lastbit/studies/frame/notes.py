@@ -15,6 +15,7 @@ from lastbit.report.formatting import percent, plural
 from lastbit.studies.frame.kind import DTYPES, Plan
 from lastbit.studies.frame.rehearsal import first_step
 from lastbit.tasks import Task
+from lastbit.tasks.stepping import make_optimizers
 from lastbit.train.twins import TwinPlan, lock_step
 
 __all__ = ["notes"]
@@ -27,12 +28,20 @@ _NEXT_TO_NOTHING = 0.05
 direction, of which it knows the realised update alone. Others may change few weights at first, as small updates do."""
 
 
-def notes(plan: Plan[Any], task: Task) -> list[str]:
-    """Return the sentences, for the task of a plan's first cell."""
+def notes(plan: Plan[Any], task: Task, *, selects: bool) -> list[str]:
+    """Return the sentences, for the task of a plan's first cell.
+
+    Args:
+        plan: of the study.
+        task: of its first cell.
+        selects: whether the study is about the network that a training selects.
+    """
     settings = plan.settings_of(plan.cells[0])
     dtype = getattr(settings, "dtype", "float32")
     formats = (dtype,) if isinstance(dtype, str) else tuple(dtype)
     found = [_format_note(task, formats), _landing_note(plan, task, formats[0])]
+    if task.select != "last" and not selects:
+        found.append(f"Every epoch is followed here: select={task.select!r} of the task has no part in it.")
     return [note for note in found if note]
 
 
@@ -57,8 +66,9 @@ def _landing_note(plan: Plan[Any], task: Task, dtype: str) -> str:
         return ""
     steps = min(_STEPS, task.total_steps)
     with first_step(task.name), LentGenerators(0).active():
-        optimizer = task.optimizer(task.model().parameters())
-        blind = perturb == "rescale" and rule_of(type(optimizer), "direction") is None
+        optimizers, _ = make_optimizers(task.optimizer, task.model())
+        known = [rule_of(type(optimizer), "direction") is not None for optimizer in optimizers.values()]
+        blind = perturb == "rescale" and not all(known)
         enough = _NEXT_TO_NOTHING if blind else 0.0
         share = _landed(task, perturb, plan.device, DTYPES[dtype], steps)
         if share > enough:

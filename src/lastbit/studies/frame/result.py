@@ -36,7 +36,7 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class RunRow:
-    """How one run ended, with its metrics at the end."""
+    """How one run ended, with the metrics of the network that is its result."""
 
     run: str
     cell: int
@@ -166,8 +166,5 @@ def run_row(record: RunRecord) -> RunRow:
         attempts=record.attempts,
         message=record.message,
         seconds=record.seconds,
-        metrics={
-            name: None if not values or math.isnan(values[-1]) else values[-1]
-            for name, values in record.metrics.items()
-        },
+        metrics={name: None if math.isnan(value) else value for name, value in record.final.items()},
     )

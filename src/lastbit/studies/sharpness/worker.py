@@ -14,7 +14,7 @@ from torch import Tensor
 from lastbit import curvature
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role, RunStatus
-from lastbit.curvature.batches import LossFunction
+from lastbit.curvature.batches import LossFunction, batch_size
 from lastbit.perturb.base import Identity
 from lastbit.report.formatting import number
 from lastbit.store import RunRecord
@@ -26,6 +26,7 @@ from lastbit.studies.sharpness.checkpoint import load_checkpoint
 from lastbit.studies.sharpness.result import RUN
 from lastbit.studies.sharpness.settings import SharpnessSettings
 from lastbit.tasks import Task
+from lastbit.train.closed_loss import check_closed_loss
 from lastbit.train.random_streams import streams
 from lastbit.train.training import Training
 
@@ -67,6 +68,8 @@ def rehearse(plan: Plan[SharpnessSettings], cell: Cell, task: Task) -> None:
         LastbitError: the checkpoint does not fit, or nothing can be measured.
     """
     settings, device = plan.settings, plan.device
+    with first_step(task.name):
+        check_closed_loss(task, device=device, dtype=DTYPES[settings.dtype])
     with first_step(task.name), _begun(task, settings, device) as begun, begun.active():
         _hessian(begun, *probe_of(begun, min(2, settings.probe_size), DTYPES[settings.dtype])).loss_and_gradient()
 
@@ -131,7 +134,7 @@ def train(work: Work[SharpnessSettings]) -> Trained:
         "gradient_norm": float(gradient.norm()),
         "trace": np.array([total.estimate, total.low, total.high], dtype=float),
         "trace_samples": total.n,
-        "examples": len(batch[0]),
+        "examples": batch_size(batch),
         "optimizer": type(optimizer).__name__,
         **stable_arrays({settings.after: stable}),
     }

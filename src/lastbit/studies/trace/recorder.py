@@ -184,7 +184,9 @@ class TraceRecorder:
         """Return the loss and the metric of one run on the probe, at the probed steps."""
         rows = [evaluations[run] for _, evaluations in self._probes.values()]
         metric = self.twins.base.task.metric.name
-        return {"probe_loss": [row.loss for row in rows], f"probe_{metric}": [row.metric for row in rows]}
+        found = {f"probe_{metric}": [row.metric for row in rows]}
+        losses = [row.loss for row in rows if row.loss is not None]
+        return {"probe_loss": losses, **found} if losses else found
 
     def sketches(self, run: int) -> Arrays:
         """Return the sketches of one run over the recorded steps, with what must be known to compare them."""

@@ -32,12 +32,14 @@ LONGEST_STRIDE = 4
 
 
 def _pairs(base: Training, twin: Training) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield weights and the optimizer's buffers of the same shape, base and twin."""
-    here = [p for group in base.optimizer.param_groups for p in group["params"]]
-    there = [p for group in twin.optimizer.param_groups for p in group["params"]]
-    for a, b in zip(here, there, strict=True):
+    """Yield weights and the optimizers' buffers of the same shape, base and twin."""
+    here, there = (
+        [(one, p) for one in training.optimizers.values() for group in one.param_groups for p in group["params"]]
+        for training in (base, twin)
+    )
+    for (one, a), (two, b) in zip(here, there, strict=True):
         yield a, b
-        mine, other = base.optimizer.state.get(a, {}), twin.optimizer.state.get(b, {})
+        mine, other = one.state.get(a, {}), two.state.get(b, {})
         for name, value in mine.items():
             if isinstance(value, Tensor) and value.is_floating_point() and value.shape == a.shape:
                 yield value, other[name]

@@ -39,7 +39,7 @@ class TangentWatch:
         self.seconds = 0.0
         self._task = task
         self._targets: Any = None
-        self._inputs: tuple[Any, ...] = ()
+        self._inputs: Any = ()
         self._generators: dict[str, Any] = {}
         self._busy = self._ended = False
         self._tangent: Tangent | None = None
@@ -53,17 +53,18 @@ class TangentWatch:
         self._parameters = {n: p for n, p in training.model.named_parameters() if p.requires_grad and id(p) in held}
         self._tangent = init_tangent(self._parameters)
         self._training = training
-        training.model.register_forward_pre_hook(self._before_forward)
+        training.model.register_forward_pre_hook(self._before_forward, with_kwargs=True)
         training.optimizer.register_step_pre_hook(self._before_step)
 
     def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if not self._busy:
             self._targets = targets
+        assert self._task.loss is not None
         return self._task.loss(outputs, targets)
 
-    def _before_forward(self, model: nn.Module, args: tuple[Any, ...]) -> None:
+    def _before_forward(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if model.training and not self._busy:
-            self._inputs = args
+            self._inputs = kwargs or args
             self._generators = generators.save(self._training.device)
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:

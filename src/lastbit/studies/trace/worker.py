@@ -42,6 +42,8 @@ def rehearse(plan: Plan[TraceSettings], cell: Cell, task: Task) -> None:
     """
     settings = plan.settings_of(cell)
     check_branch(settings.from_step, task.total_steps)
+    if settings.tangent and task.step is not None:
+        raise LastbitError(f"--tangent follows the built-in step, but {task.name} has a step of its own: leave it out")
     small = settings.model_copy(update={"twins": 1, "from_step": 0})
     with first_step(task.name), _twins(task, small, plan.device) as (twins, _):
         convolutions = [name for name, x in twins.base.trained().items() if x.ndim >= 3]
