@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from lastbit.store import StudyFolder
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 
@@ -23,3 +25,10 @@ def odd_settings():
     yield
     torch.backends.cudnn.benchmark = benchmark
     torch.set_float32_matmul_precision(matmul)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A study's folder, open."""
+    with StudyFolder.create(tmp_path / "study", {}) as study:
+        yield study

@@ -3,58 +3,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from small_trainings import CPU, IMAGES, LABELS, Net, bits, make_task, outside
+from recording import Memory, result, train
+from small_trainings import IMAGES, LABELS, Net, bits, make_task, outside
 from torch import nn
 
 from lastbit.core.errors import LastbitError
-from lastbit.core.recorder import Recorder
 from lastbit.core.status import RunStatus
 from lastbit.perturb.base import Identity
-from lastbit.perturb.rescale import Rescale
-from lastbit.store import RunFiles, StudyFolder
+from lastbit.store import RunFiles
 from lastbit.tasks import Task
 from lastbit.tasks.metric import ACCURACY, MSE, Metric
-from lastbit.train.random_streams import streams
-from lastbit.train.run import run_training
 from lastbit.train.tree import unpack
-
-
-class Memory(Recorder):
-    """Keeps what a run reports; ends the run at the checkpoint numbered `die_at`, before or after it is written."""
-
-    def __init__(self, files=None, die_at=None, after=True, error=KeyboardInterrupt):
-        self.files, self.die_at, self.after, self.error = files, die_at, after, error
-        self.arrays_, self.count = {}, 0
-
-    def arrays(self, arrays):
-        self.arrays_ = dict(arrays)
-
-    def save_checkpoint(self, tensors, facts):
-        self.count += 1
-        if self.count == self.die_at and not self.after:
-            raise self.error
-        if self.files:
-            self.files.save_checkpoint(tensors, facts)
-        if self.count == self.die_at:
-            raise self.error
-
-    def load_checkpoint(self):
-        return self.files.load_checkpoint() if self.files else None
-
-
-def train(task=None, perturbation=None, **options):
-    recorder = options.pop("recorder", None) or Memory()
-    chosen = options.pop("seed", 0)
-    return run_training(
-        task or make_task(), streams(chosen), perturbation or Rescale(k=3), device=CPU, recorder=recorder, **options
-    ), recorder
-
-
-def result(outcome, recorder):
-    """Everything a run says except its time, bit for bit."""
-    arrays = {name: (array.dtype.str, array.shape, bits(array)) for name, array in recorder.arrays_.items()}
-    metrics = {name: bits(np.array(values)) for name, values in outcome.metrics.items()}
-    return outcome.status, outcome.message, outcome.steps, metrics, arrays
 
 
 def test_a_run_reports_what_it_did():
@@ -92,12 +51,6 @@ def test_a_repeat_is_equal_and_a_perturbed_twin_is_not(odd_settings):
     assert result(*base) == result(*again)
     assert result(*train()) != result(*base)
     assert outside() == before
-
-
-@pytest.fixture
-def folder(tmp_path):
-    with StudyFolder.create(tmp_path / "study", {}) as study:
-        yield study
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

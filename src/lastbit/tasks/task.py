@@ -251,7 +251,7 @@ class Task:
             for key, one in value.items():
                 self._check_function(f"{name}[{key!r}]", one)
         elif not callable(value) and (value is not None or name in ("model", "optimizer")):
-            optional = "" if name in ("model", "optimizer", "loss") else " or None"
+            optional = "" if name.startswith(("model", "optimizer", "loss")) else " or None"
             raise LastbitError(f"{name} must be a function{optional}, got {value!r}")
 
     def check(self) -> None:

@@ -124,6 +124,7 @@ def _spread_sections(folder: StudyFolder, result: AuditResult) -> list[Section]:
         *figures.curves_sections(result, records, gaps, colours, legend),
         *figures.churn_sections(result),
         *figures.weights_sections(gaps, colours, legend),
+        *_metrics_section(result),
         Section("All estimates", [_estimates_table(result)], brief=True),
         *([Section("Planning a comparison", plan, planning, brief=True)] if plan else []),
     ]
@@ -198,6 +199,23 @@ def _failed_runs(result: AuditResult) -> list[Section]:
         more = f"and {plural(len(lines) - _FAILURES_SHOWN, 'more run')} that did not end well"
         lines = [*lines[:_FAILURES_SHOWN], more]
     return [Section("Runs that did not end well", [Prose(lines, bullets=True)], brief=True)]
+
+
+def _metrics_section(result: AuditResult) -> list[Section]:
+    """Return the spreads of every metric, where there are several."""
+    if not result.metrics:
+        return []
+    rows, left_out = [], []
+    for one in result.metrics:
+        last_bit, seeds = show(one.sigma_last_bit, one.points), show(one.sigma_seed, one.points)
+        error = "not measured" if one.sampling_error is None else number(one.sampling_error, 2, one.points)
+        mean, share = number(one.mean.estimate, 4, one.unit), show(one.last_bit_variance_share, "%").value
+        rows.append(Row((one.name, mean, last_bit.value, last_bit.interval, seeds.value, share, error)))
+        left_out += [one.left_out] if one.left_out else []
+    numbers = ("mean", "σ last bit", "95% interval", "σ seeds", "last-bit share", "± test set")
+    caption = "± test set: the standard error of one run's value from the sampling of the test examples."
+    table = Table(columns(["metric"], numbers), rows, "; ".join([caption, *left_out]))
+    return [Section("Every metric", [table], brief=True)]
 
 
 def _estimates_table(result: AuditResult) -> Table:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from lastbit import stats
-from lastbit.report.formatting import plural
 from lastbit.stats import DistributionSpread, Estimate, ResolvableDifference, SeedsNeeded, VarianceComponents
 from lastbit.store import RunRecord, StudyFolder
+from lastbit.studies.audit.metrics import MetricSpread, metric_spreads
+from lastbit.studies.audit.tabulate import finite_runs, mean_of, table_of
 
 __all__ = ["ChurnMatrix", "LossSpread", "Metric", "Spreads", "estimate_spreads", "no_spreads"]
 
@@ -68,6 +69,7 @@ class Spreads:
         loss: the spread of the test loss; None where it is not measured.
         distribution: the spread on the distribution apart from this test set's sampling; None where not measured.
         churn_matrix: of every pair of runs; None where not measured.
+        metrics: the spreads of every metric of a task that has several, the first of which is `metric`.
         not_measured: why `loss` or `distribution` is None, or which runs' `metric` or `loss` is left out, by name.
         method: how points and intervals were made.
         balanced: whether every seed has the same number of runs.
@@ -89,6 +91,7 @@ class Spreads:
     loss: LossSpread | None = None
     distribution: DistributionSpread | None = None
     churn_matrix: ChurnMatrix | None = None
+    metrics: tuple[MetricSpread, ...] = ()
     not_measured: Mapping[str, str] = field(default_factory=dict)
     method: str = ""
     balanced: bool | None = None
@@ -119,8 +122,8 @@ def estimate_spreads(folder: StudyFolder, records: Sequence[RunRecord]) -> Sprea
     name, unit = task["metric"]["name"], task["metric"]["unit"]
     seeds = [record.cell for record in records]
     arrays = [folder.arrays(record.run) for record in records]
-    counted, left_out = _finite(records, name)
-    table = _table(counted, name)
+    counted, left_out = finite_runs(records, name)
+    table = table_of(counted, name)
     components = stats.variance_components(table)
     total = components.sigma_total
     loss, loss_left_out = _loss(records)
@@ -130,7 +133,7 @@ def estimate_spreads(folder: StudyFolder, records: Sequence[RunRecord]) -> Sprea
     missing |= {what: why for what, why in found.items() if isinstance(why, str)}
     most = 100.0 if unit == "%" and np.nanmin(table) >= 0 and np.nanmax(table) <= 100 else math.inf
     return Spreads(
-        metric=Metric(name=name, unit=unit, mean=_mean(counted, name)),
+        metric=Metric(name=name, unit=unit, mean=mean_of(counted, name)),
         **{part: getattr(components, part) for part in (*_SIGMAS, "method", "balanced", "level")},
         **_weight_distance(arrays, seeds),
         **_churn(records, arrays, seeds),
@@ -142,6 +145,7 @@ def estimate_spreads(folder: StudyFolder, records: Sequence[RunRecord]) -> Sprea
         last_bit_by_seed=tuple(stats.last_bit_by_seed(table)),
         loss=None if isinstance(loss, str) else loss,
         distribution=None if isinstance(distribution, str) else distribution,
+        metrics=metric_spreads(task.get("metrics", ()), records, arrays),
         not_measured={what: why for what, why in missing.items() if why},
     )
 
@@ -156,38 +160,14 @@ def _possible(difference: Estimate, most: float) -> Estimate:
     return difference
 
 
-def _finite(records: Sequence[RunRecord], name: str) -> tuple[list[RunRecord], str]:
-    """Return the runs whose final value of a metric is finite, and which are not, in words."""
-    finite = [record for record in records if math.isfinite(record.final[name])]
-    others = [record.run for record in records if record not in finite]
-    named = ", ".join(others[:8]) + (" …" if len(others) > 8 else "")
-    what = name.replace("_", " ")
-    return finite, f"{what} is not finite in {plural(len(others), 'run')}, left out here: {named}" if others else ""
-
-
-def _table(records: Sequence[RunRecord], name: str) -> np.ndarray:
-    """Return the final values of a metric by seed and perturbation, NaN where there is no run."""
-    seeds = sorted({r.cell for r in records})
-    columns = max(r.twin for r in records) + 1
-    table_SP = np.full((len(seeds), columns), np.nan)
-    for record in records:
-        table_SP[seeds.index(record.cell), record.twin] = record.final[name]
-    # A column that no run fills would make a whole grid look ragged.
-    return table_SP[:, ~np.isnan(table_SP).all(axis=0)]
-
-
-def _mean(records: Sequence[RunRecord], name: str) -> Estimate:
-    return stats.mean_estimate([r.final[name] for r in records], seeds=[r.cell for r in records])
-
-
 def _loss(records: Sequence[RunRecord]) -> tuple[LossSpread | str, str]:
     if not all(record.metrics.get("test_loss") for record in records):
         return "the runs report no test loss", ""
-    counted, left_out = _finite(records, "test_loss")
+    counted, left_out = finite_runs(records, "test_loss")
     if not counted:
         return "the test loss is not finite in any run", ""
-    components = stats.variance_components(_table(counted, "test_loss"))
-    return LossSpread(**vars(components), mean=_mean(counted, "test_loss")), left_out
+    components = stats.variance_components(table_of(counted, "test_loss"))
+    return LossSpread(**vars(components), mean=mean_of(counted, "test_loss")), left_out
 
 
 def _weight_distance(arrays: Arrays, seeds: Sequence[int]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class AuditStudy(Study[AuditResult]):
     def to_xarray(self) -> xr.Dataset:
         """Return the runs as arrays with named dimensions.
 
-        `train_loss`, `test_loss` and the metric by (seed, perturbation, epoch), with `step` (optimizer steps) along
+        `train_loss`, `test_loss` and the metrics by (seed, perturbation, epoch), with `step` (optimizer steps) along
         `epoch`; `loss` by (seed, perturbation, step); `predictions` by (seed, perturbation, example) where there are
         classes; `status` and `label` by (seed, perturbation). Exact repeats are left out; a run that is missing is NaN
         (`status` "missing", predictions -1); of one whose arrays are damaged the metrics alone are there (`status`
@@ -44,10 +44,12 @@ class AuditStudy(Study[AuditResult]):
                 sizes = both | along
                 return list(sizes), np.full(list(sizes.values()), fill, dtype)
 
-            names = ["train_loss", "test_loss", task["metric"]["name"]]
+            runs = folder.runs()
+            stored = [name for run in runs for name in run.metrics]
+            names = list(dict.fromkeys(["train_loss", *stored, task["metric"]["name"]]))
             found = {name: empty(np.nan, epoch=steps // per_epoch) for name in names}
             found |= {"loss": empty(np.nan, step=steps), "status": empty("missing", object), "label": empty("", object)}
-            for run in folder.runs():
+            for run in runs:
                 if run.role == Role.REPEAT:
                     continue
                 cell = run.cell, run.twin
@@ -58,7 +60,7 @@ class AuditStudy(Study[AuditResult]):
                 if damaged:
                     found["status"][1][cell] = "damaged"
                 arrays = {"losses": ()} if damaged else folder.arrays(run.run)
-                for name, values in ({name: run.metrics[name] for name in names} | {"loss": arrays["losses"]}).items():
+                for name, values in (dict(run.metrics) | {"loss": arrays["losses"]}).items():
                     found[name][1][cell][: len(values)] = values
                 if "predictions" in arrays:
                     if "predictions" not in found:

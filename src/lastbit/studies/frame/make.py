@@ -151,6 +151,10 @@ def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Task], prints: M
             "name": first.name,
             "settings": dict(first.settings),
             "metric": {"name": first.metric.name, "unit": first.metric.unit},
+            "metrics": [
+                {"name": one.name, "unit": one.unit, "higher_is_better": one.higher_is_better}
+                for one in first.all_metrics
+            ],
             "train_size": len(first.train),
             "test_size": len(first.test),
             "batch_size": first.batch_size,

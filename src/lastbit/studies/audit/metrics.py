@@ -1,0 +1,92 @@
+"""Every metric of an audit whose task has several: the spreads of each, and what its test set's sampling adds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lastbit import stats
+from lastbit.stats import Estimate
+from lastbit.store import RunRecord
+from lastbit.studies.audit.tabulate import finite_runs, mean_of, table_of
+
+__all__ = ["MetricSpread", "metric_spreads"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSpread:
+    """How far the runs spread in one metric, in its unit.
+
+    Attributes:
+        name: of the metric.
+        unit: of every number but the share.
+        higher_is_better: whether a larger value is better.
+        mean: over the runs that count.
+        sigma_last_bit: SD over perturbations of one training with one seed.
+        sigma_seed: SD over seeds, the last bit removed.
+        sigma_total: SD of a fresh run with a fresh seed.
+        last_bit_variance_share: share of the variance of fresh runs, between 0 and 1.
+        sampling_error: standard error of one run's value from the sampling of the test set, root mean square over runs:
+            `SD / sqrt(N)` of the scores of N examples, or the jackknife's (see `Tally`). None where it is not known.
+        left_out: which runs are left out because their value is not finite.
+    """
+
+    name: str
+    unit: str
+    higher_is_better: bool
+    mean: Estimate
+    sigma_last_bit: Estimate
+    sigma_seed: Estimate
+    sigma_total: Estimate
+    last_bit_variance_share: Estimate
+    sampling_error: float | None
+    left_out: str = ""
+
+    @property
+    def points(self) -> str:
+        """The unit of a difference: points for a percentage."""
+        return "points" if self.unit == "%" else self.unit
+
+
+def metric_spreads(
+    metrics: Sequence[Mapping[str, Any]], records: Sequence[RunRecord], arrays: Sequence[Mapping[str, np.ndarray]]
+) -> tuple[MetricSpread, ...]:
+    """Return the spreads of every metric; nothing of a task that has one, which the audit itself is about.
+
+    Args:
+        metrics: name, unit and `higher_is_better` of each, as in `study.json`.
+        records: the runs that count.
+        arrays: of those.
+    """
+    if len(metrics) < 2:
+        return ()
+    return tuple(_spread(place, metric, records, arrays) for place, metric in enumerate(metrics))
+
+
+def _spread(
+    place: int,
+    metric: Mapping[str, Any],
+    records: Sequence[RunRecord],
+    arrays: Sequence[Mapping[str, np.ndarray]],
+) -> MetricSpread:
+    counted, left_out = finite_runs(records, metric["name"])
+    names = ("sigma_last_bit", "sigma_seed", "sigma_total", "last_bit_variance_share")
+    if counted:
+        components = stats.variance_components(table_of(counted, metric["name"]))
+        found = {name: getattr(components, name) for name in names}
+        mean = mean_of(counted, metric["name"])
+    else:
+        mean = stats.not_measured(f"{metric['name']} is not a finite number in any run", len(records))
+        found = dict.fromkeys(names, mean)
+    errors = np.array([float(each["sampling_error"][place]) for each in arrays if "sampling_error" in each])
+    errors = errors[np.isfinite(errors)]
+    return MetricSpread(
+        **metric,
+        mean=mean,
+        **found,
+        sampling_error=float(np.sqrt(np.mean(errors**2))) if len(errors) else None,
+        left_out=left_out,
+    )
