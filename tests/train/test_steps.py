@@ -238,7 +238,7 @@ def test_a_selection_survives_a_run_stopped_at_every_checkpoint(folder, select):
     )
     whole = result(*train(task))
     files = folder.files("cut")
-    for _ in range(30):
+    for _ in range(40):
         try:
             found = train(task, recorder=Memory(files, die_at=1), checkpoint_seconds=0)
         except KeyboardInterrupt:

@@ -83,7 +83,7 @@ def test_the_spreads_survive_json_and_stand_in_the_report(study):
     again = type(study.result).from_json(json.loads(json.dumps(study.to_json())))
     assert again.metrics == study.result.metrics
     lines = render_text(study.page).splitlines()
-    first = next(number for number, line in enumerate(lines) if line.split() == ["±", "test", "set"])
+    first = next(number for number, line in enumerate(lines) if line.endswith("± test set"))
     row = next(line for line in lines[first:] if line.startswith("accuracy"))
     assert row.endswith("points")
     assert "Every metric" in render_html(study.page)
