@@ -1,5 +1,9 @@
 """Figures are pure functions of arrays; what they draw is compared with plain arithmetic on the arrays."""
 
+import re
+from dataclasses import replace
+from html import unescape
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from lastbit.report.figures.curves import training_curves, twin_gaps
 from lastbit.report.figures.lines import Line
-from lastbit.report.figures.maps import churn_heat_map
+from lastbit.report.figures.maps import churn_heat_map, origin_figure
 from lastbit.report.figures.strips import Result, WeightDistance, result_strip, weight_distances
 from lastbit.report.figures.style import log_or_linear, seed_colours
 from lastbit.report.figures.variance import VarianceSplit, variance_bars
@@ -111,9 +115,35 @@ def test_the_bars_add_up_to_the_whole_and_carry_the_interval():
     bars = [trace for trace in figure.data if trace.type == "bar"]
     assert [trace.x[0] for trace in bars] == [25.0, 75.0] * 2
     assert [trace.y[0] for trace in bars] == [1, 1, 0, 0]
+    one_sided = variance_bars(
+        [replace(split, low=None), replace(split, high=None), replace(split, low=None, high=None)]
+    )
+    ends = [trace for trace in one_sided.data if trace.type == "scatter"]
+    assert [trace.x[0] - trace.error_x.arrayminus[0] for trace in ends] == pytest.approx([0, 10])
+    assert [trace.x[0] + trace.error_x.array[0] for trace in ends] == pytest.approx([60, 100])
     whisker = next(trace for trace in figure.data if trace.type == "scatter")
     assert whisker.x[0] - whisker.error_x.arrayminus[0] == pytest.approx(10)
     assert whisker.x[0] + whisker.error_x.array[0] == pytest.approx(60)
+
+
+def test_no_line_above_a_bar_is_longer_than_a_phone_is_wide():
+    parts = {"on the distribution": "#000000", "this test set's <b>sampling": "#111111"}
+    split = VarianceSplit(
+        title="Variance of <metric> over fresh runs: the last bit or the seed", parts=parts, share=0.5
+    )
+    text = variance_bars([split]).layout.annotations[0].text
+    lines = [re.sub(r"</?b>", "", line) for line in text.split("<br>")]
+    assert all(len(unescape(line)) <= 40 for line in lines)
+    assert unescape(" ".join(lines)).startswith("Variance of <metric> over")
+
+
+def test_the_whiskers_of_the_growth_reach_to_the_ends_of_the_intervals():
+    figure = origin_figure(["a", "b"], [1e-7, 1e-7], [1e-3, 1e-2], [0.25, 0.75], [(0.1, 0.4), (0.6, 0.9)])
+    bar = next(trace for trace in figure.data if trace.type == "bar")
+    assert list(np.array(bar.x) - bar.error_x.arrayminus) == pytest.approx([10, 60])
+    assert list(np.array(bar.x) + bar.error_x.array) == pytest.approx([40, 90])
+    alone = origin_figure(["a"], [1e-7], [1e-3], [1.0])
+    assert alone.data[-1].error_x.array is None
 
 
 def test_the_churn_matrix_keeps_its_values_and_leaves_a_run_beside_itself_blank():

@@ -1,6 +1,8 @@
 """The audit's page: what stands in it, for whole, small, failed and damaged studies."""
 
+import csv
 import gzip
+import io
 import json
 import re
 import sqlite3
@@ -10,10 +12,13 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
-from drawn import render_report
+from drawn import figure_blocks, render_report, unnamed
 
 import lastbit.report.figures
+from lastbit import open_study
 from lastbit.core.errors import LastbitError
+from lastbit.report.blocks import Sheet
+from lastbit.report.sheet import csv_text
 from lastbit.stats import Estimate
 from lastbit.store import StudyFolder
 
@@ -107,6 +112,51 @@ def test_the_page_says_when_it_was_drawn_and_when_the_last_run_finished(make_stu
     times = [value for tag, name, value in page.attributes if (tag, name) == ("time", "datetime")]
     assert times == ["2025-11-03T23:59:30+00:00", "2025-12-31T23:59:59+00:00"]
     assert "Last run finished 2025-11-03 23:59 UTC , report drawn 2025-12-31 23:59 UTC" in page.text
+
+
+def test_everything_drawn_is_named_by_a_legend_and_every_bar_has_a_whisker(make_study):
+    page = open_study(make_study(seeds=4, perturbations=4)).page
+    assert unnamed(page) == []
+    bars = next(block for block in figure_blocks(page) if block.name == "variance").figure
+    places = {trace.y[0] for trace in bars.data if trace.type == "bar"}
+    assert len(places) == 4
+    assert {trace.y[0] for trace in bars.data if trace.type == "scatter"} == places
+
+
+def test_dozens_of_seeds_have_a_legend_of_the_first_and_the_last(make_study):
+    page = open_study(make_study(seeds=18, perturbations=2)).page
+    first, last = next(block for block in figure_blocks(page) if block.name == "training").legend
+    assert (first.label, last.label) == ("seed 0, then in order to", "seed 17")
+    assert first.colour != last.colour
+
+
+def test_the_table_of_runs_holds_every_digit_and_its_sheet_every_run(make_study, parse):
+    study = make_study(crashed={(1, 1)}, label="+{}", name="<b>")
+    target = render_report(study)
+    runs = {run["run"]: run for run in result_of(study)["runs"]}
+    (text,) = [json.loads(body) for a, body in parse(target).scripts if "data-sheet" in a]
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert {row["run"] for row in rows} == set(runs)
+    for row in rows:
+        metrics = runs[row["run"]]["metrics"]
+        assert row["accuracy"] == ("" if metrics.get("accuracy") is None else repr(metrics["accuracy"]))
+        assert float(row["seconds"]) == 1.5
+    assert {row["label"] for row in rows} == {"unperturbed", "repeat", "'+3", "'+5"}
+    shown = re.findall(r'data-value="([^"]*)"', target.read_text("utf-8"))
+    measured = [run["metrics"]["test_loss"] for run in runs.values() if "test_loss" in run["metrics"]]
+    assert {repr(value) for value in measured} <= set(shown)
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_a_cell_that_a_spreadsheet_would_run_is_made_text(begin):
+    (row,) = csv.reader(io.StringIO(csv_text(Sheet("s", [begin + "SUM(A1)"], [])), newline=""))
+    assert row == ["'" + begin + "SUM(A1)"]
+
+
+def test_numbers_keep_their_sign_and_text_its_commas_in_csv():
+    sheet = Sheet("s", ["a", "b"], [[-1e-300, 'x,"y"\r\n=1'], [None, "-"], [0.1 + 0.2, "2-1"]])
+    rows = list(csv.reader(io.StringIO(csv_text(sheet), newline="")))
+    assert rows == [["a", "b"], ["-1e-300", 'x,"y"\r\n=1'], ["", "'-"], ["0.30000000000000004", "2-1"]]
 
 
 def test_the_same_study_gives_the_same_bytes_at_the_same_time(make_study, tmp_path, monkeypatch):

@@ -1,11 +1,16 @@
 """The page of a trace: what it says, what it draws, that it opens fast and runs nothing of what a study says."""
 
+import csv
+import io
 import json
+import re
 import time
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from browser import browse, needs_browser, root
+from drawn import unnamed
 from small_traces import write_trace
 
 from lastbit import open_study
@@ -58,6 +63,73 @@ def test_a_sweep_shows_its_members_side_by_side(make_trace, parse):
     assert "The sweep" in page.headings
     assert "sweep" in page.figures
     assert "lr0.1-float32" in page.text
+
+
+def test_each_training_of_a_sweep_has_sections_to_choose_from(make_trace, parse):
+    study = make_trace(lrs=(0.3, 0.1, 0.05))
+    text = report(study).read_text("utf-8")
+    page = parse(study / "report.html")
+    names = ["lr0.3-float32", "lr0.1-float32", "lr0.05-float32"]
+    assert re.findall(r'<option value="([^"]*)"', text) == [*names, ""]
+    sections = re.findall(r'<section data-training="([^"]*)">\s*<h2>([^<]*) <', text)
+    titles = {name: [title for mine, title in sections if mine == name] for name in names}
+    assert titles[names[0]][:2] == ["The numbers", "Controls"]
+    assert {"map", "map-2", "map-3", "sweep"} <= set(page.figures)
+    places = re.findall(r' id="([^"]*)"', text)
+    assert len(set(places)) == len(places), "no name twice"
+    # Without scripts nothing is hidden but what only a script can work.
+    hidden = re.findall(r'<(\w+ (?:[\w-]+="[^"]*" ?)*)hidden', text)
+    assert {words.split('"')[1] if "class" in words else words for words in hidden} == {"chooser", "lead", "button"}
+    members = open_study(study).result.members
+    for member in members:
+        assert f"{member.growth_rate_per_step:.3g}" in page.text
+    (sheet,) = [json.loads(body) for a, body in page.scripts if "data-sheet" in a]
+    rates = [row["growth_rate_per_step"] for row in csv.DictReader(io.StringIO(sheet, newline=""))]
+    assert rates == [repr(member.growth_rate_per_step) for member in members]
+
+
+def test_everything_drawn_is_named_by_a_legend(make_trace):
+    for lrs in ((0.3,), (0.3, 0.1)):
+        assert unnamed(open_study(make_trace(lrs=lrs)).page) == []
+
+
+def test_the_short_form_of_a_sweep_holds_the_first_training_alone(make_trace):
+    page = open_study(make_trace(lrs=(0.3, 0.1))).page
+    assert {section.training for section in page.sections if section.brief} == {"", "lr0.3-float32"}
+
+
+CHOICE = """
+  const choice = document.querySelector(".chooser select");
+  const names = () => [...document.querySelectorAll("section[data-training]")].flatMap((e) => (
+    e.hidden ? [] : [e.dataset.training]
+  ));
+  const seen = [];
+  for (const value of [choice.value, choice.options[1].value, ""]) {
+    choice.value = value;
+    choice.dispatchEvent(new Event("change"));
+    await settled();
+    seen.push([value, [...new Set(names())], document.querySelectorAll(".js-plotly-plot").length]);
+  }
+  const plots = [...document.querySelectorAll(".js-plotly-plot")];
+  const narrow = plots.filter((e) => Math.abs(e.offsetWidth - e.querySelector("svg").clientWidth) > 2).length;
+  const state = { seen, narrow, shown: !document.querySelector(".chooser").hidden, tab: choice.tabIndex };
+  root.dataset.seen = encodeURIComponent(JSON.stringify(state));
+"""
+
+
+@pytest.mark.slow
+@needs_browser
+@pytest.mark.parametrize("width", [390, 1200])
+def test_one_training_is_shown_at_a_time_or_all(make_trace, hostile, tmp_path, width):
+    target = report(make_trace(lrs=(0.3, 0.1, 0.05), name=hostile))
+    document, console = browse(target, tmp_path / "profile", width, CHOICE)
+    assert console == ""
+    facts = root(document)
+    state = json.loads(unquote(facts["seen"]))
+    names = ["lr0.3-float32", "lr0.1-float32", "lr0.05-float32"]
+    assert state["seen"] == [[names[0], names[:1], 6], [names[1], names[1:2], 11], ["", names, 16]]
+    assert (state["narrow"], state["shown"], state["tab"]) == (0, True, 0)
+    assert (int(facts["overflow"]), facts["wide"]) == (0, "")
 
 
 def test_failed_controls_show_no_growth(make_trace, parse):
@@ -123,7 +195,7 @@ def test_ten_thousand_steps_of_sixty_tensors_open_about_as_fast_as_a_small_repor
     for attempt in range(3):
         for page, times in seconds.items():
             began = time.perf_counter()
-            document, _ = browse(page, tmp_path / f"profile-{page.parent.name}-{attempt}")
+            document, _ = browse(page, tmp_path / f"profile-{page.parent.name}-{attempt}", script=None)
             times.append(time.perf_counter() - began)
             assert 'data-drawn="5"' in document
     assert min(seconds[large]) < 1.5 * min(seconds[small])

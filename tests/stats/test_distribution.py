@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.plain import plain
-from lastbit.stats import distribution_spread, variance_components
+from lastbit.stats import Estimate, distribution_spread, not_measured, variance_components
+from lastbit.stats.distribution import SpreadSplit
 
 
 def simulate(seed, n_seeds=6, runs=6, examples=1000, sigma_seed=0.01, sigma_last_bit=0.01):
@@ -78,16 +79,36 @@ def test_parts_add_up_and_the_observed_part_is_the_variance_component():
 
 def test_variances_are_unbiased_and_intervals_cover():
     truth = np.array([0.01, np.hypot(0.015, 0.01)])
-    repeats, inside, variances = 250, [], []
+    repeats, inside, shares, variances = 250, [], [], []
     for repeat in range(repeats):
         spread = distribution_spread(*simulate(repeat, examples=400, sigma_seed=0.015))
         splits = (spread.last_bit, spread.total)
         inside.append([s.distribution.low <= t <= s.distribution.high for s, t in zip(splits, truth, strict=True)])
+        shares.append([s.distribution_share for s in splits])
         variances.append([s.observed.estimate**2 - s.test_set.estimate**2 for s in splits])
     # Nominal 0.95, known to 0.014 here; simulated between 0.94 and 0.97 over sizes.
     np.testing.assert_allclose(np.mean(inside, axis=0), 0.95, atol=0.04)
+    # The variance of one answer, level (1 - level), over levels of 0.86 to 0.94 and the shifts; 400 examples.
+    sampling = (0.09 - 0.08**2 / 12 - truth**2) / 400
+    share = truth**2 / (truth**2 + sampling)
+    held = [[one.low <= true <= one.high for one, true in zip(row, share, strict=True)] for row in shares]
+    assert (np.mean(held, axis=0) > 0.93).all(), "at least 0.95, known to 0.014 here"
     error = np.std(variances, axis=0) / np.sqrt(repeats)
     assert (np.abs(np.mean(variances, axis=0) - truth**2) < 4 * error).all()
+
+
+def test_the_share_is_of_the_variances_and_joins_the_far_ends():
+    part, rest = Estimate(3.0, 1.0, 4.0, 9, "few"), Estimate(4.0, 2.0, 5.0, 9)
+    share = SpreadSplit(Estimate(5.0, None, None, 9), part, rest).distribution_share
+    assert (share.estimate, share.n, share.note) == (9 / 25, 9, "few")
+    assert (share.low, share.high) == (1 / 26, 16 / 20)
+    open_end = SpreadSplit(part, Estimate(0.0, 0.0, None, 9), rest).distribution_share
+    assert (open_end.estimate, open_end.low, open_end.high) == (0.0, 0.0, None)
+    unknown = not_measured("one seed", 4)
+    assert SpreadSplit(unknown, unknown, rest).distribution_share == unknown
+    assert SpreadSplit(part, part, unknown).distribution_share == unknown
+    nothing = Estimate(0.0, 0.0, None, 9)
+    assert not SpreadSplit(nothing, nothing, nothing).distribution_share.measured
 
 
 def test_the_test_sets_standard_error_is_the_binomial_one():

@@ -44,14 +44,17 @@ FRAME = """<!doctype html><html><body style="margin: 0">
 <iframe src="%s" style="border: 0; width: %dpx; height: 2000px"></iframe></body></html>"""
 
 
-def browse(target: Path, profile: Path, width: int = 1200, script: str = "") -> tuple[str, str]:
-    """Open a page and return its document after its scripts and `script` ran, and what it wrote to the console.
+def browse(target: Path, profile: Path, width: int = 1200, script: str | None = "") -> tuple[str, str]:
+    """Open a page and return its document after its scripts ran, and what it wrote to the console.
+
+    A probe measures the page, then runs `script`; with None the page is opened as it is.
 
     A window of Chromium is at least 500 pixels wide: a narrower page is opened in a frame of that width, and its root's
     attributes are all that is returned of it.
     """
     probed = target.with_name("probed.html")
-    probed.write_text(target.read_text("utf-8").replace("</main>", f"</main>{PROBE % script}", 1), "utf-8")
+    probe = "" if script is None else PROBE % script
+    probed.write_text(target.read_text("utf-8").replace("</main>", f"</main>{probe}", 1), "utf-8")
     opened = probed
     if width < 500:
         opened = target.with_name("frame.html")

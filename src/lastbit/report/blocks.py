@@ -27,6 +27,7 @@ __all__ = [
     "Page",
     "Picture",
     "Prose",
+    "Raw",
     "Row",
     "Section",
     "Sheet",
@@ -34,6 +35,7 @@ __all__ = [
     "Tone",
     "columns",
     "estimate_table",
+    "sheet_of",
     "table_of",
 ]
 
@@ -43,6 +45,9 @@ Tone = Literal["pass", "attention", "failure"]
 
 Mark = Literal["fill", "band", "line", "dashed", "dotted", "point", "ring", "diamond", "triangle", "dash", "whisker"]
 """How a legend draws what it names."""
+
+Raw = str | float | None
+"""What stands behind a cell: a number with all its digits, a text, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,12 @@ class Sheet:
     name: str
     """Of the file, without its ending."""
     header: Sequence[str]
-    rows: Sequence[Sequence[str | float | None]]
+    rows: Sequence[Sequence[Raw]]
+
+
+def sheet_of(name: str, items: Iterable[T], columns: Mapping[str, Callable[[T], Raw]]) -> Sheet:
+    """Return a sheet with a row for each item: what each column says of it."""
+    return Sheet(name, list(columns), [[say(item) for say in columns.values()] for item in items])
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,31 @@ class SpreadSplit:
     distribution: Estimate
     test_set: Estimate
 
+    @property
+    def distribution_share(self) -> Estimate:
+        """The distribution's part of the two variances, distribution^2 / (distribution^2 + test_set^2).
+
+        The share rises with the first and falls with the second, so its interval joins the far ends of theirs, which
+        holds it whenever both hold: at least twice their level minus 1. An end that either lacks is not measured.
+        """
+        part, rest = self.distribution, self.test_set
+        if part.estimate is None or rest.estimate is None:
+            return part if part.estimate is None else rest
+        whole = part.estimate**2 + rest.estimate**2
+        if whole == 0:
+            return not_measured("no spread seen", part.n)
+        low = None if part.low is None or rest.high is None else _part(part.low, rest.high)
+        high = None if part.high is None or rest.low is None else _part(part.high, rest.low)
+        return Estimate(part.estimate**2 / whole, low, high, part.n, part.note)
+
     def scaled(self, factor: float) -> SpreadSplit:
         """Return the same spread in another unit."""
         return SpreadSplit(*(part.scaled(factor) for part in (self.observed, self.distribution, self.test_set)))
+
+
+def _part(first: float, second: float) -> float:
+    """Return the first of two SDs' share of their variance; where neither varies, that of the first alone, 0."""
+    return first**2 / (first**2 + second**2) if first else 0.0
 
 
 @dataclass(frozen=True)

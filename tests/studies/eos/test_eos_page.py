@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
-from drawn import render_report
+from drawn import figure_blocks, render_report, unnamed
 from torch import nn
 
 from lastbit import StabilityMonitor, Task, eos, open_study, sharpness
@@ -65,6 +65,25 @@ def test_every_figure_of_a_single_training_is_there(study, tmp_path):
         assert f">{row.name}<" in text
 
 
+def test_everything_drawn_is_named_by_a_legend(study, sweep):
+    assert unnamed(study.page) == []
+    assert unnamed(sweep.page) == []
+    settled = next(block for block in figure_blocks(sweep.page) if block.name == "sweep-settled")
+    assert {entry.mark for entry in settled.legend} == {"whisker", "dashed", "ring", "point", "dash"}
+
+
+def test_every_training_of_a_sweep_can_be_chosen_and_saved(sweep, tmp_path):
+    text = page_of(sweep, tmp_path)
+    assert re.findall(r'<option value="([^"]*)"', text) == ["lr 0.1", "lr 1000", ""]
+    assert {"edge", "edge-2", "layers", "spectrum"} <= set(figures(text))
+    assert sweep.page.trainings == [cell.label for cell in sweep.result.cells]
+    (table,) = [block for section in sweep.page.sections for block in section.blocks if getattr(block, "sheet", None)]
+    first, second = (dict(zip(table.sheet.header, row, strict=True)) for row in table.sheet.rows)
+    cells = sweep.result.cells
+    assert (first["lr"], second["lr"], second["status"]) == (0.1, 1000, "diverged")
+    assert (first["limit"], first["stable_lr_first"]) == (cells[0].limit, cells[0].stable_lr.first)
+
+
 def test_a_sweep_shows_each_training_and_one_that_diverged(sweep, tmp_path):
     text = page_of(sweep, tmp_path)
     assert figures(text)[:4] == ["sweep-ratio", "sweep-rates", "sweep-settled", "edge"]
@@ -102,7 +121,8 @@ def test_the_size_figure_draws_every_training_and_the_means():
     assert list(figure.layout.xaxis.tickvals) == [1, 4]
 
 
-def test_the_same_study_gives_the_same_bytes(study, tmp_path):
+def test_the_same_study_gives_the_same_bytes_at_the_same_time(study, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1767225599")
     assert page_of(study, tmp_path) == page_of(study, tmp_path)
 
 

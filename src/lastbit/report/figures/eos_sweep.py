@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from lastbit.report.blocks import Mark
 from lastbit.report.figures.style import LAST_BIT, NEUTRAL, PLAIN_LOG, REAL, SEED, axis, blank, plain
 from lastbit.report.formatting import RATIO
 from lastbit.stats import Estimate
 
-__all__ = ["Settled", "SizeCurve", "settled", "size_colour", "size_curves"]
+__all__ = ["Settled", "SizeCurve", "settled", "size_colour", "size_curves", "size_mark"]
 
 _MARKS = {
     "stable_lr_first": (SEED, "circle-open"),
@@ -94,6 +95,12 @@ class SizeCurve:
 def size_colour(quantity: str) -> str:
     """Return the colour in which a quantity is drawn."""
     return _MARKS[quantity][0]
+
+
+def size_mark(quantity: str) -> Mark:
+    """Return the mark with which a quantity is drawn."""
+    names: dict[str, Mark] = {"circle-open": "ring", "triangle-down": "triangle", "circle": "point"}
+    return names.get(_MARKS[quantity][1], "diamond")
 
 
 def size_curves(curves: Sequence[SizeCurve]) -> go.Figure:

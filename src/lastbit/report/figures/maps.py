@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from lastbit.report.figures.style import LAST_BIT, NEUTRAL, SEED, axis, blank, literal, plain, spaced_ticks, upright
+from lastbit.report.figures.style import (
+    LAST_BIT,
+    NEUTRAL,
+    REAL,
+    SEED,
+    axis,
+    blank,
+    literal,
+    plain,
+    spaced_ticks,
+    upright,
+)
 from lastbit.report.formatting import RATIO
 
 __all__ = ["MAX_COLUMNS", "churn_heat_map", "difference_map", "layer_map", "origin_figure", "spaced"]
@@ -23,7 +34,7 @@ _NAMED = 60
 def _bar(title: str, **more: Any) -> dict[str, Any]:
     """Return the settings of a colour bar: above the map, where it takes no width from it on a narrow screen."""
     where = {"orientation": "h", "x": 0, "xanchor": "left", "xpad": 0, "y": 1, "yanchor": "bottom", "ypad": 8}
-    size = {"thickness": 10, "lenmode": "fraction", "len": 1, "outlinewidth": 0}
+    size = {"tickangle": 0, "thickness": 10, "lenmode": "fraction", "len": 1, "outlinewidth": 0}
     return {"title": {"text": plain(title), "side": "top"}} | where | size | more
 
 
@@ -105,7 +116,7 @@ def difference_map(
     logs = np.where(np.isfinite(logs), np.round(logs, 2), np.nan).astype(np.float32)
     finite = logs[np.isfinite(logs)]
     low, high = (float(np.floor(finite.min())), float(np.ceil(finite.max()))) if len(finite) else (-8.0, 0.0)
-    ticks = np.arange(low, high + 1, max(1, round((high - low) / 6))).tolist()
+    ticks = np.arange(low, high + 1, max(1, round((high - low) / 4))).tolist()
     dots = {"color": "#ffffff", "width": 1, "dash": "dot"}
     figure = blank(shapes=[upright(edge, edge, type="line", line=dots) for edge in edges])
     powers = {"tickvals": ticks, "ticktext": [f"10<sup>{int(t)}</sup>" for t in ticks]}
@@ -162,7 +173,11 @@ def layer_map(names: Sequence[str], steps: np.ndarray, ratio_LM: np.ndarray) -> 
 
 
 def origin_figure(
-    names: Sequence[str], at_first: Sequence[float], at_end: Sequence[float], growth_shares: Sequence[float | None]
+    names: Sequence[str],
+    at_first: Sequence[float],
+    at_end: Sequence[float],
+    growth_shares: Sequence[float | None],
+    intervals: Sequence[tuple[float, float]] | None = None,
 ) -> go.Figure:
     """Return two panels that share the tensors, first on top: the difference at start and end, and growth shares.
 
@@ -174,6 +189,7 @@ def origin_figure(
         at_first: relative L2 difference of each at the first recorded step at which any tensor differs.
         at_end: the same at the last step.
         growth_shares: None where nothing grew.
+        intervals: of the shares; None where there are none.
     """
     grey = {"type": "line", "line": {"color": NEUTRAL, "width": 2}}
     paths = [
@@ -183,30 +199,44 @@ def origin_figure(
     ]
     figure = blank(barmode="overlay", shapes=paths)
     shared = {"y": list(range(len(names))), "customdata": [literal(name) for name in names]}
-    for values, colour, label in (
-        (at_first, SEED, "where the twins first part"),
-        (at_end, LAST_BIT, "at the end"),
+    for values, colour, label, group in (
+        (at_first, SEED, "where the twins first part", "first"),
+        (at_end, LAST_BIT, "at the end", "end"),
     ):
         figure.add_scatter(
             x=[value if value > 0 and np.isfinite(value) else None for value in values],
             mode="markers",
             marker={"color": colour, "size": 8},
+            legendgroup=group,
             **shared,
             hovertemplate=f"<b>%{{customdata}}</b><br>{label}: relative L2 %{{x:.2~e}}<extra></extra>",
         )
+    whiskers = None
+    if intervals is not None:
+        shares = [share or 0.0 for share in growth_shares]
+        up = [100 * (high - share) for share, (_, high) in zip(shares, intervals, strict=True)]
+        down = [100 * (share - low) for share, (low, _) in zip(shares, intervals, strict=True)]
+        whiskers = {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "color": NEUTRAL, "width": 3}
     figure.add_bar(
         x=[100 * share if share is not None else None for share in growth_shares],
         orientation="h",
         xaxis="x2",
-        marker={"color": LAST_BIT, "line": {"width": 0}},
+        legendgroup="growth",
+        error_x=whiskers,
+        marker={"color": REAL, "line": {"width": 0}},
         width=0.6,
         hovertemplate="<b>%{customdata}</b><br>%{x:.3~g}% of all growth<extra></extra>",
         **shared,
     )
     ticks = spaced_ticks(names, 48) | {"showgrid": True}
+    seen = [value for value in (*at_first, *at_end) if value > 0 and np.isfinite(value)]
+    apart = max(1, round(float(np.ptp(np.log10(seen))) / 4)) if seen else 1
+    # A phone leaves the right panel some eighty pixels.
     figure.update_layout(
-        xaxis=axis("relative L2 difference", type="log", domain=[0, 0.62], dtick=1),
-        xaxis2=axis("share of growth", domain=[0.68, 1], ticksuffix="%", zeroline=True, anchor="y"),
+        xaxis=axis("relative L2 difference", type="log", domain=[0, 0.58], dtick=apart, tickangle=0),
+        xaxis2=axis(
+            "share\nof growth", domain=[0.66, 1], ticksuffix="%", zeroline=True, anchor="y", nticks=3, tickangle=0
+        ),
         yaxis=axis(range=[len(names) - 0.4, -0.6], **ticks),
     )
     return figure

@@ -98,9 +98,9 @@ PLAIN_LOG: dict[str, Any] = {"type": "log", "dtick": "D2", "tickformat": ",.3~r"
 
 
 def axis(title: str = "", **more: Any) -> dict[str, Any]:
-    """Return the settings of an axis: a thin grid, margins that grow with the labels."""
+    """Return the settings of an axis: a thin grid, margins that grow with the labels; its title may have lines."""
     settings: dict[str, Any] = {
-        "title": {"text": plain(title), "standoff": 8, "font": {"size": 13}},
+        "title": {"text": plain(title).replace("\n", "<br>"), "standoff": 8, "font": {"size": 13}},
         "tickfont": {"size": 12},
         "automargin": True,
         "zeroline": False,

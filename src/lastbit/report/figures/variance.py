@@ -21,7 +21,10 @@ _LETTERS = 40
 
 @dataclass(frozen=True, kw_only=True)
 class VarianceSplit:
-    """A variance in two parts; `share` is the first part's, `low` and `high` its interval where it has one."""
+    """A variance in two parts; `share` is the first part's, `low` and `high` its interval where it has one.
+
+    An end that is not known is 0 or 1, beyond which no share lies.
+    """
 
     title: str
     parts: Mapping[str, str]
@@ -53,9 +56,10 @@ def variance_bars(splits: Sequence[VarianceSplit]) -> go.Figure:
                 customdata=[plain(words)],
                 hovertemplate="%{customdata}<extra></extra>",
             )
-        if split.low is not None and split.high is not None:
-            ends = f"{percent(split.low)} to {percent(split.high)}"
-            interval = {"array": [100 * (split.high - split.share)], "arrayminus": [100 * (split.share - split.low)]}
+        if split.low is not None or split.high is not None:
+            low, high = 0.0 if split.low is None else split.low, 1.0 if split.high is None else split.high
+            ends = f"{percent(low)} to {percent(high)}"
+            interval = {"array": [100 * (high - split.share)], "arrayminus": [100 * (split.share - low)]}
             figure.add_scatter(
                 x=[100 * split.share],
                 y=[height],

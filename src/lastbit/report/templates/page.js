@@ -111,8 +111,8 @@
     if (cell.dataset.value !== undefined) return Number(cell.dataset.value);
     const text = cell.textContent.trim();
     if (!cell.classList.contains("numeric")) return text;
-    const number = Number.parseFloat(text.replace(/,/g, "").replace("∞", "Infinity"));
-    return Number.isNaN(number) ? null : number;
+    const number = /-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|∞)/.exec(text.replace(/,/g, ""));
+    return number && Number(number[0].replace("∞", "Infinity"));
   }
   function sort(table, column, sign) {
     const rows = [...table.tBodies[0].rows].map((row) => ({ row, key: compared(row.cells[column]) }));

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import nan
 
 import numpy as np
 
 from lastbit.core.status import Role
-from lastbit.report.blocks import Block, FigureBlock, LegendEntry, Prose, Section
+from lastbit.report.blocks import Block, FigureBlock, LegendEntry, Mark, Prose, Section
 from lastbit.report.figures.curves import training_curves, twin_gaps
 from lastbit.report.figures.maps import churn_heat_map
 from lastbit.report.figures.strips import Result, result_strip, weight_distances
@@ -37,10 +38,21 @@ _MATRIX_RUNS = 150
 """The most runs that the churn matrix shows one by one."""
 
 
+_SEEDS_NAMED = 16
+"""The most seeds that a legend names one by one: of dozens of shades it tells the first and the last."""
+
+
 def legend_of(colours: Mapping[int, str]) -> Legend:
-    """Return a legend of the seeds; none of dozens of shades, which helps nobody: the hover names the run."""
+    """Return a legend of the seeds."""
     entries = [LegendEntry(f"seed {seed}", colour, f"seed {seed}") for seed, colour in colours.items()]
-    return entries if len(entries) <= 16 else []
+    if len(entries) <= _SEEDS_NAMED:
+        return entries
+    first, last = entries[0], entries[-1]
+    return [LegendEntry(f"{first.label}, then in order to", first.colour), LegendEntry(last.label, last.colour)]
+
+
+def _marked(legend: Legend, mark: Mark) -> list[LegendEntry]:
+    return [replace(entry, mark=mark) for entry in legend]
 
 
 def results_section(result: AuditResult, colours: Mapping[int, str], legend: Legend) -> Section:
@@ -63,9 +75,14 @@ def results_section(result: AuditResult, colours: Mapping[int, str], legend: Leg
         figure=result_strip(rows, name, unit, colours),
         height=330,
         describe=f"Final {name} of every run, by seed",
-        caption="One marker per run: ◆ unperturbed, ○ its exact repeat, ● perturbed; the line is the seed's mean. "
-        "Markers of one seed differ by the last bit alone.",
-        legend=legend,
+        caption="One marker per run. Markers of one seed differ by the last bit alone.",
+        legend=[
+            *legend,
+            LegendEntry("unperturbed", NEUTRAL, mark="diamond"),
+            LegendEntry("its exact repeat", NEUTRAL, mark="ring"),
+            LegendEntry("perturbed", NEUTRAL, mark="point"),
+            LegendEntry("mean of the seed", NEUTRAL, mark="line"),
+        ],
     )
     return Section(f"Every run: final {name}", [figure])
 
@@ -93,8 +110,10 @@ def variance_section(result: AuditResult) -> Section:
         real, sampling = part.distribution.estimate, part.test_set.estimate
         if real is not None and sampling is not None and real + sampling > 0:
             title = f"{capitalised(name)} {who}: other networks or luck"
-            share = real**2 / (real**2 + sampling**2)
-            samples.append(VarianceSplit(title=title, parts=_SAMPLES, share=share))
+            share = part.distribution_share
+            assert share.estimate is not None, "both parts are known"
+            ends = {"low": share.low, "high": share.high}
+            samples.append(VarianceSplit(title=title, parts=_SAMPLES, share=share.estimate, **ends))
     legend, caption = [], []
     if causes:
         legend += [LegendEntry(*part) for part in _CAUSES.items()]
@@ -104,8 +123,10 @@ def variance_section(result: AuditResult) -> Section:
         caption.append(
             "On the distribution: better or worse networks, which another test set would show too; this test set's "
             "sampling: luck on these examples. The two are told apart by the covariance over runs of the scores on two "
-            "halves of the test set; their intervals are in the table below."
+            "halves of the test set; the whisker is the interval of the first's share, at least 95%."
         )
+    if any(split.low is not None or split.high is not None for split in (*causes, *samples)):
+        legend.append(LegendEntry("interval of the left part", NEUTRAL, mark="whisker"))
     block: Block = FigureBlock(
         name="variance",
         figure=variance_bars([*causes, *samples]),
@@ -135,7 +156,7 @@ def curves_sections(
             caption=_counted(
                 "One line per run, one point per epoch", len([r for r in records if r.role != Role.REPEAT]), MAX_LINES
             ),
-            legend=legend,
+            legend=_marked(legend, "line"),
         )
         sections.append(Section("Training curves", [block]))
     if gaps.twins:
@@ -157,7 +178,9 @@ def curves_sections(
             caption="Above: the size of the difference between the training losses of a perturbed run and its "
             f"unperturbed twin, at every step{grey}. Below: the SD of the test loss over a seed's perturbations, by "
             f"epoch. Differences of exactly 0 are not drawn.{binned}{left}",
-            legend=[*legend, *(LegendEntry("between seeds", line.colour, line.group) for line in gaps.between)],
+            legend=_marked(
+                [*legend, *(LegendEntry("between seeds", line.colour, line.group) for line in gaps.between)], "line"
+            ),
         )
         sections.append(Section("When the last bit starts to matter", [block], lead))
     return sections
@@ -198,7 +221,8 @@ def weights_sections(gaps: Gaps, colours: Mapping[int, str], legend: Legend) -> 
     drawn = [d for d in gaps.weights if d.value > 0]
     if not drawn:
         return []
-    between = [LegendEntry("to another seed", NEUTRAL, "between seeds")] if any(d.between_seeds for d in drawn) else []
+    other = LegendEntry("to another seed", NEUTRAL, "between seeds", "ring")
+    between = [other] if any(d.between_seeds for d in drawn) else []
     low, high = min(d.value for d in drawn), max(d.value for d in drawn)
     block = FigureBlock(
         name="weights",
@@ -208,6 +232,6 @@ def weights_sections(gaps: Gaps, colours: Mapping[int, str], legend: Legend) -> 
         caption="Mean relative L1 distance, mean(2|a − b| / (|a| + |b|)), of a run's final weights from those of its "
         "seed's unperturbed run (filled) and from another seed's (ring): one float32 ulp is about 1e-7, unrelated "
         "weights are of order 1, the largest value is 2.",
-        legend=[*legend, *between],
+        legend=[*_marked(legend, "point"), *between],
     )
     return [Section("How far the weights went apart", [block])]

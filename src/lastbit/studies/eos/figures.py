@@ -11,7 +11,7 @@ import numpy as np
 from lastbit.report.blocks import FigureBlock, LegendEntry, Section
 from lastbit.report.figures import eos_edge
 from lastbit.report.figures.eos_edge import Spectrum
-from lastbit.report.figures.eos_sweep import Settled, SizeCurve, settled, size_colour, size_curves
+from lastbit.report.figures.eos_sweep import Settled, SizeCurve, settled, size_colour, size_curves, size_mark
 from lastbit.report.figures.lines import Line
 from lastbit.report.figures.maps import layer_map
 from lastbit.report.figures.style import LAST_BIT, REAL, SEED, viridis
@@ -54,10 +54,10 @@ def edge_section(cell: EosCell, arrays: Mapping[str, np.ndarray]) -> Section:
     )
     steps, loss, sharpness, limit = (arrays[name][kept] for name in ("step", "loss", "sharpness", "limit"))
     figure = eos_edge.edge_curves(steps, loss, sharpness, limit, twins, flow=flow, batch=batch, sharpness_title=title)
-    legend = [LegendEntry("training", SEED, "training"), LegendEntry("limit", LAST_BIT, "limit")]
-    legend += [LegendEntry("gradient flow", REAL, "flow")] if flow else []
-    legend += [LegendEntry("batch sharpness", REAL, "batch")] if batch is not None else []
-    legend += [LegendEntry(twin.label, twin.colour, twin.group) for twin in twins]
+    legend = [LegendEntry("training", SEED, "training", "line"), LegendEntry("limit", LAST_BIT, "limit", "dashed")]
+    legend += [LegendEntry("gradient flow", REAL, "flow", "line")] if flow else []
+    legend += [LegendEntry("batch sharpness, 95% interval", REAL, "batch", "diamond")] if batch is not None else []
+    legend += [LegendEntry(twin.label, twin.colour, twin.group, "line") for twin in twins]
     caption = (
         "Loss and sharpness on the same examples at the same steps; weight decay is left out of both and lowers the "
         "limit instead. "
@@ -76,8 +76,7 @@ def edge_section(cell: EosCell, arrays: Mapping[str, np.ndarray]) -> Section:
         caption=caption.strip(),
         legend=legend,
     )
-    named = f" ({cell.label})" if cell.label else ""
-    return Section(f"Sharpness against its limit{named}", [block])
+    return Section("Sharpness against its limit", [block])
 
 
 def spectrum_section(cell: EosCell, arrays: Mapping[str, np.ndarray]) -> Section:
@@ -98,7 +97,7 @@ def spectrum_figure(
     if near:
         where = "Dashed: the latest limit, beyond which a direction is unstable;"
     drawn = zip(found, viridis(len(found), 0.1, 0.8), strict=True)
-    legend = [LegendEntry(s.label, colour, f"spectrum {n}") for n, (s, colour) in enumerate(drawn)]
+    legend = [LegendEntry(s.label, colour, f"spectrum {n}", "line") for n, (s, colour) in enumerate(drawn)]
     block = FigureBlock(
         name="spectrum",
         figure=eos_edge.spectra(found, limit if near else None),
@@ -108,7 +107,7 @@ def spectrum_figure(
         caption="Distribution of the Hessian's eigenvalues in the optimizer's coordinates, weight decay left out, by "
         "stochastic Lanczos quadrature, smoothed by 0.5% of the range drawn. "
         f"{where} eigenvalues below 0 belong to directions that grow unless weight decay holds them.",
-        legend=[*legend, LegendEntry("limit", LAST_BIT)] if near else legend,
+        legend=[*legend, LegendEntry("limit", LAST_BIT, mark="dashed")] if near else legend,
     )
     return Section("The spectrum", [block], brief=brief)
 
@@ -119,7 +118,7 @@ def layer_section(arrays: Mapping[str, np.ndarray]) -> Section:
     block = FigureBlock(
         name="layers",
         figure=layer_map(names, arrays["layer_step"], arrays["layer_ratio"].T),
-        height=120 + 34 * min(len(names), 30),
+        height=180 + 34 * min(len(names), 30),
         describe="Learning rate over the largest stable one of every layer moved alone, over the optimizer steps",
         caption="Each layer moved alone, the others held: red layers are past their limit by themselves. The whole "
         "network is at least as sharp as its sharpest layer.",
@@ -130,14 +129,14 @@ def layer_section(arrays: Mapping[str, np.ndarray]) -> Section:
 def sweep_section(cells: Sequence[EosCell]) -> Section:
     """Return what a sweep shows: every ratio over the steps, and where each training settles."""
     curves = _sweep_lines(cells, [cell.ratios for cell in cells])
-    legend = [LegendEntry(c.label, c.colour, c.group) for c in {c.group: c for c in curves}.values()]
+    legend = [LegendEntry(c.label, c.colour, c.group, "line") for c in {c.group: c for c in curves}.values()]
     lines = FigureBlock(
         name="sweep-ratio",
         figure=eos_edge.ratio_curves(curves),
         height=360,
         describe="Learning rate over the largest stable one for every training of the sweep over its steps",
         caption="Each training against its own limit, the dashed line.",
-        legend=[*legend, LegendEntry("limit", LAST_BIT, "limit")],
+        legend=[*legend, LegendEntry("limit", LAST_BIT, "limit", "dashed")],
     )
     rates = sorted({lr for cell in cells if (lr := cell.axes.get("lr")) is not None})
     course = FigureBlock(
@@ -147,7 +146,7 @@ def sweep_section(cells: Sequence[EosCell]) -> Section:
         describe="Stable learning rate of every training of the sweep over its steps",
         caption="The largest stable learning rate at every measurement. At the edge it meets the rate in use, whatever "
         "the network.",
-        legend=[*legend, LegendEntry("the rate in use", LAST_BIT, "rate")],
+        legend=[*legend, LegendEntry("the rate in use", LAST_BIT, "rate", "dashed")],
     )
     rows = [
         Settled(kind, cell.ratio_tail, cell.stable_lr.first, cell.stable_lr.tail, cell.axes.get("lr"))
@@ -159,7 +158,14 @@ def sweep_section(cells: Sequence[EosCell]) -> Section:
         height=460,
         describe="Where each training settles against its limit, and its stable learning rates",
         caption="Above: the mean ratio over the last third with its 95% interval. Below: the largest stable learning "
-        "rate at the first measurement (ring) and over the last third (filled), beside the rate in use (dash).",
+        "rate, beside the rate in use.",
+        legend=[
+            LegendEntry("ratio, 95% interval", SEED, "ratio", "whisker"),
+            LegendEntry("limit", LAST_BIT, mark="dashed"),
+            LegendEntry("stable at the first measurement", SEED, "first", "ring"),
+            LegendEntry("stable over the last third", SEED, "last", "point"),
+            LegendEntry("the rate in use", REAL, "lr", "dash"),
+        ],
     )
     return Section("The sweep", [lines, course, points])
 
@@ -198,7 +204,7 @@ def size_section(cells: Sequence[EosCell], trends: Sequence[SizeTrend]) -> Secti
         describe="Stable learning rates and the first step at the limit against the size of the network",
         caption="A point for each training; lines join geometric means, over the seeds that have a value at every "
         "size. Above: the stable learning rates. Below: the first measured step at the limit.",
-        legend=[LegendEntry(words, size_colour(name), name) for name, words in QUANTITIES.items()],
+        legend=[LegendEntry(words, size_colour(name), name, size_mark(name)) for name, words in QUANTITIES.items()],
     )
     return Section("What the size of the network does", [figure, trend_table(trends)], _TREND_LEAD, brief=True)
 

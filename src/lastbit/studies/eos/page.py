@@ -13,7 +13,7 @@ from lastbit.studies.eos.cell_result import EosCell
 from lastbit.studies.eos.result import EosResult
 from lastbit.studies.eos.tables import GROWTH_SHARE, end_table, growth_table, layer_table, stable_table, sweep_table
 from lastbit.studies.eos.verdict import RATIO_DIGITS
-from lastbit.studies.frame.page import Kinds, study_page
+from lastbit.studies.frame.page import Kinds, of_trainings, study_page
 
 __all__ = ["eos_page"]
 
@@ -43,7 +43,7 @@ _HOW_TO_READ = Prose(
 
 
 def eos_page(folder: StudyFolder, result: EosResult) -> Page:
-    """Return the page of an edge-of-stability study; the figures in detail are those of its first training.
+    """Return the page of an edge-of-stability study; what holds for the whole sweep first, then each training.
 
     Args:
         folder: the study, for its arrays and events.
@@ -60,11 +60,10 @@ def eos_page(folder: StudyFolder, result: EosResult) -> Page:
 
 
 def _sections(folder: StudyFolder, result: EosResult) -> Iterator[Section]:
-    cells, first, alone = result.cells, result.cells[0], len(result.cells) == 1
-    arrays = {} if folder.why_unreadable(first.name) else folder.arrays(first.name)
-    yield Section(
-        "The numbers", [Cards(list(_cards(first)))], f"Of the first training: {first.label}." if first.label else ""
-    )
+    cells, alone = result.cells, len(result.cells) == 1
+    each = [(cell.label or cell.name, list(_cell_sections(folder, cell, alone))) for cell in cells]
+    if alone:
+        yield each[0][1].pop(0)
     yield Section("How to read this", [_HOW_TO_READ], half=True)
     yield Section("Controls", [_controls(cells)], "Before any growth: does a repeat repeat?", half=True, brief=True)
     yield Section("The training" if alone else "The trainings", [sweep_table(cells)], brief=True)
@@ -72,23 +71,33 @@ def _sections(folder: StudyFolder, result: EosResult) -> Iterator[Section]:
         yield figures.sweep_section(cells)
     if result.trends:
         yield figures.size_section(cells, result.trends)
+    if not alone:
+        yield Section("How each training ended", [end_table(cells)])
+    yield from each[0][1] if alone else of_trainings(each)
+    if alone:
+        yield Section("How it ended", [end_table(cells)])
+
+
+def _cell_sections(folder: StudyFolder, cell: EosCell, alone: bool) -> Iterator[Section]:
+    """Return what one training shows, its numbers first."""
+    arrays = {} if folder.why_unreadable(cell.name) else folder.arrays(cell.name)
+    yield Section("The numbers", [Cards(list(_cards(cell)))])
     if arrays:
-        yield figures.edge_section(first, arrays)
+        yield figures.edge_section(cell, arrays)
     if "spectrum_step" in arrays:
-        yield figures.spectrum_section(first, arrays)
+        yield figures.spectrum_section(cell, arrays)
     if "layer" in arrays:
         yield figures.layer_section(arrays)
-    if first.growth is not None and first.last_bit is not None:
-        above = first.growth.share_of_steps_above_limit
+    if cell.growth is not None and cell.last_bit is not None:
+        above = cell.growth.share_of_steps_above_limit
         said = "" if above is None else f" The limit is exceeded in {percent(above)} of the steps."
-        lead = f"The twins' difference is {first.last_bit.verdict}: {first.last_bit.reason}.{said}"
-        yield Section("Where the last bit grew", [growth_table(first.growth)], lead)
-    if tables := first.stable_learning_rates:
+        lead = f"The twins' difference is {cell.last_bit.verdict}: {cell.last_bit.reason}.{said}"
+        yield Section("Where the last bit grew", [growth_table(cell.growth)], lead)
+    if tables := cell.stable_learning_rates:
         last = tables[max(tables)]
         lead = f"What the linear theory allows at {step(max(tables))}."
         yield Section("What each layer can bear", [layer_table([*last.layers, last.whole])], lead, brief=alone)
         yield Section("What the network could bear along the training", [stable_table(tables)])
-    yield Section("How it ended" if alone else "How each training ended", [end_table(cells)])
 
 
 def _subtitle(result: EosResult) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
 from lastbit.core.status import RunStatus
 from lastbit.curvature import LayerStability, StableLearningRates
-from lastbit.report.blocks import Column, Columns, Table, Tone, estimate_table, table_of
+from lastbit.report.blocks import Column, Columns, Raw, Sheet, Table, Tone, estimate_table, sheet_of, table_of
 from lastbit.report.formatting import RATIO, bound, certified, count, decay_words, number, percent, show, step
 from lastbit.studies.eos.cell_result import EosCell
 from lastbit.studies.eos.growth_share import GrowthSplit
@@ -94,7 +94,33 @@ def sweep_table(cells: Sequence[EosCell]) -> Table:
         Column(GROWTH_SHARE, True): share,
         Column("steps above the limit", True): steps_above,
     }
-    return table_of(cells, columns, tone=_tone).filled
+    return replace(table_of(cells, columns, tone=_tone).filled, sheet=_sheet(cells))
+
+
+def _sheet(cells: Sequence[EosCell]) -> Sheet:
+    """Return the numbers of every training, with what is varied."""
+    axes = [axis for axis in cells[0].axes if any(cell.axes[axis] is not None for cell in cells)]
+
+    def varied(axis: str) -> Callable[[EosCell], Raw]:
+        return lambda cell: cell.axes[axis]
+
+    columns: Mapping[str, Callable[[EosCell], Raw]] = {
+        "training": _named,
+        "seed": lambda cell: cell.seed,
+        **{axis: varied(axis) for axis in axes},
+        "status": lambda cell: cell.status,
+        "message": lambda cell: cell.message,
+        "limit": lambda cell: cell.limit,
+        "ratio": lambda cell: cell.ratio_tail.estimate,
+        "ratio_low": lambda cell: cell.ratio_tail.low,
+        "ratio_high": lambda cell: cell.ratio_tail.high,
+        "entered_at_step": lambda cell: cell.entered_at_step,
+        "stable_lr_first": lambda cell: cell.stable_lr.first,
+        "stable_lr_lowest": lambda cell: cell.stable_lr.lowest,
+        "stable_lr_tail": lambda cell: cell.stable_lr.tail,
+        "growth_share_above_limit": lambda cell: cell.growth_share_above_limit.estimate,
+    }
+    return sheet_of("trainings", cells, columns)
 
 
 def end_table(cells: Sequence[EosCell]) -> Table:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from lastbit.report.blocks import Code, Column, Facts, Page, Row, Section, Sheet, Table, Tone
+from lastbit.report.blocks import Block, Code, Column, Facts, FigureBlock, Page, Row, Section, Sheet, Table, Tone
 from lastbit.report.formatting import capitalised
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.damage import damage_section
 from lastbit.studies.frame.result import Result, RunRow
 
-__all__ = ["Kinds", "runs_sheet", "study_page"]
+__all__ = ["Kinds", "of_trainings", "runs_sheet", "study_page"]
 
 Kinds = Mapping[str, tuple[Tone, str]]
 """Tone and badge of each kind of verdict."""
@@ -60,6 +61,28 @@ def study_page(
         footer=footer,
         last_run=folder.last_finished,
     )
+
+
+def of_trainings(each: Sequence[tuple[str, Sequence[Section]]]) -> list[Section]:
+    """Return the sections of every training of a sweep, marked as its own: the page shows one training at a time.
+
+    The short form of the page holds the first training alone, for a terminal has no choice.
+
+    Args:
+        each: the name of a training, and its sections.
+    """
+    found = []
+    for number, (name, sections) in enumerate(each):
+        for section in sections:
+            blocks = [_renamed(block, number) for block in section.blocks]
+            brief = section.brief and number == 0
+            found.append(replace(section, blocks=blocks, brief=brief, half=False, training=name))
+    return found
+
+
+def _renamed(block: Block, number: int) -> Block:
+    """Return the block with a name that no other training's has."""
+    return replace(block, name=f"{block.name}-{number + 1}") if number and isinstance(block, FigureBlock) else block
 
 
 def runs_sheet(runs: Sequence[RunRow]) -> Sheet:

@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lastbit.report.blocks import Block, FigureBlock, LegendEntry, Prose, Section
+from lastbit.report.blocks import Block, FigureBlock, LegendEntry, Mark, Prose, Section
 from lastbit.report.figures.curves import TWIN_COLOURS, difference_curves, scaled_time_curves, visible_effect
 from lastbit.report.figures.lines import Line
 from lastbit.report.figures.maps import difference_map, origin_figure, spaced
+from lastbit.report.figures.style import LAST_BIT, NEUTRAL, REAL, SEED
 from lastbit.report.formatting import capitalised, step
 from lastbit.studies.trace.result import TraceResult
+from lastbit.studies.trace.tensors import growth_share_intervals
+from lastbit.studies.trace.twins_found import TwinsFound
 
 __all__ = [
     "difference_section",
@@ -29,12 +32,12 @@ _LINES = 24
 """The most twins drawn one by one."""
 
 
-def _spans(result: TraceResult) -> list[tuple[float, float]]:
-    return [(e.start, e.end) for e in result.episodes]
+def _spans(found: TwinsFound) -> list[tuple[float, float]]:
+    return [(e.start, e.end) for e in found.episodes]
 
 
-def _edges(result: TraceResult) -> list[float]:
-    return [float(edge) for span in _spans(result)[:12] for edge in span]
+def _edges(found: TwinsFound) -> list[float]:
+    return [float(edge) for span in _spans(found)[:12] for edge in span]
 
 
 def _twin_curves(arrays: Mapping[str, np.ndarray], steps: np.ndarray, values_KS: np.ndarray) -> list[Line]:
@@ -52,11 +55,20 @@ def _twin_curves(arrays: Mapping[str, np.ndarray], steps: np.ndarray, values_KS:
     ]
 
 
-def _legend(curves: Sequence[Line]) -> list[LegendEntry]:
-    return [LegendEntry(curve.label, curve.colour, curve.group) for curve in curves]
+_MARKS: dict[str | None, Mark] = {"dash": "dashed", "dot": "dotted"}
 
 
-def difference_section(result: TraceResult, arrays: Mapping[str, np.ndarray]) -> Section:
+def _legend(curves: Sequence[Line], spans: Sequence[tuple[float, float]] = ()) -> list[LegendEntry]:
+    """Return what the lines are called, and the bands of growth episodes where there are any."""
+    lines = [LegendEntry(curve.label, curve.colour, curve.group, _MARKS.get(curve.dash, "line")) for curve in curves]
+    return [*lines, LegendEntry("growth episode", NEUTRAL, mark="band")] if spans else lines
+
+
+def _map_legend(edges: Sequence[float]) -> list[LegendEntry]:
+    return [LegendEntry("end of a growth episode", NEUTRAL, mark="dotted")] if edges else []
+
+
+def difference_section(found: TwinsFound, arrays: Mapping[str, np.ndarray]) -> Section:
     """Return the difference over steps, with the ulp floor, the bound of rounding and the episodes."""
     steps, norm = arrays["step"], arrays["all_norm"]
     curves = _twin_curves(arrays, steps, arrays["all_relative_l2"])
@@ -66,21 +78,25 @@ def difference_section(result: TraceResult, arrays: Mapping[str, np.ndarray]) ->
         floor = float(arrays["single_rounding"][0] / norm[0]) if norm[0] else 0.0
     figure = FigureBlock(
         name="difference",
-        figure=difference_curves(curves, steps[kept], bound[kept], floor, _spans(result)),
+        figure=difference_curves(curves, steps[kept], bound[kept], floor, _spans(found)),
         height=430,
         describe="Relative L2 difference of every twin from the base run over the optimizer steps, logarithmic",
         caption="Dotted: the ulp floor, how far apart the rounding of a single step puts two runs. Dashed: what "
         "accumulated rounding explains in training that does not amplify. Grey bands: growth episodes. The exact "
         "repeat is 0 everywhere and is not drawn.",
-        legend=_legend(curves),
+        legend=[
+            *_legend(curves, _spans(found)),
+            LegendEntry("accumulated rounding", NEUTRAL, "bound", "dashed"),
+            *([LegendEntry("rounding of one step", NEUTRAL, "floor", "dotted")] if floor > 0 else []),
+        ],
     )
     blocks: list[Block] = [figure]
-    if result.renormalised:
+    if found.renormalised:
         blocks.append(Prose(("The twins were renormalised: each fall is where one was brought back to its base.",)))
     return Section("How the last bit grew", blocks)
 
 
-def effect_section(result: TraceResult, arrays: Mapping[str, np.ndarray]) -> Section:
+def effect_section(found: TwinsFound, arrays: Mapping[str, np.ndarray]) -> Section:
     """Return what the training loss and the predictions show of the difference."""
     gaps = _twin_curves(arrays, arrays["step"], np.abs(arrays["loss_gap"]))
     churn = []
@@ -88,26 +104,27 @@ def effect_section(result: TraceResult, arrays: Mapping[str, np.ndarray]) -> Sec
         churn = _twin_curves(arrays, arrays["probe_step"], 100 * arrays["churn"])
     figure = FigureBlock(
         name="effect",
-        figure=visible_effect(gaps, churn, _spans(result)),
+        figure=visible_effect(gaps, churn, _spans(found)),
         height=430 if churn else 280,
         describe="Gap between the training losses of twins and base, and share of predictions that differ, over steps",
         caption="Above: how far the loss on the same mini-batch is from the base's. Below: the share of the first test "
         "samples that a twin predicts differently.",
-        legend=_legend(gaps),
+        legend=_legend(gaps, _spans(found)),
     )
     return Section("What it does to loss and predictions", [figure])
 
 
-def map_section(result: TraceResult, arrays: Mapping[str, np.ndarray]) -> Section:
+def map_section(found: TwinsFound, arrays: Mapping[str, np.ndarray]) -> Section:
     """Return the tensor by step map."""
     names = [str(name) for name in arrays["tensor"]]
     figure = FigureBlock(
         name="map",
-        figure=difference_map(arrays["step"], _geometric(arrays["relative_l2"][1:]), names, edges=_edges(result)),
-        height=min(900, 130 + max(16, min(26, 900 // max(1, len(names)))) * len(names)),
+        figure=difference_map(arrays["step"], _geometric(arrays["relative_l2"][1:]), names, edges=_edges(found)),
+        height=min(960, 190 + max(16, min(26, 900 // max(1, len(names)))) * len(names)),
         describe="Map of the relative L2 difference by tensor and optimizer step",
         caption="Geometric mean over the twins of each tensor's L2 difference relative to its own norm. Tensors run "
-        "from the network's input (top) to its output; dotted lines are the ends of growth episodes.",
+        "from the network's input (top) to its output.",
+        legend=_map_legend(_edges(found)),
     )
     return Section("Which tensors, and when", [figure])
 
@@ -119,10 +136,10 @@ def _geometric(values_KST: np.ndarray) -> np.ndarray:
     return np.where(positive.any(axis=0), np.exp(logs), 0.0)
 
 
-def filter_section(result: TraceResult, arrays: Mapping[str, np.ndarray], layer: str | None) -> list[Section]:
+def filter_section(found: TwinsFound, arrays: Mapping[str, np.ndarray], layer: str | None) -> list[Section]:
     """Return the filter by step map of the chosen convolution, or of the one that amplified most."""
     convolutions = [str(name) for name in arrays["convolution"]]
-    ranked = [name for name in result.most_amplifying if name in convolutions] or convolutions
+    ranked = [name for name in found.most_amplifying if name in convolutions] or convolutions
     chosen = layer if layer in convolutions else ranked[0] if ranked else None
     if chosen is None:
         return []
@@ -132,32 +149,37 @@ def filter_section(result: TraceResult, arrays: Mapping[str, np.ndarray], layer:
     names = [f"filter {index}" for index in arrays["filter_index"][mine]]
     figure = FigureBlock(
         name="filters",
-        figure=difference_map(arrays["step"], relative, names, edges=_edges(result)),
-        height=min(760, 130 + max(6, min(22, 620 // max(1, len(names)))) * len(names)),
+        figure=difference_map(arrays["step"], relative, names, edges=_edges(found)),
+        height=min(820, 190 + max(6, min(22, 620 // max(1, len(names)))) * len(names)),
         describe=f"Map of the relative L2 difference by filter of {chosen} and optimizer step",
         caption="Each filter's L2 difference relative to its own norm, geometric mean over the twins.",
+        legend=_map_legend(_edges(found)),
     )
     why = "the layer asked for" if layer == chosen else "the convolution that took the largest part in the growth"
     return [Section(f"Filters of {chosen}", [figure], capitalised(f"{why}."))]
 
 
-def origin_section(result: TraceResult, arrays: Mapping[str, np.ndarray]) -> list[Section]:
+def origin_section(found: TwinsFound, arrays: Mapping[str, np.ndarray]) -> list[Section]:
     """Return where along the network the difference started and what carried its growth."""
-    first = result.first_difference
+    first = found.first_difference
     if first is None:
         return []
     at = int(np.flatnonzero(arrays["step"] == first.step)[0])
     relative = _geometric(arrays["relative_l2"][1:])
-    names = [row.tensor for row in result.tensors]
-    shares = [row.growth_share for row in result.tensors]
+    names = [row.tensor for row in found.tensors]
+    shares = [row.growth_share for row in found.tensors]
+    intervals = growth_share_intervals(arrays, found.episodes)
+    whisker = [] if intervals is None else [LegendEntry("its 95% interval over the twins", NEUTRAL, mark="whisker")]
     figure = FigureBlock(
         name="origin",
-        figure=origin_figure(names, relative[at].tolist(), relative[-1].tolist(), shares),
-        height=min(1000, 110 + max(15, min(26, 900 // max(1, len(names)))) * len(names)),
+        figure=origin_figure(names, relative[at].tolist(), relative[-1].tolist(), shares, intervals),
+        height=min(1020, 130 + max(15, min(26, 900 // max(1, len(names)))) * len(names)),
         describe="For each tensor the difference at the first step and at the end, and its share of the growth",
         legend=[
-            LegendEntry(f"at {step(first.step)}, where the twins first differ", "#0072b2"),
-            LegendEntry("at the end", "#d55e00"),
+            LegendEntry(f"at {step(first.step)}, where the twins first differ", SEED, "first", "point"),
+            LegendEntry("at the end", LAST_BIT, "end", "point"),
+            LegendEntry("share of the growth", REAL, "growth"),
+            *whisker,
         ],
         caption="Right: each tensor's part of the logarithmic growth of the whole difference within the episodes; the "
         "parts add up to 100%.",

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from lastbit.dynamics.episodes import Episode
-from lastbit.report.blocks import Block, Card, Cards, Column, Columns, Facts, Page, Prose, Section, Table, table_of
+from lastbit.report.blocks import (
+    Block,
+    Card,
+    Cards,
+    Column,
+    Columns,
+    Facts,
+    Page,
+    Prose,
+    Raw,
+    Section,
+    Sheet,
+    Table,
+    sheet_of,
+    table_of,
+)
 from lastbit.report.formatting import (
     MISSING,
     capitalised,
@@ -23,11 +40,12 @@ from lastbit.report.formatting import (
     step,
 )
 from lastbit.store import StudyFolder
-from lastbit.studies.frame.page import Kinds, study_page
+from lastbit.studies.frame.page import Kinds, of_trainings, study_page
 from lastbit.studies.trace import figures
 from lastbit.studies.trace.growth import Jump
 from lastbit.studies.trace.result import TraceMember, TraceResult
 from lastbit.studies.trace.tensors import Carriers, TensorGrowth
+from lastbit.studies.trace.twins_found import TwinsFound
 
 __all__ = ["trace_page"]
 
@@ -61,7 +79,7 @@ _EPISODES, _TENSORS, _JUMPS = 6, 5, 3
 
 
 def trace_page(folder: StudyFolder, result: TraceResult) -> Page:
-    """Return the page of a trace; figures are those of the first member of a sweep, beside one of the whole sweep.
+    """Return the page of a trace: what holds for the whole sweep first, then each of its trainings.
 
     Where the controls failed, no growth is shown: the page says why and where the repeat first differed.
 
@@ -69,19 +87,13 @@ def trace_page(folder: StudyFolder, result: TraceResult) -> Page:
         folder: the study, for its arrays and events.
         result: what it concluded.
     """
-    if not result.members:
-        sections = []
-    elif result.silent:
-        sections = [*_sweep(result), _controls(result)]
-    else:
-        sections = _growth_sections(folder, result)
     return study_page(
         folder,
         result,
         title=f"Trace of {result.task['name']}",
         subtitle=_subtitle(result),
         kinds=_KINDS,
-        sections=[*sections, *_cost(result)],
+        sections=_sections(folder, result),
     )
 
 
@@ -96,78 +108,93 @@ def _subtitle(result: TraceResult) -> str:
     return ", ".join([twins, recorded, result.dtype, *rate])
 
 
-def _growth_sections(folder: StudyFolder, result: TraceResult) -> list[Section]:
+def _sections(folder: StudyFolder, result: TraceResult) -> list[Section]:
     spoken = [member.name for member in result.members if not member.silent]
     arrays = {name: folder.arrays(name) for name in spoken if not folder.why_unreadable(name)}
-    first, layer = arrays.get(result.name), result.spec["settings"].get("layer")
+    layer = result.spec["settings"].get("layer")
+    how = [Section("How to read this", [_HOW_TO_READ])] if spoken else []
+    each = []
+    for member in result.members:
+        found = [_controls(member)] if member.silent else _growth_sections(member, arrays.get(member.name), layer)
+        each.append((member.name, [*found, *_cost(member)]))
+    if not each:
+        return []
+    if len(each) == 1:
+        first, *rest = each[0][1]
+        return [first, *how, *rest]
+    return [*how, *_sweep(result), *figures.sweep_section(result, arrays), *of_trainings(each)]
 
-    def drawn(draw: Callable[..., Section | list[Section]], *more: Any) -> list[Section]:
-        """Return what figures of the first training show; nothing where its arrays cannot be read."""
-        found = [] if first is None else draw(result, first, *more)
-        return found if isinstance(found, list) else [found]
 
-    everything = _episode_table(result.episodes, "In the order of the steps.")
+def _growth_sections(found: TwinsFound, arrays: Mapping[str, np.ndarray] | None, layer: str | None) -> list[Section]:
+    """Return what one set of twins shows, without its figures where its arrays cannot be read."""
+    everything = _episode_table(found.episodes, "In the order of the steps.")
+    numbers = Section("The numbers", [Cards(_cards(found)), *_origin(found)], brief=True)
+    controls = _controls(found, "Before any growth: does a repeat match, and does the perturbation land?")
+    episodes = Section("Growth episodes", [*_episodes(found), *_jumps(found)], brief=True)
+    drawn = [] if arrays is None else [figures.difference_section(found, arrays)]
+    maps = []
+    if arrays is not None:
+        maps = [
+            figures.map_section(found, arrays),
+            *figures.origin_section(found, arrays),
+            *figures.filter_section(found, arrays, layer),
+            figures.effect_section(found, arrays),
+        ]
     return [
-        Section("The numbers", [Cards(_cards(result)), *_origin(result)], brief=True),
-        Section("How to read this", [_HOW_TO_READ]),
-        _controls(result, "Before any growth: does a repeat match, and does the perturbation land?"),
-        *_sweep(result),
-        *figures.sweep_section(result, arrays),
-        *drawn(figures.difference_section),
-        Section("Growth episodes", [*_episodes(result), *_jumps(result)], brief=True),
-        *_most_amplifying(result),
-        *drawn(figures.map_section),
-        *drawn(figures.origin_section),
-        *drawn(figures.filter_section, layer),
-        *drawn(figures.effect_section),
-        *_tangent(result),
-        *_localisation(result),
-        Section("Tensors", [_tensor_table(result)]),
-        *([Section("All growth episodes", [everything])] if len(result.episodes) > _EPISODES else []),
+        numbers,
+        controls,
+        *drawn,
+        episodes,
+        *_most_amplifying(found),
+        *maps,
+        *_tangent(found),
+        *_localisation(found),
+        Section("Tensors", [_tensor_table(found)]),
+        *([Section("All growth episodes", [everything])] if len(found.episodes) > _EPISODES else []),
     ]
 
 
-def _cards(result: TraceResult) -> list[Card]:
-    rate, fold = result.growth_rate_per_step, result.e_folding_steps
+def _cards(found: TwinsFound) -> list[Card]:
+    rate, fold = found.growth_rate_per_step, found.e_folding_steps
     folding = f", an e-folding in {number(fold, 3)} steps" if fold else ": no growth"
-    level, spread, half = result.saturation_level, result.saturation_range, result.half_of_growth_in_share_of_steps
-    twins = f"n = {plural(result.perturbation.twins, 'twin')}" if result.perturbation else ""
+    level, spread, half = found.saturation_level, found.saturation_range, found.half_of_growth_in_share_of_steps
+    twins = f"n = {plural(found.perturbation.twins, 'twin')}" if found.perturbation else ""
 
     def card(title: str, found: float | None, value: str, note: str, ends: str = "", samples: str = twins) -> Card:
         measured = found is not None
         return Card(title=title, value=value, interval=ends, samples=samples, note=note, measured=measured)
 
-    ends = interval(*(result.growth_rate_interval or (None, None)), digits=3)
+    ends = interval(*(found.growth_rate_interval or (None, None)), digits=3)
     speed = f"nats per step{folding}" if rate is not None else ""
     span = f"from {distance(spread[0])} to {distance(spread[1])}" if spread else ""
-    reached = f"reached by {step(result.saturation_step)}" if result.saturation_step is not None else ""
+    reached = f"reached by {step(found.saturation_step)}" if found.saturation_step is not None else ""
     part = f"in {percent(half)}" if half is not None else "not measured"
     return [
         card("Growth rate", rate, number(rate, 3, missing="not measured"), speed, ends),
-        card("Rise", result.decades, f"{decades(result.decades)} decades", "lowest to highest difference"),
+        card("Rise", found.decades, f"{decades(found.decades)} decades", "lowest to highest difference"),
         card("Level", level, distance(level, "none"), "of the weights (relative L2), in the last third", span, reached),
         card("Half of all growth", half, part, "of the steps, the fastest; even growth takes 50%"),
     ]
 
 
-def _origin(result: TraceResult) -> list[Block]:
+def _origin(found: TwinsFound) -> list[Block]:
     """Return where the difference began and over how much of the network it spread."""
     rows = []
-    if (first := result.first_difference) is not None:
+    if (first := found.first_difference) is not None:
         rows.append(("First difference", f"{step(first.step)}, largest in {first.tensor}"))
-    if result.participation and (growing := result.participation.while_growing) is not None:
+    if found.participation and (growing := found.participation.while_growing) is not None:
         spread = growing.tensors
         effective = f"effectively {number(spread.participation, 2)} of {plural(spread.carriers, 'tensor')}"
         rows.append(("Spread while growing", f"{effective} (participation ratio, {step(growing.step)})"))
     return [Facts(rows)] if rows else []
 
 
-def _controls(result: TraceResult, lead: str = "") -> Section:
-    control, landing = result.control, result.perturbation
+def _controls(found: TwinsFound, lead: str = "") -> Section:
+    control, landing = found.control, found.perturbation
     assert control is not None, "a member has its control"
     assert landing is not None, "a member has its landing"
     word = "passed" if control.bitwise_identical else "FAILED"
-    difference = number(result.control_max_difference, 2)
+    difference = number(found.control_max_difference, 2)
     rows = [("Exact repeat", f"{word}: largest difference {difference}, in every measure")]
     where = control.first_difference
     if where is not None:
@@ -180,15 +207,15 @@ def _controls(result: TraceResult, lead: str = "") -> Section:
     return Section("Controls", [Facts(rows)], lead, brief=True)
 
 
-def _episodes(result: TraceResult) -> list[Block]:
-    episodes = result.episodes
+def _episodes(found: TwinsFound) -> list[Block]:
+    episodes = found.episodes
     if not episodes:
         return [Prose(("No growth episode: the difference never rose above its noise.",))]
-    share, steps = percent(result.episodes_share), percent(result.episodes_share_of_steps)
+    share, steps = percent(found.episodes_share), percent(found.episodes_share_of_steps)
     told = f"{plural(len(episodes), 'growth episode')}: {share} of all growth in {steps} of the steps."
     largest = sorted(sorted(episodes, key=lambda e: -e.rise)[:_EPISODES], key=lambda e: e.start)
     caption = (
-        f"An episode rises by more than the noise, {number(result.episode_noise, 2)} nats, and never falls by as "
+        f"An episode rises by more than the noise, {number(found.episode_noise, 2)} nats, and never falls by as "
         "much on the way; pure noise produces one with probability at most 5%."
     )
     if len(episodes) > _EPISODES:
@@ -207,7 +234,7 @@ def _episode_table(episodes: Sequence[Episode], caption: str) -> Table:
     return table_of(episodes, columns, caption=caption)
 
 
-def _jumps(result: TraceResult) -> list[Block]:
+def _jumps(found: TwinsFound) -> list[Block]:
     """Return the largest jump of each twin, and how far along the network it reached."""
     caption = (
         "A unit or pooling window that switches leaves the outputs nearly as they were but changes the gradients below "
@@ -221,25 +248,25 @@ def _jumps(result: TraceResult) -> list[Block]:
         Column("tensors", True): lambda jump: count(len(jump.tensors)),
         Column("the last of them"): lambda jump: jump.last or MISSING,
     }
-    table = table_of(result.jumps, columns, caption=caption, fold=_JUMPS)
+    table = table_of(found.jumps, columns, caption=caption, fold=_JUMPS)
     return [table] if table.rows else []
 
 
-def _most_amplifying(result: TraceResult) -> list[Section]:
+def _most_amplifying(found: TwinsFound) -> list[Section]:
     """Return the tensors that took the largest part in the growth."""
-    by_name = {row.tensor: row for row in result.tensors}
+    by_name = {row.tensor: row for row in found.tensors}
     columns: Columns[TensorGrowth] = {
         Column("tensor"): lambda row: row.tensor,
         Column("share of growth", True): lambda row: percent(row.growth_share),
         Column("relative L2 at the end", True): lambda row: number(row.relative_l2, 3),
         Column("largest ulp distance", True): lambda row: count(row.max_ulp),
     }
-    table = table_of((by_name[name] for name in result.most_amplifying[:_TENSORS]), columns)
+    table = table_of((by_name[name] for name in found.most_amplifying[:_TENSORS]), columns)
     return [Section("Most amplifying tensors", [table], brief=True)] if table.rows else []
 
 
-def _tangent(result: TraceResult) -> list[Section]:
-    if (tangent := result.tangent) is None:
+def _tangent(found: TwinsFound) -> list[Section]:
+    if (tangent := found.tangent) is None:
         return []
     rows = [
         ("Tangent growth", f"{growth_rate(tangent.rate)} over {plural(tangent.steps, 'step')}"),
@@ -252,11 +279,11 @@ def _tangent(result: TraceResult) -> list[Section]:
     return [Section("Tangent growth", [Facts(rows)], lead, brief=True)]
 
 
-def _localisation(result: TraceResult) -> list[Section]:
-    if (found := result.participation) is None:
+def _localisation(found: TwinsFound) -> list[Section]:
+    if (spread := found.participation) is None:
         return []
-    end = found.at_the_end
-    growing = found.while_growing or end
+    end = spread.at_the_end
+    growing = spread.while_growing or end
     rows = [("all tensors", growing.tensors, end.tensors)]
     rows += [(f"filters of {name}", growing.filters[name], last) for name, last in end.filters.items()]
     rows += [(f"elements of {name}", growing.elements[name], last) for name, last in end.elements.items()]
@@ -276,7 +303,7 @@ def _localisation(result: TraceResult) -> list[Section]:
     return [Section("Over how much of the network it is spread", [table], lead)]
 
 
-def _tensor_table(result: TraceResult) -> Table:
+def _tensor_table(found: TwinsFound) -> Table:
     columns: Columns[TensorGrowth] = {
         Column("tensor"): lambda row: row.tensor,
         Column("weights", True): lambda row: count(row.size),
@@ -289,7 +316,7 @@ def _tensor_table(result: TraceResult) -> Table:
         Column("cosine", True): lambda row: number(row.cosine, 2),
     }
     return table_of(
-        result.tensors,
+        found.tensors,
         columns,
         caption="At the last step; means over the twins, the largest for ulp distances.",
         fold=30,
@@ -307,11 +334,27 @@ def _sweep(result: TraceResult) -> list[Section]:
         Column("nats per step", True): lambda m: number(m.growth_rate_per_step, 3),
         Column("relative L2 at the end", True): lambda m: number(m.final.relative_l2 if m.final else None, 3),
     }
-    table = table_of(result.members, columns)
+    table = replace(table_of(result.members, columns), sheet=_sheet(result.members))
     return [Section("The trainings of the sweep", [table], brief=True)]
 
 
-def _cost(result: TraceResult) -> list[Section]:
+def _sheet(members: Sequence[TraceMember]) -> Sheet:
+    """Return the numbers of every training of the sweep."""
+    columns: Mapping[str, Callable[[TraceMember], Raw]] = {
+        "training": lambda m: m.name,
+        "lr": lambda m: m.lr,
+        "dtype": lambda m: m.dtype,
+        "steps": lambda m: m.reached,
+        "verdict_kind": lambda m: m.verdict_kind,
+        "decades": lambda m: m.decades,
+        "growth_rate_per_step": lambda m: m.growth_rate_per_step,
+        "saturation_level": lambda m: m.saturation_level,
+        "relative_l2": lambda m: m.final.relative_l2 if m.final else None,
+    }
+    return sheet_of("trainings", members, columns)
+
+
+def _cost(found: TwinsFound) -> list[Section]:
     names = {"divergence": "measuring divergence", "probe": "churn and concentration"}
-    rows = [(capitalised(names.get(name, name)), seconds(spent)) for name, spent in result.cost.items()]
+    rows = [(capitalised(names.get(name, name)), seconds(spent)) for name, spent in found.cost.items()]
     return [Section("Where the time went", [Facts(rows)])] if rows else []

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from lastbit.dynamics.episodes import Episodes
+from lastbit.dynamics.episodes import Episode, Episodes
 from lastbit.dynamics.localise import gini, growth_split, participation_ratio
+from lastbit.stats import jackknife_interval
 from lastbit.studies.trace.judged import known
 
-__all__ = ["Carriers", "Participation", "SpreadAt", "TensorGrowth", "growth_of_tensors", "participation"]
+__all__ = [
+    "Carriers",
+    "Participation",
+    "SpreadAt",
+    "TensorGrowth",
+    "growth_of_tensors",
+    "growth_share_intervals",
+    "participation",
+]
 
 _MEANS = ("relative_l2", "mean_relative_l1", "share_differing", "cosine")
 
@@ -47,15 +56,39 @@ class TensorGrowth:
     cosine: float | None
 
 
-def growth_of_tensors(arrays: Mapping[str, np.ndarray], episodes: Episodes) -> tuple[TensorGrowth, ...]:
-    """Return what is known of each tensor, in the order of the network."""
+def _growth_by_twin(arrays: Mapping[str, np.ndarray], episodes: Sequence[Episode]) -> np.ndarray:
+    """Return each tensor's part of every twin's logarithmic growth within the episodes, (twins, tensors) in nats."""
     within = np.zeros(len(arrays["step"]) - 1, dtype=bool)
-    for episode in episodes.episodes:
+    for episode in episodes:
         within |= (arrays["step"][:-1] >= episode.start) & (arrays["step"][1:] <= episode.end)
     energies = torch.from_numpy(np.square(arrays["l2"][1:]))
     split = growth_split(energies[:, :-1], energies[:, 1:]).numpy()
     # A step from nothing at all to something has no logarithmic growth.
-    split = np.where(within[None, :, None] & np.isfinite(split), split, 0.0).sum(axis=1).mean(axis=0)
+    found: np.ndarray = np.where(within[None, :, None] & np.isfinite(split), split, 0.0).sum(axis=1)
+    return found
+
+
+def growth_share_intervals(
+    arrays: Mapping[str, np.ndarray], episodes: Sequence[Episode]
+) -> list[tuple[float, float]] | None:
+    """Return the 95% interval of each tensor's share of the growth, over the twins.
+
+    Student's interval over the delete-one-twin jackknife of the ratio of sums; None where a single twin or nothing that
+    grew leaves none.
+    """
+    by_twin = _growth_by_twin(arrays, episodes)
+    whole = by_twin.sum(axis=0)
+    left_out = whole - by_twin
+    totals = left_out.sum(axis=1)
+    if len(by_twin) < 2 or not (totals > 0).all():
+        return None
+    shares = (left_out / totals[:, None]).T
+    return [jackknife_interval(*one) for one in zip((whole / whole.sum()).tolist(), shares, strict=True)]
+
+
+def growth_of_tensors(arrays: Mapping[str, np.ndarray], episodes: Episodes) -> tuple[TensorGrowth, ...]:
+    """Return what is known of each tensor, in the order of the network."""
+    split = _growth_by_twin(arrays, episodes.episodes).mean(axis=0)
     total = float(split.sum())
     first = arrays["first_step"][1:]
 
