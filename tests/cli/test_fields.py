@@ -98,7 +98,7 @@ def test_help_says_default_range_choices_and_panel():
     assert told["sizes"] == ("Sizes (1 2).", "The net")
     assert told["span"] == ("First and last (0.5 2).", "A panel")
     assert told["norm"] == ("Norm: batch, none (default).", "The net")
-    assert told["nesterov"] == ("Nesterov's form.", "The net")
+    assert told["nesterov"] == ("Nesterov's form (off).", "The net")
 
 
 def test_classes_that_differ_are_told_apart():

@@ -27,7 +27,6 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="lastbit",
-    add_completion=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     help="How much of a trained network's result is the last floating-point bit, where in training that bit was "
@@ -48,7 +47,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     show_version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="On an error, print the traceback too.")] = False,
 ) -> None:
@@ -92,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{type(error).__name__}: {error}{hint}", ExitCode.DEFECT, debug)
     if code == ExitCode.INTERRUPTED:  # typer's word for Ctrl-C
         return _fail("stopped", code, debug)
+    if code == ExitCode.DEFECT:  # typer's word for a shell that it cannot complete, or does not recognise
+        return _fail("this shell is not known: run it from bash, zsh, fish or powershell", ExitCode.BAD_INPUT, debug)
     return code if isinstance(code, int) else ExitCode.ANSWERED
 
 

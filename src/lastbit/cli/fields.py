@@ -15,7 +15,7 @@ from typer.core import TyperCommand
 from lastbit.core.errors import LastbitError
 from lastbit.core.keywords import Keyword
 
-__all__ = ["SeveralValues", "command_from", "join_values", "option"]
+__all__ = ["SeveralValues", "command_from", "completing", "join_values", "option"]
 
 _FLAG = re.compile(r"--|-[a-z]")
 
@@ -23,6 +23,21 @@ _FLAG = re.compile(r"--|-[a-z]")
 def option(help: str, panel: str) -> Any:
     """Return an option whose help says its default itself."""
     return typer.Option(help=help, rich_help_panel=panel, show_default=False)
+
+
+def completing(words: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return what a shell is told: those of `words` that go on from what stands there already.
+
+    Example:
+        >>> completing(["sgd", "adam", "adamw"])("ad")
+        ['adam', 'adamw']
+    """
+
+    # typer reads the type of the parameter, and knows no names of types that are imported for type checkers alone.
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
 
 
 class SeveralValues(TyperCommand):
@@ -121,6 +136,7 @@ def _parameter(one: Keyword) -> inspect.Parameter:
         rich_help_panel=one.panel or None,
         show_default=False,
         metavar=f"<{values[0].__name__}>..." if values else None,
+        autocompletion=completing(one.words) if one.words else None,
     )
     default = inspect.Parameter.empty if one.required else None
     kind = _kind(one.annotation) if one.required else _kind(one.annotation) | None

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from lastbit.cli.fields import SeveralValues, command_from, option
+from lastbit.cli.fields import SeveralValues, command_from, completing, option
 from lastbit.cli.output import check_writable, hand_over, write_json
 from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
@@ -30,8 +30,10 @@ __all__ = ["app", "progress_bar"]
 
 _OUTPUT = "Output"
 
-AnyProblem: TypeAlias = Annotated[str, typer.Argument(help=f"{', '.join(PROBLEMS)}.", show_default=False)]
-Problem: TypeAlias = Annotated[str, typer.Argument(help="cnn.", show_default=False)]
+AnyProblem: TypeAlias = Annotated[
+    str, typer.Argument(help=f"{', '.join(PROBLEMS)}.", show_default=False, autocompletion=completing(PROBLEMS))
+]
+Problem: TypeAlias = Annotated[str, typer.Argument(help="cnn (default).", show_default=False)]
 Json: TypeAlias = Annotated[Path | None, option("Write the whole result to this file.", _OUTPUT)]
 Plot: TypeAlias = Annotated[Path | None, option("Draw it: FILE.png, FILE.svg or FILE.pdf.", _OUTPUT)]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="Print the answer alone.", rich_help_panel=_OUTPUT)]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from lastbit.cli.fields import SeveralValues, command_from, option
+from lastbit.cli.fields import SeveralValues, command_from, completing, option
 from lastbit.cli.output import check_writable, present
 from lastbit.core.errors import LastbitError
 from lastbit.studies.audit.settings import AuditSettings
@@ -22,6 +22,7 @@ from lastbit.studies.trace.settings import TraceSettings
 __all__ = ["add_studies", "study_command"]
 
 _OUTPUT = "Output"
+_TASKS = next(one.words for one in study_keywords(AuditSettings) if one.name == "task")
 
 What: TypeAlias = Annotated[
     str | None,
@@ -30,6 +31,7 @@ What: TypeAlias = Annotated[
         help="A task, as --task names it, or a file with the same names as the flags, which override it; "
         "write it before flags of several values.",
         show_default=False,
+        autocompletion=completing(_TASKS),
     ),
 ]
 Json: TypeAlias = Annotated[Path | None, option("Write the whole result to this file too.", _OUTPUT)]

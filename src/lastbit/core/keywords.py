@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import Field
@@ -20,7 +21,7 @@ from pydantic.fields import FieldInfo
 
 from lastbit.core.config import Config
 
-__all__ = ["Keyword", "keywords", "setting", "several", "takes"]
+__all__ = ["Keyword", "default_words", "keywords", "setting", "several", "takes"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,6 +38,7 @@ class Keyword:
         help: description, choices, default and range in words.
         panel: heading in a command's help, "" for none.
         flags: on the command line, where they are not `--name`.
+        words: values that a shell can complete.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Keyword:
     help: str
     panel: str
     flags: tuple[str, ...]
+    words: tuple[str, ...] = ()
 
 
 def setting(
@@ -55,6 +58,7 @@ def setting(
     panel: str = "",
     shown: str = "",
     flags: Sequence[str] = (),
+    words: Iterable[str] = (),
     **bounds: Any,
 ) -> Any:
     """Return a field of a settings class.
@@ -65,17 +69,23 @@ def setting(
         panel: heading that a command's help puts it under.
         shown: its default in words, where it is None.
         flags: its flags on the command line, where they are not `--name`.
+        words: values that a shell can complete, where its type does not say them.
         **bounds: `ge`, `gt`, `le`, `lt`.
     """
-    told: dict[str, Any] = {"panel": panel, "shown": shown, "flags": list(flags)}
+    told: dict[str, Any] = {"panel": panel, "shown": shown, "flags": list(flags), "words": list(words)}
     extra = {name: value for name, value in told.items() if value}
     return Field(default, description=description, json_schema_extra=extra, **bounds)
 
 
-def keywords(*configs: type[Config]) -> list[Keyword]:
-    """Return the settings of all classes, in the order of their fields, each name once."""
+def keywords(*configs: type[Config], shown: Mapping[str, str] = MappingProxyType({})) -> list[Keyword]:
+    """Return the settings of all classes, in the order of their fields, each name once.
+
+    Args:
+        *configs: the classes.
+        shown: defaults in words, by name, of settings whose default is worked out later.
+    """
     names = dict.fromkeys(name for config in configs for name in config.model_fields)
-    return [_keyword(name, configs) for name in names]
+    return [_keyword(name, configs, shown.get(name)) for name in names]
 
 
 def several(one: Keyword) -> Keyword:
@@ -115,7 +125,22 @@ def takes(settings: Iterable[Keyword]) -> Callable[[F], F]:
     return decorate
 
 
-def _keyword(name: str, configs: Sequence[type[Config]]) -> Keyword:
+def default_words(value: Any) -> str:
+    """Return a default as a user would write it; "" for None.
+
+    Example:
+        >>> default_words(0.5), default_words(True), default_words((1, 2)), default_words(None)
+        ('0.5', 'on', '1 2', '')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    values = value if isinstance(value, tuple) else (value,)
+    return " ".join(f"{one:g}" if isinstance(one, float) else str(one) for one in values)
+
+
+def _keyword(name: str, configs: Sequence[type[Config]], shown: str | None = None) -> Keyword:
     homes = {config: config.model_fields[name] for config in configs if name in config.model_fields}
     fields = list(homes.values())
     required = len(homes) == len(configs) and all(field.is_required() for field in fields)
@@ -132,14 +157,17 @@ def _keyword(name: str, configs: Sequence[type[Config]]) -> Keyword:
         annotation=annotation if alike else annotation | None,
         default=defaults[0] if alike else None,
         required=required,
-        help=_help(homes),
+        help=_help(homes, shown),
         panel=extra.get("panel", ""),
         flags=tuple(extra.get("flags", ())),
+        words=tuple(
+            dict.fromkeys(word for field in fields for word in (*_choices(field), *_extra(field).get("words", ())))
+        ),
     )
 
 
-def _help(homes: Mapping[type[Config], FieldInfo]) -> str:
-    """Return `Description (default; range).`, by class where they differ."""
+def _help(homes: Mapping[type[Config], FieldInfo], shown: str | None = None) -> str:
+    """Return `Description (default; range).`, by class where they differ; `shown` is the default where it is given."""
     titles = {config: str(config.model_config.get("title") or config.__name__) for config in homes}
     fields = list(homes.values())
     if any(field.description != fields[0].description for field in fields):
@@ -147,7 +175,7 @@ def _help(homes: Mapping[type[Config], FieldInfo]) -> str:
         return f"{told}."
     defaults = {titles[config]: _default(field) for config, field in homes.items()}
     differ = len(set(defaults.values())) > 1
-    default = ", ".join(f"{title} {words}" for title, words in defaults.items() if words) if differ else None
+    default = ", ".join(f"{title} {words}" for title, words in defaults.items() if words) if differ else shown
     text = _sentence(fields[0], default, dict.fromkeys(word for field in fields for word in _choices(field)))
     return f"{text[:1].upper()}{text[1:]}."
 
@@ -164,16 +192,21 @@ def _sentence(field: FieldInfo, default: str | None = None, choices: Iterable[st
 
 def _default(field: FieldInfo) -> str:
     shown = _extra(field).get("shown")
-    if shown is not None or field.is_required() or field.default is None or isinstance(field.default, bool):
+    if shown is not None or field.is_required():
         return str(shown or "")
-    values = field.default if isinstance(field.default, tuple) else (field.default,)
-    return " ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+    # A flag that can only be given, and never taken back, is off without it.
+    return "" if field.default is False and _extra(field).get("flags") else default_words(field.default)
 
 
 def _choices(field: FieldInfo) -> list[str]:
     """Return the words that a field takes, none where it takes others too."""
     parts = (field.annotation,) if get_origin(field.annotation) is Literal else get_args(field.annotation)
     return [str(word) for part in parts if get_origin(part) is Literal for word in get_args(part)]
+
+
+def _words(field: FieldInfo) -> list[str]:
+    """Return the words that a shell can complete."""
+    return [*_choices(field), *_extra(field).get("words", ())]
 
 
 def _range(field: FieldInfo) -> str:

@@ -34,7 +34,11 @@ def render_text(page: Page, width: int = TEXT_WIDTH) -> str:
         width: columns; tables and sentences are wrapped to it.
     """
     target = StringIO()
-    Console(file=target, width=width, no_color=True, highlight=False, legacy_windows=False).print(brief(page))
+    # In a notebook rich would show what it prints in place of writing it.
+    console = Console(
+        file=target, width=width, no_color=True, highlight=False, legacy_windows=False, force_jupyter=False
+    )
+    console.print(brief(page))
     return "\n".join(line.rstrip() for line in target.getvalue().splitlines())
 
 
@@ -48,7 +52,7 @@ def print_page(page: Page, width: int | None = TEXT_WIDTH) -> None:
     Raises:
         LastbitError: standard output cannot be written.
     """
-    console = Console(file=standard_output(), highlight=False)
+    console = Console(file=standard_output(), highlight=False, force_jupyter=False)
     terminal = console.is_terminal
     if terminal:
         console.width = min(console.width, 120)

@@ -54,26 +54,30 @@ class TaskConfig(Config):
 
     model_config = ConfigDict(json_schema_extra={"panel": "The training"})
 
-    task: str = setting("task: digits, fashion-mnist, cifar10, or FILE.py:FUNCTION returning a Task", "digits")
-    model: str | None = setting(f"network: {', '.join(MODELS)}", None)
-    optimizer: str | None = setting(f"optimizer: {', '.join(OPTIMIZERS)}", None)
+    task: str = setting(
+        "task: digits, fashion-mnist, cifar10, or FILE.py:FUNCTION returning a Task", "digits", words=TASKS
+    )
+    model: str | None = setting(f"network: {', '.join(MODELS)}", None, words=MODELS)
+    optimizer: str | None = setting(f"optimizer: {', '.join(OPTIMIZERS)}", None, words=OPTIMIZERS)
     lr: float | None = setting("learning rate at the start, the time step of training", None, gt=0)
     momentum: float | None = setting("momentum of sgd and rmsprop", None, ge=0, lt=1)
     nesterov: bool | None = setting("Nesterov's form of sgd momentum", None)
     weight_decay: float | None = setting("weight decay, on every parameter", None, ge=0)
-    schedule: str | None = setting(f"learning rate over the steps: {', '.join(SCHEDULES)}", None)
+    schedule: str | None = setting(f"learning rate over the steps: {', '.join(SCHEDULES)}", None, words=SCHEDULES)
     epochs: int | None = setting("passes over the training examples", None, ge=1, le=1_000_000_000)
     batch_size: int | None = setting("examples per step", None, ge=1)
     train_size: int | None = setting("training examples to keep, balanced over the classes", None, ge=1)
-    norm: str | None = setting(f"normalisation: {', '.join(NORMS)}", None)
-    activation: str | None = setting(f"activation: {', '.join(ACTIVATIONS)}", None)
+    norm: str | None = setting(f"normalisation: {', '.join(NORMS)}", None, words=NORMS)
+    activation: str | None = setting(f"activation: {', '.join(ACTIVATIONS)}", None, words=ACTIVATIONS)
     width: int | None = setting(
         "channels of the first layer, units of an mlp's hidden layers", None, ge=1, le=1_000_000
     )
     depth: int | None = setting("hidden layers of an mlp, convolutions of a cnn, all alike", None, ge=1, le=10_000)
     kernel: int | None = setting("side of a cnn's kernels, odd; needs depth", None, ge=1, le=1_001)
-    loss: str | None = setting(f"training loss: {', '.join(LOSSES)}", None)
-    augment: str | None = setting(f"augmentation of training images: {', '.join(AUGMENTATIONS)}", None)
+    loss: str | None = setting(f"training loss: {', '.join(LOSSES)}", None, words=LOSSES)
+    augment: str | None = setting(
+        f"augmentation of training images: {', '.join(AUGMENTATIONS)}", None, words=AUGMENTATIONS
+    )
     data_root: str | None = setting("folder that holds the data set's files", None)
 
     @property

@@ -17,8 +17,10 @@ from lastbit.curvature import StabilityRecord
 from lastbit.curvature.batches import LossFunction
 from lastbit.dynamics.blow_up import blow_up
 from lastbit.report.formatting import number, percent, plural
+from lastbit.report.notebook import render_fragment
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.eos.follow import record_arrays
+from lastbit.studies.eos.monitor_page import monitor_page
 from lastbit.studies.eos.result import conclude
 from lastbit.studies.eos.verdict import RATIO_DIGITS
 from lastbit.studies.frame.environment import environment
@@ -114,6 +116,10 @@ class StabilityMonitor(curvature.StabilityMonitor):
             f"To stay within its budget of {percent(budget.share)} of the training's time, the monitor postponed "
             f"{plural(budget.postponed, 'measurement')}: budget=None makes them all."
         ]
+
+    def _repr_html_(self) -> str:
+        """Return the last measurements as a notebook shows them."""
+        return render_fragment(monitor_page(self))
 
     def close(self) -> None:
         """Conclude the study, if there is one, and give its folder back. Twice does no harm."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict
@@ -28,13 +29,32 @@ class EosSettings(StudySettings):
     # They follow from the steps, or would hide what is measured.
     decides: ClassVar[tuple[str, ...]] = ("epochs", "norm", "augment")
 
+    # What `edge_defaults` returns, in words.
+    shown: ClassVar[Mapping[str, str]] = {
+        "model": "mlp",
+        "optimizer": "sgd",
+        "lr": "0.1 for sgd, 0.2 with momentum, 0.05 with nesterov; 0.003 for adam and adamw, 0.001 for rmsprop",
+        "momentum": "0; 0.9 with nesterov",
+        "nesterov": "off",
+        "weight_decay": "0; 0.01 for adamw",
+        "schedule": "constant",
+        "batch_size": "all",
+        "train_size": "600",
+        "activation": "tanh",
+        "width": "64 for mlp and vgg11, 16 for the others",
+        "depth": "2 for mlp, 3 for cnn",
+        "kernel": "3",
+        "loss": "squared-error",
+        "data_root": StudySettings.shown["data_root"],
+    }
+
     steps: Annotated[int | None, setting("optimizer steps", shown="1500; all of a task in a file", ge=1)] = None
     every: Annotated[int, setting("steps between measurements; odd, because at the edge training alternates", ge=1)] = 3
     twins: Annotated[
         int, setting("perturbed twins in addition to the base run and its repeat; 0 for none", ge=0, le=100)
     ] = 2
     probe_size: ProbeSize = 2000
-    flow: Annotated[bool, setting("follow the gradient flow too, for comparison (sgd)")] = False
+    flow: Annotated[bool, setting("follow the gradient flow of sgd too, for comparison")] = False
     seed: Annotated[int, setting("seed of the training, the first of several", ge=0)] = 0
     seeds: Annotated[
         int, setting("seeds to train every combination with", panel="Several values make a sweep", ge=1)

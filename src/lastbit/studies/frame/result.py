@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Self
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode
 from lastbit.core.plain import plain
+from lastbit.stats import Estimate
 from lastbit.store import RunRecord, StudyFolder
 
 __all__ = ["Result", "RunRow", "Verdict", "head", "run_row"]
@@ -91,6 +92,30 @@ class Result:
         """Return the content of `result.json`: infinities as "inf" and "-inf", NaN as null."""
         found: dict[str, Any] = plain(self)
         return found
+
+    def _repr_html_(self) -> str:
+        """Return the answer and the estimates, by their names here, as a notebook shows them."""
+        from lastbit.report.blocks import Facts, Page, Section, estimate_table
+        from lastbit.report.formatting import show
+        from lastbit.report.notebook import render_fragment
+
+        estimates = {one.name: getattr(self, one.name) for one in fields(self)}
+        rows = [(name, show(one, digits=4)) for name, one in estimates.items() if isinstance(one, Estimate)]
+        runs = f"{self.runs_finished} of {self.runs_planned}"
+        again = [("command", self.command), ("finished", runs), ("all of it", "result.to_json()")]
+        page = Page(
+            title=f"result of lastbit {self.kind}",
+            subtitle=str(self.task.get("name", "")),
+            tone="pass" if self.exit_code is ExitCode.ANSWERED else "failure",
+            badge=self.verdict_kind.replace("_", " "),
+            verdict=self.verdict,
+            advice=self.advice,
+            sections=[
+                Section("Estimates", [estimate_table(rows)] if rows else [], brief=True),
+                Section("Behind it", [Facts(again)], brief=True),
+            ],
+        )
+        return render_fragment(page)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:

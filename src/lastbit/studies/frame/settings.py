@@ -15,6 +15,7 @@ from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import Keyword, keywords, setting, several
 from lastbit.tasks.config import TaskConfig
+from lastbit.tasks.shown import shown_defaults
 
 __all__ = ["Device", "Format", "Perturb", "StudySettings", "command_line", "read_study_file", "study_keywords"]
 
@@ -36,6 +37,8 @@ class StudySettings(Config):
     """Settings that a task in a file takes as arguments of its function."""
     decides: ClassVar[tuple[str, ...]] = ()
     """Settings of the task that this kind sets itself."""
+    shown: ClassVar[Mapping[str, str]] = shown_defaults()
+    """Defaults of the task's settings in words, where this kind prefers none of its own."""
 
 
 class FolderSettings(Config):
@@ -71,7 +74,7 @@ class FolderSettings(Config):
 
 def study_keywords(settings: type[StudySettings]) -> list[Keyword]:
     """Return what a study is asked: what its task may be told, the kind's own settings, and where and how it runs."""
-    of_task = [one for one in keywords(TaskConfig) if one.name not in settings.decides]
+    of_task = [one for one in keywords(TaskConfig, shown=settings.shown) if one.name not in settings.decides]
     of_task = [several(one) if one.name in settings.sweeps else one for one in of_task]
     return [*of_task, *keywords(settings, FolderSettings)]
 

@@ -95,6 +95,12 @@ class Study(Generic[R]):
 
         return render_markdown(self.page)
 
+    def _repr_html_(self) -> str:
+        """Return the summary as a notebook shows it."""
+        from lastbit.report.notebook import render_fragment
+
+        return render_fragment(self.page)
+
     def report(self, path: str | Path | None = None) -> Path:
         """Write the HTML report, one file that opens offline, and return its path.
 

@@ -16,7 +16,8 @@ from lastbit.core.errors import LastbitError, choose
 from lastbit.core.plain import plain
 from lastbit.report.blocks import Code, Column, Facts, Page, Picture, Row, Section, Table, Tone
 from lastbit.report.formatting import setting
-from lastbit.report.text import print_page
+from lastbit.report.notebook import render_fragment
+from lastbit.report.text import print_page, render_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -148,6 +149,14 @@ class PdeResult(ABC):
     def print_page(self) -> None:
         """Print the verdict and the numbers behind it; lines are broken on a terminal alone."""
         print_page(self.page, width=None)
+
+    def summary(self) -> str:
+        """Return the verdict and the numbers behind it as plain text of at most 110 columns."""
+        return render_text(self.page)
+
+    def _repr_html_(self) -> str:
+        """Return the same as a notebook shows it."""
+        return render_fragment(self.page)
 
     def plot(self, path: str | Path) -> None:
         """Write the figure as PNG, SVG or PDF, by the ending.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -20,6 +21,7 @@ class SharpnessSettings(StudySettings):
     model_config = ConfigDict(json_schema_extra={"panel": "The measurement"})
     arguments: ClassVar[tuple[str, ...]] = EosSettings.arguments
     decides: ClassVar[tuple[str, ...]] = (*EosSettings.decides, "schedule")
+    shown: ClassVar[Mapping[str, str]] = EosSettings.shown
 
     after: Annotated[int, setting("training steps to take before measuring; adaptive optimizers need 1", ge=0)] = 0
     checkpoint: Annotated[

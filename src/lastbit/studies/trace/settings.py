@@ -30,7 +30,7 @@ class TraceSettings(StudySettings):
     renormalise: Annotated[
         bool, setting("bring a twin back to its base whenever it has moved away: the growth rate alone")
     ] = False
-    tangent: Annotated[bool, setting("carry a tangent along the base run too (sgd, adam, adamw)")] = False
+    tangent: Annotated[bool, setting("carry a tangent along the base run of sgd, adam or adamw too")] = False
     layer: Annotated[str | None, setting("convolution whose filters the report maps", shown="the most amplifying")] = (
         None
     )
