@@ -120,6 +120,12 @@ def test_no_output_overwrites_what_is_read(here, study, capsys, words):
     assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == before
 
 
+def test_a_system_without_hangups_stops_on_what_it_has(here, capsys, monkeypatch):
+    monkeypatch.delattr(signal, "SIGHUP")
+    assert main(HEAT) == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_a_signal_to_the_parent_ends_like_ctrl_c(here, capsys, monkeypatch, name):
     number = getattr(signal, name)

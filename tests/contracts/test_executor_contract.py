@@ -142,6 +142,36 @@ def test_a_process_that_dies_is_replaced_and_its_job_tried_once_more(factory, wo
     assert children() == []
 
 
+def test_a_process_that_dies_with_nothing_to_do_is_no_crash(factory):
+    executor, events = ProcessExecutor(factory, workers=2), []
+
+    def on_event(event):
+        events.append(event)
+        if isinstance(event, Progressed):
+            (idle,) = set(children()) - {event.state}
+            os.kill(idle, signal.SIGKILL)
+
+    try:
+        executor.steps_per_second()
+        executor.run(jobs(("sleeps", 0.3)), on_event)
+    finally:
+        executor.close()
+    assert [type(event) for event in events] == [Started, Progressed, Finished]
+    assert children() == []
+
+
+def test_no_process_is_started_with_what_windows_does_not_have(factory, monkeypatch):
+    start = subprocess.Popen
+
+    def on_windows(*args, **options):
+        refused = {"pass_fds", "preexec_fn", "start_new_session", "process_group", "user", "group", "umask"}
+        assert not refused & options.keys()
+        return start(*args, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", on_windows)
+    assert results(run(ProcessExecutor(factory, workers=1), jobs(("threads", 0)))) == {"job0": 1}
+
+
 @every_executor
 def test_what_the_user_can_fix_stops_the_grid(executor, factory, helpers):
     work = jobs(("square", 1), ("stops", 0), *[("sleeps", 1.0)] * 30)
@@ -340,6 +370,12 @@ def test_what_is_asked_for_is_not_measured(monkeypatch, factory, asked, cores, c
 
 def test_the_number_of_workers_is_that_of_the_cores_this_process_may_use():
     assert default_workers() == len(os.sched_getaffinity(0))
+
+
+def test_where_a_process_cannot_be_bound_to_cores_it_may_use_all(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert default_workers() == 6
 
 
 def test_processes_import_nothing_from_the_working_folder_in_place_of_pythons(tmp_path, monkeypatch):

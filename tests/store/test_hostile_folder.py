@@ -2,9 +2,11 @@
 
 import contextlib
 import errno
+import fcntl
 import io
 import os
 import signal
+import stat
 import subprocess
 import sys
 import zipfile
@@ -163,6 +165,27 @@ class NoLocks:
 def no_locks(request, monkeypatch):
     """An operating system without `fcntl`, and file systems without locks."""
     monkeypatch.setattr(lock, "_fcntl", request.param and NoLocks(request.param))
+
+
+def test_a_study_needs_none_of_what_windows_does_not_have(tmp_path, monkeypatch):
+    flush = os.fsync
+
+    def on_windows(descriptor):
+        """There only what is open for writing can be flushed."""
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        if is_file and not fcntl.fcntl(descriptor, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flush(descriptor)
+
+    for name in ("O_NOFOLLOW", "O_NONBLOCK"):
+        monkeypatch.delattr(os, name)
+    monkeypatch.setattr(os, "fsync", on_windows)
+    monkeypatch.setattr(lock, "_fcntl", None)
+    StudyFolder.create(tmp_path / "study", FACTS).close()
+    StudyFolder.resume(tmp_path / "study").close()
+    write_atomically(tmp_path / "whole", lambda path: path.write_text("all of it"))
+    assert (tmp_path / "whole").read_text() == "all of it"
+    sweep(tmp_path)
 
 
 def test_where_nothing_can_be_locked_a_file_stands_for_the_lock(no_locks, tmp_path):

@@ -1,6 +1,8 @@
 """A study that somebody else packed: its code runs only if its reader says so, and its names are only text."""
 
 import json
+import os
+import platform
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ import lastbit as lb
 from lastbit.cli import main
 from lastbit.core.errors import LastbitError
 from lastbit.store import RunRecord, StudyFolder
+from lastbit.studies.frame import folders
 from lastbit.tasks.metric import ACCURACY, Metric
 
 HOSTILE = "\x1b[31mred\x1b[0m\x1b]0;title\x07 [bold]b[/bold] [/] [link=x]"
@@ -107,3 +110,13 @@ def test_names_reach_the_terminal_as_text(tmp_path, capsys):
     assert r"\x1b[31mred\x1b[0m" in said
     assert "[bold]b[/bold] [/] [link=x]" in said
     assert "\x1b" not in repr(lb.open_study(study.path))
+
+
+def test_a_user_without_name_and_number_is_no_error(monkeypatch):
+    def nobody():
+        raise ImportError("no module named 'pwd'")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert folders._owner()["user"] == str(os.getuid())
+    monkeypatch.delattr(os, "getuid")
+    assert folders._owner() == {"user": "", "host": platform.node()}

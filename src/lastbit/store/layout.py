@@ -114,7 +114,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             temporary.chmod(0o644)
         finally:
             os.close(handle)
-        with temporary.open("rb") as file:
+        with temporary.open("rb+") as file:  # Windows flushes nothing that is only read
             os.fsync(file.fileno())
         temporary.replace(path)
         _flush_names(path.parent)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from lastbit.train.executors.choose import default_workers
 
 __all__ = ["environment"]
 
@@ -23,7 +23,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "numpy": _version("numpy"),
         "platform": platform.platform(),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "cores": default_workers(),
         "vector instructions": torch.backends.cpu.get_cpu_capability(),
         "mkl": torch.backends.mkl.is_available(),  # type: ignore[no-untyped-call]
         "device": str(device),

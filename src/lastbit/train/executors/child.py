@@ -4,36 +4,45 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
-from multiprocessing.connection import Connection
-from typing import cast
+from queue import SimpleQueue
+from typing import IO, cast
 
 import torch
 
 from lastbit.core.errors import LastbitError
+from lastbit.train.executors.channel import own_streams, receive, send, unpacked
 from lastbit.train.jobs import Worker, WorkerFactory, one_line
 
 __all__ = ["main"]
 
 
-def _end_with_parent(parent: int) -> None:
-    """A parent that was killed leaves nobody to end this process, and its study may already go on elsewhere."""
+def _listen(stream: IO[bytes], parent: int) -> SimpleQueue[bytes]:
+    """Return a queue of the parent's messages, and end with the parent, which may be killed while this one is busy.
+
+    Its study may already go on elsewhere. The pipe tells at once, unless a process that the parent forked holds it too.
+    """
+    said: SimpleQueue[bytes] = SimpleQueue()
+
+    def listen() -> None:
+        while (message := receive(stream)) is not None:
+            said.put(message)
+        os._exit(1)
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    for each in (listen, watch):
+        threading.Thread(target=each, daemon=True).start()
+    return said
 
 
-def _received(connection: Connection) -> WorkerFactory:
+def _loaded(message: bytes) -> WorkerFactory:
     try:
-        return cast(WorkerFactory, connection.recv())
-    except EOFError:
-        sys.exit(0)
+        return cast(WorkerFactory, unpacked(message))
     except Exception as error:
         reason = one_line(error)
 
@@ -46,34 +55,31 @@ def _received(connection: Connection) -> WorkerFactory:
     return broken
 
 
-def main(descriptor: int, threads: int, parent: int) -> None:
-    """Do what arrives on the pipe until it closes.
+def main(threads: int, parent: int) -> None:
+    """Do what arrives on standard input until it closes, and answer on standard output.
 
     Args:
-        descriptor: of the pipe.
         threads: intra-op threads.
         parent: number of the process that started this one, and with which it ends.
     """
     # Ctrl-C reaches the whole process group; what follows from it is the parent's to decide.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_parent(parent)
+    incoming, outgoing = own_streams()
+    said = _listen(incoming, parent)
     torch.set_num_threads(threads)
-    connection = Connection(descriptor)
-    factory = _received(connection)
+    # Here and not where they arrive: modules of the user's may only be imported in the main thread.
+    factory = _loaded(said.get())
     worker = None
     while True:
-        try:
-            kind, payload = connection.recv()
-        except EOFError:
-            return
+        kind, payload = unpacked(said.get())
         try:
             worker = worker or factory()
             if kind == "run":
-                result = worker.run(payload, lambda state: connection.send(("progress", state)))
+                result = worker.run(payload, lambda state: send(outgoing, ("progress", state)))
             else:
                 result = worker.step_seconds() if kind == "measure" else None
-            connection.send(("done", result))
+            send(outgoing, ("done", result))
         except LastbitError as error:
-            connection.send(("stop", str(error)))
+            send(outgoing, ("stop", str(error)))
         except (Exception, SystemExit) as error:  # a task that calls sys.exit ends its run, not the process
-            connection.send(("raised", one_line(error)))
+            send(outgoing, ("raised", one_line(error)))

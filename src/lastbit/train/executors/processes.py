@@ -2,7 +2,7 @@
 
 Processes are started fresh (never forked, and without running the caller's main module again), hold one worker each and
 take the next job when they are free, so a slow job keeps one process busy and not the grid. Jobs and results travel
-over pipes between parent and child only.
+over the pipes of their standard input and output (`channel`): for each process a thread waits for what it says.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import MappingProxyType
 from typing import Any
 
 from lastbit.core.errors import LastbitError
+from lastbit.train.executors.channel import receive, send, unpacked
 from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Finished, Job, Progressed, Started, WorkerFactory
 
 __all__ = ["ProcessExecutor"]
@@ -32,31 +33,53 @@ _LASTBIT = Path(__file__).parents[3]
 
 _START = """
 import sys
-sys.path[:0] = [sys.argv[4]] * (sys.argv[4] not in sys.path)
-sys.path += [folder for folder in sys.argv[5:] if folder not in sys.path]
+sys.path[:0] = [sys.argv[3]] * (sys.argv[3] not in sys.path)
+sys.path += [folder for folder in sys.argv[4:] if folder not in sys.path]
 from lastbit.train.executors.child import main
-main(*map(int, sys.argv[1:4]))
+main(*map(int, sys.argv[1:3]))
 """
 
+_LOOK = 1.0
+"""Seconds after which a wait begins anew: on Windows, Ctrl-C is seen between two waits."""
 
-@dataclass
+
+@dataclass(eq=False)
 class _Child:
     process: subprocess.Popen[bytes]
-    connection: Connection
+    heard: SimpleQueue[tuple[_Child, bytes | None]]
+    """What it says, beside what its siblings say; None is its end."""
     job: Job | None = None
     attempt: int = 0
+    listener: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.listener = threading.Thread(target=self._listen, daemon=True)
+        self.listener.start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as stream:
+            message: bytes | None = b""
+            while message is not None:
+                message = receive(stream)
+                self.heard.put((self, message))
 
     def tell(self, message: Any) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # a child that is gone is found when it should answer
-            self.connection.send(message)
+        assert self.process.stdin is not None
+        with suppress(OSError):  # a child that is gone is found when it should answer
+            send(self.process.stdin, message)
 
-    def heard(self) -> tuple[str, Any]:
-        """Return what it says, and of what kind that is."""
+    def end(self, seconds: float) -> None:
+        """Wait for it to end, and no longer than this before it is killed."""
         try:
-            kind, value = self.connection.recv()
-        except (EOFError, OSError):  # OSError: it died in the middle of a message
-            return "died", _exit_reason(self.process)
-        return kind, value
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        # A process that it started may hold its pipe; nobody waits for that one.
+        self.listener.join(1)
 
 
 class ProcessExecutor:
@@ -85,21 +108,28 @@ class ProcessExecutor:
         self._threads = threads
         self._environment = environment
         self._children: list[_Child] = []
+        self._heard: SimpleQueue[tuple[_Child, bytes | None]] = SimpleQueue()
 
     def _start_child(self) -> None:
-        ours, theirs = Pipe()
-        said = [theirs.fileno(), self._threads, os.getpid()]
+        said = [self._threads, os.getpid()]
         # -P: nothing in the working folder is imported in place of a module of Python's.
         command = [sys.executable, "-P", "-c", _START, *map(str, said), str(_LASTBIT), *filter(None, sys.path)]
         environment = {**os.environ, **self._environment, "OMP_NUM_THREADS": str(self._threads)}
         # Threads that wait for each other give their core to other programs; PyTorch reads this as it is imported.
         environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
-        theirs.close()
-        self._children.append(_Child(process, ours))
+        process = subprocess.Popen(command, bufsize=0, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._children.append(_Child(process, self._heard))
         self._children[-1].tell(self._factory)
+
+    def _next(self) -> tuple[_Child, str, Any]:
+        """Wait for the next that a child says, and return it with its kind; one that died says so."""
+        while True:
+            with suppress(Empty):
+                child, message = self._heard.get(timeout=_LOOK)
+                break
+        if message is None:
+            return child, "died", _exit_reason(child.process)
+        return child, *unpacked(message)
 
     def run(self, jobs: Sequence[Job], on_event: Callable[[Event], None]) -> None:
         """Run every job; see `Executor.run`."""
@@ -114,24 +144,20 @@ class ProcessExecutor:
                         child.job, child.attempt = waiting.popleft()
                         on_event(Started(child.job, child.attempt))
                         child.tell(("run", child.job.payload))
-                busy = [child for child in self._children if child.job is not None]
-                ready = wait([child.connection for child in busy])
-                for child in busy:
-                    if child.connection in ready:
-                        self._receive(child, waiting, on_event)
+                self._receive(waiting, on_event)
         finally:
             self.close()
 
-    def _receive(self, child: _Child, waiting: deque[tuple[Job, int]], on_event: Callable[[Event], None]) -> None:
+    def _receive(self, waiting: deque[tuple[Job, int]], on_event: Callable[[Event], None]) -> None:
+        child, kind, value = self._next()
         job, attempt = child.job, child.attempt
-        assert job is not None
-        kind, value = child.heard()
         if kind == "died":
             value = f"its process died ({value})"
-            child.connection.close()
             child.process.kill()
-            child.process.wait()
+            child.end(5)
             self._children.remove(child)
+        if job is None:  # it died with nothing to do
+            return
         if kind == "progress":
             on_event(Progressed(job, value))
             return
@@ -153,12 +179,11 @@ class ProcessExecutor:
         for request in ("ready", "measure"):
             for child in self._children:
                 child.tell((request, None))
-            answers: list[Any] = [self._answer(child) for child in self._children]
+            answers = [self._answer() for _ in self._children]
         return float(sum(1 / seconds for seconds in answers))
 
-    @staticmethod
-    def _answer(child: _Child) -> Any:
-        kind, value = child.heard()
+    def _answer(self) -> Any:
+        _, kind, value = self._next()
         if kind == "died":
             raise LastbitError(f"a worker process died before its first run ({value}): try --workers 1")
         if kind == "stop":
@@ -170,16 +195,13 @@ class ProcessExecutor:
     def close(self) -> None:
         """End the processes, whatever they are doing."""
         for child in self._children:
-            child.connection.close()
             child.process.terminate()
         deadline = time.monotonic() + 5
         for child in self._children:
-            try:
-                child.process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.process.kill()
-                child.process.wait()
+            child.end(max(0.1, deadline - time.monotonic()))
         self._children.clear()
+        # What they said last is for nobody.
+        self._heard = SimpleQueue()
 
 
 def _exit_reason(process: subprocess.Popen[bytes]) -> str:
