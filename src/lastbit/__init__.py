@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from lastbit.studies.trace.kind import trace
     from lastbit.studies.trace.study import compare_sketches
     from lastbit.tasks import Task
-    from lastbit.tasks.metric import ACCURACY, MSE, Metric
+    from lastbit.tasks.metric import ACCURACY, BINARY_ACCURACY, MSE, Metric
+    from lastbit.tasks.stepping import State
 
 __version__ = "0.1.0"
 
@@ -35,20 +36,23 @@ _PDE = ("complexity", "phase", "simulate", "stability", "window")
 _HOMES = {
     "LastbitError": "lastbit.core.errors",
     "StabilityMonitor": "lastbit.studies.eos.monitor",
+    "State": "lastbit.tasks.stepping",
     "Task": "lastbit.tasks",
     "compare_sketches": "lastbit.studies.trace.study",
     "open_study": "lastbit.studies.kinds",
-    **dict.fromkeys(("ACCURACY", "MSE", "Metric"), "lastbit.tasks.metric"),
+    **dict.fromkeys(("ACCURACY", "BINARY_ACCURACY", "MSE", "Metric"), "lastbit.tasks.metric"),
     **{kind: f"lastbit.studies.{kind}.kind" for kind in ("audit", "eos", "sharpness", "trace")},
     **{f"pde_{kind}": f"lastbit.studies.pde.{kind}" for kind in _PDE},
 }
 
 __all__ = [
     "ACCURACY",
+    "BINARY_ACCURACY",
     "MSE",
     "LastbitError",
     "Metric",
     "StabilityMonitor",
+    "State",
     "Task",
     "__version__",
     "audit",

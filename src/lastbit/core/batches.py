@@ -20,6 +20,7 @@ __all__ = [
     "mapped",
     "pair_of",
     "placed",
+    "size_of",
     "tensors_of",
     "widened",
 ]
@@ -60,6 +61,11 @@ def leaves_of(value: Any) -> list[Any]:
 def tensors_of(value: Any) -> list[Tensor]:
     """Return every tensor in a nesting of tuples, lists and mappings."""
     return [leaf for leaf in leaves_of(value) if isinstance(leaf, Tensor)]
+
+
+def size_of(value: Any) -> int:
+    """Return the number of examples of a batch: the length of its first tensor that has a first axis; 0 without one."""
+    return next((len(tensor) for tensor in tensors_of(value) if tensor.ndim), 0)
 
 
 def placed(value: Any, device: torch.device | str | None, dtype: torch.dtype | None) -> Any:

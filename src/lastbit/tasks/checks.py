@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from lastbit.core.batches import apply_model, arrived, call_names, pair_of, placed, tensors_of
+from lastbit.core.batches import apply_model, arrived, call_names, pair_of, placed, size_of, tensors_of
 from lastbit.core.errors import LastbitError
 from lastbit.core.generators import LentGenerators
 from lastbit.tasks.metric import Tally
@@ -188,7 +188,7 @@ def _check_loss(task: Task, outputs: Any, targets: Any, model: nn.Module) -> Non
 
 
 def _check_metrics(task: Task, outputs: Any, targets: Any) -> None:
-    examples = len(tensors_of(outputs)[0])
+    examples = size_of((targets, outputs))
     functions = {
         f"metric {metric.name!r}": partial(metric.per_example, outputs, targets)
         for metric in task.all_metrics

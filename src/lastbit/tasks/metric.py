@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lastbit.core.batches import arrived, joined, mapped, tensors_of
+from lastbit.core.batches import arrived, joined, mapped, size_of
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import numpy_stream
 
@@ -98,10 +98,16 @@ class Tally:
         self._seen: list[tuple[Any, Any]] = []
 
     def add(self, outputs: Any, targets: Any) -> None:
-        """Take a batch of outputs and its targets."""
+        """Take a batch of outputs and its targets.
+
+        What outputs hold of the batch as a whole and not of its examples, such as its loss, a metric over all finds as
+        None: it could be neither joined nor divided.
+        """
         if self.metric.per_example is not None:
             self._scores.append(self.metric.per_example(outputs, targets))
         else:
+            size = size_of((targets, outputs))
+            outputs = mapped(outputs, lambda x: x if x.ndim and len(x) == size else None)
             self._seen.append((outputs, targets))
 
     @property
@@ -118,7 +124,7 @@ class Tally:
             score_N = torch.cat(self._scores).cpu()
             return score_N.numpy() if score_N.dtype == torch.bool else score_N.float().numpy()
         outputs, targets = joined(self._seen)
-        examples = len(tensors_of(outputs)[0])
+        examples = size_of((targets, outputs))
         groups = min(GROUPS, examples)
         if groups < 2:
             return np.array([self._of(outputs, targets)])

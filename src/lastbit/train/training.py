@@ -319,6 +319,7 @@ class Training:
             "position": self.position,
             "model": dict(self.model.state_dict()),
             "unsaved": self._unsaved(),
+            "gradients": self._gradients(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "schedules": {name: schedule.state_dict() for name, schedule in self.handed.schedulers.items()},
             "step": self.handed.state_dict(),
@@ -333,6 +334,12 @@ class Training:
         saved = self.model.state_dict().keys()
         return {name: buffer for name, buffer in self.model.named_buffers() if name not in saved}
 
+    def _gradients(self) -> dict[str, Tensor]:
+        """Return the gradients that a step of the task's own may have left for the next one to add to."""
+        if self.task.step is None:
+            return {}
+        return {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}
+
     def restore(self, checkpoint: Checkpoint) -> None:
         """Restore what `state` returned. Call while active."""
         tensors, facts = checkpoint
@@ -342,6 +349,9 @@ class Training:
         with torch.no_grad():
             for name, buffer in self._unsaved().items():
                 buffer.copy_(tree["unsaved"][name])
+        for name, parameter in self.model.named_parameters():
+            gradient = tree["gradients"].get(name)
+            parameter.grad = None if gradient is None else gradient.to(parameter.device)
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(tree["optimizers"][name])
         for name, schedule in self.handed.schedulers.items():

@@ -50,8 +50,8 @@ def _begun(task: Task, settings: SharpnessSettings, device: torch.device) -> Ite
             raise LastbitError(f"--after = {settings.after}: the training has {most} steps; write at most that")
         if settings.checkpoint is not None:
             load_checkpoint(Path(settings.checkpoint), training.model, optimizer)
-        fresh = not settings.after and not optimizer.state
-        if fresh and any(group.preconditioned for group in curvature.stability_limit(optimizer).groups):
+        limited = curvature.stability_limit(optimizer)
+        if not settings.after and not optimizer.state and any(group.preconditioned for group in limited.groups):
             raise LastbitError(
                 f"{type(optimizer).__name__} has taken no step yet, so its preconditioner is not defined: take some "
                 "with --after 100, or give a --checkpoint that holds the optimizer's state"

@@ -64,6 +64,9 @@ def _twins(task: Task, settings: TraceSettings, device: torch.device) -> Iterato
     base, dtype = watch.watched_task if watch else None, DTYPES[settings.dtype[0]]
     with lock_step(probed, plan, device=device, dtype=dtype, base=base) as twins:
         if watch is not None:
+            if len(twins.base.optimizers) > 1:
+                listed = ", ".join(twins.base.optimizers)
+                raise LastbitError(f"--tangent follows one optimizer, but {task.name} has {listed}: leave it out")
             watch.attach(twins.base)
         yield twins, watch
 
