@@ -31,6 +31,11 @@ class ReorderBatch(Seeded):
     section 4.2), so two orders differ by at most twice that. In ulps of the weight that is `eta` times it: below one
     for small updates. Adam's ratio magnifies it where the gradient itself is a cancelled sum.
 
+    `torch.optim.Muon` rounds its update to bfloat16, which absorbs the last bit of nearly every gradient of a small
+    network. Its iteration commutes with permutations of a matrix's rows and columns, but permuting these too helps
+    next to nothing: of 200 runs of a network of 6, 16 and 2 units 14 landed in 12 steps, where 12 did without, and 54
+    in 51 steps, where 50 did. It is not done.
+
     What a model draws per sample (dropout) would fall on other samples, which is no change of the last bit: active
     dropout modules are refused. Random functions called inside `forward` cannot be seen and must be avoided too.
 
