@@ -184,7 +184,10 @@ def test_a_rate_without_bound_is_said_and_is_infinite_in_json(capsys, tmp_path):
         (["complexity", "--widths", "4,0"], "--widths 4,0: use sizes of 1 or more"),
         (["complexity", "--kernels", "3,3"], "--kernels 3,3: name each size once"),
         (["complexity", "--kernels", "3,40"], "no window may be larger than the image, 16 x 16"),
-        (["complexity", "--depths", "none", "--widths", "none", "--kernels", "none"], "no axis is left"),
+        (
+            ["complexity", "--depths", "none", "--widths", "none", "--kernels", "none"],
+            "are all none: give one of them two",
+        ),
         (["complexity", "--seeds", "0"], "--seeds = 0: input should be greater than or equal to 1"),
         (["complexity", "--plot", "a.gif"], "unknown figure format 'gif'"),
         (["complexity", "--device", "gpu"], "unknown --device 'gpu': choose one of auto, cpu, cuda, cuda:N"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 
 from lastbit.core.errors import LastbitError, choose
 
@@ -53,10 +54,26 @@ def validated(config: type[C], values: Mapping[str, Any], *, flag: str = "") -> 
         if first["type"] == "extra_forbidden":
             choose(name, config.model_fields, "setting")
         shown = f"{flag}{name.replace('_', '-')}" if flag else name
+        several = isinstance(values.get(name), list | tuple)
+        if several and first["type"] in ("missing", "too_long"):
+            wanted = _number_of_values(config.model_fields[name])
+            raise LastbitError(f"{shown} {_spaced(values[name])}: {wanted}") from None
         if first["type"] == "missing":
             raise LastbitError(f"{shown} is missing: give the {config.model_fields[name].description}") from None
         cause = first.get("ctx", {}).get("error")
         message = str(cause) if cause is not None else first["msg"][0].lower() + first["msg"][1:]
         if not name:
             raise LastbitError(message) from None
-        raise LastbitError(f"{shown} = {first['input']!r}: {message}") from None
+        value = first["input"]
+        arrived = f" {_spaced(value)}" if isinstance(value, list | tuple) else f" = {value!r}"
+        raise LastbitError(f"{shown}{arrived}: {message}") from None
+
+
+def _spaced(values: Iterable[Any]) -> str:
+    return " ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values) or "none"
+
+
+def _number_of_values(field: FieldInfo) -> str:
+    """Return how many values a setting of several takes, with its default as an example."""
+    example = "" if field.is_required() else f", for example {_spaced(field.default)}"
+    return f"give {len(get_args(field.annotation))} values, the {field.description}{example}"

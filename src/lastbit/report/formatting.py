@@ -42,6 +42,7 @@ __all__ = [
     "show",
     "span",
     "step",
+    "within",
 ]
 
 MISSING = "–"
@@ -217,6 +218,18 @@ def span(low: float | None, high: float | None, digits: int = 4, unit: str = "")
         ('0.25 – 0.75', 'from 0.25 up', '', '1 – ∞')
     """
     return _ends([number(end, digits, unit) for end in (low, high)], [low is not None, high is not None])
+
+
+def within(low: float, high: float, digits: int = 4) -> str:
+    """Return a positive value that is known to lie between two ends: their middle, or the one end that is known.
+
+    Example:
+        >>> within(0.3, 0.5), within(0.0, 0.02), within(20.0, math.inf)
+        ('0.4', '≤ 0.02', '≥ 20')
+    """
+    if low <= 0 or high == math.inf:
+        return f"≤ {number(high, digits)}" if low <= 0 else f"≥ {number(low, digits)}"
+    return number((low + high) / 2, digits)
 
 
 def interval(low: float | None, high: float | None, digits: int = 4) -> str:

@@ -1,4 +1,6 @@
 import itertools
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,18 +59,43 @@ def status_of(*, update=ONES, norm=ONES, back=True, loss=ONES, data_loss=None):
         ({"update": CHAOS, "norm": CHAOS, "loss": CHAOS}, "restrained"),
         # Algebraic approach to a cycle that stays.
         ({"update": 1 / (1 + STEPS) ** 0.5, "data_loss": FLIPS}, "restrained"),
-        # Growth that saturates, and growth that is only linear.
+        # Growth that saturates; growth that is only linear may still go anywhere.
         ({"norm": 30 - 29.9 * 0.99**STEPS}, "restrained"),
-        ({"norm": 1 + STEPS}, "restrained"),
+        ({"norm": 1 + STEPS}, "undecided"),
+        # Growth in progress that has not come far.
+        ({"norm": 1.005**STEPS}, "undecided"),
+        # Updates and loss that fade, but no longer geometrically.
+        ({"update": 1 / (1 + STEPS) ** 0.5, "data_loss": FLIPS / (1 + STEPS)}, "undecided"),
         ({"norm": 1.01**STEPS}, "diverged"),
         ({"norm": np.where(STEPS == 400, np.inf, 1.0)}, "diverged"),
         ({"norm": np.where(STEPS == 400, np.nan, 1.0)}, "diverged"),
         ({"norm": np.where(STEPS == 300, 2e6, 1.0)}, "diverged"),
-        ({"norm": ONES[:6], "loss": ONES[:6]}, "restrained"),
+        ({"norm": ONES[:6], "loss": ONES[:6]}, "undecided"),
+        ({"norm": ONES[:32], "loss": ONES[:32]}, "undecided"),
+        ({"norm": ONES[:33], "loss": ONES[:33]}, "restrained"),
+        ({"norm": np.where(STEPS == 5, np.inf, 1.0)[:7], "loss": ONES[:7]}, "diverged"),
     ],
 )
 def test_status_rule_on_histories_one_can_read(histories, status):
     assert status_of(**histories) == status
+
+
+def test_a_short_run_never_says_what_a_long_one_denies():
+    """The oracle of a run that is too short is a run 60 times as long."""
+    problem = CnnProblem.of(white_noise(20, seed=7), kernel=5, label=0.0)
+    rates = torch.logspace(-1.7, 1.3, 12, dtype=torch.float64).repeat(6)
+    decays = torch.logspace(-1, 1.3, 6, dtype=torch.float64).repeat_interleave(12)
+
+    def after(steps):
+        run = simulate(problem, lr=rates, weight_decay=decays, steps=steps, record_every=0)
+        return [str(status) for status in run.status_M]
+
+    long = after(2000)
+    assert {"converged", "restrained", "diverged"} == set(long)
+    for steps in (1, 8, 20, 32, 48, 100):
+        short = after(steps)
+        assert [one for one, end in zip(short, long, strict=True) if one not in (end, "undecided")] == []
+        assert ("restrained" in short) is (steps >= 32)
 
 
 def test_reference_converges_below_and_amplifies_one_bit_inside():
@@ -266,6 +293,10 @@ def test_phase_diagram_is_split_by_its_curves():
     assert (diagram.twin_difference_AE[below] < 1e-6).all()
     assert float((diagram.twin_difference_AE[inside] > 1e-3).double().mean()) > 0.5
     assert torch.isnan(diagram.loss_AE[diagram.status_AE == 2]).all()
+    unknown = replace(diagram, status_AE=torch.full_like(diagram.status_AE, 3))
+    assert math.isnan(unknown.agreement())
+    unknown.status_AE[0] = diagram.status_AE[0]
+    assert unknown.agreement() >= 0.9
     undamped = phase_diagram(problem, lrs=[0.1], weight_decays=[-1.0, 0.5], steps=200)
     assert undamped.status_AE[0, 0] == 2
     assert torch.isnan(undamped.theory_high_A[0])

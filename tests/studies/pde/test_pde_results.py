@@ -17,17 +17,22 @@ from lastbit.pde import DESCENTS, SCHEMES
 from lastbit.pde.cnn.phase import PhaseDiagram
 from lastbit.pde.cnn.status import FlowStatus
 from lastbit.pde.cnn.window import Window
+from lastbit.pde.deep.sweep import ComplexitySweep, ComplexityTrend
 from lastbit.pde.linear.problems import PROBLEMS
 from lastbit.report.html import render_html
 from lastbit.report.markdown import render_markdown
 from lastbit.report.text import render_text
 from lastbit.studies.pde import settings
+from lastbit.studies.pde.cnn_problem import too_few_steps
+from lastbit.studies.pde.complexity import ComplexityStudy
 from lastbit.studies.pde.phase import PhaseStudy
 from lastbit.studies.pde.settings import (
     CnnStabilitySettings,
+    ComplexitySettings,
     DeepStabilitySettings,
     LinearStabilitySettings,
     PhaseSettings,
+    SimulateSettings,
     WindowSettings,
 )
 from lastbit.studies.pde.window import WindowStudy
@@ -154,24 +159,84 @@ def test_a_deep_network_is_judged_at_a_step_and_a_weight_decay():
     assert unsure.verdict_kind == "not_converged"
 
 
+C, R, D, U = FlowStatus
+FEW = "there are too few steps to tell (4; write --steps 800) "
+
+
 @pytest.mark.parametrize(
-    ("low", "high", "kind", "said"),
+    ("low", "high", "statuses", "kind", "said", "cells"),
     [
-        (0.4, 1.3, "window", "converges below lr = 0.4, is restrained above, and blows up above 1.3 (theory"),
-        (1.0, 1.004, "no_window", "converges below lr = 1, with no restrained steps between, and blows up above 1.004"),
-        (1.0, 1.006, "window", "is restrained above"),
-        (None, 1.3, "open", "settles nowhere in the range tried, and blows up above 1.3 (theory"),
-        (0.4, None, "open", "converges below lr = 0.4, and was not seen to blow up (theory"),
+        (0.4, 1.3, (C, R, D), "window", "below lr = 0.4, is restrained above, and blows up above 1.3 (", "0.4 1.3"),
+        (1.0, 1.004, (C, D), "no_window", "= 1, with no restrained steps between, and blows up above 1.004", "1 1.004"),
+        (1.0, 1.006, (C, R, D), "window", "is restrained above", "1 1.006"),
+        (None, 1.3, (R, D), "open", "converges, if at all, below lr ≤ 0.1, and blows up above 1.3", "≤0.1 1.3"),
+        (0.4, None, (C, R), "open", "converges below lr = 0.4, and blows up, if at all, above lr ≥ 2", "0.4 ≥2"),
+        (None, None, (C, C), "open", "if at all, below lr ≥ 2, and blows up, if at all, above lr ≥ 2", "≥2 ≥2"),
+        (None, None, (D, D), "open", "if at all, below lr ≤ 0.1, and blows up, if at all, above lr ≤ 0.1", "≤0.1 ≤0.1"),
+        (None, None, (U, U), "undecided", FEW + "where it converges and where it blows up", "– –"),
+        (None, 1.3, (U, D), "undecided", "the flow blows up above 1.3, but " + FEW + "where it converges", "– 1.3"),
+        (0.4, 1.3, (C, U, D), "undecided", FEW + "what the flow does between", "0.4 1.3"),
     ],
-)
-def test_a_window_says_which_of_its_ends_were_found(low, high, kind, said):
-    tried = ((0.1, FlowStatus.CONVERGED), (2.0, FlowStatus.DIVERGED))
-    window = Window(2.0, low, high, None, 1.0, None, 2.5e-3, tried)
-    found = WindowStudy(settings=WindowSettings(weight_decay=2.0), window=window)
+)  # fmt: skip
+def test_a_window_says_which_of_its_ends_were_found(low, high, statuses, kind, said, cells):
+    """Ends beyond the range tried, 0.1 to 2, are given as the bounds that they are; every bracket has one middle."""
+    tried = {0.1: statuses[0], 2.0: statuses[-1]}
+    for end, before, after in ((low, statuses[0], statuses[1]), (high, statuses[-2], statuses[-1])):
+        tried |= {} if end is None else {end - 1e-3: before, end + 1e-3: after}
+    window = Window(2.0, low, high, None, 1.0, None, 2.5e-3, tuple(sorted(tried.items())))
+    found = WindowStudy(settings=WindowSettings(weight_decay=2.0, steps=4, rtol=0.5), window=window)
     assert found.verdict_kind == kind
     assert said in found.verdict
+    assert found.verdict.startswith("At weight decay 2 ")
     assert found.verdict.endswith("(theory: unknown and 1).")
+    assert [row.cells[1].replace(" ", "") for row in found.table.rows] == cells.split()
     assert found.table.rows[0].cells[3] == "–"
+    plain = found.to_json()["window"]
+    for name, cell in zip(("converges_below", "blows_up_above"), cells.split(), strict=True):
+        wanted = {"≤": [0.0, 0.1], "≥": [2.0, "inf"], "–": None}
+        assert cell[0] not in wanted or plain[f"{name}_range"] == wanted[cell[0]]
+
+
+@pytest.mark.parametrize("steps", [1, 8])
+def test_too_few_steps_conclude_nothing(steps):
+    settings = {"lr": 0.5, "weight_decay": 0.5, **SMALL}
+    flow = lb.pde_simulate(steps=steps, **settings)
+    assert flow.verdict_kind == flow.to_json()["status"] == "undecided"
+    said = f"there are too few steps to tell ({steps}; write --steps 1000)"
+    assert flow.verdict == f"At lr = 0.5 and weight decay 0.5 {said}."
+    assert flow.tone == "attention"
+    phase = lb.pde_phase(points=2, lr_range=(0.4, 0.5), weight_decay_range=(0.4, 0.5), steps=steps, **SMALL)
+    assert phase.verdict_kind == "undecided"
+    assert phase.verdict == (
+        f"Of 4 members 0 converged, 0 restrained, 0 diverged, 4 undecided: too few steps to tell ({steps}; write "
+        "--steps 400)."
+    )
+    assert phase.to_json()["agreement"] is None
+    assert [row.cells[1:3] for row in phase.table.rows] == [["–", "–"]] * 2
+    assert lb.pde_simulate(steps=400, **settings).verdict_kind == "converged"
+
+
+def test_a_long_run_that_is_still_on_its_way_asks_for_more():
+    """A kernel's norm that is a little above the bound grows by 0.6% per step: it takes 2,000 steps to leave."""
+    settings = {"lr": 4.01, "weight_decay": 0.5, **SMALL}
+    short = lb.pde_simulate(steps=100, **settings)
+    assert short.verdict.endswith("there are too few steps to tell (100; write --steps 1000).")
+    assert lb.pde_simulate(steps=2000, **settings).verdict_kind == "diverged"
+    assert "(400; write --steps 1600)" in too_few_steps(SimulateSettings(lr=1, weight_decay=1, steps=400))
+
+
+def test_a_twin_that_no_record_shows_says_how_few_there_are():
+    found = lb.pde_simulate(lr=0.1, weight_decay=1.0, steps=1, twin=3, **SMALL)
+    unseen = replace(found.simulation, twin_difference_TM=torch.zeros(2, 1))
+    found = replace(found, simulation=unseen)
+    assert found.verdict.endswith("; a twin with k = 3 differs in none of 2 records.")
+
+
+def test_one_is_no_plural():
+    assert lb.pde_stability("deep", train_steps=1, **DEEP).verdict.startswith("After 1 step of descent")
+    gone = lb.pde_simulate(lr=9e9, weight_decay=1.5, steps=1, **SMALL)
+    assert "(1 step)" in gone.verdict
+    assert lb.pde_phase(points=2, steps=1, **SMALL).draw().get_suptitle().endswith(", 1 step")
 
 
 def test_a_flow_says_how_it_ended_and_what_overflowed():
@@ -198,7 +263,18 @@ def test_the_phase_table_says_where_rest_and_bound_are_left():
         steps=10,
     )
     found = PhaseStudy(settings=PhaseSettings(), diagram=diagram)
+    assert found.verdict_kind == "mapped"
     assert list(found.table.rows[0].cells) == ["1", "0.2", "0.8", "0.15", "0.5"]
+    for status, cells in (
+        ([1, 1, 2, 2], ["≤ 0.1", "0.4"]),
+        ([0, 0, 0, 0], ["≥ 0.8", "≥ 0.8"]),
+        ([2, 2, 2, 2], ["≤ 0.1", "≤ 0.1"]),
+        ([0, 3, 2, 2], ["≤ 0.4", "≤ 0.4"]),
+        ([0, 1, 3, 3], ["0.2", "≥ 0.2"]),
+        ([3, 3, 3, 3], ["–", "–"]),
+    ):
+        other = replace(found, diagram=replace(diagram, status_AE=torch.tensor([status])))
+        assert list(other.table.rows[0].cells[1:3]) == cells
     assert (
         found.verdict
         == "Of 4 members 1 converged, 2 restrained, 1 diverged; the two curves of theory place 100% of them right."
@@ -235,8 +311,42 @@ def test_a_trend_that_cannot_be_fitted_is_said():
     assert trend["exponent"] is None
     assert trend["edge_lr"] == [["inf", "inf"], ["inf", "inf"]]
     assert trend["verdict"] == "with depth no trend can be fitted, because at some sizes no learning rate is too large"
-    assert found.verdict_kind == trend["verdict_kind"] == "no_trend"
-    assert found.table.rows[0].cells[2] == "any"
+    assert found.verdict_kind == trend["verdict_kind"] == "unbounded"
+    assert [row.cells[2:5] for row in found.table.rows] == [["any"] * 3] * 2
+
+
+@pytest.mark.parametrize(
+    ("seeds", "sizes", "slope", "kind", "said"),
+    [
+        (1, (1, 2, 3), -1.0, "too_few_seeds", "with depth there are too few seeds to tell (1; write --seeds 8)"),
+        (2, (1, 2, 3), 0.0, "too_few_seeds", "with depth there are too few seeds to tell (2; write --seeds 8)"),
+        (4, (1, 2), 0.0, "too_few_sizes", "with depth there are too few points to tell (2; write --depths 1 2 3 4 6)"),
+        (4, (1, 2), -5.0, "falls", "falls (∝ depth^-5,"),
+        (4, (1, 2, 3), 0.0, "no_trend", "shows no trend (∝ depth^0,"),
+        (4, (1, 2, 3), 5.0, "rises", "rises (∝ depth^5,"),
+    ],
+)
+def test_a_trend_needs_seeds_and_points(seeds, sizes, slope, kind, said):
+    exponents = [slope + (-1) ** seed for seed in range(seeds)] if seeds > 1 else [slope]
+    half = 2.0 if seeds > 1 else None
+    trend = ComplexityTrend(
+        axis="depth",
+        sizes=sizes,
+        edge_lr=tuple(tuple(float(size) ** power for size in sizes) for power in exponents),
+        lowest=((0.0,) * len(sizes),) * seeds,
+        sharpest_layer=((1,) * len(sizes),) * seeds,
+        exponent=slope,
+        interval=None if half is None else (slope - half, slope + half),
+        converged=True,
+    )
+    base = {"depth": 3, "width": 4, "kernel": 3}
+    sweep = ComplexitySweep(base=base, settings={}, seeds=tuple(range(seeds)), trends=(trend,))
+    found = ComplexityStudy(settings=ComplexitySettings(), sweep=sweep)
+    assert found.verdict_kind == kind
+    assert said in found.verdict
+    assert ("no trend" in found.verdict) is (kind == "no_trend")
+    title = found.draw().axes[0].get_title()
+    assert title == (said.split("are ")[1].split(" (")[0] if kind.startswith("too_few") else title)
 
 
 @pytest.mark.parametrize("name", [name for name in lb.__all__ if name.startswith("pde_")])

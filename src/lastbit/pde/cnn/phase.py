@@ -45,11 +45,12 @@ class PhaseDiagram:
     steps: int
 
     def agreement(self) -> float:
-        """Return the share of members whose status is what the curves say, over rows where both are known."""
+        """Return the share of decided members whose status is what the curves say, over rows where both are known."""
         known = torch.isfinite(self.theory_low_A) & torch.isfinite(self.theory_high_A)
         low, high = self.theory_low_A[known, None], self.theory_high_A[known, None]
-        said = (self.lr_E > low).long() + (self.lr_E > high).long()
-        return float((said == self.status_AE[known]).double().mean()) if bool(known.any()) else float("nan")
+        said, found = (self.lr_E > low).long() + (self.lr_E > high).long(), self.status_AE[known]
+        decided = found != list(FlowStatus).index(FlowStatus.UNDECIDED)
+        return float((said == found)[decided].double().mean()) if bool(decided.any()) else float("nan")
 
 
 def phase_diagram(

@@ -1,4 +1,4 @@
-"""How a simulated member ended: converged, restrained or diverged, by one documented rule.
+"""How a simulated member ended: converged, restrained, diverged, or undecided, by one documented rule.
 
 The rule looks at histories and nothing else, least of all at the theory that it tests: the norm of the kernel
 `|K_t|`, of the update `|K_{t+1} - K_t|`, whether an update turned back on the one before (negative inner product), and
@@ -15,11 +15,13 @@ fifths of the one before: a geometric change does, a linear, algebraic or satura
   shrinking, and so does that of the changes of the data loss, unless they are below the root of the machine epsilon (a
   large part of the kernel that dies out must not hide a small one that keeps bouncing). *Drifting*: at every single
   step of the second half the loss fell and the update did not turn back (a slow descent).
-- `restrained`: neither. The member never settles, but stays bounded.
+- `undecided`: too few steps to tell. The run has fewer than `FEWEST_STEPS`, or it is still on its way: the kernel's
+  envelope keeps growing and its rate falls no faster than a linear growth's (factor `ON_ITS_WAY`), or those of the
+  updates and of the changes of the data loss both keep shrinking.
+- `restrained`: none of these. The member never settles, but stays bounded.
 
-Divergence is tested first. The rule needs a run longer than the transients: close to an end of the window, where a
-mode changes by a factor `1 +- e` per step, some `4 / e` steps. A run of fewer than 16 steps has no meaningful
-eighths: unless it blew up or settled, it counts as `restrained`.
+They are tested in the order diverged, converged, undecided, restrained. Close to an end of the window, where a mode
+changes by a factor `1 +- e` per step, telling takes some `4 / e` steps.
 """
 
 from __future__ import annotations
@@ -42,6 +44,10 @@ PERSISTENCE = 0.8
 """Share of its rate a change keeps from quarter to quarter to count as geometric; linear growth keeps 0.66."""
 VANISHED = 64.0
 """Machine epsilons of the start's norm below which a kernel is zero but for rounding."""
+ON_ITS_WAY = 0.6
+"""Share of its rate a growth keeps from quarter to quarter unless it saturates; linear growth keeps 0.66."""
+FEWEST_STEPS = 32
+"""Steps below which nothing but a blow-up, a rest or a geometric change can be told: four in each eighth."""
 SETTLED = 0.75
 """Power of the machine epsilon below which an update relative to the kernel is rounding, not movement."""
 
@@ -52,6 +58,7 @@ class FlowStatus(StrEnum):
     CONVERGED = "converged"
     RESTRAINED = "restrained"
     DIVERGED = "diverged"
+    UNDECIDED = "undecided"
 
 
 def has_blown_up(norm: Tensor, start: Tensor) -> Tensor:
@@ -87,7 +94,7 @@ def flow_status(
     """
     blown = has_blown_up(norm_TM, norm_TM[0]).any(0)
     settled = has_settled(update_TM[-1:], norm_TM[-1:], norm_TM[0], epsilon, compute_epsilon).any(0)
-    converged, diverged = settled, blown
+    converged, diverged, undecided = settled, blown, torch.ones_like(settled)
     steps = len(update_TM)
     if steps >= 16:
         norm_8M, update_8M = _log_envelopes(norm_TM[1:]), _log_envelopes(update_TM)
@@ -97,8 +104,11 @@ def flow_status(
         quiet = (change_8M[7] < math.log(compute_epsilon) / 2) | _goes_on(-change_8M)
         falls = (loss_TM[len(loss_TM) // 2 :].diff(dim=0) < 0).all(0)
         converged = settled | (_goes_on(-update_8M) & quiet) | (falls & ~back_TM[steps // 2 :].any(0))
-    order = (FlowStatus.RESTRAINED, FlowStatus.CONVERGED, FlowStatus.DIVERGED)
-    index = torch.where(diverged, 2, converged.long())
+        if steps >= FEWEST_STEPS:
+            fading = _goes_on(-update_8M, -math.inf) & _goes_on(-change_8M, -math.inf)
+            undecided = fading | _goes_on(norm_8M, ON_ITS_WAY)
+    order = (FlowStatus.RESTRAINED, FlowStatus.UNDECIDED, FlowStatus.CONVERGED, FlowStatus.DIVERGED)
+    index = torch.where(diverged, 3, torch.where(converged, 2, undecided.long()))
     return [order[i] for i in index.tolist()]
 
 
@@ -108,8 +118,8 @@ def _log_envelopes(history_TM: Tensor) -> Tensor:
     return torch.stack([part.amax(0) for part in eighths]).clamp(min=torch.finfo(history_TM.dtype).tiny).log()
 
 
-def _goes_on(log_8M: Tensor) -> Tensor:
-    """Whether the last six of eight envelopes grow without a break, and geometrically."""
+def _goes_on(log_8M: Tensor, persistence: float = PERSISTENCE) -> Tensor:
+    """Whether the last six of eight envelopes grow without a break, and keep this share of their rate."""
     monotone = (log_8M[2:].diff(dim=0) > 0).all(0)
     before, last = log_8M[5] - log_8M[3], log_8M[7] - log_8M[5]
-    return monotone & (before > math.log(CHANGE)) & (last > math.log(CHANGE)) & (last >= PERSISTENCE * before)
+    return monotone & (before > math.log(CHANGE)) & (last > math.log(CHANGE)) & (last >= persistence * before)

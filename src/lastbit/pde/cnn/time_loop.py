@@ -216,7 +216,7 @@ class _Run:
 
     def finish(self) -> Simulation:
         """Settle the statuses and return the records."""
-        status = [FlowStatus.RESTRAINED] * len(self.decay_M)
+        status = [FlowStatus.UNDECIDED] * len(self.decay_M)
         epsilon, compute_epsilon = self._epsilons
         lengths, decay_M = self.steps_M.to(self.norm_SM.device), self.decay_M.to(self.norm_SM)
         for length in sorted(set(lengths.tolist())):

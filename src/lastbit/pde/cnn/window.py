@@ -68,6 +68,29 @@ class Window:
     rtol: float
     tried: tuple[tuple[float, FlowStatus], ...]
 
+    @property
+    def low_range(self) -> tuple[float, float] | None:
+        """Between which learning rates the flow stops to converge; None where that is undecided.
+
+        It is `(0, first)` or `(last, inf)` where that lies outside of the rates tried.
+        """
+        return self._range(FlowStatus.CONVERGED)
+
+    @property
+    def high_range(self) -> tuple[float, float] | None:
+        """Likewise between which it begins to blow up."""
+        return self._range(FlowStatus.DIVERGED)
+
+    def _range(self, status: FlowStatus) -> tuple[float, float] | None:
+        downwards = status is FlowStatus.DIVERGED
+        if edge := _edge(dict(self.tried), status, downwards=downwards):
+            return edge
+        (first, _), (last, _) = self.tried[0], self.tried[-1]
+        found = self.tried[-1 if downwards else 0][1]
+        if found is FlowStatus.UNDECIDED:
+            return None
+        return (last, math.inf) if (found is status) is not downwards else (0.0, first)
+
 
 def find_window(
     problem: CnnProblem,

@@ -17,6 +17,9 @@ __all__ = ["ComplexitySweep", "ComplexityTrend", "complexity_sweep"]
 
 AXES = ("depth", "width", "kernel")
 
+FEWEST = 3
+"""Seeds and sizes from which on an interval that holds 0 says that there is no trend to be seen."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComplexityTrend:
@@ -44,10 +47,18 @@ class ComplexityTrend:
 
     @property
     def direction(self) -> str:
-        """`falls`, `rises`, or `no_trend` where the interval holds 0 (always for a single seed)."""
-        if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
-            return "no_trend"
-        return "falls" if self.interval[1] < 0 else "rises"
+        """`falls` or `rises` where the interval leaves 0 out, else `no_trend`, or why nothing can be told.
+
+        That is `unbounded` where at some size no learning rate is too large, `too_few_seeds` and `too_few_sizes` where
+        there are fewer than three.
+        """
+        if not math.isfinite(self.exponent):
+            return "unbounded"
+        if self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]:
+            return "falls" if self.interval[1] < 0 else "rises"
+        if len(self.edge_lr) < FEWEST:
+            return "too_few_seeds"
+        return "too_few_sizes" if len(self.sizes) < FEWEST else "no_trend"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,11 @@ from lastbit.core.device import resolve_device
 from lastbit.pde import descent_scheme
 from lastbit.pde.cnn.images import make_image
 from lastbit.pde.cnn.problem import CnnProblem, initial_kernels
-from lastbit.report.formatting import number
+from lastbit.report.formatting import count, number
 from lastbit.studies.pde.result import PdeResult
-from lastbit.studies.pde.settings import CnnSettings, FlowSettings
+from lastbit.studies.pde.settings import CnnSettings, FlowSettings, PhaseSettings, SimulateSettings, WindowSettings
 
-__all__ = ["CnnResult", "cnn_problem", "flow_arguments", "picture_words"]
+__all__ = ["CnnResult", "cnn_problem", "flow_arguments", "picture_words", "too_few_steps"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,6 +53,12 @@ def flow_arguments(settings: FlowSettings, *names: str) -> dict[str, Any]:
         "kernel": initial_kernels(problem, seeds=(settings.seed,), scale=settings.init_scale)[0],
         "scheme": descent_scheme(settings.scheme, settings.momentum),
     }
+
+
+def too_few_steps(settings: SimulateSettings | WindowSettings | PhaseSettings) -> str:
+    """Return that the steps say nothing yet, and how many to write: the default, or four times as many."""
+    usual: int = type(settings).model_fields["steps"].default
+    return f"too few steps to tell ({count(settings.steps)}; write --steps {max(usual, 4 * settings.steps)})"
 
 
 def picture_words(image: str) -> str:

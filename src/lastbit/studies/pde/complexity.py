@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +12,7 @@ from lastbit.core.config import validated
 from lastbit.core.keywords import keywords, takes
 from lastbit.pde.deep.sweep import ComplexitySweep, ComplexityTrend, complexity_sweep
 from lastbit.report.blocks import Table
-from lastbit.report.formatting import bound, interval, number, plural
+from lastbit.report.formatting import bound, interval, number, plural, setting
 from lastbit.studies.pde.result import PdeResult, Progress, table_of
 from lastbit.studies.pde.settings import ComplexitySettings
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ComplexityStudy", "pde_complexity"]
 
 _DIRECTIONS = {"falls": "falls", "rises": "rises", "no_trend": "shows no trend"}
+_TOO_FEW = {"too_few_seeds": "too few seeds to tell", "too_few_sizes": "too few points to tell"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,15 +47,31 @@ class ComplexityStudy(PdeResult):
     @property
     def verdict(self) -> str:
         """The answer in one sentence."""
-        said = "; ".join(map(_sentence, self.sweep.trends))
+        said = "; ".join(map(self._sentence, self.sweep.trends))
         unsure = [trend.axis for trend in self.sweep.trends if not trend.converged]
         if unsure:
             said += f"; eigenvalues did not all converge over {', '.join(unsure)}"
         return f"Around {self.words}, over {plural(len(self.sweep.seeds), 'seed')}: {said}."
 
+    def _sentence(self, trend: ComplexityTrend) -> str:
+        """Return the trend in a clause."""
+        if trend.direction == "unbounded":
+            return f"with {trend.axis} no trend can be fitted, because at some sizes no learning rate is too large"
+        if trend.direction in _TOO_FEW:
+            of_seeds = trend.direction == "too_few_seeds"
+            name, have = ("seeds", trend.edge_lr) if of_seeds else (f"{trend.axis}s", trend.sizes)
+            usual = setting(type(self.settings).model_fields[name].default).replace(",", "")
+            return f"with {trend.axis} there are {_TOO_FEW[trend.direction]} ({len(have)}; write --{name} {usual})"
+        span = "" if trend.interval is None else f", {interval(*trend.interval, 3)}"
+        power = f"∝ {trend.axis}^{number(trend.exponent, 3)}{span}"
+        return f"with {trend.axis} the stable learning rate {_DIRECTIONS[trend.direction]} ({power})"
+
     @property
     def verdict_kind(self) -> str:
-        """`falls`, `rises` or `no_trend` where all axes agree, `mixed` where they do not, or `not_converged`."""
+        """The `direction` of all axes, `mixed` where they do not agree, or `not_converged`.
+
+        A direction is `falls`, `rises`, `no_trend`, `unbounded`, `too_few_seeds` or `too_few_sizes`.
+        """
         kinds = {trend.direction for trend in self.sweep.trends}
         if not all(trend.converged for trend in self.sweep.trends):
             return "not_converged"
@@ -78,7 +94,7 @@ class ComplexityStudy(PdeResult):
         """Return the trends; None stands for an exponent that cannot be fitted."""
         one = self.sweep
         trends = [
-            {**asdict(trend), "verdict": _sentence(trend), "verdict_kind": trend.direction} for trend in one.trends
+            {**asdict(trend), "verdict": self._sentence(trend), "verdict_kind": trend.direction} for trend in one.trends
         ]
         return {"base": one.base, "settings": one.settings, "seeds": one.seeds, "trends": trends}
 
@@ -95,18 +111,11 @@ class ComplexityStudy(PdeResult):
             panel.set_xticks(trend.sizes, [str(size) for size in trend.sizes])
             panel.minorticks_off()
             panel.set_xlabel(trend.axis)
-            power = f"{_DIRECTIONS[trend.direction]}: ∝ {trend.axis}^{number(trend.exponent, 3)}"
-            panel.set_title(power if math.isfinite(trend.exponent) else "no trend can be fitted", fontsize=9)
+            title = _TOO_FEW.get(trend.direction, "no trend can be fitted")
+            if trend.direction in _DIRECTIONS:
+                title = f"{_DIRECTIONS[trend.direction]}: ∝ {trend.axis}^{number(trend.exponent, 3)}"
+            panel.set_title(title, fontsize=9)
         panels[0].set_ylabel("learning rate at the edge of stability")
-
-
-def _sentence(trend: ComplexityTrend) -> str:
-    """Return the trend in a clause."""
-    if not math.isfinite(trend.exponent):
-        return f"with {trend.axis} no trend can be fitted, because at some sizes no learning rate is too large"
-    span = "" if trend.interval is None else f", {interval(*trend.interval, 3)}"
-    power = f"∝ {trend.axis}^{number(trend.exponent, 3)}{span}"
-    return f"with {trend.axis} the stable learning rate {_DIRECTIONS[trend.direction]} ({power})"
 
 
 @takes(keywords(ComplexitySettings))

@@ -41,7 +41,7 @@ class DeepStability(PdeResult):
         """Where the network is linearised, in a few words."""
         one = self.settings
         if one.train_steps:
-            return f"after {count(one.train_steps)} steps of descent from seed {one.seed}"
+            return f"after {plural(one.train_steps, 'step')} of descent from seed {one.seed}"
         return f"at random weights (seed {one.seed})"
 
     @property

@@ -13,8 +13,8 @@ from lastbit.core.keywords import keywords, takes
 from lastbit.pde.cnn.phase import PhaseDiagram, phase_diagram
 from lastbit.pde.cnn.status import FlowStatus
 from lastbit.report.blocks import Table
-from lastbit.report.formatting import count, number, percent
-from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments
+from lastbit.report.formatting import MISSING, count, number, percent, plural, within
+from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments, too_few_steps
 from lastbit.studies.pde.result import STATUS_COLOURS, Progress, table_of
 from lastbit.studies.pde.settings import PhaseSettings
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["PhaseStudy", "pde_phase"]
+
+_LEFT_REST, _BLOWN_UP = (FlowStatus.RESTRAINED, FlowStatus.DIVERGED), (FlowStatus.DIVERGED,)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,15 +43,18 @@ class PhaseStudy(CnnResult):
     @property
     def verdict(self) -> str:
         """The answer in one sentence."""
-        told = ", ".join(f"{count(members)} {status}" for status, members in self.counts.items())
+        told = [f"{count(members)} {status}" for status, members in self.counts.items()]
+        open_ones = self.counts[FlowStatus.UNDECIDED]
+        told[-1:] = [f"{told[-1]}: {too_few_steps(self.settings)}"] if open_ones else []
         right = self.diagram.agreement()
-        theory = "" if math.isnan(right) else f"; the two curves of theory place {percent(right)} of them right"
-        return f"Of {count(self.diagram.status_AE.numel())} members {told}{theory}."
+        which = "the others" if open_ones else "them"
+        theory = "" if math.isnan(right) else f"; the two curves of theory place {percent(right)} of {which} right"
+        return f"Of {count(self.diagram.status_AE.numel())} members {', '.join(told)}{theory}."
 
     @property
     def verdict_kind(self) -> str:
-        """`mapped`."""
-        return "mapped"
+        """`mapped`, or `undecided` where more than a tenth of the members are."""
+        return "undecided" if 10 * self.counts[FlowStatus.UNDECIDED] > self.diagram.status_AE.numel() else "mapped"
 
     @property
     def table(self) -> Table:
@@ -58,13 +63,23 @@ class PhaseStudy(CnnResult):
         chosen = torch.linspace(0, len(one.weight_decay_A) - 1, min(9, len(one.weight_decay_A))).round().long()
         rows = []
         for i in chosen.tolist():
-            status = one.status_AE[i]
-            moved, gone = (status != 0).nonzero()[:, 0], (status == 2).nonzero()[:, 0]
-            found = [float(one.lr_E[index[0]]) if len(index) else None for index in (moved, gone)]
-            cells = [float(one.weight_decay_A[i]), *found, float(one.theory_low_A[i]), float(one.theory_high_A[i])]
-            rows.append(map(number, cells))
+            theory = (number(float(curve[i])) for curve in (one.theory_low_A, one.theory_high_A))
+            ends = (self._first(i, *wanted) for wanted in (_LEFT_REST, _BLOWN_UP))
+            rows.append([number(float(one.weight_decay_A[i])), *ends, *theory])
         titles = ("weight decay", "lr leaves rest", "lr blows up", "theory: rest", "theory: bound")
         return table_of((), titles, rows)
+
+    def _first(self, row: int, *wanted: FlowStatus) -> str:
+        """Return the first learning rate of a row that ended in one of these ways, with "≤" where it may be lower."""
+        names, rates = list(FlowStatus), self.diagram.lr_E.tolist()
+        status = [names[index] for index in self.diagram.status_AE[row].tolist()]
+        first = next((i for i, one in enumerate(status) if one in wanted), None)
+        if first is None:
+            # Behind the last that is known not to have: whatever is undecided may have.
+            known = [i for i, one in enumerate(status) if one is not FlowStatus.UNDECIDED]
+            return within(rates[known[-1]], math.inf) if known else MISSING
+        censored = first == 0 or status[first - 1] is FlowStatus.UNDECIDED
+        return within(0.0, rates[first]) if censored else number(rates[first])
 
     def measured(self) -> dict[str, Any]:
         """Return the grid; rows of `status` are weight decays."""
@@ -91,7 +106,7 @@ class PhaseStudy(CnnResult):
         axes = figure.subplots(1, 2 if twins else 1, squeeze=False)[0]
         lr, decay = one.lr_E.numpy(), one.weight_decay_A.numpy()
         colours = ListedColormap([STATUS_COLOURS[str(status)] for status in FlowStatus])
-        norm = BoundaryNorm([-0.5, 0.5, 1.5, 2.5], 3)
+        norm = BoundaryNorm([index - 0.5 for index in range(len(FlowStatus) + 1)], len(FlowStatus))
         axes[0].pcolormesh(lr, decay, one.status_AE.numpy(), cmap=colours, norm=norm, shading="nearest")
         handles = [Patch(color=colour, label=status) for status, colour in STATUS_COLOURS.items()]
         axes[0].set_title("how each member ended", fontsize=9)
@@ -119,7 +134,7 @@ class PhaseStudy(CnnResult):
             panel.set(xlim=(lr.min(), lr.max()), ylim=(decay.min(), decay.max()))
         axes[0].set_ylabel("weight decay")
         axes[0].legend(handles=handles, fontsize=7, loc="lower left", framealpha=0.9)
-        figure.suptitle(f"{self.words}, {one.steps} steps", fontsize=8)
+        figure.suptitle(f"{self.words}, {plural(one.steps, 'step')}", fontsize=8)
 
 
 @takes(keywords(PhaseSettings))

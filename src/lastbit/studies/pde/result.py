@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 FORMATS = ("png", "svg", "pdf")
 """Endings of a figure's file."""
 
-STATUS_COLOURS = {"converged": "#3b6fb6", "restrained": "#e8a33d", "diverged": "#b2332e"}
+STATUS_COLOURS = {"converged": "#3b6fb6", "restrained": "#e8a33d", "diverged": "#b2332e", "undecided": "#d9d9d9"}
 """Told apart by lightness too, so that they survive grey print."""
 
 

@@ -202,9 +202,11 @@ class ComplexitySettings(NetworkSettings):
 
     model_config = ConfigDict(json_schema_extra={"panel": _PROBLEM})
 
-    depths: tuple[int, ...] = setting("numbers of layers; none leaves an axis out", (1, 2, 3, 4, 6), panel=_SIZES)
-    widths: tuple[int, ...] = setting("channels between layers", (2, 4, 8, 16), panel=_SIZES)
-    kernels: tuple[int, ...] = setting("rows and columns of the windows", (1, 3, 5, 7), panel=_SIZES)
+    depths: tuple[int, ...] = setting(
+        "layers to compare, or the word none to leave them out", (1, 2, 3, 4, 6), panel=_SIZES
+    )
+    widths: tuple[int, ...] = setting("channels to compare, or none", (2, 4, 8, 16), panel=_SIZES)
+    kernels: tuple[int, ...] = setting("sides of the windows to compare, or none", (1, 3, 5, 7), panel=_SIZES)
     seeds: int = setting("draws of the weights, at every size", 8, panel=_SIZES, ge=1, le=1 << 14)
     depth: int = setting("layers", 3, panel=_BASE, ge=1, le=1 << 14)
     width: int = setting("channels between layers", 4, panel=_BASE, ge=1, le=1 << 14)
@@ -226,7 +228,7 @@ class ComplexitySettings(NetworkSettings):
             side = self.image_size
             raise ValueError(f"--kernels {shown}: no window may be larger than the image, {side} x {side}")
         if not any(grid.values()):
-            raise ValueError("no axis is left: give --depths, --widths or --kernels two sizes or more")
+            raise ValueError("--depths, --widths and --kernels are all none: give one of them two sizes or more")
         return self
 
 

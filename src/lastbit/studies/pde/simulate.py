@@ -15,8 +15,8 @@ from lastbit.pde.cnn.simulation import Simulation
 from lastbit.pde.cnn.status import FlowStatus
 from lastbit.pde.cnn.time_loop import simulate
 from lastbit.report.blocks import Table
-from lastbit.report.formatting import count, number
-from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments
+from lastbit.report.formatting import count, number, plural
+from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments, too_few_steps
 from lastbit.studies.pde.result import STATUS_COLOURS, Progress, table_of
 from lastbit.studies.pde.settings import SimulateSettings
 
@@ -61,11 +61,13 @@ class FlowStudy(CnnResult):
     @property
     def verdict(self) -> str:
         """The answer in one sentence."""
-        one, steps = self.settings, count(int(self.simulation.steps_M[0]))
-        said = (
-            f"At lr = {number(one.lr, 6)} and weight decay {number(one.weight_decay, 6)} the flow {_SAID[self.status]}"
-        )
-        said += f" ({steps} steps)" if self.status is not FlowStatus.CONVERGED else f" (within {steps} steps)"
+        one, steps = self.settings, plural(int(self.simulation.steps_M[0]), "step")
+        said = f"At lr = {number(one.lr, 6)} and weight decay {number(one.weight_decay, 6)} "
+        if self.status is FlowStatus.UNDECIDED:
+            said += f"there are {too_few_steps(one)}"
+        else:
+            within = "within " if self.status is FlowStatus.CONVERGED else ""
+            said += f"the flow {_SAID[self.status]} ({within}{steps})"
         if one.twin is not None and self.status is not FlowStatus.DIVERGED:
             twin = self.simulation.twin_difference_TM[:, 0]
             landed = (twin > 0).nonzero()[:, 0]
@@ -74,12 +76,12 @@ class FlowStudy(CnnResult):
                 said += f"; a twin with k = {one.twin} differs by {first} at step {at}"
                 said += f" and by {number(float(twin[-1]), 2)} at the end"
             else:
-                said += f"; a twin with k = {one.twin} never differs"
+                said += f"; a twin with k = {one.twin} differs in none of {plural(len(twin), 'record')}"
         return said + "."
 
     @property
     def verdict_kind(self) -> str:
-        """`converged`, `restrained` or `diverged`."""
+        """`converged`, `restrained`, `diverged`, or `undecided` after too few steps."""
         return str(self.status)
 
     @property

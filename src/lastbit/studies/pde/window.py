@@ -10,8 +10,8 @@ from lastbit.core.keywords import keywords, takes
 from lastbit.pde.cnn.status import FlowStatus
 from lastbit.pde.cnn.window import Window, find_window
 from lastbit.report.blocks import Column, Row, Table
-from lastbit.report.formatting import change, number
-from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments
+from lastbit.report.formatting import MISSING, change, number, within
+from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments, too_few_steps
 from lastbit.studies.pde.result import STATUS_COLOURS, Progress
 from lastbit.studies.pde.settings import WindowSettings
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["WindowStudy", "pde_window"]
+
+_BETWEEN = {"window": "is restrained above", "no_window": "with no restrained steps between"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,45 +36,67 @@ class WindowStudy(CnnResult):
     def verdict(self) -> str:
         """The answer in one sentence."""
         one = self.window
-        low, high = one.converges_below, one.blows_up_above
-        rest = "settles nowhere in the range tried" if low is None else f"converges below lr = {number(low)}"
-        end = "was not seen to blow up" if high is None else f"blows up above {number(high)}"
-        middle = {"window": " is restrained above,", "no_window": " with no restrained steps between,", "open": ""}
-        theory = f"{number(one.theory_low, missing='unknown')} and {number(one.theory_high)}"
-        return (
-            f"At weight decay {number(one.weight_decay, 6)} the flow {rest},{middle[self.verdict_kind]} and {end} "
-            f"(theory: {theory})."
-        )
+        said = []
+        if one.low_range is not None:
+            if_at_all = ", if at all," if one.converges_below is None else ""
+            said.append(f"converges{if_at_all} below lr {_shown(one.low_range)}")
+        if self.verdict_kind in _BETWEEN:
+            said.append(_BETWEEN[self.verdict_kind])
+        if one.high_range is not None:
+            if_at_all = ", if at all," if one.blows_up_above is None else ""
+            rate = _shown(one.high_range)
+            said.append(f"blows up{if_at_all} above {rate.removeprefix('= ') if rate[0] == '=' else f'lr {rate}'}")
+        theory = f"(theory: {number(one.theory_low, missing='unknown')} and {number(one.theory_high)})"
+        at = f"At weight decay {number(one.weight_decay, 6)}"
+        if self.verdict_kind != "undecided":
+            return f"{at} the flow {', '.join(said[:-1])}, and {said[-1]} {theory}."
+        known = f" the flow {', and '.join(said)}, but" if said else ""
+        return f"{at}{known} there are {too_few_steps(self.settings)} {self._unknown} {theory}."
+
+    @property
+    def _unknown(self) -> str:
+        """What the steps were too few to tell."""
+        low, high = self.window.low_range, self.window.high_range
+        if low is not None and high is not None:
+            return "what the flow does between"
+        wanted = ("where it converges", low), ("where it blows up", high)
+        return " and ".join(words for words, found in wanted if found is None)
 
     @property
     def verdict_kind(self) -> str:
-        """`window`, `no_window` where both ends meet, or `open` where an end was not found."""
-        low, high = self.window.converges_below, self.window.blows_up_above
+        """`window`, `no_window` where both ends meet, `open` where one lies outside the range tried, or `undecided`."""
+        one = self.window
+        low, high = one.converges_below, one.blows_up_above
+        if one.low_range is None or one.high_range is None:
+            return "undecided"
         if low is None or high is None:
             return "open"
-        return "no_window" if high - low <= 2 * self.window.rtol * high else "window"
+        if high - low <= 2 * one.rtol * high:
+            return "no_window"
+        return "window" if any(status is FlowStatus.RESTRAINED for _, status in one.tried) else "undecided"
 
     @property
     def table(self) -> Table:
         """Both ends, simulated and by theory."""
         one = self.window
         ends = (
-            ("converges below", one.converges_below, one.theory_low, "limit/sharpness"),
-            ("blows up above", one.blows_up_above, one.theory_high, "limit/alpha"),
+            ("converges below", one.low_range, one.converges_below, one.theory_low, "limit/sharpness"),
+            ("blows up above", one.high_range, one.blows_up_above, one.theory_high, "limit/alpha"),
         )
         rows = [
-            Row([name, number(found, 5), number(said, 5), change(found, said), formula])
-            for name, found, said, formula in ends
+            Row([name, _value(between), number(said, 5), change(found, said), formula])
+            for name, between, found, said, formula in ends
         ]
         numbers = [Column(title, True) for title in ("simulated", "theory", "difference")]
         return Table([Column("learning rate"), *numbers, Column("formula")], rows)
 
     def measured(self) -> dict[str, Any]:
-        """Return both ends, and every learning rate tried; None is an end that was not found in the range tried."""
+        """Return both ends, between which rates each lies, and every rate tried; None is an end that was not found."""
         one = self.window
         names = ("converges_below", "blows_up_above", "theory_low", "theory_high", "rtol")
+        ranges = {"converges_below_range": one.low_range, "blows_up_above_range": one.high_range}
         return {
-            "window": {name: getattr(one, name) for name in names},
+            "window": {**{name: getattr(one, name) for name in names}, **ranges},
             "sharpness": one.sharpness,
             "tried": [{"lr": lr, "status": status} for lr, status in one.tried],
         }
@@ -98,10 +122,19 @@ class WindowStudy(CnnResult):
                     fontsize=8,
                 )
         axes.set_xscale("log")
-        axes.set_yticks(range(3), [str(status) for status in FlowStatus])
-        axes.set_ylim(-0.6, 2.6)
+        axes.set_yticks(range(len(FlowStatus)), [str(status) for status in FlowStatus])
+        axes.set_ylim(-0.6, len(FlowStatus) - 0.4)
         axes.set_xlabel(f"learning rate, at weight decay {number(self.window.weight_decay, 6)}")
         figure.suptitle(self.words, fontsize=8)
+
+
+def _value(between: tuple[float, float] | None, digits: int = 5) -> str:
+    return MISSING if between is None else within(*between, digits)
+
+
+def _shown(between: tuple[float, float]) -> str:
+    shown = _value(between, 4)
+    return shown if shown[0] in "≤≥" else f"= {shown}"
 
 
 @takes(keywords(WindowSettings))
