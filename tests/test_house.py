@@ -1,6 +1,7 @@
 """Rules of the house: no number is worded outside `report/formatting.py`, and long parameter lists have a reason."""
 
 import ast
+import itertools
 import re
 from pathlib import Path
 
@@ -74,6 +75,56 @@ def test_every_way_to_word_a_number_is_seen(code):
 )
 def test_text_and_widths_are_no_numbers(code):
     assert not numeric_formats(code)
+
+
+_COUNTED = re.compile(
+    r" (?:\w+ )?(?:seeds|steps|runs|twins|measurements|examples|epochs|trainings|perturbations|processes|threads|"
+    r"degrees|samples|layers|outputs|points|parameters|weights|trials)\b"
+)
+NEVER_ONE = {
+    "kind": "a word",
+    "NO_SPREAD": "a word",
+    "steps": "a share",
+    "rate": "a rate",
+    "_MOST_SEEDS": "a million",
+    "seeds": "three or more",
+    "count": "more than are drawn",
+    "count(len(runs))": "more than are shown",
+    "width": "said above 1 alone",
+    "total.n": "two seeds or more",
+    "sigma.n": "two seeds or more",
+    "n": "ten or more",
+    "len(members)": "a sweep's",
+    "count(len(cells))": "a sweep's",
+}
+"""Numbers before a plural that cannot be 1, as they are written, with the reason."""
+
+
+def numbers_before_plurals(source: str) -> list[str]:
+    """Expressions that stand before a plural in a text and are not worded by `plural`."""
+    texts = [node.values for node in ast.walk(ast.parse(source)) if isinstance(node, ast.JoinedStr)]
+    pairs = [pair for values in texts for pair in itertools.pairwise(values)]
+    return [
+        ast.unparse(one.value)
+        for one, rest in pairs
+        if isinstance(one, ast.FormattedValue) and isinstance(rest, ast.Constant) and _COUNTED.match(str(rest.value))
+    ]
+
+
+def test_one_of_something_is_not_several():
+    found = {
+        f"{path.relative_to(SOURCE)}: {number}"
+        for path in SOURCE.rglob("*.py")
+        if "pde" not in path.parts and path.name != "pde.py"
+        for number in numbers_before_plurals(path.read_text("utf-8"))
+        if number not in NEVER_ONE
+    }
+    assert not found, f"word these by plural(number, noun): {found}"
+
+
+def test_a_number_before_a_plural_is_seen():
+    assert numbers_before_plurals('f"{n} seeds, {len(x)} test examples, {a} of {b} seeds"') == ["n", "len(x)", "b"]
+    assert not numbers_before_plurals("f\"{plural(n, 'seed')} of {name}\"")
 
 
 STUDY = "every setting is a keyword argument with its default, which help() shows"

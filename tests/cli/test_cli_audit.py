@@ -88,7 +88,7 @@ MISTAKES = {
     "--device gpu": "choose one of auto, cpu, cuda, cuda:N",
     "--workers 0": "--workers = 0",
     "--epochs 0": "--epochs = 0",
-    "--batch-size 5000": "batch size 5000 exceeds the 1000 training examples",
+    "--batch-size 5000": "batch size 5000 exceeds the 1,000 training examples",
     "--train-size 100000": "100000",
     "--bogus 3": "No such option: --bogus",
     "--out toy.py": "toy.py is a file: choose another folder",

@@ -101,7 +101,7 @@ MISTAKES = {
     "--out full": "full is not empty",
     "--resume nope": "there is no study at nope",
     "--json nope/x.json": "nope does not exist",
-    "--batch-size 5000": "batch size 5000 exceeds the 1000 training examples",
+    "--batch-size 5000": "batch size 5000 exceeds the 1,000 training examples",
     "stray.toml": "there is no study file stray.toml",
     "stray": "unknown task 'stray'",
 }
@@ -121,9 +121,7 @@ def test_ctrl_c_says_what_is_safe(here, capsys, monkeypatch):
     monkeypatch.setattr(worker, "trace_twins", interrupted)
     assert main(["trace", *SMALL, "--out", "study", "--quiet"]) == 130
     told = capsys.readouterr().err.strip()
-    assert told == (
-        "error: stopped with 0 of 1 trainings finished and safe: continue with lastbit trace --resume study"
-    )
+    assert told == ("error: stopped with 0 of 1 training finished and safe: continue with lastbit trace --resume study")
     monkeypatch.undo()
     monkeypatch.chdir(here)
     assert main(["trace", "--resume", "study", "--quiet"]) == 0

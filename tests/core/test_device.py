@@ -21,7 +21,7 @@ def test_devices_by_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert resolve_device("auto") == torch.device("cuda")
     assert resolve_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(LastbitError, match=r"--device cuda:2: there are 2 CUDA devices, counted from 0"):
+    with pytest.raises(LastbitError, match=r"--device cuda:2: CUDA devices are counted from 0, up to 1 here"):
         resolve_device("cuda:2")
     with pytest.raises(LastbitError, match="unknown --device 'cuda:x'"):
         resolve_device("cuda:x")

@@ -68,13 +68,14 @@ def test_relative_error_of_an_sd_is_that_of_simulated_normal_samples():
     rng = np.random.default_rng(0)
     for n in (7, 9):
         simulated = rng.normal(size=(20_000, n)).std(axis=1, ddof=1).std()
-        said = few_samples_note(n - 1).partition("±")[2].removesuffix(" %")
+        said = few_samples_note(n - 1).partition("±")[2].removesuffix("%")
         # The delta method is 2 % off at six degrees of freedom, and the note is rounded.
         assert int(said) == pytest.approx(100 * simulated, rel=0.05)
 
 
 def test_few_samples_are_called_few():
-    assert few_samples_note(5) == "few samples: 5 degrees of freedom, which give an SD to about ±32 %"
+    assert few_samples_note(1) == "few samples: 1 degree of freedom, which gives an SD to about ±71%"
+    assert few_samples_note(5) == "few samples: 5 degrees of freedom, which give an SD to about ±32%"
     assert few_samples_note(FEW_SAMPLES - 1) == ""
 
 

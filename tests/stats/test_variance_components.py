@@ -267,7 +267,7 @@ def test_one_seed_measures_the_last_bit_alone():
     parts = variance_components(draw(8, seeds=1))
     assert parts.sigma_last_bit.measured
     assert parts.sigma_last_bit.n == 6
-    assert parts.sigma_last_bit.note == "few samples: 5 degrees of freedom, which give an SD to about ±32 %"
+    assert parts.sigma_last_bit.note == "few samples: 5 degrees of freedom, which give an SD to about ±32%"
     for name in NAMES[1:]:
         estimate = getattr(parts, name)
         assert estimate.estimate is estimate.low is estimate.high is None
@@ -447,7 +447,7 @@ def test_one_outlier_is_named_with_what_is_left_without_it():
     note = variance_components(values).sigma_last_bit.note
     rest = [row[row < 1.5] for row in values]
     left = np.sqrt(sum(((row - row.mean()) ** 2).sum() for row in rest) / 29)
-    assert note.startswith("one outlier, the run with value 2, accounts for 99.8 % of this variance")
+    assert note.startswith("one outlier, the run with value 2, accounts for 99.82% of this variance")
     assert note.endswith(f"without it the SD is {left:.2g}")
 
 

@@ -107,6 +107,28 @@ def test_what_is_advised_later_is_what_the_runs_say_and_to_go_on(whole, tmp_path
     assert not study.too_early
 
 
+@pytest.mark.parametrize(
+    ("keep", "said"),
+    [
+        (2, "but the runs with another last bit or seed are not in yet"),
+        (3, "how much of it is the last bit is not measured: the perturbed runs are not in yet"),
+        (4, "the runs of other seeds are not in yet"),
+    ],
+)
+def test_what_was_asked_for_and_is_not_there_yet_is_not_called_unvaried(whole, tmp_path, keep, said):
+    study = shorten(whole["audit"], tmp_path / "study", "audit", 12 if keep == 4 else keep)
+    if keep == 4:  # one seed whole, nothing of the others
+        with sqlite3.connect(study / "runs.sqlite") as database:
+            database.execute("DELETE FROM metrics WHERE run NOT LIKE 'seed000-%'")
+            database.execute("DELETE FROM runs WHERE run NOT LIKE 'seed000-%'")
+        database.close()
+    result = lb.open_study(study).result
+    assert result.verdict.startswith(f"unfinished: {keep} of 12 runs finished. ")
+    assert said in result.verdict
+    assert "varied" not in result.verdict
+    assert "Ask for" not in result.advice
+
+
 def test_a_study_that_ended_early_because_a_repeat_differs_is_finished(task_file, tmp_path):
     study = lb.audit(f"{task_file}:unseeded", seeds=3, perturbations=3, workers=1, out=tmp_path / "s", quiet=True)
     with_result = result_of(study)
@@ -125,7 +147,7 @@ def test_a_live_monitor_cannot_be_gone_on_with(tmp_path):
     with lb.StabilityMonitor(model, optimizer, loss, batch, study=tmp_path / "s"):
         result = result_of(lb.open_study(tmp_path / "s"))
     assert result["finished"] is False
-    assert result["verdict"].startswith("unfinished: 0 of 1 trainings finished.")
+    assert result["verdict"].startswith("unfinished: 0 of 1 training finished.")
     assert "--resume" not in result["advice"]
 
 

@@ -52,7 +52,7 @@ def train(work):
 def conclude(folder):
     answers = tuple(float(folder.arrays(run.run)["answer"]) for run in folder.runs() if run.status == "ok")
     said = Verdict(f"{len(answers)} echoes came back.", "answered", "Ask again for more.")
-    return PingResult(answers=answers, **head(folder, said, len(answers), len(folder.facts["cells"]), "echoes"))
+    return PingResult(answers=answers, **head(folder, said, len(answers), len(folder.facts["cells"]), "run"))
 
 
 def page(folder, result):
@@ -65,7 +65,7 @@ def page(folder, result):
 PING = Kind(
     name="ping",
     called="a ping",
-    counted="echoes",
+    counted="run",
     settings=PingSettings,
     result=PingResult,
     study=Study,

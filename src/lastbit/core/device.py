@@ -27,5 +27,6 @@ def resolve_device(name: str) -> torch.device:
     except RuntimeError:
         raise LastbitError(f"unknown --device {name!r}: choose one of auto, cpu, cuda, cuda:N") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise LastbitError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices, counted from 0")
+        last = torch.cuda.device_count() - 1
+        raise LastbitError(f"--device {name}: CUDA devices are counted from 0, up to {last} here")
     return device

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.words import plural
 from lastbit.curvature.hessian import HessianOperator
 from lastbit.curvature.limits import GroupLimit, group_limit, preconditioner
 from lastbit.curvature.operators import PreconditionedOperator, ShiftedOperator, SymmetricOperator
@@ -31,8 +32,8 @@ def optimized_parameters(model: nn.Module, optimizer: torch.optim.Optimizer) -> 
         raise LastbitError("no trainable parameter: give a model with a parameter that has requires_grad=True")
     if not found:
         raise LastbitError(
-            f"the {type(optimizer).__name__} holds none of the model's {len(named)} trainable parameters: build it "
-            "from model.parameters() after the model is built and moved"
+            f"the {type(optimizer).__name__} holds none of the model's {plural(len(named), 'trainable parameter')}: "
+            "build it from model.parameters() after the model is built and moved"
         )
     return found
 

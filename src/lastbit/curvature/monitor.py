@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
+from lastbit.core.words import plural
 from lastbit.curvature.batches import LossFunction, NotFiniteError, WeightedParts
 from lastbit.curvature.budget import TimeBudget
 from lastbit.curvature.effective import EffectiveHessian, optimized_parameters
@@ -250,7 +251,9 @@ class StabilityMonitor:
         begin = self._now()
         hessian = self._hessian()
         if self.growing > 1 and 2 * self.growing > hessian.size:
-            raise LastbitError(f"growing = {self.growing}: give at most half of the {hessian.size} parameters")
+            raise LastbitError(
+                f"growing = {self.growing}: give at most half of the {plural(hessian.size, 'parameter')}"
+            )
         direction = hessian.loss_and_gradient()[1]
         # The first product sets up kernels; the second shows what one costs.
         hessian @ direction

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import torch_stream
+from lastbit.core.words import plural
 from lastbit.curvature.batches import LossFunction, NotFiniteError
 from lastbit.curvature.hessian import HessianOperator
 from lastbit.curvature.operators import SymmetricOperator
@@ -69,7 +70,7 @@ def sample_until(draws: Iterable[float], rtol: float, confidence: float = 0.95, 
     count = len(samples)
     if not isfinite(reach):
         return Estimate(mean, None, None, count, f"{count} sample(s) without a finite spread: no interval")
-    return Estimate(mean, mean - reach, mean + reach, count, f"wider than wanted after {count} samples")
+    return Estimate(mean, mean - reach, mean + reach, count, f"wider than wanted after {plural(count, 'sample')}")
 
 
 def _student(samples: list[float], confidence: float) -> tuple[float, float]:

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from lastbit.core.words import plural
 from lastbit.dynamics.rounding import rounding_bound
 from lastbit.dynamics.verdict import Verdict, judge
 from lastbit.stats import proportion_estimate
@@ -67,14 +68,14 @@ def judge_twins(
         return replace(joint, **more)
     decided = Counter(kind for kind in kinds if kind != "undecided")
     if len(decided) > 1 or (decided["stable"] and left):
-        reason = f"{left} of {len(twins)} twins left the bound of what rounding adds up to"
+        reason = f"{left} of {plural(len(twins), 'twin')} left the bound of what rounding adds up to"
         fates = {kind: decided[kind] for kind in LEFT if decided[kind]}
         if len(fates) > 1:
             reason += f" ({', '.join(f'{count} {kind}' for kind, count in fates.items())})"
         return replace(joint, verdict="mixed", reason=reason, steps_needed=None, **more)
     if joint.verdict == "stable" and "undecided" in kinds:
         other = alone[kinds.index("undecided")]
-        reason = f"of {len(twins)} twins, {kinds.count('undecided')} cannot be decided alone: {other.reason}"
+        reason = f"of {plural(len(twins), 'twin')}, {kinds.count('undecided')} cannot be decided alone: {other.reason}"
         return replace(joint, verdict="undecided", reason=reason, steps_needed=other.steps_needed, **more)
     return replace(joint, **more)
 

@@ -36,6 +36,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.words import plural
 from lastbit.dynamics.rounding import rounding_bound, single_rounding, worst_rounding
 from lastbit.dynamics.trend import NO_TREND, SURE, TOLERATED_RISE, Curve, Trend, fit_trend
 from lastbit.stats import Estimate
@@ -161,7 +162,9 @@ def _judged(c: Curve, norm: Floats, bound: Floats, worst: Floats, enough: float,
     """Apply the rules at the top of this file, in their order; `enough` and `tolerated` in nats."""
     late, rise, explained = c.late, c.rise, float(bound[-1])
     if late.sum() < ENOUGH:
-        reason = f"{int(late.sum())} recorded steps in the last third are too few to tell a slope"
+        few = int(late.sum())
+        verb = "is" if few == 1 else "are"
+        reason = f"{plural(few, 'recorded step')} in the last third {verb} too few to tell a slope"
         needed = max(3 * ENOUGH, math.ceil(c.span * ENOUGH / max(int(late.sum()), 1)))
         return _verdict("undecided", reason, rise, NO_TREND, NO_TREND, explained, steps_needed=needed)
     last, rate = fit_trend(c.t[late], c.y[late], level=SURE), c.growth()

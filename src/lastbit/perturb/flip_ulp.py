@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import numpy_stream
 from lastbit.core.ulp import step_ulps
+from lastbit.core.words import plural
 from lastbit.perturb.base import Attachment, Count, Positive, Seeded, check_optimizer
 
 __all__ = ["FlipUlp"]
@@ -62,7 +63,7 @@ class _FlipAttachment(Attachment):
         total = int(ends[-1]) if params else 0
         if config.n_weights > total:
             raise LastbitError(
-                f"n_weights = {config.n_weights}: the optimizer has {total} trainable weights; write no more"
+                f"n_weights = {config.n_weights}: the optimizer has {plural(total, 'trainable weight')}; write no more"
             )
         stream = numpy_stream(config.seed, "ulp")
         places = np.sort(stream.choice(total, config.n_weights, replace=False, shuffle=False))

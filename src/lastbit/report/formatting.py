@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from lastbit.core.words import part, plural
 from lastbit.stats import Estimate
 
 RATIO = "learning rate / largest stable"
@@ -118,6 +119,8 @@ def reason(estimate: Estimate) -> str:
 def number(value: float | None, digits: int = 4, unit: str = "", missing: str = MISSING) -> str:
     """Return a number to `digits` significant digits with its unit, or `missing` for None and NaN.
 
+    As a percentage, what is below 100 is never shown as 100.
+
     Example:
         >>> number(0.123456), number(97.5, unit="%"), number(2.0, unit="points"), number(math.inf), number(None)
         ('0.1235', '97.5%', '2 points', '∞', '–')
@@ -127,6 +130,8 @@ def number(value: float | None, digits: int = 4, unit: str = "", missing: str = 
     space = "" if unit in ("", "%") else " "
     if math.isinf(value):
         return f"{'' if value > 0 else '-'}∞{space}{unit}"
+    if unit == "%" and 99 < value < 100 and float(f"{value:.{digits}g}") == 100:
+        return part(value / 100)
     return f"{value:.{digits}g}{space}{unit}"
 
 
@@ -155,16 +160,6 @@ def count(value: float | None, missing: str = MISSING) -> str:
     return number(value, missing=missing) if value is None or not math.isfinite(value) else f"{value:,.0f}"
 
 
-def plural(value: int, one: str, several: str = "") -> str:
-    """Return how many there are of something.
-
-    Example:
-        >>> plural(1, "seed"), plural(0, "seed"), plural(1200, "process", "processes")
-        ('1 seed', '0 seeds', '1,200 processes')
-    """
-    return f"{count(value)} {one if value == 1 else several or one + 's'}"
-
-
 def step(value: float | None, missing: str = "never") -> str:
     """Return an optimizer step.
 
@@ -184,9 +179,7 @@ def percent(share: float | None, missing: str = MISSING) -> str:
     """
     if share is None or not math.isfinite(share):
         return number(share, unit="%", missing=missing)
-    if 0.995 <= share < 1:
-        return f"{min(100 * share, 99.99):.2f}%"
-    return f"{100 * share:.0f}%" if share >= 0.1 else f"{100 * share:.2g}%"
+    return part(share)
 
 
 def distance(relative: float | None, missing: str = MISSING) -> str:

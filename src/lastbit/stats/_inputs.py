@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.words import plural
 
 __all__ = ["Floats", "Ints", "check_level", "finite_array", "group_index", "numeric_array", "unit_of"]
 
@@ -59,5 +60,5 @@ def group_index(groups: ArrayLike, n: int, what: str = "seeds") -> Ints:
     """Return for each run the place of its group among the sorted distinct groups."""
     labels: NDArray[Any] = np.asarray(groups)
     if labels.shape != (n,):
-        raise LastbitError(f"{what} must name one group for each of the {n} runs, got shape {labels.shape}")
+        raise LastbitError(f"{what} must name one group for each of {plural(n, 'run')}, got shape {labels.shape}")
     return np.asarray(np.unique(labels, return_inverse=True)[1].reshape(-1), dtype=np.int64)

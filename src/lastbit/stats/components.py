@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lastbit.core.errors import choose
+from lastbit.core.words import plural
 from lastbit.stats._inputs import Ints, check_level, numeric_array, unit_of
 from lastbit.stats.estimate import Estimate, few_samples_note, not_measured
 from lastbit.stats.grid import Ends, Grid, bootstrap_ends, exact_ends, last_bit_share, own_ends, summarise
@@ -225,7 +226,7 @@ def _last_bit(grid: Grid, ends: Ends, notes: _Notes) -> Estimate:
     if not grid.within_df:
         return not_measured("last-bit spread needs two perturbations of one seed, got 1", grid.runs)
     msw = float(grid.layout.msw)
-    unseen = "" if msw > 0 else f"over the perturbations of any of {grid.seeds} seeds"
+    unseen = "" if msw > 0 else f"over the perturbations of any of {plural(grid.seeds, 'seed')}"
     return _sigma(msw, unseen, ends["last_bit"], grid.runs, float(grid.within_df), notes.steps, notes.run)
 
 
@@ -241,7 +242,7 @@ def _seed(grid: Grid, ends: Ends, notes: _Notes) -> Estimate:
         return not_measured(f"spread over seeds needs two seeds, got {seeds}", seeds)
     if not grid.within_df:
         return not_measured("one run per seed cannot separate the seed's spread from the last bit's", seeds)
-    unseen = "" if float(layout.msb) > 0 or float(layout.msw) > 0 else f"over {seeds} seeds"
+    unseen = "" if float(layout.msb) > 0 or float(layout.msw) > 0 else f"over {plural(seeds, 'seed')}"
     said = _too_close(grid), notes.steps, notes.seed
     return _sigma(float(layout.seed_variance), unseen, ends["seed"], seeds, float(seeds - 1), *said)
 
@@ -251,7 +252,7 @@ def _total(grid: Grid, ends: Ends, notes: _Notes) -> Estimate:
         return not_measured(f"the spread of a fresh run needs two seeds, got {grid.seeds}", grid.runs)
     layout, df = grid.layout, float(grid.seeds - 1)
     variance = float(layout.total_variance if grid.within_df else layout.msu)
-    unseen = "" if variance > 0 else f"in {grid.runs} runs"
+    unseen = "" if variance > 0 else f"in {plural(grid.runs, 'run')}"
     said: tuple[str, ...] = notes.steps, notes.seed
     if grid.within_df:
         said = _too_close(grid), notes.steps, notes.run, notes.seed
@@ -269,7 +270,7 @@ def _share(grid: Grid, ends: Ends, notes: _Notes) -> Estimate:
     layout = grid.layout
     if not float(layout.msw) > 0:
         if not float(layout.msb) > 0:
-            return not_measured(f"{NO_SPREAD} in {grid.runs} runs", grid.runs)
+            return not_measured(f"{NO_SPREAD} in {plural(grid.runs, 'run')}", grid.runs)
         note = f"{NO_SPREAD} over perturbations: the upper end of the interval is not measured"
         return Estimate(0.0, 0.0, None, grid.runs, note)
     share = float(last_bit_share(layout))

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.words import part, plural
 
 __all__ = ["FEW_SAMPLES", "Estimate", "few_samples_note", "not_measured"]
 
@@ -126,4 +127,6 @@ def few_samples_note(df: float) -> str:
     """
     if df >= FEW_SAMPLES - 1:
         return ""
-    return f"few samples: {df:.3g} degrees of freedom, which give an SD to about ±{100 / math.sqrt(2 * df):.0f} %"
+    freedom = plural(f"{df:.3g}", "degree")
+    tell = "gives" if freedom == "1 degree" else "give"
+    return f"few samples: {freedom} of freedom, which {tell} an SD to about ±{part(1 / math.sqrt(2 * df))}"

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from scipy import stats
 
+from lastbit.core.words import part
 from lastbit.stats._inputs import Floats, Ints
 
 __all__ = ["outlier_note"]
@@ -45,6 +46,6 @@ def outlier_note(values: Floats, groups: Ints, what: str, *, step: float = 0.0, 
     if least and len(values) * stats.f.sf(removed[worst] / least, 1, df - 1) >= _CHANCE:
         return ""
     return (
-        f"one outlier, {what} {values[worst] * unit:.4g}, accounts for {100 * removed[worst] / total:.3g} % of this "
+        f"one outlier, {what} {values[worst] * unit:.4g}, accounts for {part(removed[worst] / total)} of this "
         f"variance: without it the SD is {math.sqrt(left) * unit:.2g}"
     )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.words import plural
 from lastbit.stats._inputs import Floats, finite_array, unit_of
 from lastbit.stats.estimate import FEW_SAMPLES, Estimate, not_measured
 from lastbit.stats.means import mean_estimate
@@ -53,7 +54,8 @@ def weight_distance(weights: Sequence[ArrayLike], seeds: Sequence[Hashable], *, 
         1.0
     """
     if not len(weights) or len(weights) != len(seeds):
-        raise LastbitError(f"give one seed per run, at least one run, got {len(weights)} runs and {len(seeds)} seeds")
+        got = f"{plural(len(weights), 'run')} and {plural(len(seeds), 'seed')}"
+        raise LastbitError(f"give one seed per run, at least one run, got {got}")
     reference: dict[Hashable, int] = {}
     within: list[float] = []
     owners: list[int] = []

@@ -14,6 +14,7 @@ import torch
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import numpy_stream
+from lastbit.core.words import plural
 from lastbit.optimizers.registry import OPTIMIZERS, class_of
 from lastbit.tasks.config import TaskConfig
 from lastbit.tasks.data.images import standardised_splits, stratified_order
@@ -141,7 +142,7 @@ def _part(task: Task, size: int) -> Split:
     """Keep `size` training examples, balanced over integer labels where these are known, else a fixed random part."""
     if size > len(task.train):
         raise LastbitError(
-            f"train_size = {size}: {task.name} has {len(task.train)} training examples: write at most that"
+            f"train_size = {size}: {task.name} has {plural(len(task.train), 'training example')}: write at most that"
         )
     labels = task.train.tensors[-1] if isinstance(task.train.tensors, tuple) else None
     if isinstance(labels, torch.Tensor) and labels.ndim == 1 and not labels.is_floating_point():

@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 from lastbit.core.batches import apply_model, arrived, call_names, pair_of, placed, size_of, tensors_of
 from lastbit.core.errors import LastbitError
 from lastbit.core.generators import LentGenerators
+from lastbit.core.words import plural
 from lastbit.tasks.metric import Tally
 from lastbit.tasks.sampling import batches_of
 from lastbit.tasks.split import Split
@@ -35,8 +36,8 @@ def check_task(task: Task) -> None:
             steps = task.steps_per_epoch
         if steps == 0:
             raise LastbitError(
-                f"batch size {task.batch_size} exceeds the {len(task.train)} training examples: write at most that, or "
-                "drop_last=False"
+                f"batch size {task.batch_size} exceeds the {plural(len(task.train), 'training example')}: "
+                "write at most that, or drop_last=False"
             )
         model = _build(task)
         state = _begin(task, model)
@@ -163,7 +164,7 @@ def _check_labels(task: Task, outputs: Any, targets: Any) -> None:
         labels = split.tensors[-1] if isinstance(split.tensors, tuple) else targets
         low, high = int(labels.min()), int(labels.max())
         if high >= outputs.shape[1]:
-            raise LastbitError(f"the model gives {outputs.shape[1]} outputs but the labels go up to {high}")
+            raise LastbitError(f"the model gives {plural(outputs.shape[1], 'output')} but the labels go up to {high}")
         ignored = getattr(task.loss, "ignore_index", -100)
         if low < 0 and int(labels[labels != ignored].min()) < 0:
             raise LastbitError(f"the labels go down to {low}: they must count from 0")

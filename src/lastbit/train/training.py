@@ -19,6 +19,7 @@ from lastbit.core.batches import apply_model, arrived, call_names, pair_of, wide
 from lastbit.core.errors import LastbitError
 from lastbit.core.recorder import Checkpoint
 from lastbit.core.seeds import torch_stream
+from lastbit.core.words import plural
 from lastbit.perturb.base import Attachment, Perturbation
 from lastbit.tasks import Task
 from lastbit.tasks.metric import Tally
@@ -115,7 +116,8 @@ class Training:
         self.total_steps = task.total_steps
         if self.steps_per_epoch == 0:
             raise LastbitError(
-                f"batch size {task.batch_size} exceeds the {len(task.train)} training examples: write at most that"
+                f"batch size {task.batch_size} exceeds the {plural(len(task.train), 'training example')}: "
+                "write at most that"
             )
         self.losses: list[Tensor] = []
         """Training loss at each step so far (0-d, on the device)."""

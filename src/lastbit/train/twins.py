@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
+from lastbit.core.words import plural
 from lastbit.perturb.base import Identity
 from lastbit.perturb.registry import make_perturbation
 from lastbit.tasks import Task
@@ -116,7 +117,9 @@ def check_branch(from_step: int, steps: int) -> None:
         LastbitError: the branch lies beyond the training.
     """
     if from_step >= steps:
-        raise LastbitError(f"--from-step = {from_step}: the training has {steps} steps; write at most {steps - 1}")
+        raise LastbitError(
+            f"--from-step = {from_step}: the training has {plural(steps, 'step')}; write at most {steps - 1}"
+        )
 
 
 def _advance(training: Training, to: int) -> None:

@@ -36,7 +36,7 @@ def test_it_is_made_concluded_and_shown(tmp_path, capsys):
     assert "Answers" in study.markdown()
     assert "Answers" in study.report().read_text()
     err = capsys.readouterr().err
-    assert "ping of 2 echoes x 31 steps into" in err
+    assert "ping of 2 runs x 31 steps into" in err
     assert "[2/2," in err
     assert Study(tmp_path / "study", PING).result == study.result
 

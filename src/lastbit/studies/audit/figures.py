@@ -15,7 +15,7 @@ from lastbit.report.figures.maps import churn_heat_map
 from lastbit.report.figures.strips import Result, result_strip, weight_distances
 from lastbit.report.figures.style import LAST_BIT, NEUTRAL, REAL, SAMPLING, SEED
 from lastbit.report.figures.variance import VarianceSplit, variance_bars, variance_height
-from lastbit.report.formatting import capitalised, number
+from lastbit.report.formatting import capitalised, number, plural
 from lastbit.store import RunRecord
 from lastbit.studies.audit.gaps import MAX_LINES, Gaps, curves, spread_within_seeds
 from lastbit.studies.audit.result import AuditResult
@@ -163,7 +163,7 @@ def curves_sections(
         grey = "; grey: the root mean square difference between two seeds" if gaps.between else ""
         width = max(line.dx or 1 for line in [*gaps.twins, *gaps.between])
         binned = f" Each point is the root mean square over {width} steps." if width > 1 else ""
-        left = f" {gaps.left_out} more twins are not drawn." if gaps.left_out else ""
+        left = f" {plural(gaps.left_out, 'more twin')} not drawn." if gaps.left_out else ""
         lead = "Twins start equal but for the last bit."
         if gaps.between:
             lead += (

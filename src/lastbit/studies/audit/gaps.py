@@ -14,6 +14,7 @@ from lastbit.core.status import Role, RunStatus
 from lastbit.report.figures.lines import Line
 from lastbit.report.figures.strips import WeightDistance
 from lastbit.report.figures.style import NEUTRAL
+from lastbit.report.formatting import plural
 from lastbit.stats import mean_relative_l1
 from lastbit.store import RunRecord, StudyFolder
 
@@ -122,7 +123,7 @@ def spread_within_seeds(records: Sequence[RunRecord], metric: str, colours: Colo
         rows = [r for r in used if r.cell == seed]
         if len(rows) > 1 and len({len(r.steps) for r in rows}) == 1:
             spread = _sd([np.array(r.metrics[metric], dtype=float) for r in rows])
-            label = f"seed {seed}: SD over {len(rows)} perturbations"
+            label = f"seed {seed}: SD over {plural(len(rows), 'perturbation')}"
             found.append(Line(**_of(rows[0], colours) | {"label": label}, x=np.asarray(rows[0].steps), y=spread))
     return found
 

@@ -56,7 +56,7 @@ def _differs(folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) 
 AUDIT = Kind(
     name="audit",
     called="an audit",
-    counted="runs",
+    counted="run",
     selects=True,
     settings=AuditSettings,
     result=AuditResult,

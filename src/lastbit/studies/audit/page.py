@@ -76,7 +76,7 @@ def audit_page(folder: StudyFolder, result: AuditResult) -> Page:
     sections = _spread_sections(folder, result) if result.passed else _silent_sections(result)
     grid, task = result.spec["settings"], result.task
     size = f"{plural(grid['seeds'], 'seed')} × {plural(grid['perturbations'], 'perturbation')} ({grid['perturb']})"
-    trained = f"{count(task['steps'])} steps each, {count(task['test_size'])} test examples"
+    trained = f"{plural(task['steps'], 'step')} each, {plural(task['test_size'], 'test example')}"
     return study_page(
         folder,
         result,

@@ -14,7 +14,7 @@ from lastbit.studies.audit.controls import (
     reason_for_silence,
 )
 from lastbit.studies.audit.spreads import Spreads, estimate_spreads, no_spreads
-from lastbit.studies.audit.verdict import verdict
+from lastbit.studies.audit.verdict import Asked, verdict
 from lastbit.studies.frame.control import Control, Landing
 from lastbit.studies.frame.result import Result, RunRow, head, run_row
 
@@ -54,8 +54,9 @@ def conclude(folder: StudyFolder) -> AuditResult:
     spreads = no_spreads(facts["task"]["metric"], reason, len(used)) if reason else estimate_spreads(folder, used)
     grid = facts["spec"]["settings"]
     planned = grid["seeds"] * (grid["perturbations"] + 1)
+    asked = Asked(seeds=grid["seeds"], perturbations=grid["perturbations"], finished=len(records) >= planned)
     return AuditResult(
-        **head(folder, verdict(control, landing, spreads, divergence), len(records), planned),
+        **head(folder, verdict(control, landing, spreads, divergence, asked), len(records), planned),
         **vars(spreads),
         control=control,
         perturbation=landing,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from lastbit.report.formatting import count, number, percent, plural, reason, show, step
 from lastbit.stats import proportion_estimate
 from lastbit.studies.audit.controls import Divergence
@@ -9,7 +11,7 @@ from lastbit.studies.audit.spreads import Spreads
 from lastbit.studies.frame.control import Control, Landing
 from lastbit.studies.frame.result import Verdict
 
-__all__ = ["verdict"]
+__all__ = ["Asked", "verdict"]
 
 _HARDLY, _MOSTLY = 0.1, 0.5
 """Shares of the variance: below the one the last bit is hardly any of it, above the other most of it."""
@@ -17,7 +19,21 @@ _HARDLY, _MOSTLY = 0.1, 0.5
 _VARY_BOTH = "Ask for at least 2 seeds and 2 perturbations."
 
 
-def verdict(control: Control, landing: Landing, spreads: Spreads, divergence: Divergence) -> Verdict:
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The grid that was asked for, and whether all of it is in: what is missing may have been varied all the same."""
+
+    seeds: int
+    perturbations: int
+    finished: bool
+
+    @property
+    def missing(self) -> str:
+        """What became of runs that were asked for and are not there."""
+        return "are not in yet" if not self.finished else "have no result"
+
+
+def verdict(control: Control, landing: Landing, spreads: Spreads, divergence: Divergence, asked: Asked) -> Verdict:
     """Return the verdict of an audit as a sentence, as one of a few fixed words, and what to do about it.
 
     The words: `not_reproducible`, `all_diverged`, `not_landed`, `not_finite` (no run has a finite metric), `no_runs`,
@@ -25,7 +41,7 @@ def verdict(control: Control, landing: Landing, spreads: Spreads, divergence: Di
     hold for each), `mostly_last_bit` (the interval of the share begins above one half), `hardly_last_bit` (it ends
     below a tenth), `partly_last_bit` (anything between, or too few seeds to tell).
     """
-    said = _without_spreads(control, landing, spreads, divergence) or _of_spreads(spreads)
+    said = _without_spreads(control, landing, spreads, divergence, asked) or _of_spreads(spreads, asked)
     if not 0 < divergence.diverged < divergence.runs or spreads.metric.mean.estimate is None:
         return said
     bit = ", and the last bit decided which" if divergence.parted else ""
@@ -38,11 +54,11 @@ def verdict(control: Control, landing: Landing, spreads: Spreads, divergence: Di
     )
 
 
-def _of_spreads(spreads: Spreads) -> Verdict:
+def _of_spreads(spreads: Spreads, asked: Asked) -> Verdict:
     """Return what is said of the runs that have a metric."""
     name, sigma, total = spreads.metric.name, spreads.sigma_last_bit, spreads.sigma_total
     if total.estimate is None:
-        return _one_seed(spreads)
+        return _one_seed(spreads, asked)
     if not total.estimate:
         return Verdict(
             f"all {total.n} runs reached the same {name}: no spread to attribute.",
@@ -51,7 +67,10 @@ def _of_spreads(spreads: Spreads) -> Verdict:
         )
     noise, share = _noise(spreads), spreads.last_bit_variance_share
     if share.estimate is None:
-        return Verdict(f"{noise}; how much of it is the last bit is not measured.", "not_measured", _VARY_BOTH)
+        varied = asked.perturbations > 1
+        why = f": the perturbed runs {asked.missing}" if varied else ""
+        sentence = f"{noise}; how much of it is the last bit is not measured{why}."
+        return Verdict(sentence, "not_measured", "" if varied else _VARY_BOTH)
     few = _few(spreads)
     if not sigma.estimate:
         return Verdict(
@@ -120,7 +139,9 @@ def _for_each_seed(spreads: Spreads, than: str) -> Verdict | None:
     )
 
 
-def _without_spreads(control: Control, landing: Landing, spreads: Spreads, divergence: Divergence) -> Verdict | None:
+def _without_spreads(
+    control: Control, landing: Landing, spreads: Spreads, divergence: Divergence, asked: Asked
+) -> Verdict | None:
     """Return what is said where a control failed, or no run has a finite result."""
     where = control.first_difference
     if where is not None:
@@ -137,7 +158,8 @@ def _without_spreads(control: Control, landing: Landing, spreads: Spreads, diver
     why = reason(spreads.metric.mean)
     if divergence.diverged and divergence.diverged == divergence.runs:
         return Verdict(
-            f"every run diverged ({plural(divergence.runs, 'run')}): there is no result to compare.",
+            f"every run {'' if asked.finished else 'so far '}diverged ({plural(divergence.runs, 'run')}): there is no "
+            "result to compare.",
             "all_diverged",
             "Train with a smaller learning rate, and see below where each run diverged.",
         )
@@ -156,21 +178,24 @@ def _without_spreads(control: Control, landing: Landing, spreads: Spreads, diver
     return Verdict(f"no spread can be reported: {why}.", "no_runs", "See how each run ended below.")
 
 
-def _one_seed(spreads: Spreads) -> Verdict:
+def _one_seed(spreads: Spreads, asked: Asked) -> Verdict:
+    """Return what is said where the runs of one seed at most are in."""
     name, sigma = spreads.metric.name, spreads.sigma_last_bit
     if sigma.estimate is None:
-        return Verdict(
-            f"one run of {name} says nothing of its spread: the control repeated bit for bit, but neither the last "
-            "bit nor the seed was varied.",
-            "not_measured",
-            _VARY_BOTH,
-        )
-    shown = show(sigma, spreads.points)
+        others = [what for what, of in (("last bit", asked.perturbations), ("seed", asked.seeds)) if of > 1]
+        advice = "" if len(others) == 2 else _VARY_BOTH
+        why = "neither the last bit nor the seed was varied"
+        if others:
+            why = f"the runs with another {' or '.join(others)} {asked.missing}"
+        sentence = f"one run of {name} says nothing of its spread: the control repeated bit for bit, but {why}."
+        return Verdict(sentence, "not_measured", advice)
+    shown, others_asked = show(sigma, spreads.points), asked.seeds > 1
+    rest = f"the runs of other seeds {asked.missing}" if others_asked else "the spread over seeds is not measured"
     return Verdict(
         f"with one seed, changing only the last bit moves {name} by σ = {shown.value} ({shown.words}, n = {shown.n}); "
-        "the spread over seeds is not measured.",
+        f"{rest}.",
         "not_measured",
-        "Ask for at least 2 seeds to set the last bit beside them.",
+        "" if others_asked else "Ask for at least 2 seeds to set the last bit beside them.",
     )
 
 

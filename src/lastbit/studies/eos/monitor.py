@@ -134,7 +134,7 @@ class StabilityMonitor(curvature.StabilityMonitor):
         self._concluded = True
         with folder:
             if not self.records:
-                folder.event("nothing measured", f"{self.count} steps were taken")
+                folder.event("nothing measured", f"{plural(self.count, 'step')} taken")
                 return
             folder.files(_RUN).arrays(record_arrays(self.records))
             folder.update_facts(task={**folder.facts["task"], "steps": self.count}, notes=self._postponed())

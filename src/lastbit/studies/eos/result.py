@@ -111,4 +111,4 @@ def conclude(folder: StudyFolder) -> EosResult:
     found = tuple(replace(cell, verdict_kind=cell_kind(cell)) for cell in cells)
     trends = size_trends(found)
     said = study_verdict(found, trends)
-    return EosResult(**head(folder, said, len(found), len(planned), "trainings"), cells=found, trends=trends)
+    return EosResult(**head(folder, said, len(found), len(planned), "training"), cells=found, trends=trends)

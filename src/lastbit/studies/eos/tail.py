@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import stdtrit
 
-from lastbit.report.formatting import number
+from lastbit.report.formatting import number, plural
 from lastbit.stats import Estimate, not_measured
 
 __all__ = ["entered_at", "last_third", "tail_mean"]
@@ -73,7 +73,9 @@ def tail_mean(steps: np.ndarray, values: np.ndarray) -> Estimate:
         return not_measured("nothing was measured")
     tail = values[last_third(steps) & np.isfinite(values)]
     if len(tail) < FEWEST:
-        return not_measured(f"the last third holds {len(tail)} measurements, {FEWEST} are needed", n=len(tail))
+        return not_measured(
+            f"the last third holds {plural(len(tail), 'measurement')}, {FEWEST} are needed", n=len(tail)
+        )
     kept = tail[len(tail) % BATCHES :]
     n, batch = len(kept), kept.reshape(BATCHES, -1).mean(axis=1)
     mean, residual = float(batch.mean()), kept - kept.mean()

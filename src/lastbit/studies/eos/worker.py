@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role, RunStatus
-from lastbit.report.formatting import number
+from lastbit.report.formatting import number, plural
 from lastbit.store import RunRecord
 from lastbit.studies.eos.flow import gradient_flow
 from lastbit.studies.eos.follow import follow
@@ -30,8 +30,8 @@ def rehearse(plan: Plan[EosSettings], cell: Cell, task: Task) -> None:
     steps = min(settings.steps or task.total_steps, task.total_steps)
     if settings.every > steps:
         raise LastbitError(
-            f"--every = {settings.every}: the training has {steps} steps, so nothing would be measured; write at most "
-            f"{steps}"
+            f"--every = {settings.every}: the training has {plural(steps, 'step')}, so nothing would be measured; "
+            f"write at most {steps}"
         )
     short = settings.model_copy(update={"steps": 1, "every": 1, "twins": min(settings.twins, 1)})
     name = f"{task.name} ({cell.label})" if cell.label else task.name

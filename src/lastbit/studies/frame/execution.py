@@ -9,6 +9,7 @@ from typing import Any
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode
+from lastbit.report.formatting import plural
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.progress import GridProgress
 from lastbit.train.executors.choose import ExecutorChoice, choose_executor
@@ -49,10 +50,10 @@ class Interrupted(LastbitError):
 
 def interrupted(folder: StudyFolder, done: int, total: int, what: str, did: str = "finished") -> Interrupted:
     """Return the error of a study that the user stopped, which says how to go on, and note the stop in the study."""
-    folder.event("interrupted", f"{done} of {total} {what} finished")
+    there = f"{done} of {plural(total, what)}"
+    folder.event("interrupted", f"{there} finished")
     return Interrupted(
-        f"stopped with {done} of {total} {what} {did} and safe: continue with lastbit {folder.facts['kind']} "
-        f"--resume {folder.path}"
+        f"stopped with {there} {did} and safe: continue with lastbit {folder.facts['kind']} --resume {folder.path}"
     )
 
 

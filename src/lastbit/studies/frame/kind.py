@@ -10,6 +10,7 @@ import torch
 
 from lastbit.core.device import resolve_device
 from lastbit.core.status import Role
+from lastbit.report.formatting import plural
 from lastbit.store import RunFiles, RunRecord, StudyFolder
 from lastbit.studies.frame.control import Difference
 from lastbit.studies.frame.program import Program
@@ -165,7 +166,7 @@ class Kind(Generic[S, R]):
     """Name of the command."""
     called: str
     """What a study of this kind is called in a sentence (`"an audit"`)."""
-    counted: str = "trainings"
+    counted: str = "training"
     """What its progress counts."""
     settings: type[S]
     """What the study has besides its program."""
@@ -214,7 +215,7 @@ class Kind(Generic[S, R]):
         """Return what is about to be done, in a few words."""
         if self.announce is not None:
             return self.announce(settings, jobs, steps)
-        return f"{self.name} of {jobs} {self.counted} x {steps} steps"
+        return f"{self.name} of {plural(jobs, self.counted)} x {plural(steps, 'step')}"
 
     def command(self, plan: Plan[S]) -> str:
         """Return the command, or the Python call, that repeats the study exactly."""

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode
 from lastbit.core.plain import plain
+from lastbit.report.formatting import plural
 from lastbit.stats import Estimate
 from lastbit.store import RunRecord, StudyFolder
 
@@ -135,7 +136,7 @@ class Result:
             ) from None
 
 
-def head(folder: StudyFolder, said: Verdict, done: int, planned: int, what: str = "runs") -> dict[str, Any]:
+def head(folder: StudyFolder, said: Verdict, done: int, planned: int, what: str = "run") -> dict[str, Any]:
     """Return the fields that every result begins with.
 
     Where runs are missing, the verdict begins with how many are in, and the advice ends with how to go on. A study that
@@ -146,7 +147,7 @@ def head(folder: StudyFolder, said: Verdict, done: int, planned: int, what: str 
         said: of the runs that are in.
         done: the number of them.
         planned: the number of runs that were asked for.
-        what: what is counted.
+        what: one of what is counted.
     """
     facts = folder.facts
     verdict, kind, advice = said
@@ -156,7 +157,7 @@ def head(folder: StudyFolder, said: Verdict, done: int, planned: int, what: str 
         if folder.damaged:
             names = [*list(folder.damaged)[:_NAMED], *["…"] * (len(folder.damaged) > _NAMED)]
             state = f"incomplete ({', '.join(names)} cannot be read)"
-        verdict = f"{state}: {done} of {planned} {what} finished. {verdict[:1].upper()}{verdict[1:]}"
+        verdict = f"{state}: {done} of {plural(planned, what)} finished. {verdict[:1].upper()}{verdict[1:]}"
         # A live monitor's study is the user's own loop, which lastbit cannot go on with.
         monitor = facts["spec"].get("monitor")
         again = f"lastbit {facts['kind']} --resume {folder.path}"

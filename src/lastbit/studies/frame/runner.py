@@ -11,6 +11,7 @@ from typing import Any
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
 from lastbit.core.threads import needs_threads
+from lastbit.report.formatting import plural
 from lastbit.store import RunFiles, RunRecord, StudyFolder
 from lastbit.studies.frame.execution import Asked, choose_execution, interrupted, now_and_then
 from lastbit.studies.frame.fingerprint import fingerprint, other_elsewhere
@@ -148,7 +149,7 @@ class Runner:
                 for note in self.folder.facts.get("notes", ()):
                     progress.event(note)
                 if done:
-                    progress.event(f"{done} {counted} are already there")
+                    progress.event(f"{plural(done, counted)} already there")
                 for cell in self.plan.cells:
                     self._check_control(cell)
                 if left:

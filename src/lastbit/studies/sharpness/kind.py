@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.keywords import takes
+from lastbit.report.formatting import plural
 from lastbit.studies.eos.cells import edge_cells, edge_defaults
 from lastbit.studies.eos.settings import EosSettings
 from lastbit.studies.frame.kind import Cell, Job, Kind, Plan
@@ -42,13 +43,13 @@ def _steps(settings: SharpnessSettings, task: Task) -> int:
 
 
 def _announce(settings: SharpnessSettings, jobs: int, steps: int) -> str:
-    return f"sharpness after {settings.after} steps"
+    return f"sharpness after {plural(settings.after, 'step')}"
 
 
 SHARPNESS = Kind(
     name="sharpness",
     called="a measurement",
-    counted="measurements",
+    counted="measurement",
     settings=SharpnessSettings,
     result=SharpnessResult,
     study=SharpnessStudy,

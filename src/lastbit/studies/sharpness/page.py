@@ -9,7 +9,7 @@ import numpy as np
 
 from lastbit.report.blocks import Card, Cards, Facts, Page, Section
 from lastbit.report.figures.eos_edge import Spectrum
-from lastbit.report.formatting import RATIO, capitalised, certified, count, number, percent, plural, show
+from lastbit.report.formatting import RATIO, capitalised, certified, number, percent, plural, show
 from lastbit.store import StudyFolder
 from lastbit.studies.eos.figures import spectrum_figure
 from lastbit.studies.eos.tables import layer_table, stable_rate
@@ -63,7 +63,8 @@ def sharpness_page(folder: StudyFolder, result: SharpnessResult) -> Page:
         folder,
         result,
         title=f"Sharpness of {result.task['name']}",
-        subtitle=f"measured on {count(result.examples)} examples after {plural(result.after, 'step')}, {result.dtype}",
+        subtitle=f"measured on {plural(result.examples, 'example')} after {plural(result.after, 'step')}, "
+        f"{result.dtype}",
         kinds=_KINDS,
         sections=[
             Section(

@@ -16,7 +16,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role, RunStatus
 from lastbit.curvature.batches import LossFunction, batch_size
 from lastbit.perturb.base import Identity
-from lastbit.report.formatting import number
+from lastbit.report.formatting import number, plural
 from lastbit.store import RunRecord
 from lastbit.studies.eos.follow import probe_of
 from lastbit.studies.eos.stable_rows import stable_arrays
@@ -47,7 +47,9 @@ def _begun(task: Task, settings: SharpnessSettings, device: torch.device) -> Ite
     optimizer, most = training.optimizer, training.total_steps
     try:
         if settings.after > most:
-            raise LastbitError(f"--after = {settings.after}: the training has {most} steps; write at most that")
+            raise LastbitError(
+                f"--after = {settings.after}: the training has {plural(most, 'step')}; write at most that"
+            )
         if settings.checkpoint is not None:
             load_checkpoint(Path(settings.checkpoint), training.model, optimizer)
         limited = curvature.stability_limit(optimizer)

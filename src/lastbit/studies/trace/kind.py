@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from lastbit.core.keywords import takes
 from lastbit.core.status import Role
+from lastbit.report.formatting import plural
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.frame.control import Difference
 from lastbit.studies.frame.kind import Cell, Job, Kind, Plan
@@ -36,7 +37,8 @@ def _jobs(plan: Plan[TraceSettings]) -> list[Job]:
 
 def _announce(settings: TraceSettings, jobs: int, steps: int) -> str:
     twins = settings.twins
-    return f"trace of {jobs} x {twins + 2} runs in lock step (base, exact repeat, {twins} twins), {steps} steps,"
+    of = f"{plural(twins + 2, 'run')} in lock step (base, exact repeat, {plural(twins, 'twin')})"
+    return f"trace of {jobs} x {of}, {plural(steps, 'step')},"
 
 
 def _reads(record: RunRecord, cell: Mapping[str, Any]) -> tuple[str, ...]:

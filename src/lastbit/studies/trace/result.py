@@ -65,7 +65,7 @@ def conclude(folder: StudyFolder) -> TraceResult:
     said = sentence(found) if found else Verdict(nothing, "no_runs", "")
     first = vars(found[0]) if found else {}
     return TraceResult(
-        **{**first, **head(folder, said, len(found), len(facts["cells"]), "trainings")},
+        **{**first, **head(folder, said, len(found), len(facts["cells"]), "training")},
         members=tuple(TraceMember(**vars(twins), verdict=member_sentence(twins) + ".") for twins in found),
         runs=tuple(map(run_row, records)),
     )

@@ -44,7 +44,9 @@ def member_sentence(found: TwinsFound) -> str:
         case "not_landed":
             return "the perturbation changed no weight in any twin: there is no growth to trace"
         case "restrained":
-            e_fold = f", e-folding in {number(found.e_folding_steps, 3)} steps" if found.e_folding_steps else ""
+            e_fold = (
+                f", e-folding in {plural(number(found.e_folding_steps, 3), 'step')}" if found.e_folding_steps else ""
+            )
             return (
                 f"restrained: the last-bit difference grew by {decades(found.decades)} decades{e_fold}, reached its "
                 f"level by step {count(found.saturation_step)}, and stayed bounded at "
@@ -59,7 +61,7 @@ def member_sentence(found: TwinsFound) -> str:
             ends = f"the furthest ended {furthest} of the weights from its base"
             return f"mixed: {found.reason}; {ends}, and another twin would leave it with a chance of {chance}"
         case kind:
-            needed = f"; about {count(found.steps_needed)} steps would suffice" if found.steps_needed else ""
+            needed = f"; about {plural(found.steps_needed, 'step')} would suffice" if found.steps_needed else ""
             said = found.renormalised or kind == "diverged"
             rate = found.growth_rate_per_step
             speed = f" ({growth_rate(rate)})" if said and rate is not None else ""
@@ -72,7 +74,7 @@ def sentence(members: Sequence[TwinsFound]) -> Verdict:
     advice = _ADVICE.get(first.verdict_kind, "")
     if first.verdict_kind == "undecided":
         advice = (
-            f"Train for {count(first.steps_needed)} steps or more (--epochs) to decide it."
+            f"Train for {plural(first.steps_needed, 'step')} or more (--epochs) to decide it."
             if first.steps_needed
             else "The curve below shows how far the difference got."
         )

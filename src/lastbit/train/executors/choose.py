@@ -9,6 +9,7 @@ from functools import cache
 
 import torch
 
+from lastbit.core.words import plural
 from lastbit.train.executors.processes import ProcessExecutor
 from lastbit.train.executors.serial import SerialExecutor
 from lastbit.train.jobs import Executor, WorkerFactory
@@ -83,7 +84,7 @@ def choose_executor(
 
 
 def _way(workers: int, threads: int) -> str:
-    return f"{workers} processes" if workers > 1 else f"{threads} thread{'s' * (threads > 1)}"
+    return plural(workers, "process", "processes") if workers > 1 else plural(threads, "thread")
 
 
 def _close(executors: Sequence[Executor]) -> None:

@@ -1,0 +1,28 @@
+"""How many and what part, in words: for `report.formatting`, and for the rooms that cannot import it."""
+
+from __future__ import annotations
+
+__all__ = ["part", "plural"]
+
+
+def plural(value: float | str, one: str, several: str = "") -> str:
+    """Return how many there are of something; a number that is worded already is taken as it is.
+
+    Example:
+        >>> plural(1, "seed"), plural(0, "seed"), plural(1200, "process", "processes"), plural("1.5", "step")
+        ('1 seed', '0 seeds', '1,200 processes', '1.5 steps')
+    """
+    text = value if isinstance(value, str) else f"{value:,.0f}"
+    return f"{text} {one if text == '1' else several or one + 's'}"
+
+
+def part(share: float) -> str:
+    """Return a finite share as a percentage to two significant digits; a part is never the whole, or nothing.
+
+    Example:
+        >>> part(0.9996), part(1.0), part(0.093), part(0.00012)
+        ('99.96%', '100%', '9.3%', '0.012%')
+    """
+    if 0.995 <= share < 1:
+        return f"{min(100 * share, 99.99):.2f}%"
+    return f"{100 * share:.0f}%" if share >= 0.1 else f"{100 * share:.2g}%"
