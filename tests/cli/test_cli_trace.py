@@ -42,7 +42,8 @@ def test_not_reproducible_exits_3_and_traces_nothing(here, capsys):
     assert main(["report", "study", "--quiet"]) == 3
 
 
-def test_report_draws_again_and_exports(here, capsys):
+def test_report_draws_again_and_exports(here, capsys, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1767225599")
     main(["trace", *SMALL, "--out", "study", "--quiet"])
     before = Path("study/report.html").read_bytes()
     Path("study/report.html").unlink()

@@ -10,11 +10,13 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from browser import browse, needs_browser, root
-from drawn import unnamed
+from drawn import figure_blocks, unnamed
 from small_traces import write_trace
 
 from lastbit import open_study
 from lastbit.report.figures.maps import MAX_COLUMNS, difference_map, spaced
+from lastbit.studies.frame.page import points_of_each
+from lastbit.studies.trace.figures import POINTS
 
 
 def report(path):
@@ -91,6 +93,20 @@ def test_each_training_of_a_sweep_has_sections_to_choose_from(make_trace, parse)
 def test_everything_drawn_is_named_by_a_legend(make_trace):
     for lrs in ((0.3,), (0.3, 0.1)):
         assert unnamed(open_study(make_trace(lrs=lrs)).page) == []
+
+
+@pytest.mark.slow
+def test_a_page_does_not_grow_with_the_trainings_of_a_sweep(make_trace):
+    names = tuple(f"layer.{i}.weight" for i in range(6))
+    sizes = []
+    for count in (3, 7):
+        study = make_trace(lrs=tuple(0.3 / (i + 1) for i in range(count)), steps=np.arange(0, 1001), names=names)
+        page = open_study(study).page
+        lines = [trace for block in figure_blocks(page) for trace in block.figure.data if trace.type == "scatter"]
+        assert max(len(trace.y) for trace in lines) <= points_of_each(count, POINTS) + 1
+        sizes.append(report(study).stat().st_size)
+    assert max(sizes) < 1.5e6
+    assert sizes[1] < 1.5 * sizes[0]
 
 
 def test_the_short_form_of_a_sweep_holds_the_first_training_alone(make_trace):

@@ -156,7 +156,9 @@ def spectra(found: Sequence[Spectrum], limit: float | None) -> go.Figure:
         kernel = np.exp(-0.5 * ((at[:, None, None] - spectrum.nodes) / width) ** 2) / (width * np.sqrt(2 * np.pi))
         density = (kernel * spectrum.weights).sum(axis=2).mean(axis=1)
         seen = np.where(density > _FLOOR, density, np.nan)
-        line = Line(label=spectrum.label, group=f"spectrum {number}", colour=colour, x=at, y=seen)
+        # Half the digits place a point on a screen well enough.
+        x = at.astype(np.float32)
+        line = Line(label=spectrum.label, group=f"spectrum {number}", colour=colour, x=x, y=seen)
         add_lines(figure, [line], "eigenvalue %{x:.4~g}<br>%{y:.2~e}")
     if limit is not None:
         figure.add_vline(x=limit, line={"color": LAST_BIT, "width": 1.5, "dash": "dash"})

@@ -99,7 +99,12 @@ def spaced(steps: np.ndarray, most: int) -> np.ndarray:
 
 
 def difference_map(
-    steps: np.ndarray, relative_SR: np.ndarray, names: Sequence[str], *, edges: Sequence[float] = ()
+    steps: np.ndarray,
+    relative_SR: np.ndarray,
+    names: Sequence[str],
+    *,
+    edges: Sequence[float] = (),
+    columns: int = MAX_COLUMNS,
 ) -> go.Figure:
     """Return the map of `log10` of a relative L2 difference, first row on top; zeros are left blank.
 
@@ -108,8 +113,9 @@ def difference_map(
         relative_SR: (S, R) relative differences, one column per row of the map.
         names: of the rows, in the order of the network.
         edges: steps at which to draw a line, such as the ends of episodes.
+        columns: the most that it has; steps between are left out.
     """
-    kept = spaced(steps, MAX_COLUMNS)
+    kept = spaced(steps, columns)
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log10(relative_SR[kept].T)
     # Two decimals are more than a colour can show, and compress well.

@@ -19,28 +19,37 @@ from lastbit.report.formatting import number
 from lastbit.studies.eos.cell_result import EosCell
 from lastbit.studies.eos.size_trend import QUANTITIES, SizeTrend, quantity_of
 from lastbit.studies.eos.tables import trend_table
+from lastbit.studies.frame.page import points_of_each
 
-__all__ = ["edge_section", "layer_section", "size_section", "spectrum_figure", "spectrum_section", "sweep_section"]
+__all__ = [
+    "POINTS",
+    "edge_section",
+    "layer_section",
+    "size_section",
+    "spectrum_figure",
+    "spectrum_section",
+    "sweep_section",
+]
 
-_POINTS = 1000
+POINTS = 1000
 """The most points of a line."""
 
 
-def _thin(count: int) -> np.ndarray:
-    """Return the positions of at most `_POINTS` of `count` points.
+def _thin(count: int, points: int) -> np.ndarray:
+    """Return the positions of at most `points` of `count` points.
 
     They stand an odd stride apart: an even one would show one half of an oscillation of period two.
     """
-    stride = max(1, -(-count // _POINTS))
+    stride = max(1, -(-count // points))
     return np.arange(0, count, stride + (stride % 2 == 0))
 
 
-def edge_section(cell: EosCell, arrays: Mapping[str, np.ndarray]) -> Section:
+def edge_section(cell: EosCell, arrays: Mapping[str, np.ndarray], points: int) -> Section:
     """Return loss, sharpness with its limit, and the twins' difference."""
-    kept = _thin(len(arrays["step"]))
+    kept = _thin(len(arrays["step"]), points)
     twins: list[Line] = []
     if "distance" in arrays:
-        at = _thin(len(arrays["distance_step"]))
+        at = _thin(len(arrays["distance_step"]), points)
         with np.errstate(divide="ignore", invalid="ignore"):
             relative = arrays["distance"][1:, at] / arrays["norm"][at]
         twins = [
@@ -183,7 +192,7 @@ def _sweep_lines(cells: Sequence[EosCell], values: Sequence[Sequence[float | Non
     colours = viridis(len(distinct), 0.08, 0.86)
     lines = []
     for cell, kind, found in zip(cells, kinds, values, strict=True):
-        kept, place = _thin(len(cell.steps)), distinct.index(kind)
+        kept, place = _thin(len(cell.steps), points_of_each(len(cells), POINTS)), distinct.index(kind)
         x, y = np.asarray(cell.steps)[kept], np.array(found, dtype=float)[kept]
         lines.append(Line(label=kind, group=f"kind {place}", colour=colours[place], x=x, y=y))
     return lines

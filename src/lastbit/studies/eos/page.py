@@ -13,7 +13,7 @@ from lastbit.studies.eos.cell_result import EosCell
 from lastbit.studies.eos.result import EosResult
 from lastbit.studies.eos.tables import GROWTH_SHARE, end_table, growth_table, layer_table, stable_table, sweep_table
 from lastbit.studies.eos.verdict import RATIO_DIGITS
-from lastbit.studies.frame.page import Kinds, of_trainings, study_page
+from lastbit.studies.frame.page import Kinds, of_trainings, points_of_each, study_page
 
 __all__ = ["eos_page"]
 
@@ -61,7 +61,7 @@ def eos_page(folder: StudyFolder, result: EosResult) -> Page:
 
 def _sections(folder: StudyFolder, result: EosResult) -> Iterator[Section]:
     cells, alone = result.cells, len(result.cells) == 1
-    each = [(cell.label or cell.name, list(_cell_sections(folder, cell, alone))) for cell in cells]
+    each = [(cell.label or cell.name, list(_cell_sections(folder, cell, len(cells)))) for cell in cells]
     if alone:
         yield each[0][1].pop(0)
     yield Section("How to read this", [_HOW_TO_READ], half=True)
@@ -78,12 +78,12 @@ def _sections(folder: StudyFolder, result: EosResult) -> Iterator[Section]:
         yield Section("How it ended", [end_table(cells)])
 
 
-def _cell_sections(folder: StudyFolder, cell: EosCell, alone: bool) -> Iterator[Section]:
+def _cell_sections(folder: StudyFolder, cell: EosCell, trainings: int) -> Iterator[Section]:
     """Return what one training shows, its numbers first."""
     arrays = {} if folder.why_unreadable(cell.name) else folder.arrays(cell.name)
     yield Section("The numbers", [Cards(list(_cards(cell)))])
     if arrays:
-        yield figures.edge_section(cell, arrays)
+        yield figures.edge_section(cell, arrays, points_of_each(trainings, figures.POINTS))
     if "spectrum_step" in arrays:
         yield figures.spectrum_section(cell, arrays)
     if "layer" in arrays:
@@ -96,7 +96,7 @@ def _cell_sections(folder: StudyFolder, cell: EosCell, alone: bool) -> Iterator[
     if tables := cell.stable_learning_rates:
         last = tables[max(tables)]
         lead = f"What the linear theory allows at {step(max(tables))}."
-        yield Section("What each layer can bear", [layer_table([*last.layers, last.whole])], lead, brief=alone)
+        yield Section("What each layer can bear", [layer_table([*last.layers, last.whole])], lead, brief=trainings == 1)
         yield Section("What the network could bear along the training", [stable_table(tables)])
 
 

@@ -12,7 +12,7 @@ from lastbit.store import StudyFolder
 from lastbit.studies.frame.damage import damage_section
 from lastbit.studies.frame.result import Result, RunRow
 
-__all__ = ["Kinds", "of_trainings", "runs_sheet", "study_page"]
+__all__ = ["Kinds", "of_trainings", "points_of_each", "runs_sheet", "study_page"]
 
 Kinds = Mapping[str, tuple[Tone, str]]
 """Tone and badge of each kind of verdict."""
@@ -78,6 +78,18 @@ def of_trainings(each: Sequence[tuple[str, Sequence[Section]]]) -> list[Section]
             brief = section.brief and number == 0
             found.append(replace(section, blocks=blocks, brief=brief, half=False, training=name))
     return found
+
+
+def points_of_each(trainings: int, most: int) -> int:
+    """Return how many points a line may have where each of several trainings has its figures.
+
+    `most` for one or two, for more so many fewer that the page does not grow with their number, a sixth at least.
+
+    Example:
+        >>> [points_of_each(n, 1200) for n in (1, 2, 3, 8, 100)]
+        [1200, 1200, 800, 300, 200]
+    """
+    return max(most // 6, most * 2 // max(trainings, 2))
 
 
 def _renamed(block: Block, number: int) -> Block:

@@ -9,14 +9,16 @@ import numpy as np
 from lastbit.report.blocks import Block, FigureBlock, LegendEntry, Mark, Prose, Section
 from lastbit.report.figures.curves import TWIN_COLOURS, difference_curves, scaled_time_curves, visible_effect
 from lastbit.report.figures.lines import Line
-from lastbit.report.figures.maps import difference_map, origin_figure, spaced
+from lastbit.report.figures.maps import MAX_COLUMNS, difference_map, origin_figure, spaced
 from lastbit.report.figures.style import LAST_BIT, NEUTRAL, REAL, SEED
 from lastbit.report.formatting import capitalised, step
+from lastbit.studies.frame.page import points_of_each
 from lastbit.studies.trace.result import TraceResult
 from lastbit.studies.trace.tensors import growth_share_intervals
 from lastbit.studies.trace.twins_found import TwinsFound
 
 __all__ = [
+    "POINTS",
     "difference_section",
     "effect_section",
     "filter_section",
@@ -25,7 +27,7 @@ __all__ = [
     "sweep_section",
 ]
 
-_POINTS = 1200
+POINTS = 1200
 """The most points of a line."""
 
 _LINES = 24
@@ -40,9 +42,9 @@ def _edges(found: TwinsFound) -> list[float]:
     return [float(edge) for span in _spans(found)[:12] for edge in span]
 
 
-def _twin_curves(arrays: Mapping[str, np.ndarray], steps: np.ndarray, values_KS: np.ndarray) -> list[Line]:
+def _twin_curves(arrays: Mapping[str, np.ndarray], steps: np.ndarray, values_KS: np.ndarray, points: int) -> list[Line]:
     """Return one curve per perturbed twin, thinned."""
-    kept = spaced(steps, _POINTS)
+    kept = spaced(steps, points)
     return [
         Line(
             label=str(arrays["label"][index]),
@@ -68,11 +70,11 @@ def _map_legend(edges: Sequence[float]) -> list[LegendEntry]:
     return [LegendEntry("end of a growth episode", NEUTRAL, mark="dotted")] if edges else []
 
 
-def difference_section(found: TwinsFound, arrays: Mapping[str, np.ndarray]) -> Section:
+def difference_section(found: TwinsFound, arrays: Mapping[str, np.ndarray], points: int) -> Section:
     """Return the difference over steps, with the ulp floor, the bound of rounding and the episodes."""
     steps, norm = arrays["step"], arrays["all_norm"]
-    curves = _twin_curves(arrays, steps, arrays["all_relative_l2"])
-    kept = spaced(steps, _POINTS)
+    curves = _twin_curves(arrays, steps, arrays["all_relative_l2"], points)
+    kept = spaced(steps, points)
     with np.errstate(divide="ignore", invalid="ignore"):
         bound = arrays["rounding_bound"] / norm
         floor = float(arrays["single_rounding"][0] / norm[0]) if norm[0] else 0.0
@@ -96,12 +98,12 @@ def difference_section(found: TwinsFound, arrays: Mapping[str, np.ndarray]) -> S
     return Section("How the last bit grew", blocks)
 
 
-def effect_section(found: TwinsFound, arrays: Mapping[str, np.ndarray]) -> Section:
+def effect_section(found: TwinsFound, arrays: Mapping[str, np.ndarray], points: int) -> Section:
     """Return what the training loss and the predictions show of the difference."""
-    gaps = _twin_curves(arrays, arrays["step"], np.abs(arrays["loss_gap"]))
+    gaps = _twin_curves(arrays, arrays["step"], np.abs(arrays["loss_gap"]), points)
     churn = []
     if np.isfinite(arrays["churn"]).any():
-        churn = _twin_curves(arrays, arrays["probe_step"], 100 * arrays["churn"])
+        churn = _twin_curves(arrays, arrays["probe_step"], 100 * arrays["churn"], points)
     figure = FigureBlock(
         name="effect",
         figure=visible_effect(gaps, churn, _spans(found)),
@@ -114,12 +116,14 @@ def effect_section(found: TwinsFound, arrays: Mapping[str, np.ndarray]) -> Secti
     return Section("What it does to loss and predictions", [figure])
 
 
-def map_section(found: TwinsFound, arrays: Mapping[str, np.ndarray]) -> Section:
+def map_section(found: TwinsFound, arrays: Mapping[str, np.ndarray], points: int) -> Section:
     """Return the tensor by step map."""
     names = [str(name) for name in arrays["tensor"]]
     figure = FigureBlock(
         name="map",
-        figure=difference_map(arrays["step"], _geometric(arrays["relative_l2"][1:]), names, edges=_edges(found)),
+        figure=difference_map(
+            arrays["step"], _geometric(arrays["relative_l2"][1:]), names, edges=_edges(found), columns=_columns(points)
+        ),
         height=min(960, 190 + max(16, min(26, 900 // max(1, len(names)))) * len(names)),
         describe="Map of the relative L2 difference by tensor and optimizer step",
         caption="Geometric mean over the twins of each tensor's L2 difference relative to its own norm. Tensors run "
@@ -129,6 +133,11 @@ def map_section(found: TwinsFound, arrays: Mapping[str, np.ndarray]) -> Section:
     return Section("Which tensors, and when", [figure])
 
 
+def _columns(points: int) -> int:
+    """Return how many columns a map has beside lines of so many points."""
+    return MAX_COLUMNS * points // POINTS
+
+
 def _geometric(values_KST: np.ndarray) -> np.ndarray:
     """Return the geometric mean over twins (S, T) of what is positive, 0 where nothing is."""
     positive = np.isfinite(values_KST) & (values_KST > 0)
@@ -136,7 +145,9 @@ def _geometric(values_KST: np.ndarray) -> np.ndarray:
     return np.where(positive.any(axis=0), np.exp(logs), 0.0)
 
 
-def filter_section(found: TwinsFound, arrays: Mapping[str, np.ndarray], layer: str | None) -> list[Section]:
+def filter_section(
+    found: TwinsFound, arrays: Mapping[str, np.ndarray], layer: str | None, points: int
+) -> list[Section]:
     """Return the filter by step map of the chosen convolution, or of the one that amplified most."""
     convolutions = [str(name) for name in arrays["convolution"]]
     ranked = [name for name in found.most_amplifying if name in convolutions] or convolutions
@@ -149,7 +160,7 @@ def filter_section(found: TwinsFound, arrays: Mapping[str, np.ndarray], layer: s
     names = [f"filter {index}" for index in arrays["filter_index"][mine]]
     figure = FigureBlock(
         name="filters",
-        figure=difference_map(arrays["step"], relative, names, edges=_edges(found)),
+        figure=difference_map(arrays["step"], relative, names, edges=_edges(found), columns=_columns(points)),
         height=min(820, 190 + max(6, min(22, 620 // max(1, len(names)))) * len(names)),
         describe=f"Map of the relative L2 difference by filter of {chosen} and optimizer step",
         caption="Each filter's L2 difference relative to its own norm, geometric mean over the twins.",
@@ -205,7 +216,7 @@ def sweep_section(result: TraceResult, members: Mapping[str, Mapping[str, np.nda
         row = rows[name]
         rate = row.lr or 0.0
         place = rates.index(rate) if scaled else formats.index(row.dtype)
-        kept = spaced(arrays["step"], _POINTS)
+        kept = spaced(arrays["step"], points_of_each(len(members), POINTS))
         time = arrays["step"][kept] * (rate if scaled else 1)
         curves.append(
             Line(

@@ -40,7 +40,7 @@ from lastbit.report.formatting import (
     step,
 )
 from lastbit.store import StudyFolder
-from lastbit.studies.frame.page import Kinds, of_trainings, study_page
+from lastbit.studies.frame.page import Kinds, of_trainings, points_of_each, study_page
 from lastbit.studies.trace import figures
 from lastbit.studies.trace.growth import Jump
 from lastbit.studies.trace.result import TraceMember, TraceResult
@@ -111,11 +111,13 @@ def _subtitle(result: TraceResult) -> str:
 def _sections(folder: StudyFolder, result: TraceResult) -> list[Section]:
     spoken = [member.name for member in result.members if not member.silent]
     arrays = {name: folder.arrays(name) for name in spoken if not folder.why_unreadable(name)}
-    layer = result.spec["settings"].get("layer")
+    layer, points = result.spec["settings"].get("layer"), points_of_each(len(spoken), figures.POINTS)
     how = [Section("How to read this", [_HOW_TO_READ])] if spoken else []
     each = []
     for member in result.members:
-        found = [_controls(member)] if member.silent else _growth_sections(member, arrays.get(member.name), layer)
+        found = [_controls(member)]
+        if not member.silent:
+            found = _growth_sections(member, arrays.get(member.name), layer, points)
         each.append((member.name, [*found, *_cost(member)]))
     if not each:
         return []
@@ -125,20 +127,22 @@ def _sections(folder: StudyFolder, result: TraceResult) -> list[Section]:
     return [*how, *_sweep(result), *figures.sweep_section(result, arrays), *of_trainings(each)]
 
 
-def _growth_sections(found: TwinsFound, arrays: Mapping[str, np.ndarray] | None, layer: str | None) -> list[Section]:
+def _growth_sections(
+    found: TwinsFound, arrays: Mapping[str, np.ndarray] | None, layer: str | None, points: int
+) -> list[Section]:
     """Return what one set of twins shows, without its figures where its arrays cannot be read."""
     everything = _episode_table(found.episodes, "In the order of the steps.")
     numbers = Section("The numbers", [Cards(_cards(found)), *_origin(found)], brief=True)
     controls = _controls(found, "Before any growth: does a repeat match, and does the perturbation land?")
     episodes = Section("Growth episodes", [*_episodes(found), *_jumps(found)], brief=True)
-    drawn = [] if arrays is None else [figures.difference_section(found, arrays)]
+    drawn = [] if arrays is None else [figures.difference_section(found, arrays, points)]
     maps = []
     if arrays is not None:
         maps = [
-            figures.map_section(found, arrays),
+            figures.map_section(found, arrays, points),
             *figures.origin_section(found, arrays),
-            *figures.filter_section(found, arrays, layer),
-            figures.effect_section(found, arrays),
+            *figures.filter_section(found, arrays, layer, points),
+            figures.effect_section(found, arrays, points),
         ]
     return [
         numbers,
