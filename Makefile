@@ -12,7 +12,7 @@ WORKERS := -n 2 --dist worksteal
 # places, the one is often built without CUDA and the other with: it cannot load then, and whoever finds it breaks on it.
 LOADABLE = $(BIN)/python -c 'import torchvision' 2>/dev/null || $(BIN)/python -m pip uninstall -qq -y torchvision
 
-.PHONY: demo test test-slow evidence check golden plotly bench clean
+.PHONY: demo test test-slow evidence check golden plotly images bench clean
 
 demo: $(STAMP)
 	@rm -rf demo-study
@@ -37,6 +37,10 @@ check: $(STAMP)
 # After a change of what a command takes: the help texts that the tests compare with, to the letter.
 golden: $(STAMP)
 	$(BIN)/python tests/cli/test_cli_help.py
+
+# The pictures of reports in the docs, taken anew from trainings of the built-in digits. It needs Chromium.
+images: $(STAMP)
+	$(BIN)/python tools/docs_images.py
 
 # The part of plotly.js that reports hold, out of the whole that the Python package brings. It needs node, 18 or newer.
 plotly: $(STAMP)
