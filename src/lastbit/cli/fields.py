@@ -45,7 +45,8 @@ class SeveralValues(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Join the values of a flag into one word, as the parser knows them."""
-        several = {flag for one in self.params if getattr(one, "multiple", False) for flag in one.opts}
+        # Those that show it: a flag that is only repeated takes one value each time.
+        several = {flag for one in self.params if str(one.metavar).endswith("...") for flag in one.opts}
         return super().parse_args(ctx, join_values(args, several))
 
 
@@ -108,7 +109,7 @@ def command_from(function: Callable[..., Any], settings: Iterable[Keyword]) -> C
 
     def command(**parameters: Any) -> Any:
         given = {
-            name: _values(name, value) if isinstance(value, list) else value
+            name: _values(name, value) if name in options and isinstance(value, list) else value
             for name, value in parameters.items()
             if name not in options or value not in (None, [])
         }

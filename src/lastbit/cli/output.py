@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lastbit.core.errors import LastbitError
-from lastbit.core.terminal import say
+from lastbit.core.terminal import printed_aside, say, write
 
 if TYPE_CHECKING:
     from lastbit.studies.frame.study import Study
-__all__ = ["check_writable", "hand_over", "present", "write_json"]
+__all__ = ["JSON_HELP", "JsonWriter", "check_writable", "hand_over", "json_alone", "present", "write_json"]
+
+JSON_HELP = "Write the whole result to this file too, or with - alone to standard output."
+
+JsonWriter: TypeAlias = Callable[[Mapping[str, Any]], Path | None]
+"""Writes a result as JSON and returns the file that it wrote, if it was one."""
 
 
 def present(
     study: Study[Any],
     *,
     report: Path | None = None,
-    json: Path | None = None,
+    json: JsonWriter | None = None,
     export: Path | None = None,
     quiet: bool = False,
 ) -> None:
@@ -29,26 +37,28 @@ def present(
     Args:
         study: the study.
         report: its report; by default where `Study.report` puts it.
-        json: file for the whole result.
+        json: writes the whole result.
         export: file for the runs as a table.
         quiet: print the verdict alone.
 
     Raises:
         LastbitError: a file cannot be written; the others are, and the answer is printed.
     """
-    files: dict[str, Callable[[], Path]] = {"report": lambda: study.report(report)}
+    files: dict[str, Callable[[], Path | None]] = {"report": lambda: study.report(report)}
     if json is not None:
-        files["JSON"] = lambda: write_json(json, study.to_json())
+        files["JSON"] = lambda: json(study.to_json())
     if export is not None:
         files["table"] = lambda: study.export(export)
     hand_over(files, study.verdict, study.print_summary, quiet)
 
 
-def hand_over(files: Mapping[str, Callable[[], Path]], verdict: str, show: Callable[[], None], quiet: bool) -> None:
+def hand_over(
+    files: Mapping[str, Callable[[], Path | None]], verdict: str, show: Callable[[], None], quiet: bool
+) -> None:
     """Write every file first and print last: an answer that cannot be shown is not lost.
 
     Args:
-        files: what writes each and returns where, by what it is called.
+        files: what writes each and returns where, None where it is no file, by what it is called.
         verdict: printed alone where `quiet`.
         show: prints the whole answer.
         quiet: whether to print the verdict alone.
@@ -57,9 +67,10 @@ def hand_over(files: Mapping[str, Callable[[], Path]], verdict: str, show: Calla
         LastbitError: the first file that cannot be written; the others are, and the answer is printed.
     """
     paths, failed = {}, []
-    for name, write in files.items():
+    for name, save in files.items():
         try:
-            paths[name] = write()
+            if (path := save()) is not None:
+                paths[name] = path
         except LastbitError as error:
             failed.append(error)
     if quiet:
@@ -89,7 +100,7 @@ def check_writable(
     """
     written: list[Path] = []
     read = [Path(one) for one in reads if one]
-    for target in filter(None, targets):
+    for target in [one for one in targets if one is not None and str(one) != "-"]:
         try:
             _check_place(target)
             _check_content(target, read, list(studies))
@@ -123,13 +134,31 @@ def _check_content(target: Path, reads: list[Path], studies: list[Path]) -> None
             raise LastbitError(f"{target} is what this command reads, and would be overwritten: name another file")
 
 
+@contextmanager
+def json_alone(json: Path | None) -> Iterator[JsonWriter | None]:
+    """Return what writes a result as JSON, None where none was asked for.
+
+    With `-` it is written to standard output when the block ends, and all else that is printed in the block goes to
+    standard error, so that a program can read the one.
+    """
+    if json is None or str(json) != "-":
+        yield None if json is None else partial(write_json, json)
+        return
+    results: list[Mapping[str, Any]] = []
+    with printed_aside():
+        yield results.append
+    for result in results:
+        # Escapes: valid whatever the encoding of the stream is, and nothing that a terminal would obey.
+        write(dumps(result, indent=2, allow_nan=False) + "\n", sys.stdout)
+
+
 def write_json(target: Path, result: Mapping[str, Any]) -> Path:
     """Write a result as JSON.
 
     Raises:
         LastbitError: the file cannot be written.
     """
-    text = json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    text = dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     try:
         # What UTF-8 has no bytes for, half of a surrogate pair in a damaged name, has an escape in JSON.
         target.write_bytes(text.encode(errors="backslashreplace"))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from lastbit.cli.fields import SeveralValues, command_from, completing, option
-from lastbit.cli.output import check_writable, hand_over, write_json
+from lastbit.cli.output import JSON_HELP, JsonWriter, check_writable, hand_over, json_alone
 from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import keywords
@@ -34,7 +34,7 @@ AnyProblem: TypeAlias = Annotated[
     str, typer.Argument(help=f"{', '.join(PROBLEMS)}.", show_default=False, autocompletion=completing(PROBLEMS))
 ]
 Problem: TypeAlias = Annotated[str, typer.Argument(help="cnn (default).", show_default=False)]
-Json: TypeAlias = Annotated[Path | None, option("Write the whole result to this file.", _OUTPUT)]
+Json: TypeAlias = Annotated[Path | None, option(JSON_HELP, _OUTPUT)]
 Plot: TypeAlias = Annotated[Path | None, option("Draw it: FILE.png, FILE.svg or FILE.pdf.", _OUTPUT)]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="Print the answer alone.", rich_help_panel=_OUTPUT)]
 
@@ -49,9 +49,13 @@ def stability(
     problem: AnyProblem, *, json: Json = None, plot: Plot = None, quiet: Quiet = False, **settings: Any
 ) -> None:
     """Say up to which step, and for networks between which weight decays, a scheme is stable."""
-    with _working("spectra", json, plot, quiet or problem != "deep", settings.get("image")) as (functions, progress):
+    with _working("spectra", json, plot, quiet or problem != "deep", settings.get("image")) as (
+        functions,
+        progress,
+        writer,
+    ):
         result = functions.pde_stability(problem, progress=progress, **settings)
-    _show(result, json, plot, quiet)
+        _show(result, writer, plot, quiet)
 
 
 def _flow(name: str, counted: str, config: type[Config], text: str) -> None:
@@ -62,9 +66,9 @@ def _flow(name: str, counted: str, config: type[Config], text: str) -> None:
     ) -> None:
         if problem != "cnn":
             raise LastbitError(f"problem {problem!r}: this command knows cnn; for others use lastbit pde stability")
-        with _working(counted, json, plot, quiet, settings.get("image")) as (functions, progress):
+        with _working(counted, json, plot, quiet, settings.get("image")) as (functions, progress, writer):
             result = getattr(functions, f"pde_{name}")(progress=progress, **settings)
-        _show(result, json, plot, quiet)
+            _show(result, writer, plot, quiet)
 
     command.__doc__ = text
     app.command(name, cls=SeveralValues)(command_from(command, keywords(config)))
@@ -75,9 +79,9 @@ def complexity(*, json: Json = None, plot: Plot = None, quiet: Quiet = False, **
 
     With no options: 11 networks at 8 seeds each, in under a minute.
     """
-    with _working("networks", json, plot, quiet, settings.get("image")) as (functions, progress):
+    with _working("networks", json, plot, quiet, settings.get("image")) as (functions, progress, writer):
         result = functions.pde_complexity(progress=progress, **settings)
-    _show(result, json, plot, quiet)
+        _show(result, writer, plot, quiet)
 
 
 _NETWORKS = (CnnStabilitySettings, DeepStabilitySettings, LinearStabilitySettings)
@@ -106,15 +110,15 @@ _flow(
 @contextmanager
 def _working(
     what: str, json: Path | None, plot: Path | None, quiet: bool, image: str | None = None
-) -> Iterator[tuple[Any, Callable[[int, int], None] | None]]:
-    """Refuse files that could not be written before any work is done; hand out the functions, and a bar to move."""
+) -> Iterator[tuple[Any, Callable[[int, int], None] | None, JsonWriter | None]]:
+    """Refuse files that could not be written before any work; hand out functions, a bar and what writes JSON."""
     check_writable(json, plot, reads=[image])
     if plot is not None:
         choose(plot.suffix.lower().lstrip(".") or "(none)", ("png", "svg", "pdf"), "figure format")
     import lastbit
 
-    with progress_bar(what, quiet) as progress:
-        yield lastbit, progress
+    with json_alone(json) as writer, progress_bar(what, quiet) as progress:
+        yield lastbit, progress, writer
 
 
 @contextmanager
@@ -132,11 +136,11 @@ def progress_bar(what: str, quiet: bool) -> Iterator[Callable[[int, int], None] 
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _show(result: Any, json: Path | None, plot: Path | None, quiet: bool) -> None:
+def _show(result: Any, json: JsonWriter | None, plot: Path | None, quiet: bool) -> None:
     """Write the files, then print the answer and the numbers behind it."""
-    files: dict[str, Callable[[], Path]] = {}
+    files: dict[str, Callable[[], Path | None]] = {}
     if json is not None:
-        files["JSON"] = lambda: write_json(json, result.to_json())
+        files["JSON"] = lambda: json(result.to_json())
     if plot is not None:
         files["figure"] = lambda: result.plot(plot) or plot
     hand_over(files, result.verdict, result.print_page, quiet)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lastbit.cli.output import check_writable, present
+from lastbit.cli.fail_if import FailIf, conditions_on, judged
+from lastbit.cli.output import JSON_HELP, check_writable, json_alone, present
 from lastbit.core.exit_codes import ExitCode
 
 __all__ = ["report"]
@@ -19,11 +20,18 @@ def report(
         Path | None,
         typer.Option(help="The report (FOLDER/report.html; FOLDER-report.html during training).", show_default=False),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the whole result to this file.", show_default=False)] = None,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            help=JSON_HELP,
+            show_default=False,
+        ),
+    ] = None,
     export: Annotated[
         Path | None,
         typer.Option(help="Write the runs as a table: FILE.csv, FILE.parquet or FILE.nc.", show_default=False),
     ] = None,
+    fail_if: FailIf = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the verdict alone.")] = False,
 ) -> int:
     """Draw the report of a study again, finished or not, without training again.
@@ -35,5 +43,7 @@ def report(
     import lastbit
 
     study = lastbit.open_study(folder)
-    present(study, report=out, json=json, export=export, quiet=quiet)
-    return ExitCode.ANSWERED if study.too_early else study.result.exit_code
+    conditions = conditions_on(fail_if, study.result.json_schema(), study.kind.called) if fail_if else []
+    with json_alone(json) as writer:
+        present(study, report=out, json=writer, export=export, quiet=quiet)
+    return judged(conditions, study.to_json(), ExitCode.ANSWERED if study.too_early else study.result.exit_code)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from lastbit.cli.fail_if import FailIf, conditions_on, judged
 from lastbit.cli.fields import SeveralValues, command_from, completing, option
-from lastbit.cli.output import check_writable, present
+from lastbit.cli.output import JSON_HELP, check_writable, json_alone, present
 from lastbit.core.errors import LastbitError
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.eos.settings import EosSettings
@@ -18,6 +19,9 @@ from lastbit.studies.frame.settings import StudySettings, read_study_file, study
 from lastbit.studies.kinds import KINDS
 from lastbit.studies.sharpness.settings import SharpnessSettings
 from lastbit.studies.trace.settings import TraceSettings
+
+if TYPE_CHECKING:
+    from lastbit.studies.frame.kind import Kind
 
 __all__ = ["add_studies", "study_command"]
 
@@ -34,7 +38,10 @@ What: TypeAlias = Annotated[
         autocompletion=completing(_TASKS),
     ),
 ]
-Json: TypeAlias = Annotated[Path | None, option("Write the whole result to this file too.", _OUTPUT)]
+Json: TypeAlias = Annotated[
+    Path | None,
+    option(JSON_HELP, _OUTPUT),
+]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="Print the verdict alone.", rich_help_panel=_OUTPUT)]
 
 _COMMANDS: dict[str, tuple[type[StudySettings], str]] = {
@@ -89,6 +96,7 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
         what: What = None,
         *,
         json: Json = None,
+        fail_if: FailIf = None,
         quiet: Quiet = False,
         **chosen: Any,
     ) -> int:
@@ -105,10 +113,12 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
         check_writable(json, reads=reads, studies=[Path(folder) for folder in others[1:] if folder])
         from lastbit.studies.frame.make import make
 
-        study = make(resolve_name(kind), **given, quiet=quiet)
-        present(study, json=json, quiet=quiet)
-        code: int = study.result.exit_code
-        return code
+        made: Kind[Any, Any] = resolve_name(kind)
+        conditions = conditions_on(fail_if, made.result.json_schema(), made.called) if fail_if else []
+        with json_alone(json) as writer:
+            study = make(made, **given, quiet=quiet)
+            present(study, json=writer, quiet=quiet)
+        return judged(conditions, study.to_json(), study.result.exit_code)
 
     command.__doc__ = text
     return command_from(command, options)

@@ -12,7 +12,7 @@ class ExitCode(IntEnum):
 
     Example:
         >>> int(ExitCode.NO), ExitCode.UNDECIDED.meaning
-        (5, 'undecided (commands that decide)')
+        (5, 'undecided (commands that decide, --fail-if on what is not measured)')
     """
 
     meaning: str
@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
     DEFECT = 1, "a defect of lastbit"
     BAD_INPUT = 2, "bad input, explained in one line"
     NOT_REPRODUCIBLE = 3, "not reproducible here"
-    UNDECIDED = 4, "undecided (commands that decide)"
+    UNDECIDED = 4, "undecided (commands that decide, --fail-if on what is not measured)"
     NO = 5, "the answer is no (gate: discard, same: different)"
     ALL_DIVERGED = 6, "every run diverged"
     FAIL_IF = 7, "a --fail-if condition holds"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import unicodedata
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO, cast
 
 from lastbit.core.errors import LastbitError
 
-__all__ = ["flush", "say", "standard_error", "standard_output", "visible", "write"]
+__all__ = ["flush", "printed_aside", "say", "standard_error", "standard_output", "visible", "write"]
 
 _DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -103,6 +104,26 @@ class _Stream:
     @property
     def encoding(self) -> str:
         return getattr(self._stream, "encoding", None) or "utf-8"
+
+
+@contextmanager
+def printed_aside() -> Iterator[None]:
+    """Let all that is printed meanwhile, by code in C and by child processes too, go to standard error."""
+    out, kept = sys.stdout, -1
+    flush(out)
+    with suppress(OSError):
+        kept = os.dup(1) if out is not None else -1
+    sys.stdout = sys.stderr
+    try:
+        if kept >= 0:
+            with suppress(OSError):
+                os.dup2(2, 1)
+        yield
+    finally:
+        sys.stdout = out
+        if kept >= 0:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 def standard_output() -> TextIO:

@@ -64,6 +64,13 @@ class EosResult(Result):
         found = super().to_json()
         return found | {name: found["cells"][0][name] for name in HEADLINES if found["cells"]}
 
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Return the JSON schema of the content, with the headlines at its top."""
+        schema = super().json_schema()
+        of_cell = schema["$defs"][EosCell.__name__]["properties"]
+        return {**schema, "properties": {**schema["properties"], **{name: of_cell[name] for name in HEADLINES}}}
+
 
 class EosStudy(Study[EosResult]):
     """An edge-of-stability study on disk.

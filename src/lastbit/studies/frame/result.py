@@ -94,6 +94,11 @@ class Result:
         found: dict[str, Any] = plain(self)
         return found
 
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Return the JSON schema of what `to_json` returns."""
+        return TypeAdapter(cls).json_schema(mode="serialization")
+
     def _repr_html_(self) -> str:
         """Return the answer and the estimates, by their names here, as a notebook shows them."""
         from lastbit.report.blocks import Facts, Page, Section, estimate_table

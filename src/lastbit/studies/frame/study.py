@@ -12,6 +12,7 @@ import xarray as xr
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.terminal import visible
 from lastbit.store import SCHEMA, StudyFolder, sweep, write_atomically
+from lastbit.studies.frame.condition import Condition
 from lastbit.studies.frame.damage import concluded, set_aside
 from lastbit.studies.frame.folders import check_kind
 from lastbit.studies.frame.former import present_facts
@@ -69,6 +70,22 @@ class Study(Generic[R]):
     def too_early(self) -> bool:
         """Whether the study is unfinished and too little is in to conclude anything."""
         return not self.result.finished and self.result.verdict_kind == "no_runs"
+
+    def holds(self, condition: str) -> bool:
+        """Tell whether a condition holds of the result, such as `"last_bit_variance_share > 0.5"`.
+
+        Args:
+            condition: a field of the JSON (a dotted path; an estimate stands for its value), a comparison, a number.
+
+        Raises:
+            LastbitError: it is malformed, on a field that the result does not have, or on one that is not measured.
+        """
+        asked = Condition.parse(condition)
+        asked.check(self.result.json_schema(), self.kind.called)
+        found = asked.holds(self.to_json())
+        if found is None:
+            raise LastbitError(f"{asked.text!r} cannot be judged: it is not measured in {self.path}")
+        return found
 
     @cached_property
     def page(self) -> Page:
