@@ -29,7 +29,7 @@ def monitor_page(monitor: StabilityMonitor) -> Page:
         tone: Tone = "attention"
         said, badge = f"Nothing is measured yet, after {taken}.", "waiting"
     elif last.status != RunStatus.OK:
-        tone, said, badge = "failure", f"At step {count(last.step)} weights or loss are not finite.", str(last.status)
+        tone, said, badge = "failure", f"Weights or loss are not finite at step {count(last.step)}.", str(last.status)
     else:
         tone, badge = ("attention", "past the edge") if last.ratio > 1 else ("pass", "inside the edge")
         said = f"At step {count(last.step)} the learning rate is {number(last.ratio)} times the largest stable one."
