@@ -83,6 +83,7 @@ _COUNTED = re.compile(
 )
 NEVER_ONE = {
     "kind": "a word",
+    "count(last.step)": "the number of a step",
     "NO_SPREAD": "a word",
     "steps": "a share",
     "rate": "a rate",

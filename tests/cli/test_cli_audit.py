@@ -29,6 +29,7 @@ def test_quiet_prints_the_verdict_alone(here, capsys):
     assert main(["audit", *SMALL, "--out", "study", "--quiet"]) == 0
     told = capsys.readouterr()
     assert len(told.out.strip().splitlines()) == 1
+    assert told.out[0].isupper()
     assert told.err == ""
 
 
@@ -55,6 +56,24 @@ def test_report_draws_again_and_exports(here, capsys):
     assert len(Path("runs.csv").read_text().splitlines()) == 1 + 2 * 2 * 2
     assert json.loads(Path("again.json").read_text())["kind"] == "audit"
     assert not Path("study/report.html").exists()
+
+
+def test_a_table_of_no_known_format_is_refused_before_anything_is_said(here, capsys):
+    main(["audit", *SMALL, "--out", "study", "--quiet"])
+    Path("study/report.html").unlink()
+    capsys.readouterr()
+    assert main(["report", "study", "--export", "x.txt"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "unknown table format '.txt'" in told.err
+    assert not Path("study/report.html").exists()
+
+
+def test_progress_and_result_have_one_word_for_a_spread_of_accuracy(here, capsys):
+    main(["audit", *SMALL, "--out", "study"])
+    so_far = [line for line in capsys.readouterr().err.splitlines() if "σ last bit so far" in line]
+    assert so_far
+    assert all(" points (n = " in line for line in so_far)
 
 
 def test_the_command_in_the_study_repeats_it(here, capsys):
@@ -96,6 +115,9 @@ MISTAKES = {
     "--resume nope": "there is no study at nope",
     "--resume full": "full is not a study: it has no study.json",
     "--json nope/x.json": "nope does not exist",
+    "--task nothing": "choose one of digits, fashion-mnist, cifar10, FILE.py:FUNCTION",
+    "--kernel 3": "--kernel = 3 needs a depth: write --depth too",
+    "--lr 0.1 0.2": "0.2 is no task, and belongs to no flag: of lastbit audit, every flag takes one value",
     "--task toy.py:nothing": "toy.py has no function 'nothing'",
     "--task toy.py:not_a_task": "must return a lastbit Task, got int",
     "--task nope.py:make": "/nope.py': write FILE.py:FUNCTION",

@@ -30,7 +30,7 @@ def test_eos_answers_first_and_names_its_files(here, capsys):
     ):
         assert key in result
     assert main(["report", "study", "--quiet"]) == 0
-    assert capsys.readouterr().out.startswith("of 2 trainings")
+    assert capsys.readouterr().out.startswith("Of 2 trainings")
 
 
 def test_a_task_in_a_file_is_followed_as_it_is(here, capsys):

@@ -255,6 +255,15 @@ def test_a_pde_setting_that_cannot_be_is_refused(refused, words):
     assert refused(["pde", *words.split()])
 
 
+def test_a_defect_that_speaks_of_something_too_large_is_still_a_defect(here, monkeypatch, capsys):
+    def broken(*args, **settings):
+        raise ValueError("the index is too large")
+
+    monkeypatch.setattr("lastbit.studies.pde.stability.analyse", broken)
+    assert main(HEAT) == 1
+    assert "a defect in lastbit" in capsys.readouterr().err
+
+
 def test_what_no_memory_holds_is_bad_input(here, monkeypatch, capsys):
     def too_much(*args, **settings):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 10 bytes")

@@ -83,11 +83,11 @@ def test_a_study_under_way_is_drawn_and_left_alone(whole, tmp_path, capsys, kind
 def test_a_killed_study_says_so_and_finishes_later(whole, tmp_path, capsys, kind):
     study = shorten(whole[kind], tmp_path / "study", kind, 1)
     assert main(["report", str(study), "--quiet"]) == 0
-    assert capsys.readouterr().out.startswith("unfinished: 1 of ")
+    assert capsys.readouterr().out.startswith("Unfinished: 1 of ")
     assert (study / "report.html").exists()
     assert not (study / "result.json").exists()  # nothing is concluded that the next run would change
     assert main([kind, "--resume", str(study), "--quiet"]) == 0
-    assert not capsys.readouterr().out.startswith("unfinished")
+    assert not capsys.readouterr().out.startswith("Unfinished")
     assert lb.open_study(study).to_json()["finished"] is True
 
 
@@ -173,7 +173,7 @@ def test_a_training_that_runs_in_another_process_is_drawn_beside_its_folder(task
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
             assert main(["report", str(study), "--quiet"]) == 0
-            assert capsys.readouterr().out.startswith("unfinished: ")
+            assert capsys.readouterr().out.startswith("Unfinished: ")
             assert (tmp_path / "study-report.html").exists()
             assert training.poll() is None
         finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import signal
 import sys
 import threading
@@ -85,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO):
             return _fail(f"cannot print the help ({error.strerror})", ExitCode.BAD_INPUT, debug)
-        if isinstance(error, MemoryError) or re.search("allocate memory|out of memory|too large", str(error)):
+        if _lacks_memory(error):
             return _fail(f"too large for this machine ({error}): use smaller sizes", ExitCode.BAD_INPUT, debug)
         hint = "" if debug else " (a defect in lastbit: run again with --debug for the traceback, and report it)"
         return _fail(f"{type(error).__name__}: {error}{hint}", ExitCode.DEFECT, debug)
@@ -113,6 +112,14 @@ def _stopped_like_ctrl_c() -> Iterator[None]:
     finally:
         for number in replaced:
             signal.signal(number, signal.SIG_DFL)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether an allocator refused: Python's, NumPy's, or PyTorch's on a GPU; on a CPU that has no type of its own."""
+    torch = sys.modules.get("torch")
+    on_gpu = torch is not None and isinstance(error, torch.OutOfMemoryError)
+    on_cpu = type(error) is RuntimeError and "DefaultCPUAllocator: " in str(error)
+    return isinstance(error, MemoryError) or on_gpu or on_cpu
 
 
 def _told(error: TyperException) -> str:

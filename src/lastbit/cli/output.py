@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.terminal import printed_aside, say, write
+from lastbit.core.words import capitalised
 
 if TYPE_CHECKING:
     from lastbit.studies.frame.study import Study
@@ -74,7 +75,7 @@ def hand_over(
         except LastbitError as error:
             failed.append(error)
     if quiet:
-        say(verdict)
+        say(capitalised(verdict))
     else:
         show()
         width = max(map(len, paths), default=0)

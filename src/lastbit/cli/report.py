@@ -41,7 +41,10 @@ def report(
     check_writable(out, json, export, studies=[folder])
 
     import lastbit
+    from lastbit.studies.frame.study import check_table
 
+    if export is not None:
+        check_table(export)
     study = lastbit.open_study(folder)
     conditions = conditions_on(fail_if, study.result.json_schema(), study.kind.called) if fail_if else []
     with json_alone(json) as writer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from pkgutil import resolve_name
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["add_studies", "study_command"]
 
 _OUTPUT = "Output"
+_NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
 _TASKS = next(one.words for one in study_keywords(AuditSettings) if one.name == "task")
 
 What: TypeAlias = Annotated[
@@ -90,7 +92,7 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
         settings: of the kind.
         text: help of the command.
     """
-    options = study_keywords(settings)
+    options, name = study_keywords(settings), kind.rpartition(":")[2].lower()
 
     def command(
         what: What = None,
@@ -106,6 +108,10 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
             if "resume" in given:
                 from_file.pop("out", None)
             given = {**from_file, **given}
+        elif what is not None and _NUMBER.fullmatch(what):
+            several = ", ".join(f"--{name.replace('_', '-')}" for name in settings.sweeps)
+            takes = f"only {several} take several values" if several else "every flag takes one value"
+            raise LastbitError(f"{what} is no task, and belongs to no flag: of lastbit {name}, {takes}")
         elif what is not None and given.setdefault("task", what) != what:
             raise LastbitError(f"two tasks, {what} and --task {given['task']}: name one")
         task, *others = (str(given.get(name) or "") for name in ("task", "data_root", "out", "resume"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["part", "plural"]
+__all__ = ["capitalised", "part", "plural"]
 
 
 def plural(value: float | str, one: str, several: str = "") -> str:
@@ -26,3 +26,8 @@ def part(share: float) -> str:
     if 0.995 <= share < 1:
         return f"{min(100 * share, 99.99):.2f}%"
     return f"{100 * share:.0f}%" if share >= 0.1 else f"{100 * share:.2g}%"
+
+
+def capitalised(text: str) -> str:
+    """Return the text with its first letter large."""
+    return text[:1].upper() + text[1:]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from lastbit.core.words import part, plural
+from lastbit.core.words import capitalised, part, plural
 from lastbit.stats import Estimate
 
 RATIO = "learning rate / largest stable"
@@ -333,8 +333,3 @@ def moment(when: datetime) -> str:
         '2026-03-01 12:30 UTC'
     """
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def capitalised(text: str) -> str:
-    """Return the text with its first letter large."""
-    return text[:1].upper() + text[1:]

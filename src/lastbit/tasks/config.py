@@ -95,7 +95,7 @@ class TaskConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.is_file:
-            choose(self.task, TASKS, "task")
+            choose(self.task, [*TASKS, "FILE.py:FUNCTION"], "task")
         for field, valid in _NAMES.items():
             value = getattr(self, field)
             if value is not None:
@@ -134,3 +134,5 @@ class TaskConfig(Config):
             raise LastbitError(f"--kernel: {model} has no kernel to vary; write --model cnn")
         if self.kernel % 2 == 0:
             raise LastbitError(f"--kernel = {self.kernel}: give an odd side, such as 3")
+        if self.depth is None:
+            raise LastbitError(f"--kernel = {self.kernel} needs a depth: write --depth too, such as --depth 2")

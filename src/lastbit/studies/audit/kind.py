@@ -45,7 +45,8 @@ def _so_far(records: Sequence[RunRecord], task: Task) -> str:
     width = max(map(len, by_cell.values()))
     table = [values + [math.nan] * (width - len(values)) for values in by_cell.values()]
     sigma = variance_components(table).sigma_last_bit.estimate
-    return f"σ last bit so far {number(sigma, 2, metric.unit)} (n = {freedom + len(by_cell)})"
+    unit = "points" if metric.unit == "%" else metric.unit
+    return f"σ last bit so far {number(sigma, 2, unit)} (n = {freedom + len(by_cell)})"
 
 
 def _differs(folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) -> Difference | None:

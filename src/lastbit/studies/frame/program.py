@@ -69,7 +69,8 @@ class Program:
         for name, values in several.items():
             for value in values:
                 # An argument of a function in a file is checked as the built-in network that has every axis takes it.
-                beside = first if name in inside else {"model": "cnn", "optimizer": "sgd"}
+                of_task = {**(defaults or {}), **first}
+                beside = of_task if name in inside else {"model": "cnn", "optimizer": "sgd", "depth": 1}
                 validated(TaskConfig, {**beside, name: value}, flag="--")
         varied = {name: values for name, values in inside.items() if len(values) > 1}
         if not is_file:

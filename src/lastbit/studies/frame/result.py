@@ -19,8 +19,19 @@ from lastbit.store import RunRecord, StudyFolder
 __all__ = ["Result", "RunRow", "Verdict", "head", "run_row"]
 
 
-_DIVERGED = ("all_diverged", "not_finite")
-"""Kinds of verdict of a study whose runs repeat, but have no finite result to compare."""
+_EXIT_CODES = {
+    "not_reproducible": ExitCode.NOT_REPRODUCIBLE,
+    "not_landed": ExitCode.NOT_REPRODUCIBLE,
+    "no_runs": ExitCode.NOT_REPRODUCIBLE,
+    "all_diverged": ExitCode.ALL_DIVERGED,
+    "not_finite": ExitCode.ALL_DIVERGED,
+    "diverged": ExitCode.ALL_DIVERGED,
+    "diverging": ExitCode.ALL_DIVERGED,
+}
+"""How a command ends by the kind of its verdict; every other kind is an answer."""
+
+_MEASURED = ("diverged", "diverging")
+"""Kinds of verdict that have another exit code than an answer and are measured all the same."""
 
 _NAMED = 6
 """Damaged runs that the verdict names."""
@@ -80,14 +91,12 @@ class Result:
     @property
     def passed(self) -> bool:
         """Whether the controls passed, so that what is reported is the last bit's."""
-        return self.verdict_kind not in ("not_reproducible", "not_landed", "no_runs", *_DIVERGED)
+        return self.verdict_kind not in _EXIT_CODES or self.verdict_kind in _MEASURED
 
     @property
     def exit_code(self) -> ExitCode:
         """The exit code of the command that made it."""
-        if self.verdict_kind in (*_DIVERGED, "diverged", "diverging"):
-            return ExitCode.ALL_DIVERGED
-        return ExitCode.ANSWERED if self.passed else ExitCode.NOT_REPRODUCIBLE
+        return _EXIT_CODES.get(self.verdict_kind, ExitCode.ANSWERED)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `result.json`: infinities as "inf" and "-inf", NaN as null."""

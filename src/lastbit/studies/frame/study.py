@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lastbit.report.blocks import Page
     from lastbit.studies.frame.kind import Kind
 
-__all__ = ["Study", "training_named", "write_table"]
+__all__ = ["Study", "check_table", "training_named", "write_table"]
 
 R = TypeVar("R", bound=Result)
 
@@ -191,6 +191,15 @@ def training_named(name: str | None, names: Sequence[str], what: str, path: Path
     return choose(name, names, what) if name is not None else names[0]
 
 
+def check_table(target: str | Path) -> None:
+    """Refuse a table of another format than lastbit writes.
+
+    Raises:
+        LastbitError: the ending is another.
+    """
+    choose(Path(target).suffix, (".csv", ".parquet", ".nc"), "table format")
+
+
 def write_table(target: str | Path, data: xr.Dataset, rows: Callable[[xr.Dataset], xr.Dataset]) -> Path:
     """Write `data` whole to `.nc` (NetCDF), or what `rows` keeps of it as a table to `.csv` or `.parquet`.
 
@@ -198,7 +207,7 @@ def write_table(target: str | Path, data: xr.Dataset, rows: Callable[[xr.Dataset
         LastbitError: the ending is another, or the optional packages for tables are missing.
     """
     target = Path(target)
-    choose(target.suffix, (".csv", ".parquet", ".nc"), "table format")
+    check_table(target)
     try:
         if target.suffix == ".nc":
             data.to_netcdf(target, engine="scipy")

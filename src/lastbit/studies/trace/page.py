@@ -160,7 +160,7 @@ def _growth_sections(
 
 def _cards(found: TwinsFound) -> list[Card]:
     rate, fold = found.growth_rate_per_step, found.e_folding_steps
-    folding = f", an e-folding in {number(fold, 3)} steps" if fold else ": no growth"
+    folding = f", an e-folding in {plural(number(fold, 3), 'step')}" if fold else ": no growth"
     level, spread, half = found.saturation_level, found.saturation_range, found.half_of_growth_in_share_of_steps
     twins = f"n = {plural(found.perturbation.twins, 'twin')}" if found.perturbation else ""
 
