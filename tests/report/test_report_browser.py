@@ -48,6 +48,17 @@ def test_a_page_without_figures_works_too(make_study, tmp_path):
     assert int(root(document)["overflow"]) <= 0
 
 
+@pytest.mark.slow
+def test_a_browser_that_cannot_unpack_the_figures_says_so(make_study, tmp_path):
+    target = render_report(make_study())
+    text = target.read_text("utf-8").replace("<head>", "<head><script>delete window.DecompressionStream</script>", 1)
+    target.write_text(text, "utf-8")
+    document, console = browse(target, tmp_path / "profile", script=None)
+    assert console == ""
+    assert re.search(r'<p class="lead" id="undrawn">This browser is too old', document)
+    assert drawn(document) == 0
+
+
 CLICKS = """
   const heading = [...document.querySelectorAll("table.sortable th")].find((e) => e.textContent.startsWith("%s"));
   const order = () => [...heading.closest("table").tBodies[0].rows].map((row) => row.cells[0].textContent);

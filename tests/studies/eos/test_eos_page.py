@@ -15,9 +15,10 @@ from torch import nn
 from lastbit import StabilityMonitor, Task, eos, open_study, sharpness
 from lastbit.core.errors import LastbitError
 from lastbit.report.figures.eos_edge import Spectrum, edge_curves, ratio_curves, spectra, within_reach
-from lastbit.report.figures.eos_sweep import SizeCurve, size_curves
+from lastbit.report.figures.eos_sweep import Settled, SizeCurve, settled, size_curves
 from lastbit.report.figures.lines import Line
 from lastbit.report.formatting import show
+from lastbit.stats import Estimate, not_measured
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(40, 4, generator=GENERATOR)
@@ -70,6 +71,16 @@ def test_everything_drawn_is_named_by_a_legend(study, sweep):
     assert unnamed(sweep.page) == []
     settled = next(block for block in figure_blocks(sweep.page) if block.name == "sweep-settled")
     assert {entry.mark for entry in settled.legend} == {"whisker", "dashed", "ring", "point", "dash"}
+
+
+def test_where_no_ratio_is_measured_its_panel_and_its_limit_are_left_out():
+    rows = [Settled("a", not_measured("too short"), 0.1, 0.2, 0.3)]
+    bare = settled(rows)
+    assert not bare.layout.shapes
+    assert bare.layout.yaxis2.domain == (0, 1)
+    whole = settled([*rows, Settled("b", Estimate(0.9, 0.8, 1.1, 9), 0.1, 0.2, 0.3)])
+    assert [(shape.y0, shape.y1) for shape in whole.layout.shapes] == [(1, 1)]
+    assert whole.layout.yaxis2.domain == (0, 0.44)
 
 
 def test_every_training_of_a_sweep_can_be_chosen_and_saved(sweep, tmp_path):

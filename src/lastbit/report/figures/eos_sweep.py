@@ -35,7 +35,7 @@ class Settled:
 
 
 def settled(rows: Sequence[Settled]) -> go.Figure:
-    """Return two panels by training: the ratio of the last third, and stable learning rates."""
+    """Return two panels by training: the ratio of the last third, where one is measured, and stable learning rates."""
     figure = blank()
     names = [plain(row.label) for row in rows]
     highest = 1.2
@@ -53,9 +53,10 @@ def settled(rows: Sequence[Settled]) -> go.Figure:
             error_y={"type": "data", "symmetric": False, **reach, "thickness": 1.5},
             hovertemplate="<b>%{x}</b><br>" + RATIO + " %{y:.4~g}<extra></extra>",
         )
-    figure.add_shape(
-        type="line", xref="paper", x0=0, x1=1, y0=1, y1=1, line={"color": LAST_BIT, "width": 1.5, "dash": "dash"}
-    )
+    measured = bool(figure.data)
+    if measured:
+        dashes = {"color": LAST_BIT, "width": 1.5, "dash": "dash"}
+        figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=1, y1=1, line=dashes)
     marks = (
         ("first step", [row.first_lr for row in rows], SEED, "circle-open", "first"),
         ("last step", [row.last_lr for row in rows], SEED, "circle", "last"),
@@ -74,7 +75,7 @@ def settled(rows: Sequence[Settled]) -> go.Figure:
     figure.update_layout(
         xaxis=axis("", type="category", anchor="y2"),
         yaxis=axis(RATIO, domain=[0.54, 1], range=[0, highest]),
-        yaxis2=axis("stable learning rate", domain=[0, 0.44], rangemode="tozero"),
+        yaxis2=axis("stable learning rate", domain=[0, 0.44 if measured else 1], rangemode="tozero"),
     )
     return figure
 

@@ -67,6 +67,7 @@
   }
   const unpacked = unpack();
   const draw = () => { drawing = Promise.all([unpacked, drawing]).then(([ready]) => ready && drawShown()); };
+  const shown = () => plots.filter((place) => !place.closest("[hidden]"));
   const repaint = () => plots.forEach((place) => Plotly.relayout(place, colours(place.layout)));
 
   const chooser = document.querySelector(".chooser");
@@ -78,7 +79,7 @@
       }
       draw();
       // A figure that was hidden while the window changed has the width of before.
-      for (const place of plots) if (!place.closest("[hidden]")) Plotly.Plots.resize(place);
+      for (const place of shown()) Plotly.Plots.resize(place);
     };
     choice.addEventListener("change", choose);
     chooser.hidden = false;
@@ -90,7 +91,7 @@
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
     // Paper is light and narrower than the window.
     matchMedia("print").addEventListener("change", (event) => {
-      for (const place of plots) Plotly.relayout(place, { width: event.matches ? Math.min(680, place.clientWidth) : null });
+      for (const place of shown()) Plotly.relayout(place, { width: event.matches ? Math.min(680, place.clientWidth) : null });
       repaint();
     });
   });

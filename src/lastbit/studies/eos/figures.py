@@ -161,6 +161,12 @@ def sweep_section(cells: Sequence[EosCell]) -> Section:
         Settled(kind, cell.ratio_tail, cell.stable_lr.first, cell.stable_lr.tail, cell.axes.get("lr"))
         for cell, kind in zip(cells, _kinds(cells), strict=True)
     ]
+    above = [
+        LegendEntry("ratio, 95% interval", SEED, "ratio", "whisker"),
+        LegendEntry("limit", LAST_BIT, mark="dashed"),
+    ]
+    if not any(row.ratio.measured for row in rows):
+        above = []
     points = FigureBlock(
         name="sweep-settled",
         figure=settled(rows),
@@ -169,8 +175,7 @@ def sweep_section(cells: Sequence[EosCell]) -> Section:
         caption="Above: the mean ratio over the last third with its 95% interval. Below: the largest stable learning "
         "rate, beside the rate in use.",
         legend=[
-            LegendEntry("ratio, 95% interval", SEED, "ratio", "whisker"),
-            LegendEntry("limit", LAST_BIT, mark="dashed"),
+            *above,
             LegendEntry("stable at the first measurement", SEED, "first", "ring"),
             LegendEntry("stable over the last third", SEED, "last", "point"),
             LegendEntry("the rate in use", REAL, "lr", "dash"),
