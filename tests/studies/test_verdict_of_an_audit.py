@@ -82,6 +82,27 @@ def test_the_verdict_follows_the_shares(grid, tmp_path, spreads, kind, said, adv
         assert share["high"] < 0.1
 
 
+def test_no_interval_of_a_percentage_leaves_what_is_possible(task_file, tmp_path):
+    """Two seeds: Student's interval of the mean and the chi-square one of sigma reach far beyond 0 to 100."""
+    settings = {"seeds": 2, "perturbations": 2, "workers": 1, "quiet": True}
+    study = audit(f"{task_file}:lively", epochs=1, out=tmp_path / "study", **settings)
+    with closing(sqlite3.connect(study.path / "runs.sqlite", isolation_level=None)) as database:
+        for run, value in (("seed000", 99.5), ("seed001", 70.0)):
+            for twin in (0, 1):
+                name = f"{run}-p{twin:03d}"
+                said = (value - 3 * twin, name)
+                database.execute("UPDATE metrics SET value = ? WHERE run = ? AND name = 'accuracy'", said)
+                base = (value, f"{run}-repeat")
+                database.execute("UPDATE metrics SET value = ? WHERE run = ? AND name = 'accuracy'", base)
+    (study.path / "result.json").unlink()
+    result = open_study(study.path).result
+    mean = result.metric.mean
+    assert (mean.low, mean.high) == (0.0, 100.0)
+    assert "ends at what is possible" in mean.note
+    assert result.sigma_total.high == 50.0
+    assert result.sigma_seed.high == 50.0
+
+
 def test_few_seeds_are_said_to_be_few(grid, lively_study, tmp_path):
     assert "Few seeds (3)" in result_of(lively_study)["advice"]
     assert "Few seeds" not in result_of(saying(grid, tmp_path / "study", 1.0, 1.0))["advice"]

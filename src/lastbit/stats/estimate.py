@@ -72,6 +72,25 @@ class Estimate:
             note = "; ".join(part for part in (note, "an end is beyond the largest number of float64") if part)
         return Estimate(estimate, ends[0], ends[1], self.n, note, self.df)
 
+    def truncated(self, least: float, most: float) -> Estimate:
+        """Return the same estimate with an interval that ends at what is possible, `least` and `most`.
+
+        Truncating an interval takes nothing from its coverage: what it loses cannot be true. The estimate stays as it
+        is, and inside its interval.
+
+        Example:
+            >>> Estimate(98.0, 93.0, 103.0, 3).truncated(0.0, 100.0).format(digits=3)
+            '98.0 [93.0, 100.0] (n = 3)'
+        """
+        if self.estimate is None:
+            return self
+        low = None if self.low is None else min(max(self.low, least), self.estimate)
+        high = None if self.high is None else max(min(self.high, most), self.estimate)
+        if (low, high) == (self.low, self.high):
+            return self
+        note = "; ".join(part for part in (self.note, "the interval ends at what is possible") if part)
+        return Estimate(self.estimate, low, high, self.n, note, self.df)
+
     def format(self, digits: int = 2, unit: str = "") -> str:
         """Return `estimate unit [low, high] (n = ...)`, or the note where nothing was measured.
 

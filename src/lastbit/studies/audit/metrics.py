@@ -75,9 +75,14 @@ def _spread(
     counted, left_out = finite_runs(records, metric["name"])
     names = ("sigma_last_bit", "sigma_seed", "sigma_total", "last_bit_variance_share")
     if counted:
-        components = stats.variance_components(table_of(counted, metric["name"]))
-        found = {name: getattr(components, name) for name in names}
-        mean = mean_of(counted, metric["name"])
+        table = table_of(counted, metric["name"])
+        components = stats.variance_components(table)
+        bounded = metric["unit"] == "%" and np.nanmin(table) >= 0 and np.nanmax(table) <= 100
+        least, most = (0.0, 100.0) if bounded else (-np.inf, np.inf)
+        # Half of the range is the most that a standard deviation within it can be.
+        ends = dict.fromkeys(names[:3], most / 2) | {names[3]: 1.0}
+        found = {name: getattr(components, name).truncated(0.0, end) for name, end in ends.items()}
+        mean = mean_of(counted, metric["name"]).truncated(least, most)
     else:
         mean = stats.not_measured(f"{metric['name']} is not a finite number in any run", len(records))
         found = dict.fromkeys(names, mean)

@@ -19,7 +19,8 @@ __all__ = ["ChurnMatrix", "LossSpread", "Metric", "Spreads", "estimate_spreads",
 
 Arrays = list[dict[str, np.ndarray]]
 
-_SIGMAS = ("sigma_last_bit", "sigma_seed", "sigma_total", "last_bit_variance_share")
+_SPREADS = ("sigma_last_bit", "sigma_seed", "sigma_total")
+_SIGMAS = (*_SPREADS, "last_bit_variance_share")
 _CHURN = ("churn_last_bit", "churn_seed")
 _DISTANCE = ("weight_distance_last_bit", "weight_distance_seed")
 
@@ -116,7 +117,9 @@ def no_spreads(metric: Mapping[str, str], reason: str, runs: int) -> Spreads:
 def estimate_spreads(folder: StudyFolder, records: Sequence[RunRecord]) -> Spreads:
     """Return the spreads of the runs that count: finished, and landed where they were perturbed.
 
-    One run at least has a finite metric; one without it counts for none of its spreads.
+    One run at least has a finite metric; one without it counts for none of its spreads. Intervals of a percentage end
+    at what is possible: those of its mean at 0 and 100, those of its standard deviations at 50 points,
+    the most that values between 0 and 100 can have (Popoviciu 1935: half of the range).
     """
     task = folder.facts["task"]
     name, unit = task["metric"]["name"], task["metric"]["unit"]
@@ -133,8 +136,9 @@ def estimate_spreads(folder: StudyFolder, records: Sequence[RunRecord]) -> Sprea
     missing |= {what: why for what, why in found.items() if isinstance(why, str)}
     most = 100.0 if unit == "%" and np.nanmin(table) >= 0 and np.nanmax(table) <= 100 else math.inf
     return Spreads(
-        metric=Metric(name=name, unit=unit, mean=mean_of(counted, name)),
-        **{part: getattr(components, part) for part in (*_SIGMAS, "method", "balanced", "level")},
+        metric=Metric(name=name, unit=unit, mean=mean_of(counted, name).truncated(-most if most > 100 else 0.0, most)),
+        **{part: getattr(components, part).truncated(0.0, most / 2) for part in _SPREADS},
+        **{part: getattr(components, part) for part in ("last_bit_variance_share", "method", "balanced", "level")},
         **_weight_distance(arrays, seeds),
         **_churn(records, arrays, seeds),
         smallest_resolvable_difference=tuple(
@@ -142,7 +146,7 @@ def estimate_spreads(folder: StudyFolder, records: Sequence[RunRecord]) -> Sprea
             for row in stats.smallest_resolvable_difference(total)
         ),
         seeds_needed=tuple(stats.seeds_needed(total, differences=_differences(unit, total))),
-        last_bit_by_seed=tuple(stats.last_bit_by_seed(table)),
+        last_bit_by_seed=tuple(one.truncated(0.0, most / 2) for one in stats.last_bit_by_seed(table)),
         loss=None if isinstance(loss, str) else loss,
         distribution=None if isinstance(distribution, str) else distribution,
         metrics=metric_spreads(task.get("metrics", ()), records, arrays),
