@@ -42,7 +42,8 @@ class EvidenceWriter:
 
     def pytest_sessionfinish(self) -> None:
         """Write the table."""
-        self.target.write_text(evidence_table(map(final, self.tests.values())), "utf-8")
+        before = self.target.read_text("utf-8") if self.target.exists() else ""
+        self.target.write_text(evidence_table(map(final, self.tests.values()), before), "utf-8")
 
 
 def pytest_configure(config):
