@@ -100,6 +100,7 @@ def audit(
         LastbitError: a setting, the task or the folder is invalid; or the user interrupted (finished runs are safe).
 
     Example:
+        >>> from lastbit import audit
         >>> study = audit("digits", seeds=2, perturbations=2, epochs=1, quiet=True)  # doctest: +SKIP
         >>> study.verdict  # doctest: +SKIP
     """

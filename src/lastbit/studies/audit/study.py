@@ -18,6 +18,7 @@ class AuditStudy(Study[AuditResult]):
     """An audit on disk.
 
     Example:
+        >>> from lastbit import open_study
         >>> study = open_study("lastbit-studies/audit-digits-001")  # doctest: +SKIP
         >>> study.result.last_bit_variance_share.estimate  # doctest: +SKIP
         0.7

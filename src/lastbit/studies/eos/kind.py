@@ -82,6 +82,7 @@ def eos(task: str | Task | None = None, *, quiet: bool = False, **settings: Any)
             safe).
 
     Example:
+        >>> from lastbit import eos
         >>> study = eos("digits", weight_decay=(0, 0.01), steps=600, quiet=True)  # doctest: +SKIP
         >>> study.result.ratio_tail.estimate  # doctest: +SKIP
         1.03

@@ -39,6 +39,7 @@ class EosResult(Result):
     Every field of the first training that `HEADLINES` names is an attribute of the result too.
 
     Example:
+        >>> from lastbit import open_study
         >>> study = open_study("lastbit-studies/eos-digits-001")  # doctest: +SKIP
         >>> study.result.ratio_tail.estimate, study.result.cells[0].stable_lr.lowest  # doctest: +SKIP
         (1.03, 0.19)
@@ -76,8 +77,9 @@ class EosStudy(Study[EosResult]):
     """An edge-of-stability study on disk.
 
     Example:
+        >>> from lastbit import open_study
         >>> study = open_study("lastbit-studies/eos-digits-001")  # doctest: +SKIP
-        >>> study.to_xarray()["ratio"].plot()  # doctest: +SKIP
+        >>> study.to_xarray()["ratio"].max().item()  # doctest: +SKIP
     """
 
     def _rows(self, data: xr.Dataset) -> xr.Dataset:

@@ -79,6 +79,7 @@ def sharpness(task: str | Task | None = None, *, quiet: bool = False, **settings
         LastbitError: a setting, the task, the checkpoint or the folder is invalid, or nothing can be measured.
 
     Example:
+        >>> from lastbit import sharpness
         >>> found = sharpness("digits", after=100)  # doctest: +SKIP
         >>> found.result.whole.max_lr  # doctest: +SKIP
         0.16

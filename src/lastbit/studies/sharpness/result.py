@@ -57,6 +57,7 @@ class SharpnessStudy(Study[SharpnessResult]):
     """A measurement of sharpness on disk.
 
     Example:
+        >>> from lastbit import open_study
         >>> found = open_study("lastbit-studies/sharpness-digits-001")  # doctest: +SKIP
         >>> found.result.whole.ratio  # doctest: +SKIP
     """

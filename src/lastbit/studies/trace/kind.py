@@ -92,6 +92,7 @@ def trace(task: str | Task | None = None, *, quiet: bool = False, **settings: An
             safe).
 
     Example:
+        >>> from lastbit import trace
         >>> study = trace("digits", epochs=5, quiet=True)  # doctest: +SKIP
         >>> study.result.verdict_kind, study.result.first_difference  # doctest: +SKIP
     """

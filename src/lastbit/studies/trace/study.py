@@ -41,6 +41,7 @@ class TraceStudy(Study[TraceResult]):
     """A trace on disk.
 
     Example:
+        >>> from lastbit import open_study
         >>> study = open_study("lastbit-studies/trace-digits-001")  # doctest: +SKIP
         >>> study.to_xarray()["relative_l2"].sel(twin="twin1").max("tensor")  # doctest: +SKIP
     """
@@ -111,6 +112,7 @@ def compare_sketches(
         LastbitError: no such study, member or run; other tensors; or no step in common.
 
     Example:
+        >>> from lastbit import compare_sketches
         >>> compare_sketches("studies/a", "studies/b")["all_distance"]  # doctest: +SKIP
     """
     one, two = _read(Path(first), first_run, first_member), _read(Path(second), second_run, second_member)

@@ -1,0 +1,49 @@
+"""Examples that the doctests skip, because they read or make a study, run here; what they print is not compared."""
+
+import doctest
+import inspect
+import pkgutil
+import shutil
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import lastbit
+
+STUDIES = Path(__file__).parent / "data" / "studies-format-1"
+
+EXCERPTS = {"lastbit.train.twins.lock_step": "a piece of a caller's loop, whose task and device it takes"}
+"""Examples that do not stand alone, with the reason."""
+
+
+def skipped():
+    """The examples of each docstring in which the doctests skip a line, by its name."""
+    found = {}
+    modules = [lastbit, *(import_module(one.name) for one in pkgutil.walk_packages(lastbit.__path__, "lastbit."))]
+    for module in modules:
+        if "doctest: +SKIP" in inspect.getsource(module):
+            for test in doctest.DocTestFinder().find(module):
+                if any(doctest.SKIP in example.options for example in test.examples):
+                    found[test.name] = "".join(example.source for example in test.examples)
+    return found
+
+
+def cases():
+    for name, code in skipped().items():
+        trains = "lastbit-studies/" not in code and "studies/a" not in code
+        yield pytest.param(name, code, id=name, marks=[pytest.mark.slow] if trains else [])
+
+
+@pytest.mark.parametrize(("name", "code"), [case for case in cases() if case.id not in EXCERPTS])
+def test_a_skipped_example_runs_alone(name, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for kind in ("audit", "trace", "eos", "sharpness"):
+        shutil.copytree(STUDIES / kind, tmp_path / "lastbit-studies" / f"{kind}-digits-001")
+    for folder in ("a", "b"):
+        shutil.copytree(STUDIES / "trace", tmp_path / "studies" / folder)
+    exec(compile(code, name, "exec"), {"__name__": "docs"})
+
+
+def test_excerpts_are_there():
+    assert set(EXCERPTS) <= set(skipped())
