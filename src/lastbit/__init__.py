@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lastbit.core.errors import LastbitError
+    from lastbit.launch.contexts import perturb_optimizer, perturbed
     from lastbit.studies.audit.kind import audit
     from lastbit.studies.eos.kind import eos
     from lastbit.studies.eos.monitor import StabilityMonitor
@@ -41,6 +42,7 @@ _HOMES = {
     "compare_sketches": "lastbit.studies.trace.study",
     "open_study": "lastbit.studies.kinds",
     **dict.fromkeys(("ACCURACY", "BINARY_ACCURACY", "MSE", "Metric"), "lastbit.tasks.metric"),
+    **dict.fromkeys(("perturb_optimizer", "perturbed"), "lastbit.launch.contexts"),
     **{kind: f"lastbit.studies.{kind}.kind" for kind in ("audit", "eos", "sharpness", "trace")},
     **{f"pde_{kind}": f"lastbit.studies.pde.{kind}" for kind in _PDE},
 }
@@ -64,6 +66,8 @@ __all__ = [
     "pde_simulate",
     "pde_stability",
     "pde_window",
+    "perturb_optimizer",
+    "perturbed",
     "sharpness",
     "trace",
 ]

@@ -11,7 +11,7 @@ from lastbit.perturb.rescale import Rescale
 
 
 def test_the_families():
-    assert set(PERTURBATIONS) == {"identity", "rescale", "ulp", "rounding", "reorder"}
+    assert set(PERTURBATIONS) == {"auto", "identity", "rescale", "ulp", "rounding", "reorder"}
     assert [make_perturbation("rescale", index) for index in range(6)] == [
         Identity(),
         *(Rescale(k=k) for k in (3, 5, 7, 9, 11)),

@@ -159,7 +159,7 @@ def test_a_spawned_process_builds_the_same_task(file):
         (GOOD, "other", "has no function 'other': its functions are toy"),
         ("x = 1", "toy", "has no function 'toy': it has no functions"),
         ("toy = 3", "toy", "mine.py:toy is a int, not a function: write `def toy"),
-        ("def toy(seed, size=2): ...", "toy", r"must work without arguments, but it takes \(seed, size\)"),
+        ("def toy(data, size=2): ...", "toy", r"must work without arguments, but it takes \(data, size\)"),
         ("def toy(): return 5", "toy", "must return a lastbit Task, got int"),
         ("\n\nimport nothing_of_this_name", "toy", r"raised on import: ModuleNotFoundError: .* \(line 3\)"),
         ("def toy(:\n", "toy", r"raised on import: SyntaxError: .* \(line 1\)"),

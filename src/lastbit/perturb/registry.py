@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lastbit.core.errors import choose
+from lastbit.perturb.auto import Auto
 from lastbit.perturb.base import Identity, Perturbation, check_integer
 from lastbit.perturb.flip_ulp import FlipUlp
 from lastbit.perturb.reorder_batch import ReorderBatch
@@ -12,7 +13,7 @@ from lastbit.perturb.stochastic_rounding import StochasticRounding
 __all__ = ["PERTURBATIONS", "make_perturbation"]
 
 PERTURBATIONS: dict[str, type[Perturbation]] = {
-    kind.kind: kind for kind in (Identity, Rescale, FlipUlp, StochasticRounding, ReorderBatch)
+    kind.kind: kind for kind in (Identity, Rescale, FlipUlp, StochasticRounding, ReorderBatch, Auto)
 }
 """Every perturbation by its `kind`."""
 

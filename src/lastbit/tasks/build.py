@@ -19,6 +19,7 @@ from lastbit.optimizers.registry import OPTIMIZERS, class_of
 from lastbit.tasks.config import TaskConfig
 from lastbit.tasks.data.images import standardised_splits, stratified_order
 from lastbit.tasks.file_task import load_file_task
+from lastbit.tasks.function import TrainingFunction
 from lastbit.tasks.losses import LOSSES
 from lastbit.tasks.models import MODELS, PLAIN, build_model
 from lastbit.tasks.registry import AUGMENTATIONS, TASKS, TaskSpec
@@ -47,6 +48,8 @@ def resolve(config: TaskConfig, arguments: Mapping[str, Any] = MappingProxyType(
     """
     if config.is_file:
         task = _file_task(config, arguments)
+        if isinstance(task, TrainingFunction):
+            return config
         sizes = {"epochs": task.epochs, "batch_size": task.batch_size, "train_size": len(task.train)}
         return config.model_copy(update=sizes)
     spec = TASKS[config.task]
@@ -65,8 +68,8 @@ def resolve(config: TaskConfig, arguments: Mapping[str, Any] = MappingProxyType(
     return TaskConfig(**{**defaults, **given})
 
 
-def build_task(config: TaskConfig, arguments: Mapping[str, Any] = MappingProxyType({})) -> Task:
-    """Return the task that `config` describes.
+def build_task(config: TaskConfig, arguments: Mapping[str, Any] = MappingProxyType({})) -> Task | TrainingFunction:
+    """Return the task that `config` describes, or the training function that its file holds.
 
     The data are loaded and decoded once in a process, however many tasks are built from them. No random generator is
     touched.
@@ -128,8 +131,13 @@ def _parameters(model: partial[torch.nn.Module]) -> int:
         return sum(p.numel() for p in model().parameters())
 
 
-def _file_task(config: TaskConfig, arguments: Mapping[str, Any]) -> Task:
+def _file_task(config: TaskConfig, arguments: Mapping[str, Any]) -> Task | TrainingFunction:
     task = load_file_task(config.task, arguments)
+    if isinstance(task, TrainingFunction):
+        for name in ("epochs", "batch_size", "train_size"):
+            if getattr(config, name) is not None:
+                raise LastbitError(f"--{name.replace('_', '-')} is of a task: {config.task} decides it itself")
+        return task
     changes = {name: getattr(config, name) for name in ("epochs", "batch_size") if getattr(config, name) is not None}
     if arguments:
         changes["settings"] = {**task.settings, **arguments}

@@ -16,6 +16,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from lastbit.core.errors import LastbitError
+from lastbit.tasks.function import TrainingFunction, is_training
 from lastbit.tasks.task import Task
 
 __all__ = ["load_file_task", "local_sources"]
@@ -23,8 +24,10 @@ __all__ = ["load_file_task", "local_sources"]
 _BY_KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def load_file_task(reference: str, arguments: Mapping[str, Any] = MappingProxyType({})) -> Task:
+def load_file_task(reference: str, arguments: Mapping[str, Any] = MappingProxyType({})) -> Task | TrainingFunction:
     """Return the task of `FILE.py:FUNCTION`, a function that works without arguments or with those given.
+
+    A function whose one required parameter is `seed` makes no task: it is the training itself.
 
     The file is imported by its path, under a module name made from that path, so spawned processes can do the same;
     its folder joins the end of the import path, so that it can import its neighbours. The file is run and its function
@@ -51,9 +54,14 @@ def load_file_task(reference: str, arguments: Mapping[str, Any] = MappingProxyTy
 @lru_cache(maxsize=8)
 def _load(
     path: Path, shown: str, function: str, changed: int, size: int, arguments: tuple[tuple[str, Any], ...]
-) -> Task:
+) -> Task | TrainingFunction:
     """Import, call and check; `changed` and `size` serve to notice another version of the file."""
     make, given = _function(_module(path, shown, changed, size), shown, function), dict(arguments)
+    if is_training(make):
+        if given:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise LastbitError(f"{flags}: {shown}:{function} is a training of its own, called with a seed alone")
+        return TrainingFunction(make)
     _check_arguments(make, shown, function, given)
     try:
         task = make(**given)
@@ -84,7 +92,7 @@ def _module(path: Path, shown: str, changed: int, size: int) -> ModuleType:
     return module
 
 
-def _function(module: ModuleType, shown: str, name: str) -> Callable[[], Any]:
+def _function(module: ModuleType, shown: str, name: str) -> Callable[..., Any]:
     functions = [
         key for key, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == module.__name__
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lastbit.core import generators
 from lastbit.core.batches import apply_model, arrived, call_names, pair_of, widened
+from lastbit.core.determinism import deterministic
 from lastbit.core.errors import LastbitError
 from lastbit.core.recorder import Checkpoint
 from lastbit.core.seeds import torch_stream
@@ -33,35 +33,6 @@ __all__ = ["Evaluation", "Training"]
 
 _EVALUATION_BATCH = 512
 """Samples per forward pass of an evaluation: large enough to fill two cores, small enough for their caches."""
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """Ask torch for deterministic algorithms, no autotuning and no TF32, and put everything back at the end.
-
-    An operation without a deterministic algorithm warns and continues: whether the run repeats is then measured by
-    the control.
-    """
-    # cuBLAS reads this when its handle is made; without it, matrix products may pick another workspace each run.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    algorithms = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    memory = torch.utils.deterministic
-    fill = memory.fill_uninitialized_memory  # type: ignore[attr-defined]
-    benchmark, tf32 = torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
-    matmul = torch.get_float32_matmul_precision()
-    try:
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        memory.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.allow_tf32 = False
-        torch.set_float32_matmul_precision("highest")
-        yield
-    finally:
-        torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
-        memory.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = benchmark, tf32
-        torch.set_float32_matmul_precision(matmul)
 
 
 @dataclass(frozen=True)
@@ -127,7 +98,7 @@ class Training:
         self._validation = None if task.validation is None else task.validation.to(device, dtype)
         self._generators = generators.LentGenerators(streams.augment, device)
         self._attachments: list[Attachment] = []
-        with generators.LentGenerators(streams.init, device).active(), _deterministic():
+        with generators.LentGenerators(streams.init, device).active(), deterministic():
             self.model = task.model().to(device=device, dtype=dtype)
             self.model.train()
             optimizers, self._trains = make_optimizers(task.optimizer, self.model)
@@ -163,7 +134,7 @@ class Training:
     @contextmanager
     def active(self) -> Iterator[Training]:
         """Lend this training the process-wide generators and settings."""
-        with self._generators.active(), _deterministic():
+        with self._generators.active(), deterministic():
             yield self
 
     def step(self) -> None:

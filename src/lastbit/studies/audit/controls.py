@@ -91,6 +91,6 @@ def reason_for_silence(control: Control, landing: Landing, records: Sequence[Run
         return "no exact repeat could be compared"
     if landing.landed_fraction == 0:
         return "the perturbation changed no weight"
-    if not any(np.isfinite(r.final[metric]) for r in trained):
+    if not any(np.isfinite(r.final.get(metric, np.nan)) for r in trained):
         return f"{metric} is not a finite number in any run"
     return ""

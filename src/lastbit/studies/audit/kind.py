@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+from lastbit.core.errors import LastbitError
 from lastbit.core.keywords import takes
 from lastbit.core.status import Role, RunStatus
 from lastbit.report.formatting import number
@@ -19,7 +20,7 @@ from lastbit.studies.audit.worker import grid, rehearse, train
 from lastbit.studies.frame.control import Difference, compare_repeat
 from lastbit.studies.frame.kind import Cell, Kind
 from lastbit.studies.frame.make import make
-from lastbit.studies.frame.program import Program
+from lastbit.studies.frame.program import Program, Trainee
 from lastbit.studies.frame.settings import study_keywords
 from lastbit.tasks import Task
 
@@ -30,13 +31,16 @@ def _cells(settings: AuditSettings, program: Program) -> list[Cell]:
     return [Cell(number=s, name=f"seed{s:03d}", label=f"seed {s}", seed=s) for s in range(settings.seeds)]
 
 
-def _so_far(records: Sequence[RunRecord], task: Task) -> str:
+def _so_far(records: Sequence[RunRecord], task: Trainee) -> str:
     """Return the spread over perturbations so far."""
-    metric = task.metric
+    names = [task.metric.name] if isinstance(task, Task) else sorted({name for one in records for name in one.metrics})
+    if len(names) != 1:  # a function tells only at the end which of its numbers comes first
+        return ""
+    unit = task.metric.unit if isinstance(task, Task) else ""
     by_cell: dict[int, list[float]] = {}
     for record in records:
         if record.status == RunStatus.OK and record.role != Role.REPEAT:
-            value = record.final[metric.name]
+            value = record.final.get(names[0], math.nan)
             if math.isfinite(value):
                 by_cell.setdefault(record.cell, []).append(value)
     freedom = sum(len(values) - 1 for values in by_cell.values())
@@ -45,8 +49,24 @@ def _so_far(records: Sequence[RunRecord], task: Task) -> str:
     width = max(map(len, by_cell.values()))
     table = [values + [math.nan] * (width - len(values)) for values in by_cell.values()]
     sigma = variance_components(table).sigma_last_bit.estimate
-    unit = "points" if metric.unit == "%" else metric.unit
+    unit = "points" if unit == "%" else unit
     return f"σ last bit so far {number(sigma, 2, unit)} (n = {freedom + len(by_cell)})"
+
+
+def _settle(settings: AuditSettings, program: Program) -> AuditSettings:
+    """Refuse what a training function decides itself, and perturb it in whichever way its optimizers allow.
+
+    Raises:
+        LastbitError: such a setting is given.
+    """
+    if not program.is_function:
+        return settings
+    for name in ("vary", "dtype", "device"):
+        if getattr(settings, name) != AuditSettings.model_fields[name].default:
+            raise LastbitError(f"--{name} is of tasks: the function {program.name} decides it itself")
+    if settings.perturb == "reorder":
+        raise LastbitError("--perturb reorder needs a task: of a function write auto, rescale, rounding or ulp")
+    return settings if "perturb" in settings.model_fields_set else settings.model_copy(update={"perturb": "auto"})
 
 
 def _differs(folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) -> Difference | None:
@@ -58,6 +78,8 @@ AUDIT = Kind(
     name="audit",
     called="an audit",
     counted="run",
+    takes_functions=True,
+    settle=_settle,
     selects=True,
     settings=AuditSettings,
     result=AuditResult,
@@ -76,7 +98,7 @@ AUDIT = Kind(
 
 @takes(study_keywords(AuditSettings))
 def audit(
-    task: str | Task | None = None,
+    task: str | Task | Callable[[int], Any] | None = None,
     *,
     quiet: bool = False,
     checkpoint_seconds: float = 20.0,
@@ -88,7 +110,8 @@ def audit(
     `AuditStudy` for what comes out. Runs are kept in a study folder as they finish.
 
     Args:
-        task: name of a built-in task (`"digits"`), `"FILE.py:FUNCTION"`, or a `Task`.
+        task: name of a built-in task (`"digits"`), `"FILE.py:FUNCTION"`, a `Task`, or a function `train(seed)` that
+            trains and returns a number or a mapping of names to numbers.
         **settings: of the study and of its task.
         quiet: show no progress.
         checkpoint_seconds: time between the checkpoints of a run.

@@ -13,7 +13,7 @@ from lastbit.stats import Estimate
 from lastbit.store import RunRecord
 from lastbit.studies.audit.tabulate import finite_runs, mean_of, table_of
 
-__all__ = ["MetricSpread", "metric_spreads"]
+__all__ = ["MetricSpread", "metric_spreads", "metrics_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,18 @@ class MetricSpread:
     def points(self) -> str:
         """The unit of a difference: points for a percentage."""
         return "points" if self.unit == "%" else self.unit
+
+
+def metrics_of(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return name, unit and `higher_is_better` of every metric, first the one that the audit is about.
+
+    Of a training function they are known once a run of it is in.
+    """
+    task = facts["task"]
+    found = [task, *facts["cells"], {"metrics": [{"name": "result", "unit": "", "higher_is_better": True}]}]
+    known: list[Mapping[str, Any]] = next(one["metrics"] for one in found if "metrics" in one)
+    # Studies of an earlier lastbit name the one metric alone.
+    return known if "metric" not in task or "metrics" in task else [{**task["metric"], "higher_is_better": True}]
 
 
 def metric_spreads(

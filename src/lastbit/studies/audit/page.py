@@ -76,12 +76,15 @@ def audit_page(folder: StudyFolder, result: AuditResult) -> Page:
     sections = _spread_sections(folder, result) if result.passed else _silent_sections(result)
     grid, task = result.spec["settings"], result.task
     size = f"{plural(grid['seeds'], 'seed')} × {plural(grid['perturbations'], 'perturbation')} ({grid['perturb']})"
-    trained = f"{plural(task['steps'], 'step')} each, {plural(task['test_size'], 'test example')}"
+    of_steps = "steps" in task
+    sizes = (
+        [f"{plural(task['steps'], 'step')} each", f"{plural(task['test_size'], 'test example')}"] if of_steps else []
+    )
     return study_page(
         folder,
         result,
         title=f"Audit of {task['name']}",
-        subtitle=f"{size}, {trained}, {grid['dtype']}",
+        subtitle=", ".join([size, *sizes, *([grid["dtype"]] if sizes else [])]),
         kinds=_KINDS,
         sections=[*sections, Section("Runs", [_runs_table(result)])],
     )

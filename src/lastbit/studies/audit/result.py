@@ -13,6 +13,7 @@ from lastbit.studies.audit.controls import (
     divergence_of,
     reason_for_silence,
 )
+from lastbit.studies.audit.metrics import metrics_of
 from lastbit.studies.audit.spreads import Spreads, estimate_spreads, no_spreads
 from lastbit.studies.audit.verdict import Asked, verdict
 from lastbit.studies.frame.control import Control, Landing
@@ -50,8 +51,9 @@ def conclude(folder: StudyFolder) -> AuditResult:
     trained = [r for r in records if r.role != Role.REPEAT and r.status == RunStatus.OK]
     used = [r for r in trained if r.run not in landing.not_landed]
     divergence = divergence_of(records)
-    reason = reason_for_silence(control, landing, records, facts["task"]["metric"]["name"])
-    spreads = no_spreads(facts["task"]["metric"], reason, len(used)) if reason else estimate_spreads(folder, used)
+    metric = metrics_of(facts)[0]
+    reason = reason_for_silence(control, landing, records, metric["name"])
+    spreads = no_spreads(metric, reason, len(used)) if reason else estimate_spreads(folder, used)
     grid = facts["spec"]["settings"]
     planned = grid["seeds"] * (grid["perturbations"] + 1)
     asked = Asked(seeds=grid["seeds"], perturbations=grid["perturbations"], finished=len(records) >= planned)

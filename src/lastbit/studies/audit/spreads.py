@@ -12,7 +12,7 @@ import numpy as np
 from lastbit import stats
 from lastbit.stats import DistributionSpread, Estimate, ResolvableDifference, SeedsNeeded, VarianceComponents
 from lastbit.store import RunRecord, StudyFolder
-from lastbit.studies.audit.metrics import MetricSpread, metric_spreads
+from lastbit.studies.audit.metrics import MetricSpread, metric_spreads, metrics_of
 from lastbit.studies.audit.tabulate import finite_runs, mean_of, table_of
 
 __all__ = ["ChurnMatrix", "LossSpread", "Metric", "Spreads", "estimate_spreads", "no_spreads"]
@@ -122,7 +122,8 @@ def estimate_spreads(folder: StudyFolder, records: Sequence[RunRecord]) -> Sprea
     the most that values between 0 and 100 can have (Popoviciu 1935: half of the range).
     """
     task = folder.facts["task"]
-    name, unit = task["metric"]["name"], task["metric"]["unit"]
+    metrics = metrics_of(folder.facts)
+    name, unit = metrics[0]["name"], metrics[0]["unit"]
     seeds = [record.cell for record in records]
     arrays = [folder.arrays(record.run) for record in records]
     counted, left_out = finite_runs(records, name)
@@ -149,7 +150,7 @@ def estimate_spreads(folder: StudyFolder, records: Sequence[RunRecord]) -> Sprea
         last_bit_by_seed=tuple(one.truncated(0.0, most / 2) for one in stats.last_bit_by_seed(table)),
         loss=None if isinstance(loss, str) else loss,
         distribution=None if isinstance(distribution, str) else distribution,
-        metrics=metric_spreads(task.get("metrics", ()), records, arrays),
+        metrics=metric_spreads(metrics, records, arrays),
         not_measured={what: why for what, why in missing.items() if why},
     )
 

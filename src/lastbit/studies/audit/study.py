@@ -8,10 +8,19 @@ import numpy as np
 import xarray as xr
 
 from lastbit.core.status import Role, RunStatus
+from lastbit.studies.audit.metrics import metrics_of
 from lastbit.studies.audit.result import AuditResult
 from lastbit.studies.frame.study import Study
 
 __all__ = ["AuditStudy"]
+
+
+_OWN = ("seed", "perturbation", "epoch", "step", "example", "status", "label", "loss", "predictions")
+
+
+def _column(metric: str) -> str:
+    """Return the name of a metric's array, which must be none of the others'."""
+    return f"{metric}_metric" if metric in _OWN else metric
 
 
 class AuditStudy(Study[AuditResult]):
@@ -38,7 +47,9 @@ class AuditStudy(Study[AuditResult]):
         """
         with self._folder() as folder:
             task, grid = folder.facts["task"], folder.facts["spec"]["settings"]
-            per_epoch, steps = task["steps_per_epoch"], task["steps"]
+            # Of a training function the results alone are known.
+            per_epoch, steps = task.get("steps_per_epoch", 1), task.get("steps", 1)
+            metric = metrics_of(folder.facts)[0]
             both = {"seed": grid["seeds"], "perturbation": grid["perturbations"]}
 
             def empty(fill: Any, dtype: Any = None, **along: int) -> tuple[list[str], np.ndarray[Any, Any]]:
@@ -47,9 +58,12 @@ class AuditStudy(Study[AuditResult]):
 
             runs = folder.runs()
             stored = [name for run in runs for name in run.metrics]
-            names = list(dict.fromkeys(["train_loss", *stored, task["metric"]["name"]]))
+            of_steps = {"loss": empty(np.nan, step=steps)} if "steps" in task else {}
+            names = dict.fromkeys(
+                [*(["train_loss"] if of_steps else []), *map(_column, stored), _column(metric["name"])]
+            )
             found = {name: empty(np.nan, epoch=steps // per_epoch) for name in names}
-            found |= {"loss": empty(np.nan, step=steps), "status": empty("missing", object), "label": empty("", object)}
+            found |= {**of_steps, "status": empty("missing", object), "label": empty("", object)}
             for run in runs:
                 if run.role == Role.REPEAT:
                     continue
@@ -60,16 +74,18 @@ class AuditStudy(Study[AuditResult]):
                 damaged = folder.why_unreadable(run.run)
                 if damaged:
                     found["status"][1][cell] = "damaged"
-                arrays = {"losses": ()} if damaged else folder.arrays(run.run)
-                for name, values in (dict(run.metrics) | {"loss": arrays["losses"]}).items():
+                arrays = {} if damaged else folder.arrays(run.run)
+                losses = {"loss": arrays["losses"]} if "losses" in arrays else {}
+                for name, values in ({_column(name): v for name, v in run.metrics.items()} | losses).items():
                     found[name][1][cell][: len(values)] = values
                 if "predictions" in arrays:
                     if "predictions" not in found:
-                        found["predictions"] = empty(-1, example=task["test_size"])
+                        found["predictions"] = empty(-1, example=len(arrays["predictions"]))
                     found["predictions"][1][cell] = arrays["predictions"]
         coordinates = {name: np.arange(size) for name, size in both.items()}
         epochs = np.arange(1, steps // per_epoch + 1)
-        coordinates |= {"epoch": epochs, "step": np.arange(1, steps + 1)}
-        attributes = {"verdict": self.verdict, "command": self.result.command, "unit": task["metric"]["unit"]}
-        data = xr.Dataset(found, coordinates, attributes).assign_coords(step_at_epoch_end=("epoch", per_epoch * epochs))
+        coordinates |= {"epoch": epochs} | ({"step": np.arange(1, steps + 1)} if of_steps else {})
+        attributes = {"verdict": self.verdict, "command": self.result.command, "unit": metric["unit"]}
+        data = xr.Dataset(found, coordinates, attributes)
+        data = data.assign_coords(step_at_epoch_end=("epoch", per_epoch * epochs)) if of_steps else data
         return data.assign({name: data[name].astype(str) for name in ("status", "label")})

@@ -17,7 +17,7 @@ __all__ = ["finite_runs", "mean_of", "table_of"]
 
 def finite_runs(records: Sequence[RunRecord], name: str) -> tuple[list[RunRecord], str]:
     """Return the runs whose final value of a metric is finite, and which are not, in words."""
-    finite = [record for record in records if math.isfinite(record.final[name])]
+    finite = [record for record in records if math.isfinite(record.final.get(name, math.nan))]
     others = [record.run for record in records if record not in finite]
     named = ", ".join(others[:8]) + (" …" if len(others) > 8 else "")
     what = name.replace("_", " ")

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+
+import numpy as np
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.core.status import Role, RunStatus
 from lastbit.dynamics.blow_up import blow_up
+from lastbit.launch.function import run_function
 from lastbit.perturb.base import Perturbation
 from lastbit.perturb.registry import make_perturbation
 from lastbit.report.formatting import number
-from lastbit.store import RunRecord
+from lastbit.store import RunFiles, RunRecord
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.frame.kind import DTYPES, Cell, Job, Plan, Trained, Work
+from lastbit.studies.frame.program import Trainee
 from lastbit.studies.frame.rehearsal import first_step
+from lastbit.tasks.function import TrainingFunction
 from lastbit.tasks.task import Task
 from lastbit.train.random_streams import streams
 from lastbit.train.run import run_training
@@ -44,14 +50,14 @@ def _perturbation(settings: AuditSettings, seed: int, index: int) -> Perturbatio
     return make_perturbation(settings.perturb, index, seed=stream)
 
 
-def rehearse(plan: Plan[AuditSettings], cell: Cell, task: Task) -> None:
-    """Take one perturbed step of the first two seeds, which stand for all.
+def rehearse(plan: Plan[AuditSettings], cell: Cell, task: Trainee) -> None:
+    """Take one perturbed step of the first two seeds, which stand for all; of a function there is none to take.
 
     Raises:
         LastbitError: the task and the perturbation do not go together, the seeds would all be the same run, or the
             task's own code raised.
     """
-    if cell.number > 0:
+    if cell.number > 0 or not isinstance(task, Task):
         return
     with first_step(task.name):
         steps = [_first_step(plan, one, task) for one in plan.cells[:2]]
@@ -80,6 +86,8 @@ def train(work: Work[AuditSettings]) -> Trained:
     """Train one run of the grid."""
     job, task, settings = work.job, work.task, work.settings
     files = work.files(job.run)
+    if not isinstance(task, Task):
+        return _call(work, task, files)
     outcome = run_training(
         task,
         streams(job.cell.seed, settings.vary),
@@ -104,3 +112,32 @@ def train(work: Work[AuditSettings]) -> Trained:
     metric = task.metric
     said = f"{metric.name} {number(record.final[metric.name], 4, metric.unit)}"
     return Trained(records=(record,), said=said if record.status == RunStatus.OK else record.message)
+
+
+def _call(work: Work[AuditSettings], task: TrainingFunction, files: RunFiles) -> Trained:
+    """Call a training function once, every optimizer in it perturbed."""
+    job, began = work.job, time.perf_counter()
+    perturbation = _perturbation(work.settings, job.cell.seed, job.twin)
+    found = run_function(task.function, job.cell.seed, perturbation, name=task.name)
+    measured = task.measured(found.returned)
+    predictions = {} if measured.predictions_N is None else {"predictions": measured.predictions_N}
+    files.arrays({**found.arrays, **predictions})
+    finite = bool(np.isfinite(found.arrays["weights_final"]).all())
+    record = RunRecord(
+        run=job.run,
+        cell=job.cell.number,
+        role=job.role,
+        twin=job.twin,
+        label=job.label,
+        status=RunStatus.OK if finite else RunStatus.DIVERGED,
+        message="" if finite else "weights are not finite at the end",
+        seconds=time.perf_counter() - began,
+        steps=(found.steps,),
+        metrics={name: [value] for name, value in measured.metrics.items()},
+    )
+    name, value = next(iter(measured.metrics.items()))
+    metrics = [{"name": each, "unit": "", "higher_is_better": True} for each in measured.metrics]
+    facts = {"metrics": metrics, "steps": found.steps}
+    if job.twin:
+        facts["perturbed"] = found.perturbed
+    return Trained(records=(record,), facts=facts, said=f"{name} {number(value, 4)}" if finite else record.message)

@@ -12,7 +12,7 @@ from lastbit.report.formatting import number
 from lastbit.studies.eos.settings import EosSettings
 from lastbit.studies.frame.kind import Cell
 from lastbit.studies.frame.program import Program, axis_values
-from lastbit.tasks import Task
+from lastbit.tasks import TaskConfig
 from lastbit.tasks.models import MODELS
 
 __all__ = ["edge_cells", "edge_defaults", "settled"]
@@ -72,7 +72,7 @@ def settled(settings: EosSettings, program: Program) -> EosSettings:
         LastbitError: the gradient flow is asked for of an optimizer that has none.
     """
     source = program.source
-    if isinstance(source, Task) or source.is_file:
+    if not isinstance(source, TaskConfig) or source.is_file:
         return settings
     if settings.flow and source.optimizer != "sgd":
         raise LastbitError(f"--flow: {source.optimizer} has no gradient flow of the loss to compare; sgd has")
@@ -97,5 +97,5 @@ def edge_cells(settings: EosSettings, program: Program) -> list[Cell]:
 def _values(program: Program, axis: str) -> tuple[Any, ...]:
     """Return the values along an axis: None alone where the task sets that itself."""
     source = program.source
-    own = None if isinstance(source, Task) or source.is_file else getattr(source, axis)
+    own = None if not isinstance(source, TaskConfig) or source.is_file else getattr(source, axis)
     return program.axes.get(axis, (own,))

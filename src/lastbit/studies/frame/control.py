@@ -118,17 +118,19 @@ def compare_repeat(folder: StudyFolder, base: RunRecord, repeat: RunRecord) -> D
         finite = [None if value is None or not np.isfinite(value) else float(value) for value in (a, b)]
         found.append(Difference(cell=base.cell, step=step, what=what, base=finite[0], repeat=finite[1]))
 
-    shared = min(len(one["losses"]), len(two["losses"]))
-    unequal = np.flatnonzero(one["losses"][:shared].view(np.int64) != two["losses"][:shared].view(np.int64))
+    # A program that is not ours keeps no losses.
+    losses = [arrays.get("losses", np.empty(0)) for arrays in (one, two)]
+    shared = min(map(len, losses))
+    unequal = np.flatnonzero(losses[0][:shared].view(np.int64) != losses[1][:shared].view(np.int64))
     if len(unequal):
         step = int(unequal[0])
-        differ(step + 1, "training loss", one["losses"][step], two["losses"][step])
+        differ(step + 1, "training loss", losses[0][step], losses[1][step])
     for name, values in base.metrics.items():
         for step, a, b in zip(base.steps, values, repeat.metrics.get(name, ()), strict=False):
             if np.float64(a).tobytes() != np.float64(b).tobytes():
                 differ(step, name, a, b)
                 break
-    last = len(one["losses"])
+    last = len(losses[0]) or max(base.steps, default=0)
     if one["weights_first"].tobytes() != two["weights_first"].tobytes():
         differ(1, "weights after the first step")
     for name in sorted(set(one) | set(two)):

@@ -12,7 +12,7 @@ from lastbit.core.exit_codes import ExitCode
 from lastbit.report.formatting import plural
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.progress import GridProgress
-from lastbit.train.executors.choose import ExecutorChoice, choose_executor
+from lastbit.train.executors.choose import ExecutorChoice, choose_executor, unmeasured_choice
 from lastbit.train.jobs import Executor, WorkerFactory
 
 __all__ = ["Asked", "Interrupted", "choose_execution", "interrupted", "now_and_then"]
@@ -76,6 +76,7 @@ def choose_execution(
     progress: GridProgress,
     *,
     travels: bool,
+    measured: bool,
     small: bool,
 ) -> Executor:
     """Return the executor for the runs that are left, and keep the choice in the study before any step is taken.
@@ -88,6 +89,7 @@ def choose_execution(
         asked: what the user fixed.
         jobs: number of runs that are left.
         progress: told what was chosen.
+        measured: whether steps of it can be taken to measure how fast they are.
         travels: whether other processes could rebuild what is trained; else the runs stay in this one.
         small: whether every step is too small for several threads to share.
 
@@ -97,7 +99,7 @@ def choose_execution(
     workers, before = asked.workers, folder.facts.get("execution")
     if not travels and workers != 1 and jobs > 1:
         progress.event(
-            "this Task cannot be sent to other processes: runs go one after another "
+            "what is trained cannot be sent to other processes: runs go one after another "
             "(put it in a file and name it FILE.py:FUNCTION to use every core)"
         )
         workers = 1
@@ -111,8 +113,12 @@ def choose_execution(
         choice = ExecutorChoice(min(workers or before["workers"], jobs), threads, "as the study was begun")
         executor = choice.build(factory)
     else:
-        progress.event("choosing processes and threads: as asked, or by a few measured steps ...")
-        choice, executor = choose_executor(factory, workers, jobs, threads=asked.threads, small=small)
+        if measured:
+            progress.event("choosing processes and threads: as asked, or by a few measured steps ...")
+            choice, executor = choose_executor(factory, workers, jobs, threads=asked.threads, small=small)
+        else:
+            choice = unmeasured_choice(workers, jobs, threads=asked.threads)
+            executor = choice.build(factory)
         progress.event(f"{choice.workers} process(es) x {choice.threads} thread(s) ({choice.reason})")
     folder.update_facts(execution={"workers": choice.workers, "threads": choice.threads, "reason": choice.reason})
     return executor

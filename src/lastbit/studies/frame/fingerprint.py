@@ -9,6 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from types import CodeType, FunctionType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from lastbit.core.batches import apply_model, call_names, pair_of, placed, tenso
 from lastbit.core.errors import LastbitError
 from lastbit.core.generators import LentGenerators
 from lastbit.core.threads import threads as torch_threads
+from lastbit.studies.frame.program import Trainee
 from lastbit.tasks import Task, TaskConfig
 from lastbit.tasks.build import build_task
 from lastbit.tasks.split import Split
@@ -36,17 +39,33 @@ _HASH_SEEDS = ("1", "2")
 """Of the processes that are compared. Sets of few words may come in the same order in two of three processes."""
 
 
-def fingerprint(task: Task) -> str:
+def fingerprint(task: Trainee) -> str:
     """Return a digest of a task's sizes, data, initial weights under one seed, and loss of its first examples.
+
+    Of a training function it is one of its code.
 
     It tells a changed file, data set or model from the one a study was begun with; it is no proof of equality. What is
     drawn anew each time, whatever the seed, has no part in it: that is for a study's control to find.
     """
     digest = hashlib.blake2b(digest_size=16)
+    if not isinstance(task, Task):
+        digest.update(_code(task.function))
+        return digest.hexdigest()
     with torch_threads(1):
         for part in (_settings, _data, _network):
             digest.update(_repeatable(part, task))
     return digest.hexdigest()
+
+
+def _code(function: Callable[..., Any]) -> bytes:
+    """Return what a function of Python computes with: its instructions, constants and names, and those inside it."""
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, CodeType):
+        return f"{type(function).__module__}.{type(function).__qualname__}".encode()
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    plain = [constant for constant in code.co_consts if not isinstance(constant, CodeType | frozenset)]
+    told = repr((code.co_name, code.co_names, code.co_varnames, plain)).encode() + code.co_code
+    return told + b"".join(_code(FunctionType(one, {})) for one in inner if not one.co_freevars)
 
 
 def _repeatable(part: Callable[[Task], bytes], task: Task) -> bytes:

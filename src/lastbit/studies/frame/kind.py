@@ -13,10 +13,10 @@ from lastbit.core.status import Role
 from lastbit.report.formatting import plural
 from lastbit.store import RunFiles, RunRecord, StudyFolder
 from lastbit.studies.frame.control import Difference
-from lastbit.studies.frame.program import Program
+from lastbit.studies.frame.program import Program, Trainee
 from lastbit.studies.frame.result import Result
 from lastbit.studies.frame.settings import StudySettings, command_line
-from lastbit.tasks import Task, TaskConfig
+from lastbit.tasks import TaskConfig
 
 if TYPE_CHECKING:
     from lastbit.report.blocks import Page
@@ -74,7 +74,7 @@ class Plan(Generic[S]):
     program: Program
     cells: tuple[Cell, ...]
 
-    def task(self, cell: Cell) -> Task:
+    def task(self, cell: Cell) -> Trainee:
         """Return what a cell trains."""
         return self.program.task(cell.program)
 
@@ -88,9 +88,9 @@ class Plan(Generic[S]):
         return resolve_device(getattr(self.settings, "device", "cpu"))
 
 
-def distinct(plan: Plan[Any], tasks: Mapping[int, Task]) -> dict[str, Task]:
+def distinct(plan: Plan[Any], tasks: Mapping[int, Trainee]) -> dict[str, Trainee]:
     """Return the tasks that differ, by what their cells set of the program."""
-    found: dict[str, Task] = {}
+    found: dict[str, Trainee] = {}
     for cell in plan.cells:
         found.setdefault(cell.sets, tasks[cell.number])
     return found
@@ -101,7 +101,8 @@ class Work(Generic[S]):
     """One job in the hands of a worker."""
 
     job: Job
-    task: Task
+    task: Any
+    """What is trained: a `Task`, or a training function for the kinds that take one."""
     settings: S
     device: torch.device
     files: Callable[[str], RunFiles]
@@ -135,15 +136,15 @@ def _one_each(plan: Plan[S]) -> list[Job]:
     return [Job(cell=cell, run=cell.name, label=cell.label) for cell in plan.cells]
 
 
-def _all_steps(settings: S, task: Task) -> int:
+def _all_steps(settings: S, task: Trainee) -> int:
     return task.total_steps
 
 
-def _first(plan: Plan[S], tasks: Mapping[int, Task]) -> Cell:
+def _first(plan: Plan[S], tasks: Mapping[int, Any]) -> Cell:
     return plan.cells[0]
 
 
-def _silent(records: Sequence[RunRecord], task: Task) -> str:
+def _silent(records: Sequence[RunRecord], task: Any) -> str:
     return ""
 
 
@@ -174,7 +175,7 @@ class Kind(Generic[S, R]):
     study: type[Study[R]]
     cells: Callable[[S, Program], list[Cell]]
     """Returns the trainings of the study."""
-    rehearse: Callable[[Plan[S], Cell, Task], None]
+    rehearse: Callable[[Plan[S], Cell, Any], None]
     """Takes a step of a cell, so that what no run would survive is said before a folder is made.
 
     Raises:
@@ -196,17 +197,19 @@ class Kind(Generic[S, R]):
     """
     jobs: Callable[[Plan[S]], list[Job]] = _one_each
     """Returns what is to be done, in the order in which it is begun; by default one job for each cell."""
-    steps: Callable[[S, Task], int] = _all_steps
+    steps: Callable[[S, Any], int] = _all_steps
     """Returns the optimizer steps of one training."""
-    sample: Callable[[Plan[S], Mapping[int, Task]], Cell] = _first
+    sample: Callable[[Plan[S], Mapping[int, Any]], Cell] = _first
     """Returns the cell whose steps say best how the study should be executed."""
     reads: Callable[[RunRecord, Mapping[str, Any]], tuple[str, ...]] = _own_arrays
     """Returns the names of the arrays without which a run says nothing, given the run and its cell in `study.json`."""
+    takes_functions: bool = False
+    """Whether it repeats training functions too, of which it sees the optimizers' steps and what they return."""
     selects: bool = False
     """Whether it is about the network that a training selects, rather than about every step."""
     announce: Callable[[S, int, int], str] | None = None
     """Returns what is about to be done, in a few words, given the settings, the number of jobs and of steps."""
-    so_far: Callable[[Sequence[RunRecord], Task], str] = _silent
+    so_far: Callable[[Sequence[RunRecord], Any], str] = _silent
     """Returns what the runs that are in say, in a few words for the progress."""
     differs: Callable[[StudyFolder, Mapping[str, RunRecord], Cell], Difference | None] = _never
     """Returns where a cell's exact repeat first differs, which makes every other run pointless."""
@@ -215,7 +218,8 @@ class Kind(Generic[S, R]):
         """Return what is about to be done, in a few words."""
         if self.announce is not None:
             return self.announce(settings, jobs, steps)
-        return f"{self.name} of {plural(jobs, self.counted)} x {plural(steps, 'step')}"
+        each = f" x {plural(steps, 'step')}" if steps > 1 else ""
+        return f"{self.name} of {plural(jobs, self.counted)}{each}"
 
     def command(self, plan: Plan[S]) -> str:
         """Return the command, or the Python call, that repeats the study exactly."""
@@ -223,4 +227,5 @@ class Kind(Generic[S, R]):
             program = {name: v for name, v in plan.program.settings().items() if name not in self.settings.decides}
             return command_line(self.name, {**program, **plan.settings.model_dump()})
         options = ", ".join(f"{name}={value!r}" for name, value in plan.settings.model_dump(mode="json").items())
-        return f"lb.{self.name}(<Task {plan.program.name!r}>, {options})"
+        what = "function" if plan.program.is_function else "Task"
+        return f"lb.{self.name}(<{what} {plan.program.name!r}>, {options})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from lastbit.studies.frame.fingerprint import check_processes, fingerprint
 from lastbit.studies.frame.folders import begin_study, check_origin, stored_facts
 from lastbit.studies.frame.kind import Cell, Kind, Plan, distinct
 from lastbit.studies.frame.notes import notes
-from lastbit.studies.frame.program import Program
+from lastbit.studies.frame.program import Program, Trainee
 from lastbit.studies.frame.rehearsal import no_exit
 from lastbit.studies.frame.result import Result
 from lastbit.studies.frame.runner import Runner
@@ -34,7 +34,7 @@ R = TypeVar("R", bound=Result)
 
 def make(
     kind: Kind[S, R],
-    task: str | Task | None = None,
+    task: str | Task | Callable[[int], Any] | None = None,
     *,
     out: str | Path | None = None,
     resume: str | Path | None = None,
@@ -49,7 +49,7 @@ def make(
 
     Args:
         kind: what is studied.
-        task: name of a built-in task (`"digits"`), `"FILE.py:FUNCTION"`, or a `Task`.
+        task: name of a built-in task (`"digits"`), `"FILE.py:FUNCTION"`, a `Task`, or a function `train(seed)`.
         out: folder of the study, new or empty; by default the next free `lastbit-studies/KIND-TASK-NNN`.
         resume: folder of an unfinished study to continue, in place of `out`.
         workers: number of processes; 1 stays in this process; None measures both ways.
@@ -94,7 +94,10 @@ def make(
 
 
 def plan_of(
-    kind: Kind[S, R], task: str | Task | None, settings: Mapping[str, Any], stored: Mapping[str, Any] | None = None
+    kind: Kind[S, R],
+    task: str | Task | Callable[[int], Any] | None,
+    settings: Mapping[str, Any],
+    stored: Mapping[str, Any] | None = None,
 ) -> Plan[S]:
     """Work out what is asked for: the settings given, over those of the study to resume, over the defaults.
 
@@ -106,11 +109,12 @@ def plan_of(
     for name in given:
         choose(name, [*of_task, *kind.settings.model_fields], "setting")
     spec = (stored or {}).get("spec", {})
-    if spec.get("object") and not isinstance(task, Task):
-        raise LastbitError(f"this study repeats a Task object ({spec['object']}): resume it from Python, with it")
+    given_object = task is not None and not isinstance(task, str)
+    if spec.get("object") and not given_object:
+        raise LastbitError(f"this study repeats an object of Python ({spec['object']}): resume it from there, with it")
     for_study = {name: value for name, value in given.items() if name in kind.settings.model_fields}
     for_task = {name: value for name, value in given.items() if name not in for_study}
-    if isinstance(task, Task):
+    if given_object:
         before: dict[str, Any] = {}
     else:
         named = task or for_task.get("task")
@@ -122,21 +126,25 @@ def plan_of(
         asked,
         sweeps=kind.settings.sweeps,
         arguments=kind.settings.arguments,
-        defaults={} if isinstance(task, Task) or before else kind.defaults({**asked, **for_study}),
+        defaults={} if given_object or before else kind.defaults({**asked, **for_study}),
     )
     chosen = validated(kind.settings, {**spec.get("settings", {}), **for_study}, flag="--")
+    if program.is_function and not kind.takes_functions:
+        raise LastbitError(
+            f"{kind.name} needs a Task, and {program.name} is a training function: lastbit audit takes it"
+        )
     chosen = kind.settle(chosen, program)
     return Plan(chosen, program, tuple(kind.cells(chosen, program)))
 
 
 def _check_processes(plan: Plan[S], prints: Mapping[str, str], sources: Mapping[str, str]) -> None:
     """Refuse a task in a file that is another in another process."""
-    if plan.program.file is not None:
+    if plan.program.file is not None and not plan.program.is_function:
         sets, arguments = plan.cells[0].sets, plan.program.split(plan.cells[0].program)[1]
         check_processes(plan.program.file, tuple(arguments.items()), prints[sets], repr(sources))
 
 
-def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Task], prints: Mapping[str, str]) -> dict[str, Any]:
+def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Trainee], prints: Mapping[str, str]) -> dict[str, Any]:
     """Return what `study.json` keeps."""
     file = plan.program.file
     first = tasks[plan.cells[0].number]
@@ -147,26 +155,34 @@ def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Task], prints: M
         "sources": local_sources(file.task) if file else {},
         "command": kind.command(plan),
         "cells": [_cell_facts(kind, plan, cell, tasks[cell.number]) for cell in plan.cells],
-        "task": {
-            "name": first.name,
-            "settings": dict(first.settings),
-            "metric": {"name": first.metric.name, "unit": first.metric.unit},
-            "metrics": [
-                {"name": one.name, "unit": one.unit, "higher_is_better": one.higher_is_better}
-                for one in first.all_metrics
-            ],
-            "train_size": len(first.train),
-            "test_size": len(first.test),
-            "batch_size": first.batch_size,
-            "full_batch": first.batch_size >= len(first.train),
-            "steps": kind.steps(plan.settings_of(plan.cells[0]), first),
-            "steps_per_epoch": first.steps_per_epoch,
-        },
+        "task": _task_facts(kind, plan, first),
         "environment": environment(plan.device),
     }
 
 
-def _cell_facts(kind: Kind[S, R], plan: Plan[S], cell: Cell, task: Task) -> dict[str, Any]:
+def _task_facts(kind: Kind[S, R], plan: Plan[S], task: Trainee) -> dict[str, Any]:
+    """Return what is known of what is trained; of a function neither sizes nor what it measures."""
+    known = {"name": task.name, "settings": dict(task.settings)}
+    if not isinstance(task, Task):
+        return known
+    return {
+        **known,
+        "metric": {"name": task.metric.name, "unit": task.metric.unit},
+        "metrics": [
+            {"name": one.name, "unit": one.unit, "higher_is_better": one.higher_is_better} for one in task.all_metrics
+        ],
+        "train_size": len(task.train),
+        "test_size": len(task.test),
+        "batch_size": task.batch_size,
+        "full_batch": task.batch_size >= len(task.train),
+        "steps": kind.steps(plan.settings_of(plan.cells[0]), task),
+        "steps_per_epoch": task.steps_per_epoch,
+    }
+
+
+def _cell_facts(kind: Kind[S, R], plan: Plan[S], cell: Cell, task: Trainee) -> dict[str, Any]:
+    if not isinstance(task, Task):
+        return {**asdict(cell), "task_settings": dict(task.settings)}
     return {
         **asdict(cell),
         "epochs": task.epochs,

@@ -13,6 +13,7 @@ from lastbit.optimizers.registry import rule_of
 from lastbit.perturb.registry import PERTURBATIONS
 from lastbit.report.formatting import percent, plural
 from lastbit.studies.frame.kind import DTYPES, Plan
+from lastbit.studies.frame.program import Trainee
 from lastbit.studies.frame.rehearsal import first_step
 from lastbit.tasks import Task
 from lastbit.tasks.stepping import make_optimizers
@@ -28,7 +29,7 @@ _NEXT_TO_NOTHING = 0.05
 direction, of which it knows the realised update alone. Others may change few weights at first, as small updates do."""
 
 
-def notes(plan: Plan[Any], task: Task, *, selects: bool) -> list[str]:
+def notes(plan: Plan[Any], task: Trainee, *, selects: bool) -> list[str]:
     """Return the sentences, for the task of a plan's first cell.
 
     Args:
@@ -36,6 +37,8 @@ def notes(plan: Plan[Any], task: Task, *, selects: bool) -> list[str]:
         task: of its first cell.
         selects: whether the study is about the network that a training selects.
     """
+    if not isinstance(task, Task):
+        return []
     settings = plan.settings_of(plan.cells[0])
     dtype = getattr(settings, "dtype", "float32")
     formats = (dtype,) if isinstance(dtype, str) else tuple(dtype)

@@ -1,20 +1,25 @@
-"""What a study repeats: a built-in task, a task in a user's file or a `Task`, and the sweep over its settings."""
+"""What a study repeats: a built-in task, a `Task`, a function that trains, or either in a file; and its sweep."""
 
 from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError
 from lastbit.tasks import Task, TaskConfig
 from lastbit.tasks.build import build_task, resolve
 from lastbit.tasks.config import FILE_MAY_SET
+from lastbit.tasks.file_task import load_file_task
+from lastbit.tasks.function import TrainingFunction
 
-__all__ = ["Program", "axis_values"]
+__all__ = ["Program", "Trainee", "axis_values"]
+
+Trainee: TypeAlias = Task | TrainingFunction
+"""What one training of a study is of."""
 
 
 @dataclass(frozen=True)
@@ -22,18 +27,18 @@ class Program:
     """What is trained in every cell of a study, and the values along the axes of a sweep.
 
     Attributes:
-        source: the resolved settings of a built-in task or of a task in a file, or a `Task`.
+        source: the resolved settings of a built-in task or of one in a file, a `Task`, or a training function.
         axes: settings of the task that hold several values, of which the source has the first; and those that the
             function of a task in a file takes as arguments.
     """
 
-    source: TaskConfig | Task
+    source: TaskConfig | Trainee
     axes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
-        task: str | Task | None,
+        task: str | Task | Callable[[int], Any] | None,
         settings: Mapping[str, Any],
         *,
         sweeps: Collection[str] = (),
@@ -43,7 +48,8 @@ class Program:
         """Return the program that flat settings describe.
 
         Args:
-            task: name of a built-in task, `FILE.py:FUNCTION`, a `Task`, or None for the one in `settings`.
+            task: name of a built-in task, `FILE.py:FUNCTION`, a `Task`, a function `train(seed)`, or None for the one
+                in `settings`.
             settings: of the task, by name; those that are None are left out.
             sweeps: the settings that may hold several values.
             arguments: the settings that a task in a file takes as arguments of its function.
@@ -53,11 +59,12 @@ class Program:
             LastbitError: a name or a value that is invalid, or a setting that a `Task` decides itself.
         """
         given = {name: value for name, value in settings.items() if value is not None}
-        if isinstance(task, Task):
+        if task is not None and not isinstance(task, str):
             own = [name for name in given if name != "task"]
+            what = "Task" if isinstance(task, Task) else "function"
             if own:
-                raise LastbitError(f"{own[0]} belongs to built-in tasks: set it in your Task")
-            return cls(task)
+                raise LastbitError(f"{own[0]} belongs to built-in tasks: set it in your {what}")
+            return cls(task if isinstance(task, Task) else TrainingFunction(task))
         if task is not None:
             given["task"] = task
         is_file = TaskConfig(task=given.get("task", "digits")).is_file
@@ -81,19 +88,26 @@ class Program:
     @property
     def name(self) -> str:
         """Name of the task."""
-        return self.source.name if isinstance(self.source, Task) else self.source.task
+        return self.source.task if isinstance(self.source, TaskConfig) else self.source.name
 
     @property
     def travels(self) -> bool:
         """Whether a fresh process, which does not run the caller's main module, can build the task again."""
-        if not isinstance(self.source, Task):
+        if isinstance(self.source, TaskConfig):
             return True
         try:
             return b"__main__" not in pickle.dumps(self.source)
         except (pickle.PicklingError, AttributeError, TypeError):
             return False
 
-    def task(self, changes: Mapping[str, Any]) -> Task:
+    @property
+    def is_function(self) -> bool:
+        """Whether it is a training function, of which nothing is known before it has run."""
+        if isinstance(self.source, TaskConfig) and self.source.is_file:
+            return isinstance(load_file_task(self.source.task), TrainingFunction) if not self.axes else False
+        return isinstance(self.source, TrainingFunction)
+
+    def task(self, changes: Mapping[str, Any]) -> Trainee:
         """Return the task with some of its settings changed.
 
         Args:
@@ -105,6 +119,8 @@ class Program:
         """
         if isinstance(self.source, Task):
             return replace(self.source, **changes) if changes else self.source
+        if isinstance(self.source, TrainingFunction):
+            return self.source
         inside, arguments = self.split(changes)
         return build_task(self.source.model_copy(update=inside), arguments)
 
@@ -120,14 +136,14 @@ class Program:
         return {name: value for name, value in changes.items() if name not in arguments}, arguments
 
     def spec(self) -> dict[str, Any]:
-        """Return what `study.json` keeps: `object`, the name of a `Task`; else `program` and `axes`."""
-        if isinstance(self.source, Task):
+        """Return what `study.json` keeps: `object`, the name of a `Task` or function; else `program` and `axes`."""
+        if not isinstance(self.source, TaskConfig):
             return {"object": self.source.name}
         return {"program": self.source.model_dump(), "axes": {name: list(values) for name, values in self.axes.items()}}
 
     def settings(self) -> dict[str, Any]:
-        """Return every setting by name, several values of an axis as a tuple; none of a `Task`."""
-        return {} if isinstance(self.source, Task) else {**self.source.model_dump(), **self.axes}
+        """Return every setting by name, several values of an axis as a tuple; none of a `Task` or function."""
+        return {**self.source.model_dump(), **self.axes} if isinstance(self.source, TaskConfig) else {}
 
 
 def axis_values(name: str, value: Any) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from lastbit.store import RunFiles, RunRecord, StudyFolder
 from lastbit.studies.frame.execution import Asked, choose_execution, interrupted, now_and_then
 from lastbit.studies.frame.fingerprint import fingerprint, other_elsewhere
 from lastbit.studies.frame.kind import DTYPES, Cell, Job, Kind, Plan, Trained, Work, distinct
+from lastbit.studies.frame.program import Trainee
 from lastbit.studies.frame.progress import GridProgress, grid_progress
 from lastbit.tasks import Task
 from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Finished, Progressed, Started
@@ -58,9 +59,9 @@ class JobWorker:
     def __init__(self, order: JobWorkerFactory) -> None:
         self._order = order
         self._device = order.plan.device
-        self._built: tuple[str, Task] | None = None
+        self._built: tuple[str, Trainee] | None = None
 
-    def _task(self, cell: Cell) -> Task:
+    def _task(self, cell: Cell) -> Trainee:
         order = self._order
         if self._built is None or self._built[0] != cell.sets:
             task = order.plan.task(cell)
@@ -90,7 +91,9 @@ class JobWorker:
         # A trace holds several formats, of which a cell has one.
         dtype = getattr(settings, "dtype", "float32")
         name = dtype if isinstance(dtype, str) else dtype[0]
-        return step_seconds(self._task(self._order.sample), device=self._device, dtype=DTYPES[name])
+        task = self._task(self._order.sample)
+        assert isinstance(task, Task), "a training function has no steps of its own to measure"
+        return step_seconds(task, device=self._device, dtype=DTYPES[name])
 
 
 class Runner:
@@ -110,7 +113,7 @@ class Runner:
         kind: Kind[Any, Any],
         plan: Plan[Any],
         folder: StudyFolder,
-        tasks: Mapping[int, Task],
+        tasks: Mapping[int, Trainee],
         *,
         fingerprints: Mapping[str, str],
         asked: Asked,
@@ -178,7 +181,8 @@ class Runner:
             len(left),
             progress,
             travels=self.plan.program.travels,
-            small=not any(needs_threads(task.model, task.batch_size) for task in tasks),
+            measured=not self.plan.program.is_function,
+            small=not any(isinstance(task, Task) and needs_threads(task.model, task.batch_size) for task in tasks),
         )
         executor.run(left, lambda event: self._on_event(event, progress))
         if self.crashed and not self.records:

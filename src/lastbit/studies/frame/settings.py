@@ -23,7 +23,7 @@ _NOISE = "The perturbation"
 
 Format = Literal["float32", "float64", "bfloat16"]
 Perturb = Annotated[
-    Literal["rescale", "ulp", "rounding", "reorder"], setting("how the last bit is perturbed", panel=_NOISE)
+    Literal["rescale", "ulp", "rounding", "reorder", "auto"], setting("how the last bit is perturbed", panel=_NOISE)
 ]
 Device = Annotated[str, setting("where to train: auto, cpu, cuda or cuda:N", panel=_NOISE)]
 

@@ -7,7 +7,7 @@ from lastbit.report.formatting import number
 from lastbit.studies.frame.kind import Cell
 from lastbit.studies.frame.program import Program
 from lastbit.studies.trace.settings import TraceSettings
-from lastbit.tasks import Task
+from lastbit.tasks import TaskConfig
 
 __all__ = ["check_scaled_time", "trace_cells"]
 
@@ -53,12 +53,12 @@ def trace_cells(settings: TraceSettings, program: Program) -> list[Cell]:
 def _rates(program: Program) -> tuple[float | None, ...]:
     """Return the learning rates of the sweep; None alone where the task sets its rate itself."""
     source = program.source
-    return program.axes.get("lr", (None if isinstance(source, Task) else source.lr,))
+    return program.axes.get("lr", (source.lr if isinstance(source, TaskConfig) else None,))
 
 
 def _epochs(program: Program) -> int:
     """Return the epochs of a built-in task, whose settings are resolved."""
     source = program.source
-    assert not isinstance(source, Task), "its rates are the task's own"
+    assert isinstance(source, TaskConfig), "its rates are the task's own"
     assert source.epochs is not None, "resolved"
     return source.epochs

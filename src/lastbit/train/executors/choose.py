@@ -14,7 +14,7 @@ from lastbit.train.executors.processes import ProcessExecutor
 from lastbit.train.executors.serial import SerialExecutor
 from lastbit.train.jobs import Executor, WorkerFactory
 
-__all__ = ["ExecutorChoice", "choose_executor", "default_workers"]
+__all__ = ["ExecutorChoice", "choose_executor", "default_workers", "unmeasured_choice"]
 
 _MEASUREMENTS = 2
 """Times each way to execute a grid is measured."""
@@ -81,6 +81,20 @@ def choose_executor(
     _close(built[:best] + built[best + 1 :])
     told = [f"{rate:.3g} steps/s with {_way(*way)}" for rate, way in zip(rates, ways, strict=True)]
     return ExecutorChoice(*ways[best], f"measured: {', '.join(told)}"), built[best]
+
+
+def unmeasured_choice(workers: int | None, jobs: int, *, threads: int | None = None) -> ExecutorChoice:
+    """Choose how to execute jobs of which no step can be measured: as asked, or a process for every core.
+
+    Args:
+        workers: number of processes; None fills the cores.
+        jobs: number of jobs to come.
+        threads: intra-op threads of every process; None is one where there are several, else all cores.
+    """
+    cores = default_workers()
+    count = min(workers or max(1, cores // (threads or 1)), jobs)
+    each = threads or (1 if count > 1 else torch.get_num_threads())
+    return ExecutorChoice(count, each, "as asked" if workers or threads else "one process for every core")
 
 
 def _way(workers: int, threads: int) -> str:

@@ -1,0 +1,74 @@
+"""One training by a Python function, with every optimizer that steps in it perturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from lastbit.core.determinism import deterministic
+from lastbit.core.errors import LastbitError
+from lastbit.core.generators import LentGenerators
+from lastbit.core.seeds import stream_seed
+from lastbit.launch.everywhere import Everywhere
+from lastbit.perturb.base import Perturbation
+
+__all__ = ["FunctionRun", "run_function"]
+
+
+@dataclass(frozen=True)
+class FunctionRun:
+    """What one call of a training function left behind."""
+
+    returned: Any
+    steps: int
+    """Steps of all optimizers."""
+    perturbed: dict[str, str]
+    """How each kind of optimizer was perturbed, or why not, by its class."""
+    arrays: dict[str, np.ndarray[Any, Any]]
+    """`weights_first` and `weights_final`, of all optimizers after their first and last step."""
+
+
+def run_function(
+    function: Callable[[int], Any],
+    seed: int,
+    perturbation: Perturbation,
+    *,
+    name: str,
+    on_step: Callable[[int], None] = lambda steps: None,
+    device: torch.device | None = None,
+) -> FunctionRun:
+    """Call `function(seed)` with every optimizer perturbed, under generators that the seed decides.
+
+    Args:
+        function: trains.
+        seed: what it is called with; the global generators are seeded by it too, and put back afterwards.
+        perturbation: of every optimizer's steps.
+        name: of the function, for messages.
+        on_step: called with the number of steps taken, after each.
+        device: whose generator is lent beside the CPU's; the first CUDA device where there is one by default.
+
+    Raises:
+        LastbitError: no optimizer took a step, or none of them could be perturbed.
+        Exception: whatever the function raises.
+    """
+    where = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with (
+        LentGenerators(stream_seed(seed, "function"), where).active(),
+        deterministic(),
+        Everywhere(perturbation, on_step=on_step, keep_first=True) as everywhere,
+    ):
+        returned = function(seed)
+        arrays = {"weights_first": everywhere.first_weights(), "weights_final": everywhere.weights()}
+    if not everywhere.steps:
+        raise LastbitError(
+            f"{name} made no optimizer step: what it trains must be updated by a torch.optim.Optimizer in this process"
+        )
+    refused = [met.refused for met in everywhere.met if met.refused]
+    if len(refused) == len(everywhere.met):
+        raise LastbitError(f"no optimizer of {name} can be perturbed: {refused[0]}")
+    perturbed = {type(met.optimizer).__name__: met.refused or met.perturbed for met in everywhere.met}
+    return FunctionRun(returned, everywhere.steps, perturbed, arrays)
