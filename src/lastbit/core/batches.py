@@ -124,10 +124,12 @@ def pair_of(batch: Any, names: frozenset[str] | None, what: str = "a batch") -> 
 
 
 def arrived(value: Any) -> str:
-    """Return the shape and format of a tensor, or what else it is."""
+    """Return the shape and format of a tensor, or what else it is and what is in it."""
     if isinstance(value, Tensor):
         return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
     said = type(value).__name__
+    if isinstance(value, Mapping) and value:
+        said += f" of {', '.join(f'{name}: {type(part).__name__}' for name, part in list(value.items())[:4])}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         said += f" of {', '.join(type(part).__name__ for part in value[:4])}"
     return said

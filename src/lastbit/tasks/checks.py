@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lastbit.core.batches import apply_model, arrived, call_names, pair_of, placed, size_of, tensors_of
 from lastbit.core.errors import LastbitError
@@ -26,7 +27,7 @@ from lastbit.tasks.stepping import State, make_optimizers, make_schedules, needs
 if TYPE_CHECKING:
     from lastbit.tasks.task import Task
 
-__all__ = ["check_task"]
+__all__ = ["check_schedules", "check_task", "too_few"]
 
 
 def check_task(task: Task) -> None:
@@ -35,10 +36,7 @@ def check_task(task: Task) -> None:
         with _in_one_line("the sampler", but=LastbitError):
             steps = task.steps_per_epoch
         if steps == 0:
-            raise LastbitError(
-                f"batch size {task.batch_size} exceeds the {plural(len(task.train), 'training example')}: "
-                "write at most that, or drop_last=False"
-            )
+            raise LastbitError(too_few(task))
         model = _build(task)
         state = _begin(task, model)
         if task.step is None:
@@ -103,7 +101,27 @@ def _begin(task: Task, model: nn.Module) -> State:
         raise LastbitError("an optimizer that evaluates the loss again beside another needs a step of the task's own")
     with _in_one_line("the schedule factory", but=LastbitError):
         schedules = make_schedules(task.schedule, optimizers, task.total_steps)
+    check_schedules(task, schedules)
     return State(model, optimizers, schedules, next(model.parameters()).device)
+
+
+def too_few(task: Task) -> str:
+    """Return the error of an epoch without a batch."""
+    if task.sampler is not None:
+        return f"the sampler draws fewer examples than a batch of {task.batch_size}: draw more, or drop_last=False"
+    return (
+        f"batch size {task.batch_size} exceeds the {plural(len(task.train), 'training example')}: "
+        "write at most that, or drop_last=False"
+    )
+
+
+def check_schedules(task: Task, schedules: Mapping[str, Any]) -> None:
+    """Refuse a schedule that waits for a number which is not measured."""
+    for mode in {schedule.mode for schedule in schedules.values() if isinstance(schedule, ReduceLROnPlateau)}:
+        if mode == "max" and task.validation is None:
+            raise LastbitError("ReduceLROnPlateau(mode='max') follows the metric: give the task validation=...")
+        if mode == "min" and task.validation is not None and task.loss is None:
+            raise LastbitError("ReduceLROnPlateau(mode='min') follows the validation loss: give the task loss=")
 
 
 def _batch(task: Task, model: nn.Module, split: Split) -> Any:
@@ -170,8 +188,21 @@ def _check_labels(task: Task, outputs: Any, targets: Any) -> None:
             raise LastbitError(f"the labels go down to {low}: they must count from 0")
 
 
+def _hint(outputs: Any, targets: Any) -> str:
+    """Say how to write the default loss of outputs or targets that have several parts."""
+    if isinstance(outputs, Tensor) and isinstance(targets, Tensor):
+        return ""
+    entry = next(iter(outputs)) if isinstance(outputs, Mapping) else 0
+    label = list(targets)[-1] if isinstance(targets, Mapping) else 0
+    output = "outputs" if isinstance(outputs, Tensor) else f"outputs[{entry!r}]"
+    target = "targets" if isinstance(targets, Tensor) else f"targets[{label!r}]"
+    return f": write loss=lambda outputs, targets: cross_entropy({output}, {target}), or as you need it"
+
+
 def _check_loss(task: Task, outputs: Any, targets: Any, model: nn.Module) -> None:
     on = f" on outputs {arrived(outputs)} and targets {arrived(targets)}"
+    if task.loss is F.cross_entropy:
+        on += _hint(outputs, targets)
     with _in_one_line("the loss", on, but=LastbitError), warnings.catch_warnings():
         # (N, 1) against (N,) is broadcast to (N, N) with no more than this warning.
         warnings.filterwarnings("error", message="Using a target size")

@@ -125,7 +125,7 @@ def _last_line(error: BaseException, path: Path) -> str:
     """The last line of the traceback, and the last line of the user's file that led there."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
     line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
-    text = traceback.format_exception_only(error)[-1].strip()
+    text = traceback.format_exception_only(error)[-1].strip().removeprefix("lastbit.core.errors.")
     return f"{text} (line {line})" if line else text
 
 

@@ -35,7 +35,7 @@ class Metric:
         higher_is_better: whether a larger value is better.
 
     Raises:
-        LastbitError: neither or both of `per_example` and `over_all` are given, or one is no function.
+        LastbitError: neither or both of `per_example` and `over_all` are given, or a field is of the wrong kind.
 
     Example:
         >>> import torch
@@ -53,7 +53,15 @@ class Metric:
     higher_is_better: bool = True
 
     def __post_init__(self) -> None:
-        """Check that it is one of the two."""
+        """Check that it is one of the two, and every field of its kind."""
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise LastbitError(f"a metric's name must be a word, got {self.name!r}")
+        if not isinstance(self.unit, str):
+            raise LastbitError(f"the unit of metric {self.name!r} must be text, as '%', got {self.unit!r}")
+        if not isinstance(self.higher_is_better, bool):
+            raise LastbitError(
+                f"higher_is_better of metric {self.name!r} must be True or False, got {self.higher_is_better!r}"
+            )
         given = [name for name in ("per_example", "over_all") if getattr(self, name) is not None]
         if len(given) != 1 or not callable(getattr(self, given[0])):
             raise LastbitError(
@@ -150,7 +158,11 @@ class Tally:
 
     def _of(self, outputs: Any, targets: Any) -> float:
         assert self.metric.over_all is not None
-        return float(self.metric.over_all(outputs, targets))
+        found = self.metric.over_all(outputs, targets)
+        try:
+            return float(found)
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"it must give one number of all outputs and targets, got {arrived(found)}") from None
 
 
 def _check_labels(what: str, outputs: Any, targets: Any, classes: bool) -> None:
@@ -182,7 +194,12 @@ def _positive(outputs: Tensor) -> Tensor:
 def _correct_sign(outputs: Tensor, targets: Tensor) -> Tensor:
     """Say whether each logit of `(N,)` or `(N, 1)` is positive where its label 0 or 1 is 1."""
     _check_labels("binary accuracy needs one logit and one label for each example", outputs, targets, classes=False)
-    return _positive(outputs) == targets.reshape(len(targets))
+    label_N = targets.reshape(len(targets))
+    if not bool(((label_N == 0) | (label_N == 1)).all()):
+        raise LastbitError(
+            f"binary accuracy needs the labels 0 and 1, got {float(label_N.min()):g} to {float(label_N.max()):g}"
+        )
+    return _positive(outputs) == label_N
 
 
 def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:

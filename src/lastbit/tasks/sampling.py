@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sized
+from itertools import islice
 from typing import Any, TypeAlias
 
 import torch
@@ -11,6 +12,9 @@ from torch import Generator, Tensor
 from lastbit.core.errors import LastbitError
 
 __all__ = ["Sampler", "batches_of", "count_batches"]
+
+_MOST = 10_000_000
+"""Draws of an epoch beyond ten times the examples: a sampler of more has no end."""
 
 Sampler: TypeAlias = Callable[[Generator], Iterable[Any]]
 """Makes the indices of the examples of one epoch, or lists of them that are its batches, from a seeded generator."""
@@ -34,7 +38,11 @@ def batches_of(
     if sampler is None:
         order = torch.randperm(examples, generator=generator)
     else:
-        drawn = list(sampler(generator))
+        drawn = list(islice(sampler(generator), 10 * examples + _MOST))
+        if len(drawn) == 10 * examples + _MOST:
+            raise LastbitError(
+                "the sampler does not end: give the indices of one epoch, as itertools.islice(..., 1000)"
+            )
         if any(isinstance(one, Sized) and not (isinstance(one, Tensor) and one.ndim == 0) for one in drawn):
             return [_indices(one, examples) for one in drawn]
         order = _indices(drawn, examples)

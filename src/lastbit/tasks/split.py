@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils import data
@@ -136,6 +137,8 @@ def _of_tensors(value: Any, name: str) -> Any:
         raise LastbitError(
             f"{name} that is not a Dataset, DataLoader or Split must be tensors, as (inputs, targets), "
             f"got {arrived(value)}"
+            + ": write torch.from_numpy(...)"
+            * any(isinstance(leaf, np.ndarray) for leaf in leaves)
         )
     if any(leaf.ndim == 0 or len(leaf) != len(leaves[0]) for leaf in leaves):
         shapes = [str(tuple(leaf.shape)) for leaf in leaves]

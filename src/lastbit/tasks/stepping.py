@@ -54,6 +54,11 @@ class State:
         Raises:
             LastbitError: there are several.
         """
+        if len(self.optimizers) > 1:
+            raise LastbitError(
+                f"state.optimizer is the only one, but there are {', '.join(self.optimizers)}: write "
+                f"state.optimizers[{next(iter(self.optimizers))!r}]"
+            )
         return one_of(self.optimizers)
 
     @property
@@ -106,9 +111,18 @@ def make_optimizers(make: Optimizers, model: nn.Module) -> tuple[dict[str, Optim
                 raise LastbitError(
                     f"optimizer {name!r} has the name of no part of the model: its parts are {listed}"
                 ) from None
+            if not any(True for _ in trains[name].parameters()):
+                raise LastbitError(f"optimizer {name!r} is of a part of the model that has no parameters: leave it out")
             made[name] = _checked(function(trains[name].parameters()))
         return made, trains
-    found = make(model.parameters())
+    try:
+        found = make(model.parameters())
+    except ValueError as error:
+        if "empty parameter list" not in str(error):
+            raise
+        raise LastbitError(
+            "an optimizer got no parameters: they can be gone through only once, so begin with params = list(params)"
+        ) from None
     if isinstance(found, Mapping):
         made = {str(name): _checked(one) for name, one in found.items()}
     elif isinstance(found, Sequence):

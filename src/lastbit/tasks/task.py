@@ -11,6 +11,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils import data
 
 from lastbit.core.errors import LastbitError, choose
 from lastbit.tasks.checks import check_task
@@ -29,6 +31,13 @@ _MOST = 10**9
 
 SELECTIONS = ("last", "best", "early")
 """Which epoch's network is the result."""
+
+_WRITE = {
+    "optimizer": "optimizer=lambda params: [...] or, for parts of the model, optimizer={part: function, ...}",
+    "schedule": "schedule=lambda optimizer, steps: torch.optim.lr_scheduler.StepLR(optimizer, 100)",
+    "sampler": "sampler=lambda generator: torch.utils.data.WeightedRandomSampler(..., generator=generator)",
+}
+"""In place of something that is no function."""
 
 _OWN_SERIES = ("train_loss", "test_loss", "validation_loss")
 """Names that no metric may have."""
@@ -181,7 +190,7 @@ class Task:
         """Make `metric` the first of `metrics`."""
         given = [self.metric or ACCURACY] if not self.metrics else self.metrics
         if isinstance(given, Metric) or not isinstance(given, Sequence):
-            raise LastbitError(f"metrics must be a list of lastbit Metrics, got {given!r}: write metrics=[...]")
+            raise LastbitError(f"metrics must be a list of Metrics, got a {type(given).__name__}: write metrics=[...]")
         for metric in given:
             if not isinstance(metric, Metric):
                 raise LastbitError(f"metric must be a lastbit Metric, got {metric!r}: write ACCURACY or Metric(...)")
@@ -223,11 +232,6 @@ class Task:
                 f"model must be a function that makes a new network, got an instance of {type(self.model).__name__}: "
                 f"write model=lambda: {type(self.model).__name__}(...)"
             )
-        if isinstance(self.optimizer, Optimizer):
-            raise LastbitError(
-                f"optimizer must be a function of the parameters, got an instance of {type(self.optimizer).__name__}: "
-                f"write optimizer=lambda params: torch.optim.{type(self.optimizer).__name__}(params, ...)"
-            )
         for name in ("model", "optimizer", "loss", "step", "predict", "schedule", "augment", "sampler"):
             self._check_function(name, getattr(self, name))
         choose(str(self.select), SELECTIONS, "select")
@@ -247,9 +251,17 @@ class Task:
             raise LastbitError(f"augment_draws = {self.augment_draws}, but there is no augment to use them")
 
     def _check_function(self, name: str, value: Any) -> None:
+        if isinstance(value, Optimizer):
+            kind = type(value).__name__
+            raise LastbitError(
+                f"{name} must be a function of the parameters, got an instance of {kind}: write lambda params: "
+                f"torch.optim.{kind}(params, ...)"
+            )
         if name in ("optimizer", "schedule") and isinstance(value, Mapping) and value:
             for key, one in value.items():
                 self._check_function(f"{name}[{key!r}]", one)
+        elif name in _WRITE and isinstance(value, list | tuple | data.Sampler | LRScheduler):
+            raise LastbitError(f"{name} must be a function, got a {type(value).__name__}: write {_WRITE[name]}")
         elif not callable(value) and (value is not None or name in ("model", "optimizer")):
             optional = "" if name.startswith(("model", "optimizer", "loss")) else " or None"
             raise LastbitError(f"{name} must be a function{optional}, got {value!r}")

@@ -19,9 +19,9 @@ from lastbit.core.determinism import deterministic
 from lastbit.core.errors import LastbitError
 from lastbit.core.recorder import Checkpoint
 from lastbit.core.seeds import torch_stream
-from lastbit.core.words import plural
 from lastbit.perturb.base import Attachment, Perturbation
 from lastbit.tasks import Task
+from lastbit.tasks.checks import check_schedules, too_few
 from lastbit.tasks.metric import Tally
 from lastbit.tasks.sampling import batches_of
 from lastbit.tasks.split import Split
@@ -86,10 +86,7 @@ class Training:
         self.steps_per_epoch = task.steps_per_epoch
         self.total_steps = task.total_steps
         if self.steps_per_epoch == 0:
-            raise LastbitError(
-                f"batch size {task.batch_size} exceeds the {plural(len(task.train), 'training example')}: "
-                "write at most that"
-            )
+            raise LastbitError(too_few(task))
         self.losses: list[Tensor] = []
         """Training loss at each step so far (0-d, on the device)."""
         self.device = device
@@ -103,6 +100,7 @@ class Training:
             self.model.train()
             optimizers, self._trains = make_optimizers(task.optimizer, self.model)
             schedules = make_schedules(task.schedule, optimizers, self.total_steps)
+            check_schedules(task, schedules)
             self.handed = State(self.model, optimizers, schedules, device)
             """What a step of the task's own is handed."""
             self._names = call_names(self.model)
@@ -192,15 +190,11 @@ class Training:
     def _plateau(self, mode: str) -> float:
         """Return what a schedule that waits for a plateau looks at."""
         if self._validation is None:
-            if mode == "max":
-                raise LastbitError("ReduceLROnPlateau(mode='max') follows the metric: give the task validation=...")
             return float(torch.stack(self.losses[-self.steps_per_epoch :]).double().mean())
         found = self.validate()
-        if mode == "max":
-            return found.metric
-        if found.loss is None:
-            raise LastbitError("ReduceLROnPlateau(mode='min') follows the validation loss: give the task loss=")
-        return found.loss
+        value = found.metric if mode == "max" else found.loss
+        assert value is not None
+        return value
 
     def pair(self, batch: Any) -> tuple[Any, Any]:
         """Return what the model is called on and what its outputs are compared with; see `pair_of`."""

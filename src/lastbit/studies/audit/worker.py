@@ -77,6 +77,7 @@ def _first_step(plan: Plan[AuditSettings], cell: Cell, task: Task) -> tuple[byte
     try:
         with training.active():
             training.step()
+            training.state()  # what cannot be written to a checkpoint is said now, and not when the first one is due
         return training.weights().tobytes(), float(training.losses[0])
     finally:
         training.close()
