@@ -160,6 +160,25 @@ def test_simulate_reports_a_blow_up_as_a_status(app, tmp_path):
     assert run(app, "simulate", "--lr", 0.1, "--weight-decay", 1.5, *SMALL, "--quiet").count("\n") == 1
 
 
+@pytest.mark.parametrize(("dt", "kind"), [(0.55, "diverged"), (0.45, "stable")])
+def test_simulate_shows_a_scheme_blow_up(app, tmp_path, dt, kind):
+    files = ["--json", tmp_path / "out.json", "--plot", tmp_path / "out.png"]
+    said = run(app, "simulate", "heat", "--dt", dt, *files)
+    found = read(tmp_path / "out.json")
+    assert said.splitlines()[0] == found["verdict"]
+    assert found["verdict_kind"] == kind
+    assert ("blows up" in said) is (kind == "diverged")
+    for shown in ("largest stable dt, 0.5", "ω·dx = π", "diffusivity", "max |u|"):
+        assert shown in said
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.width > 400
+
+
+def test_the_first_line_says_whether_a_step_is_stable(app):
+    for dt, answer in ((0.3, "Yes: dt = 0.3 is stable for heat"), (0.7, "No: dt = 0.7 is not stable for heat")):
+        assert run(app, "stability", "heat", "--dt", dt).splitlines()[0].startswith(answer)
+
+
 def test_window_puts_theory_beside_simulation(app, tmp_path):
     said = run(
         app,
@@ -209,7 +228,19 @@ def test_phase_maps_a_grid(app, tmp_path):
         (["stability", "cnn", "--dt", "1", "--image", "no.png"], "neither a file nor built in"),
         (["stability", "cnn", "--dt", "1", "--plot", "a.gif"], "unknown figure format 'gif'"),
         (["stability", "cnn", "--dt", "1", "--json", "missing/a.json"], "does not exist"),
-        (["simulate", "heat", "--lr", "1", "--weight-decay", "1"], "this command knows cnn"),
+        (["simulate", "heat", "--lr", "1"], "--lr says nothing about heat: write --dt"),
+        (["simulate", "--dt", "1", "--weight-decay", "1"], "--dt says nothing about cnn: write --lr"),
+        (["simulate", "heat"], "--dt is missing: give the time step"),
+        (["simulate", "heat", "--dt", "0"], "--dt = 0.0: input should be greater than 0"),
+        (["simulate", "heat", "--dt", "1", "--twin", "3"], "--twin says nothing about heat: leave it out"),
+        (["simulate", "heat", "--dt", "1", "--dim", "2", "--points", "200"], "--points 200: use at most 128 in 2-D"),
+        (["simulate", "deep", "--dt", "1"], "unknown problem to simulate 'deep': choose one of cnn, heat"),
+        (
+            ["simulate", "wave", "--dt", "1", "--diffusivity", "1"],
+            "unknown parameter of 'wave' by 'euler'",
+        ),
+        (["window", "heat", "--weight-decay", "1"], "this command knows cnn"),
+        (["stability", "heat", "--dt", "0"], "--dt = 0.0: input should be greater than 0"),
         (["simulate", "--lr", "-1", "--weight-decay", "1"], "--lr = -1.0: input should be greater than 0"),
         (
             ["simulate", "--lr", "1", "--weight-decay", "1", "--pooling", "max"],

@@ -16,10 +16,12 @@ from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import keywords
 from lastbit.core.terminal import standard_error
 from lastbit.studies.pde.settings import (
+    FLOWS,
     PROBLEMS,
     CnnStabilitySettings,
     ComplexitySettings,
     DeepStabilitySettings,
+    LinearSimulateSettings,
     LinearStabilitySettings,
     PhaseSettings,
     SimulateSettings,
@@ -32,6 +34,10 @@ _OUTPUT = "Output"
 
 AnyProblem: TypeAlias = Annotated[
     str, typer.Argument(help=f"{', '.join(PROBLEMS)}.", show_default=False, autocompletion=completing(PROBLEMS))
+]
+FlowProblem: TypeAlias = Annotated[
+    str,
+    typer.Argument(help=f"{', '.join(FLOWS)} (default cnn).", show_default=False, autocompletion=completing(FLOWS)),
 ]
 Problem: TypeAlias = Annotated[str, typer.Argument(help="cnn (default).", show_default=False)]
 Json: TypeAlias = Annotated[Path | None, option(JSON_HELP, _OUTPUT)]
@@ -74,6 +80,18 @@ def _flow(name: str, counted: str, config: type[Config], text: str) -> None:
     app.command(name, cls=SeveralValues)(command_from(command, keywords(config)))
 
 
+def simulate(
+    problem: FlowProblem = "cnn", *, json: Json = None, plot: Plot = None, quiet: Quiet = False, **settings: Any
+) -> None:
+    """Run a flow and say how it ends: that of the network, or a classical problem, which may blow up.
+
+    The network needs --lr and --weight-decay, a classical problem --dt: lastbit pde simulate heat --dt 0.55
+    """
+    with _working("steps", json, plot, quiet, settings.get("image")) as (functions, progress, writer):
+        result = functions.pde_simulate(problem, progress=progress, **settings)
+        _show(result, writer, plot, quiet)
+
+
 def complexity(*, json: Json = None, plot: Plot = None, quiet: Quiet = False, **settings: Any) -> None:
     """Measure how the stable learning rate moves with depth, width and kernel size.
 
@@ -87,12 +105,7 @@ def complexity(*, json: Json = None, plot: Plot = None, quiet: Quiet = False, **
 _NETWORKS = (CnnStabilitySettings, DeepStabilitySettings, LinearStabilitySettings)
 app.command("stability", cls=SeveralValues)(command_from(stability, keywords(*_NETWORKS)))
 app.command("complexity", cls=SeveralValues)(command_from(complexity, keywords(ComplexitySettings)))
-_flow(
-    "simulate",
-    "steps",
-    SimulateSettings,
-    "Run the non-linear flow and say how it ends: converged, restrained or diverged.",
-)
+app.command("simulate", cls=SeveralValues)(command_from(simulate, keywords(SimulateSettings, LinearSimulateSettings)))
 _flow(
     "window",
     "rounds of simulations",

@@ -22,6 +22,7 @@ __all__ = [
     "MISSING",
     "RATIO",
     "Shown",
+    "amplification",
     "bound",
     "capitalised",
     "certified",
@@ -33,6 +34,7 @@ __all__ = [
     "factor",
     "growth_rate",
     "interval",
+    "margin",
     "moment",
     "number",
     "percent",
@@ -43,6 +45,7 @@ __all__ = [
     "show",
     "span",
     "step",
+    "wave",
     "within",
 ]
 
@@ -223,6 +226,44 @@ def within(low: float, high: float, digits: int = 4) -> str:
     if low <= 0 or high == math.inf:
         return f"≤ {number(high, digits)}" if low <= 0 else f"≥ {number(low, digits)}"
     return number((low + high) / 2, digits)
+
+
+def margin(value: float, limit: float) -> str:
+    """Return how far a positive value lies from a limit, as a share of the limit.
+
+    Example:
+        >>> margin(0.3, 0.5), margin(0.55, 0.5), margin(0.5, 0.5)
+        ('40% below', '10% above', 'at')
+    """
+    share = value / limit - 1
+    return "at" if abs(share) < 1e-12 else f"{number(100 * abs(share), 3)}% {'above' if share > 0 else 'below'}"
+
+
+def amplification(value: float) -> str:
+    """Return a factor per step; what differs from 1 by little is shown by its difference.
+
+    Example:
+        >>> amplification(1.2), amplification(1.0), amplification(1 + 2.5e-6), amplification(1 - 2.5e-6)
+        ('1.2', '1', '1 + 2.5e-06', '1 - 2.5e-06')
+    """
+    beyond = value - 1
+    if abs(beyond) < 1e-12 or abs(beyond) >= 1e-3:
+        return number(value)
+    return f"1 {'+' if beyond > 0 else '-'} {number(abs(beyond), 3)}"
+
+
+def wave(frequency: Sequence[float], spacing: float) -> str:
+    """Return a wave by its phase per grid point along each axis.
+
+    Example:
+        >>> wave((math.pi,), 1.0), wave((math.pi, math.pi / 2), 1.0), wave((0.0,), 1.0)
+        ('ω·dx = π', 'ω·dx = (π, 0.5π)', 'ω → 0')
+    """
+    if not any(frequency):
+        return "ω → 0"
+    turns = [number(one * spacing / math.pi, 6) for one in frequency]
+    shown = ["π" if one == "1" else "0" if one == "0" else f"{one}π" for one in turns]
+    return f"ω·dx = {shown[0]}" if len(shown) == 1 else f"ω·dx = ({', '.join(shown)})"
 
 
 def interval(low: float | None, high: float | None, digits: int = 4) -> str:

@@ -44,6 +44,8 @@ STUDIES = {
     "cnn": lambda: lb.pde_stability("cnn", dt=0.1, weight_decay=2.0, check=True, **SMALL),
     "deep": lambda: lb.pde_stability("deep", dt=0.1, scheme="heavy_ball", momentum=0.5, **DEEP),
     "heat": lambda: lb.pde_stability("heat", dim=2),
+    "heat step": lambda: lb.pde_stability("heat", dt=0.3),
+    "blow-up": lambda: lb.pde_simulate("heat", dt=0.55),
     "simulate": lambda: lb.pde_simulate(lr=0.1, weight_decay=1.0, steps=100, twin=3, **SMALL),
     "window": lambda: lb.pde_window(weight_decay=2.0, steps=400, **SMALL),
     "phase": lambda: lb.pde_phase(points=3, lr_range=(0.1, 2.0), **SMALL),
@@ -372,3 +374,21 @@ def test_choices_of_the_settings_are_those_of_the_theory():
 @pytest.mark.parametrize("config", [getattr(settings, name) for name in settings.__all__ if name.endswith("Settings")])
 def test_every_setting_says_what_it_means(config):
     assert all(field.description for field in config.model_fields.values())
+
+
+def test_every_curve_of_a_figure_is_in_its_legend(study):
+    figure = study.draw()
+    named = {text.get_text() for axes in figure.axes if axes.get_legend() for text in axes.get_legend().get_texts()}
+    assert named
+    for axes in figure.axes:
+        # Thin grey lines and the zero of an axis are no data.
+        curves = [line for line in axes.lines if line.get_linewidth() > 0.6 or line.get_marker() != "None"]
+        curves = [line for line in curves if [*line.get_xdata()] != [0, 0] and len(line.get_xdata())]
+        unnamed = [line for line in curves if line.get_label() not in named]
+        if study.kind == "pde complexity":  # a line for each seed, of which the legend shows one
+            unnamed = [
+                line for line in unnamed if line.get_label() not in ("seeds", "median") and line.get_marker() != "."
+            ]
+        assert [(axes.get_title(), line.get_label()) for line in unnamed] == []
+        drawn = [one.get_label() for one in (*axes.collections, *axes.containers)]
+        assert {label for label in drawn if not label.startswith("_")} <= named

@@ -79,8 +79,8 @@ def draw_stability_region(axes: Axes, scheme: TimeScheme, z: NDArray[np.complex1
     locus = boundary_locus(scheme, 480).ravel()
     locus = locus[np.isfinite(locus)]
     edge = locus[_spectral_radius(scheme, locus) <= 1 + 1e-6]
-    axes.plot(edge.real, edge.imag, ".", markersize=3.5, color="#2b6cb0", markeredgewidth=0)
-    axes.plot(points.real, points.imag, ".", markersize=2.5, color="#c2410c", markeredgewidth=0)
+    axes.plot(edge.real, edge.imag, ".", markersize=3.5, color="#2b6cb0", markeredgewidth=0, label="edge of stability")
+    axes.plot(points.real, points.imag, ".", markersize=2.5, color="#c2410c", markeredgewidth=0, label="the waves")
     axes.axhline(0, color="0.8", linewidth=0.6, zorder=0)
     axes.axvline(0, color="0.8", linewidth=0.6, zorder=0)
     unit = "dt λ" if scheme.time_order == 1 else "dt² λ"

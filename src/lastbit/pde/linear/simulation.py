@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,9 @@ __all__ = ["Simulation", "simulate"]
 
 Field = NDArray[Any]
 
+GREW = 10.0
+"""Growth of `max |u|` from which continued growth counts as blow-up: multi-step schemes amplify a little and stop."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
@@ -33,6 +36,7 @@ class Simulation:
         finite: whether the field was finite after each step, shape `(steps + 1,)`; False after the end.
         status: `ok`, or `diverged` if the field became infinite or NaN; the simulation ends there.
         ended_at: the step at which it did, None if it did not.
+        fields: the fields after the steps that were to be kept and were reached, by step.
     """
 
     u: Field
@@ -40,6 +44,24 @@ class Simulation:
     finite: NDArray[np.bool_]
     status: RunStatus
     ended_at: int | None
+    fields: dict[int, Field]
+
+    @property
+    def blew_up(self) -> bool:
+        """Whether the field is not finite, or `GREW` times as large as at the start and larger than ever before."""
+        if self.status is RunStatus.DIVERGED:
+            return True
+        reached = self.amplitudes[self.finite]
+        earlier = reached[: max(1, len(reached) * 3 // 4)]
+        return bool(reached[-1] > GREW * reached[0] and reached[-1] > earlier.max())
+
+    @property
+    def growth(self) -> float:
+        """The factor by which `max |u|` changed per step, over the last quarter of the steps that are finite."""
+        reached = self.amplitudes[self.finite]
+        steps = max(1, (len(reached) - 1) // 4)
+        late, early = reached[-1], reached[-1 - steps] if len(reached) > steps else math.nan
+        return math.exp((math.log(late) - math.log(early)) / steps) if late > 0 and early > 0 else math.nan
 
 
 def simulate(
@@ -52,6 +74,7 @@ def simulate(
     *,
     v0: Field | None = None,
     amplitude_limit: float = math.inf,
+    keep: Collection[int] = (),
 ) -> Simulation:
     """Step `equation` by `scheme` from `u0`.
 
@@ -68,6 +91,7 @@ def simulate(
         steps: how many, at least 1.
         v0: `∂_t u` at time 0 for an equation of order 2; 0 if left out.
         amplitude_limit: end early, with status `ok`, once `max |u|` exceeds this.
+        keep: steps after which the field is kept.
 
     Returns:
         The field, its amplitude and finiteness at every step, and how it ended. Overflow is a status, not a warning.
@@ -106,6 +130,7 @@ def simulate(
             levels.append(value)
         ended_at = None
         current = first
+        fields = {}
         for step in range(steps + 1):
             if step < len(levels):
                 current = levels[step]
@@ -115,6 +140,8 @@ def simulate(
                 levels = [*levels[1:], current]
             shown = current[0] if system else current
             amplitudes[step] = amplitude = np.abs(shown).max()
+            if step in keep:
+                fields[step] = shown.copy()
             # A velocity that is not finite shows in the field one step later.
             if not amplitude <= amplitude_limit or amplitude == math.inf:
                 ended_at = step
@@ -122,7 +149,7 @@ def simulate(
     finite = np.isfinite(amplitudes)
     diverged = ended_at is not None and not finite[ended_at]
     status = RunStatus.DIVERGED if diverged else RunStatus.OK
-    return Simulation(u=shown, amplitudes=amplitudes, finite=finite, status=status, ended_at=ended_at)
+    return Simulation(u=shown, amplitudes=amplitudes, finite=finite, status=status, ended_at=ended_at, fields=fields)
 
 
 def _by_power(polynomials: tuple[tuple[float, ...], ...], dtype: Any) -> Field:

@@ -111,16 +111,16 @@ class CnnStability(CnnResult):
             for support, look in looks.items():
                 spectrum = self.bounds[regime][support].spectrum
                 low, high = np.full_like(steps, -spectrum.low), limit / steps - spectrum.high
-                axes.fill_between(steps, low, high, where=high >= low, label=_words(support), **look)
-            axes.axvline(dt, color="black", lw=0.8, ls=":")
+                axes.fill_between(steps, low, high, where=high >= low, label=f"stable, {_words(support)}", **look)
+            axes.axvline(dt, color="black", lw=0.8, ls=":", label=f"dt = {number(dt)}")
             if decay is not None:
-                axes.plot([dt], [decay], "kx")
+                axes.plot([dt], [decay], "kx", label=f"weight decay = {number(decay)}")
             axes.set_xscale("log")
             axes.set_yscale("symlog", linthresh=max(1e-3 * limit / dt, 1e-300))
             axes.set_title(_words(regime), fontsize=10)
             axes.set_xlabel("step dt")
         figure.axes[0].set_ylabel("weight decay alpha")
-        figure.axes[1].legend(title="stable", frameon=False, fontsize=8, title_fontsize=8)
+        figure.axes[1].legend(frameon=False, fontsize=7)
         figure.suptitle(self.words, fontsize=9)
 
 

@@ -106,8 +106,8 @@ class ComplexityStudy(PdeResult):
         for panel, trend in zip(panels, trends, strict=True):
             rates = np.asarray(trend.edge_lr)
             sizes = np.broadcast_to(np.asarray(trend.sizes), rates.shape)
-            panel.loglog(sizes, rates, ".", color="#2b6cb0", alpha=0.5, markeredgewidth=0)
-            panel.loglog(trend.sizes, np.median(rates, axis=0), "-", color="#c2410c")
+            panel.loglog(sizes, rates, ".", color="#2b6cb0", alpha=0.5, markeredgewidth=0, label="seeds")
+            panel.loglog(trend.sizes, np.median(rates, axis=0), "-", color="#c2410c", label="median")
             panel.set_xticks(trend.sizes, [str(size) for size in trend.sizes])
             panel.minorticks_off()
             panel.set_xlabel(trend.axis)
@@ -115,6 +115,9 @@ class ComplexityStudy(PdeResult):
             if trend.direction in _DIRECTIONS:
                 title = f"{_DIRECTIONS[trend.direction]}: ∝ {trend.axis}^{number(trend.exponent, 3)}"
             panel.set_title(title, fontsize=9)
+        # One of each: every seed is a line of its own to matplotlib.
+        (first, *_), median_line = panels[0].lines[:-1], panels[0].lines[-1]
+        panels[0].legend(handles=[first, median_line], labels=["a seed", "median"], frameon=False, fontsize=7)
         panels[0].set_ylabel("learning rate at the edge of stability")
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DeepStability", "deep_stability"]
 
+_MOST_CURVES = 8
+"""Layers of which each has a curve."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DeepStability(PdeResult):
@@ -114,26 +117,36 @@ class DeepStability(PdeResult):
         low, high = np.full_like(rates, one.alpha_min), limit / rates - one.sharpness
         region.fill_between(rates, low, high, where=high >= low, color="#3b6fb6", alpha=0.4, lw=0, label="stable")
         for layer in one.layers:
-            region.plot(rates, limit / rates - layer.sharpness, lw=0.8, label=f"layer {layer.layer} alone, up to")
+            # Of many layers the sharpest alone is drawn: it binds.
+            if one.depth <= _MOST_CURVES or layer.layer == one.binding_layer:
+                region.plot(rates, limit / rates - layer.sharpness, lw=0.8, label=f"layer {layer.layer} alone, up to")
         if one.lr is not None:
-            region.axvline(one.lr, color="black", lw=0.8, ls=":")
-            region.plot([one.lr], [one.weight_decay], "kx")
+            region.axvline(one.lr, color="black", lw=0.8, ls=":", label=f"dt = {number(one.lr)}")
+            region.plot([one.lr], [one.weight_decay], "kx", label=f"weight decay = {number(one.weight_decay)}")
         else:
-            region.axhline(one.weight_decay, color="black", lw=0.8, ls=":")
+            decay = f"weight decay = {number(one.weight_decay)}"
+            region.axhline(one.weight_decay, color="black", lw=0.8, ls=":", label=decay)
         # Short steps bear any decay: the figure ends where the curves have parted.
         shown = (0.0, one.weight_decay, one.alpha_min)
         heights = (min(shown) - 0.2 * scale, max(3 * scale, 1.3 * max(shown)))
         region.set(xscale="log", xlim=(rates[0], rates[-1]), ylim=heights)
         region.set(xlabel="learning rate, dt", ylabel="weight decay alpha")
-        if one.depth <= 8:
-            region.legend(frameon=False, fontsize=7)
+        region.legend(frameon=False, fontsize=7)
         ends = [(f"layer {layer.layer}", layer.lowest, layer.sharpness) for layer in one.layers]
         ends.append(("all", one.lowest, one.sharpness))
         names = [name for name, _, _ in ends]
-        blocks.barh(names, [b - a for _, a, b in ends], left=[a for _, a, _ in ends], height=0.5, color="#3b6fb6")
+        blocks.barh(
+            names,
+            [b - a for _, a, b in ends],
+            left=[a for _, a, _ in ends],
+            height=0.5,
+            color="#3b6fb6",
+            label="spectrum of the block",
+        )
         blocks.use_sticky_edges = False
         blocks.invert_yaxis()
         blocks.axvline(0, color="black", lw=0.8)
+        blocks.legend(frameon=False, fontsize=7)
         blocks.set_xlabel("Hessian's eigenvalues, smallest to largest")
         figure.suptitle(f"{self.words}, {self.start}", fontsize=8)
 

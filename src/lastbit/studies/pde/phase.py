@@ -132,6 +132,8 @@ class PhaseStudy(CnnResult):
                     handles.append(line)
             panel.set(xscale="log", yscale="log" if decay.min() > 0 else "linear", xlabel="learning rate")
             panel.set(xlim=(lr.min(), lr.max()), ylim=(decay.min(), decay.max()))
+        if twins:
+            axes[1].legend(fontsize=7, loc="lower left", framealpha=0.9)
         axes[0].set_ylabel("weight decay")
         axes[0].legend(handles=handles, fontsize=7, loc="lower left", framealpha=0.9)
         figure.suptitle(f"{self.words}, {plural(one.steps, 'step')}", fontsize=8)

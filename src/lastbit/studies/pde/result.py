@@ -72,6 +72,11 @@ class PdeResult(ABC):
     def table(self) -> Table:
         """The numbers behind the verdict."""
 
+    @property
+    def tables(self) -> list[Table]:
+        """What the page shows of the numbers."""
+        return [self.table]
+
     @abstractmethod
     def measured(self) -> Mapping[str, Any]:
         """Return what was computed, by its names in JSON."""
@@ -92,6 +97,11 @@ class PdeResult(ABC):
     def tone(self) -> Tone:
         """Whether the answer is good news."""
         return "pass" if self.verdict_kind in ("stable", "converged") else "attention"
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Every setting and its value."""
+        return [(name.replace("_", " "), setting(value)) for name, value in self.settings.model_dump().items()]
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -130,7 +140,6 @@ class PdeResult(ABC):
     @property
     def page(self) -> Page:
         """The answer as a page, which `lastbit.report` renders as text, Markdown or HTML."""
-        facts = [(name.replace("_", " "), setting(value)) for name, value in self.settings.model_dump().items()]
         return Page(
             title=f"lastbit {self.kind}",
             subtitle=self.words,
@@ -139,9 +148,9 @@ class PdeResult(ABC):
             verdict=self.verdict,
             advice="",
             sections=[
-                Section("The numbers", [self.table], brief=True),
+                Section("The numbers", self.tables, brief=True),
                 Section("The figure", [Picture(self._embedded, describe=f"Figure: {self.verdict}")]),
-                Section("The settings", [Facts(facts)]),
+                Section("The settings", [Facts(self.facts)]),
                 Section("Again", [Code(self.command)]),
             ],
         )

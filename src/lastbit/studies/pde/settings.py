@@ -13,12 +13,15 @@ from lastbit.core.config import Config
 from lastbit.core.keywords import setting
 
 __all__ = [
+    "FLOWS",
     "PROBLEMS",
     "CnnSettings",
     "CnnStabilitySettings",
     "ComplexitySettings",
     "DeepStabilitySettings",
     "FlowSettings",
+    "LinearSettings",
+    "LinearSimulateSettings",
     "LinearStabilitySettings",
     "NetworkSettings",
     "PhaseSettings",
@@ -39,6 +42,8 @@ PROBLEMS = (
     "anti-diffusion",
 )
 """What `pde stability` knows: the networks, then the classical problems."""
+FLOWS = tuple(name for name in PROBLEMS if name != "deep")
+"""What `pde simulate` steps."""
 
 
 def _hyphenated(name: object) -> object:
@@ -62,6 +67,8 @@ _LARGE = 1e30
 _MANY = 1 << 30
 """Most steps, and most of whatever is counted."""
 _LAST_SEED = (1 << 32) - 1
+_POINTS = 1 << 14
+"""Most points of a simulated grid: every one has its root condition."""
 
 _PROBLEM, _SIZES, _BASE = "The problem", "The sizes", "The network around which they vary"
 
@@ -84,7 +91,7 @@ Momentum = Annotated[
     float | None, setting("momentum of heavy-ball and nesterov", panel=_PROBLEM, shown="0.9", ge=0, lt=1)
 ]
 Span = Annotated[tuple[float, float], AfterValidator(_rising)]
-_STEP = setting("step (learning rate) of the networks", flags=("--dt", "--lr"), gt=0, le=_LARGE)
+_STEP = setting("step (learning rate) to judge", flags=("--dt", "--lr"), gt=0, le=_LARGE)
 
 
 class _Network(Config):
@@ -232,7 +239,7 @@ class ComplexitySettings(NetworkSettings):
         return self
 
 
-class LinearStabilitySettings(Config):
+class LinearSettings(Config):
     """A classical problem and its scheme; what a problem does not have is refused."""
 
     model_config = ConfigDict(title="classical", json_schema_extra={"panel": "The classical problems"})
@@ -245,8 +252,46 @@ class LinearStabilitySettings(Config):
         setting("time scheme", panel=_PROBLEM),
     ] = "euler"
     momentum: Momentum = None
-    diffusivity: float | None = setting("diffusivity, where there is diffusion", None, shown="1", gt=0, le=_LARGE)
-    speed: float | None = setting("speed of advection and of waves", None, shown="1", gt=0, le=_LARGE)
-    stiffness: float | None = setting("stiffness of the biharmonic problem", None, shown="1", gt=0, le=_LARGE)
+    diffusivity: float | None = setting(
+        "diffusivity of heat, advection-diffusion, anti-diffusion", None, shown="1", gt=0, le=_LARGE
+    )
+    speed: float | None = setting(
+        "speed of every advection, advection-diffusion, wave", None, shown="1", gt=0, le=_LARGE
+    )
+    stiffness: float | None = setting("stiffness of biharmonic", None, shown="1", gt=0, le=_LARGE)
     decay: float | None = setting("decay of anti-diffusion", None, shown="5", ge=-_LARGE, le=_LARGE)
-    accuracy: int | None = setting("order of accuracy of the stencils, even", None, shown="2", ge=2, le=12)
+    accuracy: int | None = setting(
+        "even order of accuracy of heat, biharmonic, wave, advection-centred",
+        None,
+        shown="2",
+        ge=2,
+        le=12,
+    )
+
+
+class LinearStabilitySettings(LinearSettings):
+    """Up to which step a classical problem is stable, and whether a given one is."""
+
+    dt: Annotated[float | None, _STEP] = None
+
+
+class LinearSimulateSettings(LinearSettings):
+    """A classical problem, stepped on a periodic grid."""
+
+    dt: float = setting("time step", gt=0, le=_LARGE)
+    steps: int = setting("steps", 100, ge=1, le=1_000_000)
+    points: int | None = setting("points along each axis", None, shown="64; 32 in 2-D, 16 in 3-D", ge=4, le=1 << 14)
+    start: Literal["spike", "noise"] = setting("field at the start", "spike")
+    seed: int = setting("seed of the noise", 0, panel=_PROBLEM, ge=0, le=_LAST_SEED)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Points along every axis."""
+        return (self.points or {1: 64, 2: 32, 3: 16}[self.dim],) * self.dim
+
+    @model_validator(mode="after")
+    def _require_room(self) -> Self:
+        if self.points is not None and self.points**self.dim > _POINTS:
+            most = int(_POINTS ** (1 / self.dim) + 1e-9)
+            raise ValueError(f"--points {self.points}: use at most {most} in {self.dim}-D")
+        return self

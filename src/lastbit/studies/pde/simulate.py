@@ -1,4 +1,4 @@
-"""One simulation of the non-linear flow, with its twin."""
+"""The command that simulates, and its answer for the non-linear flow of the CNN, with its twin."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from lastbit.core.config import validated
+from lastbit.core.config import Config, validated
+from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import keywords, takes
 from lastbit.pde.cnn.activation import REGIMES
 from lastbit.pde.cnn.simulation import Simulation
@@ -17,8 +18,9 @@ from lastbit.pde.cnn.time_loop import simulate
 from lastbit.report.blocks import Table
 from lastbit.report.formatting import count, number, plural
 from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments, too_few_steps
+from lastbit.studies.pde.linear_simulate import LinearSimulation, linear_simulate
 from lastbit.studies.pde.result import STATUS_COLOURS, Progress, table_of
-from lastbit.studies.pde.settings import SimulateSettings
+from lastbit.studies.pde.settings import FLOWS, LinearSimulateSettings, SimulateSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,29 +122,22 @@ class FlowStudy(CnnResult):
         steps = run.step_T.tolist()
         loss, sharp, twin = figure.subplots(1, 3)
         colour = STATUS_COLOURS[str(self.status)]
-        loss.plot(steps, run.loss_TM[:, 0].tolist(), color=colour, lw=1)
+        loss.plot(steps, run.loss_TM[:, 0].tolist(), color=colour, lw=1, label="loss")
         loss.set_yscale("log")
         loss.set_title("loss, weight decay included", fontsize=9)
-        sharp.plot(steps, run.sharpness_TM[:, 0].tolist(), color=colour, lw=1)
-        sharp.axhline(self.threshold, color="black", lw=0.9, ls="--")
-        sharp.annotate(
-            f"limit / lr = {number(self.threshold, 3)}",
-            (0.98, self.threshold),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 3),
-            textcoords="offset points",
-            ha="right",
-            fontsize=8,
-            bbox={"fc": "white", "ec": "none", "pad": 1},
-        )
+        sharp.plot(steps, run.sharpness_TM[:, 0].tolist(), color=colour, lw=1, label="sharpness")
+        sharp.axhline(self.threshold, color="black", lw=0.9, ls="--", label=f"limit / lr = {number(self.threshold, 3)}")
         sharp.set_title("sharpness", fontsize=9)
         difference = run.twin_difference_TM[:, 0]
         if bool((difference > 0).any()):
             shown = difference.masked_fill(difference <= 0, float("nan"))
-            twin.plot(steps, shown.tolist(), color=colour, lw=1)
+            twin.plot(steps, shown.tolist(), color=colour, lw=1, label=f"twin, k = {self.settings.twin}")
+            twin.legend(frameon=False, fontsize=7)
             twin.set_yscale("log")
         else:
             twin.text(0.5, 0.5, "no difference", ha="center", transform=twin.transAxes)
+        for axes in (loss, sharp):
+            axes.legend(frameon=False, fontsize=7)
         twin.set_title("mean relative difference to the twin", fontsize=9)
         for axes in (loss, sharp, twin):
             axes.set_xlabel("step")
@@ -150,22 +145,36 @@ class FlowStudy(CnnResult):
         figure.suptitle(f"{at}: {self.status} ({self.words})", fontsize=8)
 
 
-@takes(keywords(SimulateSettings))
-def pde_simulate(*, progress: Progress | None = None, **settings: Any) -> FlowStudy:
-    """Run the non-linear flow of the one-layer CNN and say how it ends.
+@takes(keywords(SimulateSettings, LinearSimulateSettings))
+def pde_simulate(
+    problem: str = "cnn", *, progress: Progress | None = None, **settings: Any
+) -> FlowStudy | LinearSimulation:
+    """Run the non-linear flow of the one-layer CNN, or a classical problem, and say how it ends.
 
     Args:
-        **settings: fields of `SimulateSettings`.
-        progress: called with (steps done, steps).
+        problem: `"cnn"`, or a classical problem of `lastbit.pde.linear`; it takes its own settings alone.
+        **settings: fields of `SimulateSettings` or `LinearSimulateSettings`.
+        progress: called with (steps done, steps) for the CNN; the classical problems are quick.
 
     Raises:
-        LastbitError: a setting that cannot be, in one line.
+        LastbitError: a problem or setting that cannot be, in one line.
 
     Example:
         >>> print(pde_simulate(lr=0.01, weight_decay=20, steps=200, image_size=32, kernel=8).status)
         converged
+        >>> [pde_simulate("heat", dt=dt).verdict_kind for dt in (0.45, 0.55)]
+        ['stable', 'diverged']
     """
-    given = validated(SimulateSettings, settings, flag="--")
+    choose(problem, FLOWS, "problem to simulate")
+    config: type[Config] = SimulateSettings if problem == "cnn" else LinearSimulateSettings
+    others = {one.name for one in keywords(SimulateSettings, LinearSimulateSettings)}
+    if wrong := [name for name in settings if name in others and name not in config.model_fields]:
+        step = {"lr": "write --dt", "dt": "write --lr"}.get(wrong[0], "leave it out")
+        raise LastbitError(f"--{wrong[0].replace('_', '-')} says nothing about {problem}: {step}")
+    given = validated(config, settings, flag="--")
+    if isinstance(given, LinearSimulateSettings):
+        return linear_simulate(problem, given)
+    assert isinstance(given, SimulateSettings)
     run = simulate(
         record_every=max(1, given.steps // 100) if given.record_every is None else given.record_every,
         shares=True,

@@ -11,13 +11,14 @@ import numpy as np
 from lastbit.core.config import Config, validated
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import keywords, takes
-from lastbit.pde.linear.analysis import Analysis, analyse
+from lastbit.pde.linear.amplification import judge_step
 from lastbit.pde.linear.region import draw_stability_region
 from lastbit.report.blocks import Table
-from lastbit.report.formatting import bound, number
+from lastbit.report.formatting import amplification, bound, number
 from lastbit.studies.pde.cnn_stability import CnnStability, cnn_stability
 from lastbit.studies.pde.deep_stability import DeepStability, deep_stability
-from lastbit.studies.pde.result import PdeResult, Progress, table_of
+from lastbit.studies.pde.linear_problem import LinearResult, analysed
+from lastbit.studies.pde.result import Progress, table_of
 from lastbit.studies.pde.settings import (
     PROBLEMS,
     CnnStabilitySettings,
@@ -32,23 +33,19 @@ __all__ = ["LinearStability", "pde_stability"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LinearStability(PdeResult):
+class LinearStability(LinearResult):
     """The stability of a classical problem under a scheme."""
 
     kind: ClassVar[str] = "pde stability"
     settings: LinearStabilitySettings
-    analysis: Analysis
-
-    @property
-    def words(self) -> str:
-        """The problem in a few words."""
-        one = self.analysis
-        return f"{one.problem} in {one.dim}-D by {one.scheme} on dx = {number(one.dx, 6)}"
 
     @property
     def verdict(self) -> str:
-        """The answer in one sentence."""
-        one = self.analysis
+        """The answer in one sentence: yes or no where a step was asked about."""
+        one, judged = self.analysis, self.judgement
+        if judged is not None:
+            answer, is_stable = ("Yes", "is stable") if judged.stable else ("No", "is not stable")
+            return f"{answer}: dt = {number(judged.dt, 10)} {is_stable} for {self.words}: {self.step_words}."
         if self.verdict_kind != "conditional":
             return f"{self.words}: {one.note}."
         relation = "≤" if one.attained else "<"
@@ -56,7 +53,12 @@ class LinearStability(PdeResult):
 
     @property
     def verdict_kind(self) -> str:
-        """`conditional` where steps are stable up to a limit, `stable` where all are, `unstable` where none is."""
+        """Of a step that was asked about `stable` or `unstable`.
+
+        Else `conditional` where steps are stable up to a limit, `stable` where all are, `unstable` where none is.
+        """
+        if self.judgement is not None:
+            return "stable" if self.judgement.stable else "unstable"
         return {0.0: "unstable", math.inf: "stable"}.get(self.analysis.max_stable_dt, "conditional")
 
     @property
@@ -64,10 +66,18 @@ class LinearStability(PdeResult):
         """The problem, the scheme, the limit and where it comes from."""
         one = self.analysis
         waves = one.critical_frequency
+        judged = self.judgement
+        asked = (
+            [("dt", number(judged.dt, 10)), ("amplification per step", amplification(judged.amplification))]
+            if judged
+            else []
+        )
         rows = [
             ("equation", one.equation),
             ("scheme", one.scheme),
             ("dx", number(one.dx, 10)),
+            *self.parameters,
+            *asked,
             ("max stable dt", bound(one.max_stable_dt, 10)),
             ("closed form formula", one.closed_form_formula),
             ("critical frequency", None if waves is None else ", ".join(number(value, 10) for value in waves)),
@@ -79,7 +89,16 @@ class LinearStability(PdeResult):
         """Return the analysis, and `stable_for_every_step`."""
         names = ("equation", "parameters", "max_stable_dt", "attained", "critical_frequency", "closed_form")
         found = {name: getattr(self.analysis, name) for name in (*names, "closed_form_formula", "note")}
-        return {**found, "stable_for_every_step": math.isinf(self.analysis.max_stable_dt)}
+        judged = (
+            {}
+            if self.judgement is None
+            else {
+                "stable": self.judgement.stable,
+                "amplification_per_step": self.judgement.amplification,
+                "amplified_frequency": self.judgement.frequency,
+            }
+        )
+        return {**found, "stable_for_every_step": math.isinf(self.analysis.max_stable_dt), **judged}
 
     def draw_on(self, figure: Figure) -> None:
         """Draw `|g|` along the diagonal of frequencies for steps around the limit, and the stability region."""
@@ -98,11 +117,12 @@ class LinearStability(PdeResult):
         for dt, colour, style in zip(steps, shades, (":", "-", "--"), strict=False):
             factor = one.von_neumann.amplification_factor(waves, dt)
             left.plot(omega * one.dx, factor, style, color=colour, label=f"dt = {number(dt)}")
-        left.axhline(1, color="0.6", linewidth=0.8)
+        left.axhline(1, color="0.6", linewidth=0.8, label="neither grows nor decays")
         left.set(xlabel="ω dx (every axis)" if one.dim > 1 else "ω dx", ylabel="|g|, amplification per step")
         left.set_xticks([0, math.pi / 2, math.pi], ["0", "π/2", "π"])
-        left.legend(frameon=False)
+        left.legend(frameon=False, fontsize=7)
         draw_stability_region(right, one.von_neumann.scheme, one.von_neumann.scaled_symbol(waves, reference))
+        right.legend(fontsize=7, loc="upper right", framealpha=0.9)
         right.set_title(f"stability region, ω at dt = {number(reference)}", fontsize=9)
         left.set_title(f"{one.problem}, {one.scheme}, {one.dim}-D, dx = {number(one.dx, 6)}", fontsize=9)
 
@@ -140,6 +160,6 @@ def pde_stability(
     if isinstance(given, DeepStabilitySettings):
         return deep_stability(given, progress)
     assert isinstance(given, LinearStabilitySettings)
-    return LinearStability(
-        settings=given, problem=problem, analysis=analyse(problem, **given.model_dump(exclude_none=True))
-    )
+    analysis = analysed(problem, given)
+    judgement = None if given.dt is None else judge_step(analysis.von_neumann, given.dt)
+    return LinearStability(settings=given, problem=problem, analysis=analysis, judgement=judgement)

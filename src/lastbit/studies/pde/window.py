@@ -28,7 +28,7 @@ class WindowStudy(CnnResult):
     """Both ends of the window, simulated, with theory beside them."""
 
     kind: ClassVar[str] = "pde window"
-    figure_size: ClassVar[tuple[float, float]] = (8.4, 2.2)
+    figure_size: ClassVar[tuple[float, float]] = (9.6, 2.6)
     settings: WindowSettings
     window: Window
 
@@ -106,21 +106,17 @@ class WindowStudy(CnnResult):
         axes = figure.subplots()
         for row, status in enumerate(FlowStatus):
             rates = [lr for lr, found in self.window.tried if found is status]
-            axes.plot(rates, [row] * len(rates), "|", ms=14, mew=1.6, color=STATUS_COLOURS[str(status)])
-        ends = ((self.window.theory_low, "limit / sharpness at rest"), (self.window.theory_high, "limit / alpha"))
-        for value, name in ends:
+            axes.plot(
+                rates, [row] * len(rates), "|", ms=14, mew=1.6, color=STATUS_COLOURS[str(status)], label=str(status)
+            )
+        ends = (
+            (self.window.theory_low, "limit / sharpness at rest", "--"),
+            (self.window.theory_high, "limit / alpha", "-"),
+        )
+        for value, name, style in ends:
             if value is not None:
-                axes.axvline(value, color="black", lw=0.9, ls="--")
-                axes.annotate(
-                    name,
-                    (value, 1.0),
-                    xycoords=("data", "axes fraction"),
-                    xytext=(-3, 2),
-                    textcoords="offset points",
-                    ha="right",
-                    va="bottom",
-                    fontsize=8,
-                )
+                axes.axvline(value, color="black", lw=0.9, ls=style, label=f"theory: {name}")
+        axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
         axes.set_xscale("log")
         axes.set_yticks(range(len(FlowStatus)), [str(status) for status in FlowStatus])
         axes.set_ylim(-0.6, len(FlowStatus) - 0.4)
