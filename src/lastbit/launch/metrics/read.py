@@ -1,0 +1,48 @@
+"""One way to a metric, wherever its program puts it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from lastbit.launch.metrics.files import read_file
+from lastbit.launch.metrics.mlflow import read_key
+from lastbit.launch.metrics.series import MetricSeries
+from lastbit.launch.metrics.spec import MetricSpec
+from lastbit.launch.metrics.stdout import matched, named
+from lastbit.launch.metrics.tensorboard import read_tag
+
+__all__ = ["read_metric"]
+
+
+def read_metric(spec: MetricSpec, *, stdout: str, folder: Path, since: float) -> MetricSeries:
+    r"""Return the values of a metric in one run.
+
+    Args:
+        spec: which metric, and where it is read.
+        stdout: what the run printed; bytes that are no text decoded with `errors="replace"`.
+        folder: the working directory of the run.
+        since: when the run began, `time.time()`; what is older belongs to another run.
+
+    Returns:
+        The values in the order of the run, at least one. Their unit is the spec's where it has one.
+
+    Raises:
+        LastbitError: there is none, or it cannot be told which; one line that says what to write instead.
+
+    Example:
+        >>> spec = MetricSpec(name="acc", reader="name", argument="acc")
+        >>> read_metric(spec, stdout="acc: 0.5\nacc: 0.75\n", folder=Path(), since=0.0).values
+        (0.5, 0.75)
+    """
+    if spec.reader == "name":
+        series = named(stdout, spec.argument)
+    elif spec.reader == "pattern":
+        series = matched(stdout, spec.argument)
+    elif spec.reader == "file":
+        series = read_file(spec.argument, folder, since)
+    elif spec.reader == "tag":
+        series = read_tag(spec.argument, folder, since)
+    else:
+        series = read_key(spec.argument, folder, since)
+    return replace(series, unit=spec.unit) if spec.unit else series

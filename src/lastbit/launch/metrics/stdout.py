@@ -1,0 +1,221 @@
+"""Metrics in what a program prints: by a name, by a pattern, and what there is to choose from.
+
+Conventions read, each as programs print it: `key: value` and `key=value`, JSON lines, printed dictionaries (Hugging
+Face's Trainer), tables with rules (Lightning), progress bars (Keras, tqdm), `Acc@1 0.00 ( 0.1)` (the ImageNet example
+of PyTorch), `Accuracy: 9910/10000 (99%)` (its MNIST example). A list of names with regular expressions, one group each,
+is SageMaker's form: https://docs.aws.amazon.com/sagemaker/latest/dg/training-metrics.html.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lastbit.core.errors import LastbitError
+from lastbit.launch.metrics.hits import Form, Hit, all_hits, named_hits, pattern_hits
+from lastbit.launch.metrics.series import MetricSeries, series_of
+from lastbit.launch.metrics.spec import quoted
+
+__all__ = ["Candidate", "found", "matched", "named"]
+
+SHOWN = 20
+"""Candidates that are shown at most."""
+
+_METRICS = re.compile(
+    r"acc|accuracy|auc|auroc|bleu|bpb|bpc|cer|corr|dice|elbo|err|error|f1|fid|iou|kappa|logloss|loss|mae|map|"
+    r"mcc|mse|nll|perplexity|ppl|precision|psnr|r2|recall|return|returns|reward|rmse|rouge|score|ssim|top1|"
+    r"top5|wer"
+)
+_HELD_OUT = re.compile(r"val|valid|validation|test|eval|dev|holdout|best|final")
+_NO_METRICS = re.compile(
+    r"batch|batches|checkpoint|cpu|elapsed|epoch|epochs|eta|gpu|index|it|iter|iteration|iterations|layers|"
+    r"length|lr|learning|memory|mem|ms|params|parameters|pid|port|rank|rate|runtime|samples|sec|second|seconds|"
+    r"seed|size|speed|step|steps|time|total|version|wall|workers"
+)
+
+_NO_NAMES = re.compile(r"a|about|after|all|an|and|are|at|by|for|from|in|is|of|on|only|or|over|than|the|to|up|was|with")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A number in an output that could be the metric.
+
+    Attributes:
+        name: what it stands behind.
+        flag: what to add to the command line.
+        count: how many values there are.
+        value: the last one as printed, with its unit.
+        line: the line of the last one, shortened.
+    """
+
+    name: str
+    flag: str
+    count: int
+    value: str
+    line: str
+
+
+def named(text: str, name: str) -> MetricSeries:
+    r"""Return the numbers that stand behind a name in a text.
+
+    Raises:
+        LastbitError: there are none, or lines of different forms carry the name; it shows what can be written.
+
+    Example:
+        >>> series = named("epoch 1 loss 0.2 val_acc: 91.0%\nepoch 2 loss 0.1 val_acc: 93.5%\n", "val_acc")
+        >>> series.values, series.unit, series.digits
+        ((91.0, 93.5), '%', (3, 3))
+    """
+    hits = named_hits(text, name)
+    if not hits:
+        raise LastbitError(f"the output has no number behind the name {name!r}: {_instead(text, name)}")
+    forms = _by_form(hits)
+    if len(forms) > 1:
+        lines = ", ".join(repr(_short(of_one[-1])) for of_one in list(forms.values())[:3])
+        flags = [flag for of_one in list(forms.values())[:3] if (flag := _flag_of(text, of_one))]
+        choice = " or ".join(flags) or "a pattern between slashes that only one of them matches"
+        raise LastbitError(f"{len(forms)} different lines carry {name!r} ({lines}): choose one, by {choice}")
+    return series_of([hit.number for hit in hits], _where(hits))
+
+
+def matched(text: str, pattern: str) -> MetricSeries:
+    r"""Return the numbers that the group of a pattern holds, wherever it matches within a line.
+
+    What stands before the match on its line must be of one form; a pattern that begins with `.*` takes that in.
+
+    Raises:
+        LastbitError: the pattern is none, matches nothing, no number, or lines of different forms, or takes too long.
+
+    Example:
+        >>> matched("acc=0.5\nacc=0.75\n", r"acc=(\S+)").values
+        (0.5, 0.75)
+    """
+    try:
+        hits = pattern_hits(text, pattern)
+    except ValueError as error:
+        raise LastbitError(
+            f"--metric '/{pattern}/' holds {str(error)[:60]!r}, which is no number: let its group (...) hold "
+            "the number alone"
+        ) from None
+    if not hits:
+        raise LastbitError(f"--metric '/{pattern}/' matches no line of the output: {_instead(text, pattern)}")
+    forms = _by_form(hits)
+    if len(forms) > 1:
+        lines = ", ".join(repr(_short(of_one[-1])) for of_one in list(forms.values())[:3])
+        raise LastbitError(
+            f"--metric '/{pattern}/' matches {len(forms)} different lines ({lines}): write more of the line that is "
+            "meant into it, or .* at its beginning to take them all"
+        )
+    return series_of([hit.number for hit in hits], _where(hits))
+
+
+def found(text: str, limit: int = SHOWN) -> tuple[Candidate, ...]:
+    r"""Return the numbers of an output that have names, with flags that read them; likely metrics first.
+
+    Every flag has been tried on this output.
+
+    Example:
+        >>> [candidate.flag for candidate in found("epoch 1 val_acc: 0.5\nepoch 2 val_acc: 0.6\n")]
+        ['--metric val_acc', '--metric epoch']
+    """
+    groups: dict[tuple[str, Form], list[Hit]] = {}
+    for hit in all_hits(text):
+        if _NO_NAMES.fullmatch(hit.name.lower()):
+            continue
+        groups.setdefault((hit.name, hit.form), []).append(hit)
+    ranked = sorted(groups.items(), key=lambda item: -_likelihood(item[0][0], item[0][1], len(item[1])))
+    candidates: list[Candidate] = []
+    for (name, _), hits in ranked:
+        if len(candidates) == limit:
+            break
+        if flag := _flag_of(text, hits):
+            last = hits[-1].number
+            candidates.append(Candidate(name, flag, len(hits), last.text + last.unit, _short(hits[-1])))
+    return tuple(candidates)
+
+
+def _likelihood(name: str, form: Form, count: int) -> float:
+    words = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    before = [word.lower() for word in form.before]
+    metric, told = _any(_METRICS, words), _any(_METRICS, before)
+    score = 4.0 * metric + 2.0 * _any(_HELD_OUT, words + before) + (count > 1)
+    # "Accuracy of the network on the test images: 54%".
+    score += 1.5 * (told and not metric)
+    return score - 5.0 * (_any(_NO_METRICS, words) and not metric)
+
+
+def _any(known: re.Pattern[str], words: Sequence[str]) -> bool:
+    return any(map(known.fullmatch, words))
+
+
+def _by_form(hits: Sequence[Hit]) -> dict[Form, list[Hit]]:
+    forms: dict[Form, list[Hit]] = {}
+    for hit in hits:
+        forms.setdefault(hit.form, []).append(hit)
+    return forms
+
+
+def _flag_of(text: str, hits: Sequence[Hit]) -> str | None:
+    """Return the first flag that reads exactly these hits, or None."""
+    wanted = [hit.number for hit in hits]
+    for name in _names_of(hits[-1]):
+        if [hit.number for hit in named_hits(text, name)] == wanted:
+            return f"--metric {quoted(name)}"
+    for pattern in _patterns_of(hits):
+        try:
+            read = pattern_hits(text, pattern)
+        except (LastbitError, ValueError):
+            continue
+        if [hit.number for hit in read] == wanted and len(_by_form(read)) == 1:
+            return f"--metric {quoted(f'/{pattern}/')}"
+    return None
+
+
+def _names_of(hit: Hit) -> Iterator[str]:
+    yield hit.name
+    # The word before it, where nothing else stands between them: "val acc".
+    near = hit.line[max(0, hit.start - 60) : hit.start]
+    if before := re.search(r"(?<![\w./@+-])([^\W\d][\w.@-]{0,40})[^\S\n]{1,8}$", near):
+        yield f"{before[1]} {hit.name}"
+
+
+def _patterns_of(hits: Sequence[Hit]) -> Iterator[str]:
+    hit = hits[-1]
+    if hit.form.sign == "{}":
+        leaf = re.escape(hit.name.rpartition(".")[2])
+        yield rf'^\s*{{.*"{leaf}": ?([^,}}]+)'
+        return
+    after = hit.line[hit.start + len(hit.name) :]
+    # A dot for a quotation mark spares the shell's.
+    between = re.sub("['\"]", ".", re.escape(after[: after.find(hit.number.text)]).replace("\\ ", " "))
+    end = rf"\b{re.escape(hit.name)}{between}(\S+)"
+    words = hit.form.before
+    if not words:
+        yield rf"^[\W\d_]*{end}"
+        return
+    plain = all(one.line.startswith(words[0]) for one in hits)
+    start = "^" if plain else r"^[\W\d_]*"
+    yield rf"{start}{words[0]}\b.*{end}"
+    yield rf"\b{words[-1]}\b.*{end}"
+
+
+def _instead(text: str, name: str) -> str:
+    candidates = found(text, 5)
+    if not candidates:
+        return "it has no numbers with names; print one, as in 'val_acc: 0.91'"
+    same = [one for one in candidates if one.name.lower() == name.lower()]
+    return "write " + " or ".join(one.flag for one in same or candidates)
+
+
+def _short(hit: Hit) -> str:
+    """The line of a hit, at most 60 characters from where it says most."""
+    line = hit.line.strip()
+    if len(line) <= 60:
+        return line
+    return line[:28].rstrip() + " … " + hit.line[max(0, hit.start - 4) : hit.start + 28].strip()
+
+
+def _where(hits: Sequence[Hit]) -> str:
+    lines = "1 line" if len(hits) == 1 else f"{len(hits)} lines like"
+    return f"stdout, {lines} {_short(hits[-1])!r}"
