@@ -96,7 +96,7 @@ def test_stability_of_every_classical_problem(app, problem, tmp_path):
     if problem == "wave":
         scheme = "leapfrog"
     said = run(app, "stability", problem, "--scheme", scheme, "--dx", 0.5, "--json", tmp_path / "out.json")
-    assert said.startswith(problem)
+    assert said.startswith(problem.capitalize())
     assert read(tmp_path / "out.json")["problem"] == problem
 
 

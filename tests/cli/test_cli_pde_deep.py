@@ -77,7 +77,7 @@ def test_stability_of_a_deep_network_is_its_closed_form(capsys, tmp_path, scheme
     said = run(capsys, "stability", "deep", *words, "--json", tmp_path / "a.json", "--plot", tmp_path / "a.png")
     found = read(tmp_path / "a.json")
     assert said.splitlines()[0] == found["verdict"]
-    assert said.startswith("dt = 0.5 is stable at random weights (seed 0) for 2 layers, 18 weights, ")
+    assert said.startswith("Yes: dt = 0.5 is stable at random weights (seed 0) for 2 layers, 18 weights, ")
     assert found["problem"] == "deep"
     assert found["sharpness"] == pytest.approx(whole[-1], rel=1e-6)
     assert found["alpha_min"] == pytest.approx(-whole[0], rel=1e-6)

@@ -48,7 +48,7 @@ def test_heat_blows_up_beyond_its_limit_and_not_below(start):
     """Oracle: Euler is stable for D dt/dx² ≤ 1/2, and multiplies the shortest wave by |1 − 4 D dt/dx²|."""
     gone, calm = (lb.pde_simulate("heat", dt=dt, start=start) for dt in (0.55, 0.45))
     assert (gone.verdict_kind, calm.verdict_kind) == ("diverged", "stable")
-    assert gone.verdict.startswith("heat in 1-D by euler on dx = 1 at dt = 0.55 blows up (max |u| goes from ")
+    assert gone.verdict.startswith("Heat in 1-D by euler on dx = 1 at dt = 0.55 blows up (max |u| goes from ")
     assert gone.verdict.endswith(
         "in 100 steps): the step lies 10% above the largest stable dt, 0.5, and each step multiplies waves of "
         "ω·dx = π by 1.2."

@@ -75,8 +75,8 @@ class DeepStability(PdeResult):
             said = f"differences grow at every learning rate, because weight decay is below {least}; {said}"
         if one.is_stable is None:
             return f"{start}: {said}"
-        stable = "stable" if one.is_stable else "unstable"
-        return f"dt = {number(one.lr, 6)} is {stable} {self.start} for {subject}: {said}"
+        answer, stable = ("Yes", "stable") if one.is_stable else ("No", "unstable")
+        return f"{answer}: dt = {number(one.lr, 6)} is {stable} {self.start} for {subject}: {said}"
 
     @property
     def verdict_kind(self) -> str:

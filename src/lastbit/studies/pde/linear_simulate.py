@@ -12,7 +12,7 @@ from lastbit.pde.linear.amplification import StepJudgement, judge_step
 from lastbit.pde.linear.grids import Grid
 from lastbit.pde.linear.simulation import Simulation, simulate
 from lastbit.report.blocks import Table
-from lastbit.report.formatting import amplification, bound, count, number, plural, wave
+from lastbit.report.formatting import amplification, bound, capitalised, count, number, plural, wave
 from lastbit.studies.pde.linear_problem import LinearResult, analysed
 from lastbit.studies.pde.result import table_of
 from lastbit.studies.pde.settings import LinearSimulateSettings
@@ -45,7 +45,7 @@ class LinearSimulation(LinearResult):
     @property
     def verdict(self) -> str:
         """The answer in one sentence."""
-        at = f"{self.words} at dt = {number(self.settings.dt, 10)}"
+        at = f"{capitalised(self.words)} at dt = {number(self.settings.dt, 10)}"
         if self.verdict_kind == "undecided":
             return (
                 f"{at} is not stable, but there are too few steps to see it grow ({self._enough}): {self.step_words}."

@@ -14,7 +14,7 @@ from lastbit.core.keywords import keywords, takes
 from lastbit.pde.linear.amplification import judge_step
 from lastbit.pde.linear.region import draw_stability_region
 from lastbit.report.blocks import Table
-from lastbit.report.formatting import amplification, bound, number
+from lastbit.report.formatting import amplification, bound, capitalised, number
 from lastbit.studies.pde.cnn_stability import CnnStability, cnn_stability
 from lastbit.studies.pde.deep_stability import DeepStability, deep_stability
 from lastbit.studies.pde.linear_problem import LinearResult, analysed
@@ -47,9 +47,9 @@ class LinearStability(LinearResult):
             answer, is_stable = ("Yes", "is stable") if judged.stable else ("No", "is not stable")
             return f"{answer}: dt = {number(judged.dt, 10)} {is_stable} for {self.words}: {self.step_words}."
         if self.verdict_kind != "conditional":
-            return f"{self.words}: {one.note}."
+            return f"{capitalised(self.words)}: {one.note}."
         relation = "≤" if one.attained else "<"
-        return f"{self.words} is stable for dt {relation} {number(one.max_stable_dt, 10)}; {one.note}."
+        return f"{capitalised(self.words)} is stable for dt {relation} {number(one.max_stable_dt, 10)}; {one.note}."
 
     @property
     def verdict_kind(self) -> str:
