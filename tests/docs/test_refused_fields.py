@@ -34,6 +34,12 @@ class Both(Parts):
         return super().forward(pixels, both=True)
 
 
+class Losing(Parts):
+    def forward(self, pixels, label):
+        logits = super().forward(pixels)
+        return {"loss": nn.functional.cross_entropy(logits, label), "logits": logits}
+
+
 def step(state, batch):
     state.optimizer.zero_grad()
     loss = nn.functional.cross_entropy(state.model(batch[0]), batch[1])
@@ -124,6 +130,7 @@ REFUSED = {
     "drop_last='no'": "drop_last must be True or False, got 'no'",
     "train={'image': X, 'label': Y}": "image, label, of which the model takes none by name: it takes both, pixels",
     "train={'pixels': X, 'label': Y}": r"write loss=.* cross_entropy\(outputs, targets\['label'\]\)",
+    "model=Losing, train={'pixels': X, 'label': Y}": r"write loss=lambda outputs, batch: outputs\['loss'\]",
     "model=Both": r"write loss=.* cross_entropy\(outputs\['logits'\], targets\)",
     "train={'pixels': X.tolist(), 'label': Y.tolist()}": "must be tensors, .* got dict of pixels: list, label: list",
     "train=(X.numpy(), Y.numpy())": r"got tuple of ndarray, ndarray: write torch.from_numpy\(...\)",

@@ -192,6 +192,8 @@ def _hint(outputs: Any, targets: Any) -> str:
     """Say how to write the default loss of outputs or targets that have several parts."""
     if isinstance(outputs, Tensor) and isinstance(targets, Tensor):
         return ""
+    if isinstance(outputs, Mapping) and "loss" in outputs and isinstance(targets, Mapping):
+        return ": write loss=lambda outputs, batch: outputs['loss']"
     entry = next(iter(outputs)) if isinstance(outputs, Mapping) else 0
     label = list(targets)[-1] if isinstance(targets, Mapping) else 0
     output = "outputs" if isinstance(outputs, Tensor) else f"outputs[{entry!r}]"

@@ -54,7 +54,7 @@ class Split:
             if isinstance(dataset, data.IterableDataset) or not hasattr(dataset, "__len__"):
                 raise LastbitError(
                     f"{name}: {type(dataset).__name__} cannot be read by index: pass a map-style dataset "
-                    "(with __len__ and __getitem__) or two tensors"
+                    "(with __len__ and __getitem__) or two tensors, and sampler= to draw from it at random"
                 )
             if isinstance(source, data.DataLoader):
                 _check_loader(source, name)
