@@ -18,6 +18,7 @@ from lastbit.studies.frame.folders import begin_study, check_origin, stored_fact
 from lastbit.studies.frame.kind import Cell, Kind, Plan, distinct
 from lastbit.studies.frame.notes import notes
 from lastbit.studies.frame.program import Program, Trainee
+from lastbit.studies.frame.progress import FORMS
 from lastbit.studies.frame.rehearsal import no_exit
 from lastbit.studies.frame.result import Result
 from lastbit.studies.frame.runner import Runner
@@ -41,6 +42,7 @@ def make(
     workers: int | None = None,
     threads: int | None = None,
     quiet: bool = False,
+    progress: str | None = None,
     trust: bool = False,
     checkpoint_seconds: float = 20.0,
     **settings: Any,
@@ -55,6 +57,7 @@ def make(
         workers: number of processes; 1 stays in this process; None measures both ways.
         threads: of each process for one operation; None measures.
         quiet: show no progress.
+        progress: `bar`, `plain`, `json` or `none`; by default a bar on a terminal and `plain` elsewhere.
         trust: resume a study that another user or another computer began, which runs the task file that it names.
         checkpoint_seconds: time between the checkpoints of a run.
         **settings: of the study and of its task, by name; those that are None are left out.
@@ -65,6 +68,8 @@ def make(
     Raises:
         LastbitError: a setting, the task or the folder is invalid; or the user interrupted (finished runs are safe).
     """
+    if progress is not None:
+        choose(progress, FORMS, "--progress")
     asked = Asked(workers, threads, checkpoint_seconds)
     stored = stored_facts(kind.name, kind.called, out, resume)
     if stored is not None and not trust and task is None and settings.get("task") is None:
@@ -86,7 +91,7 @@ def make(
         with begin_study(facts, stored, out, resume) as folder:
             if resume is not None:
                 set_aside(kind, folder, thorough=True)
-            Runner(kind, plan, folder, tasks, fingerprints=prints, asked=asked).run(quiet=quiet)
+            Runner(kind, plan, folder, tasks, fingerprints=prints, asked=asked).run(quiet=quiet, form=progress)
             with torch_threads(1):
                 result = concluded(kind, folder)
             folder.save_result(result.to_json())

@@ -133,8 +133,12 @@ class Runner:
         )
         self.crashed = ""
 
-    def run(self, *, quiet: bool) -> None:
+    def run(self, *, quiet: bool, form: str | None = None) -> None:
         """Do what is left, unless an exact repeat does not match.
+
+        Args:
+            quiet: show no progress, where no form of it is asked for.
+            form: of the progress, as `grid_progress` takes it.
 
         Raises:
             LastbitError: something that no other job would get past, every job crashed, or the user interrupted.
@@ -145,7 +149,8 @@ class Runner:
         done, most = len(jobs) - len(left), max(self.steps.values())
         counted = self.kind.counted
         try:
-            with grid_progress(runs=len(jobs), done=done, steps=most, quiet=quiet) as progress:
+            study = str(self.folder.path)
+            with grid_progress(runs=len(jobs), done=done, steps=most, study=study, form=form, quiet=quiet) as progress:
                 progress.event(f"{self.kind.announced(self.plan.settings, len(jobs), most)} into {self.folder.path}")
                 for run, reason in self.damaged.items():
                     progress.event(f"{run} is trained again: {reason}")

@@ -56,6 +56,14 @@ class FolderSettings(Config):
             ge=1,
         ),
     ] = None
+    progress: Annotated[
+        Literal["bar", "plain", "json", "none"] | None,
+        setting(
+            "what the error stream is told of the runs: bar, plain lines, json (a line of JSON an event) or none",
+            panel="Output",
+            shown="bar on a terminal, plain elsewhere, none with --quiet",
+        ),
+    ] = None
     out: Annotated[
         str | Path | None, setting("new folder of the study", panel="Output", shown="lastbit-studies/KIND-TASK-NNN")
     ] = None
