@@ -63,7 +63,8 @@ class Training:
     The same arguments give the same bits, whatever ran before in the process. Use inside `active()`, which lends the
     process-wide generators and deterministic settings to this training; several trainings can take turns.
 
-    Incomplete last batches are left out, so that every step of every epoch averages over `task.batch_size` samples.
+    Incomplete last batches are left out unless the task keeps them, so that every step of every epoch averages over
+    `task.batch_size` samples.
 
     Args:
         task: what is trained.
