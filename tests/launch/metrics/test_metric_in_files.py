@@ -33,6 +33,7 @@ def read(tmp_path, text, key, name="out.json"):
         ('{"acc": [0.1, 0.2, 0.30]}', "acc", (0.1, 0.2, 0.3), None),
         ('{"acc": [0.1, 0.2, 0.3]}', "acc.-1", (0.3,), None),
         ('{"test.acc": "91.5%"}', "test.acc", (91.5,), None),
+        ('{"a": {"b": {"c": 1}}, "a.b": {"c": 2}}', "a.b.c", (2.0,), None),
         ('{"acc": NaN}', "acc", (math.nan,), None),
         ('{"acc": -Infinity}', "acc", (-math.inf,), None),
         ('\ufeff{"acc": 1}', "acc", (1.0,), None),
@@ -131,6 +132,8 @@ def test_a_file_of_an_earlier_run_is_not_read(tmp_path):
     with pytest.raises(LastbitError, match="older than the run, which did not write it"):
         read_file("out.json:acc", tmp_path, 1_000_001.0)
     assert read_file("out.json:acc", tmp_path, 1_000_000.0).values == (1.0,)
+    # The kernel's clock, which stamps files, ticks every 10 ms at most.
+    assert read_file("out.json:acc", tmp_path, 1_000_000.01).values == (1.0,)
 
 
 def test_a_file_that_was_just_written_is_the_run_s_own(tmp_path):

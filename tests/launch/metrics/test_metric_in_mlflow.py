@@ -91,8 +91,10 @@ def test_a_query_without_end_is_ended(tmp_path, monkeypatch):
             "x AS value, x AS timestamp, 'r' AS run_uuid, 0 AS step, 0 AS is_nan FROM n WHERE x < 0"
         )
     connection.close()
+    start = time.monotonic()
     with pytest.raises(LastbitError, match="interrupted"):
         read_key("acc", tmp_path, NOW)
+    assert time.monotonic() - start < 10
 
 
 def test_the_file_store(tmp_path):

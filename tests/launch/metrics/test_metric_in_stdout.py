@@ -82,6 +82,14 @@ def test_a_name_is_never_found_inside_a_longer_word(name, before, after, first):
         named(f"{word}: 0.5\n", name)
 
 
+@pytest.mark.parametrize(
+    "text", ["acc: 0,912", "acc: 1.2.3", "acc 12:30", "acc: 2026-11-27", "acc 1/2/3", "acc 0.5-0.6"]
+)
+def test_a_part_of_something_else_is_no_value(text):
+    with pytest.raises(LastbitError, match="no number behind"):
+        named(text, "acc")
+
+
 @given(st.binary(max_size=400), NAMES)
 def test_binary_output_is_survived(data, name):
     text = data.decode("utf-8", "replace")
@@ -116,6 +124,9 @@ def by_flags(flag, text):
         ("lr 0.1 seed 3\nfinal score 12.5\n", "--metric score"),
         ('{"step": 1, "val": {"acc": 0.5}}\n{"step": 2, "val": {"acc": 0.7}}\n', "--metric val.acc"),
         ("Accuracy of the network on the 10000 test images: 54 %\n", "--metric images"),
+        ("epoch 1 quality: 0.5\n", "--metric quality"),
+        ("| epoch 1 | loss  7.3 |\n| end of epoch 1 | loss  5.1 |\n", r"--metric '/^[\W\d_]*epoch\b.*\bloss\s+(\S+)/'"),
+        ("[1]\ttrain's l2_loss: 0.1\tvalid's l2_loss: 0.2\n", r"--metric '/^[\W\d_]*train\b.*\bl2_loss:\s*(\S+)/'"),
         ("{'loss': 0.6, 'epoch': 1}\n{'eval_loss': 0.5, 'epoch': 1}\n", "--metric eval_loss"),
     ],
 )
@@ -126,6 +137,21 @@ def test_what_is_found_is_ranked_and_its_flags_read_it(text, first):
         series = by_flags(shlex.split(candidate.flag)[1], text)
         assert len(series.values) == candidate.count
         assert series.printed[-1] + series.unit == candidate.value
+
+
+def test_of_a_long_output_the_end_is_looked_at():
+    text = "early: 0.5\n" + "x" * 5_000_000 + " acc: 0.5\nlate: 0.5\n"
+    assert [candidate.name for candidate in found(text)] == ["late"]
+
+
+def test_both_of_two_in_one_line_have_flags():
+    candidates = found("[1]\ttrain's l2: 0.1\tvalid's l2: 0.2\n[2]\ttrain's l2: 0.05\tvalid's l2: 0.15\n")
+    assert [candidate.value for candidate in candidates] == ["0.15", "0.05"]
+
+
+def test_a_flag_stops_at_a_comma():
+    text = "train loss:0.5,acc:0.7,lr:1\nval loss:0.2,acc:0.9,lr:1\n"
+    assert {candidate.value for candidate in found(text)} == {"0.5", "0.7", "0.2", "0.9", "1"}
 
 
 def test_at_most_twenty_are_shown_and_none_of_nothing():

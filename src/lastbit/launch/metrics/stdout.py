@@ -22,6 +22,9 @@ __all__ = ["Candidate", "found", "matched", "named"]
 SHOWN = 20
 """Candidates that are shown at most."""
 
+TEXT_LIMIT = 4 << 20
+"""Characters, the last of an output, that candidates are looked for in."""
+
 _METRICS = re.compile(
     r"acc|accuracy|auc|auroc|bleu|bpb|bpc|cer|corr|dice|elbo|err|error|f1|fid|iou|kappa|logloss|loss|mae|map|"
     r"mcc|mse|nll|perplexity|ppl|precision|psnr|r2|recall|return|returns|reward|rmse|rouge|score|ssim|top1|"
@@ -113,12 +116,14 @@ def matched(text: str, pattern: str) -> MetricSeries:
 def found(text: str, limit: int = SHOWN) -> tuple[Candidate, ...]:
     r"""Return the numbers of an output that have names, with flags that read them; likely metrics first.
 
-    Every flag has been tried on this output.
+    Every flag has been tried on this output, or on the end of a long one.
 
     Example:
         >>> [candidate.flag for candidate in found("epoch 1 val_acc: 0.5\nepoch 2 val_acc: 0.6\n")]
         ['--metric val_acc', '--metric epoch']
     """
+    if len(text) > TEXT_LIMIT:
+        text = text[-TEXT_LIMIT:].partition("\n")[2]
     groups: dict[tuple[str, Form], list[Hit]] = {}
     for hit in all_hits(text):
         if _NO_NAMES.fullmatch(hit.name.lower()):
@@ -167,7 +172,7 @@ def _flag_of(text: str, hits: Sequence[Hit]) -> str | None:
             read = pattern_hits(text, pattern)
         except (LastbitError, ValueError):
             continue
-        if [hit.number for hit in read] == wanted and len(_by_form(read)) == 1:
+        if [hit.number for hit in read] == wanted:
             return f"--metric {quoted(f'/{pattern}/')}"
     return None
 
@@ -187,16 +192,19 @@ def _patterns_of(hits: Sequence[Hit]) -> Iterator[str]:
         yield rf'^\s*{{.*"{leaf}": ?([^,}}]+)'
         return
     after = hit.line[hit.start + len(hit.name) :]
-    # A dot for a quotation mark spares the shell's.
-    between = re.sub("['\"]", ".", re.escape(after[: after.find(hit.number.text)]).replace("\\ ", " "))
-    end = rf"\b{re.escape(hit.name)}{between}(\S+)"
+    sign = after[: after.find(hit.number.text)]
+    # Another run may pad its columns otherwise, and a dot for a quotation mark spares the shell's.
+    between = r"\s+" if not sign.strip() else re.sub(r"['\"]", ".", re.escape(sign.strip())) + r"\s*"
+    rest = after[len(sign) + len(hit.number.text) :]
+    group = r"([^\s,;|]+)" if re.match(r"[,;|]\S", rest) else r"(\S+)"
+    end = rf"\b{re.escape(hit.name)}{between}{group}"
     words = hit.form.before
     if not words:
         yield rf"^[\W\d_]*{end}"
         return
-    plain = all(one.line.startswith(words[0]) for one in hits)
-    start = "^" if plain else r"^[\W\d_]*"
+    start = "^" if all(one.line.startswith(words[0]) for one in hits) else r"^[\W\d_]*"
     yield rf"{start}{words[0]}\b.*{end}"
+    yield rf"{start}{words[0]}\b.*?{end}"
     yield rf"\b{words[-1]}\b.*{end}"
 
 
