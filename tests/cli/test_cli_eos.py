@@ -7,7 +7,7 @@ import pytest
 
 from lastbit.cli import main
 
-SMALL = ["--steps", "8", "--every", "2", "--width", "6", "--train-size", "60", "--twins", "1"]
+SMALL = ["--steps", "8", "--every", "3", "--width", "6", "--train-size", "60", "--twins", "1"]
 
 
 def test_eos_answers_first_and_names_its_files(here, capsys):
@@ -73,6 +73,7 @@ MISTAKES = {
     "eos --model mlp --kernel 3 5": "--kernel: mlp has no kernel to vary",
     "eos --loss hinge": "choose one of squared-error, cross-entropy",
     "eos --every 0": "--every = 0",
+    "eos --every 2": "--every = 2: an even number hides an oscillation of period two: write 1 or 3",
     "eos --twins -1": "--twins = -1",
     "eos --dtype bfloat16": "'float32' or 'float64'",
     "eos --batch-size 601": "batch size 601 exceeds the 600 training examples",

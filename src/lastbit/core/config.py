@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
@@ -33,7 +34,9 @@ class Config(BaseModel):
 C = TypeVar("C", bound=Config)
 
 
-def validated(config: type[C], values: Mapping[str, Any], *, flag: str = "") -> C:
+def validated(
+    config: type[C], values: Mapping[str, Any], *, flag: str = "", stored: Mapping[str, Any] = MappingProxyType({})
+) -> C:
     """Build `config` from `values`.
 
     Args:
@@ -41,12 +44,15 @@ def validated(config: type[C], values: Mapping[str, Any], *, flag: str = "") -> 
         values: its fields.
         flag: what precedes a field's name in messages, `"--"` for the command line; underscores are then written
             as hyphens.
+        stored: fields of an earlier time, which `values` go before; validators get them as their context, to let
+            pass what was accepted then.
 
     Raises:
         LastbitError: one line that names the first field that does not fit, what arrived and what is accepted.
     """
+    values = {**stored, **values}
     try:
-        return config(**values)
+        return config.model_validate(values, context=dict(stored))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         # For a setting that holds several values, the position among them says less than the value shown.

@@ -220,9 +220,35 @@ def test_the_stable_rate_of_every_step_is_that_of_the_table(tmp_path, optimizer)
 def test_steps_cut_a_training_short_and_too_rare_measurements_are_refused(tmp_path):
     study = eos(linear(), out=tmp_path / "s", steps=12, every=3, twins=0, quiet=True)
     assert study.result.steps == (3, 6, 9, 12)
-    with pytest.raises(LastbitError, match="--every = 90: the training has 80 steps"):
-        eos(linear(), out=tmp_path / "t", every=90, quiet=True)
+    with pytest.raises(LastbitError, match="--every = 91: the training has 80 steps"):
+        eos(linear(), out=tmp_path / "t", every=91, quiet=True)
     assert not (tmp_path / "t").exists()
+
+
+def test_an_even_number_of_steps_between_measurements_is_refused_but_goes_on_in_a_study_begun_with_it(
+    tmp_path, monkeypatch
+):
+    with pytest.raises(LastbitError, match=r"--every = 20: .* period two: write 19 or 21$"):
+        eos(linear(), out=tmp_path / "new", every=20, quiet=True)
+    assert not (tmp_path / "new").exists()
+    monkeypatch.setattr(JobWorker, "run", interrupted)
+    small = {"steps": 4, "width": 4, "twins": 1, "quiet": True, "train_size": 60, "every": 1}
+    with pytest.raises(LastbitError, match="continue with"):
+        eos("digits", out=tmp_path / "s", workers=1, **small)
+    monkeypatch.undo()
+    facts = tmp_path / "s" / "study.json"
+    begun = json.loads(facts.read_text())
+    begun["spec"]["settings"]["every"] = 2
+    facts.write_text(json.dumps(begun))
+    with pytest.raises(LastbitError, match="--every = 4"):
+        eos(resume=tmp_path / "s", every=4)
+    assert eos(resume=tmp_path / "s", every=2, quiet=True).result.steps == (2, 4)
+    assert open_study(tmp_path / "s").report().exists()
+    assert eos(resume=tmp_path / "s", quiet=True).result.steps == (2, 4)
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
 
 
 def test_an_interrupted_sweep_goes_on_where_it_stood(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, ValidationInfo, field_validator
 
 from lastbit.core.keywords import setting
 from lastbit.studies.frame.settings import Device, Perturb, StudySettings
@@ -62,3 +62,11 @@ class EosSettings(StudySettings):
     perturb: Perturb = "rescale"
     dtype: SmoothFormat = "float32"
     device: Device = "auto"
+
+    @field_validator("every")
+    @classmethod
+    def _odd(cls, every: int, info: ValidationInfo) -> int:
+        """Refuse an even number of steps, but in a study that was begun with it."""
+        if every % 2 == 0 and every != (info.context or {}).get("every"):
+            raise ValueError(f"an even number hides an oscillation of period two: write {every - 1} or {every + 1}")
+        return every

@@ -133,7 +133,7 @@ def plan_of(
         arguments=kind.settings.arguments,
         defaults={} if given_object or before else kind.defaults({**asked, **for_study}),
     )
-    chosen = validated(kind.settings, {**spec.get("settings", {}), **for_study}, flag="--")
+    chosen = validated(kind.settings, for_study, flag="--", stored=spec.get("settings", {}))
     if program.is_function and not kind.takes_functions:
         raise LastbitError(
             f"{kind.name} needs a Task, and {program.name} is a training function: lastbit audit takes it"
