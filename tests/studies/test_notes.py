@@ -1,5 +1,8 @@
 """What should be known before the runs is said before them, and stays with the study."""
 
+import warnings
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -76,6 +79,27 @@ def test_a_perturbation_that_hardly_lands_is_named_before_the_runs(tmp_path, cap
     assert words in before_the_runs
     assert words in study.result.advice
     assert ("In the first" in before_the_runs) == bool(words)
+
+
+SUM = nn.CrossEntropyLoss(reduction="sum")
+WEIGHTED = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 3.0]))
+
+
+@pytest.mark.parametrize(
+    ("loss", "sums"),
+    [(SUM, True), (lambda o, t: SUM(o, t) / 16, True), (WEIGHTED, False), (lambda o, t: SUM(o, t).sqrt(), False)],
+)
+def test_a_loss_that_sums_over_its_batch_is_said_once(tmp_path, capsys, loss, sums):
+    """With every example twice a sum is doubled, however it is scaled, and a mean, weighted or not, stays."""
+    task = replace(made(lambda: nn.Linear(6, 2), sgd), loss=loss)
+    words = "is a sum over the batch, where the mean is expected: its learning rate suits batches of 16 alone"
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        task.check()
+    assert [words in str(one.message) for one in told] == ([True] if sums else [])
+    study = lastbit.audit(task, seeds=1, perturbations=2, workers=1, out=tmp_path / "study")
+    assert capsys.readouterr().err.count(words) == sums
+    assert study.result.advice.count(words) == sums
 
 
 def test_a_reordered_batch_lands_on_muon_where_the_network_is_not_tiny(tmp_path):

@@ -113,7 +113,7 @@ def test_a_float64_network_is_checked_on_float64_inputs():
         loss=lambda o, t: seen.append(o.dtype) or F.cross_entropy(o, t),
     )
     made.check()
-    assert seen == [torch.float64]
+    assert set(seen) == {torch.float64}
 
 
 def test_checking_leaves_generators_data_and_gradient_mode_alone():

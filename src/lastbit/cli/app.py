@@ -26,7 +26,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="lastbit",
-    no_args_is_help=True,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     help="How much of a trained network's result is the last floating-point bit, where in training that bit was "
     "amplified, why, and which learning rates and weight decays would not have amplified it.",
@@ -45,12 +45,14 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     show_version: Annotated[
         bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="On an error, print the traceback too.")] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Take the options that stand before a command; without a command print the help."""
+    pde.help_without_command(context)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,9 +73,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LastbitError as error:
         return _fail(str(error), error.exit_code, debug)
     except TyperException as error:
-        # With no command, of lastbit or of pde, the help that was printed is the message.
-        if type(error).__name__ == "NoArgsIsHelpError":
-            return ExitCode.BAD_INPUT
         return _fail(_told(error), ExitCode.BAD_INPUT, debug)
     except (KeyboardInterrupt, Abort):
         return _fail("stopped", ExitCode.INTERRUPTED, debug)

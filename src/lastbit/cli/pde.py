@@ -13,6 +13,7 @@ from lastbit.cli.fields import SeveralValues, command_from, completing, option
 from lastbit.cli.output import JSON_HELP, JsonWriter, check_writable, hand_over, json_alone
 from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
+from lastbit.core.exit_codes import ExitCode
 from lastbit.core.keywords import keywords
 from lastbit.core.terminal import standard_error
 from lastbit.studies.pde.settings import (
@@ -45,10 +46,18 @@ Plot: TypeAlias = Annotated[Path | None, option("Draw it: FILE.png, FILE.svg or 
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="Print the answer alone.", rich_help_panel=_OUTPUT)]
 
 app = typer.Typer(
-    no_args_is_help=True,
+    invoke_without_command=True,
     help="Stable learning rates and weight decays from the PDE that gradient descent discretises, and what the flow "
     "does outside them.",
 )
+
+
+@app.callback()
+def help_without_command(context: typer.Context) -> None:
+    """Print the help where no command is given, and end as what is incomplete does."""
+    if context.invoked_subcommand is None:
+        context.get_help()  # which prints it, in colour
+        raise typer.Exit(ExitCode.BAD_INPUT)
 
 
 def stability(

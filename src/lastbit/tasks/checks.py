@@ -27,7 +27,7 @@ from lastbit.tasks.stepping import State, make_optimizers, make_schedules, needs
 if TYPE_CHECKING:
     from lastbit.tasks.task import Task
 
-__all__ = ["check_schedules", "check_task", "too_few"]
+__all__ = ["check_schedules", "check_task", "forward", "too_few"]
 
 
 def check_task(task: Task) -> None:
@@ -40,7 +40,7 @@ def check_task(task: Task) -> None:
         model = _build(task)
         state = _begin(task, model)
         if task.step is None:
-            outputs, targets = _forward(task, model, task.train)
+            outputs, targets = forward(task, model, task.train)
             _check_labels(task, outputs, targets)
             _check_loss(task, outputs, targets, model)
         else:
@@ -49,7 +49,7 @@ def check_task(task: Task) -> None:
         for split in (task.test, task.validation):
             if split is not None:
                 with torch.no_grad():
-                    outputs, targets = _forward(task, model, split)
+                    outputs, targets = forward(task, model, split)
                 _check_labels(task, outputs, targets)
                 _check_metrics(task, outputs, targets)
                 _check_whole(task, model, split)
@@ -144,7 +144,8 @@ def _batch(task: Task, model: nn.Module, split: Split) -> Any:
     return augmented, targets
 
 
-def _forward(task: Task, model: nn.Module, split: Split) -> tuple[Any, Any]:
+def forward(task: Task, model: nn.Module, split: Split) -> tuple[Any, Any]:
+    """Return what `model` makes of a first batch of a split, and what that is compared with."""
     inputs, targets = pair_of(_batch(task, model, split), call_names(model), f"a batch of {split.name}")
     with _in_one_line("the model", f" on {split.name} inputs {arrived(inputs)}"):
         outputs: Any = apply_model(model, inputs)

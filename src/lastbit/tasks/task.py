@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +21,7 @@ from lastbit.tasks.metric import ACCURACY, PREDICTIONS, Metric
 from lastbit.tasks.sampling import Sampler, count_batches
 from lastbit.tasks.split import Source, Split
 from lastbit.tasks.stepping import Optimizers, Schedules, Step
+from lastbit.tasks.summing import SumWarning, said_of_a_sum
 
 __all__ = ["Task"]
 
@@ -271,9 +273,11 @@ class Task:
 
         Builds the network and its optimizer once, runs one batch of the training and of the test examples through
         augmentation, network, loss, gradient, metric and prediction; a `step` of the task's own is tried once. The
-        global random generators are left as they were.
+        global random generators are left as they were. A loss that sums over its batch is a warning.
 
         Raises:
             LastbitError: names the first part that does not fit the others.
         """
         check_task(self)
+        if said := said_of_a_sum(self):
+            warnings.warn(said, SumWarning, stacklevel=2)

@@ -57,7 +57,7 @@ def metrics_of(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     Of a training function they are known once a run of it is in.
     """
     task = facts["task"]
-    found = [task, *facts["cells"], {"metrics": [{"name": "result", "unit": "", "higher_is_better": True}]}]
+    found = [task, *facts.get("cells", ()), {"metrics": [{"name": "result", "unit": "", "higher_is_better": True}]}]
     known: list[Mapping[str, Any]] = next(one["metrics"] for one in found if "metrics" in one)
     # Studies of an earlier lastbit name the one metric alone.
     return known if "metric" not in task or "metrics" in task else [{**task["metric"], "higher_is_better": True}]

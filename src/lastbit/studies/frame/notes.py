@@ -1,4 +1,4 @@
-"""What should be known of a study before its runs: the format it trains in, and a perturbation that hardly lands."""
+"""What should be known of a study before its runs: its format, a loss that sums, a perturbation that hardly lands."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from lastbit.studies.frame.program import Trainee
 from lastbit.studies.frame.rehearsal import first_step
 from lastbit.tasks import Task
 from lastbit.tasks.stepping import make_optimizers
+from lastbit.tasks.summing import said_of_a_sum
 from lastbit.train.twins import TwinPlan, lock_step
 
 __all__ = ["notes"]
@@ -42,7 +43,7 @@ def notes(plan: Plan[Any], task: Trainee, *, selects: bool) -> list[str]:
     settings = plan.settings_of(plan.cells[0])
     dtype = getattr(settings, "dtype", "float32")
     formats = (dtype,) if isinstance(dtype, str) else tuple(dtype)
-    found = [_format_note(task, formats), _landing_note(plan, task, formats[0])]
+    found = [_format_note(task, formats), said_of_a_sum(task), _landing_note(plan, task, formats[0])]
     if task.select != "last" and not selects:
         found.append(f"Every epoch is followed here: select={task.select!r} of the task has no part in it.")
     return [note for note in found if note]
