@@ -68,3 +68,14 @@ if __name__ == "__main__":
     for one in COMMANDS:
         golden(one).write_text(help_text(one), "utf-8")
         print(golden(one), file=sys.stderr)
+
+
+@pytest.mark.parametrize("command", [[], ["pde"]], ids=["lastbit", "pde"])
+def test_a_command_that_lacks_one_prints_its_help_and_is_incomplete(command, capsys):
+    assert main([*command, "--help"]) == 0
+    help_itself = capsys.readouterr().out
+    assert main(command) == 2
+    told = capsys.readouterr()
+    assert told.out.rstrip() == help_itself.rstrip()
+    assert "Usage" in told.out
+    assert told.err == ""
