@@ -7,9 +7,11 @@ the one inside it steps. A subclass whose `step` calls that of its parent is met
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +22,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from lastbit.core.batches import widened
 from lastbit.core.errors import LastbitError
+from lastbit.core.ulp import FLOAT_DTYPES
 from lastbit.perturb.auto import Auto
 from lastbit.perturb.base import Attachment, Perturbation
 
@@ -28,9 +31,11 @@ __all__ = ["Everywhere", "Met"]
 
 @dataclass
 class Met:
-    """An optimizer that took a step."""
+    """An optimizer that took a step. What it trains is kept after it is gone, until `forget`."""
 
-    optimizer: Optimizer
+    _optimizer: weakref.ref[Optimizer] = field(repr=False)
+    name: str
+    """Its class."""
     perturbed: str
     """How: the kind of the perturbation."""
     attachment: Attachment | None
@@ -39,18 +44,46 @@ class Met:
     steps: int = 0
     first: np.ndarray[Any, Any] | None = None
     """Its weights after its first step, flat."""
+    left_alone: int = 0
+    """Elements of what it trains that have no last bit to perturb: sparse, complex or spread over processes."""
+    _tensors: dict[str, Tensor] = field(default_factory=dict, repr=False)
     _depth: int = field(default=0, repr=False)
 
     @property
-    def parameters(self) -> list[Tensor]:
-        """What it trains, dense and real, in the order of its groups."""
-        params = [param for group in self.optimizer.param_groups for param in group["params"]]
-        return [param for param in params if param.layout is torch.strided and param.is_floating_point()]
+    def alive(self) -> bool:
+        """Whether the program still holds it."""
+        return self._optimizer() is not None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what it trains, dense and real, by `group.place` in the order of its groups."""
+        optimizer = self._optimizer()
+        if optimizer is not None:
+            every = {
+                f"{group}.{place}": param
+                for group, settings in enumerate(optimizer.param_groups)
+                for place, param in enumerate(settings["params"])
+            }
+            self._tensors = {name: param for name, param in every.items() if _has_last_bit(param)}
+            self.left_alone = sum(param.numel() for name, param in every.items() if name not in self._tensors)
+        return self._tensors
+
+    def forget(self) -> None:
+        """Let go of what it trained."""
+        self._tensors, self.attachment = {}, None
 
     def weights(self) -> np.ndarray[Any, Any]:
         """Return its weights, flat, half precision as float32."""
-        parts = [widened(param.detach()).reshape(-1).cpu() for param in self.parameters]
+        parts = [widened(param.detach()).reshape(-1).cpu() for param in self.tensors().values()]
         return torch.cat(parts).numpy().copy() if parts else np.empty(0, dtype=np.float32)
+
+
+def _has_last_bit(param: Tensor) -> bool:
+    return param.layout is torch.strided and param.dtype in FLOAT_DTYPES and not _sharded(param)
+
+
+def _sharded(param: Tensor) -> bool:
+    # A DTensor, told without importing what a program on one device never does.
+    return hasattr(param, "placements") and hasattr(param, "to_local")
 
 
 class Everywhere:
@@ -58,8 +91,10 @@ class Everywhere:
 
     Args:
         perturbation: what happens to the steps; `Identity` changes nothing and counts.
-        on_step: called after every step with the number of steps so far, over all optimizers.
+        on_step: called after every step with the optimizer that took it.
         keep_first: whether the weights after each optimizer's first step are kept.
+        strict: whether an error of the perturbation is raised in the step in which it occurs; else the optimizer goes
+            on unperturbed, and the error is in `Met.refused`.
 
     Raises:
         LastbitError: on entering, one is at work already.
@@ -81,8 +116,9 @@ class Everywhere:
         self,
         perturbation: Perturbation,
         *,
-        on_step: Callable[[int], None] = lambda steps: None,
+        on_step: Callable[[Met], None] = lambda met: None,
         keep_first: bool = False,
+        strict: bool = True,
     ) -> None:
         self.perturbation = perturbation
         self.met: list[Met] = []
@@ -90,7 +126,8 @@ class Everywhere:
         self.steps = 0
         self._on_step = on_step
         self._keep_first = keep_first
-        self._by_id: dict[int, Met] = {}
+        self._strict = strict
+        self._known: weakref.WeakKeyDictionary[Optimizer, Met] = weakref.WeakKeyDictionary()
         self._handles: list[Any] = []
 
     def __enter__(self) -> Self:
@@ -124,30 +161,54 @@ class Everywhere:
         return np.concatenate(kept) if kept else np.empty(0, dtype=np.float32)
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        met = self._by_id.get(id(optimizer))
+        met = self._known.get(optimizer)
         if met is None:
-            met = self._by_id[id(optimizer)] = self._meet(optimizer)
+            met = self._known[optimizer] = self._meet(optimizer)
             self.met.append(met)
         met._depth += 1
 
     def _meet(self, optimizer: Optimizer) -> Met:
-        chosen = self.perturbation.chosen(optimizer) if isinstance(self.perturbation, Auto) else self.perturbation
+        met = Met(weakref.ref(optimizer), type(optimizer).__name__, "none", None)
+        met.tensors()
         try:
+            if any(_sharded(param) for group in optimizer.param_groups for param in group["params"]):
+                raise LastbitError("cannot perturb parameters that are spread over processes (DTensor, FSDP2)")
+            chosen = self.perturbation.chosen(optimizer) if isinstance(self.perturbation, Auto) else self.perturbation
             # An instance's hooks run after the global ones, so that this very step is perturbed.
-            return Met(optimizer, chosen.kind, chosen.attach(optimizer))
+            met.attachment = chosen.attach(optimizer)
+            met.perturbed = chosen.kind
         except LastbitError as error:
-            return Met(optimizer, "none", None, str(error))
+            met.refused = str(error)
+        except Exception as error:
+            if self._strict:
+                raise
+            met.refused = _said(error)
+        if met.attachment is not None and not self._strict:
+            met.attachment.on_error = partial(_refuse, met)
+        return met
 
     def _after(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        met = self._by_id.get(id(optimizer))
+        met = self._known.get(optimizer)
         if met is None:  # its step was under way when this began
             return
         met._depth -= 1
-        if met._depth > 0:
+        # A fused step that a gradient scaler told to skip still runs the hooks.
+        skipped = getattr(optimizer, "found_inf", None)
+        if met._depth > 0 or (skipped is not None and bool(skipped)):
             return
         met.steps += 1
         self.steps += 1
         if self._keep_first and met.steps == 1:
             with suppress(RuntimeError):  # a shard that cannot be read is not compared
                 met.first = met.weights()
-        self._on_step(self.steps)
+        self._on_step(met)
+
+
+def _refuse(met: Met, error: Exception) -> None:
+    met.perturbed, met.refused = "none", _said(error)
+
+
+def _said(error: Exception) -> str:
+    """Return an error in one line."""
+    first = next(iter(str(error).splitlines()), "")
+    return first if isinstance(error, LastbitError) else f"{type(error).__name__}: {first}"

@@ -59,7 +59,7 @@ def run_function(
     with (
         LentGenerators(stream_seed(seed, "function"), where).active(),
         deterministic(),
-        Everywhere(perturbation, on_step=on_step, keep_first=True) as everywhere,
+        Everywhere(perturbation, on_step=lambda _: on_step(everywhere.steps), keep_first=True) as everywhere,
     ):
         returned = function(seed)
         arrays = {"weights_first": everywhere.first_weights(), "weights_final": everywhere.weights()}
@@ -70,5 +70,5 @@ def run_function(
     refused = [met.refused for met in everywhere.met if met.refused]
     if len(refused) == len(everywhere.met):
         raise LastbitError(f"no optimizer of {name} can be perturbed: {refused[0]}")
-    perturbed = {type(met.optimizer).__name__: met.refused or met.perturbed for met in everywhere.met}
+    perturbed = {met.name: met.refused or met.perturbed for met in everywhere.met}
     return FunctionRun(returned, everywhere.steps, perturbed, arrays)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, ClassVar, Self, TypeAlias
 
@@ -141,6 +142,9 @@ class Attachment:
 
     def __init__(self, optimizer: Optimizer) -> None:
         check_optimizer(optimizer)
+        self.on_error: Callable[[Exception], None] | None = None
+        """Told of the first error of the perturbation, which rests from then on; None lets the step raise it."""
+        self._rests = False
         self._steps = 0
         self._handles: list[Any] = [
             optimizer.register_step_pre_hook(self._pre_hook),
@@ -148,11 +152,22 @@ class Attachment:
         ]
 
     def _pre_hook(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._before_step(optimizer)
+        self._act(self._before_step, optimizer)
 
     def _post_hook(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._after_step(optimizer)
+        self._act(self._after_step, optimizer)
         self._steps += 1
+
+    def _act(self, part: Callable[[Optimizer], None], optimizer: Optimizer) -> None:
+        if self._rests:
+            return
+        try:
+            part(optimizer)
+        except Exception as error:
+            if self.on_error is None:
+                raise
+            self._rests = True
+            self.on_error(error)
 
     def _before_step(self, optimizer: Optimizer) -> None:
         """Look at the weights before a step; a closure has not run yet."""

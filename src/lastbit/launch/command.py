@@ -1,0 +1,253 @@
+"""One run of a command that was not written for lastbit, with every optimizer that steps in it perturbed.
+
+The command runs in a session of its own, with the files, the working directory and the environment that it would have
+had, but for `PYTHONPATH`, `LASTBIT_LAUNCH` and what makes it repeatable; see `docs/inside-your-process.md`.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from lastbit.core.errors import LastbitError
+from lastbit.launch import warden
+from lastbit.launch.records import OptimizerRecord, ProcessRecord, read_processes
+from lastbit.launch.settings import LaunchSettings
+from lastbit.launch.words import check_command
+
+__all__ = ["CommandRun", "run_command"]
+
+SITE = Path(__file__).parent / "site"
+"""The folder that goes to the front of `PYTHONPATH`."""
+
+_LAST_LINES = 10
+
+_SETTLE = 1.0
+"""Seconds that what a program leaves running is given to end by itself."""
+
+
+@dataclass(frozen=True)
+class CommandRun:
+    """What one run of a command left behind."""
+
+    words: tuple[str, ...]
+    """The command, with its seed put in."""
+    exit_code: int
+    """Negative: the signal that ended it."""
+    seconds: float
+    timed_out: bool
+    stdout: Path
+    stderr: Path
+    last_lines: str
+    """The last of stderr; of stdout where stderr is empty."""
+    processes: tuple[ProcessRecord, ...]
+    """Those that made an optimizer step."""
+    reached: str
+    """How far lastbit got: `nothing`, `python` or `torch`, in whichever process it got farthest."""
+    troubles: tuple[str, ...]
+    """What went wrong in lastbit's own part, which the program never saw."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of all optimizers of all processes."""
+        return sum(process.steps for process in self.processes)
+
+    @property
+    def optimizers(self) -> tuple[OptimizerRecord, ...]:
+        """Of all processes."""
+        return tuple(optimizer for process in self.processes for optimizer in process.optimizers)
+
+    @property
+    def perturbed(self) -> dict[str, str]:
+        """How each class of optimizer was perturbed, or why not."""
+        found: dict[str, list[str]] = {}
+        for optimizer in self.optimizers:
+            said = found.setdefault(optimizer.name, [])
+            if (how := optimizer.refused or optimizer.perturbed) not in said:
+                said.append(how)
+        return {name: "; ".join(said) for name, said in found.items()}
+
+    @property
+    def checksums(self) -> dict[tuple[int, int, int], str]:
+        """The checksums of the weights by process, optimizer and step."""
+        return {
+            (place, optimizer.index, record.step): record.checksum
+            for place, process in enumerate(self.processes)
+            for optimizer in process.optimizers
+            for record in optimizer.records
+        }
+
+    def same_as(self, other: CommandRun) -> bool:
+        """Tell whether both took the same steps and had the same weights wherever both were recorded."""
+        mine, yours = self.checksums, other.checksums
+        shape, others = ([(o.name, o.steps) for o in run.optimizers] for run in (self, other))
+        return shape == others and all(mine[key] == yours[key] for key in mine.keys() & yours.keys())
+
+    def check(self) -> None:
+        """Check that an optimizer was perturbed.
+
+        Raises:
+            LastbitError: none took a step, which says how far lastbit got, or none could be perturbed.
+        """
+        name = shlex.join(self.words)
+        if self.troubles and not self.processes:
+            raise LastbitError(f"lastbit cannot work inside {name}: {self.troubles[0]}")
+        if not self.processes:
+            raise LastbitError(f"{name} made no optimizer step: {_NO_STEP[self.reached]}")
+        if all(optimizer.refused for optimizer in self.optimizers):
+            raise LastbitError(f"no optimizer of {name} can be perturbed: {self.optimizers[0].refused}")
+
+
+_NO_STEP = {
+    "nothing": "no Python was reached; run the Python program itself, and let it keep PYTHONPATH and the environment "
+    "(no env -i, no python -E, -I or -S in it)",
+    "python": "no Python that imports torch was reached; lastbit perturbs the optimizers of PyTorch, in a Python that "
+    "keeps PYTHONPATH (no python -E, -I or -S)",
+    "torch": "torch was imported and no torch.optim.Optimizer stepped; what is updated by hand, by Keras or by a "
+    "framework of its own is not reached",
+}
+
+
+def run_command(
+    words: Sequence[str],
+    *,
+    settings: LaunchSettings,
+    folder: Path,
+    cwd: Path | None = None,
+    timeout: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> CommandRun:
+    """Run a command once and return what became of it, whatever that is.
+
+    Whatever it started has ended when this returns or raises; it ends too where this process is killed.
+
+    Args:
+        words: the command, word by word.
+        settings: what happens to its optimizers and seeds.
+        folder: takes `stdout.txt`, `stderr.txt` and the records; made where it is missing.
+        cwd: where it runs; here by default.
+        timeout: seconds after which it is ended.
+        environment: all of it; this process's by default.
+
+    Raises:
+        LastbitError: there is no such program, or lastbit would not be reached in it.
+    """
+    if os.name != "posix":
+        raise LastbitError("commands are run on Linux and macOS; on Windows, audit a Python function instead")
+    place = (cwd or Path.cwd()).absolute()
+    command = settings.words(list(words))
+    held = dict(os.environ if environment is None else environment)
+    check_command(command, cwd=place, environment=held)
+    folder = folder.absolute()
+    records = folder / "records"
+    records.mkdir(parents=True, exist_ok=True)
+    for old in records.iterdir():
+        old.unlink()
+    stdout, stderr = folder / "stdout.txt", folder / "stderr.txt"
+    began = time.monotonic()
+    with stdout.open("wb") as out, stderr.open("wb") as err:
+        mark = uuid.uuid4().hex
+        environment = held | _added(settings, settings.message(records, mark), held)
+        exit_code, timed_out = _run(command, (out, err), place, timeout, environment, mark)
+    return CommandRun(
+        tuple(command),
+        exit_code,
+        time.monotonic() - began,
+        timed_out,
+        stdout,
+        stderr,
+        _tail(stderr) or _tail(stdout),
+        read_processes(records),
+        next((name for name in ("torch", "python") if (records / name).exists()), "nothing"),
+        tuple(line for path in sorted(records.glob("trouble-*.txt")) for line in path.read_text("utf-8").splitlines()),
+    )
+
+
+def _added(settings: LaunchSettings, message: str, held: Mapping[str, str]) -> dict[str, str]:
+    """Return what the environment gets beside what it holds."""
+    path = held.get("PYTHONPATH", "")
+    added = {
+        # An empty entry would be the working directory.
+        "PYTHONPATH": f"{SITE}{os.pathsep}{path}" if path else str(SITE),
+        "LASTBIT_LAUNCH": message,
+    }
+    if settings.deterministic:
+        added["CUBLAS_WORKSPACE_CONFIG"] = held.get("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        chosen = held.get("PYTHONHASHSEED", "")
+        added["PYTHONHASHSEED"] = chosen if chosen.isdigit() else "0"
+    if settings.threads is not None:
+        added |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(settings.threads))
+    return added
+
+
+def _run(
+    command: list[str],
+    outputs: tuple[BinaryIO, BinaryIO],
+    cwd: Path,
+    timeout: float | None,
+    environment: dict[str, str],
+    mark: str,
+) -> tuple[int, bool]:
+    """Return the exit code, and whether the time ran out."""
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=outputs[0],
+            stderr=outputs[1],
+            cwd=cwd,
+            env=environment,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise LastbitError(f"{command[0]} cannot be run: {error.strerror}") from None
+    timed_out = False
+    with _guarded(process.pid, mark):
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+        finally:
+            _end(process, mark)
+    return process.returncode, timed_out
+
+
+def _end(process: subprocess.Popen[bytes], mark: str) -> None:
+    """End what is left of a program; what ends by itself a moment after it is given that moment."""
+    deadline = time.monotonic() + _SETTLE
+    while process.returncode is not None and warden.left(process.pid, mark) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    warden.end_all(process.pid, mark, grace=warden.GRACE)
+    process.wait()
+
+
+@contextmanager
+def _guarded(group: int, mark: str) -> Iterator[None]:
+    """Have a process beside this one end the program, should this one be killed before it can."""
+    guard = subprocess.Popen(
+        [sys.executable, "-I", "-S", warden.__file__, str(group), mark],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        guard.communicate(b"done")
+
+
+def _tail(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 8192))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    return "\n".join(lines[-_LAST_LINES:]).strip()
