@@ -101,7 +101,7 @@ MISTAKES = {
     "--seeds 0": "--seeds = 0",
     "--seeds two": "'--seeds'",
     "--perturbations 0": "--perturbations = 0",
-    "--perturb foo": "'rescale', 'ulp', 'rounding' or 'reorder'",
+    "--perturb foo": "'rescale', 'ulp', 'rounding', 'reorder' or 'auto'",
     "--vary foo": "'all', 'order', 'init' or 'augment'",
     "--dtype half": "'float32', 'float64' or 'bfloat16'",
     "--device gpu": "choose one of auto, cpu, cuda, cuda:N",

@@ -135,7 +135,7 @@ def test_a_signal_to_the_parent_ends_like_ctrl_c(here, capsys, monkeypatch, name
         signal.raise_signal(number)
         raise LastbitError("it went on")
 
-    monkeypatch.setattr("lastbit.studies.pde.stability.analyse", signalled)
+    monkeypatch.setattr("lastbit.studies.pde.stability.analysed", signalled)
     try:
         assert main(HEAT) == 130
         assert capsys.readouterr().err == "error: stopped\n"
@@ -259,7 +259,7 @@ def test_a_defect_that_speaks_of_something_too_large_is_still_a_defect(here, mon
     def broken(*args, **settings):
         raise ValueError("the index is too large")
 
-    monkeypatch.setattr("lastbit.studies.pde.stability.analyse", broken)
+    monkeypatch.setattr("lastbit.studies.pde.stability.analysed", broken)
     assert main(HEAT) == 1
     assert "a defect in lastbit" in capsys.readouterr().err
 
@@ -268,6 +268,6 @@ def test_what_no_memory_holds_is_bad_input(here, monkeypatch, capsys):
     def too_much(*args, **settings):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 10 bytes")
 
-    monkeypatch.setattr("lastbit.studies.pde.stability.analyse", too_much)
+    monkeypatch.setattr("lastbit.studies.pde.stability.analysed", too_much)
     assert main(HEAT) == 2
     assert "use smaller sizes" in capsys.readouterr().err

@@ -94,7 +94,7 @@ MISTAKES = {
     "--lr 0.1 --task toy.py:make": "toy.py:make sets that itself",
     "--dtype half": "--dtype = 'half': input should be 'float32', 'float64' or 'bfloat16'",
     "--dtype bfloat16 --renormalise": "--renormalise with --dtype bfloat16",
-    "--perturb foo": "'rescale', 'ulp', 'rounding' or 'reorder'",
+    "--perturb foo": "'rescale', 'ulp', 'rounding', 'reorder' or 'auto'",
     "--seed -1": "--seed = -1",
     "--device gpu": "choose one of auto, cpu, cuda, cuda:N",
     "--bogus 3": "No such option: --bogus",

@@ -175,7 +175,7 @@ def test_intervals_cover_simulated_runs():
         ([[0.1, 0.9], [0.2, 0.8]], [0, 1], r"write scores\.argmax\(-1\)"),
         ([0, 1, 2], [0], r"\(runs, examples\) array, got shape \(3,\)"),
         (np.zeros((2, 0), dtype=int), [0, 1], "non-empty"),
-        ([[0, 1], [1, 1]], [0, 1, 2], "one group for each of the 2 runs"),
+        ([[0, 1], [1, 1]], [0, 1, 2], "one group for each of 2 runs"),
     ],
 )
 def test_bad_input_is_one_clear_line(predictions, seeds, message):

@@ -200,7 +200,7 @@ def test_json_holds_both_splits():
         (np.ones((3, 1)), [0, 1, 2], "at least one run and two examples"),
         (np.ones(3), [0], "2 axes"),
         ([[0.0, np.nan]], [0], "hold a NaN: leave the runs"),
-        (np.ones((3, 4)), [0, 1], "one group for each of the 3 runs"),
+        (np.ones((3, 4)), [0, 1], "one group for each of 3 runs"),
     ],
 )
 def test_bad_input_is_one_clear_line(scores, seeds, message):

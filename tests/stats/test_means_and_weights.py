@@ -77,7 +77,7 @@ def test_relative_l1_sees_one_ulp_and_opposite_signs():
     [
         (lambda: mean_estimate([]), "at least one value"),
         (lambda: mean_estimate([1.0, np.nan]), "hold a NaN"),
-        (lambda: mean_estimate([1.0, 2.0], seeds=[0]), "one group for each of the 2 runs"),
+        (lambda: mean_estimate([1.0, 2.0], seeds=[0]), "one group for each of 2 runs"),
         (lambda: mean_relative_l1(np.ones(3), np.ones(4)), r"one shape, got \(3,\) and \(4,\)"),
         (lambda: mean_relative_l1([], []), "empty"),
         (lambda: mean_relative_l1([np.inf], [1.0]), "infinite"),

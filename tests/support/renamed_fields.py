@@ -38,6 +38,13 @@ RENAMED: dict[str, dict[str, str | None]] = {
         "smallest_resolvable_difference": None,  # of two seeds: 53 points of accuracy was no number to act on
         "seeds_needed": None,  # of two seeds: 278,105
         "verdict": None,  # it named the 53 points
+        # A percentage ends at 0 and 100, and no standard deviation of one is beyond 50.
+        **dict.fromkeys(("metric.mean.high", "sigma_last_bit.high", "sigma_seed.high", "sigma_total.high")),
+        **{
+            f"distribution.{part}.{spread}.high": None
+            for part in ("last_bit", "total")
+            for spread in ("observed", "distribution", "test_set")
+        },
         "spec.audit": "spec.settings",
         "spec.task": "spec.program",
     },

@@ -64,6 +64,10 @@ class SpreadSplit:
         """Return the same spread in another unit."""
         return SpreadSplit(*(part.scaled(factor) for part in (self.observed, self.distribution, self.test_set)))
 
+    def truncated(self, most: float) -> SpreadSplit:
+        """Return the same spread with intervals that end at `most`, the largest SD there can be."""
+        return SpreadSplit(*(part.truncated(0.0, most) for part in (self.observed, self.distribution, self.test_set)))
+
 
 def _part(first: float, second: float) -> float:
     """Return the first of two SDs' share of their variance; where neither varies, that of the first alone, 0."""

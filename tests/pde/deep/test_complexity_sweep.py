@@ -71,7 +71,7 @@ def test_bounds_are_the_same_on_another_device():
 def test_one_seed_gives_no_trend():
     sweep = complexity_sweep(depths=(1, 2), widths=(), kernels=(), base={"width": 2, "kernel": 2}, seeds=(0,), **SMALL)
     assert sweep.trends[0].interval is None
-    assert sweep.trends[0].direction == "no_trend"
+    assert sweep.trends[0].direction == "too_few_seeds"
 
 
 @pytest.mark.slow

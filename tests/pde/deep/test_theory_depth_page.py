@@ -28,5 +28,5 @@ def test_every_test_the_page_names_exists():
 
 def test_every_figure_of_the_page_has_its_command_and_its_file():
     shown = set(re.findall(r"\]\((images/[\w.-]+)\)", PAGE))
-    assert shown == set(re.findall(r"plot\('docs/(\S+?)'\)", PAGE))
+    assert shown == set(re.findall(r"--plot docs/(\S+)", PAGE))
     assert all((ROOT / "docs" / figure).stat().st_size < 100_000 for figure in shown)

@@ -22,11 +22,16 @@ RELABELLED = {
 """Rows of before that have the label of the HTML report now."""
 
 ROUNDED = {
+    "55.92% – 106.9%": "55.92% – 100%",
+    "0.0 – 90.6": "0.0 – 50.0",
+    "1.4 – 90.6": "1.4 – 50.0",
+    "0.9 – 90.6": "0.9 – 50.0",
     "0 – 100": "0.015% – 100%",
     "0.0 – 98.6": "0.011% – 99%",
     "0.00 – 15.66": "0.00055% – 16%",
 }
-"""Intervals of shares: a part is never shown as nothing, and has the digits of every other share."""
+"""Intervals of shares: a part is never shown as nothing, and has the digits of every other share. Those of a percentage
+end at 100, and of its SD at 50."""
 
 NOW = """\
 How far two single runs differ in accuracy by noise is not known (too few seeds to tell: the spread may be 31

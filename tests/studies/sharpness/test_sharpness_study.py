@@ -213,7 +213,7 @@ def test_other_mistakes(tmp_path):
         sharpness(toy(), by="layers")
     with pytest.raises(LastbitError, match="--after = 21: the training has 20 steps"):
         sharpness(toy(), after=21, out=tmp_path / "s")
-    with pytest.raises(LastbitError, match=r"--lr = \(0.1, 0.2\): input should be a valid number"):
+    with pytest.raises(LastbitError, match=r"--lr 0.1 0.2: input should be a valid number"):
         sharpness("digits", lr=(0.1, 0.2))
 
 

@@ -136,6 +136,9 @@ def estimate_spreads(folder: StudyFolder, records: Sequence[RunRecord]) -> Sprea
     missing = {"metric": left_out, "loss": loss_left_out}
     missing |= {what: why for what, why in found.items() if isinstance(why, str)}
     most = 100.0 if unit == "%" and np.nanmin(table) >= 0 and np.nanmax(table) <= 100 else math.inf
+    if not isinstance(distribution, str):
+        ends = {part: getattr(distribution, part).truncated(most / 2) for part in ("last_bit", "total")}
+        distribution = replace(distribution, **ends)
     return Spreads(
         metric=Metric(name=name, unit=unit, mean=mean_of(counted, name).truncated(-most if most > 100 else 0.0, most)),
         **{part: getattr(components, part).truncated(0.0, most / 2) for part in _SPREADS},
