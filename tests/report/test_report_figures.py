@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lastbit.report.figures.curves import training_curves, twin_gaps
+from lastbit.report.figures.curves import training_curves, twin_gaps, visible_effect
 from lastbit.report.figures.lines import Line
 from lastbit.report.figures.maps import churn_heat_map, origin_figure
 from lastbit.report.figures.strips import Result, WeightDistance, result_strip, weight_distances
@@ -155,6 +155,21 @@ def test_the_churn_matrix_keeps_its_values_and_leaves_a_run_beside_itself_blank(
     assert np.isnan(np.diag(drawn)).all()
     assert len(figure.layout.shapes) == 2, "one boundary between two seeds, in each direction"
     assert figure.layout.shapes[0].x0 == 1.5
+
+
+def test_a_part_is_never_the_whole_in_a_hover_of_a_percentage():
+    churn = np.array([[0.0, 0.99996], [1.0, 0.0]])
+    drawn = churn_heat_map(churn, [0, 1], ["a", "b"]).data[0]
+    bar = origin_figure(["a", "b"], [1e-7, 1e-7], [1e-3, 1e-3], [0.99996, 1.0]).data[-1]
+    line = Line(label="t", group="t", colour="#000000", x=np.array([1, 2]), y=np.array([99.996, 100.0]))
+    curve = visible_effect([], [line], []).data[0]
+    for hover, part, whole in (
+        (drawn.hovertemplate, drawn.z[0][1], drawn.z[1][0]),
+        (bar.hovertemplate, *bar.x),
+        (curve.hovertemplate, *curve.y),
+    ):
+        assert ":.4~g}%" in hover
+        assert (f"{part:.4g}", f"{whole:.4g}") == ("99.99", "100")
 
 
 def test_curves_take_nan_and_infinity():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import plotly.graph_objects as go
 
 from lastbit.report.figures.lines import Line, add_lines, positive
-from lastbit.report.figures.style import NEUTRAL, axis, blank, log_or_linear, upright
+from lastbit.report.figures.style import NEUTRAL, axis, blank, in_percent, log_or_linear, upright
 
 __all__ = ["TWIN_COLOURS", "difference_curves", "scaled_time_curves", "training_curves", "twin_gaps", "visible_effect"]
 
@@ -107,7 +108,8 @@ def visible_effect(gaps: Sequence[Line], churn: Sequence[Line], episodes: Episod
     """
     figure = _shaded(episodes)
     _add(figure, gaps, "step %{x}<br>loss gap %{y:.2~e}")
-    _add(figure, churn, "step %{x}<br>churn %{y:.3~g}%", yaxis="y2")
+    shares = [replace(line, y=in_percent(line.y / 100)) for line in churn]
+    _add(figure, shares, "step %{x}<br>churn %{y:.4~g}%", yaxis="y2")
     figure.update_layout(
         xaxis=axis("optimizer step", anchor="y2" if churn else "y"),
         yaxis=axis("|loss gap|", domain=[0.46, 1] if churn else [0, 1], type="log", dtick=2),

@@ -15,6 +15,7 @@ from lastbit.report.figures.style import (
     SEED,
     axis,
     blank,
+    in_percent,
     literal,
     plain,
     spaced_ticks,
@@ -54,14 +55,14 @@ def churn_heat_map(churn_RR: np.ndarray, seeds: Sequence[int], names: Sequence[s
     small = count <= _NAMED
     figure = blank()
     figure.add_heatmap(
-        z=np.where(np.eye(count, dtype=bool), np.nan, 100 * churn_RR).astype(np.float32),
+        z=np.where(np.eye(count, dtype=bool), np.nan, in_percent(churn_RR)).astype(np.float32),
         colorscale="Cividis",
         zmin=0,
         zmax=100 * float(churn_RR.max(initial=0.0)) or 1.0,
         xgap=0.5 if small else 0,
         ygap=0.5 if small else 0,
         customdata=np.array([[f"{a}<br>{b}" for b in labels] for a in labels], dtype=object) if small else None,
-        hovertemplate=("%{customdata}<br>" if small else "") + "churn %{z:.3~g}%<extra></extra>",
+        hovertemplate=("%{customdata}<br>" if small else "") + "churn %{z:.4~g}%<extra></extra>",
         colorbar=_bar("churn", ticksuffix="%"),
     )
     line, low, high = {"color": "#ffffff", "width": 1.5 if len(starts) <= 30 else 0.5}, -0.5, count - 0.5
@@ -224,14 +225,14 @@ def origin_figure(
         down = [100 * (share - low) for share, (low, _) in zip(shares, intervals, strict=True)]
         whiskers = {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "color": NEUTRAL, "width": 3}
     figure.add_bar(
-        x=[100 * share if share is not None else None for share in growth_shares],
+        x=[float(in_percent(share)) if share is not None else None for share in growth_shares],
         orientation="h",
         xaxis="x2",
         legendgroup="growth",
         error_x=whiskers,
         marker={"color": REAL, "line": {"width": 0}},
         width=0.6,
-        hovertemplate="<b>%{customdata}</b><br>%{x:.3~g}% of all growth<extra></extra>",
+        hovertemplate="<b>%{customdata}</b><br>%{x:.4~g}% of all growth<extra></extra>",
         **shared,
     )
     ticks = spaced_ticks(names, 48) | {"showgrid": True}

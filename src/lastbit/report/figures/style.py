@@ -19,6 +19,7 @@ __all__ = [
     "SEED",
     "axis",
     "blank",
+    "in_percent",
     "literal",
     "log_or_linear",
     "plain",
@@ -72,6 +73,12 @@ def blank(**more: Any) -> go.Figure:
         "modebar": {"bgcolor": "rgba(0,0,0,0)"},
     }
     return go.Figure(layout=settings | more)
+
+
+def in_percent(shares: Any) -> np.ndarray[Any, Any]:
+    """Return shares in percent, a part of the whole at most 99.99: in a hover of four digits it is never all of it."""
+    values = 100 * np.asarray(shares, dtype=np.float64)
+    return np.where(values < 100, np.minimum(values, 99.99), values)
 
 
 def literal(text: str) -> str:
