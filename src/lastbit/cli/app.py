@@ -64,8 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Threads that wait for each other give their core to other programs; PyTorch reads this as it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    # What follows -- is the user's own command, untouched.
+    end = words.index("--") if "--" in words else len(words)
+    debug = "--debug" in words[:end]
+    words = [*(word for word in words[:end] if word != "--debug"), *words[end:]]
     try:
         with _stopped_like_ctrl_c():
             code: Any = app(words, standalone_mode=False, prog_name="lastbit")

@@ -15,9 +15,12 @@ from typer.core import TyperCommand
 from lastbit.core.errors import LastbitError
 from lastbit.core.keywords import Keyword
 
-__all__ = ["SeveralValues", "command_from", "completing", "join_values", "option"]
+__all__ = ["COMMAND", "SeveralValues", "command_from", "completing", "join_values", "option"]
 
 _FLAG = re.compile(r"--|-[a-z]")
+
+COMMAND = "lastbit.command"
+"""Where the context of a command keeps the words after `--`; absent where there is no `--`."""
 
 
 def option(help: str, panel: str) -> Any:
@@ -44,7 +47,10 @@ class SeveralValues(TyperCommand):
     """A command whose flags for several values take them side by side: `--lr 0.1 0.2`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Join the values of a flag into one word, as the parser knows them."""
+        """Join the values of a flag into one word, as the parser knows them; behind `--` stands the user's command."""
+        if "--" in args:
+            ctx.meta[COMMAND] = args[args.index("--") + 1 :]
+            args = args[: args.index("--")]
         # Those that show it: a flag that is only repeated takes one value each time.
         several = {flag for one in self.params if str(one.metavar).endswith("...") for flag in one.opts}
         return super().parse_args(ctx, join_values(args, several))
@@ -109,7 +115,7 @@ def command_from(function: Callable[..., Any], settings: Iterable[Keyword]) -> C
 
     def command(**parameters: Any) -> Any:
         given = {
-            name: _values(name, value) if name in options and isinstance(value, list) else value
+            name: _given(options[name], value) if name in options and isinstance(value, list) else value
             for name, value in parameters.items()
             if name not in options or value not in (None, [])
         }
@@ -136,7 +142,7 @@ def _parameter(one: Keyword) -> inspect.Parameter:
         help=one.help,
         rich_help_panel=one.panel or None,
         show_default=False,
-        metavar=f"<{values[0].__name__}>..." if values else None,
+        metavar=None if not values else "<text>" if one.verbatim else f"<{values[0].__name__}>...",
         autocompletion=completing(one.words) if one.words else None,
     )
     default = inspect.Parameter.empty if one.required else None
@@ -158,6 +164,10 @@ def _members(annotation: Any) -> tuple[Any, ...]:
     """Return the types of a union, or the type itself, without what only a validator needs to know."""
     parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     return tuple(get_args(part)[0] if get_origin(part) is Annotated else part for part in parts)
+
+
+def _given(one: Keyword, words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(words) if one.verbatim else _values(one.name, words)
 
 
 def _values(name: str, words: Sequence[str]) -> tuple[str, ...]:

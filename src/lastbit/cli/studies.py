@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from lastbit.cli.fail_if import FailIf, conditions_on, judged
-from lastbit.cli.fields import SeveralValues, command_from, completing, option
+from lastbit.cli.fields import COMMAND, SeveralValues, command_from, completing, option
 from lastbit.cli.output import JSON_HELP, check_writable, json_alone, present
 from lastbit.core.errors import LastbitError
 from lastbit.studies.audit.settings import AuditSettings
@@ -95,6 +95,7 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
     options, name = study_keywords(settings), kind.rpartition(":")[2].lower()
 
     def command(
+        context: typer.Context,
         what: What = None,
         *,
         json: Json = None,
@@ -102,7 +103,7 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
         quiet: Quiet = False,
         **chosen: Any,
     ) -> int:
-        given = dict(chosen)
+        given, words = dict(chosen), context.meta.get(COMMAND)
         if what is not None and what.endswith(".toml"):
             from_file = read_study_file(Path(what), [one.name for one in options if one.name != "resume"])
             if "resume" in given:
@@ -114,9 +115,13 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
             raise LastbitError(f"{what} is no task, and belongs to no flag: of lastbit {name}, {takes}")
         elif what is not None and given.setdefault("task", what) != what:
             raise LastbitError(f"two tasks, {what} and --task {given['task']}: name one")
+        if words is not None and given.get("task"):
+            raise LastbitError(f"{given['task']} and a command after --: give one of them")
         task, *others = (str(given.get(name) or "") for name in ("task", "data_root", "out", "resume"))
         reads = [what, task, task.rpartition(":")[0], others[0]]
         check_writable(json, reads=reads, studies=[Path(folder) for folder in others[1:] if folder])
+        if words is not None:
+            given["task"] = tuple(words)
         from lastbit.studies.frame.make import make
 
         made: Kind[Any, Any] = resolve_name(kind)

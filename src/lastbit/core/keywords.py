@@ -39,6 +39,7 @@ class Keyword:
         panel: heading in a command's help, "" for none.
         flags: on the command line, where they are not `--name`.
         words: values that a shell can complete.
+        verbatim: whether several values are given by the flag once for each, and may hold commas and spaces.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Keyword:
     panel: str
     flags: tuple[str, ...]
     words: tuple[str, ...] = ()
+    verbatim: bool = False
 
 
 def setting(
@@ -59,6 +61,7 @@ def setting(
     shown: str = "",
     flags: Sequence[str] = (),
     words: Iterable[str] = (),
+    verbatim: bool = False,
     **bounds: Any,
 ) -> Any:
     """Return a field of a settings class.
@@ -70,9 +73,11 @@ def setting(
         shown: its default in words, where it is None.
         flags: its flags on the command line, where they are not `--name`.
         words: values that a shell can complete, where its type does not say them.
+        verbatim: whether several values are given by the flag once for each, and may hold commas and spaces.
         **bounds: `ge`, `gt`, `le`, `lt`.
     """
     told: dict[str, Any] = {"panel": panel, "shown": shown, "flags": list(flags), "words": list(words)}
+    told["verbatim"] = verbatim
     extra = {name: value for name, value in told.items() if value}
     return Field(default, description=description, json_schema_extra=extra, **bounds)
 
@@ -160,6 +165,7 @@ def _keyword(name: str, configs: Sequence[type[Config]], shown: str | None = Non
         help=_help(homes, shown),
         panel=extra.get("panel", ""),
         flags=tuple(extra.get("flags", ())),
+        verbatim=bool(extra.get("verbatim")),
         words=tuple(
             dict.fromkeys(word for field in fields for word in (*_choices(field), *_extra(field).get("words", ())))
         ),

@@ -10,7 +10,15 @@ import numpy as np
 from lastbit.core.status import Role, RunStatus
 from lastbit.stats import Estimate, proportion_estimate
 from lastbit.store import RunRecord, StudyFolder
-from lastbit.studies.frame.control import Control, LandedRun, Landing, compare_repeat, control_of, landing_of
+from lastbit.studies.frame.control import (
+    Control,
+    LandedRun,
+    Landing,
+    compare_repeat,
+    control_of,
+    landing_of,
+    other_records,
+)
 
 __all__ = ["Divergence", "compare_repeats", "compare_twins", "divergence_of", "reason_for_silence"]
 
@@ -66,7 +74,8 @@ def compare_twins(folder: StudyFolder, records: Sequence[RunRecord]) -> Landing:
             first, last = (_share(arrays, of_base, name) for name in ("weights_first", "weights_final"))
             known = [share for share in (first, last) if share is not None]
             # A program that keeps no weights shows a landed perturbation by whatever it does keep.
-            landed = any(known) if known else _differ(arrays, of_base) or record.metrics != base.metrics
+            apart = other_records(arrays, of_base) is not None
+            landed = any(known) if known else apart or _differ(arrays, of_base) or record.metrics != base.metrics
             rows.append(LandedRun(run=record.run, landed=landed, first_step=first, last_step=last))
     return landing_of(folder.facts["spec"]["settings"]["perturb"], rows)
 
@@ -77,7 +86,8 @@ def _share(arrays: Mapping[str, np.ndarray], base: Mapping[str, np.ndarray], nam
 
 
 def _differ(arrays: Mapping[str, np.ndarray], base: Mapping[str, np.ndarray]) -> bool:
-    return any(arrays[name].tobytes() != base[name].tobytes() for name in set(arrays) & set(base))
+    shared = {name for name in set(arrays) & set(base) if not name.startswith(("record_", "sketch_"))}
+    return any(arrays[name].tobytes() != base[name].tobytes() for name in shared)
 
 
 def reason_for_silence(control: Control, landing: Landing, records: Sequence[RunRecord], metric: str) -> str:

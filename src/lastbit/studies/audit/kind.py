@@ -9,6 +9,7 @@ from typing import Any, cast
 from lastbit.core.errors import LastbitError
 from lastbit.core.keywords import takes
 from lastbit.core.status import Role, RunStatus
+from lastbit.launch.program import CommandProgram
 from lastbit.report.formatting import number
 from lastbit.stats import variance_components
 from lastbit.store import RunRecord, StudyFolder
@@ -54,19 +55,29 @@ def _so_far(records: Sequence[RunRecord], task: Trainee) -> str:
 
 
 def _settle(settings: AuditSettings, program: Program) -> AuditSettings:
-    """Refuse what a training function decides itself, and perturb it in whichever way its optimizers allow.
+    """Refuse what a function or command decides itself, and perturb it in whichever way its optimizers allow.
+
+    A command whose seed nobody varies has one.
 
     Raises:
         LastbitError: such a setting is given.
     """
-    if not program.is_function:
+    if not program.is_opaque:
         return settings
     for name in ("vary", "dtype", "device"):
         if getattr(settings, name) != AuditSettings.model_fields[name].default:
-            raise LastbitError(f"--{name} is of tasks: the function {program.name} decides it itself")
+            raise LastbitError(f"--{name} is of tasks: {program.name} decides it itself")
     if settings.perturb == "reorder":
-        raise LastbitError("--perturb reorder needs a task: of a function write auto, rescale, rounding or ulp")
-    return settings if "perturb" in settings.model_fields_set else settings.model_copy(update={"perturb": "auto"})
+        raise LastbitError("--perturb reorder needs a task: here write auto, rescale, rounding or ulp")
+    changes: dict[str, Any] = {} if "perturb" in settings.model_fields_set else {"perturb": "auto"}
+    if isinstance(program.source, CommandProgram) and not program.source.seeded:
+        if "seeds" in settings.model_fields_set and settings.seeds > 1:
+            raise LastbitError(
+                f"--seeds {settings.seeds}: nothing varies the seed of {program.name}: write {{seed}} where it "
+                "takes one (-- python train.py --seed {seed}), or give --reseed"
+            )
+        changes["seeds"] = 1
+    return settings.model_copy(update=changes)
 
 
 def _differs(folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) -> Difference | None:

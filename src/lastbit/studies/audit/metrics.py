@@ -13,7 +13,7 @@ from lastbit.stats import Estimate
 from lastbit.store import RunRecord
 from lastbit.studies.audit.tabulate import finite_runs, mean_of, table_of
 
-__all__ = ["MetricSpread", "metric_spreads", "metrics_of"]
+__all__ = ["MetricSpread", "metric_spreads", "metrics_of", "printed_digits"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class MetricSpread:
     Attributes:
         name: of the metric.
         unit: of every number but the share.
-        higher_is_better: whether a larger value is better.
+        higher_is_better: whether a larger value is better; None where nobody said.
         mean: over the runs that count.
         sigma_last_bit: SD over perturbations of one training with one seed.
         sigma_seed: SD over seeds, the last bit removed.
@@ -36,7 +36,7 @@ class MetricSpread:
 
     name: str
     unit: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     mean: Estimate
     sigma_last_bit: Estimate
     sigma_seed: Estimate
@@ -58,9 +58,17 @@ def metrics_of(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """
     task = facts["task"]
     found = [task, *facts.get("cells", ()), {"metrics": [{"name": "result", "unit": "", "higher_is_better": True}]}]
-    known: list[Mapping[str, Any]] = next(one["metrics"] for one in found if "metrics" in one)
+    every: list[Mapping[str, Any]] = next(one["metrics"] for one in found if "metrics" in one)
+    kept = ("name", "unit", "higher_is_better")
+    known: list[Mapping[str, Any]] = [{name: one[name] for name in kept} for one in every]
     # Studies of an earlier lastbit name the one metric alone.
     return known if "metric" not in task or "metrics" in task else [{**task["metric"], "higher_is_better": True}]
+
+
+def printed_digits(facts: Mapping[str, Any]) -> int | None:
+    """Return how many significant digits a command prints of the metric that the audit is about; None of others."""
+    counts = [cell["metrics"][0].get("digits") for cell in facts.get("cells", ()) if cell.get("metrics")]
+    return min((count for count in counts if count is not None), default=None)
 
 
 def metric_spreads(

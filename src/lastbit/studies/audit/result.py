@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lastbit.core.status import Role, RunStatus
+from lastbit.report.formatting import plural
 from lastbit.store import StudyFolder
 from lastbit.studies.audit.controls import (
     Divergence,
@@ -13,7 +14,7 @@ from lastbit.studies.audit.controls import (
     divergence_of,
     reason_for_silence,
 )
-from lastbit.studies.audit.metrics import metrics_of
+from lastbit.studies.audit.metrics import metrics_of, printed_digits
 from lastbit.studies.audit.spreads import Spreads, estimate_spreads, no_spreads
 from lastbit.studies.audit.verdict import Asked, verdict
 from lastbit.studies.frame.control import Control, Landing
@@ -57,8 +58,13 @@ def conclude(folder: StudyFolder) -> AuditResult:
     grid = facts["spec"]["settings"]
     planned = grid["seeds"] * (grid["perturbations"] + 1)
     asked = Asked(seeds=grid["seeds"], perturbations=grid["perturbations"], finished=len(records) >= planned)
+    said = verdict(control, landing, spreads, divergence, asked)
+    digits = printed_digits(facts)
+    if digits is not None and spreads.sigma_last_bit.estimate == 0:
+        hidden = f"The command prints {metric['name']} with {plural(digits, 'digit')}, which hide any smaller change"
+        said = said._replace(sentence=f"{said.sentence} {hidden}.")
     return AuditResult(
-        **head(folder, verdict(control, landing, spreads, divergence, asked), len(records), planned),
+        **head(folder, said, len(records), planned),
         **vars(spreads),
         control=control,
         perturbation=landing,

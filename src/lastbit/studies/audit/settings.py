@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict
 
@@ -16,6 +16,8 @@ class AuditSettings(StudySettings):
     """The grid and the numerics of an audit; what is trained is its program."""
 
     model_config = ConfigDict(json_schema_extra={"panel": "The grid"})
+
+    commands: ClassVar[bool] = True
 
     seeds: Annotated[int, setting("seeds, the rows of the grid", ge=1, le=10_000)] = 6
     perturbations: Annotated[int, setting("runs per seed, the unperturbed one included", ge=1, le=10_000)] = 6

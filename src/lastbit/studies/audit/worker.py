@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
-
-import numpy as np
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.core.status import Role, RunStatus
 from lastbit.dynamics.blow_up import blow_up
-from lastbit.launch.function import run_function
 from lastbit.perturb.base import Perturbation
 from lastbit.perturb.registry import make_perturbation
 from lastbit.report.formatting import number
-from lastbit.store import RunFiles, RunRecord
+from lastbit.store import RunRecord
+from lastbit.studies.audit.opaque import call, launch
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.frame.kind import DTYPES, Cell, Job, Plan, Trained, Work
 from lastbit.studies.frame.program import Trainee
@@ -88,7 +85,7 @@ def train(work: Work[AuditSettings]) -> Trained:
     job, task, settings = work.job, work.task, work.settings
     files = work.files(job.run)
     if not isinstance(task, Task):
-        return _call(work, task, files)
+        return call(work, task) if isinstance(task, TrainingFunction) else launch(work, task)
     outcome = run_training(
         task,
         streams(job.cell.seed, settings.vary),
@@ -113,32 +110,3 @@ def train(work: Work[AuditSettings]) -> Trained:
     metric = task.metric
     said = f"{metric.name} {number(record.final[metric.name], 4, metric.unit)}"
     return Trained(records=(record,), said=said if record.status == RunStatus.OK else record.message)
-
-
-def _call(work: Work[AuditSettings], task: TrainingFunction, files: RunFiles) -> Trained:
-    """Call a training function once, every optimizer in it perturbed."""
-    job, began = work.job, time.perf_counter()
-    perturbation = _perturbation(work.settings, job.cell.seed, job.twin)
-    found = run_function(task.function, job.cell.seed, perturbation, name=task.name)
-    measured = task.measured(found.returned)
-    predictions = {} if measured.predictions_N is None else {"predictions": measured.predictions_N}
-    files.arrays({**found.arrays, **predictions})
-    finite = bool(np.isfinite(found.arrays["weights_final"]).all())
-    record = RunRecord(
-        run=job.run,
-        cell=job.cell.number,
-        role=job.role,
-        twin=job.twin,
-        label=job.label,
-        status=RunStatus.OK if finite else RunStatus.DIVERGED,
-        message="" if finite else "weights are not finite at the end",
-        seconds=time.perf_counter() - began,
-        steps=(found.steps,),
-        metrics={name: [value] for name, value in measured.metrics.items()},
-    )
-    name, value = next(iter(measured.metrics.items()))
-    metrics = [{"name": each, "unit": "", "higher_is_better": True} for each in measured.metrics]
-    facts = {"metrics": metrics, "steps": found.steps}
-    if job.twin:
-        facts["perturbed"] = found.perturbed
-    return Trained(records=(record,), facts=facts, said=f"{name} {number(value, 4)}" if finite else record.message)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lastbit.store import RunRecord, StudyFolder
 
-__all__ = ["Control", "Difference", "LandedRun", "Landing", "Spread", "compare_repeat", "control_of", "landing_of"]
+__all__ = [
+    "Control",
+    "Difference",
+    "LandedRun",
+    "Landing",
+    "Spread",
+    "compare_repeat",
+    "control_of",
+    "landing_of",
+    "other_records",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +110,27 @@ def landing_of(kind: str, runs: Sequence[LandedRun]) -> Landing:
     )
 
 
+_RECORDED = ("record_", "sketch_")
+"""Arrays of what was recorded of a command's steps, at steps that depend on its speed."""
+
+
 def _spread(shares: Iterable[float | None]) -> Spread | None:
     known = [share for share in shares if share is not None]
     return Spread(min=min(known), median=float(np.median(known)), max=max(known)) if known else None
+
+
+def other_records(one: Mapping[str, np.ndarray], two: Mapping[str, np.ndarray]) -> int | None:
+    """Return the first step at which the weights of a command's runs differ, of the steps that both recorded.
+
+    How often a run records depends on its speed; the checksum of the weights at one step does not.
+    """
+    if "record_key" not in one or "record_key" not in two:
+        return None
+    first, second = (
+        dict(zip(map(tuple, a["record_key"].tolist()), a["record_checksum"], strict=True)) for a in (one, two)
+    )
+    steps = [key[2] for key in first.keys() & second.keys() if first[key] != second[key]]
+    return min(steps, default=None)
 
 
 def compare_repeat(folder: StudyFolder, base: RunRecord, repeat: RunRecord) -> Difference | None:
@@ -130,10 +158,12 @@ def compare_repeat(folder: StudyFolder, base: RunRecord, repeat: RunRecord) -> D
             if np.float64(a).tobytes() != np.float64(b).tobytes():
                 differ(step, name, a, b)
                 break
+    if (step_there := other_records(one, two)) is not None:
+        differ(step_there, "weights")
     last = len(losses[0]) or max(base.steps, default=0)
-    if one["weights_first"].tobytes() != two["weights_first"].tobytes():
+    if "weights_first" in one and one["weights_first"].tobytes() != two["weights_first"].tobytes():
         differ(1, "weights after the first step")
-    for name in sorted(set(one) | set(two)):
+    for name in sorted(name for name in set(one) | set(two) if not name.startswith(_RECORDED)):
         if name not in one or name not in two or one[name].tobytes() != two[name].tobytes():
             differ(last, name.replace("_", " "))
     if base.steps != repeat.steps or base.status != repeat.status:

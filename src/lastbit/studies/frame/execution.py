@@ -77,6 +77,7 @@ def choose_execution(
     *,
     travels: bool,
     measured: bool,
+    shared: bool,
     small: bool,
 ) -> Executor:
     """Return the executor for the runs that are left, and keep the choice in the study before any step is taken.
@@ -90,6 +91,7 @@ def choose_execution(
         jobs: number of runs that are left.
         progress: told what was chosen.
         measured: whether steps of it can be taken to measure how fast they are.
+        shared: whether the runs write into one folder.
         travels: whether other processes could rebuild what is trained; else the runs stay in this one.
         small: whether every step is too small for several threads to share.
 
@@ -117,7 +119,7 @@ def choose_execution(
             progress.event("choosing processes and threads: as asked, or by a few measured steps ...")
             choice, executor = choose_executor(factory, workers, jobs, threads=asked.threads, small=small)
         else:
-            choice = unmeasured_choice(workers, jobs, threads=asked.threads)
+            choice = unmeasured_choice(workers, jobs, threads=asked.threads, shared=shared)
             executor = choice.build(factory)
         progress.event(f"{choice.workers} process(es) x {choice.threads} thread(s) ({choice.reason})")
     folder.update_facts(execution={"workers": choice.workers, "threads": choice.threads, "reason": choice.reason})

@@ -19,6 +19,7 @@ from lastbit.core.batches import apply_model, call_names, pair_of, placed, tenso
 from lastbit.core.errors import LastbitError
 from lastbit.core.generators import LentGenerators
 from lastbit.core.threads import threads as torch_threads
+from lastbit.launch.program import CommandProgram
 from lastbit.studies.frame.program import Trainee
 from lastbit.tasks import Task, TaskConfig
 from lastbit.tasks.build import build_task
@@ -42,14 +43,15 @@ _HASH_SEEDS = ("1", "2")
 def fingerprint(task: Trainee) -> str:
     """Return a digest of a task's sizes, data, initial weights under one seed, and loss of its first examples.
 
-    Of a training function it is one of its code.
+    Of a training function it is one of its code, of a command one of its words.
 
     It tells a changed file, data set or model from the one a study was begun with; it is no proof of equality. What is
     drawn anew each time, whatever the seed, has no part in it: that is for a study's control to find.
     """
     digest = hashlib.blake2b(digest_size=16)
     if not isinstance(task, Task):
-        digest.update(_code(task.function))
+        told = repr(task.words).encode() if isinstance(task, CommandProgram) else _code(task.function)
+        digest.update(told)
         return digest.hexdigest()
     with torch_threads(1):
         for part in (_settings, _data, _network):

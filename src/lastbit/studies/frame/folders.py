@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import platform
+import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from lastbit.tasks.config import is_task_file
 __all__ = ["begin_study", "check_kind", "check_origin", "is_part_of_study", "new_folder", "read_by", "stored_facts"]
 
 
-_PARTS = ("study.json", "result.json", "lock", "arrays", "checkpoints")
+_PARTS = ("study.json", "result.json", "lock", "arrays", "checkpoints", "output")
 """What a study folder holds besides its database."""
 
 _SAME_BITS = ("torch", "processor", "vector instructions", "gpu", "cudnn")
@@ -113,17 +114,18 @@ def check_origin(stored: Mapping[str, Any], folder: Path) -> None:
     Raises:
         LastbitError: it is such a study; says which file would run.
     """
-    program, begun, here = stored["spec"].get("program", {}), stored.get("owner"), _owner()
-    task = str(program.get("task", ""))
-    if not is_task_file(task) or begun == here:
+    spec, begun, here = stored["spec"], stored.get("owner"), _owner()
+    task = str(spec.get("program", {}).get("task", ""))
+    words = spec.get("command", {}).get("words", ())
+    if not (words or is_task_file(task)) or begun == here:
         return
     by = "an unknown user"
     if isinstance(begun, dict):
         by = f"{begun.get('user') or 'an unknown user'} on {begun.get('host') or 'an unknown computer'}"
-    path = Path(task.rpartition(":")[0] or task).absolute()
+    runs = shlex.join(map(str, words)) if words else Path(task.rpartition(":")[0] or task).absolute()
     raise LastbitError(
-        f"{folder} was begun by {by}, not by {here['user']} on {here['host']}, and to resume it runs {path}: read that "
-        "file, then add --trust (in Python, trust=True)"
+        f"{folder} was begun by {by}, not by {here['user']} on {here['host']}, and to resume it runs {runs}: read that "
+        f"{'command' if words else 'file'}, then add --trust (in Python, trust=True)"
     )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 
 from lastbit.core.device import resolve_device
 from lastbit.core.status import Role
+from lastbit.launch.program import CommandProgram
 from lastbit.report.formatting import plural
 from lastbit.store import RunFiles, RunRecord, StudyFolder
 from lastbit.studies.frame.control import Difference
@@ -107,6 +110,8 @@ class Work(Generic[S]):
     device: torch.device
     files: Callable[[str], RunFiles]
     """The files of a run, by its name."""
+    output: Callable[[str], Path]
+    """Where what a command prints in a run is kept, by the run's name."""
     progress: Callable[[int], None]
     """Told the number of steps taken, a few times a second."""
     checkpoint_seconds: float
@@ -227,5 +232,9 @@ class Kind(Generic[S, R]):
             program = {name: v for name, v in plan.program.settings().items() if name not in self.settings.decides}
             return command_line(self.name, {**program, **plan.settings.model_dump()})
         options = ", ".join(f"{name}={value!r}" for name, value in plan.settings.model_dump(mode="json").items())
-        what = "function" if plan.program.is_function else "Task"
+        if isinstance(plan.program.source, CommandProgram):
+            known = {**plan.program.source.options, **plan.settings.model_dump()}
+            ours = {name: value for name, value in known.items() if name not in ("vary", "dtype", "device")}
+            return f"{command_line(self.name, ours)} -- {shlex.join(plan.program.source.words)}"
+        what = "function" if plan.program.is_opaque else "Task"
         return f"lb.{self.name}(<{what} {plan.program.name!r}>, {options})"

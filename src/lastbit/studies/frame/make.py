@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.threads import threads as torch_threads
+from lastbit.launch.program import CommandProgram
 from lastbit.studies.frame.damage import concluded, set_aside
 from lastbit.studies.frame.environment import environment
 from lastbit.studies.frame.execution import Asked
@@ -23,7 +24,7 @@ from lastbit.studies.frame.progress import FORMS
 from lastbit.studies.frame.rehearsal import no_exit
 from lastbit.studies.frame.result import Result
 from lastbit.studies.frame.runner import Runner
-from lastbit.studies.frame.settings import StudySettings
+from lastbit.studies.frame.settings import CommandSettings, StudySettings
 from lastbit.studies.frame.study import Study
 from lastbit.tasks import Task, TaskConfig
 from lastbit.tasks.file_task import local_sources
@@ -37,7 +38,7 @@ R = TypeVar("R", bound=Result)
 
 def make(
     kind: Kind[S, R],
-    task: str | Task | Callable[[int], Any] | None = None,
+    task: str | Task | Callable[[int], Any] | Sequence[str] | None = None,
     *,
     out: str | Path | None = None,
     resume: str | Path | None = None,
@@ -53,7 +54,8 @@ def make(
 
     Args:
         kind: what is studied.
-        task: name of a built-in task (`"digits"`), `"FILE.py:FUNCTION"`, a `Task`, or a function `train(seed)`.
+        task: name of a built-in task (`"digits"`), `"FILE.py:FUNCTION"`, a `Task`, a function `train(seed)`, or the
+            words of a command.
         out: folder of the study, new or empty; by default the next free `lastbit-studies/KIND-TASK-NNN`.
         resume: folder of an unfinished study to continue, in place of `out`.
         workers: number of processes; 1 stays in this process; None measures both ways.
@@ -80,6 +82,7 @@ def make(
         # One thread until it is known how many are worth it.
         with torch_threads(1):
             plan = plan_of(kind, task, settings, stored)
+            _check_shared(plan, workers)
             tasks = {cell.number: plan.task(cell) for cell in plan.cells}
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SumWarning)  # a note of the study says it
@@ -104,7 +107,7 @@ def make(
 
 def plan_of(
     kind: Kind[S, R],
-    task: str | Task | Callable[[int], Any] | None,
+    task: str | Task | Callable[[int], Any] | Sequence[str] | None,
     settings: Mapping[str, Any],
     stored: Mapping[str, Any] | None = None,
 ) -> Plan[S]:
@@ -116,29 +119,70 @@ def plan_of(
     given = {name: value for name, value in settings.items() if value is not None}
     of_task = [name for name in TaskConfig.model_fields if name not in kind.settings.decides]
     for name in given:
-        choose(name, [*of_task, *kind.settings.model_fields], "setting")
+        choose(name, [*of_task, *kind.settings.model_fields, *_of_command(kind)], "setting")
     spec = (stored or {}).get("spec", {})
-    given_object = task is not None and not isinstance(task, str)
+    for_command = {name: given.pop(name) for name in _of_command(kind) if name in given}
+    words = task if isinstance(task, list | tuple) else None
+    for_study = {name: value for name, value in given.items() if name in kind.settings.model_fields}
+    if words is not None or spec.get("command") or for_command:
+        program = _command(kind, words, for_command, spec.get("command"), [n for n in given if n not in for_study])
+        return _plan(kind, program, for_study, spec.get("settings", {}))
+    one = cast("str | Task | Callable[[int], Any] | None", task)
+    given_object = one is not None and not isinstance(one, str)
     if spec.get("object") and not given_object:
         raise LastbitError(f"this study repeats an object of Python ({spec['object']}): resume it from there, with it")
-    for_study = {name: value for name, value in given.items() if name in kind.settings.model_fields}
     for_task = {name: value for name, value in given.items() if name not in for_study}
     if given_object:
         before: dict[str, Any] = {}
     else:
-        named = task or for_task.get("task")
+        named = one or for_task.get("task")
         same = named is None or TaskConfig(task=named).task == spec.get("program", {}).get("task")
         before = {**spec.get("program", {}), **spec.get("axes", {})} if same else {}
     asked = {**before, **for_task}
     program = Program.of(
-        task,
+        one,
         asked,
         sweeps=kind.settings.sweeps,
         arguments=kind.settings.arguments,
         defaults={} if given_object or before else kind.defaults({**asked, **for_study}),
     )
-    chosen = validated(kind.settings, for_study, flag="--", stored=spec.get("settings", {}))
-    if program.is_function and not kind.takes_functions:
+    return _plan(kind, program, for_study, spec.get("settings", {}))
+
+
+def _of_command(kind: Kind[S, R]) -> list[str]:
+    return list(CommandSettings.model_fields) if kind.settings.commands else []
+
+
+def _command(
+    kind: Kind[S, R],
+    words: Sequence[str] | None,
+    options: Mapping[str, Any],
+    stored: Mapping[str, Any] | None,
+    others: Sequence[str],
+) -> Program:
+    """Return the program of a command: its words and options, over those of the study to resume.
+
+    Raises:
+        LastbitError: there are no words, or something is given that belongs to tasks.
+    """
+    before = dict(stored or {})
+    kept = tuple(before.pop("words", ()))
+    folder = before.pop("folder", None)
+    if words is None and not kept:
+        flag = f"--{next(iter(options)).replace('_', '-')}"
+        raise LastbitError(f"{flag} is of a command: write it as lastbit {kind.name} {flag} ... -- python train.py")
+    if not kind.settings.commands:
+        raise LastbitError(f"{kind.name} takes no command after --: audit does")
+    if others:
+        flag = f"--{others[0].replace('_', '-')}"
+        raise LastbitError(f"{flag} is of tasks: a command after -- sets that itself")
+    chosen = validated(CommandSettings, {**before, **options}, flag="--").model_dump()
+    return Program(CommandProgram.of(kept if words is None else words, chosen, folder))
+
+
+def _plan(kind: Kind[S, R], program: Program, settings: Mapping[str, Any], stored: Mapping[str, Any]) -> Plan[S]:
+    chosen = validated(kind.settings, settings, flag="--", stored=stored)
+    if program.is_opaque and not kind.takes_functions:
         raise LastbitError(
             f"{kind.name} needs a Task, and {program.name} is a training function: lastbit audit takes it"
         )
@@ -148,7 +192,7 @@ def plan_of(
 
 def _check_processes(plan: Plan[S], prints: Mapping[str, str], sources: Mapping[str, str]) -> None:
     """Refuse a task in a file that is another in another process."""
-    if plan.program.file is not None and not plan.program.is_function:
+    if plan.program.file is not None and not plan.program.is_opaque:
         sets, arguments = plan.cells[0].sets, plan.program.split(plan.cells[0].program)[1]
         check_processes(plan.program.file, tuple(arguments.items()), prints[sets], repr(sources))
 
@@ -161,7 +205,7 @@ def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Trainee], prints
     return {
         "kind": kind.name,
         "spec": {"settings": settings, **plan.program.spec(), "fingerprint": "-".join(sorted(set(prints.values())))},
-        "sources": local_sources(file.task) if file else {},
+        "sources": local_sources(file.task) if file else _sources(plan.program.source),
         "command": kind.command(plan),
         "cells": [_cell_facts(kind, plan, cell, tasks[cell.number]) for cell in plan.cells],
         "task": _task_facts(kind, plan, first),
@@ -169,9 +213,26 @@ def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Trainee], prints
     }
 
 
+def _check_shared(plan: Plan[Any], workers: int | None) -> None:
+    """Refuse runs of a command beside each other whose metric is read from the folder that they share."""
+    metrics = plan.program.source.metrics if isinstance(plan.program.source, CommandProgram) else ()
+    read = [metric.flag for metric in metrics if metric.reader not in ("name", "pattern")]
+    if read and (workers or 1) > 1:
+        raise LastbitError(f"--workers {workers}: {read[0]} is read from the folder that all runs share: leave it out")
+
+
+def _sources(source: Any) -> dict[str, str]:
+    """Return digests of a command's script and of the local modules that it imports."""
+    script = source.script if isinstance(source, CommandProgram) else None
+    try:
+        return local_sources(f"{script}:main") if script else {}
+    except SyntaxError:
+        return {}
+
+
 def _task_facts(kind: Kind[S, R], plan: Plan[S], task: Trainee) -> dict[str, Any]:
     """Return what is known of what is trained; of a function neither sizes nor what it measures."""
-    known = {"name": task.name, "settings": dict(task.settings)}
+    known: dict[str, Any] = {"name": task.name, "settings": dict(task.settings)}
     if not isinstance(task, Task):
         return known
     return {

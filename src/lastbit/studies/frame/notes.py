@@ -9,6 +9,7 @@ import torch
 from lastbit.core.errors import LastbitError
 from lastbit.core.generators import LentGenerators
 from lastbit.dynamics.divergence import measure_divergence
+from lastbit.launch.program import CommandProgram
 from lastbit.optimizers.registry import rule_of
 from lastbit.perturb.registry import PERTURBATIONS
 from lastbit.report.formatting import percent, plural
@@ -38,6 +39,11 @@ def notes(plan: Plan[Any], task: Trainee, *, selects: bool) -> list[str]:
         task: of its first cell.
         selects: whether the study is about the network that a training selects.
     """
+    if isinstance(task, CommandProgram) and not task.seeded:
+        return [
+            f"{task.name} has one seed here: write {{seed}} where the command takes one, or --reseed, to measure what "
+            "another seed changes."
+        ]
     if not isinstance(task, Task):
         return []
     settings = plan.settings_of(plan.cells[0])

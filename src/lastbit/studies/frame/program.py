@@ -1,4 +1,4 @@
-"""What a study repeats: a built-in task, a `Task`, a function that trains, or either in a file; and its sweep."""
+"""What a study repeats: a built-in task, a `Task`, a training function, either in a file, a command; and its sweep."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError
+from lastbit.launch.program import CommandProgram
 from lastbit.tasks import Task, TaskConfig
 from lastbit.tasks.build import build_task, resolve
 from lastbit.tasks.config import FILE_MAY_SET
@@ -18,7 +19,7 @@ from lastbit.tasks.function import TrainingFunction
 
 __all__ = ["Program", "Trainee", "axis_values"]
 
-Trainee: TypeAlias = Task | TrainingFunction
+Trainee: TypeAlias = Task | TrainingFunction | CommandProgram
 """What one training of a study is of."""
 
 
@@ -27,7 +28,8 @@ class Program:
     """What is trained in every cell of a study, and the values along the axes of a sweep.
 
     Attributes:
-        source: the resolved settings of a built-in task or of one in a file, a `Task`, or a training function.
+        source: the resolved settings of a built-in task or of one in a file, a `Task`, a training function, or a
+            command.
         axes: settings of the task that hold several values, of which the source has the first; and those that the
             function of a task in a file takes as arguments.
     """
@@ -93,7 +95,7 @@ class Program:
     @property
     def travels(self) -> bool:
         """Whether a fresh process, which does not run the caller's main module, can build the task again."""
-        if isinstance(self.source, TaskConfig):
+        if isinstance(self.source, TaskConfig | CommandProgram):
             return True
         try:
             return b"__main__" not in pickle.dumps(self.source)
@@ -101,11 +103,11 @@ class Program:
             return False
 
     @property
-    def is_function(self) -> bool:
-        """Whether it is a training function, of which nothing is known before it has run."""
+    def is_opaque(self) -> bool:
+        """Whether nothing is known of it before it has run: it is a training function or a command."""
         if isinstance(self.source, TaskConfig) and self.source.is_file:
             return isinstance(load_file_task(self.source.task), TrainingFunction) if not self.axes else False
-        return isinstance(self.source, TrainingFunction)
+        return isinstance(self.source, TrainingFunction | CommandProgram)
 
     def task(self, changes: Mapping[str, Any]) -> Trainee:
         """Return the task with some of its settings changed.
@@ -119,7 +121,7 @@ class Program:
         """
         if isinstance(self.source, Task):
             return replace(self.source, **changes) if changes else self.source
-        if isinstance(self.source, TrainingFunction):
+        if isinstance(self.source, TrainingFunction | CommandProgram):
             return self.source
         inside, arguments = self.split(changes)
         return build_task(self.source.model_copy(update=inside), arguments)
@@ -136,7 +138,9 @@ class Program:
         return {name: value for name, value in changes.items() if name not in arguments}, arguments
 
     def spec(self) -> dict[str, Any]:
-        """Return what `study.json` keeps: `object`, the name of a `Task` or function; else `program` and `axes`."""
+        """Return what `study.json` keeps: `object`, a name; `command`; or `program` and `axes`."""
+        if isinstance(self.source, CommandProgram):
+            return {"command": self.source.spec()}
         if not isinstance(self.source, TaskConfig):
             return {"object": self.source.name}
         return {"program": self.source.model_dump(), "axes": {name: list(values) for name, values in self.axes.items()}}

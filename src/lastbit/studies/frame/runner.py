@@ -11,6 +11,7 @@ from typing import Any
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
 from lastbit.core.threads import needs_threads
+from lastbit.launch.program import CommandProgram
 from lastbit.report.formatting import plural
 from lastbit.store import RunFiles, RunRecord, StudyFolder
 from lastbit.studies.frame.execution import Asked, choose_execution, interrupted, now_and_then
@@ -80,6 +81,7 @@ class JobWorker:
                 settings=order.plan.settings_of(job.cell),
                 device=self._device,
                 files=lambda run: RunFiles(order.folder, run),
+                output=lambda run: order.folder / "output" / run,
                 progress=now_and_then(progress),
                 checkpoint_seconds=order.checkpoint_seconds,
             )
@@ -186,7 +188,8 @@ class Runner:
             len(left),
             progress,
             travels=self.plan.program.travels,
-            measured=not self.plan.program.is_function,
+            measured=not self.plan.program.is_opaque,
+            shared=isinstance(self.plan.program.source, CommandProgram),
             small=not any(isinstance(task, Task) and needs_threads(task.model, task.batch_size) for task in tasks),
         )
         executor.run(left, lambda event: self._on_event(event, progress))

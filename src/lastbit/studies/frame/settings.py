@@ -11,13 +11,24 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import ConfigDict
+
 from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import Keyword, keywords, setting, several
 from lastbit.tasks.config import TaskConfig
 from lastbit.tasks.shown import shown_defaults
 
-__all__ = ["Device", "Format", "Perturb", "StudySettings", "command_line", "read_study_file", "study_keywords"]
+__all__ = [
+    "CommandSettings",
+    "Device",
+    "Format",
+    "Perturb",
+    "StudySettings",
+    "command_line",
+    "read_study_file",
+    "study_keywords",
+]
 
 _NOISE = "The perturbation"
 
@@ -37,8 +48,45 @@ class StudySettings(Config):
     """Settings that a task in a file takes as arguments of its function."""
     decides: ClassVar[tuple[str, ...]] = ()
     """Settings of the task that this kind sets itself."""
+    commands: ClassVar[bool] = False
+    """Whether it repeats commands, and takes what is to be known of one."""
     shown: ClassVar[Mapping[str, str]] = shown_defaults()
     """Defaults of the task's settings in words, where this kind prefers none of its own."""
+
+
+class CommandSettings(Config):
+    """What a study must be told of the user's command after `--`."""
+
+    model_config = ConfigDict(json_schema_extra={"panel": "A command after --"})
+
+    metric: Annotated[
+        tuple[str, ...],
+        setting("name of a number in the command's output, or a /pattern/ with one group", verbatim=True),
+    ] = ()
+    metric_file: Annotated[
+        tuple[str, ...], setting("number in a JSON, JSON lines or CSV file, as PATH:key.path", verbatim=True)
+    ] = ()
+    metric_tag: Annotated[tuple[str, ...], setting("tag of a scalar in TensorBoard's event files", verbatim=True)] = ()
+    metric_mlflow: Annotated[tuple[str, ...], setting("key of a metric in MLflow's store", verbatim=True)] = ()
+    metric_of: Annotated[
+        tuple[str, ...],
+        setting("which value of a series counts: last, best or mean:N", shown="last", verbatim=True),
+    ] = ()
+    better: Annotated[
+        tuple[str, ...], setting("whether higher or lower is better", shown="not said", verbatim=True)
+    ] = ()
+    reseed: Annotated[
+        bool,
+        setting("shift every seed that the program sets, and set those that it does not", flags=("--reseed",)),
+    ] = False
+    deterministic: Annotated[
+        bool,
+        setting(
+            "set PyTorch's deterministic mode, threads and hash seed; as-is: touch none",
+            flags=("--deterministic/--as-is",),
+        ),
+    ] = True
+    timeout: Annotated[float | None, setting("seconds after which a run is ended", shown="none", gt=0)] = None
 
 
 class FolderSettings(Config):
@@ -84,7 +132,8 @@ def study_keywords(settings: type[StudySettings]) -> list[Keyword]:
     """Return what a study is asked: what its task may be told, the kind's own settings, and where and how it runs."""
     of_task = [one for one in keywords(TaskConfig, shown=settings.shown) if one.name not in settings.decides]
     of_task = [several(one) if one.name in settings.sweeps else one for one in of_task]
-    return [*of_task, *keywords(settings, FolderSettings)]
+    of_command = keywords(CommandSettings) if settings.commands else []
+    return [*of_task, *keywords(settings), *of_command, *keywords(FolderSettings)]
 
 
 def read_study_file(path: Path, known: Iterable[str]) -> dict[str, Any]:

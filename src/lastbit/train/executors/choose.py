@@ -83,14 +83,19 @@ def choose_executor(
     return ExecutorChoice(*ways[best], f"measured: {', '.join(told)}"), built[best]
 
 
-def unmeasured_choice(workers: int | None, jobs: int, *, threads: int | None = None) -> ExecutorChoice:
+def unmeasured_choice(
+    workers: int | None, jobs: int, *, threads: int | None = None, shared: bool = False
+) -> ExecutorChoice:
     """Choose how to execute jobs of which no step can be measured: as asked, or a process for every core.
 
     Args:
         workers: number of processes; None fills the cores.
         jobs: number of jobs to come.
         threads: intra-op threads of every process; None is one where there are several, else all cores.
+        shared: whether jobs write into one folder, so that they run one after another unless otherwise asked.
     """
+    if shared and workers is None:
+        return ExecutorChoice(1, threads or torch.get_num_threads(), "one after another: the runs share a folder")
     cores = default_workers()
     count = min(workers or max(1, cores // (threads or 1)), jobs)
     each = threads or (1 if count > 1 else torch.get_num_threads())
