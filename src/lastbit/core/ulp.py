@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lastbit.core.errors import LastbitError
 
-__all__ = ["FLOAT_DTYPES", "from_ordered", "step_ulps", "to_ordered", "ulp", "ulp_distance"]
+__all__ = ["FLOAT_DTYPES", "from_ordered", "has_last_bit", "step_ulps", "to_ordered", "ulp", "ulp_distance"]
 
 FLOAT_DTYPES = {
     torch.float64: torch.int64,
@@ -20,6 +20,13 @@ FLOAT_DTYPES = {
     torch.float16: torch.int16,
 }
 """The floating-point formats understood, each with the integer type of its width."""
+
+
+def has_last_bit(x: Tensor) -> bool:
+    """Tell whether the elements of `x` are at hand and of one of these formats: dense, real, in one process."""
+    # A DTensor is told by what it has, without importing what a program on one device never does.
+    spread = hasattr(x, "placements") and hasattr(x, "to_local")
+    return x.layout is torch.strided and x.dtype in FLOAT_DTYPES and not spread
 
 
 def _integer_type(dtype: torch.dtype) -> torch.dtype:

@@ -22,7 +22,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from lastbit.core.batches import widened
 from lastbit.core.errors import LastbitError
-from lastbit.core.ulp import FLOAT_DTYPES
+from lastbit.core.ulp import has_last_bit
 from lastbit.perturb.auto import Auto
 from lastbit.perturb.base import Attachment, Perturbation
 
@@ -45,7 +45,8 @@ class Met:
     first: np.ndarray[Any, Any] | None = None
     """Its weights after its first step, flat."""
     left_alone: int = 0
-    """Elements of what it trains that have no last bit to perturb: sparse, complex or spread over processes."""
+    """Elements of what it trains that are not perturbed: sparse, by themselves or in their gradient, complex, or spread
+    over processes."""
     _tensors: dict[str, Tensor] = field(default_factory=dict, repr=False)
     _depth: int = field(default=0, repr=False)
 
@@ -63,8 +64,8 @@ class Met:
                 for group, settings in enumerate(optimizer.param_groups)
                 for place, param in enumerate(settings["params"])
             }
-            self._tensors = {name: param for name, param in every.items() if _has_last_bit(param)}
-            self.left_alone = sum(param.numel() for name, param in every.items() if name not in self._tensors)
+            self._tensors = {name: param for name, param in every.items() if has_last_bit(param)}
+            self.left_alone = sum(param.numel() for param in every.values() if _left_alone(param))
         return self._tensors
 
     def forget(self) -> None:
@@ -77,13 +78,8 @@ class Met:
         return torch.cat(parts).numpy().copy() if parts else np.empty(0, dtype=np.float32)
 
 
-def _has_last_bit(param: Tensor) -> bool:
-    return param.layout is torch.strided and param.dtype in FLOAT_DTYPES and not _sharded(param)
-
-
-def _sharded(param: Tensor) -> bool:
-    # A DTensor, told without importing what a program on one device never does.
-    return hasattr(param, "placements") and hasattr(param, "to_local")
+def _left_alone(param: Tensor) -> bool:
+    return not has_last_bit(param) or (param.grad is not None and param.grad.layout is not torch.strided)
 
 
 class Everywhere:
@@ -160,6 +156,8 @@ class Everywhere:
         kept = [met.first for met in self.met if met.first is not None]
         return np.concatenate(kept) if kept else np.empty(0, dtype=np.float32)
 
+    # Compiled steps call these as they are.
+    @torch._disable_dynamo
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         met = self._known.get(optimizer)
         if met is None:
@@ -171,8 +169,6 @@ class Everywhere:
         met = Met(weakref.ref(optimizer), type(optimizer).__name__, "none", None)
         met.tensors()
         try:
-            if any(_sharded(param) for group in optimizer.param_groups for param in group["params"]):
-                raise LastbitError("cannot perturb parameters that are spread over processes (DTensor, FSDP2)")
             chosen = self.perturbation.chosen(optimizer) if isinstance(self.perturbation, Auto) else self.perturbation
             # An instance's hooks run after the global ones, so that this very step is perturbed.
             met.attachment = chosen.attach(optimizer)
@@ -187,6 +183,7 @@ class Everywhere:
             met.attachment.on_error = partial(_refuse, met)
         return met
 
+    @torch._disable_dynamo
     def _after(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         met = self._known.get(optimizer)
         if met is None:  # its step was under way when this began

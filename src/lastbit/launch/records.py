@@ -41,7 +41,7 @@ class OptimizerRecord:
     refused: str
     """Why it was not perturbed, or from some step on no longer."""
     left_alone: int
-    """Elements of sparse, complex or spread parameters, which nothing is done to."""
+    """Elements of sparse, complex or spread parameters, and of those with sparse gradients: nothing is done to them."""
     steps: int
     """The last that is known of: all, where its process ended in an orderly way."""
     tensors: tuple[tuple[str, int], ...]

@@ -12,6 +12,7 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.optim import Optimizer
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.ulp import has_last_bit
 
 __all__ = ["OptimizerStep", "Snapshot"]
 
@@ -88,7 +89,7 @@ class OptimizerStep:
 class Snapshot:
     """The weights of an optimizer before a step.
 
-    All of them, since a closure that runs inside the step decides which have a gradient.
+    All of them that have a last bit, since a closure that runs inside the step decides which have a gradient.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -96,26 +97,30 @@ class Snapshot:
         self._buckets: list[tuple[Mapping[str, Any], list[Tensor], Tensor]] = []
         for group in optimizer.param_groups:
             buckets: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
-            for param in group["params"]:
+            for param in filter(has_last_bit, group["params"]):
                 buckets.setdefault((param.dtype, param.device), []).append(param)
             self._buckets += [(group, params, flatten(params)) for params in buckets.values()]
 
     def steps(self) -> Iterator[OptimizerStep]:
-        """Yield what the step did to the parameters that have a gradient, in a fixed order.
+        """Yield what the step did to the parameters that have a dense gradient, in a fixed order.
 
         Raises:
-            LastbitError: a gradient is sparse.
+            LastbitError: every gradient is sparse.
         """
         # A fused step that a gradient scaler told to skip still runs the hooks.
         found_inf = getattr(self._optimizer, "found_inf", None)
         if found_inf is not None and bool(found_inf):
             return
         state = self._optimizer.state
+        layouts = {param.grad.layout for _, params, _ in self._buckets for param in params if param.grad is not None}
+        if layouts and torch.strided not in layouts:
+            raise LastbitError(f"cannot perturb a step with {layouts.pop()} gradients: use sparse=False")
         for group, params, before in self._buckets:
-            graded = [place for place, param in enumerate(params) if param.grad is not None]
-            for gradient in (param.grad for param in params):
-                if gradient is not None and gradient.layout is not torch.strided:
-                    raise LastbitError(f"cannot perturb a step with {gradient.layout} gradients: use sparse=False")
+            graded = [
+                place
+                for place, param in enumerate(params)
+                if param.grad is not None and param.grad.layout is torch.strided
+            ]
             # A parameter that had no gradient in some steps lags behind in its count, on which bias corrections depend.
             counts = step_counts([state.get(params[place], {}) for place in graded])
             for count in sorted(set(counts)):

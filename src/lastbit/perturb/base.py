@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError
-from lastbit.core.ulp import FLOAT_DTYPES
+from lastbit.core.ulp import FLOAT_DTYPES, has_last_bit
 
 __all__ = ["Attachment", "Count", "Identity", "Perturbation", "Positive", "Seeded", "check_integer", "check_optimizer"]
 
@@ -78,7 +78,8 @@ class Perturbation(Config, ABC):
         """Perturb every step of `optimizer` from now on, until the returned attachment is detached.
 
         Args:
-            optimizer: any optimizer over dense, real floating-point parameters.
+            optimizer: any optimizer over dense, real floating-point parameters; other parameters beside them are left
+                alone.
             model: the model that is trained; only `ReorderBatch` needs it.
 
         Raises:
@@ -137,7 +138,7 @@ class Attachment:
         optimizer: the optimizer to hook.
 
     Raises:
-        LastbitError: the optimizer has no parameters, or some that have no last bit to speak of.
+        LastbitError: the optimizer has no parameters that have a last bit to speak of.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -151,9 +152,12 @@ class Attachment:
             optimizer.register_step_post_hook(self._post_hook),
         ]
 
+    # Compiled steps call these as they are.
+    @torch._disable_dynamo
     def _pre_hook(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._act(self._before_step, optimizer)
 
+    @torch._disable_dynamo
     def _post_hook(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._act(self._after_step, optimizer)
         self._steps += 1
@@ -205,21 +209,24 @@ class Attachment:
 
 
 def check_optimizer(optimizer: Optimizer) -> None:
-    """Check that the parameters of `optimizer` have a last bit that can be perturbed.
+    """Check that some parameters of `optimizer` have a last bit that can be perturbed; the others are left alone.
 
     Raises:
-        LastbitError: there are none, or one is sparse, complex or of a format that `lastbit.core.ulp` does not know; or
-            the optimizer is differentiable, so that changing weights in place would break its graph.
+        LastbitError: there are none, or all are sparse, complex, spread over processes or of a format that
+            `lastbit.core.ulp` does not know; or the optimizer is differentiable, so that changing weights in place
+            would break its graph.
     """
     params: list[Tensor] = [param for group in optimizer.param_groups for param in group["params"]]
     if not params:
         raise LastbitError("the optimizer has no parameters to perturb: give it model.parameters()")
-    for param in params:
+    if not any(map(has_last_bit, params)):
+        param = params[0]
         if param.layout is not torch.strided:
             raise LastbitError(f"cannot perturb a parameter of layout {param.layout}: use dense parameters")
         if param.dtype not in FLOAT_DTYPES:
             names = ", ".join(str(dtype) for dtype in FLOAT_DTYPES)
             kind = "complex" if param.is_complex() else str(param.dtype)
             raise LastbitError(f"cannot perturb {kind} parameters: use one of {names}")
+        raise LastbitError("cannot perturb parameters that are spread over processes (DTensor, FSDP2)")
     if any(group.get("differentiable") for group in optimizer.param_groups):
         raise LastbitError("cannot perturb an optimizer made with differentiable=True: leave it False")

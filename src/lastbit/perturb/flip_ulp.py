@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import numpy_stream
-from lastbit.core.ulp import step_ulps
+from lastbit.core.ulp import has_last_bit, step_ulps
 from lastbit.core.words import plural
 from lastbit.perturb.base import Attachment, Count, Positive, Seeded, check_optimizer
 
@@ -58,7 +58,8 @@ class _FlipAttachment(Attachment):
     def __init__(self, optimizer: Optimizer, config: FlipUlp) -> None:
         # Before any hook is in place: a refusal leaves nothing behind.
         check_optimizer(optimizer)
-        params = [param for group in optimizer.param_groups for param in group["params"] if param.requires_grad]
+        every = [param for group in optimizer.param_groups for param in group["params"]]
+        params = [param for param in every if param.requires_grad and has_last_bit(param)]
         ends = np.cumsum([param.numel() for param in params])
         total = int(ends[-1]) if params else 0
         if config.n_weights > total:
