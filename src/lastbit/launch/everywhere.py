@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
@@ -157,7 +158,7 @@ class Everywhere:
         return np.concatenate(kept) if kept else np.empty(0, dtype=np.float32)
 
     # Compiled steps call these as they are.
-    @torch._disable_dynamo
+    @_disable_dynamo
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         met = self._known.get(optimizer)
         if met is None:
@@ -183,7 +184,7 @@ class Everywhere:
             met.attachment.on_error = partial(_refuse, met)
         return met
 
-    @torch._disable_dynamo
+    @_disable_dynamo
     def _after(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         met = self._known.get(optimizer)
         if met is None:  # its step was under way when this began

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeAlias
 import torch
 from pydantic import BeforeValidator, ValidationInfo
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
 
 from lastbit.core.config import Config
@@ -153,11 +154,11 @@ class Attachment:
         ]
 
     # Compiled steps call these as they are.
-    @torch._disable_dynamo
+    @_disable_dynamo
     def _pre_hook(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._act(self._before_step, optimizer)
 
-    @torch._disable_dynamo
+    @_disable_dynamo
     def _post_hook(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._act(self._after_step, optimizer)
         self._steps += 1
