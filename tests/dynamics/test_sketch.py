@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.ulp import step_ulps
-from lastbit.dynamics.sketch import CountSketch, Sketch, distance_interval, sketch_differs, sketch_distance, splitmix64
+from lastbit.dynamics.sketch import (
+    CountSketch,
+    Sketch,
+    distance_interval,
+    sketch_differs,
+    sketch_distance,
+    splitmix64,
+    streamed_sketch,
+)
 
 GOLDEN, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
@@ -279,3 +287,27 @@ def test_the_gpu_gives_the_same_bits():
     a, b = CountSketch(w)(w), CountSketch(there)(there)
     for name, array in a.arrays().items():
         assert np.array_equal(array, b.arrays()[name])
+
+
+@pytest.mark.parametrize("elements", [64, 640, 1 << 20])
+def test_streamed_it_has_the_same_bits(elements):
+    generator = torch.Generator().manual_seed(3)
+    tensors = {
+        name: torch.randn(shape, generator=generator) * scale
+        for name, shape, scale in [("a", (7, 5), 1.0), ("b", (130, 33), 1e-3), ("c", (1,), 1.0), ("d", (64, 64), 1e3)]
+    }
+    tensors["b"][3, 4] = -0.0
+    planned, streamed = CountSketch(tensors, seed=5)(tensors), streamed_sketch(tensors, seed=5, elements=elements)
+    assert streamed.key == planned.key
+    for name, array in planned.arrays().items():
+        assert array.tobytes() == streamed.arrays()[name].tobytes(), name
+
+
+def test_streamed_it_takes_formats_side_by_side_and_refuses_whole_numbers():
+    mixed = {"half": torch.ones(70, dtype=torch.float16), "double": torch.ones(3, dtype=torch.float64)}
+    for name, tensor in mixed.items():
+        alone = CountSketch({name: tensor})({name: tensor})
+        place = list(mixed).index(name)
+        assert torch.equal(streamed_sketch(mixed).values[place], alone.values[0])
+    with pytest.raises(LastbitError, match="floating-point tensors only"):
+        streamed_sketch({"whole": torch.ones(3, dtype=torch.int64)})

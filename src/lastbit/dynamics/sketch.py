@@ -51,7 +51,15 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.core.ulp import FLOAT_DTYPES
 
-__all__ = ["CountSketch", "Sketch", "distance_interval", "sketch_differs", "sketch_distance", "splitmix64"]
+__all__ = [
+    "CountSketch",
+    "Sketch",
+    "distance_interval",
+    "sketch_differs",
+    "sketch_distance",
+    "splitmix64",
+    "streamed_sketch",
+]
 
 # Axes: T tensors, R blocks of all tensors one after another, W buckets. A leading ... is any (steps, twins).
 
@@ -59,6 +67,9 @@ HIGH_BITS = 24
 LOW_BITS = 77
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
+
+
+_GOLDEN = 0x9E3779B97F4A7C15
 
 
 def splitmix64(key: int, count: int) -> Words:
@@ -71,7 +82,7 @@ def splitmix64(key: int, count: int) -> Words:
         >>> hex(splitmix64(0, 1)[0])
         '0xe220a8397b1dcdaf'
     """
-    z = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(key % 2**64)
+    z = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN) + np.uint64(key % 2**64)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray(z ^ (z >> np.uint64(31)))
@@ -190,6 +201,62 @@ class CountSketch:
         residuals_TW = (high_TW - (values_TW - back_TW)) + (low_TW - back_TW)
         words_T = torch.zeros(count, dtype=torch.int64, device=flat.device).index_add_(0, self._tensor_R, words_R)
         return Sketch(values_TW, residuals_TW, words_T, self.key)
+
+
+@torch.no_grad()
+def streamed_sketch(
+    parameters: Mapping[str, Tensor], *, seed: int = 0, width: int = 64, elements: int = 1 << 20
+) -> Sketch:
+    """Return the same bits as `CountSketch` without a plan: slower, in memory that does not grow with the tensors.
+
+    Args:
+        parameters: the tensors by name, on any devices and in any formats.
+        seed: as for `CountSketch`.
+        width: likewise.
+        elements: taken at a time; some 60 bytes each are needed.
+
+    Raises:
+        LastbitError: a tensor is not floating-point.
+    """
+    parts = [_streamed(name, tensor, seed, width, max(1, elements // width)) for name, tensor in parameters.items()]
+    values, residuals, prints = (torch.stack(arrays).cpu() for arrays in zip(*parts, strict=True))
+    return Sketch(values, residuals, prints, (seed, width, tuple((name, p.numel()) for name, p in parameters.items())))
+
+
+def _streamed(name: str, tensor: Tensor, seed: int, width: int, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    if tensor.dtype not in FLOAT_DTYPES:
+        raise LastbitError(f"{name} is {tensor.dtype}: sketch floating-point tensors only")
+    size = tensor.numel()
+    blocks = -(-size // width)
+    low = 2.0 ** (LOW_BITS - (max(blocks, 1) - 1).bit_length())
+    # A view where the tensor lies in order, which parameters do.
+    flat = tensor.detach().reshape(-1)
+    high_W, low_W = torch.zeros(2, width, dtype=torch.float64, device="cpu")
+    word = 0
+    for start in range(0, blocks, rows):
+        count = min(rows, blocks - start)
+        # Output number n of SplitMix64 from state s is output number n - m from the state m steps on.
+        state = stream_seed(seed, "sketch rotation", name) + start * _GOLDEN
+        high = splitmix64(state, count) >> np.uint64(32)
+        rotation = ((high * np.uint64(width)) >> np.uint64(32)).astype(np.int64)
+        column_RW = (np.arange(width)[None, :] - rotation[:, None]) % width
+        element_RW = np.arange(count)[:, None] * width + column_RW
+        state = stream_seed(seed, "sketch", name) + start * width * _GOLDEN
+        words = splitmix64(state, count * width) | np.uint64(1)
+        multiplier_RW = torch.from_numpy(words.view(np.int64)[element_RW])
+        piece = flat[start * width : (start + count) * width].cpu().double().add_(0.0)
+        piece = torch.nn.functional.pad(piece, (0, count * width - len(piece)))
+        x_RW = piece[torch.from_numpy(element_RW)]
+        bits_RW = x_RW.view(torch.int64)
+        word += int(((bits_RW ^ (bits_RW >> 29)) * multiplier_RW).sum())
+        x_RW = torch.where(multiplier_RW < 0, -x_RW, x_RW)
+        rounded_RW = torch.round(x_RW * 2.0**HIGH_BITS).mul_(2.0**-HIGH_BITS)
+        high_W += rounded_RW.sum(0)
+        low_W += x_RW.sub_(rounded_RW).mul_(low).round_().mul_(1 / low).sum(0)
+    values_W = high_W + low_W
+    back_W = values_W - high_W
+    residuals_W = (high_W - (values_W - back_W)) + (low_W - back_W)
+    return values_W, residuals_W, torch.tensor((word + 2**63) % 2**64 - 2**63, device="cpu")
 
 
 def _check_same(a: Sketch, b: Sketch) -> None:

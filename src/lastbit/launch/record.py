@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 import lastbit
-from lastbit.dynamics.sketch import CountSketch
+from lastbit.dynamics.sketch import CountSketch, streamed_sketch
 from lastbit.launch.everywhere import Met
 
 __all__ = ["SHARE", "WIDTH", "Recorder", "checksum_of"]
@@ -187,11 +187,7 @@ class _Known:
         if alike and sum(tensor.numel() for tensor in tensors.values()) <= _PLANNED:
             self.plan = self.plan or CountSketch(tensors, width=WIDTH)
             return tuple(self.plan(tensors).arrays().values())
-        parts = [
-            CountSketch({name: tensor}, width=WIDTH)({name: tensor}).arrays().values()
-            for name, tensor in tensors.items()
-        ]
-        return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return tuple(streamed_sketch(tensors, width=WIDTH).arrays().values())
 
 
 def _power(least: float) -> int:
