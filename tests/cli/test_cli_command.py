@@ -7,6 +7,7 @@ import pytest
 
 import lastbit as lb
 from lastbit.cli.app import main
+from lastbit.report.html import render_html
 
 SCRIPT = """
 import argparse, torch
@@ -117,6 +118,8 @@ def test_printed_digits_that_hide_the_last_bit_are_said(script, tmp_path):
     assert study.result.sigma_last_bit.estimate == 0
     assert "The command prints loss with" in study.verdict
     assert "which hide any smaller change" in study.verdict
+    assert study.result.verdict_kind == "not_measured"
+    assert "Training curves" not in render_html(study.page)
     assert "--reseed" in study.result.advice
 
 

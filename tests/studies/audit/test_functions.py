@@ -54,6 +54,7 @@ def test_its_runs_repeat_land_and_spread(study):
     assert result.control.bitwise_identical
     assert result.perturbation.landed_fraction == 1
     assert result.perturbation.kind == "auto"
+    assert result.optimizers == {"SGD": "rescale"}
     assert result.metric.name == "nll"
     assert result.sigma_seed.measured
     assert [one.name for one in result.metrics] == ["nll", "seed"]

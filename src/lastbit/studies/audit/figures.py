@@ -147,7 +147,8 @@ def curves_sections(
     name, unit = result.metric.name, result.metric.unit
     metric, loss = curves(records, name, colours), curves(records, "train_loss", colours)
     sections = []
-    if metric or loss:
+    # A function or command shows its result alone, which is no curve.
+    if loss or any(line.x is not None and len(line.x) > 1 for line in metric):
         block = FigureBlock(
             name="training",
             figure=training_curves(metric, loss, f"test {name} ({unit})" if unit else f"test {name}"),

@@ -180,6 +180,8 @@ def _control_facts(result: AuditResult) -> Facts:
     rows.append((name, f"landed in {percent(landing.landed_fraction)} of {plural(landing.twins, 'run')}"))
     for when, share in (("first", landing.first_step_share), ("last", landing.last_step_share)):
         rows.append((f"Weights changed after the {when} step", _share_words(share)))
+    if result.optimizers:
+        rows.append(("Optimizers", ", ".join(f"{name}: {how}" for name, how in result.optimizers.items())))
     if landing.not_landed:
         rows.append(("Runs it did not change", ", ".join(landing.not_landed)))
     return Facts(rows)

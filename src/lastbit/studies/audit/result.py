@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from lastbit.core.status import Role, RunStatus
 from lastbit.report.formatting import plural
@@ -18,7 +19,7 @@ from lastbit.studies.audit.metrics import metrics_of, printed_digits
 from lastbit.studies.audit.spreads import Spreads, estimate_spreads, no_spreads
 from lastbit.studies.audit.verdict import Asked, verdict
 from lastbit.studies.frame.control import Control, Landing
-from lastbit.studies.frame.result import Result, RunRow, head, run_row
+from lastbit.studies.frame.result import Result, RunRow, Verdict, head, run_row
 
 __all__ = ["AuditResult", "conclude"]
 
@@ -32,12 +33,14 @@ class AuditResult(Spreads, Result):
         perturbation: whether the last bit was changed in the perturbed runs.
         runs: how each run ended.
         divergence: how many of them diverged; None where an earlier version concluded the study.
+        optimizers: how each optimizer of a function or command was perturbed, or why not, by its class.
     """
 
     control: Control
     perturbation: Landing
     runs: tuple[RunRow, ...]
     divergence: Divergence | None = None
+    optimizers: Mapping[str, str] = field(default_factory=dict)
 
 
 def conclude(folder: StudyFolder) -> AuditResult:
@@ -61,8 +64,10 @@ def conclude(folder: StudyFolder) -> AuditResult:
     said = verdict(control, landing, spreads, divergence, asked)
     digits = printed_digits(facts)
     if digits is not None and spreads.sigma_last_bit.estimate == 0:
+        # No spread in what is printed is no sign of none in what is computed.
         hidden = f"The command prints {metric['name']} with {plural(digits, 'digit')}, which hide any smaller change"
-        said = said._replace(sentence=f"{said.sentence} {hidden}.")
+        advice = "Have it print more digits, or write the number to a file that --metric-file reads."
+        said = Verdict(f"{said.sentence} {hidden}.", "not_measured", advice)
     return AuditResult(
         **head(folder, said, len(records), planned),
         **vars(spreads),
@@ -70,4 +75,5 @@ def conclude(folder: StudyFolder) -> AuditResult:
         perturbation=landing,
         runs=tuple(run_row(record) for record in records),
         divergence=divergence,
+        optimizers={name: how for cell in facts.get("cells", ()) for name, how in cell.get("perturbed", {}).items()},
     )
