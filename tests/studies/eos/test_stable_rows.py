@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import takewhile
 from math import inf
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from torch import nn
 from lastbit import Task, eos, open_study, sharpness
 from lastbit.curvature import LayerStability, StableLearningRates
 from lastbit.store import StudyFolder
+from lastbit.studies.eos.cell_result import _stable_rates
 from lastbit.studies.eos.result import EosResult, conclude
 from lastbit.studies.eos.stable_rows import former_row, former_stable_rows, stable_arrays, stable_rows
 from lastbit.tasks.metric import MSE
@@ -121,3 +123,75 @@ def columns(summary):
     first = next(n for n, line in enumerate(lines) if "layer, moved alone" in line) + 2
     rows = [re.split(r"\s{2,}", line.strip()) for line in takewhile(bool, lines[first:])]
     return [(row[0], row[-2], row[-1]) for row in rows]
+
+
+@pytest.mark.parametrize(("lr", "limit", "shown"), [(0.1, 20.0, "20"), (0.0, inf, "∞")])
+def test_a_training_that_nothing_bounds_says_so_everywhere(tmp_path, lr, limit, shown):
+    study = eos(hill(lr), out=tmp_path / "s", every=1, twins=0, quiet=True)
+    stored = json.loads((study.path / "result.json").read_text())["cells"][0]
+    (cell,) = study.result.cells
+    assert cell.limit == limit
+    assert float(stored["limit"]) == limit
+    assert stored["converged_fraction"] == 1.0
+    page, text = study.report(tmp_path / "r.html").read_text("utf-8"), study.summary()
+    cells = next(line.split() for line in text.splitlines() if line.startswith("base "))
+    assert cells[1] == shown
+    assert f">{shown}<" in page
+    if lr:
+        assert stored["stable_lr"] == dict.fromkeys(("first", "lowest", "tail"), "inf")
+        assert stored["stable_lrs"] == ["inf"] * 4
+        assert stored["stable_learning_rates"]["1"]["whole"]["max_lr"] == "inf"
+        assert cells[-2:] == ["any", "any"]
+        assert re.search(r"base.*>any<.*>any<.*\(root\)", page, re.S)
+    else:
+        assert stored["limits"] == ["inf"] * 4
+    assert not re.search(r"[:,\[](-?Infinity|NaN)\b", page)
+
+
+def test_the_tail_of_the_stable_rates_is_infinite_only_where_no_step_bounds_them():
+    steps, lr = np.arange(1, 10), np.full(9, 0.1)
+    for late, tail in (([-0.1, -0.1, -0.1], inf), ([0.5, -0.1, 0.125], 0.4), ([np.nan] * 3, None)):
+        arrays = {"step": steps, "lr": lr, "ratio": np.array([-0.2, 0.0, *[1.0] * 4, *late])}
+        course = _stable_rates(arrays, diverged=False)["stable_lr"]
+        assert course.first == inf
+        assert course.lowest == pytest.approx(0.1)
+        assert course.tail == (tail if tail is None else pytest.approx(tail))
+
+
+HILLS = """
+import torch
+from lastbit import MSE, Task
+
+
+def make(lr, width=1):
+    inputs, targets = 2**0.5 * torch.eye(2), torch.zeros(2, width)
+    return Task(
+        name="hill", model=lambda: torch.nn.Linear(2, width, bias=False), train=(inputs, targets), metric=MSE,
+        test=(inputs, targets), loss=lambda outputs, targets: -0.04 * (outputs - targets).square().mean(),
+        optimizer=lambda params: torch.optim.SGD(params, lr=lr), epochs=4, batch_size=2,
+    )
+"""
+
+
+def test_unbounded_rates_of_a_sweep_are_gaps_in_its_figures_and_numbers_nowhere(tmp_path):
+    (tmp_path / "hills.py").write_text(HILLS)
+    sweep = {"lr": (0.1, 0.2), "width": (1, 2)}
+    study = eos(f"{tmp_path}/hills.py:make", **sweep, out=tmp_path / "s", every=1, twins=0, quiet=True, workers=1)
+    assert [cell.stable_lr.first for cell in study.result.cells] == [inf] * 4
+    assert {trend.direction for trend in study.result.trends} == {"not measured"}
+    page = study.report(tmp_path / "r.html").read_text("utf-8")
+    assert page.count(">any<") >= 8
+    assert not re.search(r"[:,\[](-?Infinity|NaN)\b", page)
+    assert study.summary().count("  any  ") >= 4
+
+
+def test_a_measurement_shows_an_infinite_limit_on_its_page(tmp_path):
+    rates = sharpness(hill(0.1), out=tmp_path / "a").report(tmp_path / "a.html").read_text("utf-8")
+    assert ">any<" in rates
+    assert "any learning rate is stable" in rates
+    study = sharpness(hill(0.0), out=tmp_path / "b")
+    stored = json.loads((study.path / "result.json").read_text())["whole"]
+    assert stored["limit"] == "inf"
+    assert stored["decay_interval"][1] == "inf"
+    assert "∞" in study.summary()
+    assert ">∞<" in study.report(tmp_path / "b.html").read_text("utf-8")

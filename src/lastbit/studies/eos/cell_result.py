@@ -36,13 +36,14 @@ RESOLVED = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class StableCourse:
-    """The stable learning rate of the whole network along a training."""
+    """The stable learning rate of the whole network along a training; infinite where the curvature bounds none."""
 
     first: float | None
     """At the first measurement."""
     lowest: float | None
     tail: float | None
-    """Geometric mean over the last third; None of a training that diverged."""
+    """Geometric mean over the steps of the last third that bound it, infinite where none does; None of a training that
+    diverged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +124,7 @@ class Headlines:
     """What a training says first: the whole answer where there is no sweep."""
 
     limit: float | None
-    """The latest finite limit on the sharpness."""
+    """The latest finite limit on the sharpness; infinite where every one is, at a learning rate of 0."""
     steps: tuple[int, ...]
     sharpness: Series
     limits: Series
@@ -188,8 +189,7 @@ def read_cell(folder: StudyFolder, number: int, facts: Mapping[str, Any], record
     former, diverged = facts.get("stable"), record.status not in (RunStatus.OK, RunStatus.DIVERGING)
     stable = stable_rows(arrays) if former is None else former_stable_rows(former)
     steps, ratio = arrays["step"], arrays["ratio"]
-    finite = np.flatnonzero(np.isfinite(arrays["limit"]))
-    gone = not_measured("the training diverged")
+    known, gone = np.isfinite(ratio), not_measured("the training diverged")
     return EosCell(
         name=record.run,
         label=facts["label"],
@@ -201,7 +201,7 @@ def read_cell(folder: StudyFolder, number: int, facts: Mapping[str, Any], record
         seconds=record.seconds,
         verdict_kind="",
         held=is_held(arrays["loss"], steps),
-        limit=float(arrays["limit"][finite[-1]]) if len(finite) else None,
+        limit=_latest(arrays["limit"]),
         steps=tuple(steps.tolist()),
         limits=_series(arrays["limit"]),
         sharpness=_series(arrays["sharpness"]),
@@ -215,7 +215,7 @@ def read_cell(folder: StudyFolder, number: int, facts: Mapping[str, Any], record
         entered_at_step=entered_at(steps, ratio),
         stable_learning_rates=stable,
         per_layer=_per_layer(arrays, stable),
-        converged_fraction=float(np.mean(arrays["converged"][np.isfinite(ratio)])) if len(finite) else None,
+        converged_fraction=float(np.mean(arrays["converged"][known])) if known.any() else None,
         products=int(arrays["products"].sum()),
         smallest=_smallest(arrays),
         batch_sharpness=_batch_sharpness(arrays),
@@ -230,21 +230,30 @@ def _series(values: np.ndarray) -> Series:
     return tuple(None if value != value else value for value in values.astype(float).tolist())
 
 
+def _latest(limits: np.ndarray) -> float | None:
+    """Return the latest finite limit, an infinite one where there is no other, None where there is none at all."""
+    known = limits[~np.isnan(limits)]
+    finite = known[np.isfinite(known)]
+    return float((finite if len(finite) else known)[-1]) if len(known) else None
+
+
 def _stable_rates(arrays: Mapping[str, np.ndarray], diverged: bool) -> dict[str, Any]:
     """Return the stable learning rate at every measured step, and what stands for its course.
 
     The ratio is the learning rate over the stable one, which is so `lr / ratio`: `2/(sharpness + alpha)` for gradient
-    descent.
+    descent. Where the ratio is not above 0 no direction curves up, and every learning rate is stable.
     """
     steps, lr, ratio = arrays["step"], arrays["lr"], arrays["ratio"]
-    usable = np.isfinite(ratio) & (ratio > 0) & (lr > 0)
-    rates = np.divide(lr, ratio, out=np.full(len(steps), np.nan), where=usable)
+    usable = np.isfinite(ratio) & (lr > 0)
+    bounded = usable & (ratio > 0)
+    rates = np.divide(lr, ratio, out=np.where(usable, np.inf, np.nan), where=bounded)
     late = usable & last_third(steps) if len(steps) else usable
+    settled = late & bounded if (late & bounded).any() else late
     found = _series(rates)
     course = StableCourse(
         first=found[0] if found else None,
         lowest=float(rates[usable].min()) if usable.any() and not diverged else None,
-        tail=float(np.exp(np.log(rates[late]).mean())) if late.any() and not diverged else None,
+        tail=float(np.exp(np.log(rates[settled]).mean())) if settled.any() and not diverged else None,
     )
     return {"stable_lrs": found, "stable_lr": course}
 

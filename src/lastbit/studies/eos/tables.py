@@ -9,7 +9,7 @@ from math import inf
 from lastbit.core.status import RunStatus
 from lastbit.curvature import LayerStability, StableLearningRates
 from lastbit.report.blocks import Column, Columns, Raw, Sheet, Table, Tone, estimate_table, sheet_of, table_of
-from lastbit.report.formatting import RATIO, bound, certified, count, decay_words, number, percent, show, step
+from lastbit.report.formatting import MISSING, RATIO, bound, certified, count, decay_words, number, percent, show, step
 from lastbit.studies.eos.cell_result import EosCell
 from lastbit.studies.eos.growth_share import GrowthSplit
 from lastbit.studies.eos.size_trend import QUANTITIES, SizeTrend
@@ -89,8 +89,8 @@ def sweep_table(cells: Sequence[EosCell]) -> Table:
         Column("95% interval", True): lambda cell: show(cell.ratio_tail, digits=RATIO_DIGITS).interval,
         Column("batch sharpness / limit", True): batch_ratio,
         Column("edge entered", True): lambda cell: step(cell.entered_at_step),
-        Column("stable learning rate: first", True): lambda cell: number(cell.stable_lr.first, 3),
-        Column("last third", True): lambda cell: number(cell.stable_lr.tail, 3),
+        Column("stable learning rate: first", True): lambda cell: bound(cell.stable_lr.first, 3, MISSING),
+        Column("last third", True): lambda cell: bound(cell.stable_lr.tail, 3, MISSING),
         Column(GROWTH_SHARE, True): share,
         Column("steps above the limit", True): steps_above,
     }
