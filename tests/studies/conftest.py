@@ -1,11 +1,14 @@
 """Small audits that the tests share."""
 
+import sys
 import textwrap
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from lastbit import audit
+from lastbit import Task, audit
 
 TASKS = '''
 import os
@@ -130,3 +133,34 @@ def assert_same_arrays():
                     assert left[array].tobytes() == right[array].tobytes(), (name, array)
 
     return check
+
+
+@pytest.fixture
+def toy_task():
+    """Make a task of 24 examples in batches of 8 that learns with a plain SGD; what is given replaces its own."""
+
+    def make(**given):
+        x, y = torch.linspace(-1, 1, 72).view(24, 3), torch.arange(24) % 2
+        own = {"name": "toy", "model": lambda: nn.Linear(3, 2), "train": (x, y), "test": (x, y), "epochs": 2}
+        optimizer = {"optimizer": lambda parameters: torch.optim.SGD(parameters, lr=0.1), "batch_size": 8}
+        return Task(**{**own, **optimizer, **given})
+
+    return make
+
+
+@pytest.fixture
+def user_files(tmp_path, monkeypatch):
+    """Write a user's files, texts by name, into a folder and return the first; their imports are forgotten after."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    home, before = tmp_path / "home", set(sys.modules)
+
+    def write(texts):
+        for name, text in texts.items():
+            (home / name).parent.mkdir(parents=True, exist_ok=True)
+            (home / name).write_text(text)
+        return home / next(iter(texts))
+
+    yield write
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(home)):
+            del sys.modules[name]

@@ -1,13 +1,10 @@
 """A study goes on as it was begun: the same text of its task, the same threads, from whichever folder."""
 
-import sys
-
 import pytest
 import torch
 from torch import nn
 
 import lastbit
-from lastbit import Task
 from lastbit.core.errors import LastbitError
 from lastbit.core.recorder import Recorder
 from lastbit.perturb.base import Identity
@@ -40,18 +37,11 @@ def scale():
 
 
 @pytest.fixture
-def file(tmp_path, monkeypatch):
+def file(user_files, monkeypatch):
     """A task that imports a local module, which imports another from a package."""
-    home = tmp_path / "home"
-    (home / "parts").mkdir(parents=True)
-    texts = {"mine.py": FILE, "helper.py": HELPER, "parts/__init__.py": "", "parts/deep.py": DEEP}
-    for name, text in texts.items():
-        (home / name).write_text(text)
-    monkeypatch.chdir(home)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield home / "mine.py"
-    for name in ("helper", "parts", "parts.deep"):
-        sys.modules.pop(name, None)
+    path = user_files({"mine.py": FILE, "helper.py": HELPER, "parts/__init__.py": "", "parts/deep.py": DEEP})
+    monkeypatch.chdir(path.parent)
+    return path
 
 
 @pytest.mark.parametrize("changed", ["mine.py", "helper.py", "parts/deep.py"])
@@ -83,7 +73,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_was_decided_is_kept_before_the_first_step(tmp_path, kind):
+def test_what_was_decided_is_kept_before_the_first_step(toy_task, tmp_path, kind):
     out, seen = tmp_path / "study", []
 
     def loss(outputs, targets):
@@ -93,17 +83,7 @@ def test_what_was_decided_is_kept_before_the_first_step(tmp_path, kind):
                 raise KeyboardInterrupt
         return nn.functional.cross_entropy(outputs, targets)
 
-    x, y = torch.linspace(-1, 1, 72).view(24, 3), torch.arange(24) % 2
-    task = Task(
-        name="toy",
-        model=lambda: nn.Linear(3, 2),
-        train=(x, y),
-        test=(x, y),
-        loss=loss,
-        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
-        epochs=1,
-        batch_size=8,
-    )
+    task = toy_task(loss=loss, epochs=1)
     make = getattr(lastbit, kind)
     with pytest.raises(LastbitError, match="stopped with 0 of"):
         make(task, out=out, threads=2, quiet=True, **KINDS[kind])
@@ -129,17 +109,8 @@ class Kept(Recorder):
 
 
 @pytest.mark.parametrize(("threads", "left"), [(1, 2), (2, 6)])
-def test_a_checkpoint_made_with_other_threads_is_not_continued(threads, left):
-    x, y = torch.linspace(-1, 1, 72).view(24, 3), torch.arange(24) % 2
-    task = Task(
-        name="toy",
-        model=lambda: nn.Linear(3, 2),
-        train=(x, y),
-        test=(x, y),
-        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
-        epochs=2,
-        batch_size=8,
-    )
+def test_a_checkpoint_made_with_other_threads_is_not_continued(toy_task, threads, left):
+    task = toy_task()
     recorder, taken, before = Kept(), [], torch.get_num_threads()
 
     def run(until=None):

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from lastbit import Task, audit
+from lastbit import audit
 from lastbit.core.errors import LastbitError
 from lastbit.store import StudyFolder
 
@@ -144,7 +144,9 @@ def threads():
 
 @pytest.mark.parametrize("finished", [0, 1])
 @pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
-def test_a_resumed_study_keeps_the_number_of_threads_it_was_begun_with(tmp_path, threads, first, then, finished):
+def test_a_resumed_study_keeps_the_number_of_threads_it_was_begun_with(
+    toy_task, tmp_path, threads, first, then, finished
+):
     """It decides the order of sums, and with it the bits; in the first run as in any other."""
     seen, stopped = [], []
 
@@ -157,17 +159,7 @@ def test_a_resumed_study_keeps_the_number_of_threads_it_was_begun_with(tmp_path,
             raise KeyboardInterrupt
         return nn.functional.cross_entropy(outputs, targets)
 
-    x, y = torch.randn(24, 3), torch.arange(24) % 2
-    task = Task(
-        name="toy",
-        model=lambda: nn.Linear(3, 2),
-        train=(x, y),
-        test=(x, y),
-        loss=loss,
-        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
-        epochs=3,
-        batch_size=8,
-    )
+    task = toy_task(loss=loss, epochs=3)
     settings = {"seeds": 2, "perturbations": 2, "workers": 1, "quiet": True}
     with pytest.raises(LastbitError, match="stopped with"):
         audit(task, out=tmp_path / "study", threads=first, **settings)

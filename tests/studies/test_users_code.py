@@ -5,11 +5,9 @@ import subprocess
 import sys
 
 import pytest
-import torch
 from torch import nn
 
 import lastbit
-from lastbit import Task
 from lastbit.cli.app import main
 from lastbit.core.errors import LastbitError
 
@@ -71,11 +69,8 @@ SMALL = {
 
 
 @pytest.fixture
-def file(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    path = tmp_path / "mine.py"
-    path.write_text(FILE)
-    return path
+def file(user_files):
+    return user_files({"mine.py": FILE})
 
 
 def run(kind, task, tmp_path, capsys, *more):
@@ -106,7 +101,7 @@ def test_a_file_that_ends_the_program_is_an_error_of_the_task(file, tmp_path, ca
 
 
 @pytest.mark.parametrize("kind", SMALL)
-def test_what_is_raised_late_is_the_runs_error(tmp_path, kind):
+def test_what_is_raised_late_is_the_runs_error(toy_task, tmp_path, kind):
     out, calls = tmp_path / "study", []
 
     def loss(outputs, targets):
@@ -116,17 +111,7 @@ def test_what_is_raised_late_is_the_runs_error(tmp_path, kind):
             raise ValueError("no such target")
         return nn.functional.cross_entropy(outputs, targets)
 
-    x, y = torch.linspace(-1, 1, 72).view(24, 3), torch.arange(24) % 2
-    task = Task(
-        name="toy",
-        model=lambda: nn.Linear(3, 2),
-        train=(x, y),
-        test=(x, y),
-        loss=loss,
-        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
-        epochs=4,
-        batch_size=8,
-    )
+    task = toy_task(loss=loss, epochs=4)
     settings = {"audit": {"workers": 1}, "trace": {"twins": 1}, "eos": {"twins": 1}, "sharpness": {"after": 12}}[kind]
     with pytest.raises(LastbitError, match=r"run of toy crashed, tried 2 times each: ValueError: no such target$"):
         getattr(lastbit, kind)(task, out=out, quiet=True, **settings)
