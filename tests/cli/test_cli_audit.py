@@ -120,6 +120,7 @@ MISTAKES = {
     "--lr 0.1 0.2": "0.2 is no task, and belongs to no flag: of lastbit audit, every flag takes one value",
     "--task toy.py:nothing": "toy.py has no function 'nothing'",
     "--task toy.py:not_a_task": "must return a lastbit Task, got int",
+    "python train.py": "(train.py): a command stands behind --, as in lastbit audit -- python train.py",
     "--task nope.py:make": "/nope.py': write FILE.py:FUNCTION",
     "--task toy.py:labels_too_high": "the model gives 2 outputs but the labels go up to 37",
     "--task toy.py:make --lr 0.1": "toy.py:make sets that itself",

@@ -158,9 +158,13 @@ def test_a_spawned_process_builds_the_same_task(file):
     [
         (GOOD, "other", "has no function 'other': its functions are toy"),
         ("x = 1", "toy", "has no function 'toy': it has no functions"),
-        ("toy = 3", "toy", "mine.py:toy is a int, not a function: write `def toy"),
+        ("toy = 3", "toy", "mine.py:toy is no function but of type int: write `def toy"),
         ("def toy(data, size=2): ...", "toy", r"must work without arguments, but it takes \(data, size\)"),
-        ("def toy(): return 5", "toy", "must return a lastbit Task, got int"),
+        (
+            "def toy(): return 5",
+            "toy",
+            r"must return a lastbit Task, got int \(a function that trains takes the seed: `def toy\(seed",
+        ),
         ("\n\nimport nothing_of_this_name", "toy", r"raised on import: ModuleNotFoundError: .* \(line 3\)"),
         ("def toy(:\n", "toy", r"raised on import: SyntaxError: .* \(line 1\)"),
         ("import sys\nsys.exit('bye')", "toy", r"raised on import: SystemExit: bye \(line 2\)"),
@@ -178,6 +182,11 @@ def test_files_that_give_no_task_are_refused_in_one_line(file, text, function, m
 def test_references_in_another_form_are_refused(reference):
     with pytest.raises(LastbitError, match=r"written FILE\.py:FUNCTION, got"):
         build_task(TaskConfig(task=reference))
+
+
+def test_a_script_is_sent_behind_the_dashes():
+    with pytest.raises(LastbitError, match=r"got 'train\.py'; a whole script: lastbit audit -- python train\.py$"):
+        build_task(TaskConfig(task="train.py"))
 
 
 def test_a_missing_file_is_named():

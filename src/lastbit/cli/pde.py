@@ -43,7 +43,7 @@ FlowProblem: TypeAlias = Annotated[
 Problem: TypeAlias = Annotated[str, typer.Argument(help="cnn (default).", show_default=False)]
 Json: TypeAlias = Annotated[Path | None, option(JSON_HELP, _OUTPUT)]
 Plot: TypeAlias = Annotated[Path | None, option("Draw it: FILE.png, FILE.svg or FILE.pdf.", _OUTPUT)]
-Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="Print the answer alone.", rich_help_panel=_OUTPUT)]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="Print the verdict alone.", rich_help_panel=_OUTPUT)]
 
 app = typer.Typer(
     invoke_without_command=True,

@@ -43,7 +43,8 @@ def load_file_task(reference: str, arguments: Mapping[str, Any] = MappingProxyTy
     """
     name, colon, function = reference.rpartition(":")
     if not colon or not function.isidentifier() or not name.endswith(".py"):
-        raise LastbitError(f"a task in a file is written FILE.py:FUNCTION, got {reference!r}")
+        script = f"; a whole script: lastbit audit -- python {reference}" if reference.endswith(".py") else ""
+        raise LastbitError(f"a task in a file is written FILE.py:FUNCTION, got {reference!r}{script}")
     path = Path(name).expanduser()
     if not path.is_file():
         raise LastbitError(f"there is no task file {name!r}: write FILE.py:FUNCTION with the path of a Python file")
@@ -68,7 +69,10 @@ def _load(
     except (Exception, SystemExit) as error:
         raise LastbitError(f"{shown}:{function} raised {_last_line(error, path)}") from error
     if not isinstance(task, Task):
-        raise LastbitError(f"{shown}:{function} must return a lastbit Task, got {type(task).__name__}")
+        raise LastbitError(
+            f"{shown}:{function} must return a lastbit Task, got {type(task).__name__} "
+            f"(a function that trains takes the seed: `def {function}(seed): ...`)"
+        )
     return task
 
 
@@ -101,7 +105,9 @@ def _function(module: ModuleType, shown: str, name: str) -> Callable[..., Any]:
         listed = f"its functions are {', '.join(functions)}" if functions else "it has no functions"
         raise LastbitError(f"{shown} has no function {name!r}: {listed}")
     if not callable(found):
-        raise LastbitError(f"{shown}:{name} is a {type(found).__name__}, not a function: write `def {name}(): ...`")
+        raise LastbitError(
+            f"{shown}:{name} is no function but of type {type(found).__name__}: write `def {name}(): ...`"
+        )
     return found  # type: ignore[no-any-return]
 
 

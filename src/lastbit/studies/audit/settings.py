@@ -23,5 +23,5 @@ class AuditSettings(StudySettings):
     perturbations: Annotated[int, setting("runs per seed, the unperturbed one included", ge=1, le=10_000)] = 6
     vary: Annotated[Literal["all", "order", "init", "augment"], setting("what differs between seeds")] = "all"
     perturb: Perturb = "rescale"
-    dtype: Annotated[Format, setting("format of the weights", panel="The perturbation")] = "float32"
+    dtype: Annotated[Format, setting("format of the weights", panel="The arithmetic")] = "float32"
     device: Device = "auto"

@@ -13,7 +13,7 @@ from lastbit.studies.frame.settings import Device, Perturb, StudySettings
 __all__ = ["EosSettings", "ProbeSize", "SmoothFormat"]
 
 ProbeSize = Annotated[int, setting("training examples that curvature is measured on", ge=1)]
-SmoothFormat = Annotated[Literal["float32", "float64"], setting("format of the weights", panel="The perturbation")]
+SmoothFormat = Annotated[Literal["float32", "float64"], setting("format of the weights", panel="The arithmetic")]
 
 
 class EosSettings(StudySettings):
@@ -51,7 +51,7 @@ class EosSettings(StudySettings):
     steps: Annotated[int | None, setting("optimizer steps", shown="1500; all of a task in a file", ge=1)] = None
     every: Annotated[int, setting("steps between measurements; odd, because at the edge training alternates", ge=1)] = 3
     twins: Annotated[
-        int, setting("perturbed twins in addition to the base run and its repeat; 0 for none", ge=0, le=100)
+        int, setting("perturbed runs in addition to the base run and its exact repeat; 0 for none", ge=0, le=100)
     ] = 2
     probe_size: ProbeSize = 2000
     flow: Annotated[bool, setting("follow the gradient flow of sgd too, for comparison")] = False

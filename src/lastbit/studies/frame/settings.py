@@ -30,13 +30,14 @@ __all__ = [
     "study_keywords",
 ]
 
-_NOISE = "The perturbation"
+_PANEL = "The arithmetic"
 
 Format = Literal["float32", "float64", "bfloat16"]
 Perturb = Annotated[
-    Literal["rescale", "ulp", "rounding", "reorder", "auto"], setting("how the last bit is perturbed", panel=_NOISE)
+    Literal["rescale", "ulp", "rounding", "reorder", "auto"],
+    setting("how the last bit is perturbed", panel=_PANEL),
 ]
-Device = Annotated[str, setting("where to train: auto, cpu, cuda or cuda:N", panel=_NOISE)]
+Device = Annotated[str, setting("where to train: auto, cpu, cuda or cuda:N", panel=_PANEL)]
 
 
 class StudySettings(Config):
@@ -93,13 +94,13 @@ class FolderSettings(Config):
     """Where a study lies and in how many processes it runs: nothing of what it measures."""
 
     workers: Annotated[
-        int | None, setting("number of processes; 1 stays in this one", panel=_NOISE, shown="measured", ge=1)
+        int | None, setting("number of processes; 1 stays in this one", panel=_PANEL, shown="measured", ge=1)
     ] = None
     threads: Annotated[
         int | None,
         setting(
             "threads of each process, which decide the last bits",
-            panel=_NOISE,
+            panel=_PANEL,
             shown="measured; 1 for small networks",
             ge=1,
         ),
@@ -107,7 +108,7 @@ class FolderSettings(Config):
     progress: Annotated[
         Literal["bar", "plain", "json", "none"] | None,
         setting(
-            "what the error stream is told of the runs: bar, plain lines, json (a line of JSON an event) or none",
+            "what the error stream is told of the runs, with json in a line of JSON for each event",
             panel="Output",
             shown="bar on a terminal, plain elsewhere, none with --quiet",
         ),

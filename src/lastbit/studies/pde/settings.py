@@ -102,7 +102,7 @@ class _Network(Config):
     pooling: Literal["mean", "sum"] = setting("pooling over positions", "mean", panel=_PROBLEM)
     scheme: Scheme = "euler"
     momentum: Momentum = None
-    device: str = setting("device: cpu, cuda, cuda:N, auto", "cpu", panel=_PROBLEM)
+    device: str = setting("where to compute: auto, cpu, cuda or cuda:N", "cpu", panel=_PROBLEM)
 
 
 class CnnSettings(_Network):
