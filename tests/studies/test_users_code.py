@@ -13,6 +13,7 @@ from lastbit.core.errors import LastbitError
 
 FILE = """
 import os, sys, torch
+from pathlib import Path
 from torch import nn
 from torch.nn import functional
 from lastbit import Task
@@ -20,17 +21,18 @@ from lastbit import Metric
 
 CALLS = []
 
-def ends(where, at):
+def ends(where, at, begun):
     def call(value):
-        CALLS.append(where)
+        if begun.exists():
+            CALLS.append(where)
         if CALLS.count(where) >= at:
             sys.exit(0)
         return value
     return call
 
-def make(where, at):
+def make(where, at, begun=Path(__file__)):
     x, y = torch.linspace(-1, 1, 72).view(24, 3), torch.arange(24) % 2
-    end = ends(where, at)
+    end = ends(where, at, begun)
     through = lambda name: end if name == where else lambda value: value
     return Task(name="toy", model=lambda: through("model")(nn.Linear(3, 2)), train=(x, y), test=(x, y),
                 loss=lambda outputs, targets: through("loss")(functional.cross_entropy(outputs, targets)),
@@ -41,7 +43,7 @@ def model(): return make("model", 1)
 def loss(): return make("loss", 1)
 def metric(): return make("metric", 1)
 def function(): sys.exit(0)
-def late(): return make("loss", 12)
+def late(): return make("loss", 3, Path(__file__).parent.with_name("study") / "runs.sqlite")
 def set_labels():
     words = ["ash", "birch", "cedar", "date", "elm", "fir"]
     number = {word: i for i, word in enumerate(set(words))}
