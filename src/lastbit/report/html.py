@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.io import to_json
 
+from lastbit.core.terminal import visible
 from lastbit.report.blocks import Page, Sheet
 from lastbit.report.formatting import moment
 from lastbit.report.sheet import csv_text
@@ -62,15 +63,22 @@ def _harmless(text: str) -> Markup:
     return Markup(text)
 
 
+def _shown(value: Any) -> Any:
+    """Return text with control characters and signs of direction as escapes, as a terminal shows it."""
+    return (
+        visible(value, keep="\n\t\u2028\u2029") if isinstance(value, str) and not isinstance(value, Markup) else value
+    )
+
+
 def _now() -> datetime:
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     return datetime.fromtimestamp(int(epoch), UTC) if epoch.isdecimal() else datetime.now(UTC)
 
 
 @cache
-def _library() -> str:
+def _library() -> Markup:
     """Return the packed library in base64; `tools/plotly_bundle.js` makes it."""
-    return b64encode(files("lastbit.report").joinpath("templates", "plotly.min.js.gz").read_bytes()).decode()
+    return Markup(b64encode(files("lastbit.report").joinpath("templates", "plotly.min.js.gz").read_bytes()).decode())
 
 
 @cache
@@ -80,6 +88,7 @@ def _environment() -> Environment:
         loader=PackageLoader("lastbit.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
