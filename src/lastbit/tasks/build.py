@@ -136,7 +136,7 @@ def _file_task(config: TaskConfig, arguments: Mapping[str, Any]) -> Task | Train
     if isinstance(task, TrainingFunction):
         for name in ("epochs", "batch_size", "train_size"):
             if getattr(config, name) is not None:
-                raise LastbitError(f"--{name.replace('_', '-')} is of a task: {config.task} decides it itself")
+                raise LastbitError(f"--{name.replace('_', '-')} belongs to a task: {config.task} decides it itself")
         return task
     changes = {name: getattr(config, name) for name in ("epochs", "batch_size") if getattr(config, name) is not None}
     if arguments:

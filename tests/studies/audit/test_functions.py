@@ -165,8 +165,8 @@ def test_what_is_no_training_is_refused_in_one_line(function, match, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"vary": "init"}, "--vary is of tasks"),
-        ({"dtype": "float64"}, "--dtype is of tasks"),
+        ({"vary": "init"}, "--vary belongs to tasks"),
+        ({"dtype": "float64"}, "--dtype belongs to tasks"),
         ({"epochs": 3}, "epochs belongs to built-in tasks: set it in your function"),
         ({"perturb": "reorder"}, "reorder needs a task"),
     ],

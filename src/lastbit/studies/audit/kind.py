@@ -66,7 +66,7 @@ def _settle(settings: AuditSettings, program: Program) -> AuditSettings:
         return settings
     for name in ("vary", "dtype", "device"):
         if getattr(settings, name) != AuditSettings.model_fields[name].default:
-            raise LastbitError(f"--{name} is of tasks: {program.name} decides it itself")
+            raise LastbitError(f"--{name} belongs to tasks: {program.name} decides it itself")
     if settings.perturb == "reorder":
         raise LastbitError("--perturb reorder needs a task: here write auto, rescale, rounding or ulp")
     changes: dict[str, Any] = {} if "perturb" in settings.model_fields_set else {"perturb": "auto"}

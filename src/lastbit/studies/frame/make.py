@@ -170,12 +170,14 @@ def _command(
     folder = before.pop("folder", None)
     if words is None and not kept:
         flag = f"--{next(iter(options)).replace('_', '-')}"
-        raise LastbitError(f"{flag} is of a command: write it as lastbit {kind.name} {flag} ... -- python train.py")
+        raise LastbitError(
+            f"{flag} belongs to a command: write it as lastbit {kind.name} {flag} ... -- python train.py"
+        )
     if not kind.settings.commands:
         raise LastbitError(f"{kind.name} takes no command after --: audit does")
     if others:
         flag = f"--{others[0].replace('_', '-')}"
-        raise LastbitError(f"{flag} is of tasks: a command after -- sets that itself")
+        raise LastbitError(f"{flag} belongs to tasks: a command after -- sets that itself")
     chosen = validated(CommandSettings, {**before, **options}, flag="--").model_dump()
     return Program(CommandProgram.of(kept if words is None else words, chosen, folder))
 
