@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode
 from lastbit.core.terminal import say
 
 if TYPE_CHECKING:
     from lastbit.studies.frame.condition import Condition
 
-__all__ = ["FailIf", "conditions_on", "judged"]
+__all__ = ["FailIf", "conditions_of", "conditions_on", "judged", "judged_alone"]
 
 FailIf: TypeAlias = Annotated[
     list[str] | None,
@@ -33,12 +34,34 @@ def conditions_on(texts: Sequence[str] | None, schema: Mapping[str, Any], of: st
     Raises:
         LastbitError: one is malformed, or on a field that no result of this kind has.
     """
-    from lastbit.studies.frame.condition import Condition
-
-    found = [Condition.parse(text) for text in texts or ()]
+    found = conditions_of(texts)
     for condition in found:
         condition.check(schema, of)
     return found
+
+
+def conditions_of(texts: Sequence[str] | None) -> list[Condition]:
+    """Return the conditions that were given.
+
+    Raises:
+        LastbitError: one is malformed.
+    """
+    from lastbit.studies.frame.condition import Condition
+
+    return [Condition.parse(text) for text in texts or ()]
+
+
+def judged_alone(conditions: Sequence[Condition], content: Mapping[str, Any]) -> ExitCode:
+    """Return the exit code of an answer whose form depends on the problem, with the conditions counted in.
+
+    Raises:
+        LastbitError: a condition is on a field that this answer does not have.
+    """
+    for condition in conditions:
+        if condition.path[0] not in content:
+            fields = ", ".join(content)
+            raise LastbitError(f"{condition.text!r}: {condition.path[0]} is no field of this answer; it has {fields}")
+    return judged(conditions, content, ExitCode.ANSWERED)
 
 
 def judged(conditions: Sequence[Condition], content: Mapping[str, Any], code: ExitCode) -> ExitCode:

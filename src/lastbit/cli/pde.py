@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from lastbit.cli.fail_if import FailIf, conditions_of, judged_alone
 from lastbit.cli.fields import SeveralValues, command_from, completing, option
 from lastbit.cli.output import JSON_HELP, JsonWriter, check_writable, hand_over, json_alone
 from lastbit.core.config import Config
@@ -61,9 +62,16 @@ def help_without_command(context: typer.Context) -> None:
 
 
 def stability(
-    problem: AnyProblem, *, json: Json = None, plot: Plot = None, quiet: Quiet = False, **settings: Any
-) -> None:
+    problem: AnyProblem,
+    *,
+    json: Json = None,
+    plot: Plot = None,
+    fail_if: FailIf = None,
+    quiet: Quiet = False,
+    **settings: Any,
+) -> ExitCode:
     """Say up to which step, and for networks between which weight decays, a scheme is stable."""
+    conditions = conditions_of(fail_if)
     with _working("spectra", json, plot, quiet or problem != "deep", settings.get("image")) as (
         functions,
         progress,
@@ -71,44 +79,65 @@ def stability(
     ):
         result = functions.pde_stability(problem, progress=progress, **settings)
         _show(result, writer, plot, quiet)
+    return judged_alone(conditions, result.to_json())
 
 
 def _flow(name: str, counted: str, config: type[Config], text: str) -> None:
     """Add a command on the flow of the one-layer CNN, with this help."""
 
     def command(
-        problem: Problem = "cnn", *, json: Json = None, plot: Plot = None, quiet: Quiet = False, **settings: Any
-    ) -> None:
+        problem: Problem = "cnn",
+        *,
+        json: Json = None,
+        plot: Plot = None,
+        fail_if: FailIf = None,
+        quiet: Quiet = False,
+        **settings: Any,
+    ) -> ExitCode:
         if problem != "cnn":
             raise LastbitError(f"problem {problem!r}: this command knows cnn; for others use lastbit pde stability")
+        conditions = conditions_of(fail_if)
         with _working(counted, json, plot, quiet, settings.get("image")) as (functions, progress, writer):
             result = getattr(functions, f"pde_{name}")(progress=progress, **settings)
             _show(result, writer, plot, quiet)
+        return judged_alone(conditions, result.to_json())
 
     command.__doc__ = text
     app.command(name, cls=SeveralValues)(command_from(command, keywords(config)))
 
 
 def simulate(
-    problem: FlowProblem = "cnn", *, json: Json = None, plot: Plot = None, quiet: Quiet = False, **settings: Any
-) -> None:
+    problem: FlowProblem = "cnn",
+    *,
+    json: Json = None,
+    plot: Plot = None,
+    fail_if: FailIf = None,
+    quiet: Quiet = False,
+    **settings: Any,
+) -> ExitCode:
     """Run a flow and say how it ends: that of the network, or a classical problem, which may blow up.
 
     The network needs --lr and --weight-decay, a classical problem --dt: lastbit pde simulate heat --dt 0.55
     """
+    conditions = conditions_of(fail_if)
     with _working("steps", json, plot, quiet, settings.get("image")) as (functions, progress, writer):
         result = functions.pde_simulate(problem, progress=progress, **settings)
         _show(result, writer, plot, quiet)
+    return judged_alone(conditions, result.to_json())
 
 
-def complexity(*, json: Json = None, plot: Plot = None, quiet: Quiet = False, **settings: Any) -> None:
+def complexity(
+    *, json: Json = None, plot: Plot = None, fail_if: FailIf = None, quiet: Quiet = False, **settings: Any
+) -> ExitCode:
     """Measure how the stable learning rate moves with depth, width and kernel size.
 
     With no options: 11 networks at 8 seeds each, in under a minute.
     """
+    conditions = conditions_of(fail_if)
     with _working("networks", json, plot, quiet, settings.get("image")) as (functions, progress, writer):
         result = functions.pde_complexity(progress=progress, **settings)
         _show(result, writer, plot, quiet)
+    return judged_alone(conditions, result.to_json())
 
 
 _NETWORKS = (CnnStabilitySettings, DeepStabilitySettings, LinearStabilitySettings)
