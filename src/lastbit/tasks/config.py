@@ -55,7 +55,10 @@ class TaskConfig(Config):
     model_config = ConfigDict(json_schema_extra={"panel": "The training"})
 
     task: str = setting(
-        "task: digits, fashion-mnist, cifar10, or FILE.py:FUNCTION returning a Task", "digits", words=TASKS
+        "task: digits, fashion-mnist, cifar10, or FILE.py:FUNCTION (a function that makes a Task; for audit also one "
+        "of a seed that trains)",
+        "digits",
+        words=TASKS,
     )
     model: str | None = setting(f"network: {', '.join(MODELS)}", None, words=MODELS)
     optimizer: str | None = setting(f"optimizer: {', '.join(OPTIMIZERS)}", None, words=OPTIMIZERS)
