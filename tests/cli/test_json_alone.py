@@ -53,6 +53,7 @@ def test_standard_output_is_json(here, capfd, words, quiet):
     assert not Path("-").exists()
 
 
+@pytest.mark.slow
 def test_a_stored_study_goes_into_a_pipe(tmp_path):
     shutil.copytree(STORED / "audit", tmp_path / "S")
     command = [sys.executable, "-m", "lastbit", "report", "S", "--json", "-"]
@@ -70,6 +71,7 @@ def test_an_error_leaves_standard_output_empty(here, capfd):
     assert capfd.readouterr().out == "again\n"
 
 
+@pytest.mark.slow
 def test_a_full_disk_behind_it_is_bad_input(here, capsys):
     with open("/dev/full", "w") as full:
         done = subprocess.run(

@@ -69,6 +69,7 @@ def compare(words, tmp_path, perturbation=None):
     return base, three
 
 
+@pytest.mark.slow
 def test_the_unperturbed_run_is_the_plain_one_and_the_perturbed_one_lands(tmp_path):
     words = program("plain.py", "--seed", "{seed}")
     bare = plain(program("plain.py", "--seed", "2"))
