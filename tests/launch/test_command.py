@@ -227,8 +227,10 @@ def test_no_orphan_is_left_even_one_that_ignores_sigterm_in_a_session_of_its_own
     assert not alive(int(run.stdout.read_text()))
 
 
+# Whoever started the tests may ignore Ctrl-C, as a shell does for what it runs in the background.
 LAUNCHER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from lastbit.launch.command import run_command
 from lastbit.launch.settings import LaunchSettings
@@ -247,6 +249,7 @@ def test_no_orphan_is_left_however_the_launcher_ends(how, tmp_path):
             time.sleep(0.05)
         stubborn = int(out.read_text())
         launcher.send_signal(how)
+        launcher.wait(60)
     assert gone(stubborn)
 
 
