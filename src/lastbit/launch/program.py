@@ -31,8 +31,8 @@ class CommandProgram:
 
     Example:
         >>> program = CommandProgram.of(["python", "train.py", "--seed", "{seed}"], {"metric": ("acc",)})
-        >>> program.name, program.seeded, program.words_of(3)
-        ('train', True, ('python', 'train.py', '--seed', '3'))
+        >>> program.name, program.seeded
+        ('train', True)
     """
 
     words: tuple[str, ...]
@@ -85,10 +85,6 @@ class CommandProgram:
 
     def check(self) -> None:
         """There is nothing to try but the command itself."""
-
-    def words_of(self, seed: int) -> tuple[str, ...]:
-        """Return the words with the index of a seed in its place."""
-        return tuple(word.replace(SEED, str(seed)) for word in self.words)
 
     def spec(self) -> dict[str, Any]:
         """Return what `study.json` keeps."""

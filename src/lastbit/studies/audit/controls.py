@@ -11,6 +11,7 @@ from lastbit.core.status import Role, RunStatus
 from lastbit.stats import Estimate, proportion_estimate
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.frame.control import (
+    RECORDED,
     Control,
     LandedRun,
     Landing,
@@ -86,7 +87,7 @@ def _share(arrays: Mapping[str, np.ndarray], base: Mapping[str, np.ndarray], nam
 
 
 def _differ(arrays: Mapping[str, np.ndarray], base: Mapping[str, np.ndarray]) -> bool:
-    shared = {name for name in set(arrays) & set(base) if not name.startswith(("record_", "sketch_"))}
+    shared = {name for name in set(arrays) & set(base) if not name.startswith(RECORDED)}
     return any(arrays[name].tobytes() != base[name].tobytes() for name in shared)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from lastbit import stats
 from lastbit.stats import Estimate
 from lastbit.store import RunRecord
-from lastbit.studies.audit.tabulate import finite_runs, mean_of, table_of
+from lastbit.studies.audit.tabulate import finite_runs, largest, mean_of, table_of
 
 __all__ = ["MetricSpread", "metric_spreads", "metrics_of", "printed_digits"]
 
@@ -97,8 +97,8 @@ def _spread(
     if counted:
         table = table_of(counted, metric["name"])
         components = stats.variance_components(table)
-        bounded = metric["unit"] == "%" and np.nanmin(table) >= 0 and np.nanmax(table) <= 100
-        least, most = (0.0, 100.0) if bounded else (-np.inf, np.inf)
+        most = largest(table, metric["unit"])
+        least = -most if most > 100 else 0.0
         # Half of the range is the most that a standard deviation within it can be.
         ends = dict.fromkeys(names[:3], most / 2) | {names[3]: 1.0}
         found = {name: getattr(components, name).truncated(0.0, end) for name, end in ends.items()}

@@ -22,7 +22,6 @@ from lastbit.launch.program import CommandProgram
 from lastbit.launch.settings import LaunchSettings
 from lastbit.perturb.registry import make_perturbation
 from lastbit.report.formatting import number, plural, seconds
-from lastbit.store import RunRecord
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.frame.kind import Trained, Work
 from lastbit.tasks.function import TrainingFunction
@@ -128,12 +127,7 @@ def _trained(
 ) -> Trained:
     """Return what is known of a run: its metrics, and `facts` on it (`metrics` described, `steps`, `perturbed`)."""
     job = work.job
-    record = RunRecord(
-        run=job.run,
-        cell=job.cell.number,
-        role=job.role,
-        twin=job.twin,
-        label=job.label,
+    record = job.record(
         status=RunStatus.DIVERGED if message else RunStatus.OK,
         message=message,
         seconds=took,

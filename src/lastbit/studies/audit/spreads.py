@@ -13,7 +13,7 @@ from lastbit import stats
 from lastbit.stats import DistributionSpread, Estimate, ResolvableDifference, SeedsNeeded, VarianceComponents
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.audit.metrics import MetricSpread, metric_spreads, metrics_of
-from lastbit.studies.audit.tabulate import finite_runs, mean_of, table_of
+from lastbit.studies.audit.tabulate import finite_runs, largest, mean_of, table_of
 
 __all__ = ["ChurnMatrix", "LossSpread", "Metric", "Spreads", "estimate_spreads", "no_spreads"]
 
@@ -135,7 +135,7 @@ def estimate_spreads(folder: StudyFolder, records: Sequence[RunRecord]) -> Sprea
     found = {"loss": loss, "distribution": distribution}
     missing = {"metric": left_out, "loss": loss_left_out}
     missing |= {what: why for what, why in found.items() if isinstance(why, str)}
-    most = 100.0 if unit == "%" and np.nanmin(table) >= 0 and np.nanmax(table) <= 100 else math.inf
+    most = largest(table, unit)
     if not isinstance(distribution, str):
         ends = {part: getattr(distribution, part).truncated(most / 2) for part in ("last_bit", "total")}
         distribution = replace(distribution, **ends)

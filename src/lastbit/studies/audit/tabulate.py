@@ -12,7 +12,7 @@ from lastbit.report.formatting import plural
 from lastbit.stats import Estimate
 from lastbit.store import RunRecord
 
-__all__ = ["finite_runs", "mean_of", "table_of"]
+__all__ = ["finite_runs", "largest", "mean_of", "table_of"]
 
 
 def finite_runs(records: Sequence[RunRecord], name: str) -> tuple[list[RunRecord], str]:
@@ -33,6 +33,11 @@ def table_of(records: Sequence[RunRecord], name: str) -> np.ndarray:
         table_SP[seeds.index(record.cell), record.twin] = record.final[name]
     # A column that no run fills would make a whole grid look ragged.
     return table_SP[:, ~np.isnan(table_SP).all(axis=0)]
+
+
+def largest(table: np.ndarray, unit: str) -> float:
+    """Return the largest value that a metric can have: 100 of a percentage, whose values lie between 0 and that."""
+    return 100.0 if unit == "%" and np.nanmin(table) >= 0 and np.nanmax(table) <= 100 else math.inf
 
 
 def mean_of(records: Sequence[RunRecord], name: str) -> Estimate:

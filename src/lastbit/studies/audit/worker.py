@@ -11,7 +11,6 @@ from lastbit.dynamics.blow_up import blow_up
 from lastbit.perturb.base import Perturbation
 from lastbit.perturb.registry import make_perturbation
 from lastbit.report.formatting import number
-from lastbit.store import RunRecord
 from lastbit.studies.audit.opaque import call, launch
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.frame.kind import DTYPES, Cell, Job, Plan, Trained, Work
@@ -99,14 +98,7 @@ def train(work: Work[AuditSettings]) -> Trained:
     if outcome.status == RunStatus.OK:
         status, message = blow_up(files.load_arrays()["losses"])
         outcome = replace(outcome, status=status, message=message)
-    record = RunRecord(
-        run=job.run,
-        cell=job.cell.number,
-        role=job.role,
-        twin=job.twin,
-        label=job.label,
-        **vars(outcome),
-    )
+    record = job.record(**vars(outcome))
     metric = task.metric
     said = f"{metric.name} {number(record.final[metric.name], 4, metric.unit)}"
     return Trained(records=(record,), said=said if record.status == RunStatus.OK else record.message)

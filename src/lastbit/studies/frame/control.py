@@ -10,6 +10,7 @@ import numpy as np
 from lastbit.store import RunRecord, StudyFolder
 
 __all__ = [
+    "RECORDED",
     "Control",
     "Difference",
     "LandedRun",
@@ -110,7 +111,7 @@ def landing_of(kind: str, runs: Sequence[LandedRun]) -> Landing:
     )
 
 
-_RECORDED = ("record_", "sketch_")
+RECORDED = ("record_", "sketch_")
 """Arrays of what was recorded of a command's steps, at steps that depend on its speed."""
 
 
@@ -163,7 +164,7 @@ def compare_repeat(folder: StudyFolder, base: RunRecord, repeat: RunRecord) -> D
     last = len(losses[0]) or max(base.steps, default=0)
     if "weights_first" in one and one["weights_first"].tobytes() != two["weights_first"].tobytes():
         differ(1, "weights after the first step")
-    for name in sorted(name for name in set(one) | set(two) if not name.startswith(_RECORDED)):
+    for name in sorted(name for name in set(one) | set(two) if not name.startswith(RECORDED)):
         if name not in one or name not in two or one[name].tobytes() != two[name].tobytes():
             differ(last, name.replace("_", " "))
     if base.steps != repeat.steps or base.status != repeat.status:

@@ -68,6 +68,10 @@ class Job:
     label: str = ""
     """What distinguishes the run, for tables and progress."""
 
+    def record(self, **ended: Any) -> RunRecord:
+        """Return the record of the run that the job is named after, given how it ended."""
+        return RunRecord(run=self.run, cell=self.cell.number, role=self.role, twin=self.twin, label=self.label, **ended)
+
 
 @dataclass(frozen=True)
 class Plan(Generic[S]):

@@ -13,7 +13,7 @@ from lastbit.core.status import RunStatus
 from lastbit.core.threads import needs_threads
 from lastbit.launch.program import CommandProgram
 from lastbit.report.formatting import plural
-from lastbit.store import RunFiles, RunRecord, StudyFolder
+from lastbit.store import RunFiles, StudyFolder
 from lastbit.studies.frame.execution import Asked, choose_execution, interrupted, now_and_then
 from lastbit.studies.frame.fingerprint import fingerprint, other_elsewhere
 from lastbit.studies.frame.kind import DTYPES, Cell, Job, Kind, Plan, Trained, Work, distinct
@@ -213,12 +213,7 @@ class Runner:
                 self.crashed = self.crashed or event.message
                 # Not among the records: a study that is resumed tries it again.
                 self.folder.add(
-                    RunRecord(
-                        run=name,
-                        cell=job.cell.number,
-                        role=job.role,
-                        twin=job.twin,
-                        label=job.label,
+                    job.record(
                         status=RunStatus.CRASHED,
                         attempts=event.attempt,
                         message=event.message,
