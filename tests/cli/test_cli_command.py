@@ -76,7 +76,7 @@ def test_without_a_metric_the_numbers_are_listed_with_their_flags(script, capsys
     assert main(["audit", "--out", "s", "--", *script]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert "which number is the result?" in said
-    assert "--metric loss (last: " in said
+    assert "such as --metric loss, and --better" in said
 
 
 @pytest.mark.slow

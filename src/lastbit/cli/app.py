@@ -137,5 +137,8 @@ def _told(error: TyperException) -> str:
 def _fail(message: str, code: int, debug: bool) -> int:
     if debug:
         say(traceback.format_exc(), error=True, keep="\n")
-    say(f"error: {' '.join(message.split())}", error=True)
+    first, *listed = message.split("\n  ")
+    for line in listed:
+        say(f"  {line.rstrip()}", error=True)
+    say(f"error: {' '.join(first.split())}", error=True)
     return code

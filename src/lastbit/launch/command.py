@@ -24,7 +24,7 @@ from lastbit.launch.records import OptimizerRecord, ProcessRecord, read_processe
 from lastbit.launch.settings import LaunchSettings
 from lastbit.launch.words import check_command
 
-__all__ = ["CommandRun", "run_command"]
+__all__ = ["CommandRun", "ended_run", "run_command"]
 
 SITE = Path(__file__).parent / "site"
 """The folder that goes to the front of `PYTHONPATH`."""
@@ -158,10 +158,26 @@ def run_command(
         mark = uuid.uuid4().hex
         environment = held | _added(settings, settings.message(records, mark), held)
         exit_code, timed_out = _run(command, (out, err), place, timeout, environment, mark)
+    return ended_run(command, folder, exit_code=exit_code, seconds=time.monotonic() - began, timed_out=timed_out)
+
+
+def ended_run(
+    words: Sequence[str], folder: Path, *, seconds: float, exit_code: int = 0, timed_out: bool = False
+) -> CommandRun:
+    """Return what a run left in its folder.
+
+    Args:
+        words: the command, with its seed put in.
+        folder: of `run_command`.
+        seconds: that it took.
+        exit_code: with which it ended.
+        timed_out: whether it was ended for taking too long.
+    """
+    stdout, stderr, records = folder / "stdout.txt", folder / "stderr.txt", folder / "records"
     return CommandRun(
-        tuple(command),
+        tuple(words),
         exit_code,
-        time.monotonic() - began,
+        seconds,
         timed_out,
         stdout,
         stderr,

@@ -15,7 +15,8 @@ from lastbit.core.seeds import stream_seed
 from lastbit.core.status import Role, RunStatus
 from lastbit.launch.command import CommandRun, run_command
 from lastbit.launch.function import run_function
-from lastbit.launch.metrics.read import read_metric
+from lastbit.launch.kept import KeptRun, keep, kept_run, release
+from lastbit.launch.metrics.read import read_metric, written_after
 from lastbit.launch.metrics.series import chosen
 from lastbit.launch.metrics.stdout import found
 from lastbit.launch.program import CommandProgram
@@ -52,13 +53,15 @@ def call(work: Work[AuditSettings], task: TrainingFunction) -> Trained:
 def launch(work: Work[AuditSettings], program: CommandProgram) -> Trained:
     """Run a command once, every optimizer in its processes perturbed, and read what it measured.
 
-    What it printed and what was recorded of its steps stays in the study's folder.
+    What it printed and what was recorded of its steps stays in the study's folder. The first run of a study is kept
+    until its metric is read, and is not run again for another metric.
 
     Raises:
-        LastbitError: no metric is named, it cannot be read, or no optimizer took a step.
-        RuntimeError: the command failed; says with which code, and its last line.
+        LastbitError: of the first run: it failed, no metric is named, or none can be read; of any run: no optimizer
+            took a step.
+        RuntimeError: the command failed, which says with which code and its last line, or its metric cannot be read.
     """
-    job, folder = work.job, work.output(work.job.run)
+    job, folder, cwd = work.job, work.output(work.job.run), Path(program.folder)
     stream = stream_seed(job.cell.seed, "perturbation")
     settings = LaunchSettings(
         perturbation=make_perturbation(work.settings.perturb, job.twin, seed=stream),
@@ -67,32 +70,61 @@ def launch(work: Work[AuditSettings], program: CommandProgram) -> Trained:
         deterministic=program.options["deterministic"],
         threads=torch.get_num_threads(),
     )
-    since = time.time()
-    ran = run_command(
-        program.words, settings=settings, folder=folder, cwd=Path(program.folder), timeout=program.options["timeout"]
-    )
+    # Where the very first run fails, no other would do better.
+    first = job.cell.number == 0 and job.role == Role.BASE
+    kept, how = (kept_run(program.words, folder, settings, cwd) if first else None), ""
+    if kept is not None:
+        how = "read from the kept run"
+        newer = [spec.flag for spec in program.metrics if written_after(spec, cwd, kept.ended)]
+        if newer:
+            kept, how = None, f"run again, for what {newer[0]} reads was written to since"
+    if kept is None:
+        release(folder)
+        began = time.time()
+        ran = _run(program, settings, folder, first=first)
+        kept = keep(ran, folder, settings, cwd, began, time.time()) if first else KeptRun(ran, began, time.time())
+    ran, text = kept.run, kept.run.stdout.read_bytes().decode(errors="replace")
+    if not program.metrics:
+        raise LastbitError(_choose_one(text, folder))
+    try:
+        metrics, described = _measured(program, text, kept.began)
+    except LastbitError as error:
+        if first:
+            raise LastbitError(f"{error} ({_KEPT})") from None
+        raise RuntimeError(str(error)) from None
+    work.files(job.run).arrays(_records(ran))
+    release(folder)
+    facts = {"metrics": described, "steps": ran.steps, "perturbed": ran.perturbed}
+    return _trained(work, metrics, facts, took=ran.seconds, how=how)
+
+
+_KEPT = "the run is kept: the same command with another flag goes on from it"
+
+
+def _run(program: CommandProgram, settings: LaunchSettings, folder: Path, *, first: bool) -> CommandRun:
+    """Run a command once, to a good end."""
+    timeout = program.options["timeout"]
+    ran = run_command(program.words, settings=settings, folder=folder, cwd=Path(program.folder), timeout=timeout)
     said = ran.last_lines.strip().splitlines()
     last = said[-1].strip() if said else "it printed nothing"
     if ran.timed_out:
-        raise RuntimeError(f"it ran longer than --timeout {seconds(program.options['timeout'])}: {last}")
+        raise RuntimeError(f"it ran longer than --timeout {seconds(timeout)}: {last}")
     if ran.exit_code:
         what = f"{program.name} ended with exit code {ran.exit_code}: {last}"
-        # Where the very first run fails, no other would do better.
-        first = job.cell.number == 0 and job.role == Role.BASE
         raise LastbitError(f"{what} (all of it: {ran.stderr})") if first else RuntimeError(what)
     ran.check()
-    text = ran.stdout.read_bytes().decode(errors="replace")
-    if not program.metrics:
-        raise LastbitError(_choose_one(text, folder))
+    return ran
+
+
+def _measured(program: CommandProgram, text: str, since: float) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Return the metrics of a run, and what is to be known of each."""
     metrics, described = {}, []
     for spec, one in zip(program.metrics, program.described(), strict=True):
         series = read_metric(spec, stdout=text, folder=Path(program.folder), since=since)
         metrics[spec.name] = chosen(series, spec.of, spec.higher_is_better)
         digits = min(series.digits, default=None)
         described.append({**one, "unit": series.unit if series.unit == "%" else one["unit"], "digits": digits})
-    work.files(job.run).arrays(_records(ran))
-    facts = {"metrics": described, "steps": ran.steps, "perturbed": ran.perturbed}
-    return _trained(work, metrics, facts, took=ran.seconds)
+    return metrics, described
 
 
 def _choose_one(text: str, folder: Path) -> str:
@@ -101,10 +133,12 @@ def _choose_one(text: str, folder: Path) -> str:
     if not there:
         return (
             f"which number is the result? The output ({folder / 'stdout.txt'}) shows none: write --metric-file "
-            "PATH:key.path, --metric-tag TAG or --metric-mlflow KEY"
+            f"PATH:key.path, --metric-tag TAG or --metric-mlflow KEY ({_KEPT})"
         )
-    listed = "; ".join(f"{one.flag} (last: {one.value}, {plural(one.count, 'value')})" for one in there)
-    return f"which number is the result? Add one of these and --better higher or lower: {listed}"
+    width = max(len(one.flag) for one in there)
+    lines = [f"  {one.flag:<{width}}  last {one.value} of {plural(one.count, 'value')}: {one.line}" for one in there]
+    ask = f"which number is the result? Add one of the flags listed, such as {there[0].flag}, and --better higher or"
+    return "\n".join([f"{ask} lower ({_KEPT})", *lines])
 
 
 def _records(ran: CommandRun) -> dict[str, np.ndarray[Any, Any]]:
@@ -123,9 +157,24 @@ def _records(ran: CommandRun) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _trained(
-    work: Work[AuditSettings], metrics: Mapping[str, float], facts: dict[str, Any], *, took: float, message: str = ""
+    work: Work[AuditSettings],
+    metrics: Mapping[str, float],
+    facts: dict[str, Any],
+    *,
+    took: float,
+    message: str = "",
+    how: str = "",
 ) -> Trained:
-    """Return what is known of a run: its metrics, and `facts` on it (`metrics` described, `steps`, `perturbed`)."""
+    """Return what is known of a run: its metrics, and `facts` on it (`metrics` described, `steps`, `perturbed`).
+
+    Args:
+        work: the job.
+        metrics: the values.
+        facts: on the run.
+        took: seconds.
+        message: why it did not end well.
+        how: where the values come from, if not from a run just made.
+    """
     job = work.job
     record = job.record(
         status=RunStatus.DIVERGED if message else RunStatus.OK,
@@ -137,5 +186,5 @@ def _trained(
     if not job.twin:  # of an unperturbed run it says nothing
         facts.pop("perturbed")
     name, value = next(iter(metrics.items()))
-    said = message or f"{name} {number(value, 4, facts['metrics'][0]['unit'])}"
+    said = message or f"{name} {number(value, 4, facts['metrics'][0]['unit'])}" + (f", {how}" if how else "")
     return Trained(records=(record,), facts=facts, said=said)

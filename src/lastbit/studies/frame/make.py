@@ -26,6 +26,7 @@ from lastbit.studies.frame.result import Result
 from lastbit.studies.frame.runner import Runner
 from lastbit.studies.frame.settings import CommandSettings, StudySettings
 from lastbit.studies.frame.study import Study
+from lastbit.studies.frame.unnamed import go_on_from, study_with_kept_run
 from lastbit.tasks import Task, TaskConfig
 from lastbit.tasks.file_task import local_sources
 from lastbit.tasks.summing import SumWarning
@@ -95,7 +96,8 @@ def make(
             if resume is None:
                 _check_processes(plan, prints, facts["sources"])
                 facts["notes"] = notes(plan, tasks[plan.cells[0].number], selects=kind.selects)
-        with begin_study(facts, stored, out, resume) as folder:
+        kept = study_with_kept_run(facts, out, resume, threads)
+        with begin_study(facts, stored, out, resume) if kept is None else go_on_from(kept, facts) as folder:
             if resume is not None:
                 set_aside(kind, folder, thorough=True)
             Runner(kind, plan, folder, tasks, fingerprints=prints, asked=asked).run(quiet=quiet, form=progress)
