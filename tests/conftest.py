@@ -23,10 +23,15 @@ if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
-@pytest.fixture(autouse=True)
-def no_strangers(monkeypatch):
-    """Skip the two processes that every study of a file begins with; test_users_code.py has them, in one of its own."""
-    monkeypatch.setattr("lastbit.studies.frame.make.check_processes", lambda *_: None)
+@pytest.fixture(autouse=True, scope="session")
+def no_strangers():
+    """Skip the two processes that every study of a file begins with; test_users_code.py has them back.
+
+    For the whole session, so that the studies that a file of tests shares have it too.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lastbit.studies.frame.make.check_processes", lambda *_: None)
+        yield
 
 
 class EvidenceWriter:

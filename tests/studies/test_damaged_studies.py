@@ -1,6 +1,7 @@
 """One file that is missing or damaged costs its run and no other: the study is concluded, says so, can be mended."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -22,10 +23,17 @@ def without_result(path):
     (path / "result.json").unlink()
 
 
-@pytest.fixture
-def study(task_file, tmp_path):
+@pytest.fixture(scope="module")
+def finished(task_file, tmp_path_factory):
     """An audit of 3 seeds x 2 perturbations."""
-    return lb.audit(f"{task_file}:calm", seeds=3, perturbations=2, workers=1, quiet=True, out=tmp_path / "audit")
+    out = tmp_path_factory.mktemp("finished") / "audit"
+    return lb.audit(f"{task_file}:calm", seeds=3, perturbations=2, workers=1, quiet=True, out=out).path
+
+
+@pytest.fixture
+def study(finished, tmp_path):
+    """Its copy, for the test to damage."""
+    return lb.open_study(shutil.copytree(finished, tmp_path / "audit"))
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)

@@ -78,12 +78,13 @@ def test_its_command_is_made_from_its_settings(tmp_path, monkeypatch):
 SLOW = """
 import sys, time
 import ping
-from lastbit.studies.frame.make import make
+import lastbit.studies.frame.make as frame
 from dataclasses import replace
+frame.check_processes = lambda *_: None
 def slow(work):
     time.sleep(0.5 if work.job.cell.number else 0)
     return ping.train(work)
-make(replace(ping.PING, train=slow), sys.argv[1], echoes=3, workers=1, quiet=True, out=sys.argv[2])
+frame.make(replace(ping.PING, train=slow), sys.argv[1], echoes=3, workers=1, quiet=True, out=sys.argv[2])
 """
 
 
