@@ -57,6 +57,12 @@ class CommandRun:
     """What went wrong in lastbit's own part, which the program never saw."""
 
     @property
+    def printed(self) -> tuple[str, str]:
+        """All of stdout and of stderr; bytes that are no text are replaced."""
+        stdout, stderr = (path.read_bytes().decode(errors="replace") for path in (self.stdout, self.stderr))
+        return stdout, stderr
+
+    @property
     def steps(self) -> int:
         """Steps of all optimizers of all processes."""
         return sum(process.steps for process in self.processes)

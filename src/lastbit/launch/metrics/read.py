@@ -16,7 +16,7 @@ from lastbit.launch.metrics.written import SLACK, paths_below
 __all__ = ["read_metric", "written_after"]
 
 
-def read_metric(spec: MetricSpec, *, stdout: str, folder: Path, since: float) -> MetricSeries:
+def read_metric(spec: MetricSpec, *, stdout: str, folder: Path, since: float, stderr: str = "") -> MetricSeries:
     r"""Return the values of a metric in one run.
 
     Args:
@@ -24,6 +24,7 @@ def read_metric(spec: MetricSpec, *, stdout: str, folder: Path, since: float) ->
         stdout: what the run printed; bytes that are no text decoded with `errors="replace"`.
         folder: the working directory of the run.
         since: when the run began, `time.time()`; what is older belongs to another run.
+        stderr: what it printed there, as logging and progress bars do: read where stdout does not have the metric.
 
     Returns:
         The values in the order of the run, at least one. Their unit is the spec's where it has one.
@@ -37,9 +38,9 @@ def read_metric(spec: MetricSpec, *, stdout: str, folder: Path, since: float) ->
         (0.5, 0.75)
     """
     if spec.reader == "name":
-        series = named(stdout, spec.argument)
+        series = named(stdout, spec.argument, stderr)
     elif spec.reader == "pattern":
-        series = matched(stdout, spec.argument)
+        series = matched(stdout, spec.argument, stderr)
     elif spec.reader == "file":
         series = read_file(spec.argument, folder, since)
     elif spec.reader == "tag":

@@ -83,11 +83,11 @@ def launch(work: Work[AuditSettings], program: CommandProgram) -> Trained:
         began = time.time()
         ran = _run(program, settings, folder, first=first)
         kept = keep(ran, folder, settings, cwd, began, time.time()) if first else KeptRun(ran, began, time.time())
-    ran, text = kept.run, kept.run.stdout.read_bytes().decode(errors="replace")
+    ran = kept.run
     if not program.metrics:
-        raise LastbitError(_choose_one(text, folder))
+        raise LastbitError(_choose_one(ran))
     try:
-        metrics, described = _measured(program, text, kept.began)
+        metrics, described = _measured(program, ran, kept.began)
     except LastbitError as error:
         if first:
             raise LastbitError(f"{error} ({_KEPT})") from None
@@ -116,23 +116,26 @@ def _run(program: CommandProgram, settings: LaunchSettings, folder: Path, *, fir
     return ran
 
 
-def _measured(program: CommandProgram, text: str, since: float) -> tuple[dict[str, float], list[dict[str, Any]]]:
+def _measured(program: CommandProgram, ran: CommandRun, since: float) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Return the metrics of a run, and what is to be known of each."""
     metrics, described = {}, []
+    stdout, stderr = ran.printed
     for spec, one in zip(program.metrics, program.described(), strict=True):
-        series = read_metric(spec, stdout=text, folder=Path(program.folder), since=since)
+        series = read_metric(spec, stdout=stdout, stderr=stderr, folder=Path(program.folder), since=since)
         metrics[spec.name] = chosen(series, spec.of, spec.higher_is_better)
-        digits = min(series.digits, default=None)
+        # Where trailing zeros are left out, the longest says how many there are.
+        digits = max(series.digits, default=None)
         described.append({**one, "unit": series.unit if series.unit == "%" else one["unit"], "digits": digits})
     return metrics, described
 
 
-def _choose_one(text: str, folder: Path) -> str:
+def _choose_one(ran: CommandRun) -> str:
     """Return the message of an audit that was given no metric: what there is, with ready-made flags."""
-    there = found(text)
+    stdout, stderr = ran.printed
+    there = found(stdout) or found(stderr)
     if not there:
         return (
-            f"which number is the result? The output ({folder / 'stdout.txt'}) shows none: write --metric-file "
+            f"which number is the result? The output ({ran.stdout}) shows none: write --metric-file "
             f"PATH:key.path, --metric-tag TAG or --metric-mlflow KEY ({_KEPT})"
         )
     width = max(len(one.flag) for one in there)
