@@ -5,13 +5,16 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from lastbit.core.errors import LastbitError
 from lastbit.launch.command import CommandRun, run_command
+from lastbit.launch.guarded import alone_in
 from lastbit.launch.settings import LaunchSettings
 from lastbit.perturb.auto import Auto
 from lastbit.perturb.flip_ulp import FlipUlp
@@ -216,11 +219,12 @@ def test_a_failing_program_is_a_result_with_its_last_lines(tmp_path):
     assert (ended.exit_code, ended.last_lines) == (-9, "last")
 
 
+@pytest.mark.parametrize("name", ["orphan.py", "daemon.py"])
 @pytest.mark.parametrize("ends", ["timeout", "by itself"])
-def test_no_orphan_is_left_even_one_that_ignores_sigterm_in_a_session_of_its_own(ends, tmp_path, monkeypatch):
+def test_no_orphan_is_left_even_one_that_ignores_sigterm_in_a_session_of_its_own(ends, name, tmp_path, monkeypatch):
     monkeypatch.setattr("lastbit.launch.warden.GRACE", 0.3)
-    monkeypatch.setattr("lastbit.launch.command._SETTLE", 0.1)
-    words = program("orphan.py", *(["leave"] if ends == "by itself" else []))
+    monkeypatch.setattr("lastbit.launch.warden.SETTLE", 0.1)
+    words = program(name, *(["leave"] if ends == "by itself" else []))
     run = run_command(words, settings=LaunchSettings(), folder=tmp_path, timeout=1 if ends == "timeout" else None)
     assert run.timed_out == (ends == "timeout")
     assert run.exit_code == (0 if ends == "by itself" else -signal.SIGTERM)
@@ -238,10 +242,35 @@ run_command(sys.argv[2:], settings=LaunchSettings(), folder=Path(sys.argv[1]))
 """
 
 
+def test_a_folder_is_free_again_when_what_wrote_there_has_ended(tmp_path):
+    """A study that is resumed at once waits for what the lastbit before, which was killed, is still ending."""
+    (tmp_path / "records").mkdir()
+    ends = threading.Event()
+
+    def hold():
+        with alone_in(tmp_path / "records"):
+            ends.wait()
+
+    with ThreadPoolExecutor() as pool:
+        pool.submit(hold)
+        run = pool.submit(run_command, ["true"], settings=LaunchSettings(), folder=tmp_path)
+        with pytest.raises(TimeoutError):
+            run.result(0.3)
+        ends.set()
+        assert run.result(30).exit_code == 0
+
+
+def test_one_that_dies_with_its_warden_is_an_error_and_leaves_nothing(tmp_path):
+    script = "import os, signal, time; os.kill(os.getppid(), signal.SIGKILL); time.sleep(600)"
+    with pytest.raises(LastbitError, match="was killed: run it again"):
+        run_command([sys.executable, "-c", script], settings=LaunchSettings(), folder=tmp_path)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["orphan.py", "daemon.py"])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_orphan_is_left_however_the_launcher_ends(how, tmp_path):
-    words = [sys.executable, "-c", LAUNCHER, str(tmp_path), *program("orphan.py")]
+def test_no_orphan_is_left_however_the_launcher_ends(how, name, tmp_path):
+    words = [sys.executable, "-c", LAUNCHER, str(tmp_path), *program(name)]
     with subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True) as launcher:
         out = tmp_path / "stdout.txt"
         deadline = time.monotonic() + 60

@@ -98,6 +98,31 @@ def test_a_step_that_calls_its_parents_is_one_step():
     assert everywhere.steps == 6
 
 
+def test_after_a_step_that_raised_and_was_caught_the_next_is_perturbed_and_counted():
+    class Fails(torch.optim.SGD):
+        fails = True
+
+        def step(self, closure=None):
+            super().step(closure)
+            if self.fails:
+                raise RuntimeError("out of memory")
+
+    def trained(perturbation):
+        made(OPTIMIZERS["sgd"])  # from now on the parent's step is hooked too
+        model, optimizer, inputs = made(lambda params: Fails(params, lr=0.1))
+        with Everywhere(perturbation) as everywhere:
+            with pytest.raises(RuntimeError, match="out of memory"):
+                steps(model, optimizer, inputs, count=1)
+            optimizer.fails = False
+            model.load_state_dict(made(OPTIMIZERS["sgd"])[0].state_dict())  # without what the first step did
+            return steps(model, optimizer, inputs, count=3), everywhere.steps
+
+    plain, taken = trained(Identity())
+    three, also = trained(Auto(k=3))
+    assert taken == also == 3
+    assert not torch.equal(plain, three)
+
+
 def test_several_optimizers_are_each_perturbed_and_named():
     worlds = [made(OPTIMIZERS[name]) for name in ("sgd", "nadam")]
     with Everywhere(Auto(k=3), keep_first=True) as everywhere:

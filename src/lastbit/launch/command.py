@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
-import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from lastbit.core.errors import LastbitError
-from lastbit.launch import warden
+from lastbit.launch.guarded import alone_in, run_guarded
 from lastbit.launch.records import OptimizerRecord, ProcessRecord, read_processes
 from lastbit.launch.settings import LaunchSettings
 from lastbit.launch.words import check_command
@@ -30,9 +26,6 @@ SITE = Path(__file__).parent / "site"
 """The folder that goes to the front of `PYTHONPATH`."""
 
 _LAST_LINES = 10
-
-_SETTLE = 1.0
-"""Seconds that what a program leaves running is given to end by itself."""
 
 
 @dataclass(frozen=True)
@@ -156,15 +149,18 @@ def run_command(
     folder = folder.absolute()
     records = folder / "records"
     records.mkdir(parents=True, exist_ok=True)
-    for old in records.iterdir():
-        old.unlink()
     stdout, stderr = folder / "stdout.txt", folder / "stderr.txt"
-    began = time.monotonic()
-    with stdout.open("wb") as out, stderr.open("wb") as err:
-        mark = uuid.uuid4().hex
+    with alone_in(records) as lock, stdout.open("wb") as out, stderr.open("wb") as err:
+        for old in records.iterdir():
+            old.unlink()
+        began, mark = time.monotonic(), uuid.uuid4().hex
         environment = held | _added(settings, settings.message(records, mark), held)
-        exit_code, timed_out = _run(command, (out, err), place, timeout, environment, mark)
-    return ended_run(command, folder, exit_code=exit_code, seconds=time.monotonic() - began, timed_out=timed_out)
+        descriptors = (out.fileno(), err.fileno(), lock)
+        exit_code, timed_out = run_guarded(
+            command, descriptors, cwd=place, environment=environment, mark=mark, timeout=timeout
+        )
+        seconds = time.monotonic() - began
+    return ended_run(command, folder, exit_code=exit_code, seconds=seconds, timed_out=timed_out)
 
 
 def ended_run(
@@ -209,63 +205,6 @@ def _added(settings: LaunchSettings, message: str, held: Mapping[str, str]) -> d
     if settings.threads is not None:
         added |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(settings.threads))
     return added
-
-
-def _run(
-    command: list[str],
-    outputs: tuple[BinaryIO, BinaryIO],
-    cwd: Path,
-    timeout: float | None,
-    environment: dict[str, str],
-    mark: str,
-) -> tuple[int, bool]:
-    """Return the exit code, and whether the time ran out."""
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=outputs[0],
-            stderr=outputs[1],
-            cwd=cwd,
-            env=environment,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise LastbitError(f"{command[0]} cannot be run: {error.strerror}") from None
-    timed_out = False
-    with _guarded(process.pid, mark):
-        try:
-            process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            timed_out = True
-        finally:
-            _end(process, mark)
-    return process.returncode, timed_out
-
-
-def _end(process: subprocess.Popen[bytes], mark: str) -> None:
-    """End what is left of a program; what ends by itself a moment after it is given that moment."""
-    deadline = time.monotonic() + _SETTLE
-    while process.returncode is not None and warden.left(process.pid, mark) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    warden.end_all(process.pid, mark, grace=warden.GRACE)
-    process.wait()
-
-
-@contextmanager
-def _guarded(group: int, mark: str) -> Iterator[None]:
-    """Have a process beside this one end the program, should this one be killed before it can."""
-    guard = subprocess.Popen(
-        [sys.executable, "-I", "-S", warden.__file__, str(group), mark],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield
-    finally:
-        guard.communicate(b"done")
 
 
 def _tail(path: Path) -> str:

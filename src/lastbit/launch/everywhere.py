@@ -7,11 +7,13 @@ the one inside it steps. A subclass whose `step` calls that of its parent is met
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from types import FrameType
 from typing import Any, Self
 
 import numpy as np
@@ -49,7 +51,6 @@ class Met:
     """Elements of what it trains that are not perturbed: sparse, by themselves or in their gradient, complex, or spread
     over processes."""
     _tensors: dict[str, Tensor] = field(default_factory=dict, repr=False)
-    _depth: int = field(default=0, repr=False)
 
     @property
     def alive(self) -> bool:
@@ -164,7 +165,6 @@ class Everywhere:
         if met is None:
             met = self._known[optimizer] = self._meet(optimizer)
             self.met.append(met)
-        met._depth += 1
 
     def _meet(self, optimizer: Optimizer) -> Met:
         met = Met(weakref.ref(optimizer), type(optimizer).__name__, "none", None)
@@ -189,10 +189,9 @@ class Everywhere:
         met = self._known.get(optimizer)
         if met is None:  # its step was under way when this began
             return
-        met._depth -= 1
         # A fused step that a gradient scaler told to skip still runs the hooks.
         skipped = getattr(optimizer, "found_inf", None)
-        if met._depth > 0 or (skipped is not None and bool(skipped)):
+        if _is_inner(optimizer) or (skipped is not None and bool(skipped)):
             return
         met.steps += 1
         self.steps += 1
@@ -200,6 +199,25 @@ class Everywhere:
             with suppress(RuntimeError):  # a shard that cannot be read is not compared
                 met.first = met.weights()
         self._on_step(met)
+
+
+_HOOKED = Optimizer.profile_hook_step(lambda: None).__code__
+"""Of what PyTorch puts around every step to call its hooks."""
+
+
+def _is_inner(optimizer: Optimizer) -> bool:
+    """Tell whether a step of an optimizer is part of a step of its own, which a subclass called.
+
+    The stack says it. A count of the steps that began would be wrong for good after one that raised, for no hook is
+    called at its end.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    own = 0
+    while frame is not None and own < 2:
+        if frame.f_code is _HOOKED:
+            own += frame.f_locals.get("self") is optimizer
+        frame = frame.f_back
+    return own > 1
 
 
 def _refuse(met: Met, error: Exception) -> None:
