@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 import lastbit
-from lastbit.dynamics.sketch import CountSketch, streamed_sketch
+from lastbit.dynamics.sketch import CountSketch
 from lastbit.launch.everywhere import Met
 
 __all__ = ["SHARE", "WIDTH", "Recorder", "checksum_of"]
@@ -48,9 +48,6 @@ _DENSE = 64
 
 _MOST = 256
 """Optimizers of a process that are recorded; those beyond are counted."""
-
-_PLANNED = 1_000_000
-"""Weights up to which the plan of an optimizer's sketch, 12 bytes a weight, is kept between two records."""
 
 
 def checksum_of(fingerprints: np.ndarray[Any, Any]) -> str:
@@ -131,7 +128,7 @@ class Recorder:
         began = time.perf_counter()
         tensors = known.tensors()
         if (sizes := _sizes(tensors)) != known.sizes:
-            known.sizes, known.plan = sizes, None
+            known.sizes = sizes
             self._write({"event": "tensors", "index": known.index, "tensors": sizes})
         if known.met.refused != known.refused:
             known.refused = known.met.refused
@@ -174,7 +171,7 @@ class _Known:
         self.refused = ""
         self.recorded = 0
         self.every = 1
-        self.plan: CountSketch | None = None
+        self._plan: CountSketch | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         return {f"opt{self.index}.{name}": tensor.detach() for name, tensor in self.met.tensors().items()}
@@ -183,11 +180,9 @@ class _Known:
         """Return values, residuals and fingerprints of the present weights."""
         if not tensors:
             return np.zeros((0, WIDTH)), np.zeros((0, WIDTH)), np.zeros(0, dtype=np.int64)
-        alike = len({(tensor.device, tensor.dtype) for tensor in tensors.values()}) == 1
-        if alike and sum(tensor.numel() for tensor in tensors.values()) <= _PLANNED:
-            self.plan = self.plan or CountSketch(tensors, width=WIDTH)
-            return tuple(self.plan(tensors).arrays().values())
-        return tuple(streamed_sketch(tensors, width=WIDTH).arrays().values())
+        if self._plan is None or not self._plan.fits(tensors):
+            self._plan = CountSketch(tensors, width=WIDTH)
+        return tuple(self._plan(tensors).arrays().values())
 
 
 def _power(least: float) -> int:
