@@ -94,7 +94,7 @@ def test_the_unperturbed_run_is_the_plain_one_and_the_perturbed_one_lands(tmp_pa
 
 STAND_INS = {
     "argparse": ["plain.py", "--optimizer", "AdamW"],
-    "no known direction": ["plain.py", "--optimizer", "NAdam", "--steps", "40"],
+    "two additions a step": ["plain.py", "--optimizer", "NAdam", "--steps", "40"],
     "two optimizers": ["gan.py"],
     "closure": ["closure.py"],
     "forked child": ["forks.py"],
