@@ -1,7 +1,6 @@
 """A command runs as it would have run, perturbed and recorded; whatever it started has ended afterwards."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from stand_ins import PROGRAMS, plain, program, shown
 
 from lastbit.core.errors import LastbitError
 from lastbit.launch.command import CommandRun, run_command
@@ -20,23 +20,6 @@ from lastbit.perturb.auto import Auto
 from lastbit.perturb.flip_ulp import FlipUlp
 from lastbit.perturb.reorder_batch import ReorderBatch
 from lastbit.perturb.rescale import Rescale
-
-PROGRAMS = Path(__file__).parent / "programs"
-
-
-def program(name, *arguments):
-    return [sys.executable, str(PROGRAMS / name), *arguments]
-
-
-def plain(words):
-    """Run a command by itself, with the one setting of the environment that changes what it computes."""
-    environment = os.environ | {"PYTHONHASHSEED": "0"}
-    return subprocess.run(words, capture_output=True, check=False, env=environment, timeout=300)
-
-
-def shown(stderr):
-    """Return the lines of a program's stderr without the time and the process in torch's own log."""
-    return [re.sub(rb"^W\d+ \S+ \d+ ", b"", line) for line in stderr.splitlines()]
 
 
 def alive(pid):
@@ -92,33 +75,6 @@ def test_the_unperturbed_run_is_the_plain_one_and_the_perturbed_one_lands(tmp_pa
     assert not base.same_as(three)
 
 
-STAND_INS = {
-    "argparse": ["plain.py", "--optimizer", "AdamW"],
-    "two additions a step": ["plain.py", "--optimizer", "NAdam", "--steps", "40"],
-    "two optimizers": ["gan.py"],
-    "closure": ["closure.py"],
-    "forked child": ["forks.py"],
-    "spawned trainers": ["hogwild.py", "spawn"],
-    "forked trainers": ["hogwild.py", "fork"],
-    "trainers of a fork server": ["hogwild.py", "forkserver"],
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("words", STAND_INS.values(), ids=STAND_INS)
-def test_a_stand_in_repeats_and_is_perturbed(words, tmp_path):
-    base, three = compare(program(*words), tmp_path)
-    assert all(process.ended for process in base.processes)
-    assert set(three.perturbed.values()) <= {"rescale", "rounding"}
-    assert [optimizer.steps for optimizer in base.optimizers] == {
-        "plain.py": [40 if "40" in words else 20],
-        "gan.py": [10, 10],
-        "closure.py": [6],
-        "forks.py": [12],
-        "hogwild.py": [5, 5],
-    }[words[0]]
-
-
 @pytest.mark.slow
 def test_a_skipped_step_of_the_scaler_is_none(tmp_path):
     base, _ = compare(program("scaled.py"), tmp_path)
@@ -163,12 +119,6 @@ def test_two_ranks_stay_equal(tmp_path):
         assert first.optimizers[0].records[-1].checksum == second.optimizers[0].records[-1].checksum
     assert runs["base"].same_as(runs["again"])
     assert not runs["base"].same_as(runs["three"])
-
-
-@pytest.mark.slow
-def test_compiled_steps_are_perturbed(tmp_path):
-    base, _ = compare(program("compiled.py"), tmp_path)
-    assert base.optimizers[0].steps == 5
 
 
 @pytest.mark.slow

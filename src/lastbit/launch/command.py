@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lastbit.core.errors import LastbitError
 from lastbit.launch.guarded import alone_in, run_guarded
-from lastbit.launch.records import OptimizerRecord, ProcessRecord, checksums_of, read_processes
+from lastbit.launch.records import OptimizerRecord, ProcessRecord, read_processes
 from lastbit.launch.settings import LaunchSettings
 from lastbit.launch.words import check_command
 
@@ -78,7 +78,12 @@ class CommandRun:
     @property
     def checksums(self) -> dict[tuple[int, int, int], str]:
         """The checksums of the weights by process, optimizer and step."""
-        return checksums_of(self.processes)
+        return {
+            (place, optimizer.index, record.step): record.checksum
+            for place, process in enumerate(self.processes)
+            for optimizer in process.optimizers
+            for record in optimizer.records
+        }
 
     def same_as(self, other: CommandRun) -> bool:
         """Tell whether both took the same steps and had the same weights wherever both were recorded."""
@@ -94,7 +99,9 @@ class CommandRun:
         """
         name = shlex.join(self.words)
         if self.troubles and not self.processes:
-            raise LastbitError(f"lastbit cannot work inside {name}: {self.troubles[0]}")
+            lacks = "No module named" in self.troubles[0]
+            cure = "; install lastbit into the environment of the Python that trains" if lacks else ""
+            raise LastbitError(f"lastbit cannot work inside {name}: {self.troubles[0]}{cure}")
         if not self.processes:
             raise LastbitError(f"{name} made no optimizer step: {_NO_STEP[self.reached]}")
         if all(optimizer.refused for optimizer in self.optimizers):

@@ -83,7 +83,7 @@ def make(
         # One thread until it is known how many are worth it.
         with torch_threads(1):
             plan = plan_of(kind, task, settings, stored)
-            _check_shared(plan, workers)
+            _check_shared(plan, asked)
             tasks = {cell.number: plan.task(cell) for cell in plan.cells}
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SumWarning)  # a note of the study says it
@@ -217,12 +217,24 @@ def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Trainee], prints
     }
 
 
-def _check_shared(plan: Plan[Any], workers: int | None) -> None:
-    """Refuse runs of a command beside each other whose metric is read from the folder that they share."""
-    metrics = plan.program.source.metrics if isinstance(plan.program.source, CommandProgram) else ()
-    read = [metric.flag for metric in metrics if metric.reader not in ("name", "pattern")]
-    if read and (workers or 1) > 1:
-        raise LastbitError(f"--workers {workers}: {read[0]} is read from the folder that all runs share: leave it out")
+def _check_shared(plan: Plan[Any], asked: Asked) -> None:
+    """Refuse runs of a command beside each other whose metric is read from the folder that they share.
+
+    Threads are refused where nothing of its environment is to be touched.
+    """
+    command = plan.program.source
+    if not isinstance(command, CommandProgram):
+        return
+    read = [metric.flag for metric in command.metrics if metric.reader not in ("name", "pattern")]
+    if read and (asked.workers or 1) > 1:
+        raise LastbitError(
+            f"--workers {asked.workers}: {read[0]} is read from the folder that all runs share: leave it out"
+        )
+    if asked.threads is not None and not command.options["deterministic"]:
+        raise LastbitError(
+            f"--threads {asked.threads}: --as-is touches nothing of a command: set OMP_NUM_THREADS yourself, or leave "
+            "--as-is out"
+        )
 
 
 def _sources(source: Any) -> dict[str, str]:
