@@ -18,6 +18,9 @@ settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
+# Threads that wait for each other give their core to the other worker; PyTorch reads this as it is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 MEMORY = Path("/dev/shm")
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))

@@ -62,6 +62,8 @@ def test_each_python_snippet_runs_alone(page, code, said, tmp_path, monkeypatch)
     assert re.fullmatch(r"|excerpt: \S.*", said), f"{page.name}: a mark without its reason: {said!r}"
     if not said:
         monkeypatch.chdir(tmp_path)
+        # Processes are begun where a snippet runs as a file.
+        monkeypatch.setattr("lastbit.train.executors.choose.default_workers", lambda: 1)
         exec(compile(code, str(page), "exec"), {"__name__": "docs"})
 
 

@@ -20,7 +20,7 @@ RANKS = [*TORCHRUN, *program("ranks.py")[1:]]
 
 STAND_INS = {
     "argparse": (program("plain.py", "--optimizer", "AdamW"), "loss", {"AdamW": [20]}, "rescale"),
-    "no known direction": (program("plain.py", "--optimizer", "NAdam", "--steps", "40"), "loss", {"NAdam": [40]}, None),
+    "two additions": (program("plain.py", "--optimizer", "NAdam", "--steps", "40"), "loss", {"NAdam": [40]}, None),
     "CNN and checkpoint": (program("digits.py"), "Average loss", {"Adadelta": [32]}, None),
     "GAN": (program("gan.py"), "loss", {"Adam": [10, 10]}, "rescale"),
     "VAE": (program("vae.py"), "loss", {"Adam": [240]}, "rescale"),

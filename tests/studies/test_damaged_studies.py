@@ -101,7 +101,7 @@ def test_a_trace_is_concluded_without_the_training_that_cannot_be_read(task_file
 
 
 def test_an_edge_study_is_concluded_without_the_training_that_cannot_be_read(tmp_path):
-    settings = {"lr": (0.05, 0.1), "steps": 12, "every": 3, "twins": 1, "train_size": 40}
+    settings = {"lr": (0.05, 0.1), "steps": 6, "every": 3, "twins": 1, "train_size": 40, "width": 4}
     study = lb.eos("digits", **settings, workers=1, quiet=True, out=tmp_path / "eos")
     first, second = study.result.cells
     (study.path / "arrays" / f"{first.name}.npz").unlink()

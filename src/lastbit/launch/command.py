@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lastbit.core.errors import LastbitError
 from lastbit.launch.guarded import alone_in, run_guarded
-from lastbit.launch.records import OptimizerRecord, ProcessRecord, read_processes
+from lastbit.launch.records import OptimizerRecord, ProcessRecord, checksums_of, read_processes
 from lastbit.launch.settings import LaunchSettings
 from lastbit.launch.words import check_command
 
@@ -78,12 +78,7 @@ class CommandRun:
     @property
     def checksums(self) -> dict[tuple[int, int, int], str]:
         """The checksums of the weights by process, optimizer and step."""
-        return {
-            (place, optimizer.index, record.step): record.checksum
-            for place, process in enumerate(self.processes)
-            for optimizer in process.optimizers
-            for record in optimizer.records
-        }
+        return checksums_of(self.processes)
 
     def same_as(self, other: CommandRun) -> bool:
         """Tell whether both took the same steps and had the same weights wherever both were recorded."""

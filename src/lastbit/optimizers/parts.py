@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lastbit.core.errors import LastbitError
+
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
-__all__ = ["Direction", "TangentPoint"]
+__all__ = ["Direction", "Needs", "TangentPoint"]
 
 
 @dataclass(frozen=True)
@@ -20,16 +23,28 @@ class Direction:
     Adam's ratio in it. `shrink` is decoupled weight decay, which is no part of `d`.
 
     Attributes:
-        step_size: the factor of `d`: the learning rate, for Adam with its bias correction.
+        step_size: the factor of `d`: the learning rate, for Adam with its bias correction. Where each weight has one of
+            its own (Rprop), a vector over the weights, without a denominator.
         numerator: vector over the weights.
         denominator: vector over the weights; None stands for ones.
         shrink: the factor on the weights, `1 - lr * weight_decay` for decoupled weight decay.
+        then: what the step subtracts after that, in an addition of its own (NAdam's momentum after its gradient).
+
+    Raises:
+        LastbitError: a vector of step sizes comes with a denominator.
     """
 
-    step_size: float
+    step_size: float | Tensor
     numerator: Tensor
     denominator: Tensor | None = None
     shrink: float = 1.0
+    then: Direction | None = None
+
+    def __post_init__(self) -> None:
+        if getattr(self.step_size, "ndim", None) == 0:  # a learning rate that is a tensor
+            object.__setattr__(self, "step_size", float(self.step_size))
+        if self.denominator is not None and not isinstance(self.step_size, int | float):
+            raise LastbitError("a direction whose step size is a vector has no denominator: divide the numerator by it")
 
     def shrunk(self, weights: Tensor) -> Tensor:
         """Return `shrink * weights`, rounded as torch's own step rounds it."""
@@ -38,13 +53,51 @@ class Direction:
     def applied(self, weights: Tensor, k: int = 1) -> Tensor:
         """Return `shrink * weights - (k * step_size) * (d / k)` by the operations of torch's single-tensor steps.
 
-        These are `add` with `alpha` where there is no denominator, and `addcdiv` with `value` where there is one.
+        These are `addcdiv` with `value` where there is a denominator, else `add` with `alpha`, or `addcmul` where the
+        step size is a vector. What comes `then` is rescaled alike and subtracted after that.
         """
         numerator = self.numerator if k == 1 else self.numerator / k
-        factor = -(k * self.step_size)
-        if self.denominator is None:
-            return self.shrunk(weights).add(numerator, alpha=factor)
-        return self.shrunk(weights).addcdiv(numerator, self.denominator, value=factor)
+        if not isinstance(self.step_size, int | float):
+            moved = self.shrunk(weights).addcmul(numerator, k * self.step_size, value=-1)
+        elif self.denominator is None:
+            moved = self.shrunk(weights).add(numerator, alpha=-(k * self.step_size))
+        else:
+            moved = self.shrunk(weights).addcdiv(numerator, self.denominator, value=-(k * self.step_size))
+        return moved if self.then is None else self.then.applied(moved, k)
+
+    def update(self) -> Tensor:
+        """Return what the step adds to `shrink * weights`: `-step_size * d`, and what comes `then`."""
+        update = self.numerator * -self.step_size
+        if self.denominator is not None:
+            update = update.div_(self.denominator)
+        return update if self.then is None else update.add_(self.then.update())
+
+    def to(self, dtype: torch.dtype) -> Direction:
+        """Return the same direction with its vectors in another format."""
+        return replace(
+            self,
+            step_size=self.step_size if isinstance(self.step_size, int | float) else self.step_size.to(dtype),
+            numerator=self.numerator.to(dtype),
+            denominator=None if self.denominator is None else self.denominator.to(dtype),
+            then=None if self.then is None else self.then.to(dtype),
+        )
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a direction must be given beside the weights, the gradient and the state after the step.
+
+    Attributes:
+        earlier: names of the state that it reads as it was before the step, by `OptimizerStep.earlier`.
+        scalars: names of the state that is one number for a parameter. Parameters in which they differ are shown in
+            steps of their own, so that any element stands for all.
+        whole: whether it must see one parameter at a time, and all of it: its shape counts, or norms of it. Of a
+            parameter that is spread over processes it is then not known.
+    """
+
+    earlier: tuple[str, ...] = ()
+    scalars: tuple[str, ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,11 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.optim import Optimizer
 
 from lastbit.core.errors import LastbitError
-from lastbit.core.ulp import has_last_bit
+from lastbit.core.ulp import has_last_bit, is_spread, local
+from lastbit.optimizers.parts import Direction, Needs
+from lastbit.optimizers.registry import OptimizerRule, rule_of
 
-__all__ = ["OptimizerStep", "Snapshot"]
+__all__ = ["OptimizerStep", "Snapshot", "knows_direction"]
 
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
@@ -40,12 +42,31 @@ def step_counts(states: Sequence[Mapping[str, Any]]) -> list[float]:
     return [float(each) for each in steps]
 
 
+def knows_direction(optimizer: Optimizer) -> bool:
+    """Tell whether the direction of every step of `optimizer` is known.
+
+    One that must see a parameter whole is not, of a parameter that is spread over processes.
+    """
+    rule = rule_of(type(optimizer), "direction")
+    if rule is None or not rule.needs.whole:
+        return rule is not None
+    return not any(map(is_spread, (param for group in optimizer.param_groups for param in group["params"])))
+
+
+def _held(tensor: Tensor, param: Tensor) -> Tensor:
+    """Return the part of a gradient or of a state that belongs to the part of `param` in this process."""
+    if is_spread(tensor) and is_spread(param) and tensor.placements != param.placements:  # type: ignore[attr-defined]
+        tensor = tensor.redistribute(placements=param.placements)  # type: ignore[attr-defined]
+    return local(tensor)
+
+
 @dataclass
 class OptimizerStep:
     """One step just taken, over the parameters of one group that share device, dtype and step count.
 
     All tensors are vectors over the elements of those parameters: a network has many small parameters, and one
-    operation on a vector costs less than many on its pieces.
+    operation on a vector costs less than many on its pieces. Of a parameter that is spread over processes they are the
+    elements of this one.
 
     Attributes:
         group: the parameter group: `group["lr"]` and the like.
@@ -58,14 +79,27 @@ class OptimizerStep:
     after: Tensor = field(init=False)
     _params: list[Tensor]
     _states: list[Mapping[str, Any]]
+    _earlier: list[Mapping[str, Tensor]]
     _count: float
+    _rule: OptimizerRule | None
 
     def __post_init__(self) -> None:
-        self.after = flatten(self._params)
+        self.after = flatten([local(param) for param in self._params])
+
+    @property
+    def shape(self) -> torch.Size:
+        """The shape of the one parameter there is, for a direction that needs it whole."""
+        return self._params[0].shape
+
+    def direction(self) -> Direction | None:
+        """Return the direction that is registered for the optimizer; None where it is not known."""
+        if self._rule is None or self._rule.direction is None:
+            return None
+        return None if self._rule.needs.whole and is_spread(self._params[0]) else self._rule.direction(self)
 
     def gradient(self) -> Tensor:
         """Return the gradient as the step saw it, negated where the group maximizes."""
-        flat = flatten([param.grad for param in self._params if param.grad is not None])
+        flat = flatten([_held(param.grad, param) for param in self._params if param.grad is not None])
         return flat.neg_() if self.group.get("maximize") else flat
 
     def decayed_gradient(self) -> Tensor:
@@ -75,7 +109,13 @@ class OptimizerStep:
 
     def state(self, name: str) -> Tensor:
         """Return the per-weight state `name` (say `"momentum_buffer"`), as the step left it."""
-        return flatten([state[name] for state in self._states])
+        return flatten([_held(state[name], param) for state, param in zip(self._states, self._params, strict=True)])
+
+    def earlier(self, name: str) -> Tensor | None:
+        """Return the state `name` as it was before the step, one of `Needs.earlier`; None before the first step."""
+        if any(name not in kept for kept in self._earlier):
+            return None
+        return flatten([kept[name] for kept in self._earlier])
 
     def count(self) -> float:
         """Return the optimizer's own step count, the same for all parameters here; 0 where it keeps none."""
@@ -83,23 +123,37 @@ class OptimizerStep:
 
     def write(self, weights: Tensor) -> None:
         """Put `weights` in the place of the weights after the step."""
-        torch._foreach_copy_(self._params, unflatten(weights, self._params))
+        params = [local(param) for param in self._params]
+        torch._foreach_copy_(params, unflatten(weights, params))
 
 
 class Snapshot:
-    """The weights of an optimizer before a step.
+    """The weights of an optimizer before a step, and what of its state the direction needs as it was then.
 
     All of them that have a last bit, since a closure that runs inside the step decides which have a gradient.
+
+    Args:
+        optimizer: the optimizer that is about to step.
+        rule: the registration that gives its direction, where there is one.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        self._optimizer = optimizer
+    def __init__(self, optimizer: Optimizer, rule: OptimizerRule | None) -> None:
+        self._optimizer, self._rule = optimizer, rule
+        self._needs = Needs() if rule is None else rule.needs
         self._buckets: list[tuple[Mapping[str, Any], list[Tensor], Tensor]] = []
         for group in optimizer.param_groups:
             buckets: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
             for param in filter(has_last_bit, group["params"]):
                 buckets.setdefault((param.dtype, param.device), []).append(param)
-            self._buckets += [(group, params, flatten(params)) for params in buckets.values()]
+            self._buckets += [(group, params, flatten(list(map(local, params)))) for params in buckets.values()]
+        self._earlier: dict[Tensor, dict[str, Tensor]] = {}
+        if self._needs.earlier:
+            for _, params, _ in self._buckets:
+                self._earlier |= {param: self._kept(param) for param in params}
+
+    def _kept(self, param: Tensor) -> dict[str, Tensor]:
+        state = self._optimizer.state.get(param, {})
+        return {name: _held(state[name], param).clone() for name in self._needs.earlier if name in state}
 
     def steps(self) -> Iterator[OptimizerStep]:
         """Yield what the step did to the parameters that have a dense gradient, in a fixed order.
@@ -123,11 +177,21 @@ class Snapshot:
             ]
             # A parameter that had no gradient in some steps lags behind in its count, on which bias corrections depend.
             counts = step_counts([state.get(params[place], {}) for place in graded])
-            for count in sorted(set(counts)):
-                places = [place for place, own in zip(graded, counts, strict=True) if own == count]
+            keys = [(count, *self._apart(params[place], place)) for count, place in zip(counts, graded, strict=True)]
+            for key in sorted(set(keys)):
+                places = [place for place, own in zip(graded, keys, strict=True) if own == key]
                 old = before
                 if len(places) < len(params):
-                    views = unflatten(before, params)
+                    views = unflatten(before, list(map(local, params)))
                     old = flatten([views[place] for place in places])
                 some = [params[place] for place in places]
-                yield OptimizerStep(group, old, some, [state.get(param, {}) for param in some], count)
+                states: list[Mapping[str, Any]] = [state.get(param, {}) for param in some]
+                earlier: list[Mapping[str, Tensor]] = [self._earlier.get(param, {}) for param in some]
+                yield OptimizerStep(group, old, some, states, earlier, key[0], self._rule)
+
+    def _apart(self, param: Tensor, place: int) -> tuple[float, ...]:
+        """Return what sets a parameter apart from others of its step count."""
+        needs, state = self._needs, self._optimizer.state.get(param, {})
+        kept = self._earlier.get(param, {})
+        scalars = [(kept if name in needs.earlier else state).get(name, 0.0) for name in needs.scalars]
+        return (*map(float, scalars), float(place) if needs.whole else 0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache, partial
 from typing import ClassVar
 
@@ -98,12 +97,8 @@ def rounding_error(direction: Direction, before: Tensor, after: Tensor) -> Tenso
     """
     if before.dtype != torch.float64:
         # The product is exact to float64, and so is its sum with the weight, in which no bit of interest is lost.
-        divisor = None if direction.denominator is None else direction.denominator.double()
-        wide = replace(direction, numerator=direction.numerator.double(), denominator=divisor)
-        return wide.applied(before.double()).sub_(after)
-    update = direction.numerator * -direction.step_size
-    if direction.denominator is not None:
-        update.div_(direction.denominator)
+        return direction.to(torch.float64).applied(before.double()).sub_(after)
+    update = direction.update()
     weights = direction.shrunk(before)
     total = weights + update
     virtual = total - weights

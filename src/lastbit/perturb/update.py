@@ -35,15 +35,14 @@ class UpdateAttachment(Attachment):
 
     def __init__(self, optimizer: Optimizer, change: Callable[[int], Change]) -> None:
         super().__init__(optimizer)
-        rule = rule_of(type(optimizer), "direction")
-        self._direction_function = None if rule is None else rule.direction
+        self._rule = rule_of(type(optimizer), "direction")
         self._change = change
         self._snapshot: Snapshot | None = None
         self._to_check = _CHECKED_STEPS
 
     @torch.no_grad()
     def _before_step(self, optimizer: Optimizer) -> None:
-        self._snapshot = Snapshot(optimizer)
+        self._snapshot = Snapshot(optimizer, self._rule)
 
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer) -> None:
@@ -51,7 +50,7 @@ class UpdateAttachment(Attachment):
         snapshot, self._snapshot = self._snapshot, None
         change = self._change(self._steps)
         for step in snapshot.steps() if snapshot is not None else ():
-            direction = None if self._direction_function is None else self._direction_function(step)
+            direction = step.direction()
             if direction is not None and self._to_check > 0:
                 _check_direction(direction, step, optimizer)
             step.write(change(step, direction))

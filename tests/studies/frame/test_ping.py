@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import ping
@@ -88,6 +89,22 @@ frame.make(replace(ping.PING, train=slow), sys.argv[1], echoes=3, workers=1, qui
 """
 
 
+def test_stopped_and_resumed_it_ends_as_if_it_had_not_been(toy_task, tmp_path):
+    whole = make(PING, toy_task(), echoes=3, workers=1, quiet=True, out=tmp_path / "whole")
+
+    def stopped(work):
+        if work.job.cell.number:
+            raise KeyboardInterrupt
+        return ping.train(work)
+
+    with pytest.raises(LastbitError, match="stopped with 1 of 3 runs finished"):
+        make(replace(PING, train=stopped), toy_task(), echoes=3, workers=1, quiet=True, out=tmp_path / "s")
+    resumed = make(PING, toy_task(), resume=tmp_path / "s", quiet=True)
+    assert resumed.result.answers == whole.result.answers
+    assert resumed.result.finished
+
+
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_as_if_it_had_not_been(task_file, tmp_path):
     whole = make(PING, f"{task_file}:calm", echoes=3, workers=1, quiet=True, out=tmp_path / "whole")
     path = os.pathsep.join([str(Path(ping.__file__).parent), *sys.path])

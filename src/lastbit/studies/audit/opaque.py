@@ -13,6 +13,7 @@ import torch
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.core.status import Role, RunStatus
+from lastbit.launch.arrays import record_arrays
 from lastbit.launch.command import CommandRun, run_command
 from lastbit.launch.function import run_function
 from lastbit.launch.kept import KeptRun, keep, kept_run, release
@@ -92,7 +93,7 @@ def launch(work: Work[AuditSettings], program: CommandProgram) -> Trained:
         if first:
             raise LastbitError(f"{error} ({_KEPT})") from None
         raise RuntimeError(str(error)) from None
-    work.files(job.run).arrays(_records(ran))
+    work.files(job.run).arrays(record_arrays(ran.processes))
     release(folder)
     facts = {"metrics": described, "steps": ran.steps, "perturbed": ran.perturbed}
     return _trained(work, metrics, facts, took=ran.seconds, how=how)
@@ -142,21 +143,6 @@ def _choose_one(ran: CommandRun) -> str:
     lines = [f"  {one.flag:<{width}}  last {one.value} of {plural(one.count, 'value')}: {one.line}" for one in there]
     ask = f"which number is the result? Add one of the flags listed, such as {there[0].flag}, and --better higher or"
     return "\n".join([f"{ask} lower ({_KEPT})", *lines])
-
-
-def _records(ran: CommandRun) -> dict[str, np.ndarray[Any, Any]]:
-    """Return what was recorded of the steps: process, optimizer, step and checksum of the weights, and the sketches."""
-    sums = ran.checksums
-    arrays: dict[str, np.ndarray[Any, Any]] = {
-        "record_key": np.array(list(sums), dtype=np.int64).reshape(-1, 3),
-        "record_checksum": np.array([int(one, 16) for one in sums.values()], dtype=np.uint64),
-    }
-    for process, one in enumerate(ran.processes):
-        for optimizer in one.optimizers:
-            if optimizer.sketches is not None:
-                kept = optimizer.sketches.arrays()
-                arrays |= {f"sketch_{process}_{optimizer.index}_{name}": value for name, value in kept.items()}
-    return arrays
 
 
 def _trained(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -141,7 +142,8 @@ class Study(Generic[R]):
         target = beside if path is None else Path(path)
         if target.is_dir():
             raise LastbitError(f"{target} is a folder: name the file to write, for example {target / 'report.html'}")
-        text = render_html(self.page)
+        # Where the links of the page lead from the place where it is written.
+        text = render_html(self.page, base=os.path.relpath(whole, target.parent.resolve()))
 
         sweep(target.parent, target.stem)
 
