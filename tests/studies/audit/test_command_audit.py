@@ -1,6 +1,8 @@
 """What the audit of a command shows beside its metric: controls, weights by their sketches, links, what digits hide."""
 
 import re
+import shlex
+from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from in_this_process import InThisProcess
 
 import lastbit as lb
+from lastbit.cli.app import main
 from lastbit.core.errors import LastbitError
 from lastbit.dynamics.sketch import CountSketch, Sketch
 from lastbit.launch.arrays import read_states
@@ -103,7 +106,7 @@ def test_digits_that_hide_the_last_bit_are_counted_as_printed(program):
     assert result.perturbation.landed_fraction == 1
     assert result.sigma_last_bit.estimate == 0
     assert result.verdict_kind == "not_measured"
-    said = r"The command prints rounded with (\d) digits?, which hide any smaller change: the weights moved"
+    said = r"The command prints rounded with (\d) digits?, which hides? any smaller change: the weights moved"
     digits = re.search(said, study.verdict)
     assert digits is not None
     assert int(digits[1]) <= 2
@@ -114,3 +117,15 @@ def test_digits_that_hide_the_last_bit_are_counted_as_printed(program):
         assert getattr(result, name).estimate is None
     assert "{seed}" in result.advice
     assert "--reseed" in result.advice
+
+
+@pytest.mark.parametrize("numerics", [["--as-is"], ["--deterministic", "--reseed", "--seeds", "2"]])
+def test_the_command_that_repeats_the_study_does(program, numerics, capsys):
+    flags = ["--metric", "rounded", "--metric", "/loss: (.*)/", "--better", "lower", "--perturbations", "2", *numerics]
+    assert main(["audit", *flags, "--quiet", "--", "sh", "a b.sh"]) == 0
+    first, second = (Path("lastbit-studies", f"audit-sh-{number}") for number in ("001", "002"))
+    said = lb.open_study(first).result
+    assert main([*shlex.split(said.command)[1:]]) == 0
+    again = lb.open_study(second).result
+    assert (again.command, again.spec) == (said.command, said.spec)
+    assert again.sigma_last_bit == said.sigma_last_bit

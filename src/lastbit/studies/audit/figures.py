@@ -230,7 +230,7 @@ def weights_sections(gaps: Gaps, colours: Mapping[int, str], legend: Legend, *, 
     low, high = min(d.value for d in drawn), max(d.value for d in drawn)
     block = FigureBlock(
         name="weights",
-        figure=weight_distances(drawn, colours),
+        figure=weight_distances(drawn, colours, *(["relative L2"] if sketched else [])),
         height=340,
         describe=f"Distance of final weights between runs, from {number(low, 2)} to {number(high, 2)}",
         caption=f"{_SKETCHED if sketched else _KEPT}, of a run's final weights from those of its seed's unperturbed "

@@ -68,7 +68,8 @@ def conclude(folder: StudyFolder) -> AuditResult:
     digits = printed_digits(facts)
     if digits is not None and spreads.sigma_last_bit.estimate == 0:
         # No spread in what is printed is no sign of none in what is computed.
-        hidden = f"The command prints {metric['name']} with {plural(digits, 'digit')}, which hide any smaller change"
+        shown = f"{plural(digits, 'digit')}, which {'hides' if digits == 1 else 'hide'} any smaller change"
+        hidden = f"The command prints {metric['name']} with {shown}"
         advice = "Have it print more digits, or write the number to a file that --metric-file reads."
         said = Verdict(f"{said.sentence} {hidden}: the weights moved all the same.", "not_measured", advice)
     return AuditResult(

@@ -165,12 +165,19 @@ def read_study_file(path: Path, known: Iterable[str]) -> dict[str, Any]:
 
 
 def command_line(command: str, settings: Mapping[str, Any]) -> str:
-    """Return the command that repeats a study exactly: every setting spelled out; a sequence as several words."""
-    words = ["lastbit", command]
+    """Return the command that repeats a study exactly: every setting spelled out; a sequence as several words.
+
+    A setting of commands after `--` that takes several values is a flag for each.
+    """
+    words, known = ["lastbit", command], {one.name: one for one in keywords(CommandSettings)}
     for name, value in settings.items():
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
-            words.append(flag if value else f"--no-{name.replace('_', '-')}")
+            flags = known[name].flags if name in known else ()
+            yes, _, no = (flags[0] if flags else f"{flag}/--no{flag[1:]}").partition("/")
+            words += [yes] if value else [no] if no else []
+        elif isinstance(value, tuple) and name in known:
+            words += [word for one in value for word in (flag, str(one))]
         elif isinstance(value, tuple):
             words += [flag, *map(str, value)] if value else []
         elif value is not None:
