@@ -104,7 +104,9 @@ def desk(tmp_path, monkeypatch):
 def until_understood(monkeypatch):
     """Let a command that would train or simulate read its settings, and stop there."""
 
-    def make(kind, task=None, *, resume=None, **settings):
+    def make(kind, task=None, *, resume=None, from_audit=None, **settings):
+        if from_audit is not None and kind.of_audit is not None:  # nothing is trained, and no setting is taken
+            raise Understood
         for name in ("out", "workers", "threads", "quiet", "trust", "checkpoint_seconds"):
             settings.pop(name, None)
         frame.plan_of(kind, task, settings)

@@ -67,7 +67,7 @@ def test_a_mistake_gets_one_line_before_anything_runs(words, match, tmp_path, mo
 
 
 def test_other_kinds_of_study_take_no_command(capsys):
-    for kind in ("trace", "eos", "sharpness"):
+    for kind in ("eos", "sharpness"):
         assert main([kind, "--", "python", "x.py"]) == 2
         assert f"{kind} takes no command after --" in capsys.readouterr().err
 

@@ -129,8 +129,8 @@ def _told(error: TyperException) -> str:
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     said = message if option in message else f"{option}: {message}"
     context = getattr(error, "ctx", None)
-    if context is not None and context.command.name == "audit" and "unexpected extra argument" in said:
-        return f"{said.rstrip('.')}: a command stands behind --, as in lastbit audit -- python train.py"
+    if context is not None and context.command.name in ("audit", "trace") and "unexpected extra argument" in said:
+        return f"{said.rstrip('.')}: a command stands behind --, as in {context.command_path} -- python train.py"
     return said if context is None else f"{said.rstrip('.')} ({context.command_path} --help says what it takes)"
 
 

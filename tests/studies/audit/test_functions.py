@@ -137,7 +137,7 @@ def test_a_file_holds_it_and_workers_call_it(tmp_path):
     assert study.result.execution["workers"] == 2
     again = audited(None, None, resume=tmp_path / "s", workers=2, seeds=None, perturbations=None)
     assert again.result.to_json()["sigma_last_bit"] == study.result.to_json()["sigma_last_bit"]
-    for kind in (lb.trace, lb.eos, lb.sharpness):
+    for kind in (lb.eos, lb.sharpness):
         with pytest.raises(LastbitError, match=r"needs a Task, and .*mine\.py:train is a training function"):
             kind(f"{tmp_path / 'mine.py'}:train", quiet=True, out=tmp_path / "other")
     assert not (tmp_path / "other").exists()

@@ -8,24 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from lastbit.core.errors import LastbitError
-from lastbit.core.seeds import stream_seed
-from lastbit.core.status import Role, RunStatus
+from lastbit.core.status import RunStatus
 from lastbit.launch.arrays import record_arrays
-from lastbit.launch.command import CommandRun, run_command
+from lastbit.launch.command import CommandRun
 from lastbit.launch.function import run_function
 from lastbit.launch.kept import KeptRun, keep, kept_run, release
-from lastbit.launch.metrics.read import read_metric, written_after
-from lastbit.launch.metrics.series import chosen
+from lastbit.launch.metrics.read import written_after
 from lastbit.launch.metrics.stdout import found
 from lastbit.launch.program import CommandProgram
-from lastbit.launch.settings import LaunchSettings
-from lastbit.perturb.registry import make_perturbation
-from lastbit.report.formatting import number, plural, seconds
+from lastbit.report.formatting import number, plural
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.frame.kind import Trained, Work
+from lastbit.studies.frame.launched import is_first, launch_settings, perturbation_for, read_metrics, run_to_end
 from lastbit.tasks.function import TrainingFunction
 
 __all__ = ["call", "launch"]
@@ -34,8 +30,7 @@ __all__ = ["call", "launch"]
 def call(work: Work[AuditSettings], task: TrainingFunction) -> Trained:
     """Call a training function once, every optimizer in it perturbed."""
     job, began = work.job, time.perf_counter()
-    stream = stream_seed(job.cell.seed, "perturbation")
-    perturbation = make_perturbation(work.settings.perturb, job.twin, seed=stream)
+    perturbation = perturbation_for(job, work.settings.perturb)
     ran = run_function(task.function, job.cell.seed, perturbation, name=task.name)
     measured = task.measured(ran.returned)
     predictions = {} if measured.predictions_N is None else {"predictions": measured.predictions_N}
@@ -63,16 +58,7 @@ def launch(work: Work[AuditSettings], program: CommandProgram) -> Trained:
         RuntimeError: the command failed, which says with which code and its last line, or its metric cannot be read.
     """
     job, folder, cwd = work.job, work.output(work.job.run), Path(program.folder)
-    stream = stream_seed(job.cell.seed, "perturbation")
-    settings = LaunchSettings(
-        perturbation=make_perturbation(work.settings.perturb, job.twin, seed=stream),
-        seed=None if program.options["reseed"] else job.cell.seed,
-        reseed=job.cell.seed if program.options["reseed"] else None,
-        deterministic=program.options["deterministic"],
-        threads=torch.get_num_threads() if program.options["deterministic"] else None,
-    )
-    # Where the very first run fails, no other would do better.
-    first = job.cell.number == 0 and job.role == Role.BASE
+    settings, first = launch_settings(program, job, work.settings.perturb), is_first(job)
     kept, how = (kept_run(program.words, folder, settings, cwd) if first else None), ""
     if kept is not None:
         how = "read from the kept run"
@@ -82,13 +68,13 @@ def launch(work: Work[AuditSettings], program: CommandProgram) -> Trained:
     if kept is None:
         release(folder)
         began = time.time()
-        ran = _run(program, settings, folder, first=first)
+        ran = run_to_end(program, settings, folder, first=first)
         kept = keep(ran, folder, settings, cwd, began, time.time()) if first else KeptRun(ran, began, time.time())
     ran = kept.run
     if not program.metrics:
         raise LastbitError(_choose_one(ran))
     try:
-        metrics, described = _measured(program, ran, kept.began)
+        metrics, described = read_metrics(program, ran, kept.began)
     except LastbitError as error:
         if first:
             raise LastbitError(f"{error} ({_KEPT})") from None
@@ -100,34 +86,6 @@ def launch(work: Work[AuditSettings], program: CommandProgram) -> Trained:
 
 
 _KEPT = "the run is kept: the same command with another flag goes on from it"
-
-
-def _run(program: CommandProgram, settings: LaunchSettings, folder: Path, *, first: bool) -> CommandRun:
-    """Run a command once, to a good end."""
-    timeout = program.options["timeout"]
-    ran = run_command(program.words, settings=settings, folder=folder, cwd=Path(program.folder), timeout=timeout)
-    said = ran.last_lines.strip().splitlines()
-    last = said[-1].strip() if said else "it printed nothing"
-    if ran.timed_out:
-        raise RuntimeError(f"it ran longer than --timeout {seconds(timeout)}: {last}")
-    if ran.exit_code:
-        what = f"{program.name} ended with exit code {ran.exit_code}: {last}"
-        raise LastbitError(f"{what} (all of it: {ran.stderr})") if first else RuntimeError(what)
-    ran.check()
-    return ran
-
-
-def _measured(program: CommandProgram, ran: CommandRun, since: float) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Return the metrics of a run, and what is to be known of each."""
-    metrics, described = {}, []
-    stdout, stderr = ran.printed
-    for spec, one in zip(program.metrics, program.described(), strict=True):
-        series = read_metric(spec, stdout=stdout, stderr=stderr, folder=Path(program.folder), since=since)
-        metrics[spec.name] = chosen(series, spec.of, spec.higher_is_better)
-        # Where trailing zeros are left out, the longest says how many there are.
-        digits = max(series.digits, default=None)
-        described.append({**one, "unit": series.unit if series.unit == "%" else one["unit"], "digits": digits})
-    return metrics, described
 
 
 def _choose_one(ran: CommandRun) -> str:

@@ -212,21 +212,23 @@ class Kind(Generic[S, R]):
     """Returns the cell whose steps say best how the study should be executed."""
     reads: Callable[[RunRecord, Mapping[str, Any]], tuple[str, ...]] = _own_arrays
     """Returns the names of the arrays without which a run says nothing, given the run and its cell in `study.json`."""
+    of_audit: type[Study[R]] | None = None
+    """What it makes of the runs of an audit, where it can."""
     takes_functions: bool = False
     """Whether it repeats training functions too, of which it sees the optimizers' steps and what they return."""
     selects: bool = False
     """Whether it is about the network that a training selects, rather than about every step."""
-    announce: Callable[[S, int, int], str] | None = None
-    """Returns what is about to be done, in a few words, given the settings, the number of jobs and of steps."""
+    announce: Callable[[Plan[S], int, int], str] | None = None
+    """Returns what is about to be done, in a few words, given the plan, the number of jobs and of steps."""
     so_far: Callable[[Sequence[RunRecord], Any], str] = _silent
     """Returns what the runs that are in say, in a few words for the progress."""
     differs: Callable[[StudyFolder, Mapping[str, RunRecord], Cell], Difference | None] = _never
     """Returns where a cell's exact repeat first differs, which makes every other run pointless."""
 
-    def announced(self, settings: S, jobs: int, steps: int) -> str:
+    def announced(self, plan: Plan[S], jobs: int, steps: int) -> str:
         """Return what is about to be done, in a few words."""
         if self.announce is not None:
-            return self.announce(settings, jobs, steps)
+            return self.announce(plan, jobs, steps)
         each = f" x {plural(steps, 'step')}" if steps > 1 else ""
         return f"{self.name} of {plural(jobs, self.counted)}{each}"
 

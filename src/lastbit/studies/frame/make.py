@@ -48,6 +48,7 @@ def make(
     quiet: bool = False,
     progress: str | None = None,
     trust: bool = False,
+    from_audit: str | Path | None = None,
     checkpoint_seconds: float = 20.0,
     **settings: Any,
 ) -> Study[R]:
@@ -64,6 +65,7 @@ def make(
         quiet: show no progress.
         progress: `bar`, `plain`, `json` or `none`; by default a bar on a terminal and `plain` elsewhere.
         trust: resume a study that another user or another computer began, which runs the task file that it names.
+        from_audit: folder of an audit whose runs are read in place of new ones; nothing else is given then.
         checkpoint_seconds: time between the checkpoints of a run.
         **settings: of the study and of its task, by name; those that are None are left out.
 
@@ -73,6 +75,9 @@ def make(
     Raises:
         LastbitError: a setting, the task or the folder is invalid; or the user interrupted (finished runs are safe).
     """
+    if from_audit is not None:
+        told = {"task": task, "out": out, "resume": resume, "workers": workers, "threads": threads, **settings}
+        return _of_audit(kind, Path(from_audit), [name for name, value in told.items() if value is not None])
     if progress is not None:
         choose(progress, FORMS, "--progress")
     asked = Asked(workers, threads, checkpoint_seconds)
@@ -105,6 +110,20 @@ def make(
                 result = concluded(kind, folder)
             folder.save_result(result.to_json())
     return kind.study(folder.path, kind)
+
+
+def _of_audit(kind: Kind[S, R], folder: Path, given: Sequence[str]) -> Study[R]:
+    """Return what a kind of study makes of an audit's runs.
+
+    Raises:
+        LastbitError: it makes nothing of them, there is no such audit, or something else is given too.
+    """
+    if kind.of_audit is None:
+        raise LastbitError(f"{kind.name} is made of runs of its own: lastbit trace takes --from")
+    if given:
+        what = "a task or command" if given[0] == "task" else f"--{given[0].replace('_', '-')}"
+        raise LastbitError(f"--from reads the runs that {folder} has, and trains none: leave {what} out")
+    return kind.of_audit(folder, kind)
 
 
 def plan_of(
@@ -176,7 +195,7 @@ def _command(
             f"{flag} belongs to a command: write it as lastbit {kind.name} {flag} ... -- python train.py"
         )
     if not kind.settings.commands:
-        raise LastbitError(f"{kind.name} takes no command after --: audit does")
+        raise LastbitError(f"{kind.name} takes no command after --: audit and trace do")
     if others:
         flag = f"--{others[0].replace('_', '-')}"
         raise LastbitError(f"{flag} belongs to tasks: a command after -- sets that itself")
@@ -188,7 +207,7 @@ def _plan(kind: Kind[S, R], program: Program, settings: Mapping[str, Any], store
     chosen = validated(kind.settings, settings, flag="--", stored=stored)
     if program.is_opaque and not kind.takes_functions:
         raise LastbitError(
-            f"{kind.name} needs a Task, and {program.name} is a training function: lastbit audit takes it"
+            f"{kind.name} needs a Task, and {program.name} is a training function: lastbit audit and trace take it"
         )
     chosen = kind.settle(chosen, program)
     return Plan(chosen, program, tuple(kind.cells(chosen, program)))

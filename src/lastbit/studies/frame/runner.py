@@ -153,7 +153,7 @@ class Runner:
         try:
             study = str(self.folder.path)
             with grid_progress(runs=len(jobs), done=done, steps=most, study=study, form=form, quiet=quiet) as progress:
-                progress.event(f"{self.kind.announced(self.plan.settings, len(jobs), most)} into {self.folder.path}")
+                progress.event(f"{self.kind.announced(self.plan, len(jobs), most)} into {self.folder.path}")
                 for run, reason in self.damaged.items():
                     progress.event(f"{run} is trained again: {reason}")
                 for note in self.folder.facts.get("notes", ()):

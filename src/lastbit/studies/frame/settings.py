@@ -51,6 +51,8 @@ class StudySettings(Config):
     """Settings of the task that this kind sets itself."""
     commands: ClassVar[bool] = False
     """Whether it repeats commands, and takes what is to be known of one."""
+    reads_audits: ClassVar[bool] = False
+    """Whether it can be made of an audit's runs."""
     shown: ClassVar[Mapping[str, str]] = shown_defaults()
     """Defaults of the task's settings in words, where this kind prefers none of its own."""
 
@@ -88,6 +90,17 @@ class CommandSettings(Config):
         ),
     ] = True
     timeout: Annotated[float | None, setting("seconds after which a run is ended", shown="none", gt=0)] = None
+
+
+class AgainSettings(Config):
+    """The runs of an earlier study, read in place of new ones."""
+
+    model_config = ConfigDict(json_schema_extra={"panel": "Output"})
+
+    from_audit: Annotated[
+        str | Path | None,
+        setting("the audit of a function or command whose runs are read; nothing is trained", flags=("--from",)),
+    ] = None
 
 
 class FolderSettings(Config):
@@ -134,7 +147,8 @@ def study_keywords(settings: type[StudySettings]) -> list[Keyword]:
     of_task = [one for one in keywords(TaskConfig, shown=settings.shown) if one.name not in settings.decides]
     of_task = [several(one) if one.name in settings.sweeps else one for one in of_task]
     of_command = keywords(CommandSettings) if settings.commands else []
-    return [*of_task, *keywords(settings), *of_command, *keywords(FolderSettings)]
+    again = keywords(AgainSettings) if settings.reads_audits else []
+    return [*of_task, *keywords(settings), *of_command, *again, *keywords(FolderSettings)]
 
 
 def read_study_file(path: Path, known: Iterable[str]) -> dict[str, Any]:
