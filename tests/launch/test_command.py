@@ -122,6 +122,31 @@ def test_two_ranks_stay_equal(tmp_path):
 
 
 @pytest.mark.slow
+def test_shards_of_two_ranks_are_perturbed_as_the_whole_would_be(tmp_path):
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    program = [str(PROGRAMS / "sharded.py"), "AdamW"]
+    made = {"base": Rescale(k=1), "four": Rescale(k=4), "seven": Rescale(k=7), "drawn": FlipUlp()}
+    runs = {
+        name: run_command([*words, "2", *program], settings=LaunchSettings(perturbation=one), folder=tmp_path / name)
+        for name, one in made.items()
+    }
+    for run in runs.values():
+        assert (run.exit_code, [process.rank for process in run.processes]) == (0, [0, 1])
+        assert not run.troubles
+        assert [one.steps for one in run.optimizers] == [6, 6]
+    # Of seven and one rows of two layers the first rank holds four and one.
+    assert [one.weights for one in runs["seven"].optimizers] == [5 * 4 + 4 + 7 + 1, 5 * 3 + 3]
+    assert runs["base"].same_as(runs["four"])
+    assert not runs["base"].same_as(runs["seven"])
+    alone = run_command(
+        [*words, "1", *program], settings=LaunchSettings(perturbation=Rescale(k=7)), folder=tmp_path / "alone"
+    )
+    assert alone.stdout.read_bytes() == runs["seven"].stdout.read_bytes() != runs["base"].stdout.read_bytes()
+    assert all("spread over processes" in one.refused for one in runs["drawn"].optimizers)
+    assert runs["drawn"].stdout.read_bytes() == runs["base"].stdout.read_bytes()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["shell", "module", "console"])
 def test_however_python_is_started(form, tmp_path):
     script = tmp_path / "run"

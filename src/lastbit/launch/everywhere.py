@@ -7,13 +7,11 @@ the one inside it steps. A subclass whose `step` calls that of its parent is met
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from types import FrameType
 from typing import Any, Self
 
 import numpy as np
@@ -25,9 +23,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from lastbit.core.batches import widened
 from lastbit.core.errors import LastbitError
-from lastbit.core.ulp import has_last_bit
+from lastbit.core.ulp import has_last_bit, local
 from lastbit.perturb.auto import Auto
 from lastbit.perturb.base import Attachment, Perturbation
+from lastbit.perturb.hooks import is_inner, is_skipped
 
 __all__ = ["Everywhere", "Met"]
 
@@ -48,8 +47,7 @@ class Met:
     first: np.ndarray[Any, Any] | None = None
     """Its weights after its first step, flat."""
     left_alone: int = 0
-    """Elements of what it trains that are not perturbed: sparse, by themselves or in their gradient, complex, or spread
-    over processes."""
+    """Elements of what it trains that are not perturbed: sparse, by themselves or in their gradient, or complex."""
     _tensors: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
@@ -58,7 +56,7 @@ class Met:
         return self._optimizer() is not None
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what it trains, dense and real, by `group.place` in the order of its groups."""
+        """Return what it trains, dense and real, by `group.place` in the order of its groups: this process's shards."""
         optimizer = self._optimizer()
         if optimizer is not None:
             every = {
@@ -66,7 +64,7 @@ class Met:
                 for group, settings in enumerate(optimizer.param_groups)
                 for place, param in enumerate(settings["params"])
             }
-            self._tensors = {name: param for name, param in every.items() if has_last_bit(param)}
+            self._tensors = {name: local(param) for name, param in every.items() if has_last_bit(param)}
             self.left_alone = sum(param.numel() for param in every.values() if _left_alone(param))
         return self._tensors
 
@@ -189,9 +187,7 @@ class Everywhere:
         met = self._known.get(optimizer)
         if met is None:  # its step was under way when this began
             return
-        # A fused step that a gradient scaler told to skip still runs the hooks.
-        skipped = getattr(optimizer, "found_inf", None)
-        if _is_inner(optimizer) or (skipped is not None and bool(skipped)):
+        if is_inner(optimizer) or is_skipped(optimizer):
             return
         met.steps += 1
         self.steps += 1
@@ -199,25 +195,6 @@ class Everywhere:
             with suppress(RuntimeError):  # a shard that cannot be read is not compared
                 met.first = met.weights()
         self._on_step(met)
-
-
-_HOOKED = Optimizer.profile_hook_step(lambda: None).__code__
-"""Of what PyTorch puts around every step to call its hooks."""
-
-
-def _is_inner(optimizer: Optimizer) -> bool:
-    """Tell whether a step of an optimizer is part of a step of its own, which a subclass called.
-
-    The stack says it. A count of the steps that began would be wrong for good after one that raised, for no hook is
-    called at its end.
-    """
-    frame: FrameType | None = sys._getframe(1)
-    own = 0
-    while frame is not None and own < 2:
-        if frame.f_code is _HOOKED:
-            own += frame.f_locals.get("self") is optimizer
-        frame = frame.f_back
-    return own > 1
 
 
 def _refuse(met: Met, error: Exception) -> None:

@@ -161,10 +161,6 @@ class Snapshot:
         Raises:
             LastbitError: every gradient is sparse.
         """
-        # A fused step that a gradient scaler told to skip still runs the hooks.
-        found_inf = getattr(self._optimizer, "found_inf", None)
-        if found_inf is not None and bool(found_inf):
-            return
         state = self._optimizer.state
         layouts = {param.grad.layout for _, params, _ in self._buckets for param in params if param.grad is not None}
         if layouts and torch.strided not in layouts:
