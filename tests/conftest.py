@@ -8,9 +8,11 @@ Where `LASTBIT_EVIDENCE` names a file, what the tests found is written there as 
 import os
 import shutil
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.main
 from evidence_table import evidence_table, final
 from hypothesis import settings
 
@@ -34,6 +36,14 @@ def no_strangers():
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lastbit.studies.frame.make.check_processes", lambda *_: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_parser():
+    """Build the parser of a command line once: typer builds every command's anew, in 20 ms, whenever one is run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.main.get_command", cache(typer.main.get_command))
         yield
 
 
