@@ -118,7 +118,7 @@ def test_an_edge_study_is_concluded_without_the_training_that_cannot_be_read(tmp
 
 
 def test_a_measurement_whose_arrays_are_damaged_keeps_its_result(tmp_path):
-    study = lb.sharpness("digits", train_size=40, out=tmp_path / "sharpness", quiet=True)
+    study = lb.sharpness("digits", train_size=40, width=4, out=tmp_path / "sharpness", quiet=True)
     (study.path / "arrays" / "measurement.npz").write_bytes(b"PK")
     whole = lb.open_study(study.path)
     assert whole.result == study.result

@@ -118,6 +118,7 @@ def test_it_has_the_bits_of_the_same_task(tmp_path):
     assert not np.array_equal(weights[1][0], weights[1][1])
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_file_holds_it_and_workers_call_it(tmp_path):
     (tmp_path / "mine.py").write_text(
         "import torch\n\n"

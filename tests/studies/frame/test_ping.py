@@ -50,6 +50,7 @@ def test_a_change_on_resume_is_refused_and_an_unknown_setting_too(tmp_path):
         make(PING, "digits", echos=3, out=tmp_path / "other")
 
 
+@pytest.mark.usefixtures("one_process")
 def test_other_processes_do_the_same(task_file, tmp_path):
     """A kind travels to workers by the name of its module, as its task does."""
     task, settings = f"{task_file}:calm", {"echoes": 3, "quiet": True}
