@@ -161,4 +161,4 @@ def test_a_changed_script_is_not_resumed(script, tmp_path, capsys):
     assert main([*flags, "--", *script]) == 0
     (tmp_path / "train.py").write_text(SCRIPT.replace("range(80)", "range(81)"))
     assert main(["audit", "--resume", "s"]) == 2
-    assert "train.py, of the task of s, is not what it was" in capsys.readouterr().err
+    assert "train.py, of the command of s, is not what it was" in capsys.readouterr().err

@@ -56,6 +56,11 @@ class CommandRun:
         return stdout, stderr
 
     @property
+    def output(self) -> Path:
+        """Where the last lines are from."""
+        return self.stderr if _tail(self.stderr) else self.stdout
+
+    @property
     def steps(self) -> int:
         """Steps of all optimizers of all processes."""
         return sum(process.steps for process in self.processes)

@@ -63,12 +63,6 @@ class CommandProgram:
         return Path(self.words[0]).name
 
     @property
-    def script(self) -> Path | None:
-        """The file of Python that it runs, where its words name one that is there."""
-        found = [Path(self.folder, word) for word in self.words if word.endswith(".py")]
-        return next((path for path in found if path.is_file()), None)
-
-    @property
     def seeded(self) -> bool:
         """Whether its seed can be varied."""
         return bool(self.options.get("reseed")) or any(SEED in word for word in self.words)

@@ -24,7 +24,7 @@ def program(tmp_path, monkeypatch):
         return f"epoch 1 loss: {loss:.12f} | val_acc {100 - loss:.9f}%\n"
 
     stand_in = InThisProcess(said)
-    monkeypatch.setattr("lastbit.studies.audit.opaque.run_command", stand_in)
+    monkeypatch.setattr("lastbit.studies.frame.launched.run_command", stand_in)
     return stand_in
 
 

@@ -82,6 +82,7 @@ def launch(work: Work[AuditSettings], program: CommandProgram) -> Trained:
     work.files(job.run).arrays(record_arrays(ran.processes))
     release(folder)
     facts = {"metrics": described, "steps": ran.steps, "perturbed": ran.perturbed}
+    facts["versions"] = {name: said for name, said in ran.processes[0].versions.items() if name != "lastbit"}
     return _trained(work, metrics, facts, took=ran.seconds, how=how)
 
 

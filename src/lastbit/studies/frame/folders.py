@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lastbit.core.errors import LastbitError
-from lastbit.store import StudyFolder
+from lastbit.store import StudyFolder, is_free
 from lastbit.store.layout import read_json
 from lastbit.tasks.config import is_task_file
 
@@ -47,7 +47,7 @@ def new_folder(kind: str, name: str, out: str | Path | None) -> Path:
     if out is not None:
         return Path(out)
     number = 1
-    while (folder := Path(f"{_stem(kind, name)}-{number:03d}")).exists():
+    while (folder := Path(f"{_stem(kind, name)}-{number:03d}")).exists() and not (folder.is_dir() and is_free(folder)):
         number += 1
     return folder
 
@@ -187,6 +187,12 @@ def refuse_changes(stored: Mapping[str, Any], now: Mapping[str, Any], folder: Pa
             continue
         for name in {**before, **after}:
             if before.get(name) != after.get(name) and name not in free:
+                if (part, name) == ("command", "words"):
+                    ran, asked = (shlex.join(map(str, one.get(name, ()))) for one in (before, after))
+                    raise LastbitError(
+                        f"{folder} was begun with the command {ran}, not {asked}: leave it out to resume, or start "
+                        "another study with --out"
+                    )
                 flag = f"--{name.replace('_', '-')}"
                 raise LastbitError(
                     f"{folder} was begun with {flag} {before.get(name)}, not {after.get(name)}: "
@@ -194,9 +200,10 @@ def refuse_changes(stored: Mapping[str, Any], now: Mapping[str, Any], folder: Pa
                 )
     for name, digest in stored.get("sources", {}).items():
         if now["sources"].get(name) != digest:
+            what = "command" if "command" in stored["spec"] else "task"
             raise LastbitError(
-                f"{name}, of the task of {folder}, is not what it was when the study was begun: put it back as it was, "
-                "or start another study with --out"
+                f"{name}, of the {what} of {folder}, is not what it was when the study was begun: put it back as it "
+                "was, or start another study with --out"
             )
     if stored["spec"].get("fingerprint") != now["spec"]["fingerprint"]:
         raise LastbitError(

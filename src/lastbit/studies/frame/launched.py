@@ -69,11 +69,16 @@ def run_to_end(program: CommandProgram, settings: LaunchSettings, folder: Path, 
     ran = run_command(program.words, settings=settings, folder=folder, cwd=Path(program.folder), timeout=timeout)
     said = ran.last_lines.strip().splitlines()
     last = said[-1].strip() if said else "it printed nothing"
+    failed = ""
     if ran.timed_out:
-        raise RuntimeError(f"it ran longer than --timeout {seconds(timeout)}: {last}")
-    if ran.exit_code:
-        what = f"{program.name} ended with exit code {ran.exit_code}: {last}"
-        raise LastbitError(f"{what} (all of it: {ran.stderr})") if first else RuntimeError(what)
+        failed = f"{program.name} ran longer than --timeout {seconds(timeout)}: {last}"
+    elif ran.exit_code:
+        how = f"exit code {ran.exit_code}" if ran.exit_code > 0 else f"signal {-ran.exit_code}"
+        failed = f"{program.name} ended with {how}: {last}"
+    elif not (first or ran.processes):
+        failed = f"{program.name} made no optimizer step, though the first run did: {last}"
+    if failed:
+        raise LastbitError(f"{failed} (all of it: {ran.output})") if first else RuntimeError(failed)
     ran.check()
     return ran
 

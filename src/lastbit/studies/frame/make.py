@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -11,10 +13,13 @@ from typing import Any, TypeVar, cast
 from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.threads import threads as torch_threads
+from lastbit.launch.kept import KEPT
 from lastbit.launch.program import CommandProgram
+from lastbit.launch.scripts import module_folders, scripts_of
+from lastbit.store import StudyFolder
 from lastbit.studies.frame.damage import concluded, set_aside
 from lastbit.studies.frame.environment import environment
-from lastbit.studies.frame.execution import Asked
+from lastbit.studies.frame.execution import Asked, Interrupted
 from lastbit.studies.frame.fingerprint import check_processes, fingerprint
 from lastbit.studies.frame.folders import begin_study, check_origin, stored_facts
 from lastbit.studies.frame.kind import Cell, Kind, Plan, distinct
@@ -28,7 +33,7 @@ from lastbit.studies.frame.settings import CommandSettings, StudySettings
 from lastbit.studies.frame.study import Study
 from lastbit.studies.frame.unnamed import go_on_from, study_with_kept_run
 from lastbit.tasks import Task, TaskConfig
-from lastbit.tasks.file_task import local_sources
+from lastbit.tasks.sources import local_sources
 from lastbit.tasks.summing import SumWarning
 
 __all__ = ["make", "plan_of"]
@@ -105,7 +110,9 @@ def make(
         with begin_study(facts, stored, out, resume) if kept is None else go_on_from(kept, facts) as folder:
             if resume is not None:
                 set_aside(kind, folder, thorough=True)
-            Runner(kind, plan, folder, tasks, fingerprints=prints, asked=asked).run(quiet=quiet, form=progress)
+            runner = Runner(kind, plan, folder, tasks, fingerprints=prints, asked=asked)
+            with _withdrawn_where_nothing_ran(folder, begun=resume is None):
+                runner.run(quiet=quiet, form=progress)
             with torch_threads(1):
                 result = concluded(kind, folder)
             folder.save_result(result.to_json())
@@ -124,6 +131,22 @@ def _of_audit(kind: Kind[S, R], folder: Path, given: Sequence[str]) -> Study[R]:
         what = "a task or command" if given[0] == "task" else f"--{given[0].replace('_', '-')}"
         raise LastbitError(f"--from reads the runs that {folder} has, and trains none: leave {what} out")
     return kind.of_audit(folder, kind)
+
+
+@contextmanager
+def _withdrawn_where_nothing_ran(folder: StudyFolder, *, begun: bool) -> Iterator[None]:
+    """Leave no study behind where the first run of a command failed: what was wrong is mended, and it begins anew.
+
+    What the run printed stays, for the error names it; so does a study whose first run is kept, or was interrupted.
+    """
+    try:
+        yield
+    except Interrupted:
+        raise
+    except LastbitError:
+        if begun and not any(folder.path.glob(f"output/*/{KEPT}")):
+            folder.withdraw()
+        raise
 
 
 def plan_of(
@@ -222,13 +245,12 @@ def _check_processes(plan: Plan[S], prints: Mapping[str, str], sources: Mapping[
 
 def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Trainee], prints: Mapping[str, str]) -> dict[str, Any]:
     """Return what `study.json` keeps."""
-    file = plan.program.file
     first = tasks[plan.cells[0].number]
     settings = {name: list(v) if isinstance(v, tuple) else v for name, v in plan.settings.model_dump().items()}
     return {
         "kind": kind.name,
         "spec": {"settings": settings, **plan.program.spec(), "fingerprint": "-".join(sorted(set(prints.values())))},
-        "sources": local_sources(file.task) if file else _sources(plan.program.source),
+        "sources": _sources(plan.program),
         "command": kind.command(plan),
         "cells": [_cell_facts(kind, plan, cell, tasks[cell.number]) for cell in plan.cells],
         "task": _task_facts(kind, plan, first),
@@ -256,13 +278,16 @@ def _check_shared(plan: Plan[Any], asked: Asked) -> None:
         )
 
 
-def _sources(source: Any) -> dict[str, str]:
-    """Return digests of a command's script and of the local modules that it imports."""
-    script = source.script if isinstance(source, CommandProgram) else None
-    try:
-        return local_sources(f"{script}:main") if script else {}
-    except SyntaxError:
+def _sources(program: Program) -> dict[str, str]:
+    """Return digests of the file of a task or the scripts of a command, and of the local modules that they import."""
+    if program.file is not None:
+        path = Path(program.file.task.rpartition(":")[0]).expanduser().resolve()
+        return local_sources([path], base=path.parent)
+    if not isinstance(program.source, CommandProgram):
         return {}
+    folder = Path(program.source.folder)
+    scripts = scripts_of(program.source.words, folder)
+    return local_sources(scripts, base=folder, folders=module_folders(scripts, folder, os.environ))
 
 
 def _task_facts(kind: Kind[S, R], plan: Plan[S], task: Trainee) -> dict[str, Any]:
