@@ -27,7 +27,7 @@ def program(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a #1?").mkdir()
     stand_in = InThisProcess(lambda loss: f"loss: {loss:.12f}\nrounded: {loss:.1f} 0.250\n")
-    monkeypatch.setattr("lastbit.studies.audit.opaque.run_command", stand_in)
+    monkeypatch.setattr("lastbit.studies.frame.launched.run_command", stand_in)
     return stand_in
 
 

@@ -214,7 +214,7 @@ def _sketched(distance: Estimate) -> Estimate:
 
 def _churn(records: Sequence[RunRecord], arrays: Arrays, seeds: Sequence[int]) -> dict[str, Any]:
     if len(records) < 2 or any("predictions" not in found for found in arrays):
-        unseen = "a command does not show its predictions"
+        unseen = "the program does not show its predictions"
         why = unseen if arrays and "record_key" in arrays[0] else "the task has no classes to disagree on"
         reason = "needs two runs" if len(records) < 2 else why
         return dict.fromkeys(_CHURN, stats.not_measured(f"churn: {reason}", len(records)))
