@@ -41,9 +41,9 @@ __all__ = ["SHARE", "WIDTH", "Recorder", "checksum_of"]
 SHARE = 0.03
 """The part of the time since the first step that recording may take."""
 
-SPARED = 0.05
-"""Seconds that recording may take in all before its share counts: a program takes longer than that to begin, and a
-training of a second would leave next to no records otherwise."""
+SPARED = 0.1
+"""Seconds that recording may take in all before its share counts: some 3% of the time in which a program imports torch.
+A training of a second would leave next to no records otherwise."""
 
 WIDTH = 64
 """Buckets of a sketch."""

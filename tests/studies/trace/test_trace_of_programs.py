@@ -20,6 +20,7 @@ from lastbit.perturb.base import Identity
 from lastbit.perturb.rescale import Rescale
 from lastbit.report.html import render_html
 from lastbit.store import StudyFolder
+from lastbit.studies.trace.growth import largest_jumps
 from lastbit.studies.trace.sketched import sketched
 from lastbit.tasks import Task
 
@@ -179,6 +180,15 @@ def test_a_power_of_two_differs_nowhere_and_a_stray_repeat_stops_everything(tmp_
     assert len(study.result.runs) == 2
     assert "first differs at step 1" in study.verdict
     render_html(study.page)
+
+
+def test_growth_between_records_that_lie_far_apart_is_no_jump():
+    l2 = np.array([[0, 0, 0, 0, 0], [0, 1e-6, 1e-6, 1e-3, 1e-1]])
+    arrays = {"step": np.array([0, 1, 2, 64, 65]), "all_l2": l2, "l2": l2[..., None], "tensor": np.array(["opt0.0.0"])}
+    arrays |= {"log_removed": 0 * l2, "single_rounding": np.array([1e-7]), "interval": np.array([0.85, 1.21])}
+    arrays["twin"] = np.array(["repeat", "twin3"])
+    (jump,) = largest_jumps(arrays)
+    assert (jump.twin, jump.start, jump.end) == ("twin3", 64, 65)
 
 
 @pytest.mark.parametrize(

@@ -237,10 +237,10 @@ class Kind(Generic[S, R]):
         if isinstance(plan.program.source, TaskConfig):
             program = {name: v for name, v in plan.program.settings().items() if name not in self.settings.decides}
             return command_line(self.name, {**program, **plan.settings.model_dump()})
-        options = ", ".join(f"{name}={value!r}" for name, value in plan.settings.model_dump(mode="json").items())
+        own = {*self.settings.of_tasks} if plan.program.is_opaque else set()
+        options = ", ".join(f"{n}={value!r}" for n, value in plan.settings.model_dump(mode="json", exclude=own).items())
         if isinstance(plan.program.source, CommandProgram):
-            known = {**plan.program.source.options, **plan.settings.model_dump()}
-            ours = {name: value for name, value in known.items() if name not in ("vary", "dtype", "device")}
+            ours = {**plan.program.source.options, **plan.settings.model_dump(exclude=own)}
             return f"{command_line(self.name, ours)} -- {shlex.join(plan.program.source.words)}"
         what = "function" if plan.program.is_opaque else "Task"
         return f"lb.{self.name}(<{what} {plan.program.name!r}>, {options})"

@@ -49,6 +49,8 @@ class StudySettings(Config):
     """Settings that a task in a file takes as arguments of its function."""
     decides: ClassVar[tuple[str, ...]] = ()
     """Settings of the task that this kind sets itself."""
+    of_tasks: ClassVar[tuple[str, ...]] = ()
+    """Settings of its own that a function or command decides itself, or that need a Task."""
     commands: ClassVar[bool] = False
     """Whether it repeats commands, and takes what is to be known of one."""
     reads_audits: ClassVar[bool] = False

@@ -94,16 +94,19 @@ class Jump:
 def largest_jumps(arrays: Mapping[str, np.ndarray]) -> tuple[Jump, ...]:
     """Return for each perturbed twin its largest growth between two neighbouring records, where it is a jump.
 
-    The first appearance of a difference is none, and neither is growth below the rounding of a single step.
+    The first appearance of a difference is none, and neither is growth below the rounding of a single step, nor, of
+    runs that were recorded by themselves, growth over more than a 64th of the steps so far.
     """
     found = []
     floor = float(arrays["single_rounding"][0])
-    names = twin_names(arrays)
+    names, steps = twin_names(arrays), arrays["step"]
+    # Separate runs may have recorded so few steps that steady growth passes for a jump from one to the next.
+    near = np.diff(steps) <= np.maximum(steps[1:] / 64, 1) if "interval" in arrays else True
     for twin in range(1, arrays["all_l2"].shape[0]):
         distance, removed = arrays["all_l2"][twin], arrays["log_removed"][twin]
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.log(np.maximum(distance, floor)) + removed
-            gains = np.where(np.isfinite(distance[1:]) & (distance[:-1] > 0), np.diff(logs), -np.inf)
+            gains = np.where(near & np.isfinite(distance[1:]) & (distance[:-1] > 0), np.diff(logs), -np.inf)
         if not len(gains) or not gains.max() > LEAST:
             continue
         at = int(np.argmax(gains))

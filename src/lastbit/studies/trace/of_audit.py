@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -41,7 +43,7 @@ class AuditTrace(TraceStudy):
         self.path, self.kind = path, kind
         with self._folder() as folder:
             _check(folder)
-            self.result = concluded(kind, folder)
+            self.result = _advised(concluded(kind, folder), folder.facts["spec"].get("command"))
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the HTML report, by default to `trace.html` in the audit, with the whole result in `trace.json` there.
@@ -77,6 +79,14 @@ class AuditTrace(TraceStudy):
             "notes": [],
         }
         return folder
+
+
+def _advised(result: TraceResult, command: Mapping[str, Any] | None) -> TraceResult:
+    """Return the result with what to do where the audit recorded too few steps to decide."""
+    if result.verdict_kind != "undecided" or not result.finished:
+        return result
+    program = f"lastbit trace -- {shlex.join(command['words'])}" if command else "lastbit trace of the function"
+    return replace(result, advice=f"An audit records few steps of a short run: {program} records more.")
 
 
 def _check(folder: StudyFolder) -> None:

@@ -27,10 +27,8 @@ _LOCK_STEP = {
     "tangent": "a tangent needs the network and its loss",
     "layer": "filters are seen in a Task alone",
     "scaled_time": "it sets its learning rate and epochs itself",
-    "dtype": "it decides that itself",
-    "device": "it decides that itself",
 }
-"""Settings that need a Task, and why."""
+"""Why settings need a Task, where it does not just decide them itself."""
 
 
 def settled(settings: TraceSettings, program: Program) -> TraceSettings:
@@ -39,8 +37,9 @@ def settled(settings: TraceSettings, program: Program) -> TraceSettings:
     Raises:
         LastbitError: such a setting is given, or a seed that nothing varies.
     """
-    for name, why in _LOCK_STEP.items():
+    for name in TraceSettings.of_tasks:
         if getattr(settings, name) != TraceSettings.model_fields[name].default:
+            why = _LOCK_STEP.get(name, "it decides that itself")
             raise LastbitError(f"--{name.replace('_', '-')} belongs to tasks, not to {program.name}: {why}")
     if settings.perturb == "reorder":
         raise LastbitError("--perturb reorder needs a task: here write auto, rescale, rounding or ulp")

@@ -230,7 +230,8 @@ def _controls(found: TwinsFound, lead: str = "") -> Section:
     assert landing is not None, "a member has its landing"
     word = "passed" if control.bitwise_identical else "FAILED"
     difference = number(found.control_max_difference, 2)
-    rows = [("Exact repeat", f"{word}: largest difference {difference}, in every measure")]
+    seen = "at every recorded step" if found.separate else "in every measure"
+    rows = [("Exact repeat", f"{word}: largest difference {difference}, {seen}")]
     where = control.first_difference
     if where is not None:
         rows += [("First differs at", step(where.step)), ("In", where.what)]

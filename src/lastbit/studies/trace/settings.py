@@ -23,6 +23,15 @@ class TraceSettings(StudySettings):
 
     model_config = ConfigDict(json_schema_extra={"panel": "The twins"})
     sweeps: ClassVar[tuple[str, ...]] = ("lr",)
+    of_tasks: ClassVar[tuple[str, ...]] = (
+        "from_step",
+        "renormalise",
+        "tangent",
+        "layer",
+        "scaled_time",
+        "dtype",
+        "device",
+    )
     commands: ClassVar[bool] = True
     reads_audits: ClassVar[bool] = True
 
