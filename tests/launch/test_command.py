@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import venv
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -176,6 +177,20 @@ def test_a_program_without_steps_is_an_error_that_says_how_far_lastbit_got(tmp_p
         assert "\n" not in said[name]
     assert "no Python was reached" in said["nothing"]
     assert "imports torch" in said["python"]
+
+
+def test_a_python_that_lacks_what_lastbit_needs_is_told_what_to_install(tmp_path):
+    venv.create(tmp_path / "bare", symlinks=True)
+    (tmp_path / "torch.py").touch()
+    run = run_command(
+        [str(tmp_path / "bare" / "bin" / "python"), "-c", "import torch"],
+        settings=LaunchSettings(),
+        folder=tmp_path / "run",
+        environment={"PYTHONPATH": str(tmp_path)},
+    )
+    assert run.exit_code == 0
+    with pytest.raises(LastbitError, match=r"No module named 'numpy'; install lastbit into the environment"):
+        run.check()
 
 
 @pytest.mark.slow
