@@ -105,14 +105,15 @@ def test_rescaling_lands_on_the_share_of_weights_that_its_bound_allows(name):
     for k in (1, 3, 7, 11):
         optimizer, draw = made(name, shapes=((128, 384),))
         for number in range(7):
-            (last,) = stepped(optimizer, draw, number)
+            list(stepped(optimizer, draw, number))
+        before = optimizer.param_groups[0]["params"][0].detach().reshape(-1).clone()
         with Rescale(k=k).attach(optimizer):
             list(stepped(optimizer, draw, 7))
         ends[k] = optimizer.param_groups[0]["params"][0].detach().reshape(-1)
     plain, group = ends.pop(1), optimizer.param_groups[0]
     decoupled = group.get("decoupled_weight_decay") or isinstance(optimizer, tuple(WITH_DECOUPLED))
     kept = 1 - group["lr"] * group["weight_decay"] if decoupled else 1 - group["lr"] * group.get("lambd", 0.0)
-    update = (plain.double() - kept * last.after.double()).abs()
+    update = (plain.double() - kept * before.double()).abs()
     one = float((torch.finfo(torch.float32).eps / 2 * update / ulp(plain)).sum())
     landed = sum(int((moved != plain).sum()) for moved in ends.values()) / len(ends)
     assert 0.05 * one < landed < 3 * one
@@ -130,7 +131,7 @@ def test_one_step_is_within_the_proven_bound(name, dtype, foreach):
             optimizer, draw = made(name, dtype, shapes=((32, 64),), foreach=foreach)
             for number in range(7):
                 for step in stepped(optimizer, draw, number):
-                    before = step.after
+                    before = step.after.clone()
             with perturbation.attach(optimizer):
                 list(stepped(optimizer, draw, 7))
             ends.append(optimizer.param_groups[0]["params"][0].detach().reshape(-1))
@@ -155,7 +156,7 @@ def test_the_rounding_error_is_that_of_the_step(name):
         optimizer, draw = made(name, dtype, foreach=False)
         for number in range(8):
             for step in stepped(optimizer, draw, number):
-                error = rounding_error(step.direction(), step.before, step.after)
+                error = rounding_error(step.direction(), step.before, step.after, step.scratch)
                 update = step.direction().update().double().abs() + 0.1 * additions
                 half = torch.finfo(dtype).eps / 2
                 allowed = additions * 0.5 * ulp(step.after).double() * 2 + 6 * half * (

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from own_steps import Untaught
 from torch import nn
 
+from lastbit.core.blocks import Scratch
 from lastbit.core.errors import LastbitError
 from lastbit.core.ulp import step_ulps, ulp, ulp_distance
 from lastbit.optimizers.parts import Direction
@@ -292,7 +293,7 @@ def test_a_step_that_is_rounded_in_its_own_way_is_perturbed_by_one_ulp(off):
     direction = Direction(-0.01, before.flip(0))
     plain = direction.applied(before)
     native = step_ulps(plain, off)
-    step = SimpleNamespace(before=before, after=native)
+    step = SimpleNamespace(before=before, after=native, scratch=Scratch())
     rescaled = Rescale(k=3)._rescaled(step, direction)
     assert int((ulp_distance(rescaled, native) * (native.abs() > 0.2)).max()) == 1
     assert torch.equal(rescaled != native, direction.applied(before, 3) != plain)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from own_steps import Untaught
 from torch import nn
 
+from lastbit.core.blocks import Scratch
 from lastbit.core.errors import LastbitError
 from lastbit.core.ulp import ulp, ulp_distance
 from lastbit.optimizers import Direction
@@ -117,7 +118,7 @@ def test_the_rounding_error_of_float64_is_exact(weight, numerator):
     before, update = torch.tensor([weight], dtype=torch.float64), torch.tensor([numerator], dtype=torch.float64)
     direction = Direction(0.25, update)
     after = direction.applied(before)
-    error = rounding_error(direction, before, after)
+    error = rounding_error(direction, before, after, Scratch())
     assert Fraction(float(after)) + Fraction(float(error)) == Fraction(weight) - Fraction(numerator) / 4
 
 
@@ -128,7 +129,7 @@ def test_the_rounding_error_of_float32_is_that_of_fractions(seed, scale):
     w, n = stream.normal(size=2).astype(np.float32) * np.float32([1, 2.0**scale])
     d = np.float32(stream.uniform(0.5, 2))
     before, after = torch.tensor([w]), torch.tensor([w]) - 0.1 * torch.tensor([n]) / torch.tensor([d])
-    error = rounding_error(Direction(0.1, torch.tensor([n]), torch.tensor([d])), before, after)
+    error = rounding_error(Direction(0.1, torch.tensor([n]), torch.tensor([d])), before, after, Scratch())
     exact = Fraction(float(w)) - Fraction(0.1) * Fraction(float(n)) / Fraction(float(d))
     difference = abs(Fraction(float(after)) + Fraction(float(error)) - exact)
     assert difference <= Fraction(2) ** -51 * (abs(Fraction(float(w))) + abs(exact))

@@ -6,6 +6,7 @@ themselves; neighbours on that line are one ulp apart. Every function here works
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,7 @@ __all__ = [
     "has_last_bit",
     "is_spread",
     "local",
+    "same_bits",
     "step_ulps",
     "to_ordered",
     "ulp",
@@ -50,6 +52,14 @@ def local(x: Tensor) -> Tensor:
     with torch.no_grad():  # a view that autograd follows could not be written to
         held: Tensor = x.to_local()  # type: ignore[attr-defined]
     return held
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Tell whether two tensors of one format and shape agree in every bit of every element."""
+    kind = _integer_type(a.dtype)
+    left, right = a.view(kind), b.view(kind)
+    # NumPy compares some ten times as fast as torch does on a processor.
+    return torch.equal(left, right) if a.device.type != "cpu" else np.array_equal(left.numpy(), right.numpy())
 
 
 def _integer_type(dtype: torch.dtype) -> torch.dtype:

@@ -282,7 +282,7 @@ def _laid_out(tensors: Sequence[Tensor], width: int, elements: int | None) -> It
     block: list[_Piece] = []
     homes: set[tuple[torch.dtype, torch.device]] = set()
     for place, tensor in enumerate(tensors):
-        most = max(1, (elements or 2 * block_elements(tensor.device)) // width)
+        most = max(1, (elements or block_elements(tensor.device)) // width)
         home = (_working(tensor.dtype), tensor.device)
         for start in range(0, tensor.numel(), most * width):
             stop = min(tensor.numel(), start + most * width)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from lastbit.core.errors import LastbitError
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
+
+    from lastbit.core.blocks import Scratch
 
 __all__ = ["Direction", "Needs", "TangentPoint"]
 
@@ -50,20 +51,30 @@ class Direction:
         """Return `shrink * weights`, rounded as torch's own step rounds it."""
         return weights if self.shrink == 1.0 else weights * self.shrink
 
-    def applied(self, weights: Tensor, k: int = 1) -> Tensor:
+    def applied(
+        self, weights: Tensor, k: int = 1, *, scratch: Scratch | None = None, out: Tensor | None = None
+    ) -> Tensor:
         """Return `shrink * weights - (k * step_size) * (d / k)` by the operations of torch's single-tensor steps.
 
         These are `addcdiv` with `value` where there is a denominator, else `add` with `alpha`, or `addcmul` where the
-        step size is a vector. What comes `then` is rescaled alike and subtracted after that.
+        step size is a vector. What comes `then` is rescaled alike and subtracted after that. The result is written to
+        `out`, which may be the weights, else to memory of `scratch`, where one is given.
         """
-        numerator = self.numerator if k == 1 else self.numerator / k
+        import torch
+
+        numerator = self.numerator
+        if out is None and scratch is not None:
+            out = scratch.like(weights)
+        if k != 1:
+            numerator = torch.div(numerator, k, out=None if scratch is None else scratch.like(weights))
+        start = weights if self.shrink == 1.0 else torch.mul(weights, self.shrink, out=out)
         if not isinstance(self.step_size, int | float):
-            moved = self.shrunk(weights).addcmul(numerator, k * self.step_size, value=-1)
+            moved = torch.addcmul(start, numerator, k * self.step_size, value=-1, out=out)
         elif self.denominator is None:
-            moved = self.shrunk(weights).add(numerator, alpha=-(k * self.step_size))
+            moved = torch.add(start, numerator, alpha=-(k * self.step_size), out=out)
         else:
-            moved = self.shrunk(weights).addcdiv(numerator, self.denominator, value=-(k * self.step_size))
-        return moved if self.then is None else self.then.applied(moved, k)
+            moved = torch.addcdiv(start, numerator, self.denominator, value=-(k * self.step_size), out=out)
+        return moved if self.then is None else self.then.applied(moved, k, scratch=scratch, out=out)
 
     def update(self) -> Tensor:
         """Return what the step adds to `shrink * weights`: `-step_size * d`, and what comes `then`."""
@@ -72,14 +83,19 @@ class Direction:
             update = update.div_(self.denominator)
         return update if self.then is None else update.add_(self.then.update())
 
-    def to(self, dtype: torch.dtype) -> Direction:
-        """Return the same direction with its vectors in another format."""
+    def widened(self, scratch: Scratch) -> Direction:
+        """Return the same direction with its vectors as float64 in memory of `scratch`."""
+        import torch
+
+        def wide(x: Tensor) -> Tensor:
+            return scratch.copy(x, torch.float64)
+
         return replace(
             self,
-            step_size=self.step_size if isinstance(self.step_size, int | float) else self.step_size.to(dtype),
-            numerator=self.numerator.to(dtype),
-            denominator=None if self.denominator is None else self.denominator.to(dtype),
-            then=None if self.then is None else self.then.to(dtype),
+            step_size=self.step_size if isinstance(self.step_size, int | float) else wide(self.step_size),
+            numerator=wide(self.numerator),
+            denominator=None if self.denominator is None else wide(self.denominator),
+            then=None if self.then is None else self.then.widened(scratch),
         )
 
 

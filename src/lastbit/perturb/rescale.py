@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.ulp import same_bits
 from lastbit.optimizers.parts import Direction
 from lastbit.optimizers.step import OptimizerStep
 from lastbit.perturb.base import Attachment, Perturbation, Positive
@@ -113,7 +114,10 @@ class Rescale(Perturbation):
     def _rescaled(self, step: OptimizerStep, direction: Direction | None) -> Tensor:
         if direction is None:
             direction = Direction(-1.0, step.after - step.before)
-        plain = direction.applied(step.before)
-        rescaled = direction.applied(step.before, self.k)
+        plain = direction.applied(step.before, scratch=step.scratch)
+        rescaled = direction.applied(step.before, self.k, scratch=step.scratch)
+        # An accelerator would have to be waited for.
+        if step.after.device.type == "cpu" and same_bits(step.after, plain):
+            return rescaled
         moved = torch.where(step.after == plain, rescaled, step.after + (rescaled - plain))
         return torch.where(rescaled != plain, moved, step.after)
