@@ -164,6 +164,16 @@ def test_every_optimizer_has_a_map_of_its_own(tmp_path):
         study.to_xarray("opt2")
 
 
+def test_a_trace_that_was_stopped_goes_on(tmp_path):
+    """Without a metric, nothing in the database says how long a run was."""
+    study = traced(two, tmp_path / "s", twins=1)
+    with StudyFolder.resume(study.path) as folder, folder._database as database:
+        database.execute("DELETE FROM runs WHERE run IN ('seed000-repeat', 'seed000-twin1')")
+    again = traced(two, None, twins=1, resume=study.path)
+    assert again.result.finished
+    assert again.result.members == study.result.members
+
+
 def test_a_power_of_two_differs_nowhere_and_a_stray_repeat_stops_everything(tmp_path):
     base, repeat, still, moved = (
         run_function(train, 0, one, name="train", every=1).arrays

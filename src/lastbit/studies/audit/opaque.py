@@ -21,7 +21,14 @@ from lastbit.launch.program import CommandProgram
 from lastbit.report.formatting import number, plural
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.frame.kind import Trained, Work
-from lastbit.studies.frame.launched import is_first, launch_settings, perturbation_for, read_metrics, run_to_end
+from lastbit.studies.frame.launched import (
+    is_first,
+    launch_settings,
+    perturbation_for,
+    read_metrics,
+    run_to_end,
+    versions_of,
+)
 from lastbit.tasks.function import TrainingFunction
 
 __all__ = ["call", "launch"]
@@ -82,7 +89,7 @@ def launch(work: Work[AuditSettings], program: CommandProgram) -> Trained:
     work.files(job.run).arrays(record_arrays(ran.processes))
     release(folder)
     facts = {"metrics": described, "steps": ran.steps, "perturbed": ran.perturbed}
-    facts["versions"] = {name: said for name, said in ran.processes[0].versions.items() if name != "lastbit"}
+    facts["versions"] = versions_of(ran)
     return _trained(work, metrics, facts, took=ran.seconds, how=how)
 
 

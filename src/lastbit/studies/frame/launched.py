@@ -20,7 +20,7 @@ from lastbit.perturb.registry import make_perturbation
 from lastbit.report.formatting import seconds
 from lastbit.studies.frame.kind import Job
 
-__all__ = ["is_first", "launch_settings", "perturbation_for", "read_metrics", "run_to_end"]
+__all__ = ["is_first", "launch_settings", "perturbation_for", "read_metrics", "run_to_end", "versions_of"]
 
 
 def perturbation_for(job: Job, perturb: str) -> Perturbation:
@@ -81,6 +81,11 @@ def run_to_end(program: CommandProgram, settings: LaunchSettings, folder: Path, 
         raise LastbitError(f"{failed} (all of it: {ran.output})") if first else RuntimeError(failed)
     ran.check()
     return ran
+
+
+def versions_of(ran: CommandRun) -> dict[str, str]:
+    """Return the versions of what a command computed with, on which its bits depend."""
+    return {name: said for name, said in ran.processes[0].versions.items() if name != "lastbit"}
 
 
 def read_metrics(

@@ -14,7 +14,14 @@ from lastbit.launch.function import run_function
 from lastbit.launch.program import CommandProgram
 from lastbit.report.formatting import number, plural
 from lastbit.studies.frame.kind import Job, Plan, Trained, Work
-from lastbit.studies.frame.launched import is_first, launch_settings, perturbation_for, read_metrics, run_to_end
+from lastbit.studies.frame.launched import (
+    is_first,
+    launch_settings,
+    perturbation_for,
+    read_metrics,
+    run_to_end,
+    versions_of,
+)
 from lastbit.studies.frame.program import Program
 from lastbit.studies.trace.settings import TraceSettings
 from lastbit.tasks.function import TrainingFunction
@@ -74,11 +81,12 @@ def run_alone(work: Work[TraceSettings]) -> Trained:
     """Make one run of a function or command, every optimizer in it perturbed, and keep the sketches of its steps.
 
     Raises:
-        LastbitError: no optimizer took a step, or a metric that was named cannot be read.
-        RuntimeError: a command failed; says with which code, and its last line.
+        LastbitError: no optimizer took a step, or of the first run: it failed, or its metric cannot be read.
+        RuntimeError: a command failed, which says with which code and its last line, or its metric cannot be read.
     """
     job, settings, program = work.job, work.settings, work.task
     began, since, message = time.perf_counter(), time.time(), ""
+    facts: dict[str, Any] = {}
     if isinstance(program, TrainingFunction):
         perturbation = perturbation_for(job, settings.perturb)
         ran = run_function(program.function, job.cell.seed, perturbation, name=program.name, every=settings.every)
@@ -90,16 +98,23 @@ def run_alone(work: Work[TraceSettings]) -> Trained:
         assert isinstance(program, CommandProgram), "a Task is trained in lock step"
         launch = launch_settings(program, job, settings.perturb, settings.every)
         done = run_to_end(program, launch, work.output(job.run), first=is_first(job))
-        metrics, _ = read_metrics(program, done, since)
+        try:
+            metrics, _ = read_metrics(program, done, since)
+        except LastbitError as error:
+            if is_first(job):
+                raise
+            raise RuntimeError(str(error)) from None
+        facts["versions"] = versions_of(done)
         arrays, steps, perturbed = record_arrays(done.processes), done.steps, done.perturbed
-    work.files(job.run).arrays(arrays)
+    # Compared too: of runs without a metric nothing else says how long they were.
+    work.files(job.run).arrays(arrays | {"number_of_steps": np.array([steps])})
     record = job.record(
         status=RunStatus.DIVERGED if message else RunStatus.OK,
         message=message,
         seconds=time.perf_counter() - began,
-        steps=(steps,),
+        steps=(steps,) if metrics else (),
         metrics={name: [value] for name, value in metrics.items()},
     )
-    facts: dict[str, Any] = {"perturbed": perturbed} if job.twin else {}
+    facts |= {"perturbed": perturbed} if job.twin else {}
     shown = [f"{name} {number(value, 4)}" for name, value in list(metrics.items())[:1]]
     return Trained(records=(record,), facts=facts, said=message or ", ".join([plural(steps, "step"), *shown]))

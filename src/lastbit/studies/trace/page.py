@@ -230,8 +230,10 @@ def _controls(found: TwinsFound, lead: str = "") -> Section:
     assert landing is not None, "a member has its landing"
     word = "passed" if control.bitwise_identical else "FAILED"
     difference = number(found.control_max_difference, 2)
-    seen = "at every recorded step" if found.separate else "in every measure"
-    rows = [("Exact repeat", f"{word}: largest difference {difference}, {seen}")]
+    rows = [("Exact repeat", f"{word}: largest difference {difference}, in every measure")]
+    if found.separate:
+        seen = f"largest relative difference {difference}"
+        rows = [("Exact repeat", f"{word}: {seen if control.first_difference else 'every recorded step bit for bit'}")]
     where = control.first_difference
     if where is not None:
         rows += [("First differs at", step(where.step)), ("In", where.what)]
