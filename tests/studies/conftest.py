@@ -140,8 +140,8 @@ def assert_same_arrays():
 def one_process(monkeypatch):
     """Let a study that asks for several processes have one: a second takes as long to start and shows no more."""
 
-    def executor(factory, *, workers, threads):
-        return ProcessExecutor(factory, workers=1, threads=threads)
+    def executor(factory, *, workers, threads, places=()):
+        return ProcessExecutor(factory, workers=1, threads=threads, places=places)
 
     monkeypatch.setattr("lastbit.train.executors.choose.ProcessExecutor", executor)
 

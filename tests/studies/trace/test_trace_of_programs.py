@@ -226,7 +226,7 @@ def audited(tmp_path_factory):
     return lb.audit(train, seeds=2, perturbations=TWINS + 1, workers=1, quiet=True, out=path)
 
 
-def test_the_trace_of_an_audit_is_that_of_the_same_runs(audited, function, capsys):
+def test_the_trace_of_an_audit_is_that_of_the_same_runs(audited, function, tmp_path, capsys):
     again = lb.trace(from_audit=audited.path)
     assert [m.name for m in again.result.members] == ["seed000", "seed001"]
     assert again.result.finished
@@ -242,6 +242,9 @@ def test_the_trace_of_an_audit_is_that_of_the_same_runs(audited, function, capsy
     assert json.loads((audited.path / "trace.json").read_text()) == told
     assert "Trace of train" in (audited.path / "trace.html").read_text()
     assert lb.open_study(audited.path).verdict == audited.verdict
+    rows = again.export(tmp_path / "t.csv").read_text().splitlines()
+    assert len(rows) == 1 + read.sizes["twin"] * read.sizes["step"]
+    assert "all_l2" in rows[0]
 
 
 def test_an_audit_that_is_unfinished_or_left_no_sketches_is_said_to(audited, task, tmp_path):
