@@ -208,7 +208,7 @@ def test_a_caller_that_raises_leaves_no_process_alive(executor, factory, kind, e
             raise error
 
     with pytest.raises(error):
-        executor(factory, 2, 1).run(jobs(("square", 1), ("square", 2)), on_event)
+        executor(factory, 1, 1).run(jobs(("square", 1), ("square", 2)), on_event)
     assert not [event for event in seen if isinstance(event, Crashed)]
     assert children() == []
     assert torch.get_num_threads() == threads

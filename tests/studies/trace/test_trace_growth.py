@@ -45,7 +45,7 @@ def run(task, tmp_path, **options):
     return trace(task, **{"twins": 1, "quiet": True, "dtype": "float64", "out": tmp_path / "study", **options}).result
 
 
-@pytest.mark.parametrize("relative", [0.3, 0.9, 1.0, 1.1])
+@pytest.mark.parametrize("relative", [0.3, 1.0, 1.1])
 def test_tangent_grows_as_one_minus_eta_lambda(tmp_path, relative):
     result = run(quadratic(relative, 200), tmp_path, tangent=True, every=5)
     lr = relative * 2 / CURVATURES[0]
