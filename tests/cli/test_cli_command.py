@@ -55,6 +55,12 @@ def script(tmp_path, monkeypatch):
         (["--metric-file", "out.json", "--", "python", "x.py"], "names no key"),
         (["--metric-tag", "a", "--workers", "2", "--", "python", "x.py"], "read from the folder that all runs share"),
         (["--timeout", "0", "--", "python", "x.py"], "timeout"),
+        (
+            ["--workers", "0", "--metric", "a", "--", "python", "x.py"],
+            "--workers = 0: give a whole number",
+        ),
+        (["--metric", "a", "--metric-of", "mean:0", "--", "python", "x.py"], "mean:N with N from 1"),
+        (["--seeds", "2", "--metric", "a", "--", "python", "x.py", "{Seed}"], "write {seed} where it takes one"),
         (["--as-is", "--threads", "2", "--", "python", "x.py"], "--as-is touches nothing of a command"),
     ],
 )

@@ -50,12 +50,6 @@ class CommandRun:
     """What went wrong in lastbit's own part, which the program never saw."""
 
     @property
-    def printed(self) -> tuple[str, str]:
-        """All of stdout and of stderr; bytes that are no text are replaced."""
-        stdout, stderr = (path.read_bytes().decode(errors="replace") for path in (self.stdout, self.stderr))
-        return stdout, stderr
-
-    @property
     def output(self) -> Path:
         """Where the last lines are from."""
         return self.stderr if _tail(self.stderr) else self.stdout

@@ -13,6 +13,7 @@ __all__ = [
     "Finished",
     "Job",
     "Progressed",
+    "RunFailed",
     "Started",
     "Worker",
     "WorkerFactory",
@@ -66,9 +67,14 @@ class Crashed:
 Event = Started | Progressed | Finished | Crashed
 
 
+class RunFailed(Exception):
+    """A job came to a bad end that is its program's own; the message says it, and no name of an exception belongs."""
+
+
 def one_line(error: BaseException) -> str:
     """Return an exception as one line that any file can hold."""
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+    said = " ".join(str(error).split())
+    text = (said if isinstance(error, RunFailed) else f"{type(error).__name__}: {said}")[:500]
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -182,7 +182,7 @@ def test_patterns():
 def test_a_pattern_that_takes_for_ever_is_ended():
     start = time.monotonic()
     with pytest.raises(LastbitError, match=r"takes more than 0.5 s on this output"):
-        pattern_matches([["a" * 40 + "!"]], r"^((?:a+)+)$", limit=0.5)
+        pattern_matches([(0, ["a" * 40 + "!"])], r"^((?:a+)+)$", limit=0.5)
     assert time.monotonic() - start < 10
 
 

@@ -98,7 +98,7 @@ def test_a_later_run_that_fails_is_a_status_with_its_last_line(failed, message, 
         ("seed000-p000", "seed000-p001", "seed000-repeat"), RunStatus.OK
     )
     assert {status for name, (status, _) in ended.items() if "seed001" in name} == {RunStatus.CRASHED}
-    assert all(message in text for name, (_, text) in ended.items() if "seed001" in name)
+    assert all(message == text for name, (_, text) in ended.items() if "seed001" in name)
     assert message in " ".join(study.summary().split())
 
 

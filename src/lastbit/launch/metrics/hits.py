@@ -8,19 +8,29 @@ carry `Acc` in two forms, and are two metrics; `epoch 1 acc 0.7` and `epoch 2 ac
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeAlias
 
 from lastbit.launch.metrics.documents import at_path, leaves, number_at_leaf, parsed
 from lastbit.launch.metrics.pattern import pattern_matches
 from lastbit.launch.metrics.printed import QUANTITY, PrintedNumber, number_of, printed_number
 
-__all__ = ["Form", "Hit", "all_hits", "named_hits", "pattern_hits", "segments"]
+__all__ = ["Form", "Hit", "Printed", "all_hits", "end_of", "named_hits", "pattern_hits", "segments"]
+
+Printed: TypeAlias = str | Path
+"""What was printed: the text, or the file that holds it, of which no more than a part is in memory at a time."""
 
 LINE_LIMIT = 100_000
-"""Characters of a line that are looked at."""
+"""Characters of a segment that are looked at."""
+
+_PART = 1 << 20
+"""Characters of a line that are read at a time."""
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b\n]*+(?:\x07|\x1b\\)|[@-Z\\^_])")
 _REWRITES = re.compile(r"\r|\x08++")
@@ -40,7 +50,7 @@ _NUMBER = _CLOSING + _SIGN + QUANTITY
 _ANY_NAME = re.compile(_START + r"(?P<name>[^\W\d](?:\w|[./@-](?=\w))*+)" + _NUMBER)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Form:
     """What lines of one kind have in common.
 
@@ -55,7 +65,7 @@ class Form:
     unit: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A number in a line.
 
@@ -74,19 +84,61 @@ class Hit:
     start: int
 
 
-def segments(text: str) -> Iterator[list[str]]:
-    """Yield the segments of every line, escape sequences of terminals left out."""
-    if "\x1b" in text:
-        text = _ANSI.sub("", text)
-    for line in text.split("\n"):
-        if "\r" in line or "\x08" in line:
-            yield [part[:LINE_LIMIT] for part in _REWRITES.split(line)]
-        else:
-            yield [line[:LINE_LIMIT]]
+def segments(printed: Printed) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number and the segments of every line, escape sequences of terminals left out.
+
+    A line of many segments comes in several parts, in their order and with the same number. Bytes that are no text are
+    replaced.
+    """
+    number, begun = 0, ""
+    with (
+        io.StringIO(printed)
+        if isinstance(printed, str)
+        else printed.open(encoding="utf-8", errors="replace", newline="\n")
+    ) as file:
+        while part := file.readline(_PART):
+            ended = part.endswith("\n")
+            text = begun + part.removesuffix("\n")
+            if "\x1b" in text:
+                text = _ANSI.sub("", text)
+            cut = _REWRITES.split(text) if "\r" in text or "\x08" in text else [text]
+            # What is cut off in the middle goes on in the next part.
+            begun = "" if ended else cut.pop()[:LINE_LIMIT]
+            if cut:
+                yield number, [segment[:LINE_LIMIT] for segment in cut]
+            number += ended
+    if begun:
+        yield number, [begun]
 
 
-def named_hits(text: str, name: str) -> list[Hit]:
-    """Return every number that stands behind a name in a text.
+def end_of(printed: Printed, size: int) -> str:
+    """Return the last `size` characters (of a file, bytes), from the beginning of a line or of a segment."""
+    if isinstance(printed, str):
+        whole, text = len(printed) <= size, printed[-size:]
+    else:
+        with printed.open("rb") as file:
+            length = file.seek(0, io.SEEK_END)
+            file.seek(max(0, length - size))
+            whole, text = length <= size, file.read().decode(errors="replace")
+    if whole:
+        return text
+    begins = re.search(r"[\n\r]", text)
+    return text[begins.end() :] if begins else text
+
+
+def _last_of_each_line(printed: Printed, look: Callable[[str], list[Hit]]) -> list[Hit]:
+    """Return what is found in the last segment of each line in which anything is."""
+    found: dict[int, list[Hit]] = {}
+    for number, part in segments(printed):
+        for segment in reversed(part):
+            if hits := look(segment):
+                found[number] = hits
+                break
+    return [hit for hits in found.values() for hit in hits]
+
+
+def named_hits(printed: Printed, name: str) -> list[Hit]:
+    """Return every number that stands behind a name in what was printed.
 
     The name is matched as a whole word: `acc` is found neither in `val_acc` nor in `loss/acc`. In a line that is a JSON
     object a name with dots is a path.
@@ -96,14 +148,11 @@ def named_hits(text: str, name: str) -> list[Hit]:
     pattern = re.compile(f"{_START}(?P<name>{spelled}){_NUMBER}")
     # Every line that can match holds these; most lines do not.
     signs = words if "." not in name else name.split(".")[-1:]
-    found = []
-    for line in segments(text):
-        for segment in reversed(line):
-            hits = _in_segment(segment, name, pattern) if any(sign in segment for sign in signs) else []
-            if hits:
-                found += hits
-                break
-    return found
+
+    def look(segment: str) -> list[Hit]:
+        return _in_segment(segment, name, pattern) if any(sign in segment for sign in signs) else []
+
+    return _last_of_each_line(printed, look)
 
 
 def _in_segment(segment: str, name: str, pattern: re.Pattern[str]) -> list[Hit]:
@@ -118,37 +167,33 @@ def _in_segment(segment: str, name: str, pattern: re.Pattern[str]) -> list[Hit]:
     return [_hit(match, segment) for match in pattern.finditer(segment)]
 
 
-def all_hits(text: str) -> list[Hit]:
-    """Return every number that stands behind any name in a text."""
-    found = []
-    for line in segments(text):
-        hits: list[Hit] = []
-        for segment in reversed(line):
-            document = None
-            if segment.lstrip().startswith("{"):
-                with suppress(ValueError):
-                    document = parsed(segment)
-            hits = [_json_hit(name, number, segment) for name, number in leaves(document)]
-            hits = hits or [_hit(match, segment) for match in _ANY_NAME.finditer(segment)]
-            if hits:
-                break
-        found += hits
-    return found
+def all_hits(printed: Printed) -> list[Hit]:
+    """Return every number that stands behind any name in what was printed."""
+
+    def look(segment: str) -> list[Hit]:
+        document = None
+        if segment.lstrip().startswith("{"):
+            with suppress(ValueError):
+                document = parsed(segment)
+        hits = [_json_hit(name, number, segment) for name, number in leaves(document)]
+        return hits or [_hit(match, segment) for match in _ANY_NAME.finditer(segment)]
+
+    return _last_of_each_line(printed, look)
 
 
-def pattern_hits(text: str, pattern: str) -> list[Hit]:
-    """Return every number that a pattern takes from a text.
+def pattern_hits(printed: Printed, pattern: str) -> list[Hit]:
+    """Return every number that a pattern takes from what was printed.
 
     Raises:
         LastbitError: the pattern is none, or takes too long.
         ValueError: its group holds something else than a number; the message is what it holds.
     """
     found = []
-    for match in pattern_matches(list(segments(text)), pattern):
+    for match in pattern_matches(segments(printed), pattern):
         number = printed_number(match.text)
         if number is None:
             raise ValueError(match.text)
-        form = Form(_words_before(match.line, match.start), "", _unit(number))
+        form = _form(_words_before(match.line, match.start), "", _unit(number))
         found.append(Hit(pattern, number, form, match.line, match.start))
     return found
 
@@ -156,13 +201,18 @@ def pattern_hits(text: str, pattern: str) -> list[Hit]:
 def _hit(match: re.Match[str], segment: str) -> Hit:
     number, start = number_of(match), match.start("name")
     sign = match["sign"] or (match["verb"] or "").strip()
-    return Hit(
-        match["name"], number, Form(_words_before(segment, start, match["name"]), sign, _unit(number)), segment, start
-    )
+    form = _form(_words_before(segment, start, match["name"]), sign, _unit(number))
+    return Hit(match["name"], number, form, segment, start)
 
 
 def _json_hit(name: str, number: PrintedNumber, segment: str) -> Hit:
-    return Hit(name, number, Form((), "{}", _unit(number)), segment, 0)
+    return Hit(name, number, _form((), "{}", _unit(number)), segment, 0)
+
+
+@lru_cache(maxsize=256)
+def _form(before: tuple[str, ...], sign: str, unit: str) -> Form:
+    # One object for the many lines of a form.
+    return Form(before, sign, unit)
 
 
 def _unit(number: PrintedNumber) -> str:

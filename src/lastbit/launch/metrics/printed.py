@@ -27,7 +27,7 @@ _WRAPPED = re.compile(r"(?:torch\.|np\.|numpy\.)?(?:tensor|array|float\d+|int\d+
 _AROUND = " \t\r\n\"'`()[]{}<>*|;,:"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PrintedNumber:
     """A number that was printed.
 

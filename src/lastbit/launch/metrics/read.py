@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lastbit.launch.metrics.files import is_newer, read_file
+from lastbit.launch.metrics.hits import Printed
 from lastbit.launch.metrics.mlflow import read_key
 from lastbit.launch.metrics.series import MetricSeries
 from lastbit.launch.metrics.spec import MetricSpec
@@ -16,12 +17,12 @@ from lastbit.launch.metrics.written import SLACK, paths_below
 __all__ = ["read_metric", "written_after"]
 
 
-def read_metric(spec: MetricSpec, *, stdout: str, folder: Path, since: float, stderr: str = "") -> MetricSeries:
+def read_metric(spec: MetricSpec, *, stdout: Printed, folder: Path, since: float, stderr: Printed = "") -> MetricSeries:
     r"""Return the values of a metric in one run.
 
     Args:
         spec: which metric, and where it is read.
-        stdout: what the run printed; bytes that are no text decoded with `errors="replace"`.
+        stdout: what the run printed, or the file that holds it.
         folder: the working directory of the run.
         since: when the run began, `time.time()`; what is older belongs to another run.
         stderr: what it printed there, as logging and progress bars do: read where stdout does not have the metric.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from lastbit.core.errors import LastbitError
-from lastbit.launch.metrics.hits import Form, Hit, all_hits, named_hits, pattern_hits
+from lastbit.launch.metrics.hits import Form, Hit, Printed, all_hits, end_of, named_hits, pattern_hits
 from lastbit.launch.metrics.series import MetricSeries, series_of
 from lastbit.launch.metrics.spec import quoted
 
@@ -23,8 +23,8 @@ __all__ = ["Candidate", "found", "matched", "named"]
 SHOWN = 20
 """Candidates that are shown at most."""
 
-TEXT_LIMIT = 4 << 20
-"""Characters, the last of an output, that candidates are looked for in."""
+TEXT_LIMIT = 2 << 20
+"""Characters, the last of an output (of a file, bytes), that candidates are looked for in."""
 
 _METRICS = re.compile(
     r"acc|accuracy|auc|auroc|bleu|bpb|bpc|cer|corr|dice|elbo|err|error|f1|fid|iou|kappa|logloss|loss|mae|map|"
@@ -60,7 +60,7 @@ class Candidate:
     line: str
 
 
-def named(text: str, name: str, stderr: str = "") -> MetricSeries:
+def named(text: Printed, name: str, stderr: Printed = "") -> MetricSeries:
     r"""Return the numbers that stand behind a name in a text; where none does, in what was printed as errors.
 
     Raises:
@@ -85,7 +85,7 @@ def named(text: str, name: str, stderr: str = "") -> MetricSeries:
     return series_of([hit.number for hit in hits], _where(hits, stream))
 
 
-def matched(text: str, pattern: str, stderr: str = "") -> MetricSeries:
+def matched(text: Printed, pattern: str, stderr: Printed = "") -> MetricSeries:
     r"""Return the numbers that the group of a pattern holds, wherever it matches within a line; as `named` does.
 
     What stands before the match on its line must be of one form; a pattern that begins with `.*` takes that in.
@@ -119,7 +119,7 @@ def matched(text: str, pattern: str, stderr: str = "") -> MetricSeries:
     return series_of([hit.number for hit in hits], _where(hits, stream))
 
 
-def found(text: str, limit: int = SHOWN) -> tuple[Candidate, ...]:
+def found(printed: Printed, limit: int = SHOWN) -> tuple[Candidate, ...]:
     r"""Return the numbers of an output that have names, with flags that read them; likely metrics first.
 
     Every flag has been tried on this output, or on the end of a long one.
@@ -128,8 +128,7 @@ def found(text: str, limit: int = SHOWN) -> tuple[Candidate, ...]:
         >>> [candidate.flag for candidate in found("epoch 1 val_acc: 0.5\nepoch 2 val_acc: 0.6\n")]
         ['--metric val_acc', '--metric epoch']
     """
-    if len(text) > TEXT_LIMIT:
-        text = text[-TEXT_LIMIT:].partition("\n")[2]
+    text = end_of(printed, TEXT_LIMIT)
     groups: dict[tuple[str, Form], list[Hit]] = {}
     for hit in all_hits(text):
         if _NO_NAMES.fullmatch(hit.name.lower()):
@@ -167,7 +166,7 @@ def _by_form(hits: Sequence[Hit]) -> dict[Form, list[Hit]]:
     return forms
 
 
-def _flag_of(text: str, hits: Sequence[Hit]) -> str | None:
+def _flag_of(text: Printed, hits: Sequence[Hit]) -> str | None:
     """Return the first flag that reads exactly these hits, or None."""
     wanted = _as_printed(hits)
     for name in _names_of(hits[-1]):
@@ -220,7 +219,7 @@ def _patterns_of(hits: Sequence[Hit]) -> Iterator[str]:
     yield rf"\b{words[-1]}\b.*{end}"
 
 
-def _instead(text: str, name: str, stderr: str) -> str:
+def _instead(text: Printed, name: str, stderr: Printed) -> str:
     candidates = found(text) or found(stderr)
     if not candidates:
         return "it has no numbers with names; print one, as in 'val_acc: 0.91'"

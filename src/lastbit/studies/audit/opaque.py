@@ -30,6 +30,7 @@ from lastbit.studies.frame.launched import (
     versions_of,
 )
 from lastbit.tasks.function import TrainingFunction
+from lastbit.train.jobs import RunFailed
 
 __all__ = ["call", "launch"]
 
@@ -62,7 +63,7 @@ def launch(work: Work[AuditSettings], program: CommandProgram) -> Trained:
     Raises:
         LastbitError: of the first run: it failed, no metric is named, or none can be read; of any run: no optimizer
             took a step.
-        RuntimeError: the command failed, which says with which code and its last line, or its metric cannot be read.
+        RunFailed: the command failed, which says with which code and its last line, or its metric cannot be read.
     """
     job, folder, cwd = work.job, work.output(work.job.run), Path(program.folder)
     settings, first = launch_settings(program, job, work.settings.perturb), is_first(job)
@@ -85,7 +86,7 @@ def launch(work: Work[AuditSettings], program: CommandProgram) -> Trained:
     except LastbitError as error:
         if first:
             raise LastbitError(f"{error} ({_KEPT})") from None
-        raise RuntimeError(str(error)) from None
+        raise RunFailed(str(error)) from None
     work.files(job.run).arrays(record_arrays(ran.processes))
     release(folder)
     facts = {"metrics": described, "steps": ran.steps, "perturbed": ran.perturbed}
@@ -98,8 +99,7 @@ _KEPT = "the run is kept: the same command with another flag goes on from it"
 
 def _choose_one(ran: CommandRun) -> str:
     """Return the message of an audit that was given no metric: what there is, with ready-made flags."""
-    stdout, stderr = ran.printed
-    there = found(stdout) or found(stderr)
+    there = found(ran.stdout) or found(ran.stderr)
     if not there:
         return (
             f"which number is the result? The output ({ran.stdout}) shows none: write --metric-file "

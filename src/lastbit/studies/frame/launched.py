@@ -19,6 +19,7 @@ from lastbit.perturb.base import Perturbation
 from lastbit.perturb.registry import make_perturbation
 from lastbit.report.formatting import seconds
 from lastbit.studies.frame.kind import Job
+from lastbit.train.jobs import RunFailed
 
 __all__ = ["is_first", "launch_settings", "perturbation_for", "read_metrics", "run_to_end", "versions_of"]
 
@@ -63,7 +64,7 @@ def run_to_end(program: CommandProgram, settings: LaunchSettings, folder: Path, 
 
     Raises:
         LastbitError: it failed and is the first, or no optimizer took a step.
-        RuntimeError: it failed; says with which code, and its last line.
+        RunFailed: it failed; says with which code, and its last line.
     """
     timeout = program.options["timeout"]
     ran = run_command(program.words, settings=settings, folder=folder, cwd=Path(program.folder), timeout=timeout)
@@ -78,7 +79,7 @@ def run_to_end(program: CommandProgram, settings: LaunchSettings, folder: Path, 
     elif not (first or ran.processes):
         failed = f"{program.name} made no optimizer step, though the first run did: {last}"
     if failed:
-        raise LastbitError(f"{failed} (all of it: {ran.output})") if first else RuntimeError(failed)
+        raise LastbitError(f"{failed} (all of it: {ran.output})") if first else RunFailed(failed)
     ran.check()
     return ran
 
@@ -102,9 +103,8 @@ def read_metrics(
         LastbitError: one cannot be read.
     """
     metrics, described = {}, []
-    stdout, stderr = ran.printed
     for spec, one in zip(program.metrics, program.described(), strict=True):
-        series = read_metric(spec, stdout=stdout, stderr=stderr, folder=Path(program.folder), since=since)
+        series = read_metric(spec, stdout=ran.stdout, stderr=ran.stderr, folder=Path(program.folder), since=since)
         metrics[spec.name] = chosen(series, spec.of, spec.higher_is_better)
         # Where trailing zeros are left out, the longest says how many there are.
         digits = max(series.digits, default=None)

@@ -25,6 +25,7 @@ from lastbit.studies.frame.launched import (
 from lastbit.studies.frame.program import Program
 from lastbit.studies.trace.settings import TraceSettings
 from lastbit.tasks.function import TrainingFunction
+from lastbit.train.jobs import RunFailed
 
 __all__ = ["run_alone", "separate_jobs", "settled"]
 
@@ -82,7 +83,8 @@ def run_alone(work: Work[TraceSettings]) -> Trained:
 
     Raises:
         LastbitError: no optimizer took a step, or of the first run: it failed, or its metric cannot be read.
-        RuntimeError: a command failed, which says with which code and its last line, or its metric cannot be read.
+        RunFailed: a later run of a command failed; says with which code and its last line, or why its metric cannot be
+            read.
     """
     job, settings, program = work.job, work.settings, work.task
     began, since, message = time.perf_counter(), time.time(), ""
@@ -103,7 +105,7 @@ def run_alone(work: Work[TraceSettings]) -> Trained:
         except LastbitError as error:
             if is_first(job):
                 raise
-            raise RuntimeError(str(error)) from None
+            raise RunFailed(str(error)) from None
         facts["versions"] = versions_of(done)
         arrays, steps, perturbed = record_arrays(done.processes), done.steps, done.perturbed
     # Compared too: of runs without a metric nothing else says how long they were.
