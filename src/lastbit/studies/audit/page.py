@@ -182,11 +182,14 @@ def _control_facts(folder: StudyFolder, result: AuditResult) -> Facts:
         return Facts([*rows, (name, "no perturbed run could be compared with its base")])
     rows.append((name, f"landed in {percent(landing.landed_fraction)} of {plural(landing.twins, 'run')}"))
     for when, share in (("first", landing.first_step_share), ("last", landing.last_step_share)):
-        rows.append((f"Weights changed after the {when} step", _share_words(share)))
+        # Checksums and sketches show that a tensor changed, and not how many of its weights did.
+        if share is not None or result.recorded is None:
+            rows.append((f"Weights changed after the {when} step", _share_words(share)))
     if result.recorded is not None and result.recorded.changed is not None:
         tensors, weights = result.recorded.tensors, plural(result.recorded.weights, "weight")
         changed = f"{_share_words(result.recorded.changed)} of {plural(tensors, 'tensor')} ({weights})"
         rows.append(("Tensors changed after the last step", changed))
+        rows.append(("Weights changed", "not measured: sketches show that a tensor changed, not in how many weights"))
     if result.optimizers:
         rows.append(("Optimizers", ", ".join(f"{name}: {how}" for name, how in result.optimizers.items())))
     if landing.not_landed:
