@@ -35,6 +35,13 @@ def test_help_for_a_reader_that_goes_away_is_silent(words):
     assert (done.stdout.count("\n"), done.stderr) == (1, "code 0\n")
 
 
+def test_a_script_with_the_name_of_a_standard_module_is_not_run(here):
+    (here / "html.py").write_text("print('imported')")
+    done = subprocess.run([*LASTBIT, "report", "nowhere"], capture_output=True, text=True, cwd=here)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: there is no study at nowhere: give the folder that --out named\n"
+
+
 SLOW = """
 import time
 import torch

@@ -100,7 +100,10 @@ def test_what_is_not_an_empty_folder_is_refused(tmp_path):
 @pytest.mark.parametrize("open_", [StudyFolder.resume, StudyFolder.read], ids=["resume", "read"])
 def test_what_is_not_a_study_is_refused(open_, tmp_path):
     assert "there is no study at" in refusal(open_, tmp_path / "none")
-    assert "has no study.json" in refusal(open_, tmp_path)
+    assert refusal(open_, tmp_path).endswith("has no study.json")
+    (tmp_path / "studies" / "one").mkdir(parents=True)
+    (tmp_path / "studies" / "one" / "study.json").write_text("{}")
+    assert refusal(open_, tmp_path / "studies").endswith(f"; the studies in it are {tmp_path / 'studies' / 'one'}")
     path = tmp_path / "study"
     StudyFolder.create(path, FACTS).close()
     (path / "study.json").write_text('{"schema": 99}')

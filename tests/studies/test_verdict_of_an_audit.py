@@ -172,3 +172,27 @@ def test_one_seed_whose_twin_diverged_is_in_the_first_sentence(grid, tmp_path):
     assert study.verdict.startswith("1 of 48 runs diverged, and the last bit decided which (in 1 of 12 seeds; ")
     assert "hardly any of it is the last bit" in study.verdict
     assert study.result.divergence.parted == 1
+
+
+def test_a_number_of_seeds_with_no_upper_end_shows_its_lower_one(grid, tmp_path):
+    study = saying(grid, tmp_path / "study", 30.0, 0.5)
+    open_ended = [need.n_seeds for need in study.result.seeds_needed if need.n_seeds.high is None]
+    known = [need for need in open_ended if need.measured]
+    assert known
+    for need in known:
+        assert f"from {need.low:,.0f} up" in study.summary()
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_what_differs_in_its_repeat_is_told_a_flag_that_it_takes(grid, tmp_path, own):
+    """A command or function refuses --device: it decides that itself."""
+    study = saying(grid, tmp_path / "study", 1.0, 1.0).path
+    with closing(sqlite3.connect(study / "runs.sqlite", isolation_level=None)) as database:
+        database.execute("UPDATE metrics SET value = 1 WHERE run LIKE '%repeat' AND name = 'accuracy'")
+    facts = json.loads((study / "study.json").read_text())
+    for cell in facts["cells"] if own else ():
+        del cell["epochs"]
+    (study / "study.json").write_text(json.dumps(facts))
+    result = result_of(open_study(study))
+    assert result["verdict_kind"] == "not_reproducible"
+    assert ("--device" in result["advice"], "--reseed" in result["advice"]) == (not own, own)

@@ -196,9 +196,15 @@ def read_json(path: Path) -> dict[str, Any]:
         with opened_file(path) as file:
             value = json.loads(file.read().decode("utf-8"))
     except FileNotFoundError:
-        raise LastbitError(f"{path.parent} is not a study: it has no {path.name}") from None
+        raise LastbitError(f"{path.parent} is not a study: it has no {path.name}{_inside(path)}") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise LastbitError(f"{path} cannot be read ({error}): the file is damaged or not lastbit's") from None
     if not isinstance(value, dict):
         raise LastbitError(f"{path} holds no JSON object: the file is damaged or not lastbit's")
     return value
+
+
+def _inside(path: Path) -> str:
+    """Return which folders beside the missing file hold one, the youngest first, as the end of a sentence."""
+    found = sorted(path.parent.glob(f"*/{path.name}"), key=lambda one: one.stat().st_mtime, reverse=True)
+    return f"; the studies in it are {', '.join(str(one.parent) for one in found[:3])}" if found else ""

@@ -55,8 +55,8 @@ class TaskConfig(Config):
     model_config = ConfigDict(json_schema_extra={"panel": "The training"})
 
     task: str = setting(
-        "task: digits, fashion-mnist, cifar10, or FILE.py:FUNCTION (a function that makes a Task; for audit also one "
-        "of a seed that trains)",
+        "task: digits, fashion-mnist, cifar10, or FILE.py:FUNCTION (a function that makes a Task; for audit and "
+        "trace also one of a seed that trains)",
         "digits",
         words=TASKS,
     )

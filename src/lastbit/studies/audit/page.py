@@ -292,7 +292,8 @@ def _plan_tables(result: AuditResult) -> list[Block]:
         seeds = need.n_seeds
         if seeds.measured:
             unit = "point" if result.points == "points" and need.difference == 1 else result.points
-            ends = "" if seeds.low is None or seeds.high is None else f"{count(seeds.low)} – {count(seeds.high)}"
+            upper = f"from {count(seeds.low)} up" if seeds.high is None else f"{count(seeds.low)} – {count(seeds.high)}"
+            ends = "" if seeds.low is None else upper
             needed.append(Row((number(need.difference, 6, unit), f"{count(seeds.estimate)} each", ends)))
     differences = columns(
         ["comparing two configurations"],

@@ -63,7 +63,12 @@ def conclude(folder: StudyFolder) -> AuditResult:
     spreads = no_spreads(metric, reason, len(used)) if reason else estimate_spreads(folder, used)
     grid = facts["spec"]["settings"]
     planned = grid["seeds"] * (grid["perturbations"] + 1)
-    asked = Asked(seeds=grid["seeds"], perturbations=grid["perturbations"], finished=len(records) >= planned)
+    asked = Asked(
+        seeds=grid["seeds"],
+        perturbations=grid["perturbations"],
+        finished=len(records) >= planned,
+        own=facts["cells"][0].get("epochs") is None,
+    )
     said = verdict(control, landing, spreads, divergence, asked)
     digits = printed_digits(facts)
     if digits is not None and spreads.sigma_last_bit.estimate == 0:

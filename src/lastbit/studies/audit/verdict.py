@@ -8,7 +8,7 @@ from lastbit.report.formatting import count, number, percent, plural, reason, sh
 from lastbit.stats import proportion_estimate
 from lastbit.studies.audit.controls import Divergence
 from lastbit.studies.audit.spreads import Spreads
-from lastbit.studies.frame.control import Control, Landing
+from lastbit.studies.frame.control import OWN_NOT_REPRODUCIBLE, Control, Landing
 from lastbit.studies.frame.result import Verdict
 
 __all__ = ["Asked", "verdict"]
@@ -26,6 +26,8 @@ class Asked:
     seeds: int
     perturbations: int
     finished: bool
+    own: bool = False
+    """Whether a command or a function trains, which decides its device itself."""
 
     @property
     def missing(self) -> str:
@@ -150,7 +152,9 @@ def _without_spreads(
             f"not reproducible here: an exact repeat of seed {where.cell} first differs at {step(where.step)} "
             f"({where.what}{values}), so no spread can be attributed to the last bit.",
             "not_reproducible",
-            "Look for a random draw that no seed governs, or an operation without a deterministic algorithm; "
+            OWN_NOT_REPRODUCIBLE
+            if asked.own
+            else "Look for a random draw that no seed governs, or an operation without a deterministic algorithm; "
             "--device cpu --workers 1 rules most of them out.",
         )
     if spreads.metric.mean.estimate is not None:

@@ -10,6 +10,7 @@ import numpy as np
 from lastbit.store import RunRecord, StudyFolder
 
 __all__ = [
+    "OWN_NOT_REPRODUCIBLE",
     "RECORDED",
     "Control",
     "Difference",
@@ -21,6 +22,13 @@ __all__ = [
     "landing_of",
     "other_records",
 ]
+
+OWN_NOT_REPRODUCIBLE = (
+    "Look for a random draw that no seed governs (of a command, --reseed seeds those of Python, NumPy and PyTorch), or "
+    "an operation without a deterministic algorithm; a run on the CPU (CUDA_VISIBLE_DEVICES= in front of the command) "
+    "rules most of the latter out."
+)
+"""What to do where the repeat of a command or a function differs: these decide their device themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,7 +123,9 @@ def choose_execution(
             choice = unmeasured_choice(workers, jobs, threads=asked.threads, shared=shared)
             one_gpu = shared and choice.workers > 1 and bool(gpus())
             executor = choice.build(factory, places=_one_gpu_each() if one_gpu else ())
-        progress.event(f"{choice.workers} process(es) x {choice.threads} thread(s) ({choice.reason})")
+        progress.event(
+            f"{plural(choice.workers, 'process', 'processes')} × {plural(choice.threads, 'thread')} ({choice.reason})"
+        )
     chosen = {"workers": choice.workers, "threads": choice.threads, "reason": choice.reason}
     # How many a run sees decides its bits: so it stays, whatever number of processes the study is resumed with.
     folder.update_facts(execution={**chosen, "one_gpu": True} if one_gpu else chosen)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from lastbit.report.blocks import Block, Code, Column, Facts, FigureBlock, Page, Row, Section, Sheet, Table, Tone
-from lastbit.report.formatting import capitalised
+from lastbit.report.formatting import capitalised, plural
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.damage import damage_section
 from lastbit.studies.frame.result import Result, RunRow
@@ -114,7 +114,7 @@ def _environment_facts(result: Result) -> Facts:
     """Return what the result may depend on besides its settings."""
     rows = [(str(name), _plain(value)) for name, value in result.environment.items()]
     if execution := result.execution:
-        how = f"{execution.get('workers')} process(es) × {execution.get('threads')} thread(s)"
+        how = f"{plural(execution['workers'], 'process', 'processes')} × {plural(execution['threads'], 'thread')}"
         rows.append(("execution", f"{how} ({execution['reason']})" if execution.get("reason") else how))
     return Facts(rows)
 

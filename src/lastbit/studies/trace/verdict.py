@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lastbit.report.formatting import count, decades, distance, growth_rate, number, percent, plural, show
 from lastbit.stats import not_measured
+from lastbit.studies.frame.control import OWN_NOT_REPRODUCIBLE
 from lastbit.studies.frame.result import Verdict
 from lastbit.studies.trace.twins_found import TwinsFound
 
@@ -33,8 +34,7 @@ _ADVICE = {
 _ADVICE_SEPARATE = _ADVICE | {
     "restrained": "Runs that differ in the last bit end as different networks: lastbit audit says what that does to "
     "the metric, and a trace with a smaller learning rate whether the growth disappears with it.",
-    "not_reproducible": "Look for a random draw that no seed controls, or an operation without a deterministic "
-    "algorithm; a run on the CPU (CUDA_VISIBLE_DEVICES= in front of the command) rules most of them out.",
+    "not_reproducible": OWN_NOT_REPRODUCIBLE,
 }
 """The same of a function or command."""
 
