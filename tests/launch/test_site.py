@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lastbit.launch.command import SITE
+from lastbit.launch.process import SITE
 
 TORCH = "print('torch', flush=True)\n"
 LASTBIT = """

@@ -6,33 +6,19 @@ had, but for `PYTHONPATH`, `LASTBIT_LAUNCH` and what makes it repeatable; see `d
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
-import sys
-import time
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from lastbit.core.errors import LastbitError
-from lastbit.launch import warden
+from lastbit.launch.process import Launched, launched
 from lastbit.launch.records import OptimizerRecord, ProcessRecord, read_processes
 from lastbit.launch.settings import LaunchSettings
-from lastbit.launch.words import check_command
 
-__all__ = ["CommandRun", "run_command"]
-
-SITE = Path(__file__).parent / "site"
-"""The folder that goes to the front of `PYTHONPATH`."""
+__all__ = ["CommandRun", "run_command", "what_became_of"]
 
 _LAST_LINES = 10
-
-_SETTLE = 1.0
-"""Seconds that what a program leaves running is given to end by itself."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +84,22 @@ class CommandRun:
         Raises:
             LastbitError: none took a step, which says how far lastbit got, or none could be perturbed.
         """
-        name = shlex.join(self.words)
-        if self.troubles and not self.processes:
-            raise LastbitError(f"lastbit cannot work inside {name}: {self.troubles[0]}")
-        if not self.processes:
-            raise LastbitError(f"{name} made no optimizer step: {_NO_STEP[self.reached]}")
+        self.check_steps(self.steps)
         if all(optimizer.refused for optimizer in self.optimizers):
+            name = shlex.join(self.words)
             raise LastbitError(f"no optimizer of {name} can be perturbed: {self.optimizers[0].refused}")
+
+    def check_steps(self, steps: int) -> None:
+        """Check that there were steps at all.
+
+        Raises:
+            LastbitError: there were none, which says how far lastbit got.
+        """
+        name = shlex.join(self.words)
+        if not steps and self.troubles:
+            raise LastbitError(f"lastbit cannot work inside {name}: {self.troubles[0]}")
+        if not steps:
+            raise LastbitError(f"{name} made no optimizer step: {_NO_STEP[self.reached]}")
 
 
 _NO_STEP = {
@@ -141,109 +136,26 @@ def run_command(
     Raises:
         LastbitError: there is no such program, or lastbit would not be reached in it.
     """
-    if os.name != "posix":
-        raise LastbitError("commands are run on Linux and macOS; on Windows, audit a Python function instead")
-    place = (cwd or Path.cwd()).absolute()
-    command = settings.words(list(words))
-    held = dict(os.environ if environment is None else environment)
-    check_command(command, cwd=place, environment=held)
-    folder = folder.absolute()
-    records = folder / "records"
-    records.mkdir(parents=True, exist_ok=True)
-    for old in records.iterdir():
-        old.unlink()
-    stdout, stderr = folder / "stdout.txt", folder / "stderr.txt"
-    began = time.monotonic()
-    with stdout.open("wb") as out, stderr.open("wb") as err:
-        mark = uuid.uuid4().hex
-        environment = held | _added(settings, settings.message(records, mark), held)
-        exit_code, timed_out = _run(command, (out, err), place, timeout, environment, mark)
+    with launched(words, settings=settings, folder=folder, cwd=cwd, environment=environment) as one:
+        one.wait(timeout)
+    return what_became_of(one)
+
+
+def what_became_of(one: Launched) -> CommandRun:
+    """Return what a command that has ended left behind."""
+    records = one.records
     return CommandRun(
-        tuple(command),
-        exit_code,
-        time.monotonic() - began,
-        timed_out,
-        stdout,
-        stderr,
-        _tail(stderr) or _tail(stdout),
+        one.words,
+        one.exit_code,
+        one.seconds,
+        one.timed_out,
+        one.stdout,
+        one.stderr,
+        _tail(one.stderr) or _tail(one.stdout),
         read_processes(records),
         next((name for name in ("torch", "python") if (records / name).exists()), "nothing"),
         tuple(line for path in sorted(records.glob("trouble-*.txt")) for line in path.read_text("utf-8").splitlines()),
     )
-
-
-def _added(settings: LaunchSettings, message: str, held: Mapping[str, str]) -> dict[str, str]:
-    """Return what the environment gets beside what it holds."""
-    path = held.get("PYTHONPATH", "")
-    added = {
-        # An empty entry would be the working directory.
-        "PYTHONPATH": f"{SITE}{os.pathsep}{path}" if path else str(SITE),
-        "LASTBIT_LAUNCH": message,
-    }
-    if settings.deterministic:
-        added["CUBLAS_WORKSPACE_CONFIG"] = held.get("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        chosen = held.get("PYTHONHASHSEED", "")
-        added["PYTHONHASHSEED"] = chosen if chosen.isdigit() else "0"
-    if settings.threads is not None:
-        added |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(settings.threads))
-    return added
-
-
-def _run(
-    command: list[str],
-    outputs: tuple[BinaryIO, BinaryIO],
-    cwd: Path,
-    timeout: float | None,
-    environment: dict[str, str],
-    mark: str,
-) -> tuple[int, bool]:
-    """Return the exit code, and whether the time ran out."""
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=outputs[0],
-            stderr=outputs[1],
-            cwd=cwd,
-            env=environment,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise LastbitError(f"{command[0]} cannot be run: {error.strerror}") from None
-    timed_out = False
-    with _guarded(process.pid, mark):
-        try:
-            process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            timed_out = True
-        finally:
-            _end(process, mark)
-    return process.returncode, timed_out
-
-
-def _end(process: subprocess.Popen[bytes], mark: str) -> None:
-    """End what is left of a program; what ends by itself a moment after it is given that moment."""
-    deadline = time.monotonic() + _SETTLE
-    while process.returncode is not None and warden.left(process.pid, mark) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    warden.end_all(process.pid, mark, grace=warden.GRACE)
-    process.wait()
-
-
-@contextmanager
-def _guarded(group: int, mark: str) -> Iterator[None]:
-    """Have a process beside this one end the program, should this one be killed before it can."""
-    guard = subprocess.Popen(
-        [sys.executable, "-I", "-S", warden.__file__, str(group), mark],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield
-    finally:
-        guard.communicate(b"done")
 
 
 def _tail(path: Path) -> str:

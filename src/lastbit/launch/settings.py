@@ -56,12 +56,13 @@ class LaunchSettings:
         """Return the command with its seed put in."""
         return words if self.seed is None else [word.replace("{seed}", str(self.seed)) for word in words]
 
-    def message(self, folder: Path, mark: str) -> str:
+    def message(self, folder: Path, mark: str, more: Mapping[str, Any] | None = None) -> str:
         """Return what the program's process is told, as JSON on one line.
 
         Args:
             folder: takes its records.
             mark: by which this run's processes are told from all others.
+            more: what else they are told.
         """
         told = {
             "folder": str(folder),
@@ -72,7 +73,7 @@ class LaunchSettings:
             "deterministic": self.deterministic,
             "every": self.every,
         }
-        return json.dumps(told)
+        return json.dumps(told | dict(more or {}))
 
 
 def perturbation_of(told: Mapping[str, Any]) -> Perturbation:
