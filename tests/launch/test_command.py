@@ -219,7 +219,7 @@ def test_a_failing_program_is_a_result_with_its_last_lines(tmp_path):
 @pytest.mark.parametrize("ends", ["timeout", "by itself"])
 def test_no_orphan_is_left_even_one_that_ignores_sigterm_in_a_session_of_its_own(ends, tmp_path, monkeypatch):
     monkeypatch.setattr("lastbit.launch.warden.GRACE", 0.3)
-    monkeypatch.setattr("lastbit.launch.command._SETTLE", 0.1)
+    monkeypatch.setattr("lastbit.launch.process._SETTLE", 0.1)
     words = program("orphan.py", *(["leave"] if ends == "by itself" else []))
     run = run_command(words, settings=LaunchSettings(), folder=tmp_path, timeout=1 if ends == "timeout" else None)
     assert run.timed_out == (ends == "timeout")
