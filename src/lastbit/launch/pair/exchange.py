@@ -10,9 +10,17 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from lastbit.launch.pair.said import Said
+from lastbit.launch.pair.tapes import ProcessFacts, write_tape
+
 __all__ = ["Exchange", "process_key"]
+
+
+LARGEST = 8 << 20
+"""Bytes of a tape that is kept of a step which did no harm."""
 
 
 class Exchange:
@@ -20,22 +28,31 @@ class Exchange:
 
     Args:
         told: `address` (a path, or host and port), `token` and `side` of the pair, as the process was told.
+        folder: takes the tapes that are asked for.
     """
 
-    def __init__(self, told: Mapping[str, Any]) -> None:
-        self._told = told
+    def __init__(self, told: Mapping[str, Any], folder: Path) -> None:
+        self._told, self._folder = told, folder
         self._socket: socket.socket | None = None
         self._file: Any = None
-        self.gone = False
+        self._gone = False
 
-    def ask(self, line: Mapping[str, Any], hello: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Send a line and return the answer; None where there is nobody to answer.
+    def tell(self, said: Said) -> bool:
+        """Say where the process stands, write the tape where that is the answer, and tell whether to go on."""
+        answer = self._ask(said.line, said.process)
+        if answer is None:
+            return False
+        said.tape.ignored.update((name, place, line and tuple(line)) for name, place, line in answer["ignored"])
+        word = answer["say"]
+        if word in ("keep", "stop"):
+            path = self._folder / f"tape-{os.getpid()}-{said.tape.count}.jsonl"
+            written = write_tape(path, said.whole(), most=LARGEST if word == "keep" else None)
+            self._say({"written": str(path) if written else None}, said.process)
+        return bool(word != "stop")
 
-        Args:
-            line: what to say.
-            hello: what is said of this process first.
-        """
-        if not self.say(line, hello):
+    def _ask(self, line: Mapping[str, Any], process: ProcessFacts) -> dict[str, Any] | None:
+        """Send a line and return the answer; None where there is nobody to answer."""
+        if not self._say(line, process):
             return None
         try:
             answer = self._file.readline()
@@ -46,13 +63,13 @@ class Exchange:
             self._lost()
         return said
 
-    def say(self, line: Mapping[str, Any], hello: Mapping[str, Any]) -> bool:
+    def _say(self, line: Mapping[str, Any], process: ProcessFacts) -> bool:
         """Send a line, and tell whether it could be sent."""
-        if self.gone:
+        if self._gone:
             return False
         try:
             if self._socket is None:
-                self._open(hello)
+                self._open(process)
             assert self._socket is not None
             self._socket.sendall(json.dumps(line).encode() + b"\n")
         except OSError:
@@ -60,7 +77,7 @@ class Exchange:
             return False
         return True
 
-    def _open(self, hello: Mapping[str, Any]) -> None:
+    def _open(self, process: ProcessFacts) -> None:
         address = self._told["address"]
         if isinstance(address, str):
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -69,11 +86,12 @@ class Exchange:
             self._socket = socket.create_connection(tuple(address))
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._file = self._socket.makefile("rb")
+        hello = {"key": process.key, "rank": process.rank, "program": process.program, "pid": process.pid}
         first = {"token": self._told["token"], "side": self._told["side"], **hello}
         self._socket.sendall(json.dumps(first).encode() + b"\n")
 
     def _lost(self) -> None:
-        self.gone = True
+        self._gone = True
         self.close()
 
     def close(self) -> None:
@@ -89,7 +107,7 @@ class Exchange:
     def forked(self) -> None:
         """Leave the parent's line to the parent."""
         self.close()
-        self.gone = False
+        self._gone = False
 
 
 def process_key(forks: tuple[int, ...]) -> tuple[str, int | None, str]:
@@ -102,7 +120,8 @@ def process_key(forks: tuple[int, ...]) -> tuple[str, int | None, str]:
     processes = sys.modules.get("multiprocessing.process")
     identity = processes.current_process()._identity if processes is not None else ()
     program = sys.argv[0] if getattr(sys, "argv", None) else ""
-    parts = [program]
+    # Its folder may be another on another machine.
+    parts = [os.path.basename(program)]
     if rank.isdigit():
         parts.append(f"rank {rank}")
     if identity:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,12 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from lastbit.launch.everywhere import Met
 from lastbit.launch.pair.exchange import Exchange, process_key
-from lastbit.launch.pair.facts import generators, settings, versions
+from lastbit.launch.pair.facts import settings, versions
 from lastbit.launch.pair.leaves import Standing, hashes_of, names_of, standing
+from lastbit.launch.pair.recording import Recording
+from lastbit.launch.pair.said import Said
 from lastbit.launch.pair.tape import OpRecorder
-from lastbit.launch.pair.tapes import ProcessFacts, Tape, write_tape
-from lastbit.launch.pair.told import op_of, tap_of
+from lastbit.launch.pair.tapes import ProcessFacts
 from lastbit.launch.site.taps import taps
 
 __all__ = ["PairRecorder"]
@@ -38,11 +38,16 @@ class PairRecorder:
 
     def __init__(self, told: Mapping[str, Any], on_trouble: Callable[[Exception], None]) -> None:
         self._folder = Path(told["folder"])
-        self._exchange = Exchange(told["pair"])
+        pair = told["pair"]
+        self._other: Exchange | Recording = (
+            Recording(self._folder, pair["begin"]) if "begin" in pair else Exchange(pair, self._folder)
+        )
         self._forks: tuple[int, ...] = ()
         self._children = 0
         self._lock = threading.RLock()
         self._known: dict[int, tuple[int, Met]] = {}
+        self._facts: ProcessFacts | None = None
+        self._names: dict[int, dict[str, str]] = {}
         self._before: dict[int, dict[str, str | None]] = {}
         self.tape = OpRecorder(on_trouble)
         self.tape.on = True
@@ -67,8 +72,7 @@ class PairRecorder:
         with self._lock, taps.muted(), torch._C._DisableTorchDispatch():
             index = self._known.setdefault(id(met), (len(self._known), met))[0]
             stands = standing(optimizer, self.tape.memories, self._before.pop(id(optimizer), {}))
-            line = {"optimizer": index, "step": met.steps, "checksum": stands.checksum, "tensors": len(stands.leaves)}
-            self._told(line | {"bytes": stands.size}, partial(self._tape, index, met.steps, stands, optimizer))
+            self._tell(index, met.steps, stands, optimizer, stands.checksum)
             self.tape.cut()
 
     def finish(self) -> None:
@@ -80,34 +84,26 @@ class PairRecorder:
                 left = [met.optimizer for _, met in self._known.values()]
                 stands = [standing(one, self.tape.memories, {}) for one in left if one is not None]
                 together = crc32(" ".join(one.checksum for one in stands).encode())
-                last = stands[0] if stands else Standing((), {}, 0)
-                line = {"optimizer": -1, "step": 0, "checksum": f"{together:08x}", "tensors": 0, "bytes": 0}
-                self._told(line, partial(self._tape, -1, 0, last, None))
+                self._tell(-1, 0, stands[0] if stands else Standing((), {}, 0), left[0], f"{together:08x}")
                 self.tape.on = False
-                self._exchange.close()
+                self._other.close()
         finally:
             self._lock.release()
 
-    def _told(self, line: Mapping[str, Any], tape: Callable[[], Tape]) -> None:
-        """Send a line, and write the tape where that is the answer."""
-        count = self.tape.count
-        said = {"count": count, **line, "ops": f"{self.tape.digest:08x}"}
-        answer = self._exchange.ask(said, self._hello())
-        word = answer["say"] if answer is not None else "alone"
-        if answer is not None:
-            self.tape.ignored.update((name, place, line and tuple(line)) for name, place, line in answer["ignored"])
-        if word in ("keep", "stop"):
-            path = self._folder / f"tape-{os.getpid()}-{count}.jsonl"
-            write_tape(path, tape())
-            self._exchange.say({"written": str(path)}, {})
-        if word in ("stop", "alone"):
+    def _tell(self, index: int, step: int, stands: Standing, optimizer: Optimizer | None, checksum: str) -> None:
+        """Say where an optimizer stands, and end the tape where that is the answer."""
+        if self._facts is None:
+            key, rank, program = process_key(self._forks)
+            self._facts = ProcessFacts(key, os.getpid(), program, rank, versions(), settings())
+        said = Said(self._facts, index, step, checksum, stands, partial(self._named, index, optimizer), self.tape)
+        if not self._other.tell(said):
             self.tape.on = False
-            self.tape.cut()
-            self._exchange.close()
+            self._other.close()
 
-    def _hello(self) -> dict[str, Any]:
-        key, rank, program = process_key(self._forks)
-        return {"key": key, "rank": rank, "program": program, "pid": os.getpid()}
+    def _named(self, index: int, optimizer: Optimizer | None) -> dict[str, str]:
+        if index not in self._names:
+            self._names[index] = names_of(optimizer) if optimizer is not None else {}
+        return self._names[index]
 
     def _forking(self) -> None:
         self._children += 1
@@ -116,22 +112,6 @@ class PairRecorder:
         """Go on as a process of its own: this is the child."""
         self._forks, self._children = (*self._forks, self._children), 0
         self._lock = threading.RLock()
-        self._exchange.forked()
-        self._known, self._before = {}, {}
+        self._other.forked()
+        self._facts, self._known, self._before, self._names = None, {}, {}, {}
         self.tape.forked()
-
-    def _tape(self, index: int, step: int, stands: Standing, optimizer: Optimizer | None) -> Tape:
-        key, rank, program = process_key(self._forks)
-        names = names_of(optimizer) if optimizer is not None else {}
-        return Tape(
-            ProcessFacts(key, os.getpid(), program, rank, versions(), settings()),
-            self.tape.count,
-            index,
-            step,
-            tuple(replace(leaf, name=names.get(leaf.name, leaf.name)) for leaf in stands.leaves),
-            stands.hyper,
-            generators(),
-            tuple(map(tap_of, taps.kept.values())),
-            tuple(op_of(self.tape.lost + place, raw) for place, raw in enumerate(self.tape.ops)),
-            self.tape.lost,
-        )

@@ -213,7 +213,7 @@ class Referee:
         if "written" in told:
             found, twin.owed[side] = twin.owed[side], None
             if found is not None:
-                found.tapes[side] = Path(told["written"])
+                found.tapes[side] = Path(told["written"]) if told["written"] else None
             return True
         twin.record.waiting[side] = told
         twin.since[side] = time.monotonic()

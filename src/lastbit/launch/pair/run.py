@@ -9,95 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lastbit.launch.command import CommandRun, what_became_of
+from lastbit.launch.pair.against import held_against
+from lastbit.launch.pair.outcome import Difference, Pair, ProcessPair
+from lastbit.launch.pair.recorded import RunRecord, read_steps
 from lastbit.launch.pair.referee import Found, Referee, TwinRecord
-from lastbit.launch.pair.tapes import Tape, read_tape
+from lastbit.launch.pair.tapes import read_tape
 from lastbit.launch.process import Launched, launched
 from lastbit.launch.settings import LaunchSettings
 
-__all__ = ["Difference", "Pair", "ProcessPair", "run_pair"]
+__all__ = ["Recorded", "run_pair", "run_recorded", "run_sequential"]
 
 GRACE = 10.0
 """Seconds that the other processes are given after the first difference, to come to theirs."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Where two processes were no longer equal."""
-
-    kind: str
-    """`values`: what is trained, its gradients or settings; `path`: another optimizer stepped; `length`: one ended
-    before the other's next step; `end`: what is trained differs after the last step; `alone`: the other run has no
-    such process; `operations`: only results of operations differ, and nothing that is trained."""
-    key: str
-    """Of the process."""
-    place: int
-    """Among those of the same key."""
-    count: int
-    """Exchanges before it, all equal."""
-    steps: tuple[tuple[int, int] | None, tuple[int, int] | None]
-    """Optimizer and its step of each run; -1 and 0 at the end of the process; None where it came no more."""
-    tapes: tuple[Tape | None, Tape | None]
-
-
-@dataclass(frozen=True)
-class ProcessPair:
-    """A process of the program, in both runs."""
-
-    key: str
-    """The program, with its rank, its place among the processes of `multiprocessing` and among forked ones."""
-    place: int
-    rank: int | None
-    program: str
-    pids: tuple[int | None, int | None]
-    steps: int
-    """Optimizer steps after which both were equal."""
-    tensors: int
-    """Compared at the last of them."""
-    compared: int
-    """Bytes of parameters and gradients, all steps together."""
-    ended: bool
-    """Whether both came to their end, equal."""
-    waiting: tuple[bool, bool]
-    """Which was waiting for the other when the time ran out."""
-    difference: Difference | None
-    suspects: tuple[Difference, ...]
-    """The first steps whose operations gave other results, while what is trained was equal."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """What two runs of a program left behind."""
-
-    runs: tuple[CommandRun, CommandRun]
-    processes: tuple[ProcessPair, ...]
-    """Those that made an optimizer step in either run."""
-    seconds: float
-    timed_out: bool
-
-    @property
-    def steps(self) -> int:
-        """Of all processes, after which both were equal."""
-        return sum(process.steps for process in self.processes)
-
-    @property
-    def differences(self) -> tuple[Difference, ...]:
-        """Of all processes; those with fewer exchanges before them first."""
-        found = [process.difference for process in self.processes if process.difference is not None]
-        return tuple(sorted(found, key=lambda one: one.count))
-
-    @property
-    def identical(self) -> bool:
-        """Whether every process came to its end in both runs and was equal at every step."""
-        return bool(self.processes) and not self.timed_out and all(process.ended for process in self.processes)
-
-    def check(self) -> None:
-        """Check that there was something to compare.
-
-        Raises:
-            LastbitError: no optimizer made a step, which says how far lastbit got.
-        """
-        if not self.processes:
-            self.runs[0].check_steps(0)
 
 
 def run_pair(
@@ -146,6 +69,91 @@ def run_pair(
         became = (what_became_of(runs[0]), what_became_of(runs[1]))
         processes = tuple(map(_process, referee.records))
     return Pair(became, processes, time.monotonic() - began, timed_out)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run and its record."""
+
+    run: CommandRun
+    record: RunRecord
+    folder: Path
+    """Of what `save_record` writes as one file."""
+
+
+def run_recorded(
+    words: Sequence[str],
+    *,
+    settings: LaunchSettings,
+    folder: Path,
+    begin: int = 0,
+    cwd: Path | None = None,
+    timeout: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Recorded:
+    """Run a command once, and record every step.
+
+    Args:
+        words: the command, word by word.
+        settings: of the run.
+        folder: takes `stdout.txt`, `stderr.txt` and the records; made where it is missing.
+        begin: the first step of a process whose operations are recorded; checksums are recorded from the first on.
+        cwd: where it runs; here by default.
+        timeout: seconds after which it is ended.
+        environment: all of it; this process's by default.
+
+    Raises:
+        LastbitError: there is no such program, or lastbit would not be reached in it.
+    """
+    told = {"pair": {"begin": begin}}
+    with launched(words, settings=settings, folder=folder, cwd=cwd, environment=environment, told=told) as one:
+        one.wait(timeout)
+    return Recorded(what_became_of(one), RunRecord(one.words, read_steps(one.records)), one.records)
+
+
+def run_sequential(
+    words: Sequence[str],
+    *,
+    settings: LaunchSettings,
+    folder: Path,
+    begin: int = 0,
+    cwd: Path | None = None,
+    timeout: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Pair:
+    """Run a command twice, one run after the other, so that the second finds what the first left behind.
+
+    Args:
+        words: the command, word by word.
+        settings: of both runs.
+        folder: takes a folder for each run; made where it is missing.
+        begin: as for `run_recorded`.
+        cwd: where they run; here by default.
+        timeout: seconds after which each is ended.
+        environment: all of it; this process's by default.
+
+    Raises:
+        LastbitError: there is no such program, or lastbit would not be reached in it.
+    """
+    both = [
+        run_recorded(
+            words,
+            settings=settings,
+            folder=folder / name,
+            begin=begin,
+            cwd=cwd,
+            timeout=timeout,
+            environment=environment,
+        )
+        for name in ("first", "second")
+    ]
+    first, second = both[0].run, both[1].run
+    return Pair(
+        (first, second),
+        held_against(both[0].record, both[1].record),
+        first.seconds + second.seconds,
+        first.timed_out or second.timed_out,
+    )
 
 
 def _refereed(referee: Referee, runs: list[Launched], deadline: float | None) -> bool:

@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 from zlib import crc32
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lastbit.launch.pair.operations import Operation
 from lastbit.launch.pair.values import Memories, crc_of_object
 from lastbit.launch.site.lines import Place, place_of
+
+try:
+    from torch._C._dynamo.eval_frame import _FrameAction, _FrameExecStrategy, set_code_exec_strategy
+except ImportError:  # before PyTorch 2.7
+    _SKIPS = False
+else:
+    _SKIPS = True
 
 __all__ = ["OpRecorder", "RawOp", "RawValue"]
 
@@ -30,27 +40,7 @@ RawValue = tuple[int, int | None, Any, Any, str, tuple[int, int] | None]
 
 _NUMBERS = (bool, int, float, complex)
 
-
-class _Kind:
-    """What is known of an operation whatever it is called with."""
-
-    __slots__ = ("arrives", "empty", "name", "seeded", "written")
-
-    def __init__(self, func: Any) -> None:
-        self.name = str(func)
-        schema = getattr(func, "_schema", None)
-        arguments = schema.arguments if schema is not None else ()
-        self.written: tuple[int | str, ...] = tuple(
-            argument.name if argument.kwarg_only else place
-            for place, argument in enumerate(arguments)
-            if argument.alias_info is not None and argument.alias_info.is_write
-        )
-        self.seeded = torch.Tag.nondeterministic_seeded in getattr(func, "tags", ())
-        base = self.name.split(".")[1] if "." in self.name else self.name
-        # What such memory holds is nobody's, and reading it would say that two runs differ.
-        self.empty = base.startswith(("empty", "new_empty", "resize_"))
-        # Collectives go on after they have returned; who reads the result has waited for it.
-        self.arrives = self.name.startswith(("c10d.", "_c10d_functional."))
+_ARGS = tuple(f"args.{place}" for place in range(64))
 
 
 class RawOp:
@@ -58,20 +48,15 @@ class RawOp:
 
     __slots__ = ("backward", "generator", "inputs", "kind", "line", "outputs", "scalars", "thread", "threads")
 
-    def __init__(
-        self,
-        kind: _Kind,
-        line: Place | None,
-        backward: bool,
-        thread: int,
-        generator: int | None,
-        inputs: list[RawValue],
-        scalars: list[tuple[str, Any]],
-    ) -> None:
-        self.kind, self.line, self.backward, self.thread = kind, line, backward, thread
-        self.threads = torch.get_num_threads()
-        self.generator, self.inputs, self.scalars = generator, inputs, scalars
-        self.outputs: list[RawValue] = []
+    kind: Operation
+    line: Place | None
+    backward: bool
+    thread: int
+    threads: int
+    generator: int | None
+    inputs: list[RawValue]
+    outputs: list[RawValue]
+    scalars: list[tuple[str, Any]]
 
 
 class OpRecorder:
@@ -91,20 +76,22 @@ class OpRecorder:
         self._on_trouble = on_trouble
         self._lock = threading.Lock()
         self._threads = 0
-        self._kinds: dict[Any, _Kind] = {}
+        self._kinds: dict[Any, Operation] = {}
         self._clear()
 
     def _clear(self) -> None:
         self.ops: list[RawOp] = []
         self.lost = 0
-        self._chains: dict[int, int] = {}
+        self._said: dict[int, list[int]] = {}
         self._lines: dict[int, Place | None] = {}
         self._older: dict[int, Place | None] = {}
 
     def enter(self) -> None:
         """Begin in this thread, for as long as it lives."""
-        _Mode(self, self._threads).__enter__()  # type: ignore[no-untyped-call]
-        self._threads += 1
+        with self._lock:
+            thread = self._threads
+            self._threads += 1
+        _Mode(self, thread).__enter__()  # type: ignore[no-untyped-call]
 
     def wrap_threads(self) -> None:
         """Begin in every thread that is started from now on."""
@@ -135,17 +122,19 @@ class OpRecorder:
     @property
     def digest(self) -> int:
         """Of all that the operations gave back; the order in which threads came does not matter."""
-        return sum(self._chains.values()) & 0xFFFFFFFF
+        return sum(crc32(array("L", said)) for said in self._said.values()) & 0xFFFFFFFF
 
+    @_disable_dynamo
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], thread: int, frame: Any) -> Any:
         """Run an operation and note it."""
         try:
-            op = self._before(func, args, kwargs, thread, frame)
+            op = self._before(func, args, kwargs, frame)
         except Exception as error:
             self._stop(error)
             return func(*args, **kwargs)
         result = func(*args, **kwargs)
         try:
+            op.thread = thread
             self._after(op, args, kwargs, result)
         except Exception as error:
             self._stop(error)
@@ -155,89 +144,91 @@ class OpRecorder:
         self.on = False
         self._on_trouble(error)
 
-    def _before(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], thread: int, frame: Any) -> RawOp:
+    def _before(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> RawOp:
+        op = RawOp()
         kind = self._kinds.get(func)
         if kind is None:
-            kind = self._kinds[func] = _Kind(func)
-        inputs: list[RawValue] = []
-        scalars: list[tuple[str, Any]] = []
-        device: torch.device | None = None
-        for place, value in _arguments(args, kwargs):
-            if isinstance(value, Tensor):
-                inputs.append(self._value(value, place))
-                device = value.device
-            elif value is not None:
-                scalars.append((place, value))
-        generator = _drawn_from(args, kwargs, device) if kind.seeded else None
-        line, backward = self._line(frame)
-        return RawOp(kind, line, backward, thread, generator, inputs, scalars)
-
-    def _line(self, frame: Any) -> tuple[Place | None, bool]:
+            kind = self._kinds[func] = Operation(func)
+        op.kind = kind
+        op.inputs, op.outputs, op.scalars = [], [], []
+        for place, value in enumerate(args):
+            self._take(op, value, _ARGS[place] if place < 64 else f"args.{place}")
+        if kwargs:
+            for name, value in kwargs.items():
+                self._take(op, value, _below("kwargs", name))
+        op.generator = _drawn_from(args, kwargs) if kind.seeded else None
+        op.threads = torch.get_num_threads()
         line, engine, _ = place_of(frame)
         node = torch._C._current_autograd_node()
+        op.backward = node is not None
         if node is None:
-            sequence = torch.autograd._get_sequence_nr() - 1
             # The first operation after a node was made is the one that it is made for.
-            self._lines.setdefault(sequence, line)
-            return line, False
-        if not engine and line is not None:  # inside a backward function of the user's
-            return line, True
-        sequence = node._sequence_nr()
-        found = self._lines.get(sequence) or self._older.get(sequence)
-        return found or line, True
+            self._lines.setdefault(torch.autograd._get_sequence_nr() - 1, line)
+        elif engine or line is None:  # else inside a backward function of the user's
+            sequence = node._sequence_nr()
+            line = self._lines.get(sequence) or self._older.get(sequence) or line
+        op.line = line
+        return op
 
-    def _value(self, tensor: Tensor, place: str, *, fresh: bool = False) -> RawValue:
-        memories = self.memories
-        memory = memories.of(tensor)
-        if memory is None:
-            return -1, None, tensor.shape, tensor.dtype, place, None
-        crc = memories.crc(tensor, memory, fresh=fresh)
-        return memory.number, crc, tensor.shape, tensor.dtype, place, memory.writer
+    def _take(self, op: RawOp, value: Any, place: str) -> None:
+        """Note an argument."""
+        if isinstance(value, Tensor):
+            memory = self.memories.of(value)
+            if memory is None:
+                op.inputs.append((-1, None, value.shape, value.dtype, place, None))
+            else:
+                crc = None if op.kind.views else self.memories.crc(value, memory)
+                op.inputs.append((memory.number, crc, value.shape, value.dtype, place, memory.writer))
+        elif isinstance(value, (list, tuple)):
+            if value and isinstance(value[0], _NUMBERS):
+                op.scalars.append((place, tuple(value)))
+            else:
+                for index, one in enumerate(value):
+                    self._take(op, one, _below(place, index))
+        elif value is not None:
+            op.scalars.append((place, value))
 
     def _after(self, op: RawOp, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        kind, memories = op.kind, self.memories
-        written: list[tuple[str, Tensor]] = []
-        for key in kind.written:
-            value = args[key] if isinstance(key, int) and key < len(args) else kwargs.get(_name(key))
-            written.extend(_tensors(value, f"args.{key}" if isinstance(key, int) else f"kwargs.{key}"))
-        if kind.arrives:
-            for _, value in _arguments(args, kwargs):
-                if isinstance(value, Tensor):
-                    memories.touched(value)
+        kind = op.kind
         with self._lock:
             here = self.count, len(self.ops) + self.lost
             self.ops.append(op)
             if len(self.ops) > MOST:
                 del self.ops[: MOST // 2]
                 self.lost += MOST // 2
-        theirs = {id(tensor) for _, tensor in written}
-        mine = {value[0] for value in op.inputs}
-        chain = self._chains.get(op.thread, 0)
-        returned = [(place, value) for place, value in _leaves(result, "out")]
-        shown = {id(value) for _, value in returned}
-        for place, value in (*returned, *((place, tensor) for place, tensor in written if id(tensor) not in shown)):
+            said = self._said.setdefault(op.thread, [])
+        if not kind.written and isinstance(result, Tensor):
+            self._gave(op, result, "out.0", here, said, changed=False)
+            return
+        written = {id(tensor): (place, tensor) for place, tensor in kind.writes(args, kwargs)}
+        for place, value in _leaves(result, "out"):
             if isinstance(value, Tensor):
-                memory = memories.of(value)
-                if memory is None:
-                    op.outputs.append((-1, None, value.shape, value.dtype, place, here))
-                    continue
-                changes = id(value) in theirs
-                if kind.arrives or kind.empty:
-                    memory.version, crc = None, None
-                else:
-                    crc = memories.crc(value, memory, fresh=changes, written=changes)
-                # A view is whose memory it shows.
-                if changes or memory.number not in mine:
-                    memory.writer = here
-                op.outputs.append((memory.number, crc, value.shape, value.dtype, place, here))
+                self._gave(op, value, place, here, said, changed=written.pop(id(value), None) is not None)
             elif isinstance(value, _NUMBERS):
                 crc = crc_of_object(value)
                 op.outputs.append((-1, crc, (), type(value).__name__, place, here))
-            else:
-                continue
-            if crc is not None and (not self.ignored or (kind.name, place, op.line) not in self.ignored):
-                chain = crc32(crc.to_bytes(4, "little"), chain)
-        self._chains[op.thread] = chain
+                said.append(crc)
+        for place, tensor in written.values():
+            self._gave(op, tensor, place, here, said, changed=True)
+
+    def _gave(
+        self, op: RawOp, value: Tensor, place: str, here: tuple[int, int], said: list[int], *, changed: bool
+    ) -> None:
+        """Note a tensor that an operation gave back or wrote."""
+        memory = self.memories.of(value)
+        if memory is None:
+            op.outputs.append((-1, None, value.shape, value.dtype, place, here))
+            return
+        kind, crc = op.kind, None
+        if kind.arrives or kind.empty:
+            memory.version = -1
+        elif changed or not kind.views:
+            crc = self.memories.crc(value, memory, fresh=changed, written=changed)
+            if crc is not None and not (self.ignored and (kind.name, place, op.line) in self.ignored):
+                said.append(crc)
+        if not kind.views or changed:
+            memory.writer = here
+        op.outputs.append((memory.number, crc, value.shape, value.dtype, place, here))
 
 
 class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -260,45 +251,40 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **kwargs) if kwargs else func(*args)
         return recorder.run(func, args, kwargs or {}, self._thread, sys._getframe(1))
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Have the frame passed over instead of wrapped, which an operation that only passes through need not pay."""
+        return not _SKIPS
+
+
+if _SKIPS:
+    set_code_exec_strategy(
+        _Mode.__torch_dispatch__.__code__, _FrameExecStrategy(_FrameAction.SKIP, _FrameAction.DEFAULT)
+    )
+
 
 @cache
-def _place(*parts: int | str) -> str:
-    return ".".join(map(str, parts))
+def _below(place: str, part: int | str) -> str:
+    return f"{place}.{part}"
 
 
-def _name(key: int | str) -> str:
-    return str(key)
+def _leaves(value: Any, place: str) -> list[tuple[str, Any]]:
+    if not isinstance(value, (list, tuple)):
+        return [(_below(place, 0), value)]
+    found: list[tuple[str, Any]] = []
+    for index, one in enumerate(value):
+        below = _below(place, index)
+        found += _leaves(one, below) if isinstance(one, (list, tuple)) else [(below, one)]
+    return found
 
 
-def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for place, value in enumerate(args):
-        if isinstance(value, (list, tuple)) and value and not isinstance(value[0], _NUMBERS):
-            yield from _leaves(value, _place("args", place))
-        else:
-            yield _place("args", place), value
-    for name, value in kwargs.items():
-        yield from _leaves(value, _place("kwargs", name))
-
-
-def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, (list, tuple)):
-        for index, one in enumerate(value):
-            yield from _leaves(one, _place(place, index))
-    else:
-        yield (place, value) if place != "out" else ("out.0", value)
-
-
-def _tensors(value: Any, place: str) -> list[tuple[str, Tensor]]:
-    return [(where, one) for where, one in _leaves(value, place) if isinstance(one, Tensor)]
-
-
-def _drawn_from(args: tuple[Any, ...], kwargs: dict[str, Any], device: torch.device | None) -> int | None:
+def _drawn_from(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
     """Return the CRC-32 of the state of the generator that an operation is about to draw from."""
     given = kwargs.get("generator") or next((one for one in args if isinstance(one, torch.Generator)), None)
     if given is None:
-        where = kwargs.get("device") or device or "cpu"
-        if torch.device(where).type == "cuda":
+        device = next((one.device for one in args if isinstance(one, Tensor)), kwargs.get("device") or "cpu")
+        if torch.device(device).type == "cuda":
             given = torch.cuda.default_generators[torch.cuda.current_device()]
         else:
             given = torch.default_generator
-    return crc32(given.get_state().cpu().numpy().tobytes())
+    return crc32(given.get_state().numpy().data)

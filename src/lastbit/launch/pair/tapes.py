@@ -8,11 +8,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Leaf", "Line", "Op", "Origin", "ProcessFacts", "Tap", "Tape", "Value", "read_tape", "write_tape"]
+__all__ = [
+    "Leaf",
+    "Line",
+    "Op",
+    "Origin",
+    "ProcessFacts",
+    "Tap",
+    "Tape",
+    "Value",
+    "read_tape",
+    "tap_from",
+    "write_tape",
+]
 
 
 @dataclass(frozen=True)
@@ -150,18 +162,25 @@ class Tape:
     """Operations at the beginning that were dropped, where there were too many."""
 
 
-def write_tape(path: Path, tape: Tape) -> None:
-    """Write a tape; it is there only when it is whole."""
-    head = asdict(tape) | {"ops": len(tape.ops)}
-    part = path.with_suffix(".part")
+def write_tape(path: Path, tape: Tape, *, most: int | None = None) -> bool:
+    """Write a tape, which is there only when it is whole; tell whether it is.
+
+    Args:
+        path: of the file.
+        tape: what is written.
+        most: bytes beyond which it is not written.
+    """
+    part, size = path.with_suffix(".part"), 0
     with part.open("w", encoding="utf-8") as file:
-        for line in (head, *map(_plain, tape.ops)):
-            file.write(json.dumps(line) + "\n")
-    part.replace(path)
-
-
-def _plain(op: Op) -> dict[str, Any]:
-    return asdict(op)
+        for line in (asdict(replace(tape, ops=())), *map(asdict, tape.ops)):
+            size += file.write(json.dumps(line) + "\n")
+            if most is not None and size > most:
+                break
+        else:
+            part.replace(path)
+            return True
+    part.unlink()
+    return False
 
 
 def read_tape(path: Path) -> Tape:
@@ -169,11 +188,10 @@ def read_tape(path: Path) -> Tape:
     with path.open(encoding="utf-8") as file:
         lines = map(json.loads, file)
         head = next(lines)
-        return tape_of(head, lines)
+        return _tape(head, lines)
 
 
-def tape_of(head: dict[str, Any], ops: Iterator[dict[str, Any]]) -> Tape:
-    """Return the tape of a header and its operations, as JSON holds them."""
+def _tape(head: dict[str, Any], ops: Iterator[dict[str, Any]]) -> Tape:
     return Tape(
         ProcessFacts(**head["process"]),
         head["count"],
@@ -182,10 +200,15 @@ def tape_of(head: dict[str, Any], ops: Iterator[dict[str, Any]]) -> Tape:
         tuple(Leaf(**leaf | {"shape": tuple(leaf["shape"])}) for leaf in head["parameters"]),
         head["hyper"],
         head["generators"],
-        tuple(Tap(**tap | {"line": _line(tap["line"])}) for tap in head["taps"]),
+        tuple(map(tap_from, head["taps"])),
         tuple(map(_op, ops)),
         head["lost"],
     )
+
+
+def tap_from(told: dict[str, Any]) -> Tap:
+    """Return what a program met, as JSON holds it."""
+    return Tap(**told | {"line": _line(told["line"])})
 
 
 def _op(told: dict[str, Any]) -> Op:

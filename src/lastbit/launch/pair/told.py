@@ -12,15 +12,16 @@ from lastbit.launch.pair.tapes import Line, Op, Origin, Tap, Value
 from lastbit.launch.site.lines import Place
 from lastbit.launch.site.taps import Tap as RawTap
 
-__all__ = ["op_of", "tap_of"]
+__all__ = ["line_of", "op_of", "scalar_of", "tap_of"]
 
 
 def tap_of(kept: RawTap) -> Tap:
     """Return what was met as a tape holds it."""
-    return Tap(kept.kind, _line(kept.line), f"{kept.what}: {kept.said}", f"{kept.all:08x}", kept.count, *kept.at)
+    return Tap(kept.kind, line_of(kept.line), f"{kept.what}: {kept.said}", f"{kept.all:08x}", kept.count, *kept.at)
 
 
-def _line(place: Place | None) -> Line | None:
+def line_of(place: Place | None) -> Line | None:
+    """Return a line with what stands there."""
     return Line(*place, linecache.getline(place[0], place[1]).strip()) if place else None
 
 
@@ -29,7 +30,7 @@ def op_of(index: int, raw: RawOp) -> Op:
     return Op(
         index,
         raw.kind.name,
-        _line(raw.line),
+        line_of(raw.line),
         raw.backward,
         raw.thread,
         raw.threads,
@@ -37,7 +38,7 @@ def op_of(index: int, raw: RawOp) -> Op:
         None if raw.generator is None else f"{raw.generator:08x}",
         tuple(map(_value, raw.inputs)),
         tuple(map(_value, raw.outputs)),
-        tuple(f"{place}={_scalar(value)}" for place, value in raw.scalars),
+        tuple(f"{place}={scalar_of(value)}" for place, value in raw.scalars),
     )
 
 
@@ -53,7 +54,8 @@ def _value(raw: RawValue) -> Value:
     )
 
 
-def _scalar(value: Any) -> str:
+def scalar_of(value: Any) -> str:
+    """Return an argument that is no tensor as text."""
     if isinstance(value, torch.Generator):
         return "generator"
     return repr(value) if isinstance(value, (bool, int, float, complex, str, list, tuple)) else str(value)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -17,14 +19,15 @@ from torch import Tensor
 
 __all__ = ["Memories", "Memory", "crc_of_object"]
 
-_view = ctypes.pythonapi.PyMemoryView_FromMemory
-_view.restype, _view.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)
-_READ = 0x100
+
+@lru_cache(maxsize=4096)
+def _bytes(size: int) -> Callable[[int], Any]:
+    """Return what makes a buffer of so many bytes of an address, without a copy."""
+    return (ctypes.c_char * size).from_address
+
 
 _SMALL = 4096
 """Bytes up to which a value is always read anew: it may have been written through NumPy, which counts no version."""
-
-_PLAIN = (Tensor, torch.nn.Parameter)
 
 Writer = tuple[int, int]
 """Exchanges before, and number of the operation."""
@@ -39,9 +42,9 @@ class Memory:
         self.number = number
         self._weak = weak
         self.writer: Writer | None = None
-        self.version: int | None = None
+        self.version = -1
         self.hashes: dict[tuple[int, int], int] = {}
-        """By address and bytes, at `version`."""
+        """By address and bytes, at `version`, of what is not small."""
         self.open = False
         """Whether others may write it unseen: another process, or a collective under way."""
 
@@ -66,14 +69,15 @@ class Memories:
             storage = tensor.untyped_storage()
         except (NotImplementedError, RuntimeError):
             return None
-        key = storage._cdata
-        memory = self._known.get(key)
-        if memory is None:
-            memory = self._known[key] = Memory(next(self._numbers), storage._weak_ref())
-            memory.open = storage.device.type == "cpu" and storage.is_shared()
+        memory = self._known.get(storage._cdata)
+        return self._meet(storage) if memory is None else memory
+
+    def _meet(self, storage: torch.UntypedStorage) -> Memory:
+        memory = self._known[storage._cdata] = Memory(next(self._numbers), storage._weak_ref())
+        memory.open = storage.device.type == "cpu" and storage.is_shared()
         return memory
 
-    def crc(self, tensor: Tensor, memory: Memory | None, *, fresh: bool = False, written: bool = False) -> int | None:
+    def crc(self, tensor: Tensor, memory: Memory, *, fresh: bool = False, written: bool = False) -> int | None:
         """Return the CRC-32 of what a tensor holds now; None where it cannot be read.
 
         Args:
@@ -82,60 +86,51 @@ class Memories:
             fresh: whether it is read even if nobody seems to have written it.
             written: whether an operation has just written it, whose version will be counted after this.
         """
-        if memory is None:
-            return None
-        size = tensor.numel() * tensor.element_size()
+        size = tensor.nbytes
         if not size:
             return 0
+        try:
+            version = tensor._version
+        except RuntimeError:  # one of inference mode
+            version = -1
+        else:
+            if written:
+                version += 1
+        if version < 0 or memory.version != version:
+            memory.version = version
+            memory.hashes.clear()
+        elif size > _SMALL and not fresh and not memory.open:
+            found = memory.hashes.get((tensor.data_ptr(), size))
+            if found is not None:
+                return found
         if not tensor.is_cpu:
-            return self._far(tensor, memory, written=written)
+            return self._far(tensor, memory, size)
         address = tensor.data_ptr()
         if not address:
             return None
-        try:
-            version: int | None = tensor._version + written
-        except RuntimeError:  # one of inference mode
-            version = None
-        if version is None or memory.version != version:
-            memory.version = version
-            memory.hashes.clear()
-        elif not fresh and size > _SMALL and not memory.open:
-            found = memory.hashes.get((address, size))
-            if found is not None:
-                return found
-        if tensor.is_contiguous() or _dense(tensor):
-            crc = crc32(_view(address, size, _READ))
-            if version is not None:
-                memory.hashes[address, size] = crc
-            return crc
-        compact = _compact(tensor)
-        return crc32(_view(compact.data_ptr(), compact.numel() * compact.element_size(), _READ))
+        if not (tensor.is_contiguous() or _dense(tensor)):
+            compact = _compact(tensor)
+            return crc32(_bytes(compact.nbytes)(compact.data_ptr()))
+        if size <= _SMALL:
+            return crc32(_bytes(size)(address))
+        crc = memory.hashes[address, size] = crc32(_bytes(size)(address))
+        return crc
 
-    def _far(self, tensor: Tensor, memory: Memory, *, written: bool) -> int | None:
+    def _far(self, tensor: Tensor, memory: Memory, size: int) -> int | None:
         """Return the CRC-32 of a tensor on another device."""
         if tensor.device.type == "meta" or not tensor.untyped_storage().nbytes():
             return None
-        key = tensor.data_ptr(), tensor.numel() * tensor.element_size()
-        try:
-            version: int | None = tensor._version + written
-        except RuntimeError:
-            version = None
-        if version is None or memory.version != version:
-            memory.version = version
-            memory.hashes.clear()
-        elif key in memory.hashes and tensor.is_contiguous():
-            return memory.hashes[key]
         near = tensor.detach().cpu().contiguous()
-        crc = crc32(_view(near.data_ptr(), near.numel() * near.element_size(), _READ))
-        if tensor.is_contiguous() and version is not None:
-            memory.hashes[key] = crc
+        crc = crc32(_bytes(near.nbytes)(near.data_ptr()))
+        if tensor.is_contiguous():
+            memory.hashes[tensor.data_ptr(), size] = crc
         return crc
 
     def touched(self, tensor: Tensor) -> None:
         """Forget what a tensor holds: it is written by something that cannot be followed."""
         memory = self.of(tensor)
         if memory is not None:
-            memory.version = None
+            memory.version = -1
 
     def sweep(self) -> None:
         """Forget what the program has let go of."""
@@ -162,11 +157,6 @@ def _compact(tensor: Tensor) -> Tensor:
             if not stride and size > 1:
                 tensor = tensor.narrow(dim, 0, 1)
         return tensor.contiguous()
-
-
-def plain(tensor: Tensor) -> bool:
-    """Tell whether a tensor is one of PyTorch's own, which no code of the user's is called for."""
-    return type(tensor) in _PLAIN
 
 
 def crc_of_object(value: Any) -> int:

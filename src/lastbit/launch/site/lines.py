@@ -6,12 +6,11 @@ Only the standard library is imported: this is loaded by `sitecustomize.py` befo
 from __future__ import annotations
 
 import os
-import sys
 import sysconfig
 from types import CodeType, FrameType
 from typing import Any
 
-__all__ = ["Place", "place_of"]
+__all__ = ["Place", "packaged", "place_of"]
 
 Place = tuple[str, int, str]
 """File, number of the line, name of the function."""
@@ -27,6 +26,11 @@ _ENGINE_NAME = "_engine_run_backward"
 
 _kinds: dict[CodeType, int] = {}
 _places: dict[tuple[CodeType, int], Place] = {}
+
+
+def packaged(path: str) -> bool:
+    """Tell whether a file is of an installed package."""
+    return any(mark in path for mark in _PACKAGES)
 
 
 def _kind(code: CodeType, module: Any) -> int:
@@ -80,8 +84,3 @@ def place_of(frame: FrameType | None) -> tuple[Place | None, bool, bool]:
     if place is None:
         place = _places[key] = key[0].co_filename, key[1], key[0].co_name
     return place, backward, imported
-
-
-def here() -> Place | None:
-    """Return the user's line that called what calls this."""
-    return place_of(sys._getframe(2))[0]

@@ -22,7 +22,7 @@ from functools import partial, wraps
 from typing import Any
 from zlib import crc32
 
-from lastbit.launch.site.lines import Place, place_of
+from lastbit.launch.site.lines import Place, packaged, place_of
 
 __all__ = ["Tap", "Taps", "taps"]
 
@@ -88,7 +88,7 @@ class Taps:
         self._busy.on = True
         try:
             line, _, imported = place_of(frame)
-            if imported or line is None:
+            if imported or line is None or (line[2] == "<module>" and packaged(line[0])):
                 return
             key, text = (kind, what, line), said()[:_TEXT]
             tap = self.kept.get(key)
