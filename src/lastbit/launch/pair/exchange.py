@@ -110,16 +110,17 @@ class Exchange:
         self._gone = False
 
 
-def process_key(forks: tuple[int, ...]) -> tuple[str, int | None, str]:
+def process_key(forks: tuple[int, ...], name: str | None) -> tuple[str, int | None, str]:
     """Return what is equal for this process and its twin in the other run, its rank and its program.
 
     Args:
         forks: which child of which child it is, by `os.fork`.
+        name: of the program, where it is none of its own.
     """
     rank = os.environ.get("RANK", "")
     processes = sys.modules.get("multiprocessing.process")
     identity = processes.current_process()._identity if processes is not None else ()
-    program = sys.argv[0] if getattr(sys, "argv", None) else ""
+    program = name or (sys.argv[0] if getattr(sys, "argv", None) else "")
     # Its folder may be another on another machine.
     parts = [os.path.basename(program)]
     if rank.isdigit():

@@ -42,6 +42,7 @@ class PairRecorder:
         self._other: Exchange | Recording = (
             Recording(self._folder, pair["begin"]) if "begin" in pair else Exchange(pair, self._folder)
         )
+        self._name: str | None = pair["name"]
         self._forks: tuple[int, ...] = ()
         self._children = 0
         self._lock = threading.RLock()
@@ -93,7 +94,7 @@ class PairRecorder:
     def _tell(self, index: int, step: int, stands: Standing, optimizer: Optimizer | None, checksum: str) -> None:
         """Say where an optimizer stands, and end the tape where that is the answer."""
         if self._facts is None:
-            key, rank, program = process_key(self._forks)
+            key, rank, program = process_key(self._forks, self._name)
             self._facts = ProcessFacts(key, os.getpid(), program, rank, versions(), settings())
         said = Said(self._facts, index, step, checksum, stands, partial(self._named, index, optimizer), self.tape)
         if not self._other.tell(said):

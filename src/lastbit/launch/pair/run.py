@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lastbit.launch.command import CommandRun, what_became_of
 from lastbit.launch.pair.against import held_against
+from lastbit.launch.pair.call import Call
 from lastbit.launch.pair.outcome import Difference, Pair, ProcessPair
 from lastbit.launch.pair.recorded import RunRecord, read_steps
 from lastbit.launch.pair.referee import Found, Referee, TwinRecord
@@ -24,7 +26,7 @@ GRACE = 10.0
 
 
 def run_pair(
-    words: Sequence[str],
+    program: Sequence[str] | Call,
     *,
     settings: LaunchSettings,
     folder: Path,
@@ -32,12 +34,12 @@ def run_pair(
     timeout: float | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Pair:
-    """Run a command twice at once, and stop both where they first differ.
+    """Run a program twice at once, and stop both where they first differ.
 
     Whatever they started has ended when this returns or raises; it ends too where this process is killed.
 
     Args:
-        words: the command, word by word.
+        program: a command, word by word, or a call of a function.
         settings: of both runs.
         folder: takes a folder for each run, with `stdout.txt`, `stderr.txt` and the records; made where it is missing.
         cwd: where they run; here by default.
@@ -45,7 +47,7 @@ def run_pair(
         environment: all of it; this process's by default.
 
     Raises:
-        LastbitError: there is no such program, or lastbit would not be reached in it.
+        LastbitError: there is no such program, lastbit would not be reached in it, or a function cannot travel.
     """
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,13 +56,13 @@ def run_pair(
         with ExitStack() as stack:
             runs = [
                 stack.enter_context(
-                    launched(
-                        words,
+                    _launched(
+                        program,
+                        referee.told(side),
                         settings=settings,
                         folder=folder / name,
                         cwd=cwd,
                         environment=environment,
-                        told={"pair": referee.told(side)},
                     )
                 )
                 for side, name in enumerate(("first", "second"))
@@ -82,7 +84,7 @@ class Recorded:
 
 
 def run_recorded(
-    words: Sequence[str],
+    program: Sequence[str] | Call,
     *,
     settings: LaunchSettings,
     folder: Path,
@@ -91,10 +93,10 @@ def run_recorded(
     timeout: float | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Recorded:
-    """Run a command once, and record every step.
+    """Run a program once, and record every step.
 
     Args:
-        words: the command, word by word.
+        program: a command, word by word, or a call of a function.
         settings: of the run.
         folder: takes `stdout.txt`, `stderr.txt` and the records; made where it is missing.
         begin: the first step of a process whose operations are recorded; checksums are recorded from the first on.
@@ -103,16 +105,16 @@ def run_recorded(
         environment: all of it; this process's by default.
 
     Raises:
-        LastbitError: there is no such program, or lastbit would not be reached in it.
+        LastbitError: there is no such program, lastbit would not be reached in it, or a function cannot travel.
     """
-    told = {"pair": {"begin": begin}}
-    with launched(words, settings=settings, folder=folder, cwd=cwd, environment=environment, told=told) as one:
+    told = {"begin": begin}
+    with _launched(program, told, settings=settings, folder=folder, cwd=cwd, environment=environment) as one:
         one.wait(timeout)
     return Recorded(what_became_of(one), RunRecord(one.words, read_steps(one.records)), one.records)
 
 
 def run_sequential(
-    words: Sequence[str],
+    program: Sequence[str] | Call,
     *,
     settings: LaunchSettings,
     folder: Path,
@@ -121,10 +123,10 @@ def run_sequential(
     timeout: float | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Pair:
-    """Run a command twice, one run after the other, so that the second finds what the first left behind.
+    """Run a program twice, one run after the other, so that the second finds what the first left behind.
 
     Args:
-        words: the command, word by word.
+        program: a command, word by word, or a call of a function.
         settings: of both runs.
         folder: takes a folder for each run; made where it is missing.
         begin: as for `run_recorded`.
@@ -133,11 +135,11 @@ def run_sequential(
         environment: all of it; this process's by default.
 
     Raises:
-        LastbitError: there is no such program, or lastbit would not be reached in it.
+        LastbitError: there is no such program, lastbit would not be reached in it, or a function cannot travel.
     """
     both = [
         run_recorded(
-            words,
+            program,
             settings=settings,
             folder=folder / name,
             begin=begin,
@@ -154,6 +156,13 @@ def run_sequential(
         first.seconds + second.seconds,
         first.timed_out or second.timed_out,
     )
+
+
+def _launched(program: Sequence[str] | Call, told: Mapping[str, Any], **how: Any) -> AbstractContextManager[Launched]:
+    """Run a command or a call, with what the processes of a pair are told."""
+    if isinstance(program, Call):
+        return launched(program.words, told={"pair": {**told, "name": program.name}}, given=program.given(), **how)
+    return launched(program, told={"pair": {**told, "name": None}}, **how)
 
 
 def _refereed(referee: Referee, runs: list[Launched], deadline: float | None) -> bool:

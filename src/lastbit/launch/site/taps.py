@@ -169,7 +169,8 @@ class Taps:
 
         @wraps(plain)
         def tapped(*args: Any, **kwargs: Any) -> Any:
-            result = plain(*args, **kwargs)
+            with self.muted():  # it calls others that are tapped
+                result = plain(*args, **kwargs)
             given = args or tuple(kwargs.values())
             self._seeded(what, sys._getframe(1), given, result)
             return result
