@@ -23,6 +23,7 @@ from lastbit.launch.pair.recording import Recording
 from lastbit.launch.pair.said import Said
 from lastbit.launch.pair.tape import OpRecorder
 from lastbit.launch.pair.tapes import ProcessFacts
+from lastbit.launch.pair.told import write_taps
 from lastbit.launch.site.taps import taps
 
 __all__ = ["PairRecorder"]
@@ -54,6 +55,7 @@ class PairRecorder:
         self.tape.on = True
         self.tape.enter()
         self.tape.wrap_threads()
+        taps.worker = self._loads
         taps.now = lambda: (self.tape.count, len(self.tape.ops) + self.tape.lost)
         register_optimizer_step_pre_hook(self._about_to_step)
         os.register_at_fork(before=self._forking)
@@ -78,6 +80,10 @@ class PairRecorder:
 
     def finish(self) -> None:
         """Say that this process ends, and where its optimizers stand."""
+        if not self._known and taps.writer is None and taps.kept:
+            self._loads()
+        if taps.writer is not None:
+            taps.writer()
         if not self.tape.on or not self._known or not self._lock.acquire(timeout=5):
             return
         try:
@@ -101,6 +107,12 @@ class PairRecorder:
             self.tape.on = False
             self._other.close()
 
+    def _loads(self) -> None:
+        """Note what this process meets, of which nothing else will be heard: it trains nothing."""
+        self.tape.on = False
+        key, _, _ = process_key(self._forks, self._name)
+        taps.writer = partial(write_taps, self._folder / f"taps-{os.getpid()}.json", key)
+
     def _named(self, index: int, optimizer: Optimizer | None) -> dict[str, str]:
         if index not in self._names:
             self._names[index] = names_of(optimizer) if optimizer is not None else {}
@@ -114,5 +126,6 @@ class PairRecorder:
         self._forks, self._children = (*self._forks, self._children), 0
         self._lock = threading.RLock()
         self._other.forked()
+        taps.writer = None
         self._facts, self._known, self._before, self._names = None, {}, {}, {}
         self.tape.forked()

@@ -7,7 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Operation"]
+__all__ = ["RECEIVES", "Operation"]
+
+RECEIVES = "aten.set_.source_Storage"
+"""How tensors from files and from other processes come, from several workers in whatever order."""
 
 _OWN = ("lift_fresh", "lift")
 """They are declared as views, and are where values of Python and NumPy come in."""
@@ -22,7 +25,7 @@ _ARRIVING = ("c10d.", "_c10d_functional.")
 class Operation:
     """An operation of the dispatcher."""
 
-    __slots__ = ("arrives", "empty", "name", "seeded", "views", "written")
+    __slots__ = ("arrives", "empty", "name", "received", "seeded", "silent", "views", "written")
 
     def __init__(self, func: Any) -> None:
         self.name = str(func)
@@ -35,6 +38,9 @@ class Operation:
         self.views = (bool(shared) and not self.written and base not in _OWN) or base == "_unsafe_view"
         """Whether its results show the memory of an argument, as it is."""
         self.seeded = torch.Tag.nondeterministic_seeded in getattr(func, "tags", ())
+        self.received = self.name.startswith(RECEIVES)
+        self.silent = self.name.startswith("profiler.")
+        """Whether there is nothing to note."""
         self.empty = base.startswith(_EMPTY)
         self.arrives = self.name.startswith(_ARRIVING)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lastbit.launch.command import CommandRun
-from lastbit.launch.pair.tapes import Tape
+from lastbit.launch.pair.tapes import Tap, Tape
 
 __all__ = ["Difference", "Pair", "ProcessPair"]
 
@@ -54,6 +54,9 @@ class ProcessPair:
     """The first steps whose operations gave other results, while what is trained was equal."""
 
 
+Met = tuple[tuple[str, tuple[Tap, ...]], ...]
+
+
 @dataclass(frozen=True)
 class Pair:
     """What two runs of a program left behind."""
@@ -64,6 +67,8 @@ class Pair:
     """Those that made an optimizer step in either run."""
     seconds: float
     timed_out: bool
+    taps: tuple[Met, Met] = ((), ())
+    """What processes of each run met that train nothing, as workers that load data, with their keys."""
 
     @property
     def steps(self) -> int:

@@ -201,18 +201,19 @@ def _leaf(told: dict[str, Any], hashes: list[str | None]) -> Leaf:
 
 
 def _op(told: dict[str, Any], index: int, count: int, hashes: Iterator[int]) -> Op:
+    line = None if told["line"] is None else Line(**told["line"])
     generator = f"{next(hashes):08x}" if told["generator"] else None
     return Op(
         index,
         told["name"],
-        None if told["line"] is None else Line(**told["line"]),
+        line,
         told["backward"],
         told["thread"],
         told["threads"],
         told["seeded"],
         generator,
         tuple(_value(value, count, hashes, None) for value in told["inputs"]),
-        tuple(_value(value, count, hashes, Origin(count, index)) for value in told["outputs"]),
+        tuple(_value(value, count, hashes, Origin(count, index, told["name"], line)) for value in told["outputs"]),
         tuple(told["scalars"]),
     )
 
@@ -220,5 +221,6 @@ def _op(told: dict[str, Any], index: int, count: int, hashes: Iterator[int]) -> 
 def _value(told: list[Any], count: int, hashes: Iterator[int], origin: Origin | None) -> Value:
     storage, hashed, shape, dtype, place, written = told
     if written is not None:
-        origin = Origin(count - written[0], written[1])
+        line = None if written["line"] is None else Line(**written["line"])
+        origin = Origin(count - written["step"], written["op"], written["name"], line)
     return Value(storage, f"{next(hashes):08x}" if hashed else None, tuple(shape), dtype, place, origin)

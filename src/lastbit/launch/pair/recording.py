@@ -29,7 +29,7 @@ from lastbit.launch.pair.facts import generators
 from lastbit.launch.pair.said import Said
 from lastbit.launch.pair.tape import OpRecorder, RawOp, RawValue
 from lastbit.launch.pair.tapes import Leaf
-from lastbit.launch.pair.told import line_of, scalar_of, tap_of
+from lastbit.launch.pair.told import line_of, origin_of, scalar_of, tap_of
 from lastbit.launch.site.taps import taps
 
 __all__ = ["Recording"]
@@ -137,7 +137,7 @@ def _structure(op: RawOp, count: int, numbers: dict[int, int]) -> dict[str, Any]
 
 def _shape(value: RawValue, count: int, numbers: dict[int, int]) -> list[Any]:
     number, crc, shape, dtype, place, writer = value
-    origin = None if writer is None else [count - writer[0], writer[1]]
+    origin = None if writer is None else asdict(origin_of(writer)) | {"step": count - writer[0]}
     return [_number(number, numbers), crc is not None, list(shape), str(dtype).removeprefix("torch."), place, origin]
 
 

@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from lastbit.launch.pair.noise import differing, harmless
+from lastbit.launch.pair.tapes import read_tape
+
 __all__ = ["Found", "Referee", "TwinRecord"]
 
 PATIENCE = 60.0
@@ -214,10 +217,23 @@ class Referee:
             found, twin.owed[side] = twin.owed[side], None
             if found is not None:
                 found.tapes[side] = Path(told["written"]) if told["written"] else None
+                if found.kind == "operations" and not any(twin.owed):
+                    self._learn(twin, found)
             return True
         twin.record.waiting[side] = told
         twin.since[side] = time.monotonic()
         return True
+
+    @staticmethod
+    def _learn(twin: _Twin, kept: Found) -> None:
+        """Have results that differ without consequence left out from now on."""
+        if None in kept.tapes:
+            return
+        tapes = [read_tape(path) for path in kept.tapes if path is not None]
+        found = differing(*tapes)
+        twin.ignored = [list(output) for output in found]
+        if all(harmless(tape, found) for tape in tapes):
+            twin.record.suspects.remove(kept)
 
     def _meet(self, line: _Line, told: dict[str, Any]) -> None:
         side, key = told["side"], told["key"]

@@ -16,6 +16,7 @@ from lastbit.launch.pair.outcome import Difference, Pair, ProcessPair
 from lastbit.launch.pair.recorded import RunRecord, read_steps
 from lastbit.launch.pair.referee import Found, Referee, TwinRecord
 from lastbit.launch.pair.tapes import read_tape
+from lastbit.launch.pair.told import read_taps
 from lastbit.launch.process import Launched, launched
 from lastbit.launch.settings import LaunchSettings
 
@@ -70,7 +71,8 @@ def run_pair(
             timed_out = _refereed(referee, runs, None if timeout is None else began + timeout)
         became = (what_became_of(runs[0]), what_became_of(runs[1]))
         processes = tuple(map(_process, referee.records))
-    return Pair(became, processes, time.monotonic() - began, timed_out)
+        taps = (read_taps(runs[0].records), read_taps(runs[1].records))
+    return Pair(became, processes, time.monotonic() - began, timed_out, taps)
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,7 @@ def run_sequential(
         held_against(both[0].record, both[1].record),
         first.seconds + second.seconds,
         first.timed_out or second.timed_out,
+        (read_taps(both[0].folder), read_taps(both[1].folder)),
     )
 
 

@@ -20,7 +20,7 @@ from torch._compile import _disable_dynamo
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lastbit.launch.pair.operations import Operation
-from lastbit.launch.pair.values import Memories, crc_of_object
+from lastbit.launch.pair.values import Memories, Writer, crc_of_object
 from lastbit.launch.site.lines import Place, place_of
 
 try:
@@ -35,7 +35,7 @@ __all__ = ["OpRecorder", "RawOp", "RawValue"]
 MOST = 100_000
 """Operations that are kept; where a step has more, the oldest half is dropped."""
 
-RawValue = tuple[int, int | None, Any, Any, str, tuple[int, int] | None]
+RawValue = tuple[int, int | None, Any, Any, str, Writer | None]
 """Number of the memory, CRC-32, shape, type, place and writer."""
 
 _NUMBERS = (bool, int, float, complex)
@@ -127,8 +127,13 @@ class OpRecorder:
     @_disable_dynamo
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], thread: int, frame: Any) -> Any:
         """Run an operation and note it."""
+        kind = self._kinds.get(func)
+        if kind is None:
+            kind = self._kinds[func] = Operation(func)
+        if kind.silent:
+            return func(*args, **kwargs)
         try:
-            op = self._before(func, args, kwargs, frame)
+            op = self._before(kind, args, kwargs, frame)
         except Exception as error:
             self._stop(error)
             return func(*args, **kwargs)
@@ -144,11 +149,8 @@ class OpRecorder:
         self.on = False
         self._on_trouble(error)
 
-    def _before(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> RawOp:
+    def _before(self, kind: Operation, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> RawOp:
         op = RawOp()
-        kind = self._kinds.get(func)
-        if kind is None:
-            kind = self._kinds[func] = Operation(func)
         op.kind = kind
         op.inputs, op.outputs, op.scalars = [], [], []
         for place, value in enumerate(args):
@@ -191,7 +193,7 @@ class OpRecorder:
     def _after(self, op: RawOp, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         kind = op.kind
         with self._lock:
-            here = self.count, len(self.ops) + self.lost
+            here = self.count, len(self.ops) + self.lost, kind.name, op.line
             self.ops.append(op)
             if len(self.ops) > MOST:
                 del self.ops[: MOST // 2]
@@ -211,9 +213,7 @@ class OpRecorder:
         for place, tensor in written.values():
             self._gave(op, tensor, place, here, said, changed=True)
 
-    def _gave(
-        self, op: RawOp, value: Tensor, place: str, here: tuple[int, int], said: list[int], *, changed: bool
-    ) -> None:
+    def _gave(self, op: RawOp, value: Tensor, place: str, here: Writer, said: list[int], *, changed: bool) -> None:
         """Note a tensor that an operation gave back or wrote."""
         memory = self.memories.of(value)
         if memory is None:
@@ -224,7 +224,11 @@ class OpRecorder:
             memory.version = -1
         elif changed or not kind.views:
             crc = self.memories.crc(value, memory, fresh=changed, written=changed)
-            if crc is not None and not (self.ignored and (kind.name, place, op.line) in self.ignored):
+            if (
+                crc is not None
+                and not kind.received
+                and not (self.ignored and (kind.name, place, op.line) in self.ignored)
+            ):
                 said.append(crc)
         if not kind.views or changed:
             memory.writer = here

@@ -45,6 +45,8 @@ class Origin:
     step: int
     """Exchanges of the process before the one in which it ran, so that the tape's own operations have its `count`."""
     op: int
+    name: str
+    line: Line | None
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ def _op(told: dict[str, Any]) -> Op:
 
 
 def _value(told: dict[str, Any]) -> Value:
-    origin = told["origin"] and Origin(**told["origin"])
+    origin = told["origin"] and Origin(**told["origin"] | {"line": _line(told["origin"]["line"])})
     return Value(**told | {"shape": tuple(told["shape"]), "origin": origin})
 
 

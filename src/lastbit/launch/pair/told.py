@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import linecache
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from lastbit.launch.pair.tape import RawOp, RawValue
-from lastbit.launch.pair.tapes import Line, Op, Origin, Tap, Value
+from lastbit.launch.pair.tapes import Line, Op, Origin, Tap, Value, tap_from
+from lastbit.launch.pair.values import Writer
 from lastbit.launch.site.lines import Place
 from lastbit.launch.site.taps import Tap as RawTap
+from lastbit.launch.site.taps import taps
 
-__all__ = ["line_of", "op_of", "scalar_of", "tap_of"]
+__all__ = ["line_of", "op_of", "origin_of", "read_taps", "scalar_of", "tap_of", "write_taps"]
 
 
 def tap_of(kept: RawTap) -> Tap:
     """Return what was met as a tape holds it."""
     return Tap(kept.kind, line_of(kept.line), f"{kept.what}: {kept.said}", f"{kept.all:08x}", kept.count, *kept.at)
+
+
+def write_taps(path: Path, key: str) -> None:
+    """Write what a process met so far.
+
+    Args:
+        path: of the file.
+        key: of the process.
+    """
+    part = path.with_suffix(".part")
+    kept = [asdict(tap_of(kept)) for kept in list(taps.kept.values())]
+    part.write_text(json.dumps({"key": key, "taps": kept}), encoding="utf-8")
+    part.replace(path)
+
+
+def read_taps(folder: Path) -> tuple[tuple[str, tuple[Tap, ...]], ...]:
+    """Return what the processes met of which nothing else was heard, with their keys."""
+    found = [json.loads(path.read_text("utf-8")) for path in folder.glob("taps-*.json")]
+    return tuple(sorted((told["key"], tuple(map(tap_from, told["taps"]))) for told in found))
 
 
 def line_of(place: Place | None) -> Line | None:
@@ -50,8 +74,14 @@ def _value(raw: RawValue) -> Value:
         tuple(shape),
         str(dtype).removeprefix("torch."),
         place,
-        Origin(*writer) if writer else None,
+        origin_of(writer) if writer else None,
     )
+
+
+def origin_of(writer: Writer) -> Origin:
+    """Return who wrote a value, as a tape holds it."""
+    step, op, name, place = writer
+    return Origin(step, op, name, line_of(place))
 
 
 def scalar_of(value: Any) -> str:

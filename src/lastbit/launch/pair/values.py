@@ -17,7 +17,9 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-__all__ = ["Memories", "Memory", "crc_of_object"]
+from lastbit.launch.site.lines import Place
+
+__all__ = ["Memories", "Memory", "Writer", "crc_of_object"]
 
 
 @lru_cache(maxsize=4096)
@@ -29,8 +31,8 @@ def _bytes(size: int) -> Callable[[int], Any]:
 _SMALL = 4096
 """Bytes up to which a value is always read anew: it may have been written through NumPy, which counts no version."""
 
-Writer = tuple[int, int]
-"""Exchanges before, and number of the operation."""
+Writer = tuple[int, int, str, Place | None]
+"""Exchanges before, number of the operation, its name and its line."""
 
 
 class Memory:

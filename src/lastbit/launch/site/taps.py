@@ -79,6 +79,11 @@ class Taps:
         self.kept: dict[tuple[str, str, Place | None], Tap] = {}
         self.now: Callable[[], tuple[int, int]] = lambda: (0, 0)
         """Exchanges so far, and operations since."""
+        self.writer: Callable[[], None] | None = None
+        """Called now and then with what was noted, in a process of which nothing else is heard."""
+        self.worker: Callable[[], None] = lambda: None
+        """Called where a process turns out to be a worker that loads data."""
+        self._total = 0
         self._busy = threading.local()
 
     def note(self, kind: str, what: str, said: Callable[[], str], frame: Any) -> None:
@@ -100,6 +105,9 @@ class Taps:
             tap.all = crc32(tap.said.encode("utf-8", "replace"), tap.all)
             tap.count += 1
             tap.at = self.now()
+            self._total += 1
+            if self.writer is not None and self._total & (self._total - 1) == 0:
+                self.writer()
         except Exception:
             return
         finally:
@@ -124,7 +132,13 @@ class Taps:
 
     def calls(self) -> dict[str, Callable[[], None]]:
         """Return, by the module after whose import it is due, what notes its seeds."""
-        return {"random": self._random, "numpy.random": self._numpy, "torch": self._torch}
+        return {
+            "random": self._random,
+            "numpy.random": self._numpy,
+            "torch": self._torch,
+            "torch.utils.data.dataloader": self._loader,
+            "torch.utils.data._utils.worker": self._worker,
+        }
 
     def _returned(self, kind: str, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:
         self.note(kind, what, lambda: result.hex() if isinstance(result, bytes) else repr(result), frame)
@@ -163,6 +177,33 @@ class Taps:
             tapped = self._python(getattr(torch.cuda, name), f"torch.cuda.{name}")
             for module in (torch.cuda, torch.cuda.random):
                 setattr(module, name, tapped)
+
+    def _loader(self) -> None:
+        kind: Any = sys.modules["torch.utils.data.dataloader"]._BaseDataLoaderIter
+        plain = kind.__next__
+
+        @wraps(plain)
+        def following(loader: Any) -> Any:
+            batch = plain(loader)
+            self.note("batch", "DataLoader", lambda: _digest(batch), sys._getframe(1))
+            return batch
+
+        kind.__next__ = following
+
+    def _worker(self) -> None:
+        module: Any = sys.modules["torch.utils.data._utils.worker"]
+        plain = module._worker_loop
+
+        @wraps(plain)
+        def loop(*args: Any, **kwargs: Any) -> Any:
+            self.worker()
+            try:
+                return plain(*args, **kwargs)
+            finally:
+                if self.writer is not None:
+                    self.writer()
+
+        module._worker_loop = loop
 
     def _python(self, plain: Any, what: str) -> Any:
         """Return a function of Python's that says what it was given."""
@@ -226,6 +267,27 @@ def _contents(name: str) -> str:
         return f"{about.st_size} bytes, changed at {about.st_mtime}"
     with open(name, "rb") as file:
         return f"{about.st_size} bytes, crc32 {crc32(file.read()):08x}"
+
+
+def _digest(batch: Any) -> str:
+    """Return the shapes and a CRC-32 of all tensors and numbers in a batch."""
+    torch: Any = sys.modules["torch"]
+    shapes, crc, left = [], 0, [batch]
+    with torch._C._DisableTorchDispatch(), torch.no_grad():
+        while left:
+            one = left.pop()
+            if isinstance(one, torch.Tensor):
+                shapes.append(str(tuple(one.shape)))
+                if one.layout is torch.strided and one.numel():
+                    near = one.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+                    crc = crc32(near.numpy().data, crc)
+            elif isinstance(one, dict):
+                left.extend(one.values())
+            elif isinstance(one, (list, tuple)):
+                left.extend(one)
+            elif isinstance(one, (int, float, str)):
+                crc = crc32(repr(one).encode("utf-8", "replace"), crc)
+    return f"{' '.join(shapes[:4])} crc32 {crc:08x}"
 
 
 def _order(name: str) -> str:
