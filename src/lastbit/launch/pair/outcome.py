@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lastbit.launch.command import CommandRun
 from lastbit.launch.pair.tapes import Tap, Tape
 
-__all__ = ["Difference", "Pair", "ProcessPair"]
+__all__ = ["Difference", "Met", "Pair", "ProcessPair"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class Pair:
     timed_out: bool
     taps: tuple[Met, Met] = ((), ())
     """What processes of each run met that train nothing, as workers that load data, with their keys."""
+    stacks: tuple[str, str] = ("", "")
+    """Where the threads of each run's processes stood when the time ran out, as `faulthandler` writes it."""
 
     @property
     def steps(self) -> int:

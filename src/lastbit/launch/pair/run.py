@@ -12,9 +12,10 @@ from typing import Any
 from lastbit.launch.command import CommandRun, what_became_of
 from lastbit.launch.pair.against import held_against
 from lastbit.launch.pair.call import Call
-from lastbit.launch.pair.outcome import Difference, Pair, ProcessPair
+from lastbit.launch.pair.outcome import Difference, Met, Pair, ProcessPair
 from lastbit.launch.pair.recorded import RunRecord, read_steps
 from lastbit.launch.pair.referee import Found, Referee, TwinRecord
+from lastbit.launch.pair.stuck import read_stacks
 from lastbit.launch.pair.tapes import read_tape
 from lastbit.launch.pair.told import read_taps
 from lastbit.launch.process import Launched, launched
@@ -53,13 +54,14 @@ def run_pair(
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
+    deadline = None if timeout is None else time.time() + timeout
     with Referee(folder) as referee:
         with ExitStack() as stack:
             runs = [
                 stack.enter_context(
                     _launched(
                         program,
-                        referee.told(side),
+                        referee.told(side) | {"deadline": deadline},
                         settings=settings,
                         folder=folder / name,
                         cwd=cwd,
@@ -71,8 +73,8 @@ def run_pair(
             timed_out = _refereed(referee, runs, None if timeout is None else began + timeout)
         became = (what_became_of(runs[0]), what_became_of(runs[1]))
         processes = tuple(map(_process, referee.records))
-        taps = (read_taps(runs[0].records), read_taps(runs[1].records))
-    return Pair(became, processes, time.monotonic() - began, timed_out, taps)
+    seconds = time.monotonic() - began
+    return Pair(became, processes, seconds, timed_out, *_met(runs[0].records, runs[1].records, timed_out))
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def run_recorded(
     Raises:
         LastbitError: there is no such program, lastbit would not be reached in it, or a function cannot travel.
     """
-    told = {"begin": begin}
+    told = {"begin": begin, "deadline": None if timeout is None else time.time() + timeout}
     with _launched(program, told, settings=settings, folder=folder, cwd=cwd, environment=environment) as one:
         one.wait(timeout)
     return Recorded(what_became_of(one), RunRecord(one.words, read_steps(one.records)), one.records)
@@ -157,8 +159,14 @@ def run_sequential(
         held_against(both[0].record, both[1].record),
         first.seconds + second.seconds,
         first.timed_out or second.timed_out,
-        (read_taps(both[0].folder), read_taps(both[1].folder)),
+        *_met(both[0].folder, both[1].folder, first.timed_out or second.timed_out),
     )
+
+
+def _met(first: Path, second: Path, timed_out: bool) -> tuple[tuple[Met, Met], tuple[str, str]]:
+    """Return what processes met that train nothing, and where all stood when the time ran out."""
+    stacks = (read_stacks(first), read_stacks(second)) if timed_out else ("", "")
+    return (read_taps(first), read_taps(second)), stacks
 
 
 def _launched(program: Sequence[str] | Call, told: Mapping[str, Any], **how: Any) -> AbstractContextManager[Launched]:
