@@ -86,12 +86,16 @@ class OpRecorder:
         self._lines: dict[int, Place | None] = {}
         self._older: dict[int, Place | None] = {}
 
-    def enter(self) -> None:
-        """Begin in this thread, for as long as it lives."""
+    def mode(self) -> TorchDispatchMode:
+        """Return what hands this recorder the operations of one thread, while it is entered there."""
         with self._lock:
             thread = self._threads
             self._threads += 1
-        _Mode(self, thread).__enter__()  # type: ignore[no-untyped-call]
+        return _Mode(self, thread)
+
+    def enter(self) -> None:
+        """Begin in this thread, for as long as it lives."""
+        self.mode().__enter__()  # type: ignore[no-untyped-call]
 
     def wrap_threads(self) -> None:
         """Begin in every thread that is started from now on."""

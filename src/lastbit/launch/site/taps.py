@@ -38,12 +38,17 @@ _CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "process_time",
 
 
 class Tapped:
-    """A function of the interpreter's that says what it returned."""
+    """A function of the interpreter's that says what it returned.
 
-    def __init__(self, plain: Any, note: Callable[[Any, tuple[Any, ...], Any], None]) -> None:
-        self._plain, self._note = plain, note
-        for name in ("__module__", "__name__", "__qualname__", "__doc__"):
-            setattr(self, name, getattr(plain, name, None))
+    It is pickled as `module.name`, where it stands from now on.
+    """
+
+    def __init__(self, module: Any, name: str, note: Callable[[Any, tuple[Any, ...], Any], None]) -> None:
+        self._plain = plain = getattr(module, name)
+        self._note = note
+        self.__module__ = module.__name__
+        self.__name__ = self.__qualname__ = name
+        self.__doc__ = plain.__doc__
         self.__wrapped__ = plain
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -53,7 +58,7 @@ class Tapped:
         return result
 
     def __reduce__(self) -> str:
-        return str(self.__name__)  # type: ignore[attr-defined]
+        return self.__name__
 
     def __repr__(self) -> str:
         return repr(self._plain)
@@ -124,10 +129,10 @@ class Taps:
 
     def install(self) -> None:
         """Begin, with what is there before anything is imported."""
-        os.urandom = Tapped(os.urandom, partial(self._returned, "entropy", "os.urandom"))
-        os.getpid = Tapped(os.getpid, partial(self._returned, "process", "os.getpid"))
+        os.urandom = Tapped(os, "urandom", partial(self._returned, "entropy", "os.urandom"))
+        os.getpid = Tapped(os, "getpid", partial(self._returned, "process", "os.getpid"))
         for name in _CLOCKS:
-            setattr(time, name, Tapped(getattr(time, name), partial(self._returned, "time", f"time.{name}")))
+            setattr(time, name, Tapped(time, name, partial(self._returned, "time", f"time.{name}")))
         sys.addaudithook(self._heard)
 
     def calls(self) -> dict[str, Callable[[], None]]:
@@ -164,8 +169,7 @@ class Taps:
     def _numpy(self) -> None:
         random: Any = sys.modules["numpy.random"]
         for name in ("seed", "default_rng"):
-            what = f"numpy.random.{name}"
-            setattr(random, name, Tapped(getattr(random, name), partial(self._seeded, what)))
+            setattr(random, name, Tapped(random, name, partial(self._seeded, f"numpy.random.{name}")))
 
     def _torch(self) -> None:
         torch: Any = sys.modules["torch"]
