@@ -236,7 +236,7 @@ class Taps:
         if not isinstance(path, (str, bytes)):
             return
         name = os.fsdecode(path)
-        if name.endswith((".py", ".pyc", ".so")) or name.startswith(("/proc/", "/sys/", "/dev/")):
+        if name.endswith((".py", ".pyc", ".so")) or name.startswith(("/proc/", "/sys/", "/dev/null")):
             return
         writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else flags & 3
         said = (lambda: "written") if writes else partial(_contents, name)
