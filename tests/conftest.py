@@ -8,9 +8,11 @@ Where `LASTBIT_EVIDENCE` names a file, what the tests found is written there as 
 import os
 import shutil
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.main
 from evidence_table import evidence_table, final
 from hypothesis import settings
 
@@ -18,15 +20,31 @@ settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
+# Threads that wait for each other give their core to the other worker; PyTorch reads this as it is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 MEMORY = Path("/dev/shm")
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
-@pytest.fixture(autouse=True)
-def no_strangers(monkeypatch):
-    """Skip the two processes that every study of a file begins with; test_users_code.py has them, in one of its own."""
-    monkeypatch.setattr("lastbit.studies.frame.make.check_processes", lambda *_: None)
+@pytest.fixture(autouse=True, scope="session")
+def no_strangers():
+    """Skip the two processes that every study of a file begins with; test_users_code.py has them back.
+
+    For the whole session, so that the studies that a file of tests shares have it too.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lastbit.studies.frame.make.check_processes", lambda *_: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_parser():
+    """Build the parser of a command line once: typer builds every command's anew, in 20 ms, whenever one is run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.main.get_command", cache(typer.main.get_command))
+        yield
 
 
 class EvidenceWriter:

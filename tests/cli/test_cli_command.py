@@ -55,6 +55,7 @@ def script(tmp_path, monkeypatch):
         (["--metric-file", "out.json", "--", "python", "x.py"], "names no key"),
         (["--metric-tag", "a", "--workers", "2", "--", "python", "x.py"], "read from the folder that all runs share"),
         (["--timeout", "0", "--", "python", "x.py"], "timeout"),
+        (["--as-is", "--threads", "2", "--", "python", "x.py"], "--as-is touches nothing of a command"),
     ],
 )
 def test_a_mistake_gets_one_line_before_anything_runs(words, match, tmp_path, monkeypatch, capsys):
@@ -66,7 +67,7 @@ def test_a_mistake_gets_one_line_before_anything_runs(words, match, tmp_path, mo
 
 
 def test_other_kinds_of_study_take_no_command(capsys):
-    for kind in ("trace", "eos", "sharpness"):
+    for kind in ("eos", "sharpness"):
         assert main([kind, "--", "python", "x.py"]) == 2
         assert f"{kind} takes no command after --" in capsys.readouterr().err
 
@@ -76,7 +77,7 @@ def test_without_a_metric_the_numbers_are_listed_with_their_flags(script, capsys
     assert main(["audit", "--out", "s", "--", *script]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert "which number is the result?" in said
-    assert "--metric loss (last: " in said
+    assert "such as --metric loss, and --better" in said
 
 
 @pytest.mark.slow
@@ -109,6 +110,20 @@ def test_a_script_is_audited_as_it_stands(script, capsys):
     assert study.report().exists()
     again = lb.audit(resume="s", quiet=True)
     assert again.result.sigma_last_bit == study.result.sigma_last_bit
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("flag", "kept"), [("--as-is", "7 random None"), ("--deterministic", "1 0 :4096:8")])
+def test_what_is_touched_of_the_environment(flag, kept, script, tmp_path, monkeypatch):
+    settings = {"OMP_NUM_THREADS": "7", "PYTHONHASHSEED": "random", "CUBLAS_WORKSPACE_CONFIG": None}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+    shown = f"import os\nprint(*map(os.environ.get, {list(settings)}))\n"
+    (tmp_path / "train.py").write_text(shown + SCRIPT)
+    options = ["--metric", "loss", "--perturbations", "2", "--out", "s", "--quiet"]
+    main(["audit", *options, flag, "--", *script])
+    printed = (tmp_path / "s" / "output" / "seed000-p000" / "stdout.txt").read_text()
+    assert printed.splitlines()[0] == kept
 
 
 @pytest.mark.slow
@@ -146,4 +161,4 @@ def test_a_changed_script_is_not_resumed(script, tmp_path, capsys):
     assert main([*flags, "--", *script]) == 0
     (tmp_path / "train.py").write_text(SCRIPT.replace("range(80)", "range(81)"))
     assert main(["audit", "--resume", "s"]) == 2
-    assert "train.py, of the task of s, is not what it was" in capsys.readouterr().err
+    assert "train.py, of the command of s, is not what it was" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 
 from lastbit.cli import main
 
-SMALL = ["--steps", "8", "--every", "3", "--width", "6", "--train-size", "60", "--twins", "1"]
+SMALL = ["--steps", "4", "--every", "3", "--width", "4", "--train-size", "60", "--twins", "1"]
 
 
 def test_eos_answers_first_and_names_its_files(here, capsys):
@@ -34,7 +34,7 @@ def test_eos_answers_first_and_names_its_files(here, capsys):
 
 
 def test_a_task_in_a_file_is_followed_as_it_is(here, capsys):
-    assert main(["eos", "--task", "toy.py:full_batch", "--every", "1", "--quiet", "--out", "study"]) == 0
+    assert main(["eos", "--task", "toy.py:full_batch", "--every", "7", "--quiet", "--out", "study"]) == 0
     told = capsys.readouterr()
     assert len(told.out.strip().splitlines()) == 1
     assert told.err == ""

@@ -23,10 +23,23 @@ RULES = {
     "rmsprop": (torch.optim.RMSprop, {"lr": 1e-2, "momentum": 0.5, "centered": True}),
     "rmsprop-plain": (torch.optim.RMSprop, {"lr": 1e-3}),
     "adagrad": (torch.optim.Adagrad, {"lr": 1e-2, "lr_decay": 0.1}),
+    "adadelta": (torch.optim.Adadelta, {"lr": 0.3}),
+    "nadam": (torch.optim.NAdam, {"lr": 1e-2, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    "radam": (torch.optim.RAdam, {"lr": 0.3}),
+    "adamax": (torch.optim.Adamax, {"lr": 1e-2}),
+    "asgd": (torch.optim.ASGD, {"lr": 0.1, "lambd": 1e-2}),
+    "rprop": (torch.optim.Rprop, {"lr": 1e-2}),
 }
 PATHS = {"single": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
 FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad)
-MADE = [(rule, path) for rule, (kind, _) in RULES.items() for path in PATHS if path != "fused" or kind in FUSED]
+# Their foreach steps are in tests/optimizers/test_directions.py.
+SINGLE = ("adadelta", "radam", "adamax", "rprop")
+MADE = [
+    (rule, path)
+    for rule, (kind, _) in RULES.items()
+    for path in PATHS
+    if path == "single" or (kind in FUSED if path == "fused" else rule not in SINGLE)
+]
 KINDS = sorted(PERTURBATIONS)
 NOISY = [kind for kind in KINDS if kind != "identity"]
 UPDATES = ["rescale", "rounding", "ulp"]

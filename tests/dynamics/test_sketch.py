@@ -19,7 +19,6 @@ from lastbit.dynamics.sketch import (
     sketch_differs,
     sketch_distance,
     splitmix64,
-    streamed_sketch,
 )
 
 GOLDEN, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -37,21 +36,32 @@ def integer_splitmix64(key, count):
     return words
 
 
+def signed(number, width):
+    """An integer wrapped to `width` bits of two's complement."""
+    return (number + 2 ** (width - 1)) % 2**width - 2 ** (width - 1)
+
+
 def slow_sketch(plan, name, x):
-    """The bucket sums of one tensor in exact rational arithmetic, element by element."""
+    """The bucket sums and the fingerprint of one tensor in exact arithmetic, element by element."""
     from lastbit.core.seeds import stream_seed
 
     seed, width, _ = plan.key
-    flat = x.reshape(-1).tolist()
-    blocks = -(-len(flat) // width)
-    words = integer_splitmix64(stream_seed(seed, "sketch", name), len(flat))
-    turns = integer_splitmix64(stream_seed(seed, "sketch rotation", name), blocks)
-    sums = [Fraction(0)] * width
-    for i, value in enumerate(flat):
-        block, column = divmod(i, width)
-        rotation = ((turns[block] >> 32) * width) >> 32
-        sums[(column + rotation) % width] += Fraction(value) * (-1 if words[i] >> 63 else 1)
-    return sums
+    flat = x.reshape(-1) if x.dtype is torch.float64 else x.reshape(-1).float()
+    size = 8 * flat.element_size()
+    bits = (flat + 0.0).view(torch.int64 if size == 64 else torch.int32).tolist()
+    rows = -(-len(flat) // width)
+    multipliers = [word | 1 for word in integer_splitmix64(stream_seed(seed, "sketch", name), rows)]
+    buckets = [word | 1 for word in integer_splitmix64(stream_seed(seed, "sketch bucket"), width)]
+    turns = integer_splitmix64(stream_seed(seed, "sketch rotation", name), rows)
+    sums, fingerprint = [Fraction(0)] * width, 0
+    for i, value in enumerate(flat.tolist()):
+        row, column = divmod(i, width)
+        bucket = (column + (((turns[row] >> 32) * width) >> 32)) % width
+        word = multipliers[row] * buckets[bucket]
+        sums[bucket] += Fraction(value) * (-1 if word >> 31 & 1 else 1)
+        own = bits[i] ^ (bits[i] >> 29) if size == 64 else bits[i]
+        fingerprint += multipliers[row] * signed(word * own, size)
+    return sums, signed(fingerprint, 64)
 
 
 def weights(seed=0, dtype=torch.float32):
@@ -74,9 +84,10 @@ def test_values_and_residuals_are_the_exact_bucket_sums(dtype, width):
     plan = CountSketch(w, seed=3, width=width)
     sketch = plan(w)
     for row, (name, x) in enumerate(w.items()):
-        exact = slow_sketch(plan, name, x)
+        exact, fingerprint = slow_sketch(plan, name, x)
         pairs = zip(sketch.values[row].tolist(), sketch.residuals[row].tolist(), strict=True)
         assert [Fraction(value) + Fraction(rest) for value, rest in pairs] == exact
+        assert int(sketch.fingerprints[row]) == fingerprint
 
 
 def test_float64_sums_are_within_the_stated_grid():
@@ -85,8 +96,9 @@ def test_float64_sums_are_within_the_stated_grid():
     sketch = plan(w)
     for row, (name, x) in enumerate(w.items()):
         rows = -(-x.numel() // 64)
-        allowed = rows * 2.0 ** -(78 - math.ceil(math.log2(rows)))
-        exact = slow_sketch(plan, name, x)
+        allowed = rows * 2.0 ** -(78 - max(1, math.ceil(math.log2(rows))))
+        exact, fingerprint = slow_sketch(plan, name, x)
+        assert int(sketch.fingerprints[row]) == fingerprint
         pairs = zip(sketch.values[row].tolist(), sketch.residuals[row].tolist(), strict=True)
         errors = [abs(float(Fraction(v) + Fraction(r) - e)) for (v, r), e in zip(pairs, exact, strict=True)]
         assert max(errors) <= allowed
@@ -272,7 +284,9 @@ def test_bad_input_is_named():
     with pytest.raises(LastbitError, match="their order"):
         CountSketch({"a": torch.ones(1), "b": torch.ones(1)})({"b": torch.ones(1), "a": torch.ones(1)})
     with pytest.raises(LastbitError, match=r"w is torch\.int64"):
-        CountSketch(w)({"w": torch.ones(5).long()})
+        CountSketch({"w": torch.ones(5).long()})
+    with pytest.raises(LastbitError, match=r"w is torch\.float64 on cpu, planned for torch\.float32"):
+        CountSketch(w)({"w": torch.ones(5).double()})
     with pytest.raises(LastbitError, match="their seed differ"):
         sketch_distance(CountSketch(w, seed=1)(w), CountSketch(w, seed=2)(w))
     with pytest.raises(LastbitError, match="level = 1"):
@@ -289,25 +303,21 @@ def test_the_gpu_gives_the_same_bits():
         assert np.array_equal(array, b.arrays()[name])
 
 
-@pytest.mark.parametrize("elements", [64, 640, 1 << 20])
-def test_streamed_it_has_the_same_bits(elements):
+@pytest.mark.parametrize("elements", [1, 64, 640])
+def test_blocks_of_any_size_give_the_same_bits(elements):
     generator = torch.Generator().manual_seed(3)
     tensors = {
         name: torch.randn(shape, generator=generator) * scale
         for name, shape, scale in [("a", (7, 5), 1.0), ("b", (130, 33), 1e-3), ("c", (1,), 1.0), ("d", (64, 64), 1e3)]
     }
     tensors["b"][3, 4] = -0.0
-    planned, streamed = CountSketch(tensors, seed=5)(tensors), streamed_sketch(tensors, seed=5, elements=elements)
-    assert streamed.key == planned.key
-    for name, array in planned.arrays().items():
-        assert array.tobytes() == streamed.arrays()[name].tobytes(), name
-
-
-def test_streamed_it_takes_formats_side_by_side_and_refuses_whole_numbers():
-    mixed = {"half": torch.ones(70, dtype=torch.float16), "double": torch.ones(3, dtype=torch.float64)}
-    for name, tensor in mixed.items():
-        alone = CountSketch({name: tensor})({name: tensor})
-        place = list(mixed).index(name)
-        assert torch.equal(streamed_sketch(mixed).values[place], alone.values[0])
-    with pytest.raises(LastbitError, match="floating-point tensors only"):
-        streamed_sketch({"whole": torch.ones(3, dtype=torch.int64)})
+    tensors |= {"empty": torch.zeros(0, 3), "double": torch.ones(70, dtype=torch.float64) / 3}
+    tensors |= {"half": torch.full((70,), 1 / 3, dtype=torch.float16), "turned": torch.arange(6.0).view(2, 3).T}
+    at_once, in_blocks = CountSketch(tensors, seed=5)(tensors), CountSketch(tensors, seed=5, elements=elements)(tensors)
+    assert in_blocks.key == at_once.key
+    for name, array in at_once.arrays().items():
+        assert array.tobytes() == in_blocks.arrays()[name].tobytes(), name
+    for place, (name, tensor) in enumerate(tensors.items()):
+        alone = CountSketch({name: tensor}, seed=5)({name: tensor})
+        assert torch.equal(at_once.values[place], alone.values[0])
+        assert torch.equal(at_once.fingerprints[place], alone.fingerprints[0])

@@ -1,39 +1,26 @@
 """A command runs as it would have run, perturbed and recorded; whatever it started has ended afterwards."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+import venv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from stand_ins import PROGRAMS, plain, program, shown
 
 from lastbit.core.errors import LastbitError
 from lastbit.launch.command import CommandRun, run_command
+from lastbit.launch.guarded import alone_in
 from lastbit.launch.settings import LaunchSettings
 from lastbit.perturb.auto import Auto
 from lastbit.perturb.flip_ulp import FlipUlp
 from lastbit.perturb.reorder_batch import ReorderBatch
 from lastbit.perturb.rescale import Rescale
-
-PROGRAMS = Path(__file__).parent / "programs"
-
-
-def program(name, *arguments):
-    return [sys.executable, str(PROGRAMS / name), *arguments]
-
-
-def plain(words):
-    """Run a command by itself, with the one setting of the environment that changes what it computes."""
-    environment = os.environ | {"PYTHONHASHSEED": "0"}
-    return subprocess.run(words, capture_output=True, check=False, env=environment, timeout=300)
-
-
-def shown(stderr):
-    """Return the lines of a program's stderr without the time and the process in torch's own log."""
-    return [re.sub(rb"^W\d+ \S+ \d+ ", b"", line) for line in stderr.splitlines()]
 
 
 def alive(pid):
@@ -89,33 +76,6 @@ def test_the_unperturbed_run_is_the_plain_one_and_the_perturbed_one_lands(tmp_pa
     assert not base.same_as(three)
 
 
-STAND_INS = {
-    "argparse": ["plain.py", "--optimizer", "AdamW"],
-    "no known direction": ["plain.py", "--optimizer", "NAdam", "--steps", "40"],
-    "two optimizers": ["gan.py"],
-    "closure": ["closure.py"],
-    "forked child": ["forks.py"],
-    "spawned trainers": ["hogwild.py", "spawn"],
-    "forked trainers": ["hogwild.py", "fork"],
-    "trainers of a fork server": ["hogwild.py", "forkserver"],
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("words", STAND_INS.values(), ids=STAND_INS)
-def test_a_stand_in_repeats_and_is_perturbed(words, tmp_path):
-    base, three = compare(program(*words), tmp_path)
-    assert all(process.ended for process in base.processes)
-    assert set(three.perturbed.values()) <= {"rescale", "rounding"}
-    assert [optimizer.steps for optimizer in base.optimizers] == {
-        "plain.py": [40 if "40" in words else 20],
-        "gan.py": [10, 10],
-        "closure.py": [6],
-        "forks.py": [12],
-        "hogwild.py": [5, 5],
-    }[words[0]]
-
-
 @pytest.mark.slow
 def test_a_skipped_step_of_the_scaler_is_none(tmp_path):
     base, _ = compare(program("scaled.py"), tmp_path)
@@ -163,9 +123,28 @@ def test_two_ranks_stay_equal(tmp_path):
 
 
 @pytest.mark.slow
-def test_compiled_steps_are_perturbed(tmp_path):
-    base, _ = compare(program("compiled.py"), tmp_path)
-    assert base.optimizers[0].steps == 5
+def test_shards_of_two_ranks_are_perturbed_as_the_whole_would_be(tmp_path):
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    program = [str(PROGRAMS / "sharded.py"), "AdamW"]
+    made = {"base": Rescale(k=1), "four": Rescale(k=4), "seven": Rescale(k=7), "drawn": FlipUlp()}
+    runs = {
+        name: run_command([*words, "2", *program], settings=LaunchSettings(perturbation=one), folder=tmp_path / name)
+        for name, one in made.items()
+    }
+    for run in runs.values():
+        assert (run.exit_code, [process.rank for process in run.processes]) == (0, [0, 1])
+        assert not run.troubles
+        assert [one.steps for one in run.optimizers] == [6, 6]
+    # Of seven and one rows of two layers the first rank holds four and one.
+    assert [one.weights for one in runs["seven"].optimizers] == [5 * 4 + 4 + 7 + 1, 5 * 3 + 3]
+    assert runs["base"].same_as(runs["four"])
+    assert not runs["base"].same_as(runs["seven"])
+    alone = run_command(
+        [*words, "1", *program], settings=LaunchSettings(perturbation=Rescale(k=7)), folder=tmp_path / "alone"
+    )
+    assert alone.stdout.read_bytes() == runs["seven"].stdout.read_bytes() != runs["base"].stdout.read_bytes()
+    assert all("spread over processes" in one.refused for one in runs["drawn"].optimizers)
+    assert runs["drawn"].stdout.read_bytes() == runs["base"].stdout.read_bytes()
 
 
 @pytest.mark.slow
@@ -200,6 +179,20 @@ def test_a_program_without_steps_is_an_error_that_says_how_far_lastbit_got(tmp_p
     assert "imports torch" in said["python"]
 
 
+def test_a_python_that_lacks_what_lastbit_needs_is_told_what_to_install(tmp_path):
+    venv.create(tmp_path / "bare", symlinks=True)
+    (tmp_path / "torch.py").touch()
+    run = run_command(
+        [str(tmp_path / "bare" / "bin" / "python"), "-c", "import torch"],
+        settings=LaunchSettings(),
+        folder=tmp_path / "run",
+        environment={"PYTHONPATH": str(tmp_path)},
+    )
+    assert run.exit_code == 0
+    with pytest.raises(LastbitError, match=r"No module named 'numpy'; install lastbit into the environment"):
+        run.check()
+
+
 @pytest.mark.slow
 def test_updates_by_hand_are_no_steps(tmp_path):
     run = run_command(program("by_hand.py"), settings=LaunchSettings(), folder=tmp_path)
@@ -216,11 +209,12 @@ def test_a_failing_program_is_a_result_with_its_last_lines(tmp_path):
     assert (ended.exit_code, ended.last_lines) == (-9, "last")
 
 
+@pytest.mark.parametrize("name", ["orphan.py", "daemon.py"])
 @pytest.mark.parametrize("ends", ["timeout", "by itself"])
-def test_no_orphan_is_left_even_one_that_ignores_sigterm_in_a_session_of_its_own(ends, tmp_path, monkeypatch):
+def test_no_orphan_is_left_even_one_that_ignores_sigterm_in_a_session_of_its_own(ends, name, tmp_path, monkeypatch):
     monkeypatch.setattr("lastbit.launch.warden.GRACE", 0.3)
-    monkeypatch.setattr("lastbit.launch.process._SETTLE", 0.1)
-    words = program("orphan.py", *(["leave"] if ends == "by itself" else []))
+    monkeypatch.setattr("lastbit.launch.warden.SETTLE", 0.1)
+    words = program(name, *(["leave"] if ends == "by itself" else []))
     run = run_command(words, settings=LaunchSettings(), folder=tmp_path, timeout=1 if ends == "timeout" else None)
     assert run.timed_out == (ends == "timeout")
     assert run.exit_code == (0 if ends == "by itself" else -signal.SIGTERM)
@@ -238,10 +232,35 @@ run_command(sys.argv[2:], settings=LaunchSettings(), folder=Path(sys.argv[1]))
 """
 
 
+def test_a_folder_is_free_again_when_what_wrote_there_has_ended(tmp_path):
+    """A study that is resumed at once waits for what the lastbit before, which was killed, is still ending."""
+    (tmp_path / "records").mkdir()
+    ends = threading.Event()
+
+    def hold():
+        with alone_in(tmp_path / "records"):
+            ends.wait()
+
+    with ThreadPoolExecutor() as pool:
+        pool.submit(hold)
+        run = pool.submit(run_command, ["true"], settings=LaunchSettings(), folder=tmp_path)
+        with pytest.raises(TimeoutError):
+            run.result(0.3)
+        ends.set()
+        assert run.result(30).exit_code == 0
+
+
+def test_one_that_dies_with_its_warden_is_an_error_and_leaves_nothing(tmp_path):
+    script = "import os, signal, time; os.kill(os.getppid(), signal.SIGKILL); time.sleep(600)"
+    with pytest.raises(LastbitError, match="was killed: run it again"):
+        run_command([sys.executable, "-c", script], settings=LaunchSettings(), folder=tmp_path)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["orphan.py", "daemon.py"])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_orphan_is_left_however_the_launcher_ends(how, tmp_path):
-    words = [sys.executable, "-c", LAUNCHER, str(tmp_path), *program("orphan.py")]
+def test_no_orphan_is_left_however_the_launcher_ends(how, name, tmp_path):
+    words = [sys.executable, "-c", LAUNCHER, str(tmp_path), *program(name)]
     with subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True) as launcher:
         out = tmp_path / "stdout.txt"
         deadline = time.monotonic() + 60

@@ -1,7 +1,10 @@
 """Every optimizer that steps is perturbed, as if the perturbation had been attached to it by hand."""
 
+import inspect
+
 import pytest
 import torch
+from own_steps import Untaught
 from torch import nn
 
 import lastbit as lb
@@ -18,7 +21,7 @@ OPTIMIZERS = {
     "adamw": lambda params: torch.optim.AdamW(params, lr=0.01),
     "adam foreach": lambda params: torch.optim.Adam(params, lr=0.01, foreach=True),
     "adam fused": lambda params: torch.optim.Adam(params, lr=0.01, fused=True),
-    "nadam": lambda params: torch.optim.NAdam(params, lr=0.01),
+    "untaught": lambda params: Untaught(params, lr=0.01),
     "lbfgs": lambda params: torch.optim.LBFGS(params, lr=0.1, max_iter=3),
 }
 PERTURBATIONS = [Rescale(k=3), StochasticRounding(seed=2), FlipUlp(seed=1), Auto(k=5, seed=3)]
@@ -29,6 +32,27 @@ class Inherited(torch.optim.SGD):
 
     def step(self, closure=None):
         return super().step(closure)
+
+
+class Alike(torch.optim.SGD):
+    """The same step, hooked once, as a class that lastbit was not taught."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        return inspect.unwrap(torch.optim.SGD.step)(self, closure)
+
+
+class Wrapped(torch.optim.Optimizer):
+    """As accelerate's: an optimizer by its class alone, which was never made as one."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+    def step(self, closure=None):
+        return self.optimizer.step(closure)
+
+    def zero_grad(self, set_to_none=True):
+        self.optimizer.zero_grad(set_to_none)
 
 
 def made(kind):
@@ -90,16 +114,78 @@ def test_afterwards_nothing_is_left_even_where_the_body_raised():
     assert everywhere.steps == 6
 
 
-def test_a_step_that_calls_its_parents_is_one_step():
+@pytest.mark.parametrize("perturbation", PERTURBATIONS, ids=lambda one: one.kind)
+def test_a_step_that_calls_its_parents_is_one_step(perturbation):
     made(OPTIMIZERS["sgd"])  # from now on the parent's step is hooked too
-    world = made(lambda params: Inherited(params, lr=0.1))
-    with Everywhere(Rescale(k=3)) as everywhere:
-        steps(*world)
+    model, optimizer, inputs = made(lambda params: Inherited(params, lr=0.1))
+    with Everywhere(perturbation) as everywhere:
+        found = steps(model, optimizer, inputs)
+        assert everywhere.met[0].attachment.state_dict()["step"] == 6
     assert everywhere.steps == 6
+    # Written after the inner step and after the outer, or drawn for twice as many, it would be another perturbation.
+    model, optimizer, inputs = made(lambda params: Alike(params, lr=0.1))
+    with perturbation.attach(optimizer):
+        assert torch.equal(steps(model, optimizer, inputs), found)
+
+
+def test_a_wrapper_that_is_no_real_optimizer_is_perturbed_where_the_inner_one_steps():
+    model, optimizer, inputs = made(OPTIMIZERS["adamw"])
+    with Everywhere(Auto(k=3)) as everywhere:
+        found = steps(model, Wrapped(optimizer), inputs)
+    assert [(met.name, met.steps, met.perturbed) for met in everywhere.met] == [("AdamW", 6, "rescale")]
+    with Everywhere(Auto(k=3)):
+        assert torch.equal(steps(*made(OPTIMIZERS["adamw"])), found)
+
+
+def test_optimizers_that_step_within_backward_are_each_perturbed():
+    def trained(perturbation):
+        model, _, inputs = made(OPTIMIZERS["sgd"])
+        own = {param: torch.optim.Adam([param], lr=0.01) for param in model.parameters()}
+
+        def step(param):
+            own[param].step()
+            own[param].zero_grad()
+
+        for param in own:
+            param.register_post_accumulate_grad_hook(step)
+        with Everywhere(perturbation) as everywhere:
+            for _ in range(4):
+                model(inputs).square().mean().backward()
+        return everywhere, torch.cat([param.detach().reshape(-1) for param in own])
+
+    everywhere, found = trained(Rescale(k=3))
+    assert [(met.steps, met.perturbed) for met in everywhere.met] == 4 * [(4, "rescale")]
+    assert not torch.equal(found, trained(Identity())[1])
+    assert torch.equal(trained(Rescale(k=4))[1], trained(Identity())[1])
+
+
+def test_after_a_step_that_raised_and_was_caught_the_next_is_perturbed_and_counted():
+    class Fails(torch.optim.SGD):
+        fails = True
+
+        def step(self, closure=None):
+            super().step(closure)
+            if self.fails:
+                raise RuntimeError("out of memory")
+
+    def trained(perturbation):
+        made(OPTIMIZERS["sgd"])  # from now on the parent's step is hooked too
+        model, optimizer, inputs = made(lambda params: Fails(params, lr=0.1))
+        with Everywhere(perturbation) as everywhere:
+            with pytest.raises(RuntimeError, match="out of memory"):
+                steps(model, optimizer, inputs, count=1)
+            optimizer.fails = False
+            model.load_state_dict(made(OPTIMIZERS["sgd"])[0].state_dict())  # without what the first step did
+            return steps(model, optimizer, inputs, count=3), everywhere.steps
+
+    plain, taken = trained(Identity())
+    three, also = trained(Auto(k=3))
+    assert taken == also == 3
+    assert not torch.equal(plain, three)
 
 
 def test_several_optimizers_are_each_perturbed_and_named():
-    worlds = [made(OPTIMIZERS[name]) for name in ("sgd", "nadam")]
+    worlds = [made(OPTIMIZERS[name]) for name in ("sgd", "untaught")]
     with Everywhere(Auto(k=3), keep_first=True) as everywhere:
         for world in worlds:
             steps(*world)
@@ -119,14 +205,20 @@ def test_what_cannot_be_perturbed_is_left_alone_and_told():
     assert weight[0] == 0.9
 
 
-def test_the_scaler_that_skips_a_step_has_taken_none():
-    model, optimizer, inputs = made(OPTIMIZERS["sgd"])
-    scaler = torch.amp.GradScaler("cpu")
-    with Everywhere(Identity()) as everywhere:
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_scaler_that_skips_a_step_has_taken_none(fused):
+    model, optimizer, inputs = made(lambda params: torch.optim.AdamW(params, lr=0.01, fused=fused))
+    scaler, before = torch.amp.GradScaler("cpu"), torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+    with Everywhere(FlipUlp(seed=1)) as everywhere:
         scaler.scale(model(inputs).sum() * float("inf")).backward()
         scaler.step(optimizer)
         scaler.update()
-    assert everywhere.steps == 0
+        assert torch.equal(torch.cat([p.detach().reshape(-1) for p in model.parameters()]), before)
+        assert everywhere.steps == 0
+        optimizer.zero_grad()
+        scaler.scale(model(inputs).sum()).backward()
+        scaler.step(optimizer)
+    assert everywhere.steps == 1
 
 
 def test_one_is_at_work_at_a_time():

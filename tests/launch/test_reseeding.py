@@ -66,11 +66,16 @@ def printed(name, tmp_path, reseed):
 def test_a_program_draws_what_it_would_with_other_seeds(tmp_path):
     bare = subprocess.run([sys.executable, PROGRAMS / "seeds.py"], capture_output=True, text=True, check=True)
     assert printed("seeds.py", tmp_path, 0) == bare.stdout
+    every = printed("seeds.py", tmp_path, 10).splitlines()
     lines = dict(
-        line.rsplit(" ", 1) if "State" not in line else line.split(" ", 1)
-        for line in printed("seeds.py", tmp_path, 10).splitlines()
+        line.rsplit(" ", 1) if "State" not in line else line.split(" ", 1) for line in every if "|" not in line
     )
+    apart = [line.split("|") for line in every if "|" in line]
+    held = np.random.SeedSequence(19, spawn_key=(1,))
+    drawn = [np.random.default_rng(child).random() for child in held.spawn(2)]
     want = {
+        "PCG64": np.random.Generator(np.random.PCG64(18)).random(),
+        "Philox": np.random.Generator(np.random.Philox(18)).random(),
         "random": random.Random(11).random(),
         "Random": random.Random(12).random(),
         "numpy": np.random.RandomState(13).rand(),
@@ -84,6 +89,8 @@ def test_a_program_draws_what_it_would_with_other_seeds(tmp_path):
         "default_generator": True,
     }
     assert lines == {name: str(value) for name, value in want.items()}
+    sequence = np.random.Generator(np.random.PCG64(held)).random()
+    assert apart == [["SeedSequence", *map(str, [sequence, *drawn])], ["copied", "19", "True"]]
 
 
 @pytest.mark.slow

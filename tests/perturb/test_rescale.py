@@ -6,8 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from own_steps import Untaught
 from torch import nn
 
+from lastbit.core.blocks import Scratch
 from lastbit.core.errors import LastbitError
 from lastbit.core.ulp import step_ulps, ulp, ulp_distance
 from lastbit.optimizers.parts import Direction
@@ -218,21 +220,21 @@ def test_one_step_is_within_the_proven_bound(optimizer_class, dtype, seed, size,
 
 
 def test_an_unknown_direction_lands_on_weights_of_the_size_of_their_update():
-    def run_nadam(perturbation, scale):
+    def run_untaught(perturbation, scale):
         generator = torch.Generator().manual_seed(1)
         param = nn.Parameter(torch.randn(1000, generator=generator) * scale)
-        optimizer = torch.optim.NAdam([param], lr=0.01)
+        optimizer = Untaught([param], lr=0.01)
         with perturbation.attach(optimizer):
             param.grad = torch.randn(1000, generator=generator)
             optimizer.step()
         return param.detach()
 
     # 7 is no sum of two powers of two, so that the quotient times it is another number even without fused products.
-    small, base = run_nadam(Rescale(k=7), 1e-4), run_nadam(Rescale(k=1), 1e-4)
+    small, base = run_untaught(Rescale(k=7), 1e-4), run_untaught(Rescale(k=1), 1e-4)
     assert bool((small != base).any())
     assert float((small - base).abs().max()) <= 4 * float(ulp(base.abs().max()))
-    assert torch.equal(run_nadam(Rescale(k=4), 1e-4), base)
-    assert torch.equal(run_nadam(Rescale(k=7), 100.0), run_nadam(Rescale(k=1), 100.0))
+    assert torch.equal(run_untaught(Rescale(k=4), 1e-4), base)
+    assert torch.equal(run_untaught(Rescale(k=7), 100.0), run_untaught(Rescale(k=1), 100.0))
 
 
 def test_lbfgs_which_evaluates_its_closure_many_times_is_perturbed_as_a_whole():
@@ -291,7 +293,7 @@ def test_a_step_that_is_rounded_in_its_own_way_is_perturbed_by_one_ulp(off):
     direction = Direction(-0.01, before.flip(0))
     plain = direction.applied(before)
     native = step_ulps(plain, off)
-    step = SimpleNamespace(before=before, after=native)
+    step = SimpleNamespace(before=before, after=native, scratch=Scratch())
     rescaled = Rescale(k=3)._rescaled(step, direction)
     assert int((ulp_distance(rescaled, native) * (native.abs() > 0.2)).max()) == 1
     assert torch.equal(rescaled != native, direction.applied(before, 3) != plain)

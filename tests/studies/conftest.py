@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lastbit import Task, audit
+from lastbit.train.executors.processes import ProcessExecutor
 
 TASKS = '''
 import os
@@ -133,6 +134,16 @@ def assert_same_arrays():
                     assert left[array].tobytes() == right[array].tobytes(), (name, array)
 
     return check
+
+
+@pytest.fixture
+def one_process(monkeypatch):
+    """Let a study that asks for several processes have one: a second takes as long to start and shows no more."""
+
+    def executor(factory, *, workers, threads, places=()):
+        return ProcessExecutor(factory, workers=1, threads=threads, places=places)
+
+    monkeypatch.setattr("lastbit.train.executors.choose.ProcessExecutor", executor)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """One file that is missing or damaged costs its run and no other: the study is concluded, says so, can be mended."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -22,10 +23,17 @@ def without_result(path):
     (path / "result.json").unlink()
 
 
-@pytest.fixture
-def study(task_file, tmp_path):
+@pytest.fixture(scope="module")
+def finished(task_file, tmp_path_factory):
     """An audit of 3 seeds x 2 perturbations."""
-    return lb.audit(f"{task_file}:calm", seeds=3, perturbations=2, workers=1, quiet=True, out=tmp_path / "audit")
+    out = tmp_path_factory.mktemp("finished") / "audit"
+    return lb.audit(f"{task_file}:calm", seeds=3, perturbations=2, workers=1, quiet=True, out=out).path
+
+
+@pytest.fixture
+def study(finished, tmp_path):
+    """Its copy, for the test to damage."""
+    return lb.open_study(shutil.copytree(finished, tmp_path / "audit"))
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
@@ -93,7 +101,7 @@ def test_a_trace_is_concluded_without_the_training_that_cannot_be_read(task_file
 
 
 def test_an_edge_study_is_concluded_without_the_training_that_cannot_be_read(tmp_path):
-    settings = {"lr": (0.05, 0.1), "steps": 12, "every": 3, "twins": 1, "train_size": 40}
+    settings = {"lr": (0.05, 0.1), "steps": 6, "every": 3, "twins": 1, "train_size": 40, "width": 4}
     study = lb.eos("digits", **settings, workers=1, quiet=True, out=tmp_path / "eos")
     first, second = study.result.cells
     (study.path / "arrays" / f"{first.name}.npz").unlink()
@@ -110,7 +118,7 @@ def test_an_edge_study_is_concluded_without_the_training_that_cannot_be_read(tmp
 
 
 def test_a_measurement_whose_arrays_are_damaged_keeps_its_result(tmp_path):
-    study = lb.sharpness("digits", train_size=40, out=tmp_path / "sharpness", quiet=True)
+    study = lb.sharpness("digits", train_size=40, width=4, out=tmp_path / "sharpness", quiet=True)
     (study.path / "arrays" / "measurement.npz").write_bytes(b"PK")
     whole = lb.open_study(study.path)
     assert whole.result == study.result

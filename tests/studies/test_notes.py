@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from own_steps import Untaught
 from torch import nn
 
 import lastbit
@@ -32,6 +33,10 @@ def sgd(parameters):
 
 def muon(parameters):
     return torch.optim.Muon(list(parameters), lr=0.02)
+
+
+def untaught(parameters):
+    return Untaught(parameters, lr=1e-3)
 
 
 def two_layers(width=16):
@@ -64,7 +69,8 @@ def test_a_model_trained_in_its_own_format_needs_no_word(tmp_path):
 @pytest.mark.parametrize(
     ("optimizer", "perturb", "words"),
     [
-        (muon, "rescale", "of the weights; --perturb rounding changes "),
+        (untaught, "rescale", "of the weights; --perturb rounding changes "),
+        (muon, "rescale", ""),
         (muon, "reorder", "In the first 3 steps --perturb reorder changes no weight; --perturb rounding changes "),
         (muon, "rounding", ""),
         (sgd, "rescale", ""),

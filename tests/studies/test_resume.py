@@ -20,7 +20,9 @@ from lastbit.store import StudyFolder
 
 SCRIPT = """
 import sys
-from lastbit import Task, audit
+import lastbit.studies.frame.make as frame
+from lastbit import audit
+frame.check_processes = lambda *_: None
 file, out, workers = sys.argv[1:]
 audit(file, seeds=2, perturbations=2, workers=int(workers), out=out, quiet=True, checkpoint_seconds=0)
 """

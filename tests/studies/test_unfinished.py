@@ -15,7 +15,7 @@ import lastbit as lb
 from lastbit import eos, trace
 from lastbit.cli import main
 
-TINY = {"train_size": 60, "quiet": True}
+TINY = {"train_size": 60, "workers": 1, "quiet": True}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def whole(lively_study, tmp_path_factory):
     """A finished study of each kind, by the word that its runs are counted by."""
     root = tmp_path_factory.mktemp("whole")
     trace("digits", model="mlp", width=4, epochs=2, batch_size=30, twins=1, lr=(0.4, 0.2), out=root / "trace", **TINY)
-    eos("digits", width=4, steps=6, twins=1, weight_decay="0,0.1", workers=1, out=root / "eos", **TINY)
+    eos("digits", width=4, steps=6, twins=1, weight_decay="0,0.1", out=root / "eos", **TINY)
     return {"audit": lively_study.path, "trace": root / "trace", "eos": root / "eos"}
 
 

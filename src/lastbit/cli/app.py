@@ -129,13 +129,16 @@ def _told(error: TyperException) -> str:
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     said = message if option in message else f"{option}: {message}"
     context = getattr(error, "ctx", None)
-    if context is not None and context.command.name == "audit" and "unexpected extra argument" in said:
-        return f"{said.rstrip('.')}: a command stands behind --, as in lastbit audit -- python train.py"
+    if context is not None and context.command.name in ("audit", "trace") and "unexpected extra argument" in said:
+        return f"{said.rstrip('.')}: a command stands behind --, as in {context.command_path} -- python train.py"
     return said if context is None else f"{said.rstrip('.')} ({context.command_path} --help says what it takes)"
 
 
 def _fail(message: str, code: int, debug: bool) -> int:
     if debug:
         say(traceback.format_exc(), error=True, keep="\n")
-    say(f"error: {' '.join(message.split())}", error=True)
+    first, *listed = message.split("\n  ")
+    for line in listed:
+        say(f"  {line.rstrip()}", error=True)
+    say(f"error: {' '.join(first.split())}", error=True)
     return code

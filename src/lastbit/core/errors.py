@@ -14,8 +14,8 @@ __all__ = ["LastbitError", "choose"]
 class LastbitError(Exception):
     """A problem that the user can fix.
 
-    The message is one line that says what was wrong, what arrived and what to write instead. The command line prints
-    it without a traceback and exits with `exit_code`.
+    The message is one line that says what was wrong, what arrived and what to write instead; lines below it list what
+    there is to choose from. The command line prints it without a traceback, the list first, and exits with `exit_code`.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.BAD_INPUT

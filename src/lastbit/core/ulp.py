@@ -6,12 +6,24 @@ themselves; neighbours on that line are one ulp apart. Every function here works
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lastbit.core.errors import LastbitError
 
-__all__ = ["FLOAT_DTYPES", "from_ordered", "has_last_bit", "step_ulps", "to_ordered", "ulp", "ulp_distance"]
+__all__ = [
+    "FLOAT_DTYPES",
+    "from_ordered",
+    "has_last_bit",
+    "is_spread",
+    "local",
+    "same_bits",
+    "step_ulps",
+    "to_ordered",
+    "ulp",
+    "ulp_distance",
+]
 
 FLOAT_DTYPES = {
     torch.float64: torch.int64,
@@ -23,10 +35,31 @@ FLOAT_DTYPES = {
 
 
 def has_last_bit(x: Tensor) -> bool:
-    """Tell whether the elements of `x` are at hand and of one of these formats: dense, real, in one process."""
-    # A DTensor is told by what it has, without importing what a program on one device never does.
-    spread = hasattr(x, "placements") and hasattr(x, "to_local")
-    return x.layout is torch.strided and x.dtype in FLOAT_DTYPES and not spread
+    """Tell whether the elements of `x` are of one of these formats: dense and real."""
+    return x.layout is torch.strided and x.dtype in FLOAT_DTYPES
+
+
+def is_spread(x: Tensor) -> bool:
+    """Tell whether `x` is a DTensor, as of FSDP2: a tensor of which this process may hold a shard only."""
+    # It is told by what it has, without importing what a program on one device never does.
+    return hasattr(x, "placements") and hasattr(x, "to_local")
+
+
+def local(x: Tensor) -> Tensor:
+    """Return the elements of `x` that this process holds: a DTensor's own memory, any other tensor as it is."""
+    if not is_spread(x):
+        return x
+    with torch.no_grad():  # a view that autograd follows could not be written to
+        held: Tensor = x.to_local()  # type: ignore[attr-defined]
+    return held
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Tell whether two tensors of one format and shape agree in every bit of every element."""
+    kind = _integer_type(a.dtype)
+    left, right = a.view(kind), b.view(kind)
+    # NumPy compares some ten times as fast as torch does on a processor.
+    return torch.equal(left, right) if a.device.type != "cpu" else np.array_equal(left.numpy(), right.numpy())
 
 
 def _integer_type(dtype: torch.dtype) -> torch.dtype:

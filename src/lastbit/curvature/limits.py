@@ -83,7 +83,8 @@ def stability_limit(optimizer: torch.optim.Optimizer) -> StabilityLimit:
     tensors and change by a schedule: they are read at each call.
 
     Args:
-        optimizer: SGD, Adam, AdamW, NAdam, RMSprop, Adagrad, or a class registered by `lastbit.optimizers.register`.
+        optimizer: SGD, ASGD, Adam, AdamW, NAdam, RAdam, Adamax, RMSprop, Adagrad, Adadelta, or a class registered by
+            `lastbit.optimizers.register`.
 
     Raises:
         LastbitError: no linear update describes the class, or a group maximizes its objective.

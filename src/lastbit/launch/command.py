@@ -13,10 +13,10 @@ from pathlib import Path
 
 from lastbit.core.errors import LastbitError
 from lastbit.launch.process import Launched, launched
-from lastbit.launch.records import OptimizerRecord, ProcessRecord, read_processes
+from lastbit.launch.records import OptimizerRecord, ProcessRecord, checksums_of, read_processes
 from lastbit.launch.settings import LaunchSettings
 
-__all__ = ["CommandRun", "run_command", "what_became_of"]
+__all__ = ["CommandRun", "ended_run", "run_command", "what_became_of"]
 
 _LAST_LINES = 10
 
@@ -43,6 +43,17 @@ class CommandRun:
     """What went wrong in lastbit's own part, which the program never saw."""
 
     @property
+    def printed(self) -> tuple[str, str]:
+        """All of stdout and of stderr; bytes that are no text are replaced."""
+        stdout, stderr = (path.read_bytes().decode(errors="replace") for path in (self.stdout, self.stderr))
+        return stdout, stderr
+
+    @property
+    def output(self) -> Path:
+        """Where the last lines are from."""
+        return self.stderr if _tail(self.stderr) else self.stdout
+
+    @property
     def steps(self) -> int:
         """Steps of all optimizers of all processes."""
         return sum(process.steps for process in self.processes)
@@ -65,12 +76,7 @@ class CommandRun:
     @property
     def checksums(self) -> dict[tuple[int, int, int], str]:
         """The checksums of the weights by process, optimizer and step."""
-        return {
-            (place, optimizer.index, record.step): record.checksum
-            for place, process in enumerate(self.processes)
-            for optimizer in process.optimizers
-            for record in optimizer.records
-        }
+        return checksums_of(self.processes)
 
     def same_as(self, other: CommandRun) -> bool:
         """Tell whether both took the same steps and had the same weights wherever both were recorded."""
@@ -97,7 +103,9 @@ class CommandRun:
         """
         name = shlex.join(self.words)
         if not steps and self.troubles:
-            raise LastbitError(f"lastbit cannot work inside {name}: {self.troubles[0]}")
+            lacks = "No module named" in self.troubles[0]
+            cure = "; install lastbit into the environment of the Python that trains" if lacks else ""
+            raise LastbitError(f"lastbit cannot work inside {name}: {self.troubles[0]}{cure}")
         if not steps:
             raise LastbitError(f"{name} made no optimizer step: {_NO_STEP[self.reached]}")
 
@@ -142,16 +150,36 @@ def run_command(
 
 
 def what_became_of(one: Launched) -> CommandRun:
-    """Return what a command that has ended left behind."""
-    records = one.records
+    """Return what a command that has ended left behind.
+
+    Raises:
+        LastbitError: it could not be run.
+    """
+    code = one.program.exit_code
+    return ended_run(one.words, one.folder, exit_code=code, seconds=one.seconds, timed_out=one.timed_out)
+
+
+def ended_run(
+    words: Sequence[str], folder: Path, *, seconds: float, exit_code: int = 0, timed_out: bool = False
+) -> CommandRun:
+    """Return what a run left in its folder.
+
+    Args:
+        words: the command, with its seed put in.
+        folder: of `run_command`.
+        seconds: that it took.
+        exit_code: with which it ended.
+        timed_out: whether it was ended for taking too long.
+    """
+    stdout, stderr, records = folder / "stdout.txt", folder / "stderr.txt", folder / "records"
     return CommandRun(
-        one.words,
-        one.exit_code,
-        one.seconds,
-        one.timed_out,
-        one.stdout,
-        one.stderr,
-        _tail(one.stderr) or _tail(one.stdout),
+        tuple(words),
+        exit_code,
+        seconds,
+        timed_out,
+        stdout,
+        stderr,
+        _tail(stderr) or _tail(stdout),
         read_processes(records),
         next((name for name in ("torch", "python") if (records / name).exists()), "nothing"),
         tuple(line for path in sorted(records.glob("trouble-*.txt")) for line in path.read_text("utf-8").splitlines()),

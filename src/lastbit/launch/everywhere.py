@@ -23,9 +23,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from lastbit.core.batches import widened
 from lastbit.core.errors import LastbitError
-from lastbit.core.ulp import has_last_bit
+from lastbit.core.ulp import has_last_bit, local
 from lastbit.perturb.auto import Auto
 from lastbit.perturb.base import Attachment, Perturbation
+from lastbit.perturb.hooks import is_inner, is_skipped
 
 __all__ = ["Everywhere", "Met"]
 
@@ -46,10 +47,8 @@ class Met:
     first: np.ndarray[Any, Any] | None = None
     """Its weights after its first step, flat."""
     left_alone: int = 0
-    """Elements of what it trains that are not perturbed: sparse, by themselves or in their gradient, complex, or spread
-    over processes."""
+    """Elements of what it trains that are not perturbed: sparse, by themselves or in their gradient, or complex."""
     _tensors: dict[str, Tensor] = field(default_factory=dict, repr=False)
-    _depth: int = field(default=0, repr=False)
 
     @property
     def alive(self) -> bool:
@@ -62,7 +61,7 @@ class Met:
         return self._optimizer()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what it trains, dense and real, by `group.place` in the order of its groups."""
+        """Return what it trains, dense and real, by `group.place` in the order of its groups: this process's shards."""
         optimizer = self._optimizer()
         if optimizer is not None:
             every = {
@@ -70,7 +69,7 @@ class Met:
                 for group, settings in enumerate(optimizer.param_groups)
                 for place, param in enumerate(settings["params"])
             }
-            self._tensors = {name: param for name, param in every.items() if has_last_bit(param)}
+            self._tensors = {name: local(param) for name, param in every.items() if has_last_bit(param)}
             self.left_alone = sum(param.numel() for param in every.values() if _left_alone(param))
         return self._tensors
 
@@ -169,7 +168,6 @@ class Everywhere:
         if met is None:
             met = self._known[optimizer] = self._meet(optimizer)
             self.met.append(met)
-        met._depth += 1
 
     def _meet(self, optimizer: Optimizer) -> Met:
         met = Met(weakref.ref(optimizer), type(optimizer).__name__, "none", None)
@@ -194,10 +192,7 @@ class Everywhere:
         met = self._known.get(optimizer)
         if met is None:  # its step was under way when this began
             return
-        met._depth -= 1
-        # A fused step that a gradient scaler told to skip still runs the hooks.
-        skipped = getattr(optimizer, "found_inf", None)
-        if met._depth > 0 or (skipped is not None and bool(skipped)):
+        if is_inner(optimizer) or is_skipped(optimizer):
             return
         met.steps += 1
         self.steps += 1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,10 @@ from lastbit.core.determinism import deterministic
 from lastbit.core.errors import LastbitError
 from lastbit.core.generators import LentGenerators
 from lastbit.core.seeds import stream_seed
-from lastbit.launch.everywhere import Everywhere
+from lastbit.launch.arrays import record_arrays
+from lastbit.launch.everywhere import Everywhere, Met
+from lastbit.launch.record import Recorder
+from lastbit.launch.records import read_processes
 from lastbit.perturb.base import Perturbation
 
 __all__ = ["FunctionRun", "call_seeded", "run_function"]
@@ -30,7 +36,7 @@ class FunctionRun:
     perturbed: dict[str, str]
     """How each kind of optimizer was perturbed, or why not, by its class."""
     arrays: dict[str, np.ndarray[Any, Any]]
-    """`weights_first` and `weights_final`, of all optimizers after their first and last step."""
+    """`weights_first` and `weights_final`, of all optimizers after their first and last step, and those of `arrays`."""
 
 
 def run_function(
@@ -39,7 +45,7 @@ def run_function(
     perturbation: Perturbation,
     *,
     name: str,
-    on_step: Callable[[int], None] = lambda steps: None,
+    every: int | None = None,
     device: torch.device | None = None,
 ) -> FunctionRun:
     """Call `function(seed)` with every optimizer perturbed, under generators that the seed decides.
@@ -49,19 +55,29 @@ def run_function(
         seed: what it is called with; the global generators are seeded by it too, and put back afterwards.
         perturbation: of every optimizer's steps.
         name: of the function, for messages.
-        on_step: called with the number of steps taken, after each.
+        every: steps between two records, a power of two; as many as keep recording below 3% of the time by default.
         device: whose generator is lent beside the CPU's; the first CUDA device where there is one by default.
 
     Raises:
         LastbitError: no optimizer took a step, or none of them could be perturbed.
         Exception: whatever the function raises.
     """
+    home = os.getpid()
+
+    def after(met: Met) -> None:
+        if os.getpid() == home:  # what a forked child trains is not the function's
+            recorder.step(met)
+
     with (
+        tempfile.TemporaryDirectory(prefix="lastbit-") as folder,
         _seeded(seed, device),
-        Everywhere(perturbation, on_step=lambda _: on_step(everywhere.steps), keep_first=True) as everywhere,
+        Everywhere(perturbation, on_step=after, keep_first=True) as everywhere,
     ):
+        recorder = Recorder(Path(folder), every, let_go=False)
         returned = function(seed)
+        recorder.finish()
         arrays = {"weights_first": everywhere.first_weights(), "weights_final": everywhere.weights()}
+        arrays |= record_arrays(read_processes(Path(folder)))
     if not everywhere.steps:
         raise LastbitError(
             f"{name} made no optimizer step: what it trains must be updated by a torch.optim.Optimizer in this process"

@@ -1,21 +1,19 @@
-"""A command running: in a session of its own, with lastbit in its way, and ended whatever happens to this process."""
+"""A command running with lastbit in its way, and ended whatever happens to this process."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 from lastbit.core.errors import LastbitError
-from lastbit.launch import warden
+from lastbit.launch.guarded import Guarded, alone_in, guarded
 from lastbit.launch.settings import LaunchSettings
 from lastbit.launch.words import check_command
 
@@ -23,9 +21,6 @@ __all__ = ["SITE", "Launched", "launched"]
 
 SITE = Path(__file__).parent / "site"
 """The folder that goes to the front of `PYTHONPATH`."""
-
-_SETTLE = 1.0
-"""Seconds that what a program leaves running is given to end by itself."""
 
 
 @dataclass
@@ -35,7 +30,7 @@ class Launched:
     words: tuple[str, ...]
     """With the seed put in."""
     folder: Path
-    process: subprocess.Popen[bytes]
+    program: Guarded
     timed_out: bool = False
     """Set by who waits for it."""
     began: float = field(default_factory=time.monotonic)
@@ -48,26 +43,13 @@ class Launched:
         return self.folder / "records"
 
     @property
-    def stdout(self) -> Path:
-        """What it printed."""
-        return self.folder / "stdout.txt"
-
-    @property
-    def stderr(self) -> Path:
-        """What it printed as errors."""
-        return self.folder / "stderr.txt"
-
-    @property
-    def exit_code(self) -> int:
-        """When it has ended; negative: the signal that ended it."""
-        return self.process.returncode
+    def over(self) -> bool:
+        """Whether it and whatever it started have ended."""
+        return self.program.wait(0)
 
     def wait(self, timeout: float | None) -> None:
         """Wait for its end, or for the time to run out."""
-        try:
-            self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.timed_out = True
+        self.timed_out = not self.program.wait(timeout)
 
 
 @contextmanager
@@ -90,7 +72,7 @@ def launched(
         cwd: where it runs; here by default.
         environment: all of it; this process's by default.
         told: more that its processes are told than the settings.
-        given: to its standard input, which is closed without.
+        given: to its standard input, which is empty without.
 
     Raises:
         LastbitError: there is no such program, or lastbit would not be reached in it.
@@ -104,42 +86,44 @@ def launched(
     folder = folder.absolute()
     records = folder / "records"
     records.mkdir(parents=True, exist_ok=True)
-    for old in records.iterdir():
-        old.unlink()
-    mark = uuid.uuid4().hex
-    more = _added(settings, settings.message(records, mark, told), held)
-    with (folder / "stdout.txt").open("wb") as out, (folder / "stderr.txt").open("wb") as err:
+    with ExitStack() as stack:
+        lock = stack.enter_context(alone_in(records))
+        out, err = (stack.enter_context((folder / name).open("wb")) for name in ("stdout.txt", "stderr.txt"))
+        for old in records.iterdir():
+            old.unlink()
+        began, mark = time.monotonic(), uuid.uuid4().hex
+        source = None if given is None else _source(given)
         try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
-                stdout=out,
-                stderr=err,
-                cwd=place,
-                env=held | more,
-                start_new_session=True,
+            program = stack.enter_context(
+                guarded(
+                    command,
+                    (source, out.fileno(), err.fileno(), lock),
+                    cwd=place,
+                    environment=held | _added(settings, settings.message(records, mark, told), held),
+                    mark=mark,
+                )
             )
-        except OSError as error:
-            raise LastbitError(f"{command[0]} cannot be run: {error.strerror}") from None
-    with _guarded(process.pid, mark):
-        one = Launched(tuple(command), folder, process)
-        if given is not None:
-            Thread(target=_give, args=(process, given), daemon=True).start()
+        finally:
+            if source is not None:
+                os.close(source)
+        one = Launched(tuple(command), folder, program, began=began)
         try:
             yield one
         finally:
-            _end(process, mark)
-            one.seconds = time.monotonic() - one.began
+            program.end()
+            one.seconds = time.monotonic() - began
 
 
-def _give(process: subprocess.Popen[bytes], given: bytes) -> None:
-    """Write to the standard input, which may be closed before all is read."""
-    assert process.stdin is not None
-    try:
-        with process.stdin as file:
+def _source(given: bytes) -> int:
+    """Return a descriptor from which the bytes can be read, once."""
+    source, into = os.pipe()
+
+    def give() -> None:
+        with suppress(OSError), os.fdopen(into, "wb") as file:  # not all of it may be read
             file.write(given)
-    except OSError:
-        pass
+
+    Thread(target=give, daemon=True).start()
+    return source
 
 
 def _added(settings: LaunchSettings, message: str, held: Mapping[str, str]) -> dict[str, str]:
@@ -157,28 +141,3 @@ def _added(settings: LaunchSettings, message: str, held: Mapping[str, str]) -> d
     if settings.threads is not None:
         added |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(settings.threads))
     return added
-
-
-def _end(process: subprocess.Popen[bytes], mark: str) -> None:
-    """End what is left of a program; what ends by itself a moment after it is given that moment."""
-    deadline = time.monotonic() + _SETTLE
-    while process.returncode is not None and warden.left(process.pid, mark) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    warden.end_all(process.pid, mark, grace=warden.GRACE)
-    process.wait()
-
-
-@contextmanager
-def _guarded(group: int, mark: str) -> Iterator[None]:
-    """Have a process beside this one end the program, should this one be killed before it can."""
-    guard = subprocess.Popen(
-        [sys.executable, "-I", "-S", warden.__file__, str(group), mark],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield
-    finally:
-        guard.communicate(b"done")

@@ -44,7 +44,7 @@ class CommandProgram:
     def of(cls, words: Any, options: Mapping[str, Any], folder: str | None = None) -> CommandProgram:
         """Return the program of words and options; it runs in `folder`, by default the present one."""
         if not words:
-            raise LastbitError("there is no command after --: write lastbit audit -- python train.py")
+            raise LastbitError("there is no command after --: write -- python train.py")
         if not all(isinstance(word, str) for word in words):
             raise LastbitError(f"a command is a list of words, got {words!r}")
         flags = {name: value for name, value in options.items() if name.startswith("metric") or name == "better"}
@@ -61,12 +61,6 @@ class CommandProgram:
             if word == "-m" and place + 1 < len(self.words):
                 return self.words[place + 1]
         return Path(self.words[0]).name
-
-    @property
-    def script(self) -> Path | None:
-        """The file of Python that it runs, where its words name one that is there."""
-        found = [Path(self.folder, word) for word in self.words if word.endswith(".py")]
-        return next((path for path in found if path.is_file()), None)
 
     @property
     def seeded(self) -> bool:

@@ -4,7 +4,8 @@
 opening the file anew: a program may close what it did not open, leave without a word, or be killed.
 
 - `begin`: the process, with versions and the rule of the records. It comes with the first optimizer that steps.
-- `optimizer`: its class, how it is perturbed or why not, how many weights, and its tensors by name with their sizes.
+- `optimizer`: its class, how it is perturbed or why not, how many weights, the coarsest format of them, and its tensors
+  by name with their sizes.
 - `refused`: an optimizer whose perturbation failed later, and why.
 - `tensors`: those of an optimizer to which parameters were added.
 - `step`: a recorded step, the checksum of all its weights, and where its sketch begins in the other file.
@@ -32,7 +33,7 @@ import torch
 from torch import Tensor
 
 import lastbit
-from lastbit.dynamics.sketch import CountSketch, streamed_sketch
+from lastbit.dynamics.sketch import CountSketch
 from lastbit.launch.everywhere import Met
 
 __all__ = ["SHARE", "WIDTH", "Recorder", "checksum_of"]
@@ -40,17 +41,21 @@ __all__ = ["SHARE", "WIDTH", "Recorder", "checksum_of"]
 SHARE = 0.03
 """The part of the time since the first step that recording may take."""
 
+SPARED = 0.1
+"""Seconds that recording may take in all before its share counts: some 3% of the time in which a program imports torch.
+A training of a second would leave next to no records otherwise."""
+
 WIDTH = 64
 """Buckets of a sketch."""
 
 _DENSE = 64
 """Records of an optimizer between two doublings of its steps: keeps the files small in a long run."""
 
+_ASKED = 128
+"""The same where the cadence is fixed, so that the records are what the run is for."""
+
 _MOST = 256
 """Optimizers of a process that are recorded; those beyond are counted."""
-
-_PLANNED = 1_000_000
-"""Weights up to which the plan of an optimizer's sketch, 12 bytes a weight, is kept between two records."""
 
 
 def checksum_of(fingerprints: np.ndarray[Any, Any]) -> str:
@@ -63,11 +68,13 @@ class Recorder:
 
     Args:
         folder: where.
-        every: steps between two records, a power of two; None chooses them so that recording stays below `SHARE`.
+        every: steps between two records, a power of two, more as a long run is thinned; None chooses them so that
+            recording stays below `SHARE`.
+        let_go: whether the weights of an optimizer that the program is done with are let go of once another comes up.
     """
 
-    def __init__(self, folder: Path, every: int | None) -> None:
-        self._folder, self._fixed = folder, every
+    def __init__(self, folder: Path, every: int | None, *, let_go: bool = True) -> None:
+        self._folder, self._fixed, self._let_go = folder, every, let_go
         self._begin(forked=False)
 
     def _begin(self, *, forked: bool) -> None:
@@ -90,7 +97,7 @@ class Recorder:
         with self._lock:
             known = self._known.get(id(met)) or self._meet(met)
             self._steps += 1
-            every = self._fixed or max(self._every, known.every)
+            every = max(self._every, known.every)
             due = met.steps & (met.steps - 1) == 0 or met.steps % every == 0
             if due and known.index < _MOST:
                 self._record(known)
@@ -113,7 +120,7 @@ class Recorder:
         if not self._known:
             self._first = time.perf_counter()
             self._write(_facts(self._forked, self._fixed))
-        for other in self._known.values():
+        for other in self._known.values() if self._let_go else ():
             # The program is done with it: its weights need not be kept for the end.
             if not other.met.alive and other.met.tensors():
                 if other.recorded < other.met.steps and other.index < _MOST:
@@ -123,6 +130,7 @@ class Recorder:
         if known.index < _MOST:
             sizes = known.sizes = _sizes(known.tensors())
             told = {"name": met.name, "perturbed": met.perturbed, "refused": met.refused, "left_alone": met.left_alone}
+            told["format"] = _coarsest(known.tensors())
             self._write({"event": "optimizer", "index": known.index, **told, "tensors": sizes})
             known.refused = met.refused
         return known
@@ -131,7 +139,7 @@ class Recorder:
         began = time.perf_counter()
         tensors = known.tensors()
         if (sizes := _sizes(tensors)) != known.sizes:
-            known.sizes, known.plan = sizes, None
+            known.sizes = sizes
             self._write({"event": "tensors", "index": known.index, "tensors": sizes})
         if known.met.refused != known.refused:
             known.refused = known.met.refused
@@ -145,7 +153,7 @@ class Recorder:
         line = {"event": "step", "optimizer": known.index, "step": known.met.steps, "at": at}
         line["checksum"] = checksum_of(fingerprints)
         self._write(line | {"seconds": round(began - self._started, 6)})
-        known.every = _power(known.met.steps / _DENSE)
+        known.every = _power(known.met.steps / (_ASKED if self._fixed else _DENSE))
         self._spend(time.perf_counter() - began)
 
     def _spend(self, seconds: float) -> None:
@@ -156,7 +164,7 @@ class Recorder:
         training = time.perf_counter() - self._first - self._spent
         # Powers of two, so that two runs that chose differently still have records of the same steps.
         wanted = _power(seconds / SHARE * self._steps / max(training, 1e-9))
-        if self._spent > SHARE * training and wanted > self._every:
+        if self._spent > max(SHARE * training, SPARED) and wanted > self._every:
             self._every = wanted
             self._write({"event": "cadence", "every": wanted, "share": SHARE})
 
@@ -174,7 +182,7 @@ class _Known:
         self.refused = ""
         self.recorded = 0
         self.every = 1
-        self.plan: CountSketch | None = None
+        self._plan: CountSketch | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         return {f"opt{self.index}.{name}": tensor.detach() for name, tensor in self.met.tensors().items()}
@@ -183,11 +191,9 @@ class _Known:
         """Return values, residuals and fingerprints of the present weights."""
         if not tensors:
             return np.zeros((0, WIDTH)), np.zeros((0, WIDTH)), np.zeros(0, dtype=np.int64)
-        alike = len({(tensor.device, tensor.dtype) for tensor in tensors.values()}) == 1
-        if alike and sum(tensor.numel() for tensor in tensors.values()) <= _PLANNED:
-            self.plan = self.plan or CountSketch(tensors, width=WIDTH)
-            return tuple(self.plan(tensors).arrays().values())
-        return tuple(streamed_sketch(tensors, width=WIDTH).arrays().values())
+        if self._plan is None or not self._plan.fits(tensors):
+            self._plan = CountSketch(tensors, width=WIDTH)
+        return tuple(self._plan(tensors).arrays().values())
 
 
 def _power(least: float) -> int:
@@ -196,6 +202,12 @@ def _power(least: float) -> int:
     while power < least:
         power *= 2
     return power
+
+
+def _coarsest(tensors: dict[str, Tensor]) -> str:
+    """Return the format with the largest rounding, "" of no tensor."""
+    formats = {tensor.dtype for tensor in tensors.values()}
+    return str(max(formats, key=lambda one: torch.finfo(one).eps)).removeprefix("torch.") if formats else ""
 
 
 def _sizes(tensors: dict[str, Tensor]) -> list[tuple[str, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from lastbit.dynamics.sketch import Sketch
 from lastbit.launch.record import WIDTH
 
-__all__ = ["OptimizerRecord", "ProcessRecord", "StepRecord", "read_processes"]
+__all__ = ["OptimizerRecord", "ProcessRecord", "StepRecord", "checksums_of", "read_processes"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class OptimizerRecord:
     """Why it was not perturbed, or from some step on no longer."""
     left_alone: int
     """Elements of sparse, complex or spread parameters, and of those with sparse gradients: nothing is done to them."""
+    format: str
+    """The coarsest format of its weights: `float32`."""
     steps: int
     """The last that is known of: all, where its process ended in an orderly way."""
     tensors: tuple[tuple[str, int], ...]
@@ -78,6 +80,16 @@ class ProcessRecord:
     def steps(self) -> int:
         """Steps of all its optimizers."""
         return sum(optimizer.steps for optimizer in self.optimizers)
+
+
+def checksums_of(processes: Sequence[ProcessRecord]) -> dict[tuple[int, int, int], str]:
+    """Return the checksums of the weights by process, optimizer and step."""
+    return {
+        (place, optimizer.index, record.step): record.checksum
+        for place, process in enumerate(processes)
+        for optimizer in process.optimizers
+        for record in optimizer.records
+    }
 
 
 def read_processes(folder: Path) -> tuple[ProcessRecord, ...]:
@@ -147,6 +159,7 @@ def _optimizer(index: int, lines: list[dict[str, Any]], held: bytes, end: list[i
         told["perturbed"],
         told["refused"],
         told["left_alone"],
+        told["format"],
         end[index] if end is not None else known,
         tensors,
         tuple(records),

@@ -56,6 +56,16 @@ class LaunchSettings:
         """Return the command with its seed put in."""
         return words if self.seed is None else [word.replace("{seed}", str(self.seed)) for word in words]
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the program's process is told to do, whatever the run."""
+        return {
+            "perturbation": [self.perturbation.kind, self.perturbation.model_dump()],
+            "reseed": self.reseed,
+            "deterministic": self.deterministic,
+            "every": self.every,
+        }
+
     def message(self, folder: Path, mark: str, more: Mapping[str, Any] | None = None) -> str:
         """Return what the program's process is told, as JSON on one line.
 
@@ -64,15 +74,7 @@ class LaunchSettings:
             mark: by which this run's processes are told from all others.
             more: what else they are told.
         """
-        told = {
-            "folder": str(folder),
-            "mark": mark,
-            "source": str(Path(lastbit.__file__).parents[1]),
-            "perturbation": [self.perturbation.kind, self.perturbation.model_dump()],
-            "reseed": self.reseed,
-            "deterministic": self.deterministic,
-            "every": self.every,
-        }
+        told = {"folder": str(folder), "mark": mark, "source": str(Path(lastbit.__file__).parents[1]), **self.told}
         return json.dumps(told | dict(more or {}))
 
 

@@ -7,11 +7,11 @@ read. Nothing here imports torch before an optimizer is at hand, so that the cho
 from importlib import import_module
 
 from lastbit.optimizers.linear_update import LinearUpdate
-from lastbit.optimizers.parts import Direction, TangentPoint
+from lastbit.optimizers.parts import Direction, Needs, TangentPoint
 from lastbit.optimizers.registry import OPTIMIZERS, OptimizerChoice, register
 
-__all__ = ["OPTIMIZERS", "Direction", "LinearUpdate", "OptimizerChoice", "TangentPoint", "register"]
+__all__ = ["OPTIMIZERS", "Direction", "LinearUpdate", "Needs", "OptimizerChoice", "TangentPoint", "register"]
 
 # In the order in which choices are listed.
-for _name in ("sgd", "adam", "rmsprop", "refused"):
+for _name in ("sgd", "adam", "nadam", "rmsprop", "rprop", "matrices", "refused"):
     import_module(f"lastbit.optimizers.{_name}")

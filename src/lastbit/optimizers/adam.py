@@ -1,4 +1,4 @@
-"""Adam, AdamW with its decoupled weight decay, and NAdam with Nesterov's momentum."""
+"""Adam, and AdamW with its decoupled weight decay."""
 
 from __future__ import annotations
 
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 
     from lastbit.optimizers.parts import TangentPoint
     from lastbit.optimizers.step import OptimizerStep
-
-_TERMS = 2000
-"""Factors of NAdam's product of momenta that are multiplied out: each is below beta1, so at beta1 = 0.99 what is left
-is below 1e-9 of 1."""
 
 
 def _decoupled(group: Group, always: bool = False) -> bool:
@@ -53,21 +49,6 @@ def _linear_update(group: Group, step: int, always: bool) -> LinearUpdate:
     beta = float(group["betas"][0])
     rate = float(group["lr"]) / (1 - beta**step)
     return LinearUpdate([[_kept(group, always), -rate * beta], [0.0, beta]], [-rate * (1 - beta), 1 - beta])
-
-
-def _nadam_update(group: Group, step: int) -> LinearUpdate:
-    """Adam with Nesterov's momentum, whose coefficient rises over the steps."""
-    lr, beta, decay = float(group["lr"]), float(group["betas"][0]), float(group["momentum_decay"])
-
-    def mu(t: int) -> float:
-        return beta * (1 - 0.5 * float(0.96 ** (t * decay)))
-
-    product = 1.0
-    for t in range(1, min(step, _TERMS) + 1):
-        product *= mu(t)
-    now = lr * (1 - mu(step)) / (1 - product)
-    ahead = lr * mu(step + 1) / (1 - product * mu(step + 1))
-    return LinearUpdate([[_kept(group), -ahead * beta], [0.0, beta]], [-now - ahead * (1 - beta), 1 - beta])
 
 
 def _tangent(point: TangentPoint, always: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -115,4 +96,3 @@ for name, always, weight_decay in (("Adam", False, 0.0), ("AdamW", True, 1e-2)):
         # Without momentum of its own it gets PyTorch's rate and decay, not those of SGD.
         choice=OptimizerChoice(name=name.lower(), defaults={"lr": 1e-3, "weight_decay": weight_decay}),
     )
-register("torch.optim:NAdam", linear_update=_nadam_update, preconditioner=_preconditioner, decoupled=_decoupled)

@@ -11,6 +11,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from lastbit.core.errors import LastbitError
+from lastbit.optimizers.parts import Needs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,6 +56,7 @@ class OptimizerRule:
     tangent: Callable[[TangentPoint], tuple[Tensor, tuple[Tensor, ...]]] | None = None
     refused: str | None = None
     choice: OptimizerChoice | None = None
+    needs: Needs = field(default_factory=Needs)
 
 
 _REGISTER: list[tuple[str | type[Optimizer], OptimizerRule]] = []
@@ -74,6 +76,7 @@ def register(
     tangent: Callable[[TangentPoint], tuple[Tensor, tuple[Tensor, ...]]] | None = None,
     refused: str | None = None,
     choice: OptimizerChoice | None = None,
+    needs: Needs | None = None,
 ) -> None:
     """Teach lastbit what an optimizer does. Every part may be left out; what needs it then says so.
 
@@ -97,6 +100,7 @@ def register(
         tangent: maps a `TangentPoint` to `δw` after the step and the tangents of the optimizer's buffers.
         refused: why its update is not linear in the curvature, as in "it steps by the sign of the gradient".
         choice: how the built-in tasks offer it.
+        needs: what `direction` reads beside the state that the step left; by default nothing.
 
     Raises:
         LastbitError: `optimizer` is neither such a class nor such a name, or a part is not a function.
@@ -120,7 +124,9 @@ def register(
         ... )
     """
     _check_optimizer(optimizer)
-    rule = OptimizerRule(direction, linear_update, preconditioner, decoupled, tangent, refused, choice)
+    rule = OptimizerRule(
+        direction, linear_update, preconditioner, decoupled, tangent, refused, choice, needs or Needs()
+    )
     for part in ("direction", "linear_update", "preconditioner", "decoupled", "tangent"):
         given = getattr(rule, part)
         if given is not None and not callable(given):
@@ -129,6 +135,8 @@ def register(
         raise LastbitError(f"the registration of {_name(optimizer)} says nothing: give a direction or another part")
     if linear_update is None and (preconditioner or decoupled):
         raise LastbitError(f"{_name(optimizer)}: a preconditioner or decoupled decay goes with a linear_update: add it")
+    if direction is None and needs is not None:
+        raise LastbitError(f"{_name(optimizer)}: needs are those of a direction: add it")
     _REGISTER.append((optimizer, rule))
     if choice is not None:
         OPTIMIZERS[choice.name] = choice

@@ -1,11 +1,11 @@
-"""RMSprop (plain, centered, with momentum) and Adagrad, which divide by the root of squares they gathered."""
+"""RMSprop (plain, centered, with momentum), Adagrad and Adadelta, which divide by the root of squares they gathered."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from lastbit.optimizers.linear_update import LinearUpdate
-from lastbit.optimizers.parts import Direction
+from lastbit.optimizers.parts import Direction, Needs
 from lastbit.optimizers.registry import Group, OptimizerChoice, State, register
 
 if TYPE_CHECKING:
@@ -57,6 +57,26 @@ def _adagrad_preconditioner(group: Group, state: State) -> Tensor:
     return root + float(group["eps"])
 
 
+def _adadelta_direction(step: OptimizerStep) -> Direction:
+    """`d = g sqrt(a + eps) / sqrt(v + eps)`, with `a` the mean square of the updates before this one."""
+    eps, square = float(step.group["eps"]), step.state("square_avg")
+    gathered = step.earlier("acc_delta")
+    updates = square.new_zeros(square.shape) if gathered is None else gathered
+    ratio = updates.add_(eps).sqrt_().div_(square.add_(eps).sqrt_())
+    return Direction(float(step.group["lr"]), ratio.mul_(step.decayed_gradient()))
+
+
+def _adadelta_update(group: Group, step: int) -> LinearUpdate:
+    return LinearUpdate([[1.0]], [-float(group["lr"])])
+
+
+def _adadelta_preconditioner(group: Group, state: State) -> Tensor:
+    """Return `sqrt(v + eps) / sqrt(a + eps)`."""
+    eps = float(group["eps"])
+    divisor: Tensor = (state["square_avg"] + eps).sqrt() / (state["acc_delta"] + eps).sqrt()
+    return divisor
+
+
 register(
     "torch.optim:RMSprop",
     direction=_direction,
@@ -72,4 +92,11 @@ register(
     direction=_adagrad_direction,
     linear_update=_adagrad_update,
     preconditioner=_adagrad_preconditioner,
+)
+register(
+    "torch.optim:Adadelta",
+    direction=_adadelta_direction,
+    needs=Needs(earlier=("acc_delta",)),
+    linear_update=_adadelta_update,
+    preconditioner=_adadelta_preconditioner,
 )

@@ -1,11 +1,11 @@
-"""Stochastic gradient descent: plain, with momentum, with Nesterov's momentum."""
+"""Stochastic gradient descent: plain, with momentum, with Nesterov's momentum; and ASGD, which averages its weights."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from lastbit.optimizers.linear_update import LinearUpdate
-from lastbit.optimizers.parts import Direction
+from lastbit.optimizers.parts import Direction, Needs
 from lastbit.optimizers.registry import Group, OptimizerChoice, register
 
 if TYPE_CHECKING:
@@ -52,6 +52,21 @@ def _linear_update(group: Group, step: int) -> LinearUpdate:
     return LinearUpdate([[1.0, -lr * beta], [0.0, beta]], [-lr * fresh, fresh])
 
 
+def _asgd_direction(step: OptimizerStep) -> Direction:
+    """`d = g` with the step size `eta` that the step before chose; the weights shrink by `1 - lambd * eta`."""
+    group, chosen = step.group, step.earlier("eta")
+    # Its first is the learning rate, rounded to the format in which it is kept.
+    eta = float(step.state("eta").fill_(float(group["lr"]))[0] if chosen is None else chosen[0])
+    return Direction(eta, step.decayed_gradient(), shrink=1 - float(group["lambd"]) * eta)
+
+
+def _asgd_update(group: Group, step: int) -> LinearUpdate:
+    """`w <- (1 - lambd eta) w - eta g`, `eta = lr / (1 + lambd lr (t - 1))^alpha` at a constant learning rate."""
+    lr, lambd = float(group["lr"]), float(group["lambd"])
+    eta = lr / (1 + lambd * lr * (step - 1)) ** float(group["alpha"])
+    return LinearUpdate([[1 - lambd * eta]], [-eta])
+
+
 def _tangent(point: TangentPoint) -> tuple[Tensor, tuple[Tensor, ...]]:
     """`δw ← δw - η δd`, with `δg = H δw + α δw`.
 
@@ -78,4 +93,10 @@ register(
     linear_update=_linear_update,
     tangent=_tangent,
     choice=OptimizerChoice(name="sgd", options=("momentum", "nesterov")),
+)
+register(
+    "torch.optim:ASGD",
+    direction=_asgd_direction,
+    needs=Needs(earlier=("eta",), scalars=("eta",)),
+    linear_update=_asgd_update,
 )

@@ -8,7 +8,7 @@ from pydantic import field_validator
 from torch import nn
 from torch.optim import Optimizer
 
-from lastbit.optimizers.registry import rule_of
+from lastbit.optimizers.step import knows_direction
 from lastbit.perturb.base import Attachment, Count, Perturbation, Positive, pairing
 from lastbit.perturb.rescale import Rescale
 from lastbit.perturb.stochastic_rounding import StochasticRounding
@@ -19,9 +19,9 @@ __all__ = ["Auto"]
 class Auto(Perturbation):
     """`Rescale(k)` of an optimizer whose direction is registered, else `StochasticRounding(seed)`.
 
-    Rescaling needs the direction of an update, of which an optimizer without a registered one shows only what the
-    rounding left: there it lands on next to nothing, and rounding the realised update lands on every eighth of the
-    weights that move. Each has the bound in its docstring.
+    Rescaling needs the direction of an update, of which an optimizer without a registered one (of torch's, LBFGS) shows
+    only what the rounding left: there it lands on next to nothing, and rounding the realised update lands on a quarter
+    of the weights that move. Each has the bound in its docstring.
 
     Args:
         k: of `Rescale`.
@@ -33,7 +33,7 @@ class Auto(Perturbation):
     Example:
         >>> import torch
         >>> weight = torch.nn.Parameter(torch.ones(3))
-        >>> [Auto(k=3).chosen(kind([weight])).kind for kind in (torch.optim.Adam, torch.optim.NAdam)]
+        >>> [Auto(k=3).chosen(kind([weight])).kind for kind in (torch.optim.NAdam, torch.optim.LBFGS)]
         ['rescale', 'rounding']
     """
 
@@ -58,8 +58,7 @@ class Auto(Perturbation):
 
     def chosen(self, optimizer: Optimizer) -> Perturbation:
         """Return what is done to `optimizer`."""
-        known = rule_of(type(optimizer), "direction") is not None
-        return Rescale(k=self.k) if known else StochasticRounding(seed=self.seed)
+        return Rescale(k=self.k) if knows_direction(optimizer) else StochasticRounding(seed=self.seed)
 
     def attach(self, optimizer: Optimizer, model: nn.Module | None = None) -> Attachment:
         """Perturb every step of `optimizer`; see `Perturbation.attach`."""

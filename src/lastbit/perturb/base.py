@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError
 from lastbit.core.ulp import FLOAT_DTYPES, has_last_bit
+from lastbit.perturb.hooks import is_inner, is_skipped
 
 __all__ = ["Attachment", "Count", "Identity", "Perturbation", "Positive", "Seeded", "check_integer", "check_optimizer"]
 
@@ -156,12 +157,14 @@ class Attachment:
     # Compiled steps call these as they are.
     @_disable_dynamo
     def _pre_hook(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._act(self._before_step, optimizer)
+        if not is_inner(optimizer):
+            self._act(self._before_step, optimizer)
 
     @_disable_dynamo
     def _post_hook(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._act(self._after_step, optimizer)
-        self._steps += 1
+        if not (is_inner(optimizer) or is_skipped(optimizer)):
+            self._act(self._after_step, optimizer)
+            self._steps += 1
 
     def _act(self, part: Callable[[Optimizer], None], optimizer: Optimizer) -> None:
         if self._rests:
@@ -213,9 +216,8 @@ def check_optimizer(optimizer: Optimizer) -> None:
     """Check that some parameters of `optimizer` have a last bit that can be perturbed; the others are left alone.
 
     Raises:
-        LastbitError: there are none, or all are sparse, complex, spread over processes or of a format that
-            `lastbit.core.ulp` does not know; or the optimizer is differentiable, so that changing weights in place
-            would break its graph.
+        LastbitError: there are none, or all are sparse, complex or of a format that `lastbit.core.ulp` does not know;
+            or the optimizer is differentiable, so that changing weights in place would break its graph.
     """
     params: list[Tensor] = [param for group in optimizer.param_groups for param in group["params"]]
     if not params:
@@ -224,10 +226,8 @@ def check_optimizer(optimizer: Optimizer) -> None:
         param = params[0]
         if param.layout is not torch.strided:
             raise LastbitError(f"cannot perturb a parameter of layout {param.layout}: use dense parameters")
-        if param.dtype not in FLOAT_DTYPES:
-            names = ", ".join(str(dtype) for dtype in FLOAT_DTYPES)
-            kind = "complex" if param.is_complex() else str(param.dtype)
-            raise LastbitError(f"cannot perturb {kind} parameters: use one of {names}")
-        raise LastbitError("cannot perturb parameters that are spread over processes (DTensor, FSDP2)")
+        names = ", ".join(str(dtype) for dtype in FLOAT_DTYPES)
+        kind = "complex" if param.is_complex() else str(param.dtype)
+        raise LastbitError(f"cannot perturb {kind} parameters: use one of {names}")
     if any(group.get("differentiable") for group in optimizer.param_groups):
         raise LastbitError("cannot perturb an optimizer made with differentiable=True: leave it False")

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import numpy_stream
-from lastbit.core.ulp import has_last_bit, step_ulps
+from lastbit.core.ulp import has_last_bit, is_spread, step_ulps
 from lastbit.core.words import plural
 from lastbit.perturb.base import Attachment, Count, Positive, Seeded, check_optimizer
 
@@ -32,7 +32,8 @@ class FlipUlp(Seeded):
         seed: selects the weights and the sides, at least 0.
 
     Raises:
-        LastbitError: a value is out of its range; on attaching, the optimizer has fewer weights than `n_weights`.
+        LastbitError: a value is out of its range; on attaching, the optimizer has fewer weights than `n_weights`, or
+            weights that are spread over processes.
     """
 
     kind: ClassVar[str] = "ulp"
@@ -59,6 +60,9 @@ class _FlipAttachment(Attachment):
         # Before any hook is in place: a refusal leaves nothing behind.
         check_optimizer(optimizer)
         every = [param for group in optimizer.param_groups for param in group["params"]]
+        # Each process would draw among its own, and another number of weights would move than was asked for.
+        if any(map(is_spread, every)):
+            raise LastbitError("cannot draw weights that are spread over processes (FSDP2): choose rescale or rounding")
         params = [param for param in every if param.requires_grad and has_last_bit(param)]
         ends = np.cumsum([param.numel() for param in params])
         total = int(ends[-1]) if params else 0

@@ -108,6 +108,8 @@ class Row:
     tone: Tone | None = None
     values: Sequence[float | None] = ()
     """The numbers behind the cells, one for each, by which a table is sorted; None where a cell is text."""
+    links: Sequence[str] = ()
+    """The file of the study that each cell leads to in HTML, relative to its folder; "" where it leads nowhere."""
 
 
 @dataclass(frozen=True)

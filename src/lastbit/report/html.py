@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 from base64 import b64encode
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -27,7 +29,7 @@ from lastbit.report.sheet import csv_text
 __all__ = ["embedded_json", "render_html"]
 
 
-def render_html(page: Page, drawn: datetime | None = None) -> str:
+def render_html(page: Page, drawn: datetime | None = None, base: str = "") -> str:
     """Return the page as one self-contained HTML document.
 
     The part of plotly that draws these figures (0.5 MB, packed) is inlined once, and only where there are any.
@@ -36,10 +38,16 @@ def render_html(page: Page, drawn: datetime | None = None) -> str:
         page: what to show.
         drawn: the time that it gives as its own; by default `SOURCE_DATE_EPOCH` where the environment sets it
             (https://reproducible-builds.org/specs/source-date-epoch), now otherwise.
+        base: the study's folder, relative to the folder that the page is written to.
     """
     library = _library() if page.has_figures else ""
     template = _environment().get_template("page.html.j2")
-    return template.render(page=page, library=library, drawn=drawn or _now())
+    return template.render(page=page, library=library, drawn=drawn or _now(), href=partial(_href, base))
+
+
+def _href(base: str, link: str) -> str:
+    """Return the address of a file, in which nothing is left that could be a scheme, a host or a query."""
+    return quote(posixpath.normpath(posixpath.join(base, link)))
 
 
 def embedded_json(figure: Any) -> Markup:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,7 +35,13 @@ class WeightDistance:
     seed: Estimate
 
 
-def weight_distance(weights: Sequence[ArrayLike], seeds: Sequence[Hashable], *, level: float = 0.95) -> WeightDistance:
+def weight_distance(
+    weights: Sequence[Any],
+    seeds: Sequence[Hashable],
+    *,
+    level: float = 0.95,
+    distance: Callable[[Any, Any], float] | None = None,
+) -> WeightDistance:
     """Return how far the last bit and the seed move the weights.
 
     The interval within seeds is Student's over the delete-one-seed jackknife, as in `mean_estimate`. Pairs of seeds
@@ -45,9 +52,10 @@ def weight_distance(weights: Sequence[ArrayLike], seeds: Sequence[Hashable], *, 
         weights: one array per run, all of one shape; the first run of each seed is its reference.
         seeds: the seed of each run.
         level: confidence level.
+        distance: of two entries of `weights`, between 0 and 2; `mean_relative_l1` by default.
 
     Raises:
-        LastbitError: there is no run, shapes differ, a weight is not finite, or a bad level.
+        LastbitError: there is no run, shapes differ, a weight or distance is not finite, or a bad level.
 
     Example:
         >>> weight_distance([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]], seeds=[0, 0, 1]).last_bit.estimate
@@ -56,13 +64,14 @@ def weight_distance(weights: Sequence[ArrayLike], seeds: Sequence[Hashable], *, 
     if not len(weights) or len(weights) != len(seeds):
         got = f"{plural(len(weights), 'run')} and {plural(len(seeds), 'seed')}"
         raise LastbitError(f"give one seed per run, at least one run, got {got}")
+    apart = mean_relative_l1 if distance is None else distance
     reference: dict[Hashable, int] = {}
     within: list[float] = []
     owners: list[int] = []
     for index, seed in enumerate(seeds):
         first = reference.setdefault(seed, index)
         if first != index:
-            within.append(mean_relative_l1(weights[first], weights[index]))
+            within.append(apart(weights[first], weights[index]))
             owners.append(first)
     last_bit = (
         _bounded(mean_estimate(within, seeds=owners, level=level))
@@ -75,7 +84,7 @@ def weight_distance(weights: Sequence[ArrayLike], seeds: Sequence[Hashable], *, 
     distances = np.zeros((len(firsts), len(firsts)))
     for row, one in enumerate(firsts):
         for column, other in enumerate(firsts[:row]):
-            distances[row, column] = distances[column, row] = mean_relative_l1(weights[one], weights[other])
+            distances[row, column] = distances[column, row] = apart(weights[one], weights[other])
     return WeightDistance(last_bit, _bounded(_mean_of_pairs(distances, level)))
 
 

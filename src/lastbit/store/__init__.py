@@ -3,7 +3,7 @@
 from lastbit.store.database import RunRecord
 from lastbit.store.layout import SCHEMA, DamagedFileError, StorageError, sweep, write_atomically, write_json
 from lastbit.store.run_files import RunFiles
-from lastbit.store.study_folder import StudyFolder
+from lastbit.store.study_folder import StudyFolder, is_free
 
 __all__ = [
     "SCHEMA",
@@ -12,6 +12,7 @@ __all__ = [
     "RunRecord",
     "StorageError",
     "StudyFolder",
+    "is_free",
     "sweep",
     "write_atomically",
     "write_json",

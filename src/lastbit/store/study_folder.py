@@ -36,7 +36,7 @@ from lastbit.store.layout import (
 from lastbit.store.lock import LOCKS, is_held, locked
 from lastbit.store.run_files import RunFiles
 
-__all__ = ["StudyFolder"]
+__all__ = ["StudyFolder", "is_free"]
 
 
 class StudyFolder:
@@ -68,6 +68,7 @@ class StudyFolder:
                 stack.enter_context(locked(path))
                 # Another process may have made and left a study here between the first look and the lock.
                 cls._refuse_content(path)
+                shutil.rmtree(path / _OUTPUT, ignore_errors=True)
                 undo = stack.enter_context(ExitStack())
                 undo.callback(_clear, path, folder_too=not there)
                 (path / "arrays").mkdir()
@@ -80,7 +81,7 @@ class StudyFolder:
 
     @staticmethod
     def _refuse_content(path: Path) -> None:
-        if any(item.name not in LOCKS for item in path.iterdir()):
+        if not is_free(path):
             hint = f"continue it with --resume {path}" if (path / "study.json").exists() else "it is not a study"
             raise LastbitError(f"{path} is not empty ({hint}): choose another folder with --out")
 
@@ -234,6 +235,19 @@ class StudyFolder:
             whole = known is None or checksum(path) == known
         return read_json(path) if whole else None
 
+    def withdraw(self) -> bool:
+        """Close it and remove it but for what its runs printed, if it holds no run and no part of one.
+
+        Returns:
+            Whether it did; a study can then begin in the folder as in an empty one.
+        """
+        begun = any(item for name in ("arrays", "checkpoints") for item in (self.path / name).iterdir())
+        if begun or self.runs(damaged=True):
+            return False
+        self.close()
+        _clear(self.path, folder_too=True)
+        return True
+
     def close(self) -> None:
         """Close the database (which folds its write-ahead log into it) and release the folder."""
         self._held.close()
@@ -243,6 +257,16 @@ class StudyFolder:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def is_free(path: Path) -> bool:
+    """Tell whether a study can begin in a folder: it is empty, or has what a run of a withdrawn study printed."""
+    items = {item.name for item in path.iterdir()} - set(LOCKS)
+    return items <= {_OUTPUT} and all(item.name in _PRINTED for item in path.glob(f"{_OUTPUT}/*/*"))
+
+
+_OUTPUT, _PRINTED = "output", ("stdout.txt", "stderr.txt", "records")
+"""Where the runs of a command keep what they print, and what that is."""
 
 
 def _clear(path: Path, *, folder_too: bool) -> None:

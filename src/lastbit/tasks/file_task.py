@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.util
 import inspect
 import sys
-import sysconfig
 import traceback
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -19,7 +17,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.tasks.function import TrainingFunction, is_training
 from lastbit.tasks.task import Task
 
-__all__ = ["load_file_task", "local_sources"]
+__all__ = ["load_file_task"]
 
 _BY_KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -133,63 +131,3 @@ def _last_line(error: BaseException, path: Path) -> str:
     line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
     text = traceback.format_exception_only(error)[-1].strip().removeprefix("lastbit.core.errors.")
     return f"{text} (line {line})" if line else text
-
-
-def local_sources(reference: str) -> dict[str, str]:
-    """Return a digest of the text of a task's file and of every local module that it imports, itself or through others.
-
-    Local is what belongs neither to Python nor to an installed package. Modules that are named only while the program
-    runs (`importlib.import_module(name)`) are not seen.
-
-    Args:
-        reference: `FILE.py:FUNCTION`, which was loaded before.
-
-    Returns:
-        Digests by path, relative to the folder of the file where it lies there.
-    """
-    first = Path(reference.rpartition(":")[0]).expanduser().resolve()
-    found: dict[Path, str] = {}
-    left = [first]
-    while left:
-        file = left.pop()
-        if file not in found and file.is_file():
-            text = file.read_bytes()
-            found[file] = hashlib.blake2b(text, digest_size=16).hexdigest()
-            left += _imports(text, file, first.parent)
-    return {
-        str(file.relative_to(first.parent) if file.is_relative_to(first.parent) else file): digest
-        for file, digest in sorted(found.items())
-    }
-
-
-def _imports(text: bytes, file: Path, folder: Path) -> list[Path]:
-    """Return the files of the local modules that a Python file imports."""
-    names: list[str] = []
-    files: list[Path] = []
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            names += [part for alias in node.names for part in _with_parents(alias.name)]
-        elif isinstance(node, ast.ImportFrom) and node.level:
-            base = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
-            files += [path for place in (base, *(base / alias.name for alias in node.names)) for path in _files(place)]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [*_with_parents(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
-    for name in names:
-        origin = getattr(sys.modules.get(name), "__file__", None)
-        files += [Path(origin).resolve()] if origin else _files(folder.joinpath(*name.split(".")))
-    return [path for path in files if path.suffix == ".py" and not _installed(path)]
-
-
-def _with_parents(name: str) -> list[str]:
-    parts = name.split(".")
-    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
-
-
-def _files(place: Path) -> list[Path]:
-    return [path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()]
-
-
-def _installed(path: Path) -> bool:
-    """Tell whether a file is Python's, lastbit's or a package's."""
-    python = (Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1])
-    return bool({"site-packages", "dist-packages"} & set(path.parts)) or any(map(path.is_relative_to, python))

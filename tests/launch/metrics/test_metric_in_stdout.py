@@ -218,3 +218,32 @@ def test_thousands_of_lines_are_fast():
 def test_a_series_has_no_lengths_that_differ():
     with pytest.raises(ValueError, match="one step and one printed text for each value"):
         MetricSeries(values=(1.0, 2.0), where="", steps=(1,))
+
+
+def test_a_series_that_ends_in_nan_is_found():
+    assert found("loss: 0.5\nloss: nan\nloss: -inf\n")[0].flag == "--metric loss"
+
+
+def test_two_forms_of_one_name_both_have_a_flag_that_reads_them():
+    text = "eval_acc: 0.5\neval_acc = 0.75\n"
+    with pytest.raises(LastbitError, match="2 different lines") as error:
+        named(text, "eval_acc")
+    patterns = re.findall(r"'/(.*?)/'", str(error.value))
+    assert [matched(text, pattern).values for pattern in patterns] == [(0.5,), (0.75,)]
+
+
+def test_a_misspelt_name_is_answered_with_those_like_it():
+    text = "train/loss: 1 train/acc: 2 val/loss: 3 val/acc: 4\n"
+    for name, like in (("val/ac", "val/acc"), ("acc", "val/acc or --metric train/acc")):
+        with pytest.raises(LastbitError, match=f"write --metric {like}"):
+            named(text, name)
+
+
+def test_what_is_logged_as_errors_is_read_where_stdout_does_not_say_it():
+    logged = "INFO:root:val_acc: 0.5\nINFO:root:val_acc: 0.75\nloss: 9\n"
+    assert named("loss: 1\n", "val_acc", logged).values == (0.5, 0.75)
+    assert named("loss: 1\n", "val_acc", logged).where.startswith("stderr, 2 lines")
+    assert matched("loss: 1\n", r"acc: (\S+)", logged).values == (0.5, 0.75)
+    assert named("loss: 1\n", "loss", logged).values == (1.0,)
+    with pytest.raises(LastbitError, match="write --metric val_acc"):
+        named("", "val_ac", logged)

@@ -5,4 +5,11 @@ import random
 import numpy as np
 import torch
 
-print(random.random(), np.random.rand(), np.random.default_rng().random(), torch.rand(1).item())
+print(np.random.Generator(np.random.SFC64()).random())
+print(
+    random.random(),
+    np.random.rand(),
+    np.random.default_rng().random(),
+    np.random.Generator(np.random.SFC64()).random(),
+    torch.rand(1).item(),
+)

@@ -118,6 +118,7 @@ def test_it_has_the_bits_of_the_same_task(tmp_path):
     assert not np.array_equal(weights[1][0], weights[1][1])
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_file_holds_it_and_workers_call_it(tmp_path):
     (tmp_path / "mine.py").write_text(
         "import torch\n\n"
@@ -137,7 +138,7 @@ def test_a_file_holds_it_and_workers_call_it(tmp_path):
     assert study.result.execution["workers"] == 2
     again = audited(None, None, resume=tmp_path / "s", workers=2, seeds=None, perturbations=None)
     assert again.result.to_json()["sigma_last_bit"] == study.result.to_json()["sigma_last_bit"]
-    for kind in (lb.trace, lb.eos, lb.sharpness):
+    for kind in (lb.eos, lb.sharpness):
         with pytest.raises(LastbitError, match=r"needs a Task, and .*mine\.py:train is a training function"):
             kind(f"{tmp_path / 'mine.py'}:train", quiet=True, out=tmp_path / "other")
     assert not (tmp_path / "other").exists()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import ping
@@ -49,6 +50,7 @@ def test_a_change_on_resume_is_refused_and_an_unknown_setting_too(tmp_path):
         make(PING, "digits", echos=3, out=tmp_path / "other")
 
 
+@pytest.mark.usefixtures("one_process")
 def test_other_processes_do_the_same(task_file, tmp_path):
     """A kind travels to workers by the name of its module, as its task does."""
     task, settings = f"{task_file}:calm", {"echoes": 3, "quiet": True}
@@ -78,15 +80,32 @@ def test_its_command_is_made_from_its_settings(tmp_path, monkeypatch):
 SLOW = """
 import sys, time
 import ping
-from lastbit.studies.frame.make import make
+import lastbit.studies.frame.make as frame
 from dataclasses import replace
+frame.check_processes = lambda *_: None
 def slow(work):
     time.sleep(0.5 if work.job.cell.number else 0)
     return ping.train(work)
-make(replace(ping.PING, train=slow), sys.argv[1], echoes=3, workers=1, quiet=True, out=sys.argv[2])
+frame.make(replace(ping.PING, train=slow), sys.argv[1], echoes=3, workers=1, quiet=True, out=sys.argv[2])
 """
 
 
+def test_stopped_and_resumed_it_ends_as_if_it_had_not_been(toy_task, tmp_path):
+    whole = make(PING, toy_task(), echoes=3, workers=1, quiet=True, out=tmp_path / "whole")
+
+    def stopped(work):
+        if work.job.cell.number:
+            raise KeyboardInterrupt
+        return ping.train(work)
+
+    with pytest.raises(LastbitError, match="stopped with 1 of 3 runs finished"):
+        make(replace(PING, train=stopped), toy_task(), echoes=3, workers=1, quiet=True, out=tmp_path / "s")
+    resumed = make(PING, toy_task(), resume=tmp_path / "s", quiet=True)
+    assert resumed.result.answers == whole.result.answers
+    assert resumed.result.finished
+
+
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_as_if_it_had_not_been(task_file, tmp_path):
     whole = make(PING, f"{task_file}:calm", echoes=3, workers=1, quiet=True, out=tmp_path / "whole")
     path = os.pathsep.join([str(Path(ping.__file__).parent), *sys.path])

@@ -99,6 +99,10 @@ def test_every_study_draws_a_figure(study, tmp_path):
     study.plot(tmp_path / "figure.png")
     with Image.open(tmp_path / "figure.png") as picture:
         assert picture.width > 400
+
+
+def test_a_figure_that_cannot_be_written_is_said(tmp_path):
+    study = STUDIES["heat"]()
     with pytest.raises(LastbitError, match="unknown figure format 'gif'"):
         study.plot(tmp_path / "figure.gif")
     with pytest.raises(LastbitError, match="cannot write"):

@@ -57,7 +57,7 @@ def test_tangent_grows_as_one_minus_eta_lambda(tmp_path, relative):
 def test_twins_grow_as_one_minus_eta_lambda_above_the_stable_step(tmp_path):
     # Rounding is fed in at every step, in proportion to weights that grow alike: d ~ sqrt(t) a^t, whose rate exceeds
     # ln a by 1/(2t). That is below 1% of ln 1.5 from t = 125 on.
-    result = run(quadratic(1.25, 600), tmp_path, every=10)
+    result = run(quadratic(1.25, 300), tmp_path, every=10)
     assert result.verdict_kind == "diverging"
     assert result.growth_rate_per_step == pytest.approx(math.log(1.5), rel=0.01)
     assert result.e_folding_steps == pytest.approx(1 / math.log(1.5), rel=0.01)
@@ -69,7 +69,7 @@ def test_twins_grow_as_one_minus_eta_lambda_above_the_stable_step(tmp_path):
 )
 def test_tangent_follows_momentum_and_decay(tmp_path, optimizer, options):
     # At this rate the slowest mode has two real roots: a complex pair would swing about its rate.
-    task = quadratic(0.2, 200, optimizer, **options)
+    task = quadratic(0.2, 120, optimizer, **options)
     lr, beta, decay = 0.2, options.get("momentum", 0.0), options.get("weight_decay", 0.0)
     radii = []
     for curvature in CURVATURES:

@@ -15,7 +15,7 @@ from lastbit.studies.trace.verdict import member_sentence, sentence
 
 STAYS = 1e-7 * np.minimum(np.arange(900), 1)
 LEAVES = np.minimum(1e-8 * np.exp(0.1 * np.arange(900)), 0.5)
-SMALL = {"model": "mlp", "width": 8, "train_size": 100, "batch_size": 50, "twins": 1, "quiet": True}
+SMALL = {"model": "mlp", "width": 8, "train_size": 100, "batch_size": 50, "twins": 1, "workers": 1, "quiet": True}
 
 
 def test_scaled_time_keeps_lr_times_steps_to_half_an_epoch():
@@ -69,7 +69,7 @@ def test_a_sweep_keeps_every_member_with_its_own_result(sweep):
 
 
 def test_a_member_of_a_sweep_has_the_bits_of_a_trace_of_its_own(sweep, tmp_path):
-    single = trace("digits", out=tmp_path / "one", workers=1, **{**SMALL, "lr": 0.2, "epochs": 12})
+    single = trace("digits", out=tmp_path / "one", **{**SMALL, "lr": 0.2, "epochs": 12})
     assert single.to_xarray().drop_attrs().identical(sweep.to_xarray("lr0.2-float32").drop_attrs())
 
 
@@ -86,7 +86,7 @@ def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on(sweep, tmp_path
     out = tmp_path / "sweep"
     monkeypatch.setattr(worker, "trace_twins", interrupted)
     with pytest.raises(LastbitError, match=r"stopped with 2 of 4 trainings finished and safe.*--resume") as stopped:
-        trace("digits", out=out, workers=1, **settings)
+        trace("digits", out=out, **settings)
     assert stopped.value.exit_code == 130
     half = open_study(out)
     assert [m.name for m in half.result.members] == ["lr0.4-float32", "lr0.2-float32"]

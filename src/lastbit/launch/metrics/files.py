@@ -16,7 +16,7 @@ from lastbit.launch.metrics.series import MetricSeries, series_of
 from lastbit.launch.metrics.spec import file_and_key
 from lastbit.launch.metrics.written import content_of
 
-__all__ = ["read_file"]
+__all__ = ["is_newer", "read_file"]
 
 _STEPS = ("step", "global_step", "iteration", "iter", "epoch")
 _DELIMITERS = ",;\t|"
@@ -39,7 +39,7 @@ def read_file(argument: str, folder: Path, since: float) -> MetricSeries:
         LastbitError: the file is missing, older, too large or of another form, or there is no number at the key.
     """
     name, key = file_and_key(argument)
-    path = _newest(folder, name) if "*" in name else folder / name
+    path = _path(folder, name)
     text = content_of(path, since).decode("utf-8-sig", "replace")
     where = f"{name}, {key}"
     if path.suffix.lower() in (".csv", ".tsv") or text.lstrip()[:1] not in ("{", "["):
@@ -49,6 +49,18 @@ def read_file(argument: str, folder: Path, since: float) -> MetricSeries:
     except ValueError:
         documents = _lines(text, path)
     return _of_documents(documents, key, where)
+
+
+def is_newer(argument: str, folder: Path, time: float) -> bool:
+    """Tell whether the file of PATH:key.path is there and was written to after a time."""
+    try:
+        return _path(folder, file_and_key(argument)[0]).stat().st_mtime > time
+    except (LastbitError, OSError):
+        return False
+
+
+def _path(folder: Path, name: str) -> Path:
+    return _newest(folder, name) if "*" in name else folder / name
 
 
 def _newest(folder: Path, pattern: str) -> Path:

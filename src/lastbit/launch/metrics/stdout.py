@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from lastbit.core.errors import LastbitError
 from lastbit.launch.metrics.hits import Form, Hit, all_hits, named_hits, pattern_hits
@@ -59,8 +60,8 @@ class Candidate:
     line: str
 
 
-def named(text: str, name: str) -> MetricSeries:
-    r"""Return the numbers that stand behind a name in a text.
+def named(text: str, name: str, stderr: str = "") -> MetricSeries:
+    r"""Return the numbers that stand behind a name in a text; where none does, in what was printed as errors.
 
     Raises:
         LastbitError: there are none, or lines of different forms carry the name; it shows what can be written.
@@ -70,20 +71,22 @@ def named(text: str, name: str) -> MetricSeries:
         >>> series.values, series.unit, series.digits
         ((91.0, 93.5), '%', (3, 3))
     """
-    hits = named_hits(text, name)
+    hits, stream = named_hits(text, name), "stdout"
+    if not hits and (others := named_hits(stderr, name)):
+        hits, text, stream = others, stderr, "stderr"
     if not hits:
-        raise LastbitError(f"the output has no number behind the name {name!r}: {_instead(text, name)}")
+        raise LastbitError(f"the output has no number behind the name {name!r}: {_instead(text, name, stderr)}")
     forms = _by_form(hits)
     if len(forms) > 1:
         lines = ", ".join(repr(_short(of_one[-1])) for of_one in list(forms.values())[:3])
         flags = [flag for of_one in list(forms.values())[:3] if (flag := _flag_of(text, of_one))]
         choice = " or ".join(flags) or "a pattern between slashes that only one of them matches"
         raise LastbitError(f"{len(forms)} different lines carry {name!r} ({lines}): choose one, by {choice}")
-    return series_of([hit.number for hit in hits], _where(hits))
+    return series_of([hit.number for hit in hits], _where(hits, stream))
 
 
-def matched(text: str, pattern: str) -> MetricSeries:
-    r"""Return the numbers that the group of a pattern holds, wherever it matches within a line.
+def matched(text: str, pattern: str, stderr: str = "") -> MetricSeries:
+    r"""Return the numbers that the group of a pattern holds, wherever it matches within a line; as `named` does.
 
     What stands before the match on its line must be of one form; a pattern that begins with `.*` takes that in.
 
@@ -94,15 +97,18 @@ def matched(text: str, pattern: str) -> MetricSeries:
         >>> matched("acc=0.5\nacc=0.75\n", r"acc=(\S+)").values
         (0.5, 0.75)
     """
+    stream = "stdout"
     try:
         hits = pattern_hits(text, pattern)
+        if not hits and stderr and (others := pattern_hits(stderr, pattern)):
+            hits, text, stream = others, stderr, "stderr"
     except ValueError as error:
         raise LastbitError(
             f"--metric '/{pattern}/' holds {str(error)[:60]!r}, which is no number: let its group (...) hold "
             "the number alone"
         ) from None
     if not hits:
-        raise LastbitError(f"--metric '/{pattern}/' matches no line of the output: {_instead(text, pattern)}")
+        raise LastbitError(f"--metric '/{pattern}/' matches no line of the output: {_instead(text, pattern, stderr)}")
     forms = _by_form(hits)
     if len(forms) > 1:
         lines = ", ".join(repr(_short(of_one[-1])) for of_one in list(forms.values())[:3])
@@ -110,7 +116,7 @@ def matched(text: str, pattern: str) -> MetricSeries:
             f"--metric '/{pattern}/' matches {len(forms)} different lines ({lines}): write more of the line that is "
             "meant into it, or .* at its beginning to take them all"
         )
-    return series_of([hit.number for hit in hits], _where(hits))
+    return series_of([hit.number for hit in hits], _where(hits, stream))
 
 
 def found(text: str, limit: int = SHOWN) -> tuple[Candidate, ...]:
@@ -163,18 +169,23 @@ def _by_form(hits: Sequence[Hit]) -> dict[Form, list[Hit]]:
 
 def _flag_of(text: str, hits: Sequence[Hit]) -> str | None:
     """Return the first flag that reads exactly these hits, or None."""
-    wanted = [hit.number for hit in hits]
+    wanted = _as_printed(hits)
     for name in _names_of(hits[-1]):
-        if [hit.number for hit in named_hits(text, name)] == wanted:
+        if _as_printed(named_hits(text, name)) == wanted:
             return f"--metric {quoted(name)}"
     for pattern in _patterns_of(hits):
         try:
             read = pattern_hits(text, pattern)
         except (LastbitError, ValueError):
             continue
-        if [hit.number for hit in read] == wanted:
+        if _as_printed(read) == wanted:
             return f"--metric {quoted(f'/{pattern}/')}"
     return None
+
+
+def _as_printed(hits: Sequence[Hit]) -> list[tuple[str, str]]:
+    # No nan equals another.
+    return [(hit.number.text, hit.number.unit) for hit in hits]
 
 
 def _names_of(hit: Hit) -> Iterator[str]:
@@ -195,6 +206,7 @@ def _patterns_of(hits: Sequence[Hit]) -> Iterator[str]:
     sign = after[: after.find(hit.number.text)]
     # Another run may pad its columns otherwise, and a dot for a quotation mark spares the shell's.
     between = r"\s+" if not sign.strip() else re.sub(r"['\"]", ".", re.escape(sign.strip())) + r"\s*"
+    between = r"\s*" + between if sign.strip() and sign[0].isspace() else between
     rest = after[len(sign) + len(hit.number.text) :]
     group = r"([^\s,;|]+)" if re.match(r"[,;|]\S", rest) else r"(\S+)"
     end = rf"\b{re.escape(hit.name)}{between}{group}"
@@ -208,12 +220,14 @@ def _patterns_of(hits: Sequence[Hit]) -> Iterator[str]:
     yield rf"\b{words[-1]}\b.*{end}"
 
 
-def _instead(text: str, name: str) -> str:
-    candidates = found(text, 5)
+def _instead(text: str, name: str, stderr: str) -> str:
+    candidates = found(text) or found(stderr)
     if not candidates:
         return "it has no numbers with names; print one, as in 'val_acc: 0.91'"
     same = [one for one in candidates if one.name.lower() == name.lower()]
-    return "write " + " or ".join(one.flag for one in same or candidates)
+    close = get_close_matches(name, [one.name for one in candidates], n=5)
+    alike = [one for one in candidates if one.name in close or name in re.split(r"[\W_]+", one.name)]
+    return "write " + " or ".join(one.flag for one in (same or alike or candidates)[:5])
 
 
 def _short(hit: Hit) -> str:
@@ -224,6 +238,6 @@ def _short(hit: Hit) -> str:
     return line[:28].rstrip() + " … " + hit.line[max(0, hit.start - 4) : hit.start + 28].strip()
 
 
-def _where(hits: Sequence[Hit]) -> str:
+def _where(hits: Sequence[Hit], stream: str) -> str:
     lines = "1 line" if len(hits) == 1 else f"{len(hits)} lines like"
-    return f"stdout, {lines} {_short(hits[-1])!r}"
+    return f"{stream}, {lines} {_short(hits[-1])!r}"

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lastbit.core.ulp import local
 from lastbit.launch.pair.tapes import Leaf
 from lastbit.launch.pair.values import Memories
 
@@ -43,7 +44,7 @@ def parameters(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
 
 def hashes_of(optimizer: Optimizer, memories: Memories) -> dict[str, str | None]:
     """Return the hashes of the parameters, by `group.place`."""
-    return {name: _hash(_local(param), memories)[1] for name, param in parameters(optimizer)}
+    return {name: _hash(local(param).detach(), memories)[1] for name, param in parameters(optimizer)}
 
 
 def standing(optimizer: Optimizer, memories: Memories, before: Mapping[str, str | None]) -> Standing:
@@ -56,12 +57,12 @@ def standing(optimizer: Optimizer, memories: Memories, before: Mapping[str, str 
     """
     leaves, size = [], 0
     for name, param in parameters(optimizer):
-        near = _local(param)
+        near = local(param).detach()
         number, after = _hash(near, memories, fresh=True)
         size += near.numel() * near.element_size()
         grad_number, grad_hash = None, None
         if param.grad is not None:
-            grad = _local(param.grad)
+            grad = local(param.grad).detach()
             grad_number, grad_hash = _hash(grad, memories)
             size += grad.numel() * grad.element_size()
         leaves.append(
@@ -103,12 +104,6 @@ def names_of(optimizer: Optimizer) -> dict[str, str]:
             if place is not None and len(name) > len(names.get(place, "")):
                 names[place] = name
     return names
-
-
-def _local(tensor: Tensor) -> Tensor:
-    """Return this process's part of a tensor that is spread over several."""
-    local = getattr(tensor, "_local_tensor", None)
-    return local if isinstance(local, Tensor) else tensor.detach()
 
 
 def _hash(tensor: Tensor, memories: Memories, *, fresh: bool = False) -> tuple[int, str | None]:

@@ -183,7 +183,7 @@ def _refereed(referee: Referee, runs: list[Launched], deadline: float | None) ->
         referee.listen(0.05)
         now = time.monotonic()
         for side, run in enumerate(runs):
-            if run.process.poll() is not None:
+            if run.over:
                 referee.end(side)
         if all(referee.over):
             for _ in range(3):  # what was sent before the end

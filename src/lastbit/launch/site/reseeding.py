@@ -118,9 +118,35 @@ def _numpy(shift: int) -> None:
     def default_rng(seed: Any = None) -> Any:
         return plain_rng(unset() if seed is None else moved(seed, shift))
 
+    # Those that are made by hand; the functions above have them from where nothing is replaced.
+    for name in ("SeedSequence", "MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"):
+        if hasattr(random, name):
+            setattr(random, name, _seeding(getattr(random, name), shift, unset))
     random.seed(shift % (1 << 32))
     random.seed = shifting(random.seed, shift, 32)
     random.RandomState, random.default_rng = RandomState, default_rng
+
+
+def _seeding(plain: Any, shift: int, unset: Callable[[], list[int]]) -> Any:
+    """Return a class that makes instances of `plain`, and of no other, from seeds that are shifted."""
+
+    class Kind(type):
+        def __instancecheck__(cls, instance: object) -> bool:
+            return isinstance(instance, plain)
+
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            if cls is not shifted:  # a class of the program's, derived from it
+                return super().__call__(*args, **kwargs)
+            named = [name for name in ("seed", "entropy", "key") if kwargs.get(name) is not None]
+            kwargs |= {name: moved(kwargs[name], shift) for name in named}
+            values = [moved(value, shift) if place == 0 else value for place, value in enumerate(args)]
+            if named or len(values) > 1 or (values and values[0] is not None):
+                return plain(*values, **kwargs)
+            given = {name: value for name, value in kwargs.items() if value is not None}
+            return plain(unset(), **given)
+
+    shifted = Kind(plain.__name__, (plain,), {"__doc__": plain.__doc__})
+    return shifted
 
 
 def _torch(shift: int) -> None:

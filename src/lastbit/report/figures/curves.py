@@ -64,7 +64,12 @@ def twin_gaps(twins: Sequence[Line], between: Sequence[Line], per_epoch: Sequenc
 
 
 def difference_curves(
-    lines: Sequence[Line], steps: np.ndarray, bound: np.ndarray, floor: float, episodes: Episodes
+    lines: Sequence[Line],
+    steps: np.ndarray,
+    bound: np.ndarray,
+    floor: float,
+    episodes: Episodes,
+    interval: tuple[float, float] | None = None,
 ) -> go.Figure:
     """Return the relative L2 difference of every twin on a logarithmic axis.
 
@@ -74,8 +79,11 @@ def difference_curves(
         bound: (S,) what accumulated rounding explains, relative to the base's norm.
         floor: the rounding of a single step, relative to the base's norm: the ulp floor.
         episodes: are shaded.
+        interval: the factors that take a difference to the ends of its interval, drawn as a band; None: it is exact.
     """
     figure = _shaded(episodes)
+    for line in lines if interval is not None else ():
+        _band(figure, line, interval or (1.0, 1.0))
     figure.add_scatter(
         x=steps,
         y=_positive(bound),
@@ -126,6 +134,24 @@ def scaled_time_curves(lines: Sequence[Line], *, scaled: bool) -> go.Figure:
     title = "scaled time: learning rate × steps" if scaled else "optimizer step"
     figure.update_layout(xaxis=axis(title), yaxis=axis("relative L2 difference", type="log", dtick=2))
     return figure
+
+
+def _band(figure: go.Figure, line: Line, interval: tuple[float, float]) -> None:
+    """Draw the interval of a line's values, there and back again."""
+    assert line.x is not None, "its steps are not even"
+    seen = np.isfinite(line.y) & (line.y > 0)
+    x, y = line.x[seen], line.y[seen]
+    figure.add_scatter(
+        x=np.concatenate([x, x[::-1]]),
+        y=np.concatenate([interval[0] * y, interval[1] * y[::-1]]),
+        mode="lines",
+        line={"width": 0},
+        fill="toself",
+        fillcolor=line.colour,
+        opacity=0.3,
+        legendgroup=line.group,
+        hoverinfo="skip",
+    )
 
 
 def _add(figure: go.Figure, lines: Sequence[Line], hover: str, yaxis: str = "y") -> None:

@@ -36,7 +36,7 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightDistance:
-    """The mean relative L1 distance of one run's final weights from another's."""
+    """The relative distance of one run's final weights from another's, between 0 and 2."""
 
     seed: int
     label: str
@@ -82,7 +82,9 @@ def result_strip(results: Sequence[Result], metric: str, unit: str, colours: Map
     return figure
 
 
-def weight_distances(distances: Sequence[WeightDistance], colours: Mapping[int, str]) -> go.Figure:
+def weight_distances(
+    distances: Sequence[WeightDistance], colours: Mapping[int, str], measure: str = "mean relative L1"
+) -> go.Figure:
     """Return the distances by seed: filled markers from the seed's base, grey rings to another seed.
 
     The measure lies between 0 (equal) and 2 (opposite signs everywhere); the axis is logarithmic where the
@@ -106,10 +108,10 @@ def weight_distances(distances: Sequence[WeightDistance], colours: Mapping[int, 
                 legendgroup=group,
                 marker=marker,
                 customdata=[plain(d.label) for d in rows],
-                hovertemplate="<b>%{customdata}</b><br>mean relative L1 %{y:.2~e}<extra></extra>",
+                hovertemplate=f"<b>%{{customdata}}</b><br>{measure} %{{y:.2~e}}<extra></extra>",
             )
     scale = log_or_linear(np.array([d.value for d in distances]))
-    figure.update_layout(xaxis=_seed_axis(seeds), yaxis=axis("mean relative L1", **scale))
+    figure.update_layout(xaxis=_seed_axis(seeds), yaxis=axis(measure, **scale))
     return figure
 
 

@@ -37,6 +37,9 @@ _SAMPLES = {"on the distribution": REAL, "this test set's sampling": SAMPLING}
 _MATRIX_RUNS = 150
 """The most runs that the churn matrix shows one by one."""
 
+_KEPT = "Mean relative L1 distance, mean(2|a − b| / (|a| + |b|))"
+_SKETCHED = "Relative L2 distance, 2|a − b| / (|a| + |b|), estimated from sketches of the weights"
+
 
 _SEEDS_NAMED = 16
 """The most seeds that a legend names one by one: of dozens of shades it tells the first and the last."""
@@ -217,8 +220,8 @@ def churn_sections(result: AuditResult) -> list[Section]:
     return [Section("Churn: which predictions change", [block])]
 
 
-def weights_sections(gaps: Gaps, colours: Mapping[int, str], legend: Legend) -> list[Section]:
-    """Return how far the final weights are apart, where they are at all."""
+def weights_sections(gaps: Gaps, colours: Mapping[int, str], legend: Legend, *, sketched: bool) -> list[Section]:
+    """Return how far the final weights are apart, where they are at all; `sketched` where they are not kept."""
     drawn = [d for d in gaps.weights if d.value > 0]
     if not drawn:
         return []
@@ -227,12 +230,12 @@ def weights_sections(gaps: Gaps, colours: Mapping[int, str], legend: Legend) -> 
     low, high = min(d.value for d in drawn), max(d.value for d in drawn)
     block = FigureBlock(
         name="weights",
-        figure=weight_distances(drawn, colours),
+        figure=weight_distances(drawn, colours, *(["relative L2"] if sketched else [])),
         height=340,
         describe=f"Distance of final weights between runs, from {number(low, 2)} to {number(high, 2)}",
-        caption="Mean relative L1 distance, mean(2|a − b| / (|a| + |b|)), of a run's final weights from those of its "
-        "seed's unperturbed run (filled) and from another seed's (ring): one float32 ulp is about 1e-7, unrelated "
-        "weights are of order 1, the largest value is 2.",
+        caption=f"{_SKETCHED if sketched else _KEPT}, of a run's final weights from those of its seed's unperturbed "
+        "run (filled) and from another seed's (ring): one float32 ulp is about 1e-7, unrelated weights are of order 1, "
+        "the largest value is 2.",
         legend=[*_marked(legend, "point"), *between],
     )
     return [Section("How far the weights went apart", [block])]

@@ -17,6 +17,7 @@ from lastbit.report.figures.style import NEUTRAL
 from lastbit.report.formatting import plural
 from lastbit.stats import mean_relative_l1
 from lastbit.store import RunRecord, StudyFolder
+from lastbit.studies.audit.sketched import relative_l2, weights_of
 
 __all__ = ["MAX_LINES", "POINTS", "Gaps", "curves", "read_gaps", "rms_bins", "spread_within_seeds"]
 
@@ -99,8 +100,14 @@ def _distance(
     seed: int, label: str, arrays: Arrays, against: Arrays, *, between_seeds: bool = False
 ) -> list[WeightDistance]:
     """Return the distance of two runs' weights; none where they were not kept, or a diverged run's are not finite."""
+    mine, yours = weights_of(arrays), weights_of(against)
     try:
-        value = mean_relative_l1(arrays["weights_final"], against["weights_final"])
+        if "weights_final" in arrays:
+            value = mean_relative_l1(arrays["weights_final"], against["weights_final"])
+        elif mine is not None and yours is not None:
+            value = relative_l2(mine, yours)
+        else:
+            return []
     except (KeyError, LastbitError):
         return []
     return [WeightDistance(seed=seed, label=label, value=value, between_seeds=between_seeds)]

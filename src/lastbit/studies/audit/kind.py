@@ -64,7 +64,7 @@ def _settle(settings: AuditSettings, program: Program) -> AuditSettings:
     """
     if not program.is_opaque:
         return settings
-    for name in ("vary", "dtype", "device"):
+    for name in AuditSettings.of_tasks:
         if getattr(settings, name) != AuditSettings.model_fields[name].default:
             raise LastbitError(f"--{name} belongs to tasks: {program.name} decides it itself")
     if settings.perturb == "reorder":

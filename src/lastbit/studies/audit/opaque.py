@@ -8,22 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from lastbit.core.errors import LastbitError
-from lastbit.core.seeds import stream_seed
-from lastbit.core.status import Role, RunStatus
-from lastbit.launch.command import CommandRun, run_command
+from lastbit.core.status import RunStatus
+from lastbit.launch.arrays import record_arrays
+from lastbit.launch.command import CommandRun
 from lastbit.launch.function import run_function
-from lastbit.launch.metrics.read import read_metric
-from lastbit.launch.metrics.series import chosen
+from lastbit.launch.kept import KeptRun, keep, kept_run, release
+from lastbit.launch.metrics.read import written_after
 from lastbit.launch.metrics.stdout import found
 from lastbit.launch.program import CommandProgram
-from lastbit.launch.settings import LaunchSettings
-from lastbit.perturb.registry import make_perturbation
-from lastbit.report.formatting import number, plural, seconds
+from lastbit.report.formatting import number, plural
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.frame.kind import Trained, Work
+from lastbit.studies.frame.launched import (
+    is_first,
+    launch_settings,
+    perturbation_for,
+    read_metrics,
+    run_to_end,
+    versions_of,
+)
 from lastbit.tasks.function import TrainingFunction
 
 __all__ = ["call", "launch"]
@@ -32,8 +37,7 @@ __all__ = ["call", "launch"]
 def call(work: Work[AuditSettings], task: TrainingFunction) -> Trained:
     """Call a training function once, every optimizer in it perturbed."""
     job, began = work.job, time.perf_counter()
-    stream = stream_seed(job.cell.seed, "perturbation")
-    perturbation = make_perturbation(work.settings.perturb, job.twin, seed=stream)
+    perturbation = perturbation_for(job, work.settings.perturb)
     ran = run_function(task.function, job.cell.seed, perturbation, name=task.name)
     measured = task.measured(ran.returned)
     predictions = {} if measured.predictions_N is None else {"predictions": measured.predictions_N}
@@ -52,80 +56,80 @@ def call(work: Work[AuditSettings], task: TrainingFunction) -> Trained:
 def launch(work: Work[AuditSettings], program: CommandProgram) -> Trained:
     """Run a command once, every optimizer in its processes perturbed, and read what it measured.
 
-    What it printed and what was recorded of its steps stays in the study's folder.
+    What it printed and what was recorded of its steps stays in the study's folder. The first run of a study is kept
+    until its metric is read, and is not run again for another metric.
 
     Raises:
-        LastbitError: no metric is named, it cannot be read, or no optimizer took a step.
-        RuntimeError: the command failed; says with which code, and its last line.
+        LastbitError: of the first run: it failed, no metric is named, or none can be read; of any run: no optimizer
+            took a step.
+        RuntimeError: the command failed, which says with which code and its last line, or its metric cannot be read.
     """
-    job, folder = work.job, work.output(work.job.run)
-    stream = stream_seed(job.cell.seed, "perturbation")
-    settings = LaunchSettings(
-        perturbation=make_perturbation(work.settings.perturb, job.twin, seed=stream),
-        seed=None if program.options["reseed"] else job.cell.seed,
-        reseed=job.cell.seed if program.options["reseed"] else None,
-        deterministic=program.options["deterministic"],
-        threads=torch.get_num_threads(),
-    )
-    since = time.time()
-    ran = run_command(
-        program.words, settings=settings, folder=folder, cwd=Path(program.folder), timeout=program.options["timeout"]
-    )
-    said = ran.last_lines.strip().splitlines()
-    last = said[-1].strip() if said else "it printed nothing"
-    if ran.timed_out:
-        raise RuntimeError(f"it ran longer than --timeout {seconds(program.options['timeout'])}: {last}")
-    if ran.exit_code:
-        what = f"{program.name} ended with exit code {ran.exit_code}: {last}"
-        # Where the very first run fails, no other would do better.
-        first = job.cell.number == 0 and job.role == Role.BASE
-        raise LastbitError(f"{what} (all of it: {ran.stderr})") if first else RuntimeError(what)
-    ran.check()
-    text = ran.stdout.read_bytes().decode(errors="replace")
+    job, folder, cwd = work.job, work.output(work.job.run), Path(program.folder)
+    settings, first = launch_settings(program, job, work.settings.perturb), is_first(job)
+    kept, how = (kept_run(program.words, folder, settings, cwd) if first else None), ""
+    if kept is not None:
+        how = "read from the kept run"
+        newer = [spec.flag for spec in program.metrics if written_after(spec, cwd, kept.ended)]
+        if newer:
+            kept, how = None, f"run again, for what {newer[0]} reads was written to since"
+    if kept is None:
+        release(folder)
+        began = time.time()
+        ran = run_to_end(program, settings, folder, first=first)
+        kept = keep(ran, folder, settings, cwd, began, time.time()) if first else KeptRun(ran, began, time.time())
+    ran = kept.run
     if not program.metrics:
-        raise LastbitError(_choose_one(text, folder))
-    metrics, described = {}, []
-    for spec, one in zip(program.metrics, program.described(), strict=True):
-        series = read_metric(spec, stdout=text, folder=Path(program.folder), since=since)
-        metrics[spec.name] = chosen(series, spec.of, spec.higher_is_better)
-        digits = min(series.digits, default=None)
-        described.append({**one, "unit": series.unit if series.unit == "%" else one["unit"], "digits": digits})
-    work.files(job.run).arrays(_records(ran))
+        raise LastbitError(_choose_one(ran))
+    try:
+        metrics, described = read_metrics(program, ran, kept.began)
+    except LastbitError as error:
+        if first:
+            raise LastbitError(f"{error} ({_KEPT})") from None
+        raise RuntimeError(str(error)) from None
+    work.files(job.run).arrays(record_arrays(ran.processes))
+    release(folder)
     facts = {"metrics": described, "steps": ran.steps, "perturbed": ran.perturbed}
-    return _trained(work, metrics, facts, took=ran.seconds)
+    facts["versions"] = versions_of(ran)
+    return _trained(work, metrics, facts, took=ran.seconds, how=how)
 
 
-def _choose_one(text: str, folder: Path) -> str:
+_KEPT = "the run is kept: the same command with another flag goes on from it"
+
+
+def _choose_one(ran: CommandRun) -> str:
     """Return the message of an audit that was given no metric: what there is, with ready-made flags."""
-    there = found(text)
+    stdout, stderr = ran.printed
+    there = found(stdout) or found(stderr)
     if not there:
         return (
-            f"which number is the result? The output ({folder / 'stdout.txt'}) shows none: write --metric-file "
-            "PATH:key.path, --metric-tag TAG or --metric-mlflow KEY"
+            f"which number is the result? The output ({ran.stdout}) shows none: write --metric-file "
+            f"PATH:key.path, --metric-tag TAG or --metric-mlflow KEY ({_KEPT})"
         )
-    listed = "; ".join(f"{one.flag} (last: {one.value}, {plural(one.count, 'value')})" for one in there)
-    return f"which number is the result? Add one of these and --better higher or lower: {listed}"
-
-
-def _records(ran: CommandRun) -> dict[str, np.ndarray[Any, Any]]:
-    """Return what was recorded of the steps: process, optimizer, step and checksum of the weights, and the sketches."""
-    sums = ran.checksums
-    arrays: dict[str, np.ndarray[Any, Any]] = {
-        "record_key": np.array(list(sums), dtype=np.int64).reshape(-1, 3),
-        "record_checksum": np.array([int(one, 16) for one in sums.values()], dtype=np.uint64),
-    }
-    for process, one in enumerate(ran.processes):
-        for optimizer in one.optimizers:
-            if optimizer.sketches is not None:
-                kept = optimizer.sketches.arrays()
-                arrays |= {f"sketch_{process}_{optimizer.index}_{name}": value for name, value in kept.items()}
-    return arrays
+    width = max(len(one.flag) for one in there)
+    lines = [f"  {one.flag:<{width}}  last {one.value} of {plural(one.count, 'value')}: {one.line}" for one in there]
+    ask = f"which number is the result? Add one of the flags listed, such as {there[0].flag}, and --better higher or"
+    return "\n".join([f"{ask} lower ({_KEPT})", *lines])
 
 
 def _trained(
-    work: Work[AuditSettings], metrics: Mapping[str, float], facts: dict[str, Any], *, took: float, message: str = ""
+    work: Work[AuditSettings],
+    metrics: Mapping[str, float],
+    facts: dict[str, Any],
+    *,
+    took: float,
+    message: str = "",
+    how: str = "",
 ) -> Trained:
-    """Return what is known of a run: its metrics, and `facts` on it (`metrics` described, `steps`, `perturbed`)."""
+    """Return what is known of a run: its metrics, and `facts` on it (`metrics` described, `steps`, `perturbed`).
+
+    Args:
+        work: the job.
+        metrics: the values.
+        facts: on the run.
+        took: seconds.
+        message: why it did not end well.
+        how: where the values come from, if not from a run just made.
+    """
     job = work.job
     record = job.record(
         status=RunStatus.DIVERGED if message else RunStatus.OK,
@@ -137,5 +141,5 @@ def _trained(
     if not job.twin:  # of an unperturbed run it says nothing
         facts.pop("perturbed")
     name, value = next(iter(metrics.items()))
-    said = message or f"{name} {number(value, 4, facts['metrics'][0]['unit'])}"
+    said = message or f"{name} {number(value, 4, facts['metrics'][0]['unit'])}" + (f", {how}" if how else "")
     return Trained(records=(record,), facts=facts, said=said)

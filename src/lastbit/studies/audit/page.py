@@ -62,6 +62,9 @@ _OBSERVED, _TRUE = "Observed difference beyond noise", "True difference found"
 
 _RUNS_SHOWN, _FAILURES_SHOWN = 500, 12
 
+_OUTPUT = "output"
+"""Folder of a study with a folder for each run of a command."""
+
 
 def audit_page(folder: StudyFolder, result: AuditResult) -> Page:
     """Return the page of an audit.
@@ -73,7 +76,7 @@ def audit_page(folder: StudyFolder, result: AuditResult) -> Page:
         folder: the study, for its runs, arrays and events.
         result: what it concluded.
     """
-    sections = _spread_sections(folder, result) if result.passed else _silent_sections(result)
+    sections = _spread_sections(folder, result) if result.passed else _silent_sections(folder, result)
     grid, task = result.spec["settings"], result.task
     size = f"{plural(grid['seeds'], 'seed')} × {plural(grid['perturbations'], 'perturbation')} ({grid['perturb']})"
     of_steps = "steps" in task
@@ -86,11 +89,11 @@ def audit_page(folder: StudyFolder, result: AuditResult) -> Page:
         title=f"Audit of {task['name']}",
         subtitle=", ".join([size, *sizes, *([grid["dtype"]] if sizes else [])]),
         kinds=_KINDS,
-        sections=[*sections, Section("Runs", [_runs_table(result)])],
+        sections=[*sections, Section("Runs", [_runs_table(folder, result)])],
     )
 
 
-def _silent_sections(result: AuditResult) -> list[Section]:
+def _silent_sections(folder: StudyFolder, result: AuditResult) -> list[Section]:
     lead = (
         "A spread is the last bit's only where an exact repeat matches bit for bit, the perturbation is seen in the "
         "weights and runs end with a finite result. That is not so here, so this page reports none."
@@ -101,7 +104,7 @@ def _silent_sections(result: AuditResult) -> list[Section]:
         values = (("Unperturbed run", where.base), ("Its exact repeat", where.repeat))
         rows += [(title, setting(value)) for title, value in values if value is not None]
         differs = [Section("Where the repeat first differs", [Facts(rows)])]
-    return [Section("Controls", [_control_facts(result)], lead, brief=True), *differs, *_failed_runs(result)]
+    return [Section("Controls", [_control_facts(folder, result)], lead, brief=True), *differs, *_failed_runs(result)]
 
 
 def _spread_sections(folder: StudyFolder, result: AuditResult) -> list[Section]:
@@ -116,7 +119,7 @@ def _spread_sections(folder: StudyFolder, result: AuditResult) -> list[Section]:
         Section("How to read this", [_how_to_read(result)], half=True),
         Section(
             "Controls",
-            [_control_facts(result)],
+            [_control_facts(folder, result)],
             "Before any spread: does a repeat repeat, does the noise land?",
             half=True,
             brief=True,
@@ -126,7 +129,7 @@ def _spread_sections(folder: StudyFolder, result: AuditResult) -> list[Section]:
         figures.variance_section(result),
         *figures.curves_sections(result, records, gaps, colours, legend),
         *figures.churn_sections(result),
-        *figures.weights_sections(gaps, colours, legend),
+        *figures.weights_sections(gaps, colours, legend, sketched=result.recorded is not None),
         *_metrics_section(result),
         Section("All estimates", [_estimates_table(result)], brief=True),
         *([Section("Planning a comparison", plan, planning, brief=True)] if plan else []),
@@ -168,23 +171,40 @@ def _how_to_read(result: AuditResult) -> Prose:
     return Prose(sentences, bullets=True)
 
 
-def _control_facts(result: AuditResult) -> Facts:
+def _control_facts(folder: StudyFolder, result: AuditResult) -> Facts:
     """Return what the controls say: the repeats, and where the perturbation landed."""
     control, landing = result.control, result.perturbation
     word = "passed" if control.bitwise_identical else "FAILED"
     matched = f"{word}: {count(control.pairs_identical)} of {count(control.pairs)} match bit for bit"
-    rows = [("Exact repeats", matched if control.pairs else "none could be compared")]
+    rows = [("Exact repeats", matched if control.pairs else "none could be compared"), *_launched_facts(folder, result)]
     name = f"Perturbation ({landing.kind})"
     if landing.landed_fraction is None:
         return Facts([*rows, (name, "no perturbed run could be compared with its base")])
     rows.append((name, f"landed in {percent(landing.landed_fraction)} of {plural(landing.twins, 'run')}"))
     for when, share in (("first", landing.first_step_share), ("last", landing.last_step_share)):
         rows.append((f"Weights changed after the {when} step", _share_words(share)))
+    if result.recorded is not None and result.recorded.changed is not None:
+        tensors, weights = result.recorded.tensors, plural(result.recorded.weights, "weight")
+        changed = f"{_share_words(result.recorded.changed)} of {plural(tensors, 'tensor')} ({weights})"
+        rows.append(("Tensors changed after the last step", changed))
     if result.optimizers:
         rows.append(("Optimizers", ", ".join(f"{name}: {how}" for name, how in result.optimizers.items())))
     if landing.not_landed:
         rows.append(("Runs it did not change", ", ".join(landing.not_landed)))
     return Facts(rows)
+
+
+def _launched_facts(folder: StudyFolder, result: AuditResult) -> list[tuple[str, str]]:
+    """Return what is known of the runs of a command beside what they measured."""
+    told = result.recorded
+    if told is None:
+        return []
+    ended = sum(run.status != RunStatus.CRASHED for run in result.runs)
+    rows = [("Exit codes", f"0 in {count(ended)} of {plural(len(result.runs), 'run')}")]
+    if told.checksums:
+        equal = f"{count(told.checksums_equal)} of {plural(told.checksums, 'checksum')} equal"
+        rows.append(("Weights of the repeats", f"{equal}, at the steps that both recorded"))
+    return [*rows, ("What each run printed", f"{folder.path / _OUTPUT / 'RUN'}/stdout.txt and stderr.txt")]
 
 
 def _share_words(share: Spread | None) -> str:
@@ -282,19 +302,30 @@ def _plan_tables(result: AuditResult) -> list[Block]:
     return [Prose((f"Not measured: {reason(result.smallest_resolvable_difference[0].difference)}.",))]
 
 
-def _runs_table(result: AuditResult) -> Table:
+def _runs_table(folder: StudyFolder, result: AuditResult) -> Table:
     """Return the runs: how each ended, what it took, its final metrics. Those that failed come first."""
     runs = sorted(result.runs, key=lambda run: run.status == RunStatus.OK)
     names = sorted({name for run in runs for name in run.metrics}, key=lambda n: (n != result.metric.name, n))
     numbers = ("attempts", "seconds", *(name.replace("_", " ") for name in names))
+    streams = ("stdout", "stderr") if result.recorded is not None else ()
     rows = []
     for run in runs[:_RUNS_SHOWN]:
         status = f"{run.status}: {run.message}" if run.message else run.status
         values = [number(run.metrics.get(name), 5) for name in names]
-        cells = (run.run, run.label, status, count(run.attempts), number(run.seconds, 3), *values)
-        behind = (None, None, None, run.attempts, run.seconds, *map(run.metrics.get, names))
+        links = [_link(folder, run.run, stream) for stream in streams]
+        there = [stream if link else "" for stream, link in zip(streams, links, strict=True)]
+        cells = (run.run, run.label, status, count(run.attempts), number(run.seconds, 3), *values, *there)
+        behind = (None, None, None, run.attempts, run.seconds, *map(run.metrics.get, names), *(None for _ in streams))
         tone: dict[str, Tone | None] = {"ok": None, "diverging": "attention", "diverged": "attention"}
-        rows.append(Row(cells, tone.get(run.status, "failure"), behind))
+        to = ("",) * (len(cells) - len(links))
+        rows.append(Row(cells, tone.get(run.status, "failure"), behind, (*to, *links)))
     more = len(runs) > _RUNS_SHOWN
     caption = f"The first {_RUNS_SHOWN} of {count(len(runs))} runs; all are in runs.sqlite." if more else ""
-    return Table(columns(("run", "perturbation", "status"), numbers), rows, caption, sheet=runs_sheet(result.runs))
+    titles = [*columns(("run", "perturbation", "status"), numbers), *columns(streams)]
+    return Table(titles, rows, caption, sheet=runs_sheet(result.runs))
+
+
+def _link(folder: StudyFolder, run: str, stream: str) -> str:
+    """Return where in the study what a run printed is kept, "" where it is not."""
+    path = f"{_OUTPUT}/{run}/{stream}.txt"
+    return path if (folder.path / path).is_file() else ""

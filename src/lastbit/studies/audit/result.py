@@ -16,6 +16,7 @@ from lastbit.studies.audit.controls import (
     reason_for_silence,
 )
 from lastbit.studies.audit.metrics import metrics_of, printed_digits
+from lastbit.studies.audit.sketched import Recorded, recorded
 from lastbit.studies.audit.spreads import Spreads, estimate_spreads, no_spreads
 from lastbit.studies.audit.verdict import Asked, verdict
 from lastbit.studies.frame.control import Control, Landing
@@ -34,6 +35,7 @@ class AuditResult(Spreads, Result):
         runs: how each run ended.
         divergence: how many of them diverged; None where an earlier version concluded the study.
         optimizers: how each optimizer of a function or command was perturbed, or why not, by its class.
+        recorded: what was recorded of the weights of a command's runs; None of any other.
     """
 
     control: Control
@@ -41,6 +43,7 @@ class AuditResult(Spreads, Result):
     runs: tuple[RunRow, ...]
     divergence: Divergence | None = None
     optimizers: Mapping[str, str] = field(default_factory=dict)
+    recorded: Recorded | None = None
 
 
 def conclude(folder: StudyFolder) -> AuditResult:
@@ -65,9 +68,10 @@ def conclude(folder: StudyFolder) -> AuditResult:
     digits = printed_digits(facts)
     if digits is not None and spreads.sigma_last_bit.estimate == 0:
         # No spread in what is printed is no sign of none in what is computed.
-        hidden = f"The command prints {metric['name']} with {plural(digits, 'digit')}, which hide any smaller change"
+        shown = f"{plural(digits, 'digit')}, which {'hides' if digits == 1 else 'hide'} any smaller change"
+        hidden = f"The command prints {metric['name']} with {shown}"
         advice = "Have it print more digits, or write the number to a file that --metric-file reads."
-        said = Verdict(f"{said.sentence} {hidden}.", "not_measured", advice)
+        said = Verdict(f"{said.sentence} {hidden}: the weights moved all the same.", "not_measured", advice)
     return AuditResult(
         **head(folder, said, len(records), planned),
         **vars(spreads),
@@ -75,5 +79,6 @@ def conclude(folder: StudyFolder) -> AuditResult:
         perturbation=landing,
         runs=tuple(run_row(record) for record in records),
         divergence=divergence,
+        recorded=recorded(folder, records) if "command" in facts["spec"] else None,
         optimizers={name: how for cell in facts.get("cells", ()) for name, how in cell.get("perturbed", {}).items()},
     )

@@ -17,6 +17,7 @@ class AuditSettings(StudySettings):
 
     model_config = ConfigDict(json_schema_extra={"panel": "The grid"})
 
+    of_tasks: ClassVar[tuple[str, ...]] = ("vary", "dtype", "device")
     commands: ClassVar[bool] = True
 
     seeds: Annotated[int, setting("seeds, the rows of the grid", ge=1, le=10_000)] = 6

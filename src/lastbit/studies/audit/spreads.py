@@ -10,9 +10,14 @@ from typing import Any
 import numpy as np
 
 from lastbit import stats
+from lastbit.core.errors import LastbitError
+from lastbit.dynamics.sketch import distance_interval
+from lastbit.launch.record import WIDTH
+from lastbit.report.formatting import number
 from lastbit.stats import DistributionSpread, Estimate, ResolvableDifference, SeedsNeeded, VarianceComponents
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.audit.metrics import MetricSpread, metric_spreads, metrics_of
+from lastbit.studies.audit.sketched import relative_l2, weights_of
 from lastbit.studies.audit.tabulate import finite_runs, largest, mean_of, table_of
 
 __all__ = ["ChurnMatrix", "LossSpread", "Metric", "Spreads", "estimate_spreads", "no_spreads"]
@@ -62,7 +67,8 @@ class Spreads:
         last_bit_variance_share: share of the variance of fresh runs, between 0 and 1.
         churn_last_bit: share of examples predicted differently by two runs of one seed.
         churn_seed: the same for two seeds.
-        weight_distance_last_bit: mean relative L1 distance of a seed's runs from its base.
+        weight_distance_last_bit: mean relative L1 distance of a seed's runs from its base; of a command, whose weights
+            are not kept, the relative L2 distance, estimated from sketches (its note says how well).
         weight_distance_seed: the same between the bases of two seeds.
         smallest_resolvable_difference: what n seeds of each of two configurations can tell apart.
         seeds_needed: how many seeds of each a true difference takes.
@@ -179,16 +185,38 @@ def _loss(records: Sequence[RunRecord]) -> tuple[LossSpread | str, str]:
 
 
 def _weight_distance(arrays: Arrays, seeds: Sequence[int]) -> dict[str, Any]:
-    if not all("weights_final" in found for found in arrays):
+    if all("weights_final" in found for found in arrays):
+        found = stats.weight_distance([found["weights_final"] for found in arrays], seeds)
+        return {"weight_distance_last_bit": found.last_bit, "weight_distance_seed": found.seed}
+    sketches = [one for one in map(weights_of, arrays) if one is not None]
+    if len(sketches) < len(arrays):
         missing = stats.not_measured("weight distance: the runs keep no weights", len(arrays))
         return dict.fromkeys(_DISTANCE, missing)
-    found = stats.weight_distance([found["weights_final"] for found in arrays], seeds)
-    return {"weight_distance_last_bit": found.last_bit, "weight_distance_seed": found.seed}
+    try:
+        found = stats.weight_distance(sketches, seeds, distance=relative_l2)
+    except LastbitError:
+        missing = stats.not_measured("weight distance: the runs did not train the same finite weights", len(arrays))
+        return dict.fromkeys(_DISTANCE, missing)
+    return {"weight_distance_last_bit": _sketched(found.last_bit), "weight_distance_seed": _sketched(found.seed)}
+
+
+def _sketched(distance: Estimate) -> Estimate:
+    """Return a distance with what sketches leave open in its interval and its note."""
+    if distance.estimate is None:
+        return distance
+    low, high = distance_interval(WIDTH)
+    least = None if distance.low is None else low * distance.low
+    most = None if distance.high is None else high * distance.high
+    open_by = f"relative L2, by sketches: the true one is {number(low, 2)} to {number(high, 3)} times as large"
+    note = "; ".join(part for part in (distance.note, open_by) if part)
+    return replace(distance, low=least, high=most, note=note).truncated(0.0, 2.0)
 
 
 def _churn(records: Sequence[RunRecord], arrays: Arrays, seeds: Sequence[int]) -> dict[str, Any]:
     if len(records) < 2 or any("predictions" not in found for found in arrays):
-        reason = "needs two runs" if len(records) < 2 else "the task has no classes to disagree on"
+        unseen = "the program does not show its predictions"
+        why = unseen if arrays and "record_key" in arrays[0] else "the task has no classes to disagree on"
+        reason = "needs two runs" if len(records) < 2 else why
         return dict.fromkeys(_CHURN, stats.not_measured(f"churn: {reason}", len(records)))
     found = stats.churn(np.stack([a["predictions"].astype(np.int64) for a in arrays]), seeds)
     values = tuple(tuple(row) for row in found.matrix.round(6).tolist())

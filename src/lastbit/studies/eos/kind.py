@@ -33,8 +33,8 @@ def _sample(plan: Plan[EosSettings], tasks: Mapping[int, Task]) -> Cell:
     return max(plan.cells, key=lambda cell: weight_count(tasks[cell.number].model))
 
 
-def _announce(settings: EosSettings, jobs: int, steps: int) -> str:
-    twins = settings.twins
+def _announce(plan: Plan[EosSettings], jobs: int, steps: int) -> str:
+    twins = plan.settings.twins
     beside = f"base, exact repeat, {plural(twins, 'twin')}" if twins else "no twins"
     runs = plural(twins + 2 if twins else 1, "run")
     return f"edge of stability of {plural(jobs, 'training')} x {runs} ({beside}), {plural(steps, 'step')},"

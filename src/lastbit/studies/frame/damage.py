@@ -74,6 +74,6 @@ def damage_section(folder: StudyFolder, of_result: Mapping[str, str]) -> list[Se
             if of_result
             else "The figures leave them out; the numbers were concluded while they were whole."
         )
-        + f" lastbit {folder.facts['kind']} --resume {folder.path} trains them again."
+        + f" lastbit {folder.facts.get('continued_as', folder.facts['kind'])} --resume {folder.path} trains them again."
     )
     return [Section("What is missing", [Prose((said,)), Prose(lines, bullets=True)], brief=True)]

@@ -12,7 +12,7 @@ from lastbit.core.exit_codes import ExitCode
 from lastbit.report.formatting import plural
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.progress import GridProgress
-from lastbit.train.executors.choose import ExecutorChoice, choose_executor, unmeasured_choice
+from lastbit.train.executors.choose import ExecutorChoice, choose_executor, gpus, unmeasured_choice
 from lastbit.train.jobs import Executor, WorkerFactory
 
 __all__ = ["Asked", "Interrupted", "choose_execution", "interrupted", "now_and_then"]
@@ -98,7 +98,7 @@ def choose_execution(
     Raises:
         LastbitError: other threads are asked for than those that the study was begun with; a step raised.
     """
-    workers, before = asked.workers, folder.facts.get("execution")
+    workers, before, one_gpu = asked.workers, folder.facts.get("execution"), False
     if not travels and workers != 1 and jobs > 1:
         progress.event(
             "what is trained cannot be sent to other processes: runs go one after another "
@@ -113,17 +113,25 @@ def choose_execution(
                 "of sums; leave --threads out to resume, or start another study with --out"
             )
         choice = ExecutorChoice(min(workers or before["workers"], jobs), threads, "as the study was begun")
-        executor = choice.build(factory)
+        one_gpu = before.get("one_gpu", False)
+        executor = choice.build(factory, places=_one_gpu_each() if one_gpu else ())
     else:
         if measured:
             progress.event("choosing processes and threads: as asked, or by a few measured steps ...")
             choice, executor = choose_executor(factory, workers, jobs, threads=asked.threads, small=small)
         else:
             choice = unmeasured_choice(workers, jobs, threads=asked.threads, shared=shared)
-            executor = choice.build(factory)
+            one_gpu = shared and choice.workers > 1 and bool(gpus())
+            executor = choice.build(factory, places=_one_gpu_each() if one_gpu else ())
         progress.event(f"{choice.workers} process(es) x {choice.threads} thread(s) ({choice.reason})")
-    folder.update_facts(execution={"workers": choice.workers, "threads": choice.threads, "reason": choice.reason})
+    chosen = {"workers": choice.workers, "threads": choice.threads, "reason": choice.reason}
+    # How many a run sees decides its bits: so it stays, whatever number of processes the study is resumed with.
+    folder.update_facts(execution={**chosen, "one_gpu": True} if one_gpu else chosen)
     return executor
+
+
+def _one_gpu_each() -> list[dict[str, str]]:
+    return [{"CUDA_VISIBLE_DEVICES": name} for name in gpus()]
 
 
 def now_and_then(progress: Callable[[int], None]) -> Callable[[int], None]:

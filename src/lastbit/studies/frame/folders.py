@@ -11,11 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from lastbit.core.errors import LastbitError
-from lastbit.store import StudyFolder
+from lastbit.store import StudyFolder, is_free
 from lastbit.store.layout import read_json
 from lastbit.tasks.config import is_task_file
 
-__all__ = ["begin_study", "check_kind", "check_origin", "is_part_of_study", "new_folder", "read_by", "stored_facts"]
+__all__ = [
+    "begin_study",
+    "check_kind",
+    "check_origin",
+    "is_part_of_study",
+    "new_folder",
+    "numbered_folders",
+    "read_by",
+    "refuse_changes",
+    "stored_facts",
+]
 
 
 _PARTS = ("study.json", "result.json", "lock", "arrays", "checkpoints", "output")
@@ -36,12 +46,22 @@ def new_folder(kind: str, name: str, out: str | Path | None) -> Path:
     """
     if out is not None:
         return Path(out)
-    # A file system takes 255 bytes of a name, and a character has up to four.
-    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)[:50]
     number = 1
-    while (folder := Path("lastbit-studies") / f"{kind}-{stem}-{number:03d}").exists():
+    while (folder := Path(f"{_stem(kind, name)}-{number:03d}")).exists() and not (folder.is_dir() and is_free(folder)):
         number += 1
     return folder
+
+
+def numbered_folders(kind: str, name: str) -> list[Path]:
+    """Return the folders that `new_folder` gave studies of this name in this place, the latest first."""
+    stem = Path(_stem(kind, name))
+    found = (path for path in stem.parent.glob(f"{stem.name}-*") if path.name[len(stem.name) + 1 :].isdecimal())
+    return sorted(found, key=lambda path: int(path.name[len(stem.name) + 1 :]), reverse=True)
+
+
+def _stem(kind: str, name: str) -> str:
+    # A file system takes 255 bytes of a name, and a character has up to four.
+    return f"lastbit-studies/{kind}-" + "".join(c if c.isalnum() or c in "-_" else "-" for c in name)[:50]
 
 
 def is_part_of_study(path: Path, studies: Collection[Path] = ()) -> bool:
@@ -145,18 +165,34 @@ def begin_study(
     """
     if resume is None or stored is None:
         return StudyFolder.create(new_folder(facts["kind"], facts["task"]["name"], out), {**facts, "owner": _owner()})
-    _refuse_changes(stored, facts, Path(resume))
+    refuse_changes(stored, facts, Path(resume))
     return StudyFolder.resume(Path(resume))
 
 
-def _refuse_changes(stored: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """Refuse to go on with a study under other settings, another task or another machine's arithmetic."""
+def refuse_changes(stored: Mapping[str, Any], now: Mapping[str, Any], folder: Path, free: Collection[str] = ()) -> None:
+    """Refuse to go on with a study under other settings, another task or another machine's arithmetic.
+
+    Args:
+        stored: what `study.json` says.
+        now: what it would say of what is asked for.
+        folder: of the study.
+        free: settings that may be others.
+
+    Raises:
+        LastbitError: names the first that is another.
+    """
     for part in {**stored["spec"], **now["spec"]}:
         before, after = stored["spec"].get(part, {}), now["spec"].get(part, {})
         if not (isinstance(before, dict) and isinstance(after, dict)):
             continue
         for name in {**before, **after}:
-            if before.get(name) != after.get(name):
+            if before.get(name) != after.get(name) and name not in free:
+                if (part, name) == ("command", "words"):
+                    ran, asked = (shlex.join(map(str, one.get(name, ()))) for one in (before, after))
+                    raise LastbitError(
+                        f"{folder} was begun with the command {ran}, not {asked}: leave it out to resume, or start "
+                        "another study with --out"
+                    )
                 flag = f"--{name.replace('_', '-')}"
                 raise LastbitError(
                     f"{folder} was begun with {flag} {before.get(name)}, not {after.get(name)}: "
@@ -164,9 +200,10 @@ def _refuse_changes(stored: Mapping[str, Any], now: Mapping[str, Any], folder: P
                 )
     for name, digest in stored.get("sources", {}).items():
         if now["sources"].get(name) != digest:
+            what = "command" if "command" in stored["spec"] else "task"
             raise LastbitError(
-                f"{name}, of the task of {folder}, is not what it was when the study was begun: put it back as it was, "
-                "or start another study with --out"
+                f"{name}, of the {what} of {folder}, is not what it was when the study was begun: put it back as it "
+                "was, or start another study with --out"
             )
     if stored["spec"].get("fingerprint") != now["spec"]["fingerprint"]:
         raise LastbitError(

@@ -212,21 +212,23 @@ class Kind(Generic[S, R]):
     """Returns the cell whose steps say best how the study should be executed."""
     reads: Callable[[RunRecord, Mapping[str, Any]], tuple[str, ...]] = _own_arrays
     """Returns the names of the arrays without which a run says nothing, given the run and its cell in `study.json`."""
+    of_audit: type[Study[R]] | None = None
+    """What it makes of the runs of an audit, where it can."""
     takes_functions: bool = False
     """Whether it repeats training functions too, of which it sees the optimizers' steps and what they return."""
     selects: bool = False
     """Whether it is about the network that a training selects, rather than about every step."""
-    announce: Callable[[S, int, int], str] | None = None
-    """Returns what is about to be done, in a few words, given the settings, the number of jobs and of steps."""
+    announce: Callable[[Plan[S], int, int], str] | None = None
+    """Returns what is about to be done, in a few words, given the plan, the number of jobs and of steps."""
     so_far: Callable[[Sequence[RunRecord], Any], str] = _silent
     """Returns what the runs that are in say, in a few words for the progress."""
     differs: Callable[[StudyFolder, Mapping[str, RunRecord], Cell], Difference | None] = _never
     """Returns where a cell's exact repeat first differs, which makes every other run pointless."""
 
-    def announced(self, settings: S, jobs: int, steps: int) -> str:
+    def announced(self, plan: Plan[S], jobs: int, steps: int) -> str:
         """Return what is about to be done, in a few words."""
         if self.announce is not None:
-            return self.announce(settings, jobs, steps)
+            return self.announce(plan, jobs, steps)
         each = f" x {plural(steps, 'step')}" if steps > 1 else ""
         return f"{self.name} of {plural(jobs, self.counted)}{each}"
 
@@ -235,10 +237,10 @@ class Kind(Generic[S, R]):
         if isinstance(plan.program.source, TaskConfig):
             program = {name: v for name, v in plan.program.settings().items() if name not in self.settings.decides}
             return command_line(self.name, {**program, **plan.settings.model_dump()})
-        options = ", ".join(f"{name}={value!r}" for name, value in plan.settings.model_dump(mode="json").items())
+        own = {*self.settings.of_tasks} if plan.program.is_opaque else set()
+        options = ", ".join(f"{n}={value!r}" for n, value in plan.settings.model_dump(mode="json", exclude=own).items())
         if isinstance(plan.program.source, CommandProgram):
-            known = {**plan.program.source.options, **plan.settings.model_dump()}
-            ours = {name: value for name, value in known.items() if name not in ("vary", "dtype", "device")}
+            ours = {**plan.program.source.options, **plan.settings.model_dump(exclude=own)}
             return f"{command_line(self.name, ours)} -- {shlex.join(plan.program.source.words)}"
         what = "function" if plan.program.is_opaque else "Task"
         return f"lb.{self.name}(<{what} {plan.program.name!r}>, {options})"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -11,10 +13,13 @@ from typing import Any, TypeVar, cast
 from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.threads import threads as torch_threads
+from lastbit.launch.kept import KEPT
 from lastbit.launch.program import CommandProgram
+from lastbit.launch.scripts import module_folders, scripts_of
+from lastbit.store import StudyFolder
 from lastbit.studies.frame.damage import concluded, set_aside
 from lastbit.studies.frame.environment import environment
-from lastbit.studies.frame.execution import Asked
+from lastbit.studies.frame.execution import Asked, Interrupted
 from lastbit.studies.frame.fingerprint import check_processes, fingerprint
 from lastbit.studies.frame.folders import begin_study, check_origin, stored_facts
 from lastbit.studies.frame.kind import Cell, Kind, Plan, distinct
@@ -26,8 +31,9 @@ from lastbit.studies.frame.result import Result
 from lastbit.studies.frame.runner import Runner
 from lastbit.studies.frame.settings import CommandSettings, StudySettings
 from lastbit.studies.frame.study import Study
+from lastbit.studies.frame.unnamed import go_on_from, study_with_kept_run
 from lastbit.tasks import Task, TaskConfig
-from lastbit.tasks.file_task import local_sources
+from lastbit.tasks.sources import local_sources
 from lastbit.tasks.summing import SumWarning
 
 __all__ = ["make", "plan_of"]
@@ -47,6 +53,7 @@ def make(
     quiet: bool = False,
     progress: str | None = None,
     trust: bool = False,
+    from_audit: str | Path | None = None,
     checkpoint_seconds: float = 20.0,
     **settings: Any,
 ) -> Study[R]:
@@ -63,6 +70,7 @@ def make(
         quiet: show no progress.
         progress: `bar`, `plain`, `json` or `none`; by default a bar on a terminal and `plain` elsewhere.
         trust: resume a study that another user or another computer began, which runs the task file that it names.
+        from_audit: folder of an audit whose runs are read in place of new ones; nothing else is given then.
         checkpoint_seconds: time between the checkpoints of a run.
         **settings: of the study and of its task, by name; those that are None are left out.
 
@@ -72,6 +80,9 @@ def make(
     Raises:
         LastbitError: a setting, the task or the folder is invalid; or the user interrupted (finished runs are safe).
     """
+    if from_audit is not None:
+        told = {"task": task, "out": out, "resume": resume, "workers": workers, "threads": threads, **settings}
+        return _of_audit(kind, Path(from_audit), [name for name, value in told.items() if value is not None])
     if progress is not None:
         choose(progress, FORMS, "--progress")
     asked = Asked(workers, threads, checkpoint_seconds)
@@ -82,7 +93,7 @@ def make(
         # One thread until it is known how many are worth it.
         with torch_threads(1):
             plan = plan_of(kind, task, settings, stored)
-            _check_shared(plan, workers)
+            _check_shared(plan, asked)
             tasks = {cell.number: plan.task(cell) for cell in plan.cells}
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SumWarning)  # a note of the study says it
@@ -95,14 +106,47 @@ def make(
             if resume is None:
                 _check_processes(plan, prints, facts["sources"])
                 facts["notes"] = notes(plan, tasks[plan.cells[0].number], selects=kind.selects)
-        with begin_study(facts, stored, out, resume) as folder:
+        kept = study_with_kept_run(facts, out, resume, threads)
+        with begin_study(facts, stored, out, resume) if kept is None else go_on_from(kept, facts) as folder:
             if resume is not None:
                 set_aside(kind, folder, thorough=True)
-            Runner(kind, plan, folder, tasks, fingerprints=prints, asked=asked).run(quiet=quiet, form=progress)
+            runner = Runner(kind, plan, folder, tasks, fingerprints=prints, asked=asked)
+            with _withdrawn_where_nothing_ran(folder, begun=resume is None):
+                runner.run(quiet=quiet, form=progress)
             with torch_threads(1):
                 result = concluded(kind, folder)
             folder.save_result(result.to_json())
     return kind.study(folder.path, kind)
+
+
+def _of_audit(kind: Kind[S, R], folder: Path, given: Sequence[str]) -> Study[R]:
+    """Return what a kind of study makes of an audit's runs.
+
+    Raises:
+        LastbitError: it makes nothing of them, there is no such audit, or something else is given too.
+    """
+    if kind.of_audit is None:
+        raise LastbitError(f"{kind.name} is made of runs of its own: lastbit trace takes --from")
+    if given:
+        what = "a task or command" if given[0] == "task" else f"--{given[0].replace('_', '-')}"
+        raise LastbitError(f"--from reads the runs that {folder} has, and trains none: leave {what} out")
+    return kind.of_audit(folder, kind)
+
+
+@contextmanager
+def _withdrawn_where_nothing_ran(folder: StudyFolder, *, begun: bool) -> Iterator[None]:
+    """Leave no study behind where the first run of a command failed: what was wrong is mended, and it begins anew.
+
+    What the run printed stays, for the error names it; so does a study whose first run is kept, or was interrupted.
+    """
+    try:
+        yield
+    except Interrupted:
+        raise
+    except LastbitError:
+        if begun and not any(folder.path.glob(f"output/*/{KEPT}")):
+            folder.withdraw()
+        raise
 
 
 def plan_of(
@@ -174,7 +218,7 @@ def _command(
             f"{flag} belongs to a command: write it as lastbit {kind.name} {flag} ... -- python train.py"
         )
     if not kind.settings.commands:
-        raise LastbitError(f"{kind.name} takes no command after --: audit does")
+        raise LastbitError(f"{kind.name} takes no command after --: audit and trace do")
     if others:
         flag = f"--{others[0].replace('_', '-')}"
         raise LastbitError(f"{flag} belongs to tasks: a command after -- sets that itself")
@@ -186,7 +230,7 @@ def _plan(kind: Kind[S, R], program: Program, settings: Mapping[str, Any], store
     chosen = validated(kind.settings, settings, flag="--", stored=stored)
     if program.is_opaque and not kind.takes_functions:
         raise LastbitError(
-            f"{kind.name} needs a Task, and {program.name} is a training function: lastbit audit takes it"
+            f"{kind.name} needs a Task, and {program.name} is a training function: lastbit audit and trace take it"
         )
     chosen = kind.settle(chosen, program)
     return Plan(chosen, program, tuple(kind.cells(chosen, program)))
@@ -201,13 +245,12 @@ def _check_processes(plan: Plan[S], prints: Mapping[str, str], sources: Mapping[
 
 def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Trainee], prints: Mapping[str, str]) -> dict[str, Any]:
     """Return what `study.json` keeps."""
-    file = plan.program.file
     first = tasks[plan.cells[0].number]
     settings = {name: list(v) if isinstance(v, tuple) else v for name, v in plan.settings.model_dump().items()}
     return {
         "kind": kind.name,
         "spec": {"settings": settings, **plan.program.spec(), "fingerprint": "-".join(sorted(set(prints.values())))},
-        "sources": local_sources(file.task) if file else _sources(plan.program.source),
+        "sources": _sources(plan.program),
         "command": kind.command(plan),
         "cells": [_cell_facts(kind, plan, cell, tasks[cell.number]) for cell in plan.cells],
         "task": _task_facts(kind, plan, first),
@@ -215,21 +258,36 @@ def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Trainee], prints
     }
 
 
-def _check_shared(plan: Plan[Any], workers: int | None) -> None:
-    """Refuse runs of a command beside each other whose metric is read from the folder that they share."""
-    metrics = plan.program.source.metrics if isinstance(plan.program.source, CommandProgram) else ()
-    read = [metric.flag for metric in metrics if metric.reader not in ("name", "pattern")]
-    if read and (workers or 1) > 1:
-        raise LastbitError(f"--workers {workers}: {read[0]} is read from the folder that all runs share: leave it out")
+def _check_shared(plan: Plan[Any], asked: Asked) -> None:
+    """Refuse runs of a command beside each other whose metric is read from the folder that they share.
+
+    Threads are refused where nothing of its environment is to be touched.
+    """
+    command = plan.program.source
+    if not isinstance(command, CommandProgram):
+        return
+    read = [metric.flag for metric in command.metrics if metric.reader not in ("name", "pattern")]
+    if read and (asked.workers or 1) > 1:
+        raise LastbitError(
+            f"--workers {asked.workers}: {read[0]} is read from the folder that all runs share: leave it out"
+        )
+    if asked.threads is not None and not command.options["deterministic"]:
+        raise LastbitError(
+            f"--threads {asked.threads}: --as-is touches nothing of a command: set OMP_NUM_THREADS yourself, or leave "
+            "--as-is out"
+        )
 
 
-def _sources(source: Any) -> dict[str, str]:
-    """Return digests of a command's script and of the local modules that it imports."""
-    script = source.script if isinstance(source, CommandProgram) else None
-    try:
-        return local_sources(f"{script}:main") if script else {}
-    except SyntaxError:
+def _sources(program: Program) -> dict[str, str]:
+    """Return digests of the file of a task or the scripts of a command, and of the local modules that they import."""
+    if program.file is not None:
+        path = Path(program.file.task.rpartition(":")[0]).expanduser().resolve()
+        return local_sources([path], base=path.parent)
+    if not isinstance(program.source, CommandProgram):
         return {}
+    folder = Path(program.source.folder)
+    scripts = scripts_of(program.source.words, folder)
+    return local_sources(scripts, base=folder, folders=module_folders(scripts, folder, os.environ))
 
 
 def _task_facts(kind: Kind[S, R], plan: Plan[S], task: Trainee) -> dict[str, Any]:

@@ -174,7 +174,8 @@ def head(folder: StudyFolder, said: Verdict, done: int, planned: int, what: str 
         verdict = f"{state}: {done} of {plural(planned, what)} finished. {verdict[:1].upper()}{verdict[1:]}"
         # A live monitor's study is the user's own loop, which lastbit cannot go on with.
         monitor = facts["spec"].get("monitor")
-        again = f"lastbit {facts['kind']} --resume {folder.path}"
+        # The trace of an audit's runs is gone on with as the audit.
+        again = f"lastbit {facts.get('continued_as', facts['kind'])} --resume {folder.path}"
         hint = f"{again} trains it again." if folder.damaged else f"If it was stopped, {again} continues it."
         hint = "" if monitor else hint
         advice = " ".join(part for part in ("" if kind == "no_runs" else advice, hint) if part)

@@ -153,7 +153,7 @@ class Runner:
         try:
             study = str(self.folder.path)
             with grid_progress(runs=len(jobs), done=done, steps=most, study=study, form=form, quiet=quiet) as progress:
-                progress.event(f"{self.kind.announced(self.plan.settings, len(jobs), most)} into {self.folder.path}")
+                progress.event(f"{self.kind.announced(self.plan, len(jobs), most)} into {self.folder.path}")
                 for run, reason in self.damaged.items():
                     progress.event(f"{run} is trained again: {reason}")
                 for note in self.folder.facts.get("notes", ()):
@@ -228,6 +228,7 @@ class Runner:
     def _keep(self, job: Job, attempt: int, trained: Trained) -> None:
         """Make the runs of a job visible, whose arrays are in place; the one that stands for the job last."""
         if trained.facts:
+            self._check_versions(job.run, trained.facts.get("versions", {}))
             cells = [dict(facts) for facts in self.folder.facts["cells"]]
             cells[job.cell.number] |= trained.facts
             self.folder.update_facts(cells=cells)
@@ -236,6 +237,20 @@ class Runner:
             names = {kept.run, *self.kind.reads(kept, self.folder.facts["cells"][kept.cell])}
             self.folder.add(kept, names)
             self.records[kept.run] = kept
+
+    def _check_versions(self, run: str, versions: Mapping[str, str]) -> None:
+        """Refuse a run of a command whose Python is not that of the runs before.
+
+        Raises:
+            LastbitError: it has another version of it, or of what it computes with.
+        """
+        before = next((cell["versions"] for cell in self.folder.facts["cells"] if "versions" in cell), versions)
+        for name, version in versions.items():
+            if before.get(name, version) != version:
+                raise LastbitError(
+                    f"{self.folder.path} was begun with {name} {before[name]}, and {run} had {name} {version}, where "
+                    "the bits would differ: run it where it was begun, or start another study with --out"
+                )
 
     def _check_control(self, cell: Cell) -> None:
         difference = self.kind.differs(self.folder, self.records, cell)

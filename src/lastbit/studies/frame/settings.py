@@ -49,8 +49,12 @@ class StudySettings(Config):
     """Settings that a task in a file takes as arguments of its function."""
     decides: ClassVar[tuple[str, ...]] = ()
     """Settings of the task that this kind sets itself."""
+    of_tasks: ClassVar[tuple[str, ...]] = ()
+    """Settings of its own that a function or command decides itself, or that need a Task."""
     commands: ClassVar[bool] = False
     """Whether it repeats commands, and takes what is to be known of one."""
+    reads_audits: ClassVar[bool] = False
+    """Whether it can be made of an audit's runs."""
     shown: ClassVar[Mapping[str, str]] = shown_defaults()
     """Defaults of the task's settings in words, where this kind prefers none of its own."""
 
@@ -88,6 +92,17 @@ class CommandSettings(Config):
         ),
     ] = True
     timeout: Annotated[float | None, setting("seconds after which a run is ended", shown="none", gt=0)] = None
+
+
+class AgainSettings(Config):
+    """The runs of an earlier study, read in place of new ones."""
+
+    model_config = ConfigDict(json_schema_extra={"panel": "Output"})
+
+    from_audit: Annotated[
+        str | Path | None,
+        setting("the audit of a function or command whose runs are read; nothing is trained", flags=("--from",)),
+    ] = None
 
 
 class FolderSettings(Config):
@@ -134,7 +149,8 @@ def study_keywords(settings: type[StudySettings]) -> list[Keyword]:
     of_task = [one for one in keywords(TaskConfig, shown=settings.shown) if one.name not in settings.decides]
     of_task = [several(one) if one.name in settings.sweeps else one for one in of_task]
     of_command = keywords(CommandSettings) if settings.commands else []
-    return [*of_task, *keywords(settings), *of_command, *keywords(FolderSettings)]
+    again = keywords(AgainSettings) if settings.reads_audits else []
+    return [*of_task, *keywords(settings), *of_command, *again, *keywords(FolderSettings)]
 
 
 def read_study_file(path: Path, known: Iterable[str]) -> dict[str, Any]:
@@ -165,12 +181,19 @@ def read_study_file(path: Path, known: Iterable[str]) -> dict[str, Any]:
 
 
 def command_line(command: str, settings: Mapping[str, Any]) -> str:
-    """Return the command that repeats a study exactly: every setting spelled out; a sequence as several words."""
-    words = ["lastbit", command]
+    """Return the command that repeats a study exactly: every setting spelled out; a sequence as several words.
+
+    A setting of commands after `--` that takes several values is a flag for each.
+    """
+    words, known = ["lastbit", command], {one.name: one for one in keywords(CommandSettings)}
     for name, value in settings.items():
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
-            words.append(flag if value else f"--no-{name.replace('_', '-')}")
+            flags = known[name].flags if name in known else ()
+            yes, _, no = (flags[0] if flags else f"{flag}/--no{flag[1:]}").partition("/")
+            words += [yes] if value else [no] if no else []
+        elif isinstance(value, tuple) and name in known:
+            words += [word for one in value for word in (flag, str(one))]
         elif isinstance(value, tuple):
             words += [flag, *map(str, value)] if value else []
         elif value is not None:

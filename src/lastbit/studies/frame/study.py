@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import xarray as xr
 
@@ -37,6 +38,9 @@ class Study(Generic[R]):
     Raises:
         LastbitError: the folder holds no study, one of another kind, or one that is damaged.
     """
+
+    stem: ClassVar[str] = "report"
+    """Name of its report in the study's folder, without the ending."""
 
     def __init__(self, path: Path, kind: Kind[Any, R]) -> None:
         self.path, self.kind = path, kind
@@ -137,11 +141,13 @@ class Study(Generic[R]):
 
         with self._folder() as folder:
             whole = folder.path.resolve()
-            beside = whole.with_name(f"{whole.name}-report.html") if folder.held else folder.path / "report.html"
+            name = f"{self.stem}.html"
+            beside = whole.with_name(f"{whole.name}-{name}") if folder.held else folder.path / name
         target = beside if path is None else Path(path)
         if target.is_dir():
             raise LastbitError(f"{target} is a folder: name the file to write, for example {target / 'report.html'}")
-        text = render_html(self.page)
+        # Where the links of the page lead from the place where it is written.
+        text = render_html(self.page, base=os.path.relpath(whole, target.parent.resolve()))
 
         sweep(target.parent, target.stem)
 

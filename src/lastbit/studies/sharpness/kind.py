@@ -42,8 +42,8 @@ def _steps(settings: SharpnessSettings, task: Task) -> int:
     return max(settings.after, 1)
 
 
-def _announce(settings: SharpnessSettings, jobs: int, steps: int) -> str:
-    return f"sharpness after {plural(settings.after, 'step')}"
+def _announce(plan: Plan[SharpnessSettings], jobs: int, steps: int) -> str:
+    return f"sharpness after {plural(plan.settings.after, 'step')}"
 
 
 SHARPNESS = Kind(

@@ -25,12 +25,16 @@ def check_scaled_time(settings: TraceSettings, program: Program) -> None:
 def trace_cells(settings: TraceSettings, program: Program) -> list[Cell]:
     """Return the trainings of a sweep, by format, then learning rate, in the order in which they were named.
 
+    A function or command is one training.
+
     On scaled time the first rate takes the task's epochs, and every other `epochs * first / rate`, rounded to whole
     epochs, so that `lr x steps` agrees to within half an epoch.
 
     Raises:
         LastbitError: two rates agree in six digits, by which trainings are named.
     """
+    if program.is_opaque:
+        return [Cell(number=0, name=f"seed{settings.seed:03d}", seed=settings.seed)]
     found: list[Cell] = []
     rates = _rates(program)
     for dtype in settings.dtype:

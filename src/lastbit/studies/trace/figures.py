@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from lastbit.dynamics.localise import FirstDifference
 from lastbit.report.blocks import Block, FigureBlock, LegendEntry, Mark, Prose, Section
 from lastbit.report.figures.curves import TWIN_COLOURS, difference_curves, scaled_time_curves, visible_effect
 from lastbit.report.figures.lines import Line
@@ -22,6 +24,7 @@ __all__ = [
     "difference_section",
     "effect_section",
     "filter_section",
+    "first_seen",
     "map_section",
     "origin_section",
     "sweep_section",
@@ -45,9 +48,10 @@ def _edges(found: TwinsFound) -> list[float]:
 def _twin_curves(arrays: Mapping[str, np.ndarray], steps: np.ndarray, values_KS: np.ndarray, points: int) -> list[Line]:
     """Return one curve per perturbed twin, thinned."""
     kept = spaced(steps, points)
+    labels = arrays["label"] if "label" in arrays else arrays["twin"]
     return [
         Line(
-            label=str(arrays["label"][index]),
+            label=str(labels[index]),
             group=f"twin {index}",
             x=steps[kept],
             y=values_KS[index][kept],
@@ -78,14 +82,15 @@ def difference_section(found: TwinsFound, arrays: Mapping[str, np.ndarray], poin
     with np.errstate(divide="ignore", invalid="ignore"):
         bound = arrays["rounding_bound"] / norm
         floor = float(arrays["single_rounding"][0] / norm[0]) if norm[0] else 0.0
+    told = " Behind each line: the 95% interval of its distance." if found.distance_interval else ""
     figure = FigureBlock(
         name="difference",
-        figure=difference_curves(curves, steps[kept], bound[kept], floor, _spans(found)),
+        figure=difference_curves(curves, steps[kept], bound[kept], floor, _spans(found), found.distance_interval),
         height=430,
         describe="Relative L2 difference of every twin from the base run over the optimizer steps, logarithmic",
         caption="Dotted: the ulp floor, how far apart the rounding of a single step puts two runs. Dashed: what "
         "accumulated rounding explains in training that does not amplify. Grey bands: growth episodes. The exact "
-        "repeat is 0 everywhere and is not drawn.",
+        f"repeat is 0 everywhere and is not drawn.{told}",
         legend=[
             *_legend(curves, _spans(found)),
             LegendEntry("accumulated rounding", NEUTRAL, "bound", "dashed"),
@@ -119,6 +124,9 @@ def effect_section(found: TwinsFound, arrays: Mapping[str, np.ndarray], points: 
 def map_section(found: TwinsFound, arrays: Mapping[str, np.ndarray], points: int) -> Section:
     """Return the tensor by step map."""
     names = [str(name) for name in arrays["tensor"]]
+    order = "run from the network's input (top) to its output"
+    if found.separate:
+        order = "stand as the optimizer holds them, named optimizer.group.place"
     figure = FigureBlock(
         name="map",
         figure=difference_map(
@@ -126,8 +134,8 @@ def map_section(found: TwinsFound, arrays: Mapping[str, np.ndarray], points: int
         ),
         height=min(960, 190 + max(16, min(26, 900 // max(1, len(names)))) * len(names)),
         describe="Map of the relative L2 difference by tensor and optimizer step",
-        caption="Geometric mean over the twins of each tensor's L2 difference relative to its own norm. Tensors run "
-        "from the network's input (top) to its output.",
+        caption=f"Geometric mean over the twins of each tensor's L2 difference relative to its own norm. Tensors "
+        f"{order}.",
         legend=_map_legend(_edges(found)),
     )
     return Section("Which tensors, and when", [figure])
@@ -195,8 +203,16 @@ def origin_section(found: TwinsFound, arrays: Mapping[str, np.ndarray]) -> list[
         caption="Right: each tensor's part of the logarithmic growth of the whole difference within the episodes; the "
         "parts add up to 100%.",
     )
-    lead = f"First difference: {step(first.step)}, largest in {first.tensor}."
+    lead = f"First difference: {first_seen(found, first)}."
     return [Section("Where along the network it started", [figure], lead)]
+
+
+def first_seen(found: TwinsFound, first: FirstDifference) -> str:
+    """Return where the twins first part, and how well that is known where not every step was recorded."""
+    before = found.last_equal_step
+    told = f" (equal at {step(before)}, nothing recorded between)" if before is not None else " (the first record)"
+    exact = first.step - 1 == (found.from_step if before is None else before)
+    return f"{step(first.step)}, largest in {first.tensor}{'' if exact else told}"
 
 
 def sweep_section(result: TraceResult, members: Mapping[str, Mapping[str, np.ndarray]]) -> list[Section]:
@@ -208,6 +224,7 @@ def sweep_section(result: TraceResult, members: Mapping[str, Mapping[str, np.nda
     formats = sorted({row.dtype for row in rows.values()})
     # Over scaled time only where there are rates to scale by.
     scaled = len(rates) > 1
+    places: list[Any] = [*members] if result.separate else rates if scaled else formats
     dashes = ("solid", "dot", "dash")
     styles = ", ".join(f"{style} {name}" for style, name in zip(("solid", "dotted", "dashed"), formats, strict=False))
     told = f"Lines: {styles}. " if len(formats) > 1 else ""
@@ -215,7 +232,7 @@ def sweep_section(result: TraceResult, members: Mapping[str, Mapping[str, np.nda
     for name, arrays in members.items():
         row = rows[name]
         rate = row.lr or 0.0
-        place = rates.index(rate) if scaled else formats.index(row.dtype)
+        place = places.index(name if result.separate else rate if scaled else row.dtype)
         kept = spaced(arrays["step"], points_of_each(len(members), POINTS))
         time = arrays["step"][kept] * (rate if scaled else 1)
         curves.append(
@@ -228,15 +245,20 @@ def sweep_section(result: TraceResult, members: Mapping[str, Mapping[str, np.nda
                 dash=dashes[formats.index(row.dtype) % 3] if scaled and len(formats) > 1 else "solid",
             )
         )
+    remark = "A wider format starts lower; an instability takes it to the same level."
+    if result.separate:
+        remark = "Each line is an optimizer of a seed, over its own steps."
+    elif scaled:
+        remark = (
+            f"{told}Accumulated rounding would grow with the number of steps, so with smaller rates; growth caused by "
+            "too long a step disappears with them."
+        )
     figure = FigureBlock(
         name="sweep",
         figure=scaled_time_curves(curves, scaled=scaled),
         height=400,
         describe="Relative L2 difference of twins for every learning rate and format of the sweep",
         legend=_legend(curves),
-        caption=f"Geometric mean over the twins. {told}Accumulated rounding would "
-        "grow with the number of steps, so with smaller rates; growth caused by too long a step disappears with them."
-        if scaled
-        else "Geometric mean over the twins. A wider format starts lower; an instability takes it to the same level.",
+        caption=f"Geometric mean over the twins. {remark}",
     )
-    return [Section("The sweep", [figure])]
+    return [Section("All of them together" if result.separate else "The sweep", [figure])]

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Jump", "TangentRate", "WhileSmall", "half_of_growth", "largest_jumps", "mean_distance", "tangent_rate"]
+__all__ = [
+    "Jump",
+    "TangentRate",
+    "WhileSmall",
+    "half_of_growth",
+    "largest_jumps",
+    "mean_distance",
+    "tangent_rate",
+    "twin_names",
+]
 
 LEAST = math.log(10)
 """Growth between two neighbouring records, in nats, from which on it is called a jump: a factor 10."""
@@ -32,6 +41,12 @@ def mean_distance(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         logs = np.log(np.where(positive | np.isnan(d), d, 1.0)).sum(axis=0) / np.maximum(positive.sum(axis=0), 1)
     return np.where(positive.any(axis=0) | np.isnan(d).any(axis=0), np.exp(logs), 0.0)
+
+
+def twin_names(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Return what the twins are called, the exact repeat first."""
+    known = arrays.get("twin")
+    return ["repeat", *(f"twin{i}" for i in range(1, len(arrays["all_l2"])))] if known is None else known.tolist()
 
 
 def half_of_growth(arrays: Mapping[str, np.ndarray]) -> float | None:
@@ -79,15 +94,19 @@ class Jump:
 def largest_jumps(arrays: Mapping[str, np.ndarray]) -> tuple[Jump, ...]:
     """Return for each perturbed twin its largest growth between two neighbouring records, where it is a jump.
 
-    The first appearance of a difference is none, and neither is growth below the rounding of a single step.
+    The first appearance of a difference is none, and neither is growth below the rounding of a single step, nor, of
+    runs that were recorded by themselves, growth over more than a 64th of the steps so far.
     """
     found = []
     floor = float(arrays["single_rounding"][0])
+    names, steps = twin_names(arrays), arrays["step"]
+    # Separate runs may have recorded so few steps that steady growth passes for a jump from one to the next.
+    near = np.diff(steps) <= np.maximum(steps[1:] / 64, 1) if "interval" in arrays else True
     for twin in range(1, arrays["all_l2"].shape[0]):
         distance, removed = arrays["all_l2"][twin], arrays["log_removed"][twin]
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.log(np.maximum(distance, floor)) + removed
-            gains = np.where(np.isfinite(distance[1:]) & (distance[:-1] > 0), np.diff(logs), -np.inf)
+            gains = np.where(near & np.isfinite(distance[1:]) & (distance[:-1] > 0), np.diff(logs), -np.inf)
         if not len(gains) or not gains.max() > LEAST:
             continue
         at = int(np.argmax(gains))
@@ -97,7 +116,7 @@ def largest_jumps(arrays: Mapping[str, np.ndarray]) -> tuple[Jump, ...]:
         tensors = tuple(str(n) for n, gain in zip(arrays["tensor"], grown, strict=True) if gain >= gains[at] / 2)
         found.append(
             Jump(
-                twin=f"twin{twin}",
+                twin=str(names[twin]),
                 start=int(arrays["step"][at]),
                 end=int(arrays["step"][at + 1]),
                 factor=float(np.exp(min(gains[at], 700.0))),

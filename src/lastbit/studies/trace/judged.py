@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from lastbit.dynamics.agreement import judge_twins
+from lastbit.dynamics.rounding import rounding_bound, single_rounding
 from lastbit.dynamics.trend import NO_TREND, fit_trend
 from lastbit.dynamics.verdict import Course
 
-__all__ = ["Judged", "judged", "known"]
+__all__ = ["Judged", "judged", "known", "rounding_arrays"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,3 +85,19 @@ def _renormalised(arrays: Mapping[str, np.ndarray]) -> Judged:
 def known(value: float | None) -> float | None:
     """Return the number, None where it is not finite."""
     return float(value) if value is not None and math.isfinite(value) else None
+
+
+def rounding_arrays(steps: np.ndarray, norm: np.ndarray, dtype: torch.dtype) -> dict[str, np.ndarray]:
+    """Return what rounding explains: `rounding_bound` (S,) and `single_rounding` (1,), L2 distances over all weights.
+
+    Args:
+        steps: (S,) recorded.
+        norm: (S,) of the base over all weights.
+        dtype: of the weights.
+    """
+    # A training that diverges ends with one norm that is not finite; nothing is explained there.
+    finite = int(np.isfinite(norm).sum())
+    bound = np.full(len(steps), np.nan)
+    with np.errstate(over="ignore"):
+        bound[:finite] = rounding_bound(steps[:finite], norm[:finite], dtype)
+    return {"rounding_bound": bound, "single_rounding": np.array([single_rounding(float(norm[0]), dtype)])}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -40,10 +41,11 @@ from lastbit.report.formatting import (
     step,
 )
 from lastbit.store import StudyFolder
-from lastbit.studies.frame.page import Kinds, of_trainings, points_of_each, study_page
+from lastbit.studies.frame.page import Kinds, of_trainings, points_of_each, runs_sheet, study_page
+from lastbit.studies.frame.result import RunRow
 from lastbit.studies.trace import figures
 from lastbit.studies.trace.growth import Jump
-from lastbit.studies.trace.result import TraceMember, TraceResult
+from lastbit.studies.trace.result import TraceMember, TraceResult, members_found
 from lastbit.studies.trace.tensors import Carriers, TensorGrowth
 from lastbit.studies.trace.twins_found import TwinsFound
 
@@ -101,21 +103,22 @@ def _subtitle(result: TraceResult) -> str:
     spec = result.spec["settings"]
     twins = f"{plural(spec['twins'], 'twin')} ({spec['perturb']})"
     if not result.members:
-        return f"{twins}, {plural(result.task['steps'], 'step')}"
+        return f"{twins}, {plural(result.task['steps'], 'step')}" if "steps" in result.task else twins
     start = f" from {step(result.from_step)}" if result.from_step else ""
     recorded = f"{plural(result.reached, 'step')}{start}, {count(result.recorded_steps)} recorded"
     rate = [f"learning rate {number(result.lr, 6)}"] if result.lr is not None else []
-    return ", ".join([twins, recorded, result.dtype, *rate])
+    of = [] if len(result.members) > 1 else [result.optimizer]
+    return ", ".join(part for part in [twins, recorded, result.dtype, *of, *rate] if part)
 
 
 def _sections(folder: StudyFolder, result: TraceResult) -> list[Section]:
     spoken = [member.name for member in result.members if not member.silent]
-    arrays = {name: folder.arrays(name) for name in spoken if not folder.why_unreadable(name)}
+    arrays = _arrays(folder, result, spoken)
     layer, points = result.spec["settings"].get("layer"), points_of_each(len(spoken), figures.POINTS)
     how = [Section("How to read this", [_HOW_TO_READ])] if spoken else []
     each = []
     for member in result.members:
-        found = [_controls(member)]
+        found: list[Section] = [_controls(member)]
         if not member.silent:
             found = _growth_sections(member, arrays.get(member.name), layer, points)
         each.append((member.name, [*found, *_cost(member)]))
@@ -123,8 +126,35 @@ def _sections(folder: StudyFolder, result: TraceResult) -> list[Section]:
         return []
     if len(each) == 1:
         first, *rest = each[0][1]
-        return [first, *how, *rest]
-    return [*how, *_sweep(result), *figures.sweep_section(result, arrays), *of_trainings(each)]
+        return [first, *how, *rest, *_results(result)]
+    return [*how, *_sweep(result), *figures.sweep_section(result, arrays), *of_trainings(each), *_results(result)]
+
+
+def _results(result: TraceResult) -> list[Section]:
+    """Return the metrics of separate runs, where any were asked for."""
+    names = sorted({name for run in result.runs for name in run.metrics})
+    if not result.separate or not names:
+        return []
+    columns: dict[Column, Callable[[RunRow], str]] = {
+        Column("run"): lambda run: run.run,
+        Column("perturbation"): lambda run: run.label,
+        Column("status"): lambda run: run.status,
+    }
+    for name in names:
+        columns[Column(name, True)] = partial(_metric, name)
+    table = replace(table_of(result.runs, columns), sheet=runs_sheet(result.runs))
+    return [Section("What each run measured", [table], brief=True)]
+
+
+def _arrays(folder: StudyFolder, result: TraceResult, names: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Return the arrays of trainings, of those that can be read."""
+    if result.separate:
+        return {found.name: arrays for found, arrays in members_found(folder) if found.name in names}
+    return {name: folder.arrays(name) for name in names if not folder.why_unreadable(name)}
+
+
+def _metric(name: str, run: RunRow) -> str:
+    return number(run.metrics.get(name), 6)
 
 
 def _growth_sections(
@@ -141,9 +171,9 @@ def _growth_sections(
         maps = [
             figures.map_section(found, arrays, points),
             *figures.origin_section(found, arrays),
-            *figures.filter_section(found, arrays, layer, points),
-            figures.effect_section(found, arrays, points),
         ]
+    if arrays is not None and not found.separate:
+        maps += [*figures.filter_section(found, arrays, layer, points), figures.effect_section(found, arrays, points)]
     return [
         numbers,
         controls,
@@ -153,6 +183,7 @@ def _growth_sections(
         *maps,
         *_tangent(found),
         *_localisation(found),
+        *_not_measured(found),
         Section("Tensors", [_tensor_table(found)]),
         *([Section("All growth episodes", [everything])] if len(found.episodes) > _EPISODES else []),
     ]
@@ -185,7 +216,7 @@ def _origin(found: TwinsFound) -> list[Block]:
     """Return where the difference began and over how much of the network it spread."""
     rows = []
     if (first := found.first_difference) is not None:
-        rows.append(("First difference", f"{step(first.step)}, largest in {first.tensor}"))
+        rows.append(("First difference", figures.first_seen(found, first)))
     if found.participation and (growing := found.participation.while_growing) is not None:
         spread = growing.tensors
         effective = f"effectively {number(spread.participation, 2)} of {plural(spread.carriers, 'tensor')}"
@@ -200,13 +231,17 @@ def _controls(found: TwinsFound, lead: str = "") -> Section:
     word = "passed" if control.bitwise_identical else "FAILED"
     difference = number(found.control_max_difference, 2)
     rows = [("Exact repeat", f"{word}: largest difference {difference}, in every measure")]
+    if found.separate:
+        seen = f"largest relative difference {difference}"
+        rows = [("Exact repeat", f"{word}: {seen if control.first_difference else 'every recorded step bit for bit'}")]
     where = control.first_difference
     if where is not None:
         rows += [("First differs at", step(where.step)), ("In", where.what)]
     else:
         twins = plural(landing.twins, "twin")
         rows.append(("Perturbation", f"landed in {percent(landing.landed_fraction)} of {twins}"))
-        for what, share in (("in the first step", landing.first_step_share), ("at the end", landing.last_step_share)):
+        shares = {"in the first step": landing.first_step_share, "at the end": landing.last_step_share}
+        for what, share in {} if found.separate else shares.items():
             rows.append((f"Weights changed {what}", percent(share.median if share else None)))
     return Section("Controls", [Facts(rows)], lead, brief=True)
 
@@ -263,10 +298,10 @@ def _most_amplifying(found: TwinsFound) -> list[Section]:
         Column("tensor"): lambda row: row.tensor,
         Column("share of growth", True): lambda row: percent(row.growth_share),
         Column("relative L2 at the end", True): lambda row: number(row.relative_l2, 3),
-        Column("largest ulp distance", True): lambda row: count(row.max_ulp),
+        Column("largest ulp distance", True): lambda row: count(row.max_ulp, ""),
     }
     table = table_of((by_name[name] for name in found.most_amplifying[:_TENSORS]), columns)
-    return [Section("Most amplifying tensors", [table], brief=True)] if table.rows else []
+    return [Section("Most amplifying tensors", [table.filled], brief=True)] if table.rows else []
 
 
 def _tangent(found: TwinsFound) -> list[Section]:
@@ -300,9 +335,10 @@ def _localisation(found: TwinsFound) -> list[Section]:
         Column("Gini at the end", True): lambda row: number(row[2].gini, 3),
     }
     table = table_of(rows, columns, fold=14)
+    probed = f"; filters and elements at {step(growing.probe_step)}" if growing.probe_step is not None else ""
     lead = (
         "The participation ratio says how many carriers effectively hold the difference; a Gini coefficient of 0 is an "
-        f"even spread. While growing: {step(growing.step)}; filters and elements at {step(growing.probe_step)}."
+        f"even spread. While growing: {step(growing.step)}{probed}."
     )
     return [Section("Over how much of the network it is spread", [table], lead)]
 
@@ -319,12 +355,20 @@ def _tensor_table(found: TwinsFound) -> Table:
         Column("differing", True): lambda row: percent(row.share_differing),
         Column("cosine", True): lambda row: number(row.cosine, 2),
     }
-    return table_of(
-        found.tensors,
-        columns,
-        caption="At the last step; means over the twins, the largest for ulp distances.",
-        fold=30,
-    )
+    caption = "At the last step; means over the twins, the largest for ulp distances."
+    if found.separate:
+        columns = dict(list(columns.items())[:5])
+        caption = "At the last step, mean over the twins; first differs: the first recorded step at which it does."
+    return table_of(found.tensors, columns, caption=caption, fold=30)
+
+
+def _not_measured(found: TwinsFound) -> list[Section]:
+    """Return what these twins cannot show, by its reason."""
+    by_reason: dict[str, list[str]] = {}
+    for what, why in found.not_measured.items():
+        by_reason.setdefault(why, []).append(what.replace("_", " "))
+    rows = [(capitalised(", ".join(names)), f"not measured: {why}") for why, names in by_reason.items()]
+    return [Section("What is not measured", [Facts(rows)])] if rows else []
 
 
 def _sweep(result: TraceResult) -> list[Section]:
@@ -332,14 +376,16 @@ def _sweep(result: TraceResult) -> list[Section]:
         return []
     columns: Columns[TraceMember] = {
         Column("training"): lambda m: m.name,
+        Column("optimizer"): lambda m: m.optimizer,
         Column("steps", True): lambda m: count(m.reached),
         Column("verdict"): lambda m: m.verdict_kind.replace("_", " "),
         Column("decades", True): lambda m: decades(m.decades),
         Column("nats per step", True): lambda m: number(m.growth_rate_per_step, 3),
         Column("relative L2 at the end", True): lambda m: number(m.final.relative_l2 if m.final else None, 3),
     }
-    table = replace(table_of(result.members, columns), sheet=_sheet(result.members))
-    return [Section("The trainings of the sweep", [table], brief=True)]
+    table = replace(table_of(result.members, columns).filled, sheet=_sheet(result.members))
+    title = "Every optimizer and seed" if result.separate else "The trainings of the sweep"
+    return [Section(title, [table], brief=True)]
 
 
 def _sheet(members: Sequence[TraceMember]) -> Sheet:
@@ -348,6 +394,7 @@ def _sheet(members: Sequence[TraceMember]) -> Sheet:
         "training": lambda m: m.name,
         "lr": lambda m: m.lr,
         "dtype": lambda m: m.dtype,
+        "optimizer": lambda m: m.optimizer,
         "steps": lambda m: m.reached,
         "verdict_kind": lambda m: m.verdict_kind,
         "decades": lambda m: m.decades,

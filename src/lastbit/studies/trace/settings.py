@@ -23,6 +23,17 @@ class TraceSettings(StudySettings):
 
     model_config = ConfigDict(json_schema_extra={"panel": "The twins"})
     sweeps: ClassVar[tuple[str, ...]] = ("lr",)
+    of_tasks: ClassVar[tuple[str, ...]] = (
+        "from_step",
+        "renormalise",
+        "tangent",
+        "layer",
+        "scaled_time",
+        "dtype",
+        "device",
+    )
+    commands: ClassVar[bool] = True
+    reads_audits: ClassVar[bool] = True
 
     twins: Annotated[int, setting("perturbed runs in addition to the base run and its exact repeat", ge=1, le=1000)] = 3
     every: Annotated[int, setting("steps between records, more as a long run is thinned", ge=1)] = 1

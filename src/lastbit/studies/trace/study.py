@@ -14,12 +14,14 @@ from lastbit.dynamics.sketch import Sketch, distance_interval, sketch_differs, s
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.former import present_facts
 from lastbit.studies.frame.study import Study
-from lastbit.studies.trace.result import TraceResult, member_named
+from lastbit.studies.trace.growth import twin_names
+from lastbit.studies.trace.result import TraceResult, member_arrays
+from lastbit.studies.trace.separate import is_separate
 
 __all__ = ["TraceStudy", "compare_sketches"]
 
 _VARIABLES = {
-    ("twin", "step", "tensor"): MEASURES,
+    ("twin", "step", "tensor"): (*MEASURES, "differs"),
     ("twin", "step"): (*(f"all_{name}" for name in MEASURES), "loss_gap", "log_removed"),
     ("step", "tensor"): ("norm",),
     ("step",): ("all_norm", "rounding_bound"),
@@ -56,26 +58,32 @@ class TraceStudy(Study[TraceResult]):
         `filter`), with the filter's `filter_tensor` and `filter_index`; with `--tangent`, `tangent_log_growth`
         (`tangent_step`) and `tangent_split` (`tangent_step`, `tensor`; NaN where the optimizer does not hold a tensor).
 
+        Of a function or command only what sketches of the weights give is there: `l2`, `relative_l2`, `norm`, those
+        over all weights, `first_step`, and `differs` (`twin`, `step`, `tensor`), whether any bit does. The attribute
+        `distance_interval` has the factors that take a distance to the ends of its 95% interval.
+
         Args:
-            member: of a sweep, as `result.members` names them; by default the first.
+            member: of a sweep, or an optimizer, as `result.members` names them; by default the first.
 
         Raises:
             LastbitError: no such member.
         """
         with self._folder() as folder:
-            name = member_named(folder, member)
-            arrays = folder.arrays(name)
+            name, arrays = member_arrays(folder, member)
             command = folder.facts["command"]
         if "tangent_step" in arrays:
             split = np.full((len(arrays["tangent_step"]), len(arrays["tensor"])), np.nan, dtype=np.float32)
             split[:, np.isin(arrays["tensor"], arrays["tangent_tensor"])] = arrays["tangent_split"]
             arrays["tangent_split"] = split
-        arrays["twin"] = np.array(["repeat", *(f"twin{index}" for index in range(1, len(arrays["l2"])))])
+        arrays["twin"] = np.array(twin_names(arrays))
+        attributes = {"verdict": self.verdict, "command": command, "member": name}
+        if "interval" in arrays:
+            attributes["distance_interval"] = arrays["interval"]
         variables, coordinates = (
             {key: (dims, arrays[key]) for dims, keys in table.items() for key in keys if key in arrays}
             for table in (_VARIABLES, _COORDINATES)
         )
-        return xr.Dataset(variables, coordinates, {"verdict": self.verdict, "command": command, "member": name})
+        return xr.Dataset(variables, coordinates, attributes)
 
     def _rows(self, data: xr.Dataset) -> xr.Dataset:
         return data[[name for name in data.data_vars if data[name].dims == ("twin", "step")]]
@@ -145,7 +153,9 @@ def _read(path: Path, run: str, member: str | None) -> dict[str, np.ndarray]:
         if folder.facts.get("kind") != "trace":
             raise LastbitError(f"{path} is a study of kind {folder.facts.get('kind')!r}: only traces keep sketches")
         folder.facts = present_facts(folder.facts)
-        prefix = f"{member_named(folder, member)}-"
+        if any(map(is_separate, folder.facts["cells"])):
+            raise LastbitError(f"{path} traces a function or command: only the sketches of Tasks are compared by step")
+        prefix = f"{member_arrays(folder, member)[0]}-"
         runs = [r.run.removeprefix(prefix) for r in folder.runs() if r.run.startswith(prefix)]
         return folder.arrays(prefix + choose(run, runs, "run"))
 

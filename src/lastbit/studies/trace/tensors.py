@@ -39,7 +39,8 @@ class TensorGrowth:
         first_step: where a twin first differed in it, None where none ever did.
         relative_l2: L2 difference relative to the tensor's norm.
         mean_relative_l1: mean over elements of `2 |a - b| / (|a| + |b|)`.
-        max_ulp: largest distance of two elements in units in the last place.
+        max_ulp: largest distance of two elements in units in the last place; None, as are the other measures of single
+            elements, where only sketches of the weights are there.
         share_differing: share of its elements that differ.
         cosine: distance of the directions.
     """
@@ -51,7 +52,7 @@ class TensorGrowth:
     first_step: int | None
     relative_l2: float | None
     mean_relative_l1: float | None
-    max_ulp: int
+    max_ulp: int | None
     share_differing: float | None
     cosine: float | None
 
@@ -101,8 +102,8 @@ def growth_of_tensors(arrays: Mapping[str, np.ndarray], episodes: Episodes) -> t
             growth=float(split[i]),
             growth_share=float(split[i]) / total if total > 0 else None,
             first_step=int(seen.min()) if len(seen) else None,
-            max_ulp=int(arrays["max_ulp"][1:, -1, i].max()),
-            **{measure: known(arrays[measure][1:, -1, i].mean()) for measure in _MEANS},
+            max_ulp=int(arrays["max_ulp"][1:, -1, i].max()) if "max_ulp" in arrays else None,
+            **{name: known(arrays[name][1:, -1, i].mean()) if name in arrays else None for name in _MEANS},
         )
 
     return tuple(row(i, str(name)) for i, name in enumerate(arrays["tensor"]))
@@ -124,8 +125,8 @@ class SpreadAt:
     """The spread at one step: over tensors the mean over twins, over filters and elements that of the first twin."""
 
     step: int
-    probe_step: int
-    """The nearest step at which filters and elements were looked at."""
+    probe_step: int | None
+    """The nearest step at which filters and elements were looked at; None where they never were."""
     tensors: Carriers
     filters: Mapping[str, Carriers]
     """By convolution."""
@@ -152,12 +153,16 @@ def participation(arrays: Mapping[str, np.ndarray], episodes: Episodes) -> Parti
 
 def _spread(arrays: Mapping[str, np.ndarray], step: int) -> SpreadAt:
     at = int(np.argmin(np.abs(arrays["step"] - step)))
-    probe = int(np.argmin(np.abs(arrays["probe_step"] - step)))
+    probed = "probe_step" in arrays
+    probe = int(np.argmin(np.abs(arrays["probe_step"] - step))) if probed else 0
     energies = torch.from_numpy(np.nan_to_num(np.square(arrays["l2"][1:, at]), posinf=0.0))
     sizes = dict(zip(arrays["tensor"].tolist(), arrays["size"].tolist(), strict=True))
-    counts = {name: int((arrays["filter_tensor"] == name).sum()) for name in arrays["convolution"].tolist()}
+    convolutions = arrays["convolution"].tolist() if probed else []
+    counts = {name: int((arrays["filter_tensor"] == name).sum()) for name in convolutions}
 
     def rows(kind: str, carriers: dict[str, int]) -> dict[str, Carriers]:
+        if not carriers:
+            return {}
         ratios, ginis = arrays[f"{kind}_participation"][probe], arrays[f"{kind}_gini"][probe]
         return {
             name: Carriers(carriers=count, participation=known(ratios[i]), gini=known(ginis[i]))
@@ -166,12 +171,12 @@ def _spread(arrays: Mapping[str, np.ndarray], step: int) -> SpreadAt:
 
     return SpreadAt(
         step=int(arrays["step"][at]),
-        probe_step=int(arrays["probe_step"][probe]),
+        probe_step=int(arrays["probe_step"][probe]) if probed else None,
         tensors=Carriers(
             carriers=len(sizes),
             participation=known(float(participation_ratio(energies).mean())),
             gini=known(float(gini(energies).mean())),
         ),
         filters=rows("filter", counts),
-        elements=rows("element", sizes),
+        elements=rows("element", sizes) if probed else {},
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from lastbit.dynamics.episodes import Episode, growth_episodes
 from lastbit.dynamics.localise import FirstDifference, first_difference
@@ -17,7 +18,7 @@ from lastbit.studies.trace.growth import Jump, TangentRate, half_of_growth, larg
 from lastbit.studies.trace.judged import Judged, judged, known
 from lastbit.studies.trace.tensors import Participation, TensorGrowth, growth_of_tensors, participation
 
-__all__ = ["FinalDifference", "TwinsFound", "repeat_differs", "twins_found"]
+__all__ = ["FinalDifference", "TwinsFound", "repeat_differs", "twins_found", "what_they_show"]
 
 _SILENT = ("not_reproducible", "not_landed")
 """Kinds of verdict after which nothing is attributed to the last bit: the controls failed."""
@@ -25,7 +26,7 @@ _SILENT = ("not_reproducible", "not_landed")
 
 @dataclass(frozen=True, kw_only=True)
 class FinalDifference:
-    """The difference over all weights at the last step: means over twins, the largest for ulps."""
+    """The difference over all weights at the last step: means over twins, the largest for ulps; None: not measured."""
 
     relative_l2: float | None
     """Geometric mean."""
@@ -63,7 +64,9 @@ class TwinsFound(Judged):
     cost: Mapping[str, float] = field(default_factory=dict)
     """Seconds, by what they were spent on."""
     first_difference: FirstDifference | None = None
-    """Where the twins first part."""
+    """Where the twins first part, of the recorded steps."""
+    last_equal_step: int | None = None
+    """The record before that, where no twin differed yet; None where there is none."""
     episodes: tuple[Episode, ...] = ()
     episodes_share: float | None = None
     """Share of all growth that falls into the episodes."""
@@ -79,6 +82,16 @@ class TwinsFound(Judged):
     final: FinalDifference | None = None
     tangent: TangentRate | None = None
     renormalised: bool = False
+    separate: bool = False
+    """Whether the twins were runs of their own, of a function or command, rather than in lock step."""
+    seed: int | None = None
+    """Of such twins."""
+    optimizer: str = ""
+    """Which optimizer of a function or command this is of: its class, and its process where there are several."""
+    distance_interval: tuple[float, float] | None = None
+    """The factors that take a distance to the ends of its 95% interval, where it is estimated from sketches."""
+    not_measured: Mapping[str, str] = field(default_factory=dict)
+    """What cannot be known of this training, and why."""
 
     @property
     def silent(self) -> bool:
@@ -114,20 +127,41 @@ def twins_found(
         "statuses": {record.run: str(record.status) for record in records if record.cell == cell["number"]},
         "cost": cell.get("cost", {}),
     }
-    if different is not None:
+    # What becomes of twins says little where the training that they follow is blowing up.
+    blown = [r.message for r in records if r.cell == cell["number"] and r.status == "diverging"]
+    return what_they_show(facts, arrays, DTYPES[dtype], blown_up=blown[0] if blown else "")
+
+
+def what_they_show(
+    facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray], dtype: torch.dtype, *, blown_up: str = ""
+) -> TwinsFound:
+    """Return what twins show whose controls are known.
+
+    Args:
+        facts: fields of `TwinsFound`, with `control` and `perturbation`.
+        arrays: what was recorded.
+        dtype: of the weights.
+        blown_up: why the training that they follow is diverging, where it is.
+    """
+    if facts["control"].first_difference is not None:
         return TwinsFound(verdict_kind="not_reproducible", **facts)
-    if not landing.landed_fraction:
+    if not facts["perturbation"].landed_fraction:
         return TwinsFound(verdict_kind="not_landed", **facts)
     episodes = growth_episodes(arrays["step"], mean_distance(arrays))
     tensors = growth_of_tensors(arrays, episodes)
-    course = vars(judged(arrays, DTYPES[dtype]))
-    # What becomes of twins says little where the training that they follow is blowing up.
-    if blown := [record for record in records if record.cell == cell["number"] and record.status == "diverging"]:
-        course |= {"verdict_kind": "diverging", "reason": blown[0].message, "steps_needed": None}
+    course = vars(judged(arrays, dtype))
+    if blown_up:
+        course |= {"verdict_kind": "diverging", "reason": blown_up, "steps_needed": None}
+    apart = arrays["relative_l2"][1:]
+    if "differs" in arrays:  # differences can cancel in a sketch, and no bit differs unseen
+        apart = np.where(arrays["differs"][1:] & (apart == 0), np.finfo(np.float64).tiny, apart)
+    first = first_difference(arrays["step"], apart, arrays["tensor"].tolist())
+    before = arrays["step"][arrays["step"] < first.step] if first else arrays["step"]
     return TwinsFound(
         **facts,
         **course,
-        first_difference=first_difference(arrays["step"], arrays["relative_l2"][1:], arrays["tensor"].tolist()),
+        first_difference=first,
+        last_equal_step=int(before[-1]) if len(before) else None,
         episodes=episodes.episodes,
         episodes_share=episodes.share,
         episodes_share_of_steps=episodes.share_of_steps,
@@ -169,12 +203,16 @@ def _landing(name: str, perturb: str, arrays: Mapping[str, np.ndarray]) -> Landi
 
 def _final(arrays: Mapping[str, np.ndarray]) -> FinalDifference:
     distance, norm = float(mean_distance(arrays)[-1]), float(arrays["all_norm"][-1])
+
+    def last(name: str) -> np.ndarray | None:
+        return np.abs(arrays[name][1:, -1]) if name in arrays else None
+
+    means = {name: last(f"all_{name}") for name in ("mean_relative_l1", "share_differing")}
+    means |= {name: last(name) for name in ("loss_gap", "churn")}
+    ulps = last("all_max_ulp")
     return FinalDifference(
         relative_l2=known(distance / norm) if norm else None,
         largest_relative_l2=known(arrays["all_relative_l2"][1:, -1].max()),
-        mean_relative_l1=known(arrays["all_mean_relative_l1"][1:, -1].mean()),
-        max_ulp=known(arrays["all_max_ulp"][1:, -1].max()),
-        share_differing=known(arrays["all_share_differing"][1:, -1].mean()),
-        loss_gap=known(np.abs(arrays["loss_gap"][1:, -1]).mean()),
-        churn=known(arrays["churn"][1:, -1].mean()),
+        max_ulp=None if ulps is None else known(ulps.max()),
+        **{name: None if found is None else known(found.mean()) for name, found in means.items()},
     )

@@ -30,6 +30,14 @@ _ADVICE = {
     "not_landed": "Choose another --perturb, or a learning rate whose updates reach the weights' last bit.",
 }
 
+_ADVICE_SEPARATE = _ADVICE | {
+    "restrained": "Runs that differ in the last bit end as different networks: lastbit audit says what that does to "
+    "the metric, and a trace with a smaller learning rate whether the growth disappears with it.",
+    "not_reproducible": "Look for a random draw that no seed controls, or an operation without a deterministic "
+    "algorithm; a run on the CPU (CUDA_VISIBLE_DEVICES= in front of the command) rules most of them out.",
+}
+"""The same of a function or command."""
+
 
 def member_sentence(found: TwinsFound) -> str:
     """Return what became of one training's last bit, without a full stop."""
@@ -71,10 +79,11 @@ def member_sentence(found: TwinsFound) -> str:
 def sentence(members: Sequence[TwinsFound]) -> Verdict:
     """Return the verdict over all members of a sweep, and what to do about it."""
     first = members[0]
-    advice = _ADVICE.get(first.verdict_kind, "")
+    advice = (_ADVICE_SEPARATE if first.separate else _ADVICE).get(first.verdict_kind, "")
     if first.verdict_kind == "undecided":
+        epochs = "" if first.separate else " (--epochs)"
         advice = (
-            f"Train for {plural(first.steps_needed, 'step')} or more (--epochs) to decide it."
+            f"Train for {plural(first.steps_needed, 'step')} or more{epochs} to decide it."
             if first.steps_needed
             else "The curve below shows how far the difference got."
         )
@@ -89,11 +98,23 @@ def sentence(members: Sequence[TwinsFound]) -> Verdict:
     by_kind = {each: [member for member in members if member.verdict_kind == each] for each in kinds}
     told = "; ".join(f"{each.replace('_', ' ')} at {_listed(mine, members)}" for each, mine in by_kind.items())
     advice = f"{_listed([first], members)}: {member_sentence(first)}."
-    return Verdict(f"{len(members)} trainings traced: {told}.", kind, advice)
+    what = "trainings"
+    if first.separate:
+        seeds = len({member.seed for member in members})
+        what = (
+            "seeds"
+            if seeds == len(members)
+            else f"optimizers of {plural(seeds, 'seed')}"
+            if seeds > 1
+            else "optimizers"
+        )
+    return Verdict(f"{len(members)} {what} traced: {told}.", kind, advice)
 
 
 def _listed(mine: Sequence[TwinsFound], members: Sequence[TwinsFound]) -> str:
     """Return some of the members by what varies among all, rates together that share a format."""
+    if members[0].separate:
+        return ", ".join(f"{member.name} ({member.optimizer})" for member in mine)
     if len({m.lr for m in members}) == 1:
         return ", ".join(member.dtype for member in mine)
     parts = []

@@ -15,11 +15,11 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role, RunStatus
 from lastbit.dynamics.blow_up import blow_up
 from lastbit.dynamics.divergence import Divergence, measure_divergence
-from lastbit.dynamics.rounding import rounding_bound, single_rounding
 from lastbit.report.formatting import number, plural, seconds
 from lastbit.store import RunRecord
 from lastbit.studies.frame.kind import DTYPES, Cell, Plan, Trained, Work
 from lastbit.studies.frame.rehearsal import first_step
+from lastbit.studies.trace.judged import rounding_arrays
 from lastbit.studies.trace.recorder import TraceRecorder
 from lastbit.studies.trace.renormalise import LONGEST_STRIDE, renormalise
 from lastbit.studies.trace.settings import TraceSettings
@@ -154,7 +154,8 @@ def trace_twins(
             going_on = _worth_going_on(recorder.take(removed)) and twins.position < twins.total
             on_step(twins.position)
         arrays = recorder.arrays() | (watch.arrays() if watch else {})
-        arrays |= {"first_step_share": landed, **_rounding(arrays, DTYPES[settings.dtype[0]])}
+        rounding = rounding_arrays(arrays["step"], arrays["all_norm"], DTYPES[settings.dtype[0]])
+        arrays |= {"first_step_share": landed, **rounding}
     spent, whole = {**recorder.seconds, "tangent": watch.seconds if watch else 0.0}, time.perf_counter() - began
     spent |= {"all": whole, "training": whole - sum(spent.values())}
     return recorder, arrays, {name: round(value, 3) for name, value in spent.items()}
@@ -163,13 +164,3 @@ def trace_twins(
 def _worth_going_on(found: Divergence) -> bool:
     repeats = not bool((found.differing[0] > 0).any())
     return repeats and bool(torch.isfinite(found.norm).all()) and bool(torch.isfinite(found.l2).all())
-
-
-def _rounding(arrays: dict[str, np.ndarray], dtype: torch.dtype) -> dict[str, np.ndarray]:
-    steps, norm = arrays["step"], arrays["all_norm"]
-    # A training that diverges ends with one norm that is not finite; nothing is explained there.
-    finite = int(np.isfinite(norm).sum())
-    bound = np.full(len(steps), np.nan)
-    with np.errstate(over="ignore"):
-        bound[:finite] = rounding_bound(steps[:finite], norm[:finite], dtype)
-    return {"rounding_bound": bound, "single_rounding": np.array([single_rounding(float(norm[0]), dtype)])}

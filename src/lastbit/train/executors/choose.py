@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,7 +14,7 @@ from lastbit.train.executors.processes import ProcessExecutor
 from lastbit.train.executors.serial import SerialExecutor
 from lastbit.train.jobs import Executor, WorkerFactory
 
-__all__ = ["ExecutorChoice", "choose_executor", "default_workers", "unmeasured_choice"]
+__all__ = ["ExecutorChoice", "choose_executor", "default_workers", "gpus", "unmeasured_choice"]
 
 _MEASUREMENTS = 2
 """Times each way to execute a grid is measured."""
@@ -22,6 +22,13 @@ _MEASUREMENTS = 2
 _CLEARLY_FASTER = 1.2
 """Several threads that share a step are chosen only where they are faster by this factor: they wait for each other, so
 they lose more than single threads do when other programs want the cores too."""
+
+
+def gpus() -> list[str]:
+    """Return the GPUs that this process may use, each as `CUDA_VISIBLE_DEVICES` names it."""
+    count, named = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [str(number) for number in range(count)] if named is None else [one.strip() for one in named.split(",")]
+    return names[:count]
 
 
 def default_workers() -> int:
@@ -37,11 +44,16 @@ class ExecutorChoice:
     threads: int
     reason: str
 
-    def build(self, factory: WorkerFactory) -> Executor:
-        """Make the executor."""
-        if self.workers == 1:
+    def build(self, factory: WorkerFactory, *, places: Sequence[Mapping[str, str]] = ()) -> Executor:
+        """Make the executor.
+
+        Args:
+            factory: makes a worker.
+            places: variables of the first, second, ... process, over again where there are more processes.
+        """
+        if self.workers == 1 and not places:
             return SerialExecutor(factory, threads=self.threads)
-        return ProcessExecutor(factory, workers=self.workers, threads=self.threads)
+        return ProcessExecutor(factory, workers=self.workers, threads=self.threads, places=places)
 
 
 def choose_executor(
@@ -91,14 +103,14 @@ def unmeasured_choice(
     Args:
         workers: number of processes; None fills the cores.
         jobs: number of jobs to come.
-        threads: intra-op threads of every process; None is one where there are several, else all cores.
+        threads: intra-op threads of every process; None shares those of this one out.
         shared: whether jobs write into one folder, so that they run one after another unless otherwise asked.
     """
     if shared and workers is None:
         return ExecutorChoice(1, threads or torch.get_num_threads(), "one after another: the runs share a folder")
     cores = default_workers()
     count = min(workers or max(1, cores // (threads or 1)), jobs)
-    each = threads or (1 if count > 1 else torch.get_num_threads())
+    each = threads or max(1, torch.get_num_threads() // count)
     return ExecutorChoice(count, each, "as asked" if workers or threads else "one process for every core")
 
 

@@ -48,6 +48,8 @@ class _Child:
     process: subprocess.Popen[bytes]
     heard: SimpleQueue[tuple[_Child, bytes | None]]
     """What it says, beside what its siblings say; None is its end."""
+    place: int
+    """Its number among those that there are at once, from 0."""
     job: Job | None = None
     attempt: int = 0
     listener: threading.Thread = field(init=False)
@@ -93,6 +95,7 @@ class ProcessExecutor:
         workers: number of processes.
         threads: of each.
         environment: variables that the processes see in place of this one's.
+        places: likewise of the first, second, ... process, over again where there are more processes.
     """
 
     def __init__(
@@ -102,11 +105,13 @@ class ProcessExecutor:
         workers: int,
         threads: int = 1,
         environment: Mapping[str, str] = MappingProxyType({}),
+        places: Sequence[Mapping[str, str]] = (),
     ) -> None:
         self._factory = factory
         self._workers = workers
         self._threads = threads
         self._environment = environment
+        self._places = places
         self._children: list[_Child] = []
         self._heard: SimpleQueue[tuple[_Child, bytes | None]] = SimpleQueue()
 
@@ -114,11 +119,13 @@ class ProcessExecutor:
         said = [self._threads, os.getpid()]
         # -P: nothing in the working folder is imported in place of a module of Python's.
         command = [sys.executable, "-P", "-c", _START, *map(str, said), str(_LASTBIT), *filter(None, sys.path)]
-        environment = {**os.environ, **self._environment, "OMP_NUM_THREADS": str(self._threads)}
+        place = min(set(range(self._workers)) - {child.place for child in self._children})
+        own = self._places[place % len(self._places)] if self._places else {}
+        environment = {**os.environ, **self._environment, **own, "OMP_NUM_THREADS": str(self._threads)}
         # Threads that wait for each other give their core to other programs; PyTorch reads this as it is imported.
         environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         process = subprocess.Popen(command, bufsize=0, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._children.append(_Child(process, self._heard))
+        self._children.append(_Child(process, self._heard, place))
         self._children[-1].tell(self._factory)
 
     def _next(self) -> tuple[_Child, str, Any]:

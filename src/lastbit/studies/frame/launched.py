@@ -1,0 +1,112 @@
+"""One run of what lastbit cannot look into, a training function or a command, for any kind of study that repeats it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lastbit.core.errors import LastbitError
+from lastbit.core.seeds import stream_seed
+from lastbit.core.status import Role
+from lastbit.launch.command import CommandRun, run_command
+from lastbit.launch.metrics.read import read_metric
+from lastbit.launch.metrics.series import chosen
+from lastbit.launch.program import CommandProgram
+from lastbit.launch.settings import LaunchSettings
+from lastbit.perturb.base import Perturbation
+from lastbit.perturb.registry import make_perturbation
+from lastbit.report.formatting import seconds
+from lastbit.studies.frame.kind import Job
+
+__all__ = ["is_first", "launch_settings", "perturbation_for", "read_metrics", "run_to_end", "versions_of"]
+
+
+def perturbation_for(job: Job, perturb: str) -> Perturbation:
+    """Return the perturbation of a run; each seed and twin draws from a stream of its own."""
+    return make_perturbation(perturb, job.twin, seed=stream_seed(job.cell.seed, "perturbation"))
+
+
+def is_first(job: Job) -> bool:
+    """Tell whether it is the very first run of the study: where that fails, no other would do better."""
+    return job.cell.number == 0 and job.role == Role.BASE
+
+
+def launch_settings(program: CommandProgram, job: Job, perturb: str, every: int | None = None) -> LaunchSettings:
+    """Return what a command is launched with.
+
+    Args:
+        program: the command.
+        job: the run.
+        perturb: name of the perturbation.
+        every: steps between two records, a power of two; as many as keep recording below 3% of the time by default.
+    """
+    return LaunchSettings(
+        perturbation=perturbation_for(job, perturb),
+        seed=None if program.options["reseed"] else job.cell.seed,
+        reseed=job.cell.seed if program.options["reseed"] else None,
+        deterministic=program.options["deterministic"],
+        threads=torch.get_num_threads() if program.options["deterministic"] else None,
+        every=every,
+    )
+
+
+def run_to_end(program: CommandProgram, settings: LaunchSettings, folder: Path, *, first: bool) -> CommandRun:
+    """Run a command once, to a good end.
+
+    Args:
+        program: the command.
+        settings: what it is launched with.
+        folder: takes what it prints and the records.
+        first: whether it is the first run of the study.
+
+    Raises:
+        LastbitError: it failed and is the first, or no optimizer took a step.
+        RuntimeError: it failed; says with which code, and its last line.
+    """
+    timeout = program.options["timeout"]
+    ran = run_command(program.words, settings=settings, folder=folder, cwd=Path(program.folder), timeout=timeout)
+    said = ran.last_lines.strip().splitlines()
+    last = said[-1].strip() if said else "it printed nothing"
+    failed = ""
+    if ran.timed_out:
+        failed = f"{program.name} ran longer than --timeout {seconds(timeout)}: {last}"
+    elif ran.exit_code:
+        how = f"exit code {ran.exit_code}" if ran.exit_code > 0 else f"signal {-ran.exit_code}"
+        failed = f"{program.name} ended with {how}: {last}"
+    elif not (first or ran.processes):
+        failed = f"{program.name} made no optimizer step, though the first run did: {last}"
+    if failed:
+        raise LastbitError(f"{failed} (all of it: {ran.output})") if first else RuntimeError(failed)
+    ran.check()
+    return ran
+
+
+def versions_of(ran: CommandRun) -> dict[str, str]:
+    """Return the versions of what a command computed with, on which its bits depend."""
+    return {name: said for name, said in ran.processes[0].versions.items() if name != "lastbit"}
+
+
+def read_metrics(
+    program: CommandProgram, ran: CommandRun, since: float
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Return the metrics of a run by name, and name, unit, direction and printed digits of each.
+
+    Args:
+        program: names them.
+        ran: the run.
+        since: when it began, `time.time()`.
+
+    Raises:
+        LastbitError: one cannot be read.
+    """
+    metrics, described = {}, []
+    stdout, stderr = ran.printed
+    for spec, one in zip(program.metrics, program.described(), strict=True):
+        series = read_metric(spec, stdout=stdout, stderr=stderr, folder=Path(program.folder), since=since)
+        metrics[spec.name] = chosen(series, spec.of, spec.higher_is_better)
+        # Where trailing zeros are left out, the longest says how many there are.
+        digits = max(series.digits, default=None)
+        described.append({**one, "unit": series.unit if series.unit == "%" else one["unit"], "digits": digits})
+    return metrics, described

@@ -1,0 +1,3 @@
+"""What is in `programs` is run by the tests, each in a process of its own, and never imported."""
+
+collect_ignore_glob = ["programs/*"]
