@@ -22,7 +22,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from lastbit.launch.command import SITE, run_command
+from lastbit.launch.command import run_command
+from lastbit.launch.process import SITE
 from lastbit.launch.settings import LaunchSettings
 from lastbit.perturb.registry import make_perturbation
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from lastbit.launch.command import SITE, run_command
+from lastbit.launch.command import run_command
+from lastbit.launch.process import SITE
 from lastbit.launch.settings import LaunchSettings
 
 PROGRAMS = Path(__file__).parent / "programs"

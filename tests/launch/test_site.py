@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lastbit.launch.command import SITE
+from lastbit.launch.process import SITE
 
 TORCH = "print('torch', flush=True)\n"
 LASTBIT = """
@@ -193,4 +193,9 @@ def test_the_start_costs_little(desk, python):
 
 
 def test_it_is_a_file_of_the_package():
-    assert {file.name for file in Path(SITE).glob("*.py")} == {"reseeding.py", "sitecustomize.py"}
+    assert {file.name for file in Path(SITE).glob("*.py")} == {
+        "lines.py",
+        "reseeding.py",
+        "sitecustomize.py",
+        "taps.py",
+    }

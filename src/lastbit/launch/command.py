@@ -6,24 +6,17 @@ had, but for `PYTHONPATH`, `LASTBIT_LAUNCH` and what makes it repeatable; see `d
 
 from __future__ import annotations
 
-import os
 import shlex
-import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lastbit.core.errors import LastbitError
-from lastbit.launch.guarded import alone_in, run_guarded
+from lastbit.launch.process import Launched, launched
 from lastbit.launch.records import OptimizerRecord, ProcessRecord, checksums_of, read_processes
 from lastbit.launch.settings import LaunchSettings
-from lastbit.launch.words import check_command
 
-__all__ = ["CommandRun", "ended_run", "run_command"]
-
-SITE = Path(__file__).parent / "site"
-"""The folder that goes to the front of `PYTHONPATH`."""
+__all__ = ["CommandRun", "ended_run", "run_command", "what_became_of"]
 
 _LAST_LINES = 10
 
@@ -91,15 +84,24 @@ class CommandRun:
         Raises:
             LastbitError: none took a step, which says how far lastbit got, or none could be perturbed.
         """
+        self.check_steps(self.steps)
+        if all(optimizer.refused for optimizer in self.optimizers):
+            name = shlex.join(self.words)
+            raise LastbitError(f"no optimizer of {name} can be perturbed: {self.optimizers[0].refused}")
+
+    def check_steps(self, steps: int) -> None:
+        """Check that there were steps at all.
+
+        Raises:
+            LastbitError: there were none, which says how far lastbit got.
+        """
         name = shlex.join(self.words)
-        if self.troubles and not self.processes:
+        if not steps and self.troubles:
             lacks = "No module named" in self.troubles[0]
             cure = "; install lastbit into the environment of the Python that trains" if lacks else ""
             raise LastbitError(f"lastbit cannot work inside {name}: {self.troubles[0]}{cure}")
-        if not self.processes:
+        if not steps:
             raise LastbitError(f"{name} made no optimizer step: {_NO_STEP[self.reached]}")
-        if all(optimizer.refused for optimizer in self.optimizers):
-            raise LastbitError(f"no optimizer of {name} can be perturbed: {self.optimizers[0].refused}")
 
 
 _NO_STEP = {
@@ -136,27 +138,19 @@ def run_command(
     Raises:
         LastbitError: there is no such program, or lastbit would not be reached in it.
     """
-    if os.name != "posix":
-        raise LastbitError("commands are run on Linux and macOS; on Windows, audit a Python function instead")
-    place = (cwd or Path.cwd()).absolute()
-    command = settings.words(list(words))
-    held = dict(os.environ if environment is None else environment)
-    check_command(command, cwd=place, environment=held)
-    folder = folder.absolute()
-    records = folder / "records"
-    records.mkdir(parents=True, exist_ok=True)
-    stdout, stderr = folder / "stdout.txt", folder / "stderr.txt"
-    with alone_in(records) as lock, stdout.open("wb") as out, stderr.open("wb") as err:
-        for old in records.iterdir():
-            old.unlink()
-        began, mark = time.monotonic(), uuid.uuid4().hex
-        environment = held | _added(settings, settings.message(records, mark), held)
-        descriptors = (out.fileno(), err.fileno(), lock)
-        exit_code, timed_out = run_guarded(
-            command, descriptors, cwd=place, environment=environment, mark=mark, timeout=timeout
-        )
-        seconds = time.monotonic() - began
-    return ended_run(command, folder, exit_code=exit_code, seconds=seconds, timed_out=timed_out)
+    with launched(words, settings=settings, folder=folder, cwd=cwd, environment=environment) as one:
+        one.wait(timeout)
+    return what_became_of(one)
+
+
+def what_became_of(one: Launched) -> CommandRun:
+    """Return what a command that has ended left behind.
+
+    Raises:
+        LastbitError: it could not be run.
+    """
+    code = one.program.exit_code
+    return ended_run(one.words, one.folder, exit_code=code, seconds=one.seconds, timed_out=one.timed_out)
 
 
 def ended_run(
@@ -184,23 +178,6 @@ def ended_run(
         next((name for name in ("torch", "python") if (records / name).exists()), "nothing"),
         tuple(line for path in sorted(records.glob("trouble-*.txt")) for line in path.read_text("utf-8").splitlines()),
     )
-
-
-def _added(settings: LaunchSettings, message: str, held: Mapping[str, str]) -> dict[str, str]:
-    """Return what the environment gets beside what it holds."""
-    path = held.get("PYTHONPATH", "")
-    added = {
-        # An empty entry would be the working directory.
-        "PYTHONPATH": f"{SITE}{os.pathsep}{path}" if path else str(SITE),
-        "LASTBIT_LAUNCH": message,
-    }
-    if settings.deterministic:
-        added["CUBLAS_WORKSPACE_CONFIG"] = held.get("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        chosen = held.get("PYTHONHASHSEED", "")
-        added["PYTHONHASHSEED"] = chosen if chosen.isdigit() else "0"
-    if settings.threads is not None:
-        added |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(settings.threads))
-    return added
 
 
 def _tail(path: Path) -> str:

@@ -55,6 +55,11 @@ class Met:
         """Whether the program still holds it."""
         return self._optimizer() is not None
 
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """Itself, while the program holds it."""
+        return self._optimizer()
+
     def tensors(self) -> dict[str, Tensor]:
         """Return what it trains, dense and real, by `group.place` in the order of its groups: this process's shards."""
         optimizer = self._optimizer()

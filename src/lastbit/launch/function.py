@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from lastbit.launch.record import Recorder
 from lastbit.launch.records import read_processes
 from lastbit.perturb.base import Perturbation
 
-__all__ = ["FunctionRun", "run_function"]
+__all__ = ["FunctionRun", "call_seeded", "run_function"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,6 @@ def run_function(
         LastbitError: no optimizer took a step, or none of them could be perturbed.
         Exception: whatever the function raises.
     """
-    where = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     home = os.getpid()
 
     def after(met: Met) -> None:
@@ -70,8 +70,7 @@ def run_function(
 
     with (
         tempfile.TemporaryDirectory(prefix="lastbit-") as folder,
-        LentGenerators(stream_seed(seed, "function"), where).active(),
-        deterministic(),
+        _seeded(seed, device),
         Everywhere(perturbation, on_step=after, keep_first=True) as everywhere,
     ):
         recorder = Recorder(Path(folder), every, let_go=False)
@@ -88,3 +87,16 @@ def run_function(
         raise LastbitError(f"no optimizer of {name} can be perturbed: {refused[0]}")
     perturbed = {met.name: met.refused or met.perturbed for met in everywhere.met}
     return FunctionRun(returned, everywhere.steps, perturbed, arrays)
+
+
+def call_seeded(function: Callable[[int], Any], seed: int, device: torch.device | None = None) -> Any:
+    """Call `function(seed)` as `run_function` does, with nothing done to its optimizers, and return what it returns."""
+    with _seeded(seed, device):
+        return function(seed)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device | None) -> Iterator[None]:
+    where = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with LentGenerators(stream_seed(seed, "function"), where).active(), deterministic():
+        yield

@@ -14,7 +14,7 @@ from typing import Any
 from lastbit.core.errors import LastbitError
 from lastbit.launch import warden
 
-__all__ = ["alone_in", "run_guarded"]
+__all__ = ["Guarded", "alone_in", "guarded"]
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def alone_in(folder: Path) -> Iterator[int]:
     """Wait until no program that an earlier lastbit launched writes into a folder, and keep others out meanwhile.
 
     Yields:
-        A descriptor for `run_guarded`: the folder is free once both have closed it.
+        A descriptor for `guarded`: the folder is free once both have closed it.
     """
     import fcntl  # not on Windows, where this module is imported too
 
@@ -35,38 +35,73 @@ def alone_in(folder: Path) -> Iterator[int]:
         os.close(held)
 
 
-def run_guarded(
+class Guarded:
+    """A command that runs under its warden, or ran."""
+
+    def __init__(self, name: str, mark: str, guard: subprocess.Popen[bytes]) -> None:
+        self._name, self._mark, self._guard = name, mark, guard
+        self._answer: dict[str, Any] = {}
+
+    def wait(self, timeout: float | None) -> bool:
+        """Tell whether it and whatever it started have ended, within so many seconds."""
+        try:
+            self._guard.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def end(self) -> None:
+        """End it, and whatever it started."""
+        assert self._guard.stdin is not None
+        assert self._guard.stdout is not None
+        self._guard.stdin.close()
+        self._guard.wait()
+        # The second time there is nothing left to read.
+        for line in self._guard.stdout.read().splitlines():
+            self._answer |= json.loads(line)
+
+    @property
+    def exit_code(self) -> int:
+        """Of what has ended; negative where a signal ended it.
+
+        Raises:
+            LastbitError: the program could not be run.
+        """
+        if "error" in self._answer:
+            raise LastbitError(f"{self._name} cannot be run: {self._answer['error']}")
+        if "code" not in self._answer:
+            pid = self._guard.pid
+            warden.end_all(self._answer.get("program", pid), pid, self._mark, grace=warden.GRACE)
+            raise LastbitError(f"the process that watches over {self._name} was killed: run it again")
+        return int(self._answer["code"])
+
+
+@contextmanager
+def guarded(
     command: Sequence[str],
-    descriptors: tuple[int, int, int],
+    descriptors: tuple[int | None, int, int, int],
     *,
     cwd: Path,
     environment: Mapping[str, str],
     mark: str,
-    timeout: float | None,
-) -> tuple[int, bool]:
-    """Run a command in a session of its own; whatever it started has ended when this returns or raises.
+) -> Iterator[Guarded]:
+    """Run a command in a session of its own; whatever it started has ended when this is left.
 
     Args:
         command: word by word.
-        descriptors: of its standard output, its standard error, and one that stays open until all has ended; its
-            standard input is empty.
+        descriptors: of its standard input, which is empty where that is None, of its standard output and its standard
+            error, and one that stays open until all has ended.
         cwd: where it runs.
         environment: all of it.
         mark: text that only its environment holds.
-        timeout: seconds after which it is ended.
-
-    Returns:
-        The exit code, negative where a signal ended it, and whether the time ran out.
-
-    Raises:
-        LastbitError: the program cannot be run.
     """
     told = {
         "words": [_plain(word) for word in command],
         "environment": [_plain(f"{name}={value}") for name, value in environment.items()],
         "cwd": _plain(str(cwd)),
-        "stdout": descriptors[0],
-        "stderr": descriptors[1],
+        "stdin": descriptors[0],
+        "stdout": descriptors[1],
+        "stderr": descriptors[2],
         "mark": mark,
         "settle": warden.SETTLE,
         "grace": warden.GRACE,
@@ -77,30 +112,17 @@ def run_guarded(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        pass_fds=descriptors,
+        pass_fds=[one for one in descriptors if one is not None],
         start_new_session=True,
         bufsize=0,
     ) as guard:
         assert guard.stdin is not None
-        assert guard.stdout is not None
-        timed_out = False
+        one = Guarded(command[0], mark, guard)
         try:
             guard.stdin.write(json.dumps(told).encode() + b"\n")
-            guard.wait(timeout)
-        except subprocess.TimeoutExpired:
-            timed_out = True
+            yield one
         finally:
-            guard.stdin.close()
-            guard.wait()
-        answer: dict[str, Any] = {}
-        for line in guard.stdout.read().splitlines():
-            answer |= json.loads(line)
-    if "error" in answer:
-        raise LastbitError(f"{command[0]} cannot be run: {answer['error']}")
-    if "code" not in answer:
-        warden.end_all(answer.get("program", guard.pid), guard.pid, mark, grace=warden.GRACE)
-        raise LastbitError(f"the process that watches over {command[0]} was killed: run it again")
-    return answer["code"], timed_out
+            one.end()
 
 
 def _plain(text: str) -> str:

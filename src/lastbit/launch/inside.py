@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from lastbit.core.determinism import make_deterministic
 from lastbit.launch.everywhere import Everywhere, Met
@@ -20,14 +20,31 @@ from lastbit.launch.settings import perturbation_of
 __all__ = ["begin"]
 
 
+class _Recording(Protocol):
+    """What is told of every step."""
+
+    def step(self, met: Met) -> None: ...
+
+    def forked(self) -> None: ...
+
+    def finish(self) -> None: ...
+
+
 class _Inside:
     """Everything of lastbit's in this process; what goes wrong in it stays in it."""
 
     def __init__(self, told: Mapping[str, Any]) -> None:
         self._folder = Path(told["folder"])
-        self._recorder = Recorder(self._folder, told["every"])
         self._silent = False
+        self._recorder = self._recording(told)
         self.everywhere = Everywhere(perturbation_of(told), on_step=self._step, strict=False)
+
+    def _recording(self, told: Mapping[str, Any]) -> _Recording:
+        if told.get("pair") is None:
+            return Recorder(self._folder, told["every"])
+        from lastbit.launch.pair.inside import PairRecorder
+
+        return PairRecorder(told, self._trouble)
 
     def _step(self, met: Met) -> None:
         self._try(lambda: self._recorder.step(met))
@@ -50,13 +67,16 @@ class _Inside:
         try:
             work()
         except Exception as error:
-            self._silent = True
-            said = f"{type(error).__name__}: {error}".replace("\n", " ")
-            try:
-                with (self._folder / f"trouble-{os.getpid()}.txt").open("a", encoding="utf-8") as file:
-                    file.write(f"recording stopped: {said}\n")
-            except OSError:
-                pass
+            self._trouble(error)
+
+    def _trouble(self, error: Exception) -> None:
+        self._silent = True
+        said = f"{type(error).__name__}: {error}".replace("\n", " ")
+        try:
+            with (self._folder / f"trouble-{os.getpid()}.txt").open("a", encoding="utf-8") as file:
+                file.write(f"recording stopped: {said}\n")
+        except OSError:
+            pass
 
 
 _inside: _Inside | None = None

@@ -66,15 +66,16 @@ class LaunchSettings:
             "every": self.every,
         }
 
-    def message(self, folder: Path, mark: str) -> str:
+    def message(self, folder: Path, mark: str, more: Mapping[str, Any] | None = None) -> str:
         """Return what the program's process is told, as JSON on one line.
 
         Args:
             folder: takes its records.
             mark: by which this run's processes are told from all others.
+            more: what else they are told.
         """
         told = {"folder": str(folder), "mark": mark, "source": str(Path(lastbit.__file__).parents[1]), **self.told}
-        return json.dumps(told)
+        return json.dumps(told | dict(more or {}))
 
 
 def perturbation_of(told: Mapping[str, Any]) -> Perturbation:

@@ -158,7 +158,7 @@ def main() -> None:
         # Kept by its name: one that is dropped asks for its exit code itself.
         process = subprocess.Popen(
             words,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if told["stdin"] is None else told["stdin"],
             stdout=told["stdout"],
             stderr=told["stderr"],
             cwd=told["cwd"].encode("latin-1"),
@@ -170,6 +170,8 @@ def main() -> None:
     except OSError as error:
         _answer(error=error.strerror)
         return
+    if told["stdin"] is not None:  # what the program does not read, its giver need not write
+        os.close(told["stdin"])
     program = process.pid
     _answer(program=program)
     code, mark = _outcome(program, woken), told["mark"]

@@ -80,26 +80,38 @@ def begin(settings: dict[str, Any]) -> None:
         import_module("lastbit.launch.inside").begin(settings)
 
 
-def reseeding(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return what is to be done after the import of each module that draws random numbers."""
+def loaded(name: str) -> Any:
+    """Return a file beside this one as the module of lastbit that it is, without importing what lies above it."""
     from importlib.util import module_from_spec, spec_from_file_location
 
-    spec = spec_from_file_location("lastbit_reseeding", os.path.join(FOLDER, "reseeding.py"))
+    full = f"lastbit.launch.site.{name}"
+    spec = spec_from_file_location(full, os.path.join(FOLDER, f"{name}.py"))
     if spec is None or spec.loader is None:
-        return {}
-    module = module_from_spec(spec)
+        raise ImportError(full)
+    module = sys.modules[full] = module_from_spec(spec)
     spec.loader.exec_module(module)
-    calls: dict[str, Any] = module.calls(settings["reseed"])
-    return calls
+    return module
 
 
 def install(settings: dict[str, Any]) -> None:
     """Wait for the modules that matter, and act at once where they are there already."""
     note(settings, "python")
-    steps: dict[str, list[Any]] = {}
+    works: list[dict[str, Any]] = []
     if settings.get("reseed") is not None:
-        steps = {name: [call] for name, call in reseeding(settings).items()}
-    steps.setdefault("torch", []).append(lambda: begin(settings))
+        works.append(loaded("reseeding").calls(settings["reseed"]))
+    if settings.get("pair") is not None:
+        loaded("lines")
+        taps = loaded("taps").taps
+        taps.install()
+        works.append(taps.calls())
+        # What lastbit itself reads when it begins is no evidence.
+        works.append({"torch": taps.muted()(lambda: begin(settings))})
+    else:
+        works.append({"torch": lambda: begin(settings)})
+    steps: dict[str, list[Any]] = {}
+    for work in works:
+        for name, call in work.items():
+            steps.setdefault(name, []).append(call)
 
     def act(works: list[Any]) -> None:
         for work in works:

@@ -1,0 +1,304 @@
+"""What a program may meet otherwise in another run: seeds, entropy, clocks, files, folders, other programs.
+
+Each is noted with the line of the user's, how often it came, and what was said or its digest; nothing is changed.
+Of each line the last is kept and a digest of all, so that what is kept is bounded by the program's text.
+
+Files, folders, connections and programs come from the interpreter's audit events. The functions that are replaced are
+replaced by objects that call them, which do not bind to a class that holds them, as the plain ones do not.
+
+Only the standard library is imported: this is loaded by `sitecustomize.py` before anything of lastbit's is.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
+from typing import Any
+from zlib import crc32
+
+from lastbit.launch.site.lines import Place, packaged, place_of
+
+__all__ = ["Tap", "Taps", "taps"]
+
+_MOST = 2000
+"""Lines that are kept."""
+
+_SMALL = 1 << 20
+"""Bytes up to which the contents of a file are digested."""
+
+_TEXT = 200
+
+_CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "process_time", "process_time_ns")
+
+
+class Tapped:
+    """A function of the interpreter's that says what it returned.
+
+    It is pickled as `module.name`, where it stands from now on.
+    """
+
+    def __init__(self, module: Any, name: str, note: Callable[[Any, tuple[Any, ...], Any], None]) -> None:
+        self._plain = plain = getattr(module, name)
+        self._note = note
+        self.__module__ = module.__name__
+        self.__name__ = self.__qualname__ = name
+        self.__doc__ = plain.__doc__
+        self.__wrapped__ = plain
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it."""
+        result = self._plain(*args, **kwargs)
+        self._note(sys._getframe(1), args, result)
+        return result
+
+    def __reduce__(self) -> str:
+        return self.__name__
+
+    def __repr__(self) -> str:
+        return repr(self._plain)
+
+
+class Tap:
+    """One line that met something, and what."""
+
+    __slots__ = ("all", "at", "count", "kind", "line", "said", "what")
+
+    def __init__(self, kind: str, what: str, line: Place | None) -> None:
+        self.kind, self.what, self.line = kind, what, line
+        self.said = ""
+        self.all = 0
+        self.count = 0
+        self.at = (0, 0)
+
+
+class Taps:
+    """Everything that was noted in this process."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str, Place | None], Tap] = {}
+        self.now: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        """Exchanges so far, and operations since."""
+        self.writer: Callable[[], None] | None = None
+        """Called now and then with what was noted, in a process of which nothing else is heard."""
+        self.worker: Callable[[], None] = lambda: None
+        """Called where a process turns out to be a worker that loads data."""
+        self._total = 0
+        self._busy = threading.local()
+
+    def note(self, kind: str, what: str, said: Callable[[], str], frame: Any) -> None:
+        """Note that a line met something; what goes wrong here goes no further."""
+        if getattr(self._busy, "on", False):
+            return
+        self._busy.on = True
+        try:
+            line, _, imported = place_of(frame)
+            if imported or line is None or (line[2] == "<module>" and packaged(line[0])):
+                return
+            key, text = (kind, what, line), said()[:_TEXT]
+            tap = self.kept.get(key)
+            if tap is None:
+                if len(self.kept) >= _MOST:
+                    return
+                tap = self.kept[key] = Tap(kind, what, line)
+            tap.said = text
+            tap.all = crc32(tap.said.encode("utf-8", "replace"), tap.all)
+            tap.count += 1
+            tap.at = self.now()
+            self._total += 1
+            if self.writer is not None and self._total & (self._total - 1) == 0:
+                self.writer()
+        except Exception:
+            return
+        finally:
+            self._busy.on = False
+
+    @contextmanager
+    def muted(self) -> Iterator[None]:
+        """Note nothing in this thread: what lastbit does itself."""
+        before, self._busy.on = getattr(self._busy, "on", False), True
+        try:
+            yield
+        finally:
+            self._busy.on = before
+
+    def install(self) -> None:
+        """Begin, with what is there before anything is imported."""
+        os.urandom = Tapped(os, "urandom", partial(self._returned, "entropy", "os.urandom"))
+        os.getpid = Tapped(os, "getpid", partial(self._returned, "process", "os.getpid"))
+        for name in _CLOCKS:
+            setattr(time, name, Tapped(time, name, partial(self._returned, "time", f"time.{name}")))
+        sys.addaudithook(self._heard)
+
+    def calls(self) -> dict[str, Callable[[], None]]:
+        """Return, by the module after whose import it is due, what notes its seeds."""
+        return {
+            "random": self._random,
+            "numpy.random": self._numpy,
+            "torch": self._torch,
+            "torch.utils.data.dataloader": self._loader,
+            "torch.utils.data._utils.worker": self._worker,
+        }
+
+    def _returned(self, kind: str, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:
+        self.note(kind, what, lambda: result.hex() if isinstance(result, bytes) else repr(result), frame)
+
+    def _seeded(self, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:
+        # What is returned says it where nothing is given: `torch.seed()`.
+        given = args[0] if args else (result if isinstance(result, int) else None)
+        self.note("seed", what, lambda: repr(given), frame)
+
+    def _random(self) -> None:
+        random: Any = sys.modules["random"]
+        plain = random.Random.seed
+
+        @wraps(plain)
+        def seed(inst: Any, a: Any = None, *args: Any, **kwargs: Any) -> None:
+            plain(inst, a, *args, **kwargs)
+            what = "random.seed" if inst is random._inst else "random.Random"
+            self.note("seed", what, lambda: repr(a), sys._getframe(1))
+
+        random.Random.seed = seed
+        random.seed = random._inst.seed
+
+    def _numpy(self) -> None:
+        random: Any = sys.modules["numpy.random"]
+        for name in ("seed", "default_rng"):
+            setattr(random, name, Tapped(random, name, partial(self._seeded, f"numpy.random.{name}")))
+
+    def _torch(self) -> None:
+        torch: Any = sys.modules["torch"]
+        for name in ("manual_seed", "seed"):
+            tapped = self._python(getattr(torch, name), f"torch.{name}")
+            for module in (torch, torch.random):
+                setattr(module, name, tapped)
+        for name in ("manual_seed", "manual_seed_all"):
+            tapped = self._python(getattr(torch.cuda, name), f"torch.cuda.{name}")
+            for module in (torch.cuda, torch.cuda.random):
+                setattr(module, name, tapped)
+
+    def _loader(self) -> None:
+        kind: Any = sys.modules["torch.utils.data.dataloader"]._BaseDataLoaderIter
+        plain = kind.__next__
+
+        @wraps(plain)
+        def following(loader: Any) -> Any:
+            batch = plain(loader)
+            self.note("batch", "DataLoader", lambda: _digest(batch), sys._getframe(1))
+            return batch
+
+        kind.__next__ = following
+
+    def _worker(self) -> None:
+        module: Any = sys.modules["torch.utils.data._utils.worker"]
+        plain = module._worker_loop
+
+        @wraps(plain)
+        def loop(*args: Any, **kwargs: Any) -> Any:
+            self.worker()
+            try:
+                return plain(*args, **kwargs)
+            finally:
+                if self.writer is not None:
+                    self.writer()
+
+        module._worker_loop = loop
+
+    def _python(self, plain: Any, what: str) -> Any:
+        """Return a function of Python's that says what it was given."""
+
+        @wraps(plain)
+        def tapped(*args: Any, **kwargs: Any) -> Any:
+            with self.muted():  # it calls others that are tapped
+                result = plain(*args, **kwargs)
+            given = args or tuple(kwargs.values())
+            self._seeded(what, sys._getframe(1), given, result)
+            return result
+
+        return tapped
+
+    def _heard(self, event: str, args: tuple[Any, ...]) -> None:
+        """Take an audit event."""
+        answer = _EVENTS.get(event)
+        if answer is not None and not getattr(self._busy, "on", False):
+            try:
+                answer(self, args)
+            except Exception:
+                return
+
+    def _opened(self, args: tuple[Any, ...]) -> None:
+        path, mode, flags = args
+        if not isinstance(path, (str, bytes)):
+            return
+        name = os.fsdecode(path)
+        if name.endswith((".py", ".pyc", ".so")) or name.startswith(("/proc/", "/sys/", "/dev/null")):
+            return
+        writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else flags & 3
+        said = (lambda: "written") if writes else partial(_contents, name)
+        self.note("file", name, said, sys._getframe(2))
+
+    def _listed(self, args: tuple[Any, ...]) -> None:
+        path = args[0] if args and args[0] is not None else "."
+        if isinstance(path, (str, bytes)):
+            self.note("folder", os.fsdecode(path), partial(_order, os.fsdecode(path)), sys._getframe(2))
+
+    def _connected(self, args: tuple[Any, ...]) -> None:
+        self.note("network", "connect", lambda: repr(args[1]), sys._getframe(2))
+
+    def _started(self, args: tuple[Any, ...]) -> None:
+        self.note("program", "start", lambda: repr(args[1]), sys._getframe(2))
+
+
+_EVENTS: dict[str, Callable[[Taps, tuple[Any, ...]], None]] = {
+    "open": Taps._opened,
+    "os.listdir": Taps._listed,
+    "os.scandir": Taps._listed,
+    "socket.connect": Taps._connected,
+    "subprocess.Popen": Taps._started,
+}
+
+
+def _contents(name: str) -> str:
+    about = os.stat(name)
+    if not stat.S_ISREG(about.st_mode):
+        return "no plain file"
+    if about.st_size > _SMALL:
+        return f"{about.st_size} bytes, changed at {about.st_mtime}"
+    with open(name, "rb") as file:
+        return f"{about.st_size} bytes, crc32 {crc32(file.read()):08x}"
+
+
+def _digest(batch: Any) -> str:
+    """Return the shapes and a CRC-32 of all tensors and numbers in a batch."""
+    torch: Any = sys.modules["torch"]
+    shapes, crc, left = [], 0, [batch]
+    with torch._C._DisableTorchDispatch(), torch.no_grad():
+        while left:
+            one = left.pop()
+            if isinstance(one, torch.Tensor):
+                shapes.append(str(tuple(one.shape)))
+                if one.layout is torch.strided and one.numel():
+                    near = one.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+                    crc = crc32(near.numpy().data, crc)
+            elif isinstance(one, dict):
+                left.extend(one.values())
+            elif isinstance(one, (list, tuple)):
+                left.extend(one)
+            elif isinstance(one, (int, float, str)):
+                crc = crc32(repr(one).encode("utf-8", "replace"), crc)
+    return f"{' '.join(shapes[:4])} crc32 {crc:08x}"
+
+
+def _order(name: str) -> str:
+    names = os.listdir(name)
+    together = ["\0".join(order).encode("utf-8", "replace") for order in (names, sorted(names))]
+    return f"{len(names)} entries, order crc32 {crc32(together[0]):08x}, names crc32 {crc32(together[1]):08x}"
+
+
+taps = Taps()
+"""Those of this process."""

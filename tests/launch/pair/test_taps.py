@@ -1,0 +1,146 @@
+"""What a program meets is noted with its line, and comes to the program as it came."""
+
+import json
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lastbit.launch.process import SITE
+from lastbit.launch.site.lines import place_of
+from lastbit.launch.site.taps import Tapped, Taps
+
+PROGRAM = """
+import importlib.util, json, sys
+for name in ("lines", "taps"):
+    full = f"lastbit.launch.site.{name}"
+    spec = importlib.util.spec_from_file_location(full, f"{sys.argv[1]}/{name}.py")
+    sys.modules[full] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[full])
+taps = sys.modules[full].taps
+taps.install()
+import random
+taps.calls()["random"]()
+"""
+
+MET = {
+    "seed": ("random.seed(3)", "random.seed: 3"),
+    "generator": ("random.Random()", "random.Random: None"),
+    "clock": ("import time; time.time()", "time.time: 1"),
+    "entropy": ("import os; os.urandom(4)", "os.urandom: "),
+    "system": ("random.SystemRandom().random()", "os.urandom: "),
+    "secrets": ("import secrets; secrets.token_bytes(4)", "os.urandom: "),
+    "uuid": ("import uuid; uuid.uuid4()", "os.urandom: "),
+    "process": ("import os; os.getpid()", "os.getpid: "),
+    "file": ("open('data.txt').read()", "data.txt: 5 bytes, crc32 3610a686"),
+    "path": ("from pathlib import Path; Path('data.txt').read_bytes()", "data.txt: 5 bytes, crc32 3610a686"),
+    "written": ("open('new.txt', 'w').close()", "new.txt: written"),
+    "listing": ("import os; os.listdir('sub')", "sub: 2 entries, order crc32 "),
+    "glob": ("import glob; glob.glob('sub/*')", "sub: 2 entries, order crc32 "),
+    "program": ("import subprocess; subprocess.run(['true'])", "start: ['true']"),
+    "network": (
+        "import socket; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).connect_ex('gone')",
+        "connect: 'gone'",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def met(tmp_path_factory):
+    """All of it met by one program, each in a function of its own."""
+    folder = tmp_path_factory.mktemp("met")
+    (folder / "data.txt").write_text("hello")
+    (folder / "sub").mkdir()
+    for name in "ab":
+        (folder / "sub" / name).touch()
+    lines = [PROGRAM, *(f"def {name}():\n    {does}\n{name}()" for name, (does, _) in MET.items())]
+    found = "print(json.dumps([[tap.line[2], f'{tap.what}: {tap.said}', tap.count] for tap in taps.kept.values()]))"
+    (folder / "program.py").write_text("\n".join([*lines, found]))
+    done = subprocess.run(
+        [sys.executable, "program.py", str(SITE)], cwd=folder, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", MET)
+def test_it_is_noted_with_the_line_that_met_it(name, met):
+    assert [said for function, said, _ in met if function == name and said.startswith(MET[name][1])]
+
+
+def test_of_a_line_the_last_is_kept_with_a_digest_of_all():
+    taps = Taps()
+    for said in ("a", "b"):
+        taps.note("time", "clock", lambda said=said: said, sys._getframe())
+    taps.note("time", "clock", lambda: "c", sys._getframe())
+    assert [(tap.said, tap.count) for tap in taps.kept.values()] == [("b", 2), ("c", 1)]
+
+
+def test_equal_sayings_have_equal_digests_and_others_do_not():
+    digests = []
+    for sayings in (("1", "2"), ("1", "2"), ("2", "1")):
+        taps = Taps()
+        for said in sayings:
+            taps.note("seed", "s", lambda said=said: said, sys._getframe())
+        digests.append([tap.all for tap in taps.kept.values()])
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_nothing_is_noted_while_it_is_muted_or_goes_wrong():
+    taps = Taps()
+    with taps.muted():
+        taps.note("time", "clock", lambda: "1", sys._getframe())
+    taps.note("time", "clock", lambda: 1 / 0, sys._getframe())
+    assert taps.kept == {}
+
+
+def test_what_is_kept_is_bounded(monkeypatch):
+    monkeypatch.setattr("lastbit.launch.site.taps._MOST", 3)
+    taps = Taps()
+    for number in range(9):
+        taps.note("file", f"{number}", lambda: "x" * 10**6, sys._getframe())
+    assert len(taps.kept) == 3
+    assert max(len(tap.said) for tap in taps.kept.values()) <= 200
+
+
+class Holder:
+    now = Tapped(time, "time", lambda *_: None)
+
+
+def test_a_tapped_function_stays_what_it_was():
+    heard = []
+    tapped = Tapped(time, "localtime", lambda frame, args, result: heard.append(result))
+    assert Holder().now() > 1e9  # a plain built-in does not bind to the instance either
+    record = logging.makeLogRecord({})
+    formatter = logging.Formatter("%(asctime)s")
+    formatter.converter = tapped
+    assert formatter.format(record)
+    assert len(heard) == 1
+    assert (tapped.__name__, tapped.__module__, repr(tapped)) == ("localtime", "time", repr(time.localtime))
+
+
+def test_a_tapped_function_is_pickled_by_its_name(monkeypatch):
+    monkeypatch.setattr(os, "getppid", Tapped(os, "getppid", lambda *_: None))
+    assert pickle.loads(pickle.dumps(os.getppid)) is os.getppid  # noqa: S301
+
+
+def test_the_line_is_the_innermost_that_is_no_librarys():
+    def called(*_):
+        places.append(place_of(sys._getframe())[0])
+        return 0
+
+    places = []
+    sorted([2, 1], key=called)
+    assert places[0] == (__file__, called.__code__.co_firstlineno + 1, "called")
+    from functools import reduce
+
+    import torch
+
+    reduce(lambda a, b: torch.utils._pytree.tree_map(called, [b]), [1, 2])
+    assert places[-1][2] == "called"
+    assert Path(places[-1][0]) == Path(__file__)
