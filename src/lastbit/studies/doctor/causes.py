@@ -26,6 +26,10 @@ from lastbit.studies.doctor.interventions import (
 __all__ = ["CAUSES", "Case", "Row", "cause_of"]
 
 
+_CLOSE = 5.0
+"""What a hint weighs at least that is to be taken for the seed of a generator."""
+
+
 @dataclass(frozen=True)
 class Case:
     """What is known of a root."""
@@ -87,13 +91,21 @@ def _varied_seed(case: Case) -> Hint | None:
     """Return the call that seeds with another number in each run."""
     if _drawn(case) and not _own_generator(case):
         return next((one for one in case.hints if one.id == "seed" and one.said.startswith("torch.")), None)
-    return next((one for one in case.hints[:1] if one.id == "seed" and not one.said.endswith(": None")), None)
+    best = case.best
+    if best is not None and best.id == "draw":
+        module = best.said.rpartition(": ")[0].rpartition(".")[0]
+        return next((one for one in case.hints if one.id == "seed" and one.said.startswith(f"{module}.seed: ")), None)
+    return best if best is not None and best.id == "seed" and not best.said.endswith(": None") else None
 
 
 def _from(kind: str) -> Callable[[Case], Hint | None]:
     """Return what tells whether the seed that varies was taken from a clock, from entropy or from the process."""
 
     def holds(case: Case) -> Hint | None:
+        if _own_generator(case) or case.hint("generator"):
+            # Its manual_seed is C's, and leaves nothing: what its argument is made of stands on a line nearby.
+            close = next((one for one in case.hints if one.id in ("time", "entropy", "process")), None)
+            return close if close is not None and close.id == kind and close.weight >= _CLOSE else None
         seed = _varied_seed(case)
         near = next(
             (one for one in case.hints if seed is not None and one.id == kind and _beside(one.line, seed.line)), None

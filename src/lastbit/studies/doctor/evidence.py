@@ -86,7 +86,8 @@ def hints(found: Break, root: Root, steps: Sequence[Step], workers: Sequence[Tap
         workers: what processes met otherwise that only load data.
     """
     latest = steps[-1].tapes
-    lines = {} if root.line is None else distances(root.line.path, root.line.number)
+    setting = found.chain.label if found.kind == "hyper" else None
+    lines = {} if root.line is None else distances(root.line.path, root.line.number, setting)
     weighed = [_tap(tap, found, root, lines) for tap in differing(latest[0].taps, latest[1].taps)]
     weighed += [_tap(tap, found, root, lines) for tap in latest[0].taps if _unseeded(tap)]
     weighed += _draws(found, root, steps, lines)
@@ -113,7 +114,8 @@ def _weight(line: Line | None, root: Root, lines: dict[int, int]) -> float:
 
 
 def _tap(tap: Tap, found: Break, root: Root, lines: dict[int, int]) -> Hint:
-    weight = _KINDS.get(tap.kind, 0.0) + _weight(tap.line, root, lines)
+    # Making such a generator asks for entropy too, on the same line.
+    weight = _KINDS.get(tap.kind, 0.0) + _weight(tap.line, root, lines) + (0.5 if _unseeded(tap) else 0.0)
     before = (tap.step, tap.op) <= (found.step.count, found.place)
     if tap.step == found.step.count and before and found.place - tap.op <= 2:
         weight += _JUST_BEFORE
