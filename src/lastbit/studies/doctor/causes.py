@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lastbit.launch.pair.tapes import Line, Tape
+from lastbit.launch.pair.tapes import Line, Tap, Tape
 from lastbit.studies.doctor.cut import Break
 from lastbit.studies.doctor.diagnosis import Cause, Intervention, Root
-from lastbit.studies.doctor.evidence import Hint, seeds
+from lastbit.studies.doctor.evidence import Hint, seeding, seeds
 from lastbit.studies.doctor.interventions import (
     CLOCK,
     DETERMINISTIC,
@@ -38,6 +38,8 @@ class Case:
     root: Root
     hints: Sequence[Hint]
     """Those that fit best first."""
+    met: Sequence[Tap]
+    """All that the process met otherwise in each run, wherever it stands."""
     siblings: bool
     """Whether other processes of the program train too, that are no ranks."""
 
@@ -89,13 +91,15 @@ def _taken_in_turn(case: Case) -> bool:
 
 def _varied_seed(case: Case) -> Hint | None:
     """Return the call that seeds with another number in each run."""
-    if _drawn(case) and not _own_generator(case):
-        return next((one for one in case.hints if one.id == "seed" and one.said.startswith("torch.")), None)
     best = case.best
-    if best is not None and best.id == "draw":
-        module = best.said.rpartition(": ")[0].rpartition(".")[0]
-        return next((one for one in case.hints if one.id == "seed" and one.said.startswith(f"{module}.seed: ")), None)
-    return best if best is not None and best.id == "seed" and not best.said.endswith(": None") else None
+    if (_drawn(case) and not _own_generator(case)) or (best is not None and best.id == "torch"):
+        begins: tuple[str, ...] = ("torch.manual_seed: ", "torch.seed: ")
+    elif best is not None and best.id == "draw":
+        begins = (best.said.partition(": ")[0].rpartition(".")[0] + ".seed: ",)
+    else:
+        return best if best is not None and best.id == "seed" and not best.said.endswith(": None") else None
+    tap = next((tap for tap in case.met if tap.kind == "seed" and tap.said.startswith(begins)), None)
+    return None if tap is None else Hint("seed", tap.line, tap.said, _CLOSE, tap)
 
 
 def _from(kind: str) -> Callable[[Case], Hint | None]:
@@ -107,10 +111,8 @@ def _from(kind: str) -> Callable[[Case], Hint | None]:
             close = next((one for one in case.hints if one.id in ("time", "entropy", "process")), None)
             return close if close is not None and close.id == kind and close.weight >= _CLOSE else None
         seed = _varied_seed(case)
-        near = next(
-            (one for one in case.hints if seed is not None and one.id == kind and _beside(one.line, seed.line)), None
-        )
-        return seed if near is not None else None
+        near = any(tap.kind == kind and _beside(tap.line, seed.line) for tap in case.met) if seed is not None else False
+        return seed if near else None
 
     return holds
 
@@ -144,8 +146,11 @@ def _torch_unseeded(case: Case) -> Hint | bool | None:
     return not _own_generator(case) if _drawn(case) else case.hint("torch")
 
 
-def _generator_seeded(case: Case) -> Hint | bool | None:
-    return _own_generator(case) if _drawn(case) else case.hint("generator")
+def _generator_seeded(case: Case) -> Hint | None:
+    if _drawn(case) and _own_generator(case) and case.root.line is not None:
+        return seeding(case.root.line) or Hint("generator", None, "", _CLOSE)
+    hint = case.hint("generator")
+    return hint and (seeding(hint.line) if hint.line is not None else None) or hint
 
 
 def _threads_differ(case: Case) -> bool:

@@ -229,6 +229,10 @@ class Cut:
         if partners[0] is None or partners[1] is None:
             self._part(there, chain)
             return
+        sharing = {op.thread for op in there.writers[0].get(values[0].storage, ())}
+        if len(sharing - {0}) > 1:  # they write the same memory, one after the other
+            self._break("arrival", there, by, values, chain)
+            return
         threads = {by[0].thread, by[1].thread} | {op.thread for op in ops if op is not None}
         kind = "arrival" if len(threads) > 1 else "order"
         self._break(kind, step, ops if ops[0] is not None else by, values, chain)

@@ -17,7 +17,7 @@ from lastbit.studies.doctor.diagnosis import Root
 from lastbit.studies.doctor.source import distances, statements
 from lastbit.studies.doctor.steps import Step
 
-__all__ = ["Hint", "differing", "hints", "seeds"]
+__all__ = ["Hint", "differing", "hints", "seeding", "seeds"]
 
 LEAST = 3.0
 """What a hint must weigh."""
@@ -97,6 +97,27 @@ def hints(found: Break, root: Root, steps: Sequence[Step], workers: Sequence[Tap
         weighed += [Hint(tap.kind, tap.line, tap.said, _KINDS.get(tap.kind, 0.0) + _WORKER, tap) for tap in workers]
     kept = [hint for hint in weighed if hint.weight >= LEAST and hint.id not in ("batch", "program")]
     return sorted(kept, key=lambda hint: -hint.weight)
+
+
+def seeding(line: Line) -> Hint | None:
+    """Return the call of `seed()`, without a number, that a line depends on most closely."""
+    lines = distances(line.path, line.number)
+    found = [
+        (lines[one.first], one)
+        for one in statements(line.path)
+        if one.first == one.last and one.first in lines and any(map(_seeds_itself, ast.walk(one.node)))
+    ]
+    if not found:
+        return None
+    far, one = min(found, key=lambda near: near[0])
+    text = ast.unparse(one.node)
+    return Hint("generator", Line(line.path, one.first, line.function, text), text, _NEAR[min(far, len(_NEAR) - 1)])
+
+
+def _seeds_itself(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "seed" and not node.args
+    )
 
 
 def _unseeded(tap: Tap) -> bool:
