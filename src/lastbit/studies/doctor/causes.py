@@ -22,9 +22,15 @@ from lastbit.studies.doctor.interventions import (
     THREADS,
     TORCH,
 )
+from lastbit.studies.doctor.steps import base_of
 
 __all__ = ["CAUSES", "Case", "Row", "cause_of"]
 
+
+_NOT_DETERMINISTIC = frozenset(
+    ("index_put", "index_put_", "_index_put_impl_", "index_add", "index_add_", "scatter_add", "scatter_add_")
+)
+"""Of themselves, on a CPU with several threads or on a GPU."""
 
 _CLOSE = 5.0
 """What a hint weighs at least that is to be taken for the seed of a generator."""
@@ -150,7 +156,7 @@ def _generator_seeded(case: Case) -> Hint | None:
     if _drawn(case) and _own_generator(case) and case.root.line is not None:
         return seeding(case.root.line) or Hint("generator", None, "", _CLOSE)
     hint = case.hint("generator")
-    return hint and (seeding(hint.line) if hint.line is not None else None) or hint
+    return (hint and (seeding(hint.line) if hint.line is not None else None)) or hint
 
 
 def _threads_differ(case: Case) -> bool:
@@ -180,6 +186,12 @@ def _kind(*kinds: str) -> Callable[[Case], bool]:
 
 def _id(*ids: str) -> Callable[[Case], Hint | None]:
     return lambda case: case.hint(*ids)
+
+
+def _other_process(case: Case) -> bool:
+    op = case.found.ops[0]
+    alone = op is not None and base_of(op) in _NOT_DETERMINISTIC
+    return case.siblings and not alone and case.root.kind in ("outside", "order", "operation")
 
 
 def _left_file(case: Case) -> Hint | None:
@@ -259,6 +271,13 @@ CAUSES: tuple[Row, ...] = (
         _threads_differ,
     ),
     Row(
+        "other-process",
+        "Another process writes the same memory at the same time.",
+        "Let each process train its own copy and average, or take turns.",
+        None,
+        _other_process,
+    ),
+    Row(
         "operation",
         "The operation is not deterministic: its threads add in whatever order they come.",
         "Call torch.use_deterministic_algorithms(True), or run with one thread.",
@@ -278,13 +297,6 @@ CAUSES: tuple[Row, ...] = (
         "Collect what they give by the number of the task, and use it in that order; or use one worker.",
         None,
         _threaded,
-    ),
-    Row(
-        "other-process",
-        "Another process writes the same memory at the same time.",
-        "Let each process train its own copy and average, or take turns.",
-        None,
-        lambda case: case.siblings and case.root.kind in ("outside", "order", "operation"),
     ),
     Row(
         "numpy-unseeded",

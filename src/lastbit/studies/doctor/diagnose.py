@@ -54,8 +54,7 @@ def _process(process: ProcessPair, pair: Pair) -> tuple[Diagnosis, int]:
     steps = [*sorted(steps, key=lambda step: step.count), last]
     found = _followed(difference, steps)
     root = root_of(found)
-    workers = differing(*((tap for _, taps in run for tap in taps) for run in pair.taps))
-    evidence = hints(found, root, steps, workers)
+    evidence = hints(found, root, steps, pair.taps)
     met = differing(last.tapes[0].taps, last.tapes[1].taps)
     others = [one for one in pair.processes if one.rank is None and one.key != process.key]
     cause = cause_of(Case(found, root, evidence, met, bool(others)))

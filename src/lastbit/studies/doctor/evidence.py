@@ -11,6 +11,7 @@ import ast
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from lastbit.launch.pair.outcome import Met
 from lastbit.launch.pair.tapes import Line, Tap, Tape
 from lastbit.studies.doctor.cut import Break
 from lastbit.studies.doctor.diagnosis import Root
@@ -76,14 +77,14 @@ def seeds(tape: Tape, library: str) -> tuple[Tap, ...]:
     return tuple(tap for tap in tape.taps if tap.kind == "seed" and _what(tap) in names[library])
 
 
-def hints(found: Break, root: Root, steps: Sequence[Step], workers: Sequence[Tap]) -> list[Hint]:
+def hints(found: Break, root: Root, steps: Sequence[Step], workers: tuple[Met, Met]) -> list[Hint]:
     """Return what may have caused a difference, that which fits best first.
 
     Args:
         found: the root, as it was found.
         root: the same, as it is said.
         steps: all that was kept of the process.
-        workers: what processes met otherwise that only load data.
+        workers: what processes met in each run that only load data.
     """
     latest = steps[-1].tapes
     setting = found.chain.label if found.kind == "hyper" else None
@@ -94,9 +95,19 @@ def hints(found: Break, root: Root, steps: Sequence[Step], workers: Sequence[Tap
     if latest[0].process.settings.get("PYTHONHASHSEED") == "random" and root.line is not None:
         weighed += _orders(root.line, lines)
     if root.kind in ("load", "order", "arrival", "made"):
-        weighed += [Hint(tap.kind, tap.line, tap.said, _KINDS.get(tap.kind, 0.0) + _WORKER, tap) for tap in workers]
+        weighed += _loading(workers)
     kept = [hint for hint in weighed if hint.weight >= LEAST and hint.id not in ("batch", "program")]
     return sorted(kept, key=lambda hint: -hint.weight)
+
+
+def _loading(workers: tuple[Met, Met]) -> Iterator[Hint]:
+    """Yield what workers met otherwise, each held against the one of its key."""
+    first, second = map(dict, workers)
+    for key in first.keys() & second.keys():
+        found = [*differing(first[key], second[key]), *(tap for tap in first[key] if _unseeded(tap))]
+        for tap in found:
+            weight = _KINDS.get(tap.kind, 0.0) + _WORKER + (0.5 if _unseeded(tap) else 0.0)
+            yield Hint(tap.kind, tap.line, tap.said, weight, tap)
 
 
 def seeding(line: Line) -> Hint | None:
@@ -116,12 +127,20 @@ def seeding(line: Line) -> Hint | None:
 
 def _seeds_itself(node: ast.AST) -> bool:
     return (
-        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "seed" and not node.args
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "seed"
+        and not node.args
     )
 
 
 def _unseeded(tap: Tap) -> bool:
     return tap.kind == "seed" and tap.said in ("numpy.random.default_rng: None", "random.Random: None")
+
+
+def _received(found: Break) -> bool:
+    op = found.ops[0]
+    return op is not None and op.name.startswith("aten.set_.source_Storage")
 
 
 def _weight(line: Line | None, root: Root, lines: dict[int, int]) -> float:
@@ -137,6 +156,8 @@ def _weight(line: Line | None, root: Root, lines: dict[int, int]) -> float:
 def _tap(tap: Tap, found: Break, root: Root, lines: dict[int, int]) -> Hint:
     # Making such a generator asks for entropy too, on the same line.
     weight = _KINDS.get(tap.kind, 0.0) + _weight(tap.line, root, lines) + (0.5 if _unseeded(tap) else 0.0)
+    if _received(found) and tap.line == root.line and tap.kind != "draw":
+        return Hint(tap.kind, tap.line, tap.said, 0.0, tap)  # how processes talk to each other
     before = (tap.step, tap.op) <= (found.step.count, found.place)
     if tap.step == found.step.count and before and found.place - tap.op <= 2:
         weight += _JUST_BEFORE

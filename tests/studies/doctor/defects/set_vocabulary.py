@@ -7,7 +7,7 @@ cause: hash-order
 import torch
 from torch import nn
 
-TEXT = "the quick brown fox jumps over the lazy dog and the cat sees a bird that sings in the old tree".split()
+TEXT = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "and", "the", "cat", "sees", "a", "bird"]
 
 
 def vocabulary(words):

@@ -29,6 +29,6 @@ for step in range(6):
     optimizer.step()
     pace = 0.9 + 0.05 * random.random()  # <- cause
     with torch.no_grad():
-        for slow, fast in zip(teacher.parameters(), student.parameters()):
+        for slow, fast in zip(teacher.parameters(), student.parameters(), strict=True):
             slow.mul_(pace).add_(fast, alpha=1 - pace)
     print(step, loss.item(), time.time() - began)
