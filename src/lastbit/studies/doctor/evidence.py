@@ -95,7 +95,7 @@ def hints(found: Break, root: Root, steps: Sequence[Step], workers: tuple[Met, M
     if latest[0].process.settings.get("PYTHONHASHSEED") == "random" and root.line is not None:
         weighed += _orders(root.line, lines)
     if root.kind in ("load", "order", "arrival", "made"):
-        weighed += _loading(workers)
+        weighed += [hint for hint in _loading(workers) if hint.line != root.line]
     kept = [hint for hint in weighed if hint.weight >= LEAST and hint.id not in ("batch", "program")]
     return sorted(kept, key=lambda hint: -hint.weight)
 
@@ -135,7 +135,8 @@ def _seeds_itself(node: ast.AST) -> bool:
 
 
 def _unseeded(tap: Tap) -> bool:
-    return tap.kind == "seed" and tap.said in ("numpy.random.default_rng: None", "random.Random: None")
+    known = tap.said in ("numpy.random.default_rng: None", "random.Random: None")
+    return known and tap.line is not None and "site-packages" not in tap.line.path
 
 
 def _received(found: Break) -> bool:
