@@ -109,6 +109,16 @@ def statements(path: str) -> tuple[Statement, ...]:
         return ()
     found: list[Statement] = []
     _collect(tree.body, None, frozenset(), (), found)
+    # What every line reads connects none of them.
+    imported = {
+        (alias.asname or alias.name).partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
+    for one in found:
+        one.reads -= imported
+        one.writes -= imported
     return tuple(found)
 
 
