@@ -194,11 +194,11 @@ def source(tmp_path):
 
 
 def test_a_line_depends_on_what_writes_its_names(source):
-    lines = distances(source, 8)
+    lines = distances(source, [8])
     assert lines[6] == 1
     assert not {5, 7, 11} & lines.keys()
-    assert distances(source, 10)[7] == 2
-    assert distances(source + "x", 8) == {}
+    assert distances(source, [10])[7] == 2
+    assert distances(source + "x", [8]) == {}
 
 
 def test_a_draw_on_the_way_is_the_cause_and_a_clock_beside_it_is_none(source, monkeypatch):

@@ -147,7 +147,8 @@ def _unseeded(start: str) -> Callable[[Case], Hint | None]:
 
 
 def _torch_unseeded(case: Case) -> Hint | bool | None:
-    if seeds(case.tape, "torch"):
+    place = case.found.step.count, case.found.place
+    if any(tap.count > 1 or (tap.step, tap.op) <= place for tap in seeds(case.tape, "torch")):
         return None
     return not _own_generator(case) if _drawn(case) else case.hint("torch")
 
