@@ -229,6 +229,11 @@ class Cut:
         if partners[0] is None or partners[1] is None:
             self._part(there, chain)
             return
+        drawing = {op.thread for op in there.tapes[0].ops if op.seeded}
+        if len(drawing) > 1 and (by[0].name, by[0].line) == (by[1].name, by[1].line):
+            # Masks that were drawn in another turn: go on to the draws.
+            self._push(there, by, values, chain)
+            return
         sharing = {op.thread for op in there.writers[0].get(values[0].storage, ())}
         if len(sharing - {0}) > 1:  # they write the same memory, one after the other
             self._break("arrival", there, by, values, chain)

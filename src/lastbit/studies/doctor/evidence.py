@@ -163,6 +163,8 @@ def _weight(line: Line | None, root: Root, lines: dict[int, int]) -> float:
         return 0.0
     if line.path != root.line.path:
         return 1.0 if "site-packages" not in line.path else -2.0
+    if not lines:  # the source cannot be read
+        return 0.4
     far = lines.get(line.number)
     return _BESIDE if far is None else _NEAR[min(far, len(_NEAR) - 1)]
 

@@ -27,6 +27,8 @@ class Statement:
     node: ast.stmt
     function: str | None
     """In which it stands."""
+    kind: str | None = None
+    """The class in which that function stands."""
     reads: set[str] = field(default_factory=set)
     writes: set[str] = field(default_factory=set)
     around: tuple[int, ...] = ()
@@ -58,6 +60,8 @@ def distances(path: str, numbers: Iterable[int], setting: str | None = None) -> 
             readers.setdefault(name, []).append(place)
         if one.function is not None:
             bodies.setdefault(one.function, []).append(place)
+        if one.kind is not None:
+            bodies.setdefault(one.kind, []).append(place)
     found = dict.fromkeys(begin, 0)
     left = deque(found)
     while left:
@@ -88,14 +92,18 @@ def _sees(one: Statement, other: Statement) -> bool:
 
 
 def _sets(node: ast.stmt, setting: str) -> bool:
-    """Tell whether a statement writes `...["setting"]`."""
-    return isinstance(node, (ast.Assign, ast.AugAssign)) and any(
-        isinstance(part, ast.Subscript)
-        and not isinstance(part.ctx, ast.Load)
-        and isinstance(part.slice, ast.Constant)
-        and part.slice.value == setting
-        for part in _own(node)
-    )
+    """Tell whether a statement writes `...["setting"]`, hands over `setting=...`, or makes a schedule of it."""
+    for part in _own(node):
+        if isinstance(part, ast.Subscript) and not isinstance(part.ctx, ast.Load):
+            if isinstance(part.slice, ast.Constant) and part.slice.value == setting:
+                return True
+        elif isinstance(part, ast.keyword) and part.arg == setting:
+            return True
+        elif isinstance(part, ast.Call) and setting == "lr":
+            name = part.func.attr if isinstance(part.func, ast.Attribute) else getattr(part.func, "id", "")
+            if name.endswith("LR"):
+                return True
+    return False
 
 
 def _attributes(one: Statement) -> set[str]:
@@ -130,25 +138,26 @@ def _collect(
     parameters: frozenset[str],
     around: tuple[int, ...],
     found: list[Statement],
+    kind: str | None = None,
 ) -> None:
     for node in body:
         inner = [part for name in ("body", "orelse", "finalbody") for part in getattr(node, name, [])]
         inner += [part for handler in getattr(node, "handlers", []) for part in handler.body]
         last = max(node.lineno, inner[0].lineno - 1) if inner else node.end_lineno or node.lineno
-        one = Statement(node.lineno, last, node, function, around=around, parameters=parameters)
+        one = Statement(node.lineno, last, node, function, kind, around=around, parameters=parameters)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-            _collect(inner, node.name, frozenset(arg.arg for arg in every) - {"self"}, (), found)
+            _collect(inner, node.name, frozenset(arg.arg for arg in every) - {"self"}, (), found, kind)
             continue
         if isinstance(node, ast.ClassDef):
-            _collect(inner, function, parameters, around, found)
+            _collect(inner, function, parameters, around, found, node.name)
             continue
         if not isinstance(node, (ast.Import, ast.ImportFrom)):
             _names(one)
         place = len(found)
         found.append(one)
         if inner:
-            _collect(inner, function, parameters, (*around, place), found)
+            _collect(inner, function, parameters, (*around, place), found, kind)
 
 
 def _own(node: ast.stmt) -> Iterator[ast.AST]:
