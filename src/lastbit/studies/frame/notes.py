@@ -39,7 +39,7 @@ def notes(plan: Plan[Any], task: Trainee, *, selects: bool) -> list[str]:
         task: of its first cell.
         selects: whether the study is about the network that a training selects.
     """
-    if isinstance(task, CommandProgram) and not task.seeded:
+    if isinstance(task, CommandProgram) and not task.seeded and hasattr(plan.settings, "seeds"):
         return [
             f"{task.name} has one seed here: write {{seed}} where the command takes one, or --reseed, to measure what "
             "another seed changes."

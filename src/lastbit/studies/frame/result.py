@@ -22,6 +22,10 @@ __all__ = ["Result", "RunRow", "Verdict", "head", "run_row"]
 _EXIT_CODES = {
     "not_reproducible": ExitCode.NOT_REPRODUCIBLE,
     "not_landed": ExitCode.NOT_REPRODUCIBLE,
+    "differs": ExitCode.NOT_REPRODUCIBLE,
+    "returned_differs": ExitCode.NOT_REPRODUCIBLE,
+    "exits_differ": ExitCode.NOT_REPRODUCIBLE,
+    "timed_out": ExitCode.UNDECIDED,
     "no_runs": ExitCode.NOT_REPRODUCIBLE,
     "all_diverged": ExitCode.ALL_DIVERGED,
     "not_finite": ExitCode.ALL_DIVERGED,
