@@ -31,6 +31,8 @@ taps.calls()["random"]()
 MET = {
     "seed": ("random.seed(3)", "random.seed: 3"),
     "generator": ("random.Random()", "random.Random: None"),
+    "draw": ("random.shuffle([1, 2])", "random.shuffle: crc32 "),
+    "number": ("random.random()", "random.random: 0."),
     "clock": ("import time; time.time()", "time.time: 1"),
     "entropy": ("import os; os.urandom(4)", "os.urandom: "),
     "system": ("random.SystemRandom().random()", "os.urandom: "),

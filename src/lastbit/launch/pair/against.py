@@ -27,8 +27,8 @@ def check_alike(recorded: RunRecord, present: RunRecord, file: Path) -> None:
         LastbitError: they are not, which says in what.
     """
     if recorded.ranks != present.ranks:
-        counts = [len(one.ranks) or 1 for one in (recorded, present)]
-        raise LastbitError(f"{file} was recorded with {counts[0]} ranks, and this run has {counts[1]}: start as many")
+        counts = [str(len(one.ranks) or "no") for one in (recorded, present)]
+        raise LastbitError(f"{file} is of a run with {counts[0]} ranks, and this one has {counts[1]}: start as many")
     first, second = ({one.key: one for one in record.processes} for record in (recorded, present))
     common = first.keys() & second.keys()
     if not common:

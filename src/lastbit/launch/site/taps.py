@@ -1,4 +1,4 @@
-"""What a program may meet otherwise in another run: seeds, entropy, clocks, files, folders, other programs.
+"""What a program may meet otherwise in another run: seeds, draws, entropy, clocks, files, folders, other programs.
 
 Each is noted with the line of the user's, how often it came, and what was said or its digest; nothing is changed.
 Of each line the last is kept and a digest of all, so that what is kept is bounded by the program's text.
@@ -35,6 +35,8 @@ _SMALL = 1 << 20
 _TEXT = 200
 
 _CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "process_time", "process_time_ns")
+
+_NO_DRAWS = ("seed", "getstate", "setstate", "get_state", "set_state")
 
 
 class Tapped:
@@ -165,11 +167,30 @@ class Taps:
 
         random.Random.seed = seed
         random.seed = random._inst.seed
+        self._draws(random, random._inst, random.getstate)
 
     def _numpy(self) -> None:
         random: Any = sys.modules["numpy.random"]
         for name in ("seed", "default_rng"):
             setattr(random, name, Tapped(random, name, partial(self._seeded, f"numpy.random.{name}")))
+        self._draws(random, random.mtrand._rand, random.get_state)
+
+    def _draws(self, module: Any, generator: Any, state: Callable[[], Any]) -> None:
+        """Note what the functions of a module draw from its global generator."""
+        for name, function in list(vars(module).items()):
+            if getattr(function, "__self__", None) is generator and name not in _NO_DRAWS and name[0] != "_":
+                tapped = Tapped(module, name, partial(self._drew, f"{module.__name__}.{name}", state))
+                setattr(module, name, tapped)
+
+    def _drew(self, what: str, state: Callable[[], Any], frame: Any, args: tuple[Any, ...], result: Any) -> None:
+        def said() -> str:
+            if isinstance(result, (int, float, str, bytes)):
+                return repr(result)
+            # What is shuffled or chosen from may be anything, and is left alone.
+            drawn = result.tobytes() if hasattr(result, "tobytes") else repr(state()).encode()
+            return f"crc32 {crc32(drawn):08x}"
+
+        self.note("draw", what, said, frame)
 
     def _torch(self) -> None:
         torch: Any = sys.modules["torch"]
@@ -236,7 +257,7 @@ class Taps:
         if not isinstance(path, (str, bytes)):
             return
         name = os.fsdecode(path)
-        if name.endswith((".py", ".pyc", ".so")) or name.startswith(("/proc/", "/sys/", "/dev/")):
+        if name.endswith((".py", ".pyc", ".so")) or name.startswith(("/proc/", "/sys/", "/dev/null")):
             return
         writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else flags & 3
         said = (lambda: "written") if writes else partial(_contents, name)
