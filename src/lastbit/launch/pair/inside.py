@@ -21,7 +21,7 @@ from lastbit.launch.pair.facts import settings, versions
 from lastbit.launch.pair.leaves import Standing, hashes_of, names_of, standing
 from lastbit.launch.pair.recording import Recording
 from lastbit.launch.pair.said import Said
-from lastbit.launch.pair.stuck import watch
+from lastbit.launch.pair.stuck import Watch
 from lastbit.launch.pair.tape import OpRecorder
 from lastbit.launch.pair.tapes import ProcessFacts
 from lastbit.launch.pair.told import write_taps
@@ -58,8 +58,7 @@ class PairRecorder:
         self.tape.wrap_threads()
         taps.worker = self._loads
         taps.now = lambda: (self.tape.count, len(self.tape.ops) + self.tape.lost)
-        self._deadline: float | None = pair["deadline"]
-        watch(self._folder, self._deadline)
+        self._watch = Watch(self._folder, pair["deadline"])
         register_optimizer_step_pre_hook(self._about_to_step)
         os.register_at_fork(before=self._forking)
 
@@ -130,7 +129,5 @@ class PairRecorder:
         self._lock = threading.RLock()
         self._other.forked()
         taps.writer = None
-        with taps.muted():
-            watch(self._folder, self._deadline)
         self._facts, self._known, self._before, self._names = None, {}, {}, {}
         self.tape.forked()

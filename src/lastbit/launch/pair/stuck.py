@@ -12,29 +12,59 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-__all__ = ["read_stacks", "watch"]
+from lastbit.launch.site.taps import taps
+
+__all__ = ["Watch", "read_stacks"]
 
 _HIGH = 900
 """A program that closes what it did not open, and opens files of its own, does not come to such numbers of files."""
 
 
-def watch(folder: Path, deadline: float | None) -> None:
-    """Write `stack-PID.txt` shortly before the deadline.
+class Watch:
+    """Writes `stack-PID.txt` shortly before the time runs out, unless the program uses `faulthandler` so itself.
 
     Args:
         folder: takes it.
         deadline: in seconds since 1970; None: there is none.
     """
-    if deadline is None:
-        return
-    left = deadline - time.time()
-    seconds = left - max(1.0, left / 50)
-    if seconds <= 0:
-        return
-    with suppress(OSError, RuntimeError), (folder / f"stack-{os.getpid()}.txt").open("w") as file:
-        number = fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, _HIGH)
-        faulthandler.dump_traceback_later(seconds, file=number)
+
+    def __init__(self, folder: Path, deadline: float | None) -> None:
+        self._folder, self._deadline = folder, deadline
+        self._later = faulthandler.dump_traceback_later
+        self._ours = False
+        self._file = -1
+        if deadline is None:
+            return
+        faulthandler.dump_traceback_later = self._theirs
+        self._begin()
+        # Its thread is not there in a forked child, which would wait for that thread's end for good.
+        os.register_at_fork(before=self._end, after_in_parent=self._begin, after_in_child=self._begin)
+
+    def _theirs(self, *args: Any, **kwargs: Any) -> None:
+        self._ours, self._deadline = False, None
+        self._later(*args, **kwargs)
+
+    def _end(self) -> None:
+        if self._ours:
+            faulthandler.cancel_dump_traceback_later()
+            self._ours = False
+            with suppress(OSError):
+                os.close(self._file)
+
+    def _begin(self) -> None:
+        if self._deadline is None:
+            return
+        with taps.muted(), suppress(OSError, RuntimeError):
+            left = self._deadline - time.time()
+            seconds = left - max(1.0, left / 50)
+            if seconds <= 0:
+                return
+            with (self._folder / f"stack-{os.getpid()}.txt").open("w") as file:
+                self._file = fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, _HIGH)
+            self._later(seconds, file=self._file)
+            self._ours = True
 
 
 def read_stacks(folder: Path) -> str:

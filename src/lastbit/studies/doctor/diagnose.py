@@ -1,32 +1,126 @@
-"""Where two runs differ, and why: from the first step that differed back to the root."""
+"""Where two runs differ, and why: from the first step that differed back to the root, and from there to the cause."""
 
 from __future__ import annotations
 
-from lastbit.launch.pair.outcome import Difference, Pair
+from lastbit.launch.pair.outcome import Difference, Pair, ProcessPair
+from lastbit.launch.pair.tapes import Tap
+from lastbit.studies.doctor.causes import Case, cause_of
+from lastbit.studies.doctor.cut import Break, Chain, Cut
 from lastbit.studies.doctor.diagnosis import Diagnosis, Root
+from lastbit.studies.doctor.evidence import differing, hints
+from lastbit.studies.doctor.roots import first_of, root_of
+from lastbit.studies.doctor.steps import Step
 
 __all__ = ["diagnose"]
 
+_FOLLOWED = 8
+"""Tensors that are followed back to the root; more of them lead there too."""
+
 
 def diagnose(pair: Pair) -> Diagnosis | None:
-    """Say why the runs of a pair differ; None where they do not."""
-    differences = pair.differences
-    return _first(differences[0]) if differences else None
+    """Say why the runs of a pair differ.
+
+    Of several processes that differ, that one counts in which a difference arose and did not arrive.
+
+    Args:
+        pair: what the two runs came to.
+
+    Returns:
+        None where no process differs.
+    """
+    found = [_process(process, pair) for process in pair.processes if process.difference is not None]
+    return min(
+        found, key=lambda one: (one[0].root.kind in ("arrival", "unknown", "outside"), one[1]), default=(None, 0)
+    )[0]
 
 
-def _first(difference: Difference) -> Diagnosis:
-    steps = next((step for step in difference.steps if step is not None), (-1, 0))
+def _process(process: ProcessPair, pair: Pair) -> tuple[Diagnosis, int]:
+    difference = process.difference
+    assert difference is not None
+    optimizer, number = next((step for step in difference.steps if step is not None and step[0] >= 0), (-1, 0))
+    last = _step(difference)
+    if last is None:
+        said = "Of the step nothing was recorded."
+        if difference.kind == "alone":
+            said = "Only one of the runs has this process."
+        root = Root("length" if difference.kind == "alone" else "unknown", None, None, said, difference.count + 1)
+        return Diagnosis(process.key, optimizer, number, None, root, None, (), (), (said,)), difference.count
+    steps = [step for step in map(_step, process.suspects) if step is not None and step.count < last.count]
+    steps = [*sorted(steps, key=lambda step: step.count), last]
+    found = _followed(difference, steps)
+    root = root_of(found)
+    workers = differing(*((tap for _, taps in run for tap in taps) for run in pair.taps))
+    evidence = hints(found, root, steps, workers)
+    others = [one for one in pair.processes if one.rank is None and one.key != process.key]
+    cause = cause_of(Case(found, root, evidence, bool(others)))
+    taps: tuple[Tap, ...] = tuple(hint.tap for hint in evidence if hint.tap is not None)
+    unseen = tuple(_unseen(root, cause is None, steps))
+    path = found.chain.links
+    return Diagnosis(
+        process.key, optimizer, number, found.chain.label or None, root, cause, taps, path, unseen
+    ), root.step
+
+
+def _step(difference: Difference) -> Step | None:
     first, second = difference.tapes
-    tensor = None
-    root = Root("unknown", None, None, "Nothing was recorded of this step.", difference.count + 1)
-    if first is not None and second is not None:
-        for mine, other in zip(first.parameters, second.parameters, strict=False):
-            if mine.grad_hash != other.grad_hash or mine.hash_after != other.hash_after:
-                tensor = f"gradient of {mine.name}" if mine.grad_hash != other.grad_hash else mine.name
-                break
-        for one, two in zip(first.ops, second.ops, strict=False):
-            if [value.hash for value in one.outputs] != [value.hash for value in two.outputs]:
-                said = "It is the first operation whose outputs differ."
-                root = Root("operation", one.name, one.line, said, difference.count + 1)
-                break
-    return Diagnosis(difference.key, *steps, tensor, root, None, (), (), ())
+    return Step((first, second)) if first is not None and second is not None else None
+
+
+def _followed(difference: Difference, steps: list[Step]) -> Break:
+    """Return where what differs arose."""
+    cut, last = Cut(steps), steps[-1]
+    if difference.kind in ("path", "length"):
+        cut.part(last, "")
+        found = first_of(cut.breaks)
+        assert found is not None
+        if found.kind == "path" and difference.kind == "length":
+            return Break("length", found.step, found.ops, found.values, found.chain, found.place)
+        return found
+    both = [
+        (mine, other)
+        for mine, other in zip(last.tapes[0].parameters, last.tapes[1].parameters, strict=False)
+        if (mine.hash_before, mine.grad_hash, mine.hash_after) != (other.hash_before, other.grad_hash, other.hash_after)
+    ]
+    graded = [pair for pair in both if pair[0].grad_hash != pair[1].grad_hash]
+    setting = _setting(last)
+    if setting is not None and not graded:
+        return setting
+    for mine, other in (graded or both)[:_FOLLOWED]:
+        if graded:
+            cut.leaf(last, (mine, other), f"gradient of {mine.name}", (mine.grad_storage, other.grad_storage))
+        else:
+            cut.leaf(last, (mine, other), mine.name, (mine.storage, other.storage))
+    nothing = Break("unknown", last, (None, None), (None, None), Chain(""), len(last.tapes[0].ops))
+    return first_of(cut.breaks) or nothing
+
+
+def _setting(last: Step) -> Break | None:
+    """Return where the settings of the optimizer differ."""
+    first, second = (tape.hyper for tape in last.tapes)
+    for name in first.keys() & second.keys():
+        if first[name] != second[name]:
+            ops = [tape.ops[-1] if tape.ops else None for tape in last.tapes]
+            label = name.partition(".")[2] or name
+            detail = (f"={first[name]}", f"={second[name]}")
+            return Break("hyper", last, (ops[0], ops[1]), (None, None), Chain(label), len(last.tapes[0].ops), detail)
+    return None
+
+
+def _unseen(root: Root, open_: bool, steps: list[Step]) -> list[str]:
+    """Return what could not be looked into, where it matters."""
+    said = []
+    if root.kind == "compiled":
+        said.append("What happens inside a compiled kernel is not seen: run without torch.compile to look further.")
+    if root.kind == "outside":
+        said.append("Writes through NumPy, through .data and from other processes or compiled kernels are not seen.")
+    if root.kind in ("order", "arrival"):
+        said.append(
+            "Where the order arose is not seen, only where it showed: orders are Python's, and leave no operation."
+        )
+    if root.kind in ("path", "length"):
+        said.append("Decisions of the program are not seen, only that the two runs went apart after equal operations.")
+    if root.kind == "made" and open_:
+        said.append("How the values were made in Python or NumPy is not seen, only the line on which they came in.")
+    if any(tape.lost for step in steps for tape in step.tapes):
+        said.append("The step had more operations than are kept; the first of them were dropped.")
+    return said

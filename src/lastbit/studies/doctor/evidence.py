@@ -1,0 +1,153 @@
+"""What the two runs met otherwise, and how well it fits the root.
+
+Taps fire in every run, also in ones that repeat: a clock that is logged differs too. So each is weighed by where it
+stands: on the root's line, on a line that the root's depends on, just before the root; what stands beside the point
+weighs less than nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from lastbit.launch.pair.tapes import Line, Tap, Tape
+from lastbit.studies.doctor.cut import Break
+from lastbit.studies.doctor.diagnosis import Root
+from lastbit.studies.doctor.source import distances, statements
+from lastbit.studies.doctor.steps import Step
+
+__all__ = ["Hint", "differing", "hints", "seeds"]
+
+LEAST = 3.0
+"""What a hint must weigh."""
+
+_NEAR = (8.0, 6.0, 4.5, 3.0, 2.0, 1.0, 0.5)
+"""By steps of dependence from the root's line."""
+
+_BESIDE = -4.0
+
+_JUST_BEFORE = 3.0
+
+_KINDS = {
+    "draw": 2.0,
+    "seed": 2.0,
+    "entropy": 2.0,
+    "folder": 1.5,
+    "file": 1.0,
+    "time": 0.5,
+    "process": 0.0,
+    "network": 0.0,
+}
+
+_WORKER = 5.0
+
+
+@dataclass(frozen=True)
+class Hint:
+    """Something that may have caused a difference."""
+
+    id: str
+    """The kind of tap; `torch` for a draw of torch's own, `hash` and `address` for what an order may come from."""
+    line: Line | None
+    said: str
+    weight: float
+    tap: Tap | None = None
+
+
+def _what(tap: Tap) -> str:
+    return tap.said.partition(": ")[0]
+
+
+def differing(first: Iterable[Tap], second: Iterable[Tap]) -> tuple[Tap, ...]:
+    """Return what only one run met, or each run otherwise."""
+    ours, theirs = ({(tap.kind, _what(tap), tap.line): tap for tap in taps} for taps in (first, second))
+    found = [tap for key, tap in ours.items() if key not in theirs or theirs[key].all != tap.all]
+    return (*found, *(tap for key, tap in theirs.items() if key not in ours))
+
+
+def seeds(tape: Tape, library: str) -> tuple[Tap, ...]:
+    """Return the calls that seed a library's global generator: `torch`, `numpy.random` or `random`."""
+    names = {
+        "torch": ("torch.manual_seed", "torch.seed"),
+        "numpy.random": ("numpy.random.seed",),
+        "random": ("random.seed",),
+    }
+    return tuple(tap for tap in tape.taps if tap.kind == "seed" and _what(tap) in names[library])
+
+
+def hints(found: Break, root: Root, steps: Sequence[Step], workers: Sequence[Tap]) -> list[Hint]:
+    """Return what may have caused a difference, that which fits best first.
+
+    Args:
+        found: the root, as it was found.
+        root: the same, as it is said.
+        steps: all that was kept of the process.
+        workers: what processes met otherwise that only load data.
+    """
+    latest = steps[-1].tapes
+    lines = {} if root.line is None else distances(root.line.path, root.line.number)
+    weighed = [_tap(tap, found, root, lines) for tap in differing(latest[0].taps, latest[1].taps)]
+    weighed += [_tap(tap, found, root, lines) for tap in latest[0].taps if _unseeded(tap)]
+    weighed += _draws(found, root, steps, lines)
+    if latest[0].process.settings.get("PYTHONHASHSEED") == "random" and root.line is not None:
+        weighed += _orders(root.line, lines)
+    if root.kind in ("load", "order", "arrival", "made"):
+        weighed += [Hint(tap.kind, tap.line, tap.said, _KINDS.get(tap.kind, 0.0) + _WORKER, tap) for tap in workers]
+    kept = [hint for hint in weighed if hint.weight >= LEAST and hint.id not in ("batch", "program")]
+    return sorted(kept, key=lambda hint: -hint.weight)
+
+
+def _unseeded(tap: Tap) -> bool:
+    return tap.kind == "seed" and tap.said in ("numpy.random.default_rng: None", "random.Random: None")
+
+
+def _weight(line: Line | None, root: Root, lines: dict[int, int]) -> float:
+    """Return what a line weighs by where it stands."""
+    if line is None or root.line is None:
+        return 0.0
+    if line.path != root.line.path:
+        return 1.0 if "site-packages" not in line.path else -2.0
+    far = lines.get(line.number)
+    return _BESIDE if far is None else _NEAR[min(far, len(_NEAR) - 1)]
+
+
+def _tap(tap: Tap, found: Break, root: Root, lines: dict[int, int]) -> Hint:
+    weight = _KINDS.get(tap.kind, 0.0) + _weight(tap.line, root, lines)
+    before = (tap.step, tap.op) <= (found.step.count, found.place)
+    if tap.step == found.step.count and before and found.place - tap.op <= 2:
+        weight += _JUST_BEFORE
+    if not before and tap.count == 1:
+        weight = 0.0
+    return Hint(tap.kind, tap.line, tap.said, weight, tap)
+
+
+def _draws(found: Break, root: Root, steps: Sequence[Step], lines: dict[int, int]) -> Iterator[Hint]:
+    """Yield draws of torch's before the root whose generators stood elsewhere: a shuffled order reaches it unseen."""
+    for step in steps:
+        for op, twin in step.pairs():
+            if (step.count, op.index) < (found.step.count, found.place) and op.generator != twin.generator:
+                near = found.place - op.index <= 4 and step.count == found.step.count
+                weight = 2.0 + _weight(op.line, root, lines) + (_JUST_BEFORE if near else 0.0)
+                own = any(text.endswith("=generator") for text in op.scalars)
+                yield Hint("generator" if own else "torch", op.line, op.name, weight)
+                break
+
+
+def _orders(line: Line, lines: dict[int, int]) -> Iterator[Hint]:
+    """Yield lines whose values hang on hashes of strings or on addresses of objects."""
+    for one in statements(line.path):
+        far = lines.get(one.first)
+        if far is None:
+            continue
+        named = (
+            {node.id for node in ast.walk(one.node) if isinstance(node, ast.Name)} if one.first == one.last else set()
+        )
+        sets = any(isinstance(node, (ast.Set, ast.SetComp)) for node in ast.walk(one.node)) and one.first == one.last
+        text = ast.unparse(one.node).partition("\n")[0]
+        here = Line(line.path, one.first, line.function, text)
+        weight = _NEAR[min(far, len(_NEAR) - 1)] + 0.5
+        if "id" in named:
+            yield Hint("address", here, "id()", weight)
+        elif (named & {"set", "frozenset", "hash"} or sets) and "sorted" not in named:
+            yield Hint("hash", here, "hash() or a set", weight)

@@ -1,0 +1,158 @@
+"""Which lines of a file a line depends on, by the names in them: a hint as to which evidence fits, never a proof.
+
+The flow of control is left out, and so is what a name stands for: lines that write a name which is read, the functions
+that are called, the callers of the function that a line stands in, and the conditions around it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+__all__ = ["Statement", "distances", "statements"]
+
+FARTHEST = 6
+
+
+@dataclass
+class Statement:
+    """A statement, or the head of one that holds others."""
+
+    first: int
+    last: int
+    node: ast.stmt
+    function: str | None
+    """In which it stands."""
+    reads: set[str] = field(default_factory=set)
+    writes: set[str] = field(default_factory=set)
+    around: tuple[int, ...] = ()
+    """The places of the heads that it stands under, in the list of all."""
+    parameters: frozenset[str] = frozenset()
+    """Of its function."""
+
+
+def distances(path: str, number: int) -> dict[int, int]:
+    """Return how many steps of dependence each line is away from one of them; those that it depends on only."""
+    every = statements(path)
+    begin = [place for place, one in enumerate(every) if one.first <= number <= one.last]
+    if not begin:
+        return {}
+    writers: dict[str, list[int]] = {}
+    bodies: dict[str, list[int]] = {}
+    readers: dict[str, list[int]] = {}
+    for place, one in enumerate(every):
+        for name in one.writes:
+            writers.setdefault(name, []).append(place)
+        for name in one.reads:
+            readers.setdefault(name, []).append(place)
+        if one.function is not None:
+            bodies.setdefault(one.function, []).append(place)
+    found = {begin[-1]: 0}
+    left = deque(found)
+    while left:
+        place = left.popleft()
+        one, far = every[place], found[place]
+        if far >= FARTHEST:
+            continue
+        near = [*one.around]
+        for name in one.reads:
+            near += [other for other in writers.get(name, ()) if _sees(one, every[other])]
+            near += bodies.get(name, ())
+        if one.function is not None and one.reads & one.parameters:
+            near += readers.get(one.function, ())
+        for other in near:
+            if other not in found:
+                found[other] = far + 1
+                left.append(other)
+    lines: dict[int, int] = {}
+    for place, far in found.items():
+        for line in range(every[place].first, every[place].last + 1):
+            lines[line] = min(far, lines.get(line, far))
+    return lines
+
+
+def _sees(one: Statement, other: Statement) -> bool:
+    """Tell whether what one statement writes may be what another reads, by where they stand."""
+    return other.function is None or other.function == one.function or bool(other.writes & _attributes(one))
+
+
+def _attributes(one: Statement) -> set[str]:
+    return {node.attr for node in _own(one.node) if isinstance(node, ast.Attribute)}
+
+
+@lru_cache(maxsize=64)
+def statements(path: str) -> tuple[Statement, ...]:
+    """Return the statements of a file in turn; none where it cannot be read."""
+    try:
+        tree = ast.parse(Path(path).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return ()
+    found: list[Statement] = []
+    _collect(tree.body, None, frozenset(), (), found)
+    return tuple(found)
+
+
+def _collect(
+    body: list[ast.stmt],
+    function: str | None,
+    parameters: frozenset[str],
+    around: tuple[int, ...],
+    found: list[Statement],
+) -> None:
+    for node in body:
+        inner = [part for name in ("body", "orelse", "finalbody") for part in getattr(node, name, [])]
+        inner += [part for handler in getattr(node, "handlers", []) for part in handler.body]
+        last = max(node.lineno, inner[0].lineno - 1) if inner else node.end_lineno or node.lineno
+        one = Statement(node.lineno, last, node, function, around=around, parameters=parameters)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            _collect(inner, node.name, frozenset(arg.arg for arg in every) - {"self"}, (), found)
+            continue
+        if isinstance(node, ast.ClassDef):
+            _collect(inner, function, parameters, around, found)
+            continue
+        if not isinstance(node, (ast.Import, ast.ImportFrom)):
+            _names(one)
+        place = len(found)
+        found.append(one)
+        if inner:
+            _collect(inner, function, parameters, (*around, place), found)
+
+
+def _own(node: ast.stmt) -> Iterator[ast.AST]:
+    """Yield what stands in a statement itself, without the statements that it holds."""
+    left: list[ast.AST] = [node]
+    while left:
+        one = left.pop()
+        yield one
+        left += [child for child in ast.iter_child_nodes(one) if not isinstance(child, (ast.stmt, ast.ExceptHandler))]
+
+
+def _names(one: Statement) -> None:
+    """Take down what a statement reads and writes."""
+    for node in _own(one.node):
+        if isinstance(node, ast.Name):
+            (one.reads if isinstance(node.ctx, ast.Load) else one.writes).add(node.id)
+        elif isinstance(node, ast.Attribute):
+            (one.reads if isinstance(node.ctx, ast.Load) else one.writes).add(node.attr)
+        elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+            one.writes |= {part.id for part in ast.walk(node.value) if isinstance(part, ast.Name)}
+    if isinstance(one.node, ast.AugAssign):
+        one.reads |= one.writes
+    if isinstance(one.node, ast.Expr) and isinstance(one.node.value, ast.Call):
+        # What is called for its effect changes what it is called on, and what it is called with.
+        call = one.node.value
+        parts: list[ast.expr] = [*call.args]
+        if isinstance(call.func, ast.Attribute):
+            parts.append(call.func.value)
+        for part in parts:
+            if isinstance(part, ast.Name):
+                one.writes.add(part.id)
+            elif isinstance(part, ast.Attribute):
+                one.writes.add(part.attr)
+    one.reads.discard("self")
+    one.writes.discard("self")
