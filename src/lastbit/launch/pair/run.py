@@ -35,6 +35,7 @@ def run_pair(
     cwd: Path | None = None,
     timeout: float | None = None,
     environment: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Pair:
     """Run a program twice at once, and stop both where they first differ.
 
@@ -47,6 +48,7 @@ def run_pair(
         cwd: where they run; here by default.
         timeout: seconds after which both are ended.
         environment: all of it; this process's by default.
+        changes: of what both meet, as in `lastbit.launch.site.changes`.
 
     Raises:
         LastbitError: there is no such program, lastbit would not be reached in it, or a function cannot travel.
@@ -61,7 +63,7 @@ def run_pair(
                 stack.enter_context(
                     _launched(
                         program,
-                        referee.told(side) | {"deadline": deadline},
+                        referee.told(side) | {"deadline": deadline, "changes": dict(changes or {})},
                         settings=settings,
                         folder=folder / name,
                         cwd=cwd,

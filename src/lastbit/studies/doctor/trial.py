@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from lastbit.launch.pair.run import Recorded, run_pair, run_recorded, run_sequen
 from lastbit.launch.program import CommandProgram
 from lastbit.launch.settings import LaunchSettings
 from lastbit.perturb.base import Identity
+from lastbit.studies.doctor.diagnosis import Intervention
 from lastbit.studies.doctor.settings import DoctorSettings
 from lastbit.studies.frame.kind import DTYPES, Work
 from lastbit.studies.frame.program import Program
@@ -60,9 +62,15 @@ class Trial:
         call = Call(partial(_train, work.program, dict(work.job.cell.program), settings.seed, dtype, device), name)
         return cls(call, name, launch, folder, None, settings.timeout)
 
-    def pair(self, name: str, **changes: Any) -> Pair:
-        """Run it twice at once; `changes` are of its settings, or its `environment`."""
-        return run_pair(self.program, folder=self.folder / name, **self._how(**changes))
+    def pair(self, name: str, under: Intervention | None = None) -> Pair:
+        """Run it twice at once, as it is or under an intervention."""
+        if under is None:
+            return run_pair(self.program, folder=self.folder / name, **self._how())
+        known = {one.name for one in fields(LaunchSettings)}
+        how = self._how(**{one: value for one, value in under.changes.items() if one in known})
+        inside = {one: value for one, value in under.changes.items() if one not in known}
+        how["environment"] = {**os.environ, **under.environment}
+        return run_pair(self.program, folder=self.folder / name, changes=inside, **how)
 
     def sequential(self, name: str) -> Pair:
         """Run it twice, one run after the other."""
@@ -72,9 +80,8 @@ class Trial:
         """Run it once and record every step."""
         return run_recorded(self.program, folder=self.folder / name, **self._how())
 
-    def _how(self, environment: Mapping[str, str] | None = None, **changes: Any) -> dict[str, Any]:
-        settings = replace(self.settings, **changes) if changes else self.settings
-        return {"settings": settings, "cwd": self.cwd, "timeout": self.timeout, "environment": environment}
+    def _how(self, **changes: Any) -> dict[str, Any]:
+        return {"settings": replace(self.settings, **changes), "cwd": self.cwd, "timeout": self.timeout}
 
 
 def _train(program: Program, changes: Mapping[str, Any], seed: int, dtype: torch.dtype, device: torch.device) -> Any:

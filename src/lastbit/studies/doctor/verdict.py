@@ -169,8 +169,8 @@ def _differs(name: str, outcomes: Sequence[Outcome], confirmation: Confirmation 
     where = f" at {at(found.line)}" if found.line is not None else ""
     verdict = f"{name}: {how} from {_step_words(found)} on{tensor}: {operation_words(found)}{where}."
     advice = [found.cause_said, found.cure] if found.cause_said else [_unknown(last)]
-    if confirmation is not None:
-        advice.append(f"Confirmed? {_confirmed(confirmation)}.")
+    if confirmation is not None and confirmation.confirmed:
+        advice.append("Repeated with that change, the difference is gone.")
     if last.changed:
         advice.append(f"The record was made with other versions or settings: {_changed(last.changed)}.")
     return Verdict(verdict, "differs", " ".join(part for part in advice if part))

@@ -15,7 +15,7 @@ from lastbit.launch.pair.outcome import Pair
 from lastbit.launch.pair.recorded import load_record, save_record
 from lastbit.report.formatting import plural
 from lastbit.studies.doctor.compare import changed_between, check_ran, holds_under, outcome_of
-from lastbit.studies.doctor.confirm import confirm
+from lastbit.studies.doctor.confirm import can_confirm, confirm
 from lastbit.studies.doctor.diagnose import diagnose
 from lastbit.studies.doctor.findings import Confirmation, Outcome
 from lastbit.studies.doctor.settings import DoctorSettings
@@ -69,7 +69,7 @@ def _examined(trial: Trial, runs: int) -> tuple[list[Outcome], Confirmation | No
     later = trial.sequential("in-turn")
     check_ran(trial.name, later, trial.timeout)
     if later.differences:
-        found, confirmation = _differing(trial, "one after the other", later, 0)
+        found, confirmation = _differing(trial, "one after the other", later, runs)
         return [*outcomes, *found], confirmation
     settings = holds_under(trial.folder / "in-turn" / "first" / "records")
     return [*outcomes, outcome_of("one after the other", later, None, settings=settings)], None
@@ -81,7 +81,7 @@ def _differing(trial: Trial, how: str, pair: Pair, runs: int) -> tuple[list[Outc
     settings = {**tapes[0].process.versions, **tapes[0].process.settings} if tapes else {}
     cause = None if diagnosis is None else diagnosis.cause
     confirmation = None
-    if runs and cause is not None and cause.intervention is not None:
+    if runs and cause is not None and cause.intervention is not None and can_confirm(cause.intervention):
         confirmation = confirm(trial, cause.intervention, runs)
     return [outcome_of(how, pair, diagnosis, settings=settings)], confirmation
 
