@@ -105,15 +105,17 @@ def doctor_verdict(name: str, outcomes: Sequence[Outcome], confirmation: Confirm
     last = outcomes[-1]
     if last.finding is not None or not last.equal:
         return _differs(name, outcomes, confirmation)
-    compared = (
-        f"{plural(last.steps, 'step')} of {plural(last.tensors, 'tensor')} ({size(sum(o.bytes for o in outcomes))})"
-    )
-    if last.timed_out:
-        return _timed_out(name, last)
+    return _timed_out(name, last) if last.timed_out else _equal(name, outcomes)
+
+
+def _equal(name: str, outcomes: Sequence[Outcome]) -> Verdict:
+    """Return the verdict over runs that trained the same weights, whatever else of them differs."""
+    last = outcomes[-1]
+    compared = f"{plural(last.steps, 'step')} of {plural(last.tensors, 'tensor')} ({size(last.bytes)})"
     codes = last.exit_codes
     if None not in codes and codes[0] != codes[1]:
         return Verdict(
-            f"{name} trains the same weights twice, in {compared}, but the first run ended with exit code {codes[0]} "
+            f"both runs of {name} train the same weights, in {compared}, but the first ended with exit code {codes[0]} "
             f"and the second with {codes[1]}.",
             "exits_differ",
             "See what both printed: the folders are named below.",
@@ -121,7 +123,8 @@ def doctor_verdict(name: str, outcomes: Sequence[Outcome], confirmation: Confirm
     returned, printed = (_first(outcomes, what) for what in ("returned", "printed"))
     if returned is not None:
         return Verdict(
-            f"{name} trains the same weights twice, in {compared}, but returns {returned.first} and {returned.second}.",
+            f"both runs of {name} train the same weights, in {compared}, but return {returned.first} and "
+            f"{returned.second}.",
             "returned_differs",
             "What is returned is made after the training: look at the evaluation.",
         )
@@ -131,7 +134,7 @@ def doctor_verdict(name: str, outcomes: Sequence[Outcome], confirmation: Confirm
         return Verdict(said, "recorded", "Hand the file on, and hold another run against it with --against.")
     if printed is not None:
         return Verdict(
-            f"{name} trains the same weights twice, in {compared}, but what the runs print differs in "
+            f"both runs of {name} train the same weights, in {compared}, but what they print differs in "
             f"{plural(printed.lines, 'line')}, first in line {count(printed.line)}.",
             "outputs_differ",
             f"The first run printed {printed.first.strip()!r}, the second {printed.second.strip()!r}. {holds}",
@@ -158,16 +161,16 @@ def _changed(changed: Mapping[str, tuple[str, str]]) -> str:
 def _differs(name: str, outcomes: Sequence[Outcome], confirmation: Confirmation | None) -> Verdict:
     last = outcomes[-1]
     how = {
-        "lock step": "two runs with the same seed differ",
-        "one after the other": "a second run differs from the first one before it, though two at once are equal",
-        "against the record": "this run differs from the record",
+        "lock step": f"two runs of {name} with the same seed differ",
+        "one after the other": f"a second run of {name} differs from the one before it, though two at once are equal,",
+        "against the record": f"this run of {name} differs from the record",
     }[last.how]
     found = last.finding
     if found is None:
-        return Verdict(f"{name}: {how} after {plural(last.steps, 'equal step')}.", "differs", _unknown(last))
+        return Verdict(f"{how} after {plural(last.steps, 'equal step')}.", "differs", _unknown(last))
     tensor = f", in {found.tensor}" if found.tensor else ""
     where = f" at {at(found.line)}" if found.line is not None else ""
-    verdict = f"{name}: {how} from {_step_words(found)} on{tensor}: {operation_words(found)}{where}."
+    verdict = f"{how} from {_step_words(found)} on{tensor}: {operation_words(found)}{where}."
     advice = [found.cause_said, found.cure] if found.cause_said else [_unknown(last)]
     if confirmation is not None and confirmation.confirmed:
         advice.append("Repeated with that change, the difference is gone.")
