@@ -76,6 +76,7 @@ CURED = Confirmation(
     intervention="one-thread",
     said="run with one thread",
     pairs=4,
+    within=83,
     differing_before=4,
     differing_after=0,
     before=proportion_estimate(4, 4),
@@ -207,7 +208,8 @@ class Coin:
     def __init__(self, plain_pairs, changed_pairs):
         self.left = {False: list(plain_pairs), True: list(changed_pairs)}
 
-    def pair(self, name, under=None):
+    def pair(self, name, under, until):
+        assert until == 3 * 11 + 50
         return type("Pair", (), {"differences": (1,) * self.left[under is not None].pop(0)})
 
 
@@ -217,7 +219,7 @@ class Coin:
 )
 def test_a_cure_is_confirmed_only_where_chance_would_hardly_do_as_well(plain_pairs, changed_pairs, confirmed):
     """A defect that shows in half of the pairs is not cured by the half in which it does not."""
-    found = confirming.confirm(Coin(map(int, plain_pairs), map(int, changed_pairs)), THREADS, 4)
+    found = confirming.confirm(Coin(map(int, plain_pairs), map(int, changed_pairs)), THREADS, 4, found=11)
     assert (found.differing_before, found.differing_after) == (plain_pairs.count("1"), changed_pairs.count("1"))
     assert found.confirmed is confirmed
 

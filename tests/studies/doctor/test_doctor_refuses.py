@@ -74,7 +74,7 @@ def test_a_program_that_fails_by_itself_is_no_answer(changes, said, tmp_path):
 
 def test_without_a_step_before_the_time_ran_out_there_is_no_answer(tmp_path):
     one = run(tmp_path, timed_out=True)
-    with pytest.raises(LastbitError, match="no optimizer step within --timeout 5.0 s"):
+    with pytest.raises(LastbitError, match=r"no optimizer step within --timeout 5\.0 s"):
         check_ran("train", Pair((one, one), (), 5.0, True), 5.0)
 
 

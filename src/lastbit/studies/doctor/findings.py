@@ -162,6 +162,8 @@ class Confirmation:
     """As in `run with one thread`."""
     pairs: int
     """Each way."""
+    within: int
+    """Steps within which a pair counts as differing."""
     differing_before: int
     differing_after: int
     before: Estimate

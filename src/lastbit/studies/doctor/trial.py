@@ -62,15 +62,15 @@ class Trial:
         call = Call(partial(_train, work.program, dict(work.job.cell.program), settings.seed, dtype, device), name)
         return cls(call, name, launch, folder, None, settings.timeout)
 
-    def pair(self, name: str, under: Intervention | None = None) -> Pair:
-        """Run it twice at once, as it is or under an intervention."""
+    def pair(self, name: str, under: Intervention | None = None, until: int | None = None) -> Pair:
+        """Run it twice at once, as it is or under an intervention, to the end or to so many equal steps."""
         if under is None:
-            return run_pair(self.program, folder=self.folder / name, **self._how())
+            return run_pair(self.program, folder=self.folder / name, until=until, **self._how())
         known = {one.name for one in fields(LaunchSettings)}
         how = self._how(**{one: value for one, value in under.changes.items() if one in known})
         inside = {one: value for one, value in under.changes.items() if one not in known}
         how["environment"] = {**os.environ, **under.environment}
-        return run_pair(self.program, folder=self.folder / name, changes=inside, **how)
+        return run_pair(self.program, folder=self.folder / name, changes=inside, until=until, **how)
 
     def sequential(self, name: str) -> Pair:
         """Run it twice, one run after the other."""

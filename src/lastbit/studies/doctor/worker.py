@@ -82,7 +82,7 @@ def _differing(trial: Trial, how: str, pair: Pair, runs: int) -> tuple[list[Outc
     cause = None if diagnosis is None else diagnosis.cause
     confirmation = None
     if runs and cause is not None and cause.intervention is not None and can_confirm(cause.intervention):
-        confirmation = confirm(trial, cause.intervention, runs)
+        confirmation = confirm(trial, cause.intervention, runs, found=pair.differences[0].count)
     return [outcome_of(how, pair, diagnosis, settings=settings)], confirmation
 
 
