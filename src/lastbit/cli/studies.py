@@ -81,7 +81,7 @@ _COMMANDS: dict[str, tuple[type[StudySettings], str]] = {
         "Runs your own training behind -- twice at once, as it is, and stops both where they first differ: lastbit "
         "doctor -- python train.py. Where they do not, it runs it twice more, one run after the other, for what a run "
         "leaves behind.\n\n"
-        "With no options: a small network on handwritten digits, in about a minute.",
+        "With no options: a small network on handwritten digits.",
     ),
 }
 
