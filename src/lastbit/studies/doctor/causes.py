@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lastbit.launch.pair.tapes import Line, Tape
+from lastbit.launch.pair.tapes import Line, Tap, Tape
 from lastbit.studies.doctor.cut import Break
 from lastbit.studies.doctor.diagnosis import Cause, Intervention, Root
-from lastbit.studies.doctor.evidence import Hint, seeds
+from lastbit.studies.doctor.evidence import Hint, seeding, seeds
 from lastbit.studies.doctor.interventions import (
     CLOCK,
     DETERMINISTIC,
@@ -22,8 +22,18 @@ from lastbit.studies.doctor.interventions import (
     THREADS,
     TORCH,
 )
+from lastbit.studies.doctor.steps import base_of
 
 __all__ = ["CAUSES", "Case", "Row", "cause_of"]
+
+
+_NOT_DETERMINISTIC = frozenset(
+    ("index_put", "index_put_", "_index_put_impl_", "index_add", "index_add_", "scatter_add", "scatter_add_")
+)
+"""Of themselves, on a CPU with several threads or on a GPU."""
+
+_CLOSE = 5.0
+"""What a hint weighs at least that is to be taken for the seed of a generator."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ class Case:
     root: Root
     hints: Sequence[Hint]
     """Those that fit best first."""
+    met: Sequence[Tap]
+    """All that the process met otherwise in each run, wherever it stands."""
     siblings: bool
     """Whether other processes of the program train too, that are no ranks."""
 
@@ -85,20 +97,28 @@ def _taken_in_turn(case: Case) -> bool:
 
 def _varied_seed(case: Case) -> Hint | None:
     """Return the call that seeds with another number in each run."""
-    if _drawn(case) and not _own_generator(case):
-        return next((one for one in case.hints if one.id == "seed" and one.said.startswith("torch.")), None)
-    return next((one for one in case.hints[:1] if one.id == "seed" and not one.said.endswith(": None")), None)
+    best = case.best
+    if (_drawn(case) and not _own_generator(case)) or (best is not None and best.id == "torch"):
+        begins: tuple[str, ...] = ("torch.manual_seed: ", "torch.seed: ")
+    elif best is not None and best.id == "draw":
+        begins = (best.said.partition(": ")[0].rpartition(".")[0] + ".seed: ",)
+    else:
+        return best if best is not None and best.id == "seed" and not best.said.endswith(": None") else None
+    tap = next((tap for tap in case.met if tap.kind == "seed" and tap.said.startswith(begins)), None)
+    return None if tap is None else Hint("seed", tap.line, tap.said, _CLOSE, tap)
 
 
 def _from(kind: str) -> Callable[[Case], Hint | None]:
     """Return what tells whether the seed that varies was taken from a clock, from entropy or from the process."""
 
     def holds(case: Case) -> Hint | None:
+        if _own_generator(case) or case.hint("generator"):
+            # Its manual_seed is C's, and leaves nothing: what its argument is made of stands on a line nearby.
+            close = next((one for one in case.hints if one.id in ("time", "entropy", "process")), None)
+            return close if close is not None and close.id == kind and close.weight >= _CLOSE else None
         seed = _varied_seed(case)
-        near = next(
-            (one for one in case.hints if seed is not None and one.id == kind and _beside(one.line, seed.line)), None
-        )
-        return seed if near is not None else None
+        near = any(tap.kind == kind and _beside(tap.line, seed.line) for tap in case.met) if seed is not None else False
+        return seed if near else None
 
     return holds
 
@@ -132,8 +152,11 @@ def _torch_unseeded(case: Case) -> Hint | bool | None:
     return not _own_generator(case) if _drawn(case) else case.hint("torch")
 
 
-def _generator_seeded(case: Case) -> Hint | bool | None:
-    return _own_generator(case) if _drawn(case) else case.hint("generator")
+def _generator_seeded(case: Case) -> Hint | None:
+    if _drawn(case) and _own_generator(case) and case.root.line is not None:
+        return seeding(case.root.line) or Hint("generator", None, "", _CLOSE)
+    hint = case.hint("generator")
+    return (hint and (seeding(hint.line) if hint.line is not None else None)) or hint
 
 
 def _threads_differ(case: Case) -> bool:
@@ -163,6 +186,12 @@ def _kind(*kinds: str) -> Callable[[Case], bool]:
 
 def _id(*ids: str) -> Callable[[Case], Hint | None]:
     return lambda case: case.hint(*ids)
+
+
+def _other_process(case: Case) -> bool:
+    op = case.found.ops[0]
+    alone = op is not None and base_of(op) in _NOT_DETERMINISTIC
+    return case.siblings and not alone and case.root.kind in ("outside", "order", "operation")
 
 
 def _left_file(case: Case) -> Hint | None:
@@ -242,6 +271,13 @@ CAUSES: tuple[Row, ...] = (
         _threads_differ,
     ),
     Row(
+        "other-process",
+        "Another process writes the same memory at the same time.",
+        "Let each process train its own copy and average, or take turns.",
+        None,
+        _other_process,
+    ),
+    Row(
         "operation",
         "The operation is not deterministic: its threads add in whatever order they come.",
         "Call torch.use_deterministic_algorithms(True), or run with one thread.",
@@ -261,13 +297,6 @@ CAUSES: tuple[Row, ...] = (
         "Collect what they give by the number of the task, and use it in that order; or use one worker.",
         None,
         _threaded,
-    ),
-    Row(
-        "other-process",
-        "Another process writes the same memory at the same time.",
-        "Let each process train its own copy and average, or take turns.",
-        None,
-        lambda case: case.siblings and case.root.kind in ("outside", "order", "operation"),
     ),
     Row(
         "numpy-unseeded",

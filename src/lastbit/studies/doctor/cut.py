@@ -14,7 +14,7 @@ from zlib import crc32
 
 from lastbit.launch.pair.tapes import Leaf, Op, Origin, Value
 from lastbit.studies.doctor.diagnosis import Link
-from lastbit.studies.doctor.steps import Ops, Step, base_of, fills, is_view, output_on
+from lastbit.studies.doctor.steps import Ops, Step, base_of, comes_in, fills, is_view, output_on
 
 __all__ = ["Break", "Chain", "Cut"]
 
@@ -110,6 +110,9 @@ class Cut:
     def _look(self, step: Step, ops: Ops, suffix: str, chain: Chain) -> None:
         """Look into an operation whose outputs differ."""
         first, second = ops
+        if comes_in(first):
+            self._break("op", step, ops, (None, None), chain)
+            return
         found = False
         if first.generator != second.generator:
             self._break("draw", step, ops, (None, None), chain, (str(first.generator), str(second.generator)))
@@ -225,6 +228,10 @@ class Cut:
         partners = there.partner(by[0], 0), there.partner(by[1], 1)
         if partners[0] is None or partners[1] is None:
             self._part(there, chain)
+            return
+        sharing = {op.thread for op in there.writers[0].get(values[0].storage, ())}
+        if len(sharing - {0}) > 1:  # they write the same memory, one after the other
+            self._break("arrival", there, by, values, chain)
             return
         threads = {by[0].thread, by[1].thread} | {op.thread for op in ops if op is not None}
         kind = "arrival" if len(threads) > 1 else "order"

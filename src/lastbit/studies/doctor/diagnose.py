@@ -29,9 +29,14 @@ def diagnose(pair: Pair) -> Diagnosis | None:
         None where no process differs.
     """
     found = [_process(process, pair) for process in pair.processes if process.difference is not None]
-    return min(
-        found, key=lambda one: (one[0].root.kind in ("arrival", "unknown", "outside"), one[1]), default=(None, 0)
-    )[0]
+    return min(found, key=_order, default=(None, 0))[0]
+
+
+def _order(found: tuple[Diagnosis, int]) -> tuple[int, int]:
+    """Return by what one process's root comes before another's."""
+    root = found[0].root
+    handed_on = root.kind == "arrival" and "c10d" in (root.operation or "") and "recv" not in (root.operation or "")
+    return (0 if root.kind not in ("arrival", "unknown", "outside") else 2 if handed_on else 1), found[1]
 
 
 def _process(process: ProcessPair, pair: Pair) -> tuple[Diagnosis, int]:
@@ -49,10 +54,10 @@ def _process(process: ProcessPair, pair: Pair) -> tuple[Diagnosis, int]:
     steps = [*sorted(steps, key=lambda step: step.count), last]
     found = _followed(difference, steps)
     root = root_of(found)
-    workers = differing(*((tap for _, taps in run for tap in taps) for run in pair.taps))
-    evidence = hints(found, root, steps, workers)
+    evidence = hints(found, root, steps, pair.taps)
+    met = differing(last.tapes[0].taps, last.tapes[1].taps)
     others = [one for one in pair.processes if one.rank is None and one.key != process.key]
-    cause = cause_of(Case(found, root, evidence, bool(others)))
+    cause = cause_of(Case(found, root, evidence, met, bool(others)))
     taps: tuple[Tap, ...] = tuple(hint.tap for hint in evidence if hint.tap is not None)
     unseen = tuple(_unseen(root, cause is None, steps))
     path = found.chain.links

@@ -11,13 +11,14 @@ import ast
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from lastbit.launch.pair.outcome import Met
 from lastbit.launch.pair.tapes import Line, Tap, Tape
 from lastbit.studies.doctor.cut import Break
 from lastbit.studies.doctor.diagnosis import Root
 from lastbit.studies.doctor.source import distances, statements
 from lastbit.studies.doctor.steps import Step
 
-__all__ = ["Hint", "differing", "hints", "seeds"]
+__all__ = ["Hint", "differing", "hints", "seeding", "seeds"]
 
 LEAST = 3.0
 """What a hint must weigh."""
@@ -76,30 +77,71 @@ def seeds(tape: Tape, library: str) -> tuple[Tap, ...]:
     return tuple(tap for tap in tape.taps if tap.kind == "seed" and _what(tap) in names[library])
 
 
-def hints(found: Break, root: Root, steps: Sequence[Step], workers: Sequence[Tap]) -> list[Hint]:
+def hints(found: Break, root: Root, steps: Sequence[Step], workers: tuple[Met, Met]) -> list[Hint]:
     """Return what may have caused a difference, that which fits best first.
 
     Args:
         found: the root, as it was found.
         root: the same, as it is said.
         steps: all that was kept of the process.
-        workers: what processes met otherwise that only load data.
+        workers: what processes met in each run that only load data.
     """
     latest = steps[-1].tapes
-    lines = {} if root.line is None else distances(root.line.path, root.line.number)
+    setting = found.chain.label if found.kind == "hyper" else None
+    lines = {} if root.line is None else distances(root.line.path, root.line.number, setting)
     weighed = [_tap(tap, found, root, lines) for tap in differing(latest[0].taps, latest[1].taps)]
     weighed += [_tap(tap, found, root, lines) for tap in latest[0].taps if _unseeded(tap)]
     weighed += _draws(found, root, steps, lines)
     if latest[0].process.settings.get("PYTHONHASHSEED") == "random" and root.line is not None:
         weighed += _orders(root.line, lines)
     if root.kind in ("load", "order", "arrival", "made"):
-        weighed += [Hint(tap.kind, tap.line, tap.said, _KINDS.get(tap.kind, 0.0) + _WORKER, tap) for tap in workers]
+        weighed += [hint for hint in _loading(workers) if hint.line != root.line]
     kept = [hint for hint in weighed if hint.weight >= LEAST and hint.id not in ("batch", "program")]
     return sorted(kept, key=lambda hint: -hint.weight)
 
 
+def _loading(workers: tuple[Met, Met]) -> Iterator[Hint]:
+    """Yield what workers met otherwise, each held against the one of its key."""
+    first, second = map(dict, workers)
+    for key in first.keys() & second.keys():
+        found = [*differing(first[key], second[key]), *(tap for tap in first[key] if _unseeded(tap))]
+        for tap in found:
+            weight = _KINDS.get(tap.kind, 0.0) + _WORKER + (0.5 if _unseeded(tap) else 0.0)
+            yield Hint(tap.kind, tap.line, tap.said, weight, tap)
+
+
+def seeding(line: Line) -> Hint | None:
+    """Return the call of `seed()`, without a number, that a line depends on most closely."""
+    lines = distances(line.path, line.number)
+    found = [
+        (lines[one.first], one)
+        for one in statements(line.path)
+        if one.first == one.last and one.first in lines and any(map(_seeds_itself, ast.walk(one.node)))
+    ]
+    if not found:
+        return None
+    far, one = min(found, key=lambda near: near[0])
+    text = ast.unparse(one.node)
+    return Hint("generator", Line(line.path, one.first, line.function, text), text, _NEAR[min(far, len(_NEAR) - 1)])
+
+
+def _seeds_itself(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "seed"
+        and not node.args
+    )
+
+
 def _unseeded(tap: Tap) -> bool:
-    return tap.kind == "seed" and tap.said in ("numpy.random.default_rng: None", "random.Random: None")
+    known = tap.said in ("numpy.random.default_rng: None", "random.Random: None")
+    return known and tap.line is not None and "site-packages" not in tap.line.path
+
+
+def _received(found: Break) -> bool:
+    op = found.ops[0]
+    return op is not None and op.name.startswith("aten.set_.source_Storage")
 
 
 def _weight(line: Line | None, root: Root, lines: dict[int, int]) -> float:
@@ -113,7 +155,10 @@ def _weight(line: Line | None, root: Root, lines: dict[int, int]) -> float:
 
 
 def _tap(tap: Tap, found: Break, root: Root, lines: dict[int, int]) -> Hint:
-    weight = _KINDS.get(tap.kind, 0.0) + _weight(tap.line, root, lines)
+    # Making such a generator asks for entropy too, on the same line.
+    weight = _KINDS.get(tap.kind, 0.0) + _weight(tap.line, root, lines) + (0.5 if _unseeded(tap) else 0.0)
+    if _received(found) and tap.line == root.line and tap.kind != "draw":
+        return Hint(tap.kind, tap.line, tap.said, 0.0, tap)  # how processes talk to each other
     before = (tap.step, tap.op) <= (found.step.count, found.place)
     if tap.step == found.step.count and before and found.place - tap.op <= 2:
         weight += _JUST_BEFORE

@@ -35,12 +35,17 @@ class Statement:
     """Of its function."""
 
 
-def distances(path: str, number: int) -> dict[int, int]:
-    """Return how many steps of dependence each line is away from one of them; those that it depends on only."""
+def distances(path: str, number: int, setting: str | None = None) -> dict[int, int]:
+    """Return how many steps of dependence lines are away from one of them: those that it depends on.
+
+    Args:
+        path: of the file.
+        number: of the line.
+        setting: of an optimizer; the lines that write it count as that line.
+    """
     every = statements(path)
-    begin = [place for place, one in enumerate(every) if one.first <= number <= one.last]
-    if not begin:
-        return {}
+    begin = [place for place, one in enumerate(every) if one.first <= number <= one.last][-1:]
+    begin += [place for place, one in enumerate(every) if setting is not None and _sets(one.node, setting)]
     writers: dict[str, list[int]] = {}
     bodies: dict[str, list[int]] = {}
     readers: dict[str, list[int]] = {}
@@ -51,7 +56,7 @@ def distances(path: str, number: int) -> dict[int, int]:
             readers.setdefault(name, []).append(place)
         if one.function is not None:
             bodies.setdefault(one.function, []).append(place)
-    found = {begin[-1]: 0}
+    found = dict.fromkeys(begin, 0)
     left = deque(found)
     while left:
         place = left.popleft()
@@ -78,6 +83,17 @@ def distances(path: str, number: int) -> dict[int, int]:
 def _sees(one: Statement, other: Statement) -> bool:
     """Tell whether what one statement writes may be what another reads, by where they stand."""
     return other.function is None or other.function == one.function or bool(other.writes & _attributes(one))
+
+
+def _sets(node: ast.stmt, setting: str) -> bool:
+    """Tell whether a statement writes `...["setting"]`."""
+    return isinstance(node, (ast.Assign, ast.AugAssign)) and any(
+        isinstance(part, ast.Subscript)
+        and not isinstance(part.ctx, ast.Load)
+        and isinstance(part.slice, ast.Constant)
+        and part.slice.value == setting
+        for part in _own(node)
+    )
 
 
 def _attributes(one: Statement) -> set[str]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from lastbit.launch.pair.tapes import Op, Tape, Value
 from lastbit.studies.doctor.align import Alignment, align
 
-__all__ = ["Ops", "Step", "base_of", "fills", "is_view", "output_on"]
+__all__ = ["Ops", "Step", "base_of", "comes_in", "fills", "is_view", "output_on"]
 
 Ops = tuple[Op, Op]
 """An operation, as it ran in each run."""
@@ -97,6 +97,11 @@ def base_of(op: Op) -> str:
     """Return the name of an operation without its space and overload, as `mm`."""
     parts = op.name.split(".")
     return parts[1] if len(parts) > 1 else op.name
+
+
+def comes_in(op: Op) -> bool:
+    """Tell whether values from outside PyTorch come in by an operation: Python's, NumPy's, a file's, a worker's."""
+    return base_of(op) in ("lift_fresh", "lift") or op.name.startswith("aten.set_.source_Storage")
 
 
 def is_view(op: Op) -> bool:
