@@ -144,6 +144,10 @@ MORE_THAN_SIX = {
     "curvature.fused:_convolved.convolve": TORCH,
     "curvature.layers:stable_learning_rates": PUBLIC,
     "curvature.monitor:StabilityMonitor.__init__": PUBLIC,
+    **dict.fromkeys(
+        ("launch.process:launched", *(f"launch.pair.run:run_{how}" for how in ("pair", "recorded", "sequential"))),
+        "what is run, in which place and environment, for how long, as keywords",
+    ),
     "optimizers.registry:register": "one row of the register: what is known of an optimizer, every part optional",
     "pde.cnn.linear_flow:simulated_bounds": PUBLIC,
     "pde.cnn.phase:phase_diagram": PUBLIC,

@@ -9,9 +9,12 @@ from scipy.stats import fisher_exact
 
 from lastbit.core.plain import plain
 from lastbit.core.status import RunStatus
+from lastbit.launch.settings import LaunchSettings
 from lastbit.report.html import render_html
 from lastbit.stats import fewer_by_chance, proportion_estimate
 from lastbit.studies.doctor import confirm as confirming
+from lastbit.studies.doctor import interventions
+from lastbit.studies.doctor.diagnosis import Intervention
 from lastbit.studies.doctor.findings import (
     Confirmation,
     Evidence,
@@ -24,6 +27,7 @@ from lastbit.studies.doctor.findings import (
 )
 from lastbit.studies.doctor.interventions import FILES, HASH, THREADS
 from lastbit.studies.doctor.kind import DOCTOR
+from lastbit.studies.doctor.trial import Trial
 from lastbit.studies.frame.kind import Trained
 from lastbit.studies.frame.make import make
 from lastbit.studies.kinds import open_study
@@ -222,6 +226,21 @@ def test_a_cure_is_confirmed_only_where_chance_would_hardly_do_as_well(plain_pai
     found = confirming.confirm(Coin(map(int, plain_pairs), map(int, changed_pairs)), THREADS, 4, found=11)
     assert (found.differing_before, found.differing_after) == (plain_pairs.count("1"), changed_pairs.count("1"))
     assert found.confirmed is confirmed
+
+
+def test_every_intervention_reaches_the_program_as_it_is_meant(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("lastbit.studies.doctor.trial.run_pair", lambda program, **how: seen.append(how))
+    trial = Trial(["python"], "train", LaunchSettings(seed=0, deterministic=False), tmp_path, None, None)
+    every = [one for one in vars(interventions).values() if isinstance(one, Intervention)]
+    for one in filter(confirming.can_confirm, every):
+        trial.pair("changed", one, 50)
+        how = seen.pop()
+        assert how["changes"].items() <= one.changes.items()
+        assert how["environment"].items() >= one.environment.items()
+        assert how["settings"].threads == one.changes.get("threads")
+        assert how["changes"] or how["settings"] != trial.settings or one.environment
+    assert len(every) > 8
 
 
 def test_files_are_never_put_back_for_a_confirmation():

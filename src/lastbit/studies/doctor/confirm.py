@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from lastbit.launch.pair.outcome import Pair
-from lastbit.launch.settings import LaunchSettings
 from lastbit.launch.site.changes import CHANGES
 from lastbit.stats import fewer_by_chance, proportion_estimate
 from lastbit.studies.doctor.diagnosis import Intervention
 from lastbit.studies.doctor.findings import Confirmation
-from lastbit.studies.doctor.trial import Trial
+from lastbit.studies.doctor.trial import LAUNCHED, Trial
 
 __all__ = ["can_confirm", "confirm"]
 
@@ -22,8 +19,7 @@ _FURTHER, _LEAST = 3, 50
 
 def can_confirm(intervention: Intervention) -> bool:
     """Tell whether a program can be run under an intervention: files of its own are never put back."""
-    known = {*(one.name for one in fields(LaunchSettings)), *CHANGES}
-    return known >= intervention.changes.keys()
+    return {*LAUNCHED, *CHANGES} >= intervention.changes.keys()
 
 
 def confirm(trial: Trial, intervention: Intervention, pairs: int, *, found: int) -> Confirmation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,10 @@ from lastbit.tasks.function import TrainingFunction
 from lastbit.train.random_streams import streams
 from lastbit.train.training import Training
 
-__all__ = ["Trial"]
+__all__ = ["LAUNCHED", "Trial"]
+
+LAUNCHED = ("threads", "deterministic")
+"""Changes of an intervention that are settings of how the program is launched; others are made inside it."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,8 @@ class Trial:
         """Run it twice at once, as it is or under an intervention, to the end or to so many equal steps."""
         if under is None:
             return run_pair(self.program, folder=self.folder / name, until=until, **self._how())
-        known = {one.name for one in fields(LaunchSettings)}
-        how = self._how(**{one: value for one, value in under.changes.items() if one in known})
-        inside = {one: value for one, value in under.changes.items() if one not in known}
+        how = self._how(**{name: value for name, value in under.changes.items() if name in LAUNCHED})
+        inside = {name: value for name, value in under.changes.items() if name not in LAUNCHED}
         how["environment"] = {**os.environ, **under.environment}
         return run_pair(self.program, folder=self.folder / name, changes=inside, until=until, **how)
 
