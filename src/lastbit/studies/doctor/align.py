@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -37,14 +38,31 @@ def align(first: Tape, second: Tape) -> Alignment:
     alone, so that a tensor of another size does not part two runs that went the same way.
     """
     found = Alignment()
+    _by_content(found, first, second)
     threads = sorted({op.thread for tape in (first, second) for op in tape.ops})
     for thread in threads:
-        ours, theirs = ([op for op in tape.ops if op.thread == thread] for tape in (first, second))
+        ours, theirs = (_left(tape, thread, known) for tape, known in ((first, found.forth), (second, found.back)))
         for mine, other in _gaps(found, ours, theirs, _closely):
             for _ in _gaps(found, mine, other, _by_line):
                 pass
     found.alone = (_first(first, found.forth), _first(second, found.back))
     return found
+
+
+def _by_content(found: Alignment, first: Tape, second: Tape) -> None:
+    """Couple what other threads than the main one did with equal values: which of a pool does what is chance."""
+    theirs: dict[Hashable, deque[Op]] = {}
+    for op in second.ops:
+        if op.thread:
+            theirs.setdefault(_wholly(op), deque()).append(op)
+    for op in first.ops:
+        same = theirs.get(_wholly(op)) if op.thread else None
+        if same:
+            found.couple(op, same.popleft())
+
+
+def _left(tape: Tape, thread: int, coupled: dict[int, int]) -> list[Op]:
+    return [op for op in tape.ops if op.thread == thread and op.index not in coupled]
 
 
 def _gaps(
@@ -78,6 +96,10 @@ def _by_line(op: Op) -> Hashable:
 
 def _closely(op: Op) -> Hashable:
     return _by_line(op), tuple((value.place, value.shape, value.dtype) for value in op.inputs)
+
+
+def _wholly(op: Op) -> Hashable:
+    return _closely(op), op.scalars, tuple(value.hash for value in (*op.inputs, *op.outputs))
 
 
 def _first(tape: Tape, coupled: dict[int, int]) -> Op | None:

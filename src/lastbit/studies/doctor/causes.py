@@ -147,7 +147,8 @@ def _unseeded(start: str) -> Callable[[Case], Hint | None]:
 
 
 def _torch_unseeded(case: Case) -> Hint | bool | None:
-    if seeds(case.tape, "torch"):
+    place = case.found.step.count, case.found.place
+    if any(tap.count > 1 or (tap.step, tap.op) <= place for tap in seeds(case.tape, "torch")):
         return None
     return not _own_generator(case) if _drawn(case) else case.hint("torch")
 
@@ -176,6 +177,10 @@ def _threads_differ(case: Case) -> bool:
 
 
 def _threaded(case: Case) -> bool:
+    if case.root.kind == "load":
+        # Another process sent it; what those met was equal, so that it can only be another one's turn.
+        read = any(tap.kind == "file" and tap.line == case.root.line for tap in case.tape.taps)
+        return not read and not case.hints
     threads = len({op.thread for op in case.tape.ops}) > 1
     return case.root.kind == "arrival" or (
         threads and case.root.kind in ("path", "order", "outside") and not case.hints

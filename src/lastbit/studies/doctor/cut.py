@@ -235,6 +235,8 @@ class Cut:
             return
         threads = {by[0].thread, by[1].thread} | {op.thread for op in ops if op is not None}
         kind = "arrival" if len(threads) > 1 else "order"
+        if kind == "order" and values[0].storage == values[1].storage:
+            ops = by  # the same memory was written in another order; else other memory is read
         self._break(kind, step, ops if ops[0] is not None else by, values, chain)
 
     def _earlier(self, step: Step, ops: tuple[Op | None, Op | None], values: tuple[Value, Value], chain: Chain) -> None:

@@ -41,6 +41,9 @@ _KINDS = {
     "network": 0.0,
 }
 
+_COURSE = 12
+"""Operations of another course that are taken to belong to what was decided."""
+
 _WORKER = 5.0
 
 
@@ -88,7 +91,7 @@ def hints(found: Break, root: Root, steps: Sequence[Step], workers: tuple[Met, M
     """
     latest = steps[-1].tapes
     setting = found.chain.label if found.kind == "hyper" else None
-    lines = {} if root.line is None else distances(root.line.path, root.line.number, setting)
+    lines = {} if root.line is None else distances(root.line.path, _lines(found, root.line), setting)
     weighed = [_tap(tap, found, root, lines) for tap in differing(latest[0].taps, latest[1].taps)]
     weighed += [_tap(tap, found, root, lines) for tap in latest[0].taps if _unseeded(tap)]
     weighed += _draws(found, root, steps, lines)
@@ -112,7 +115,7 @@ def _loading(workers: tuple[Met, Met]) -> Iterator[Hint]:
 
 def seeding(line: Line) -> Hint | None:
     """Return the call of `seed()`, without a number, that a line depends on most closely."""
-    lines = distances(line.path, line.number)
+    lines = distances(line.path, [line.number])
     found = [
         (lines[one.first], one)
         for one in statements(line.path)
@@ -137,6 +140,16 @@ def _seeds_itself(node: ast.AST) -> bool:
 def _unseeded(tap: Tap) -> bool:
     known = tap.said in ("numpy.random.default_rng: None", "random.Random: None")
     return known and tap.line is not None and "site-packages" not in tap.line.path
+
+
+def _lines(found: Break, line: Line) -> list[int]:
+    """Return the root's lines: of another course all that its first operations were called from."""
+    numbers = [line.number]
+    if found.kind in ("path", "length"):
+        for op, tape in zip(found.ops, found.step.tapes, strict=True):
+            after = [] if op is None else tape.ops[op.index - tape.lost :][:_COURSE]
+            numbers += [one.line.number for one in after if one.line is not None and one.line.path == line.path]
+    return list(dict.fromkeys(numbers))
 
 
 def _received(found: Break) -> bool:

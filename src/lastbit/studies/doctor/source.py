@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -35,16 +35,18 @@ class Statement:
     """Of its function."""
 
 
-def distances(path: str, number: int, setting: str | None = None) -> dict[int, int]:
+def distances(path: str, numbers: Iterable[int], setting: str | None = None) -> dict[int, int]:
     """Return how many steps of dependence lines are away from one of them: those that it depends on.
 
     Args:
         path: of the file.
-        number: of the line.
+        numbers: of the lines.
         setting: of an optimizer; the lines that write it count as that line.
     """
     every = statements(path)
-    begin = [place for place, one in enumerate(every) if one.first <= number <= one.last][-1:]
+    begin = []
+    for number in numbers:
+        begin += [place for place, one in enumerate(every) if one.first <= number <= one.last][-1:]
     begin += [place for place, one in enumerate(every) if setting is not None and _sets(one.node, setting)]
     writers: dict[str, list[int]] = {}
     bodies: dict[str, list[int]] = {}
@@ -109,6 +111,16 @@ def statements(path: str) -> tuple[Statement, ...]:
         return ()
     found: list[Statement] = []
     _collect(tree.body, None, frozenset(), (), found)
+    # What every line reads connects none of them.
+    imported = {
+        (alias.asname or alias.name).partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
+    for one in found:
+        one.reads -= imported
+        one.writes -= imported
     return tuple(found)
 
 

@@ -1,0 +1,246 @@
+"""From tapes that are written by hand: the step, the root, and the cause."""
+
+from zlib import crc32
+
+import pytest
+from hand_written_tapes import Written, pair_of
+
+from lastbit.launch.pair.outcome import Pair
+from lastbit.studies.doctor.align import align
+from lastbit.studies.doctor.causes import CAUSES
+from lastbit.studies.doctor.diagnose import diagnose
+from lastbit.studies.doctor.source import distances
+
+
+def chain(written, *values):
+    """Add a forward and a backward operation that carry memory 1 on to the gradient, memory 9."""
+    written.op("mul.Tensor", [1, 0], [(2, values[0])], 5).op("mm.default", [2], [(9, values[1])], 6)
+    return written
+
+
+def made(side):
+    """Return a side whose memory 1 comes from Python."""
+    return Written().op("lift_fresh.default", [1], [(1, f"data {side}")], 4)
+
+
+def of(first, second, **how):
+    return diagnose(pair_of(first.tape(9), second.tape(9), **how))
+
+
+def test_equal_runs_need_no_diagnosis():
+    assert diagnose(Pair((None, None), (), 1.0, False)) is None
+
+
+def test_the_root_is_what_had_equal_inputs_and_the_path_leads_from_there():
+    found = of(
+        *(chain(Written().op("sum.default", [1], [(1, f"s{side}")], 4), f"x{side}", f"g{side}") for side in "ab")
+    )
+    assert (found.root.kind, found.root.operation, found.root.line.number) == ("operation", "aten.sum.default", 4)
+    assert [(link.line.number, link.hashes) for link in found.path] == [
+        (4, ("sa", "sb")),
+        (5, ("xa", "xb")),
+        (6, ("ga", "gb")),
+    ]
+    assert (found.step, found.tensor, found.cause.id) == (1, "gradient of weight", "operation")
+
+
+def test_what_differs_and_goes_nowhere_is_not_the_root():
+    tapes = []
+    for side in "ab":
+        one = Written().op("lift_fresh.default", [7], [(7, f"time {side}")], 2)
+        one.op("randn.default", [], [(1, f"r{side}")], 4, generator=f"state {side}")
+        tapes.append(chain(one, f"x{side}", f"g{side}"))
+    found = of(*tapes)
+    assert (found.root.kind, found.root.line.number, found.cause.id) == ("draw", 4, "torch-unseeded")
+
+
+def test_an_operation_whose_outputs_are_equal_is_not_looked_into():
+    # A weight is made in memory that held anything, and is filled by equal draws.
+    tapes = []
+    for side in "ab":
+        one = Written().op("empty.memory_format", [], [(1, None)], 2)
+        one.holds[1] = f"garbage {side}", one.holds[1][1]
+        one.op("uniform_.default", [1], [(1, "weights")], 3, generator="state")
+        tapes.append(chain(one.op("sum.default", [1], [(1, f"s{side}")], 4), f"x{side}", f"g{side}"))
+    assert of(*tapes).root.line.number == 4
+
+
+def test_memory_that_nobody_filled():
+    tapes = []
+    for side in "ab":
+        one = Written().op("empty.memory_format", [], [(1, None)], 3)
+        one.holds[1] = f"garbage {side}", one.holds[1][1]
+        tapes.append(chain(one, f"x{side}", f"g{side}"))
+    found = of(*tapes)
+    assert (found.root.kind, found.root.line.number, found.cause.id) == ("uninitialised", 3, "uninitialised")
+
+
+def test_another_part_of_equal_memory_is_a_number():
+    tapes = []
+    for side, place in (("a", 3), ("b", 5)):
+        one = Written().op("randn.default", [], [(1, "rows")], 2, generator="state")
+        one.op("select.int", [1], [(1, None)], 4, scalars=("args.1=0", f"args.2={place}"))
+        one.holds[1] = f"row {place}", one.holds[1][1]
+        tapes.append(chain(one, f"x{side}", f"g{side}"))
+    found = of(*tapes)
+    assert (found.root.kind, found.root.operation, found.root.line.number) == ("scalar", "aten.select.int", 4)
+    assert "3 and 5" in found.root.said
+
+
+def test_a_number_that_an_operation_gave_is_followed_to_it():
+    tapes = []
+    for side, number in (("a", "0.5"), ("b", "0.7")):
+        one = made(side).op("_local_scalar_dense.default", [1], [(-1, f"{crc32(number.encode()):08x}")], 4)
+        one.op("zeros.default", [], [(3, "zeros")], 4)
+        one.op("add.Tensor", [3], [(1, f"s{side}")], 5, scalars=(f"args.1={number}",))
+        tapes.append(chain(one, f"x{side}", f"g{side}"))
+    found = of(*tapes)
+    assert (found.root.kind, found.root.operation) == ("made", "aten.lift_fresh.default")
+
+
+def test_the_same_values_in_another_order():
+    tapes = []
+    for side, order in (("a", "12"), ("b", "21")):
+        one = Written()
+        for memory in order:
+            one.op("lift_fresh.default", [int(memory)], [(int(memory), f"file {memory}")], 3)
+        one.op("cat.default", [int(order[0]), int(order[1])], [(1, f"all {side}")], 4)
+        tapes.append(chain(one, f"x{side}", f"g{side}"))
+    assert of(*tapes).root.kind == "order"
+
+
+def test_what_threads_wrote_in_turn():
+    tapes = []
+    for side, order in (("a", (1, 2)), ("b", (2, 1))):
+        one = Written().op("zeros.default", [], [(1, "zeros")], 2)
+        for place, thread in enumerate(order):
+            one.op("add_.Tensor", [1], [(1, f"{side}{place}")], 3, thread=thread)
+        tapes.append(chain(one, f"x{side}", f"g{side}"))
+    found = of(*tapes)
+    assert (found.root.kind, found.root.line.number, found.cause.id) == ("arrival", 3, "thread-order")
+    assert any("order arose" in said for said in found.unseen)
+
+
+def test_another_course_and_the_number_that_decided_it():
+    tapes = []
+    for side in "ab":
+        one = made(side).op("_local_scalar_dense.default", [1], [(-1, f"number {side}")], 4)
+        one.op("relu.default" if side == "a" else "tanh.default", [0], [(1, f"h{side}")], 5)
+        tapes.append(chain(one, f"x{side}", f"g{side}"))
+    assert of(*tapes).root.kind == "made"
+    without = [chain(Written().op(name, [0], [(1, name)], 5), name, name) for name in ("relu.default", "tanh.default")]
+    found = of(*without)
+    assert (found.root.kind, found.root.line.number) == ("path", 5)
+    assert any("Decisions" in said for said in found.unseen)
+
+
+def test_one_run_that_stepped_on():
+    longer, ended = (chain(Written(3), "x", "g").tape(9), Written(3).tape(9))
+    assert diagnose(pair_of(longer, ended, kind="length")).root.kind == "length"
+
+
+def test_a_step_before_is_gone_on_in_and_named():
+    kept, later = [], []
+    for side in "ab":
+        one = Written(1).op("lift_fresh.default", [1], [(1, f"noise {side}")], 2)
+        kept.append(one.tape())
+        later.append(chain(Written(4, before=one), f"x{side}", f"g{side}").tape(9, number=5))
+    found = diagnose(pair_of(*later, suspects=[tuple(kept)]))
+    assert (found.step, found.root.step, found.root.kind, found.root.line.number) == (5, 2, "made", 2)
+    # Without that tape the writer's name and line are what is left.
+    found = diagnose(pair_of(*later))
+    assert (found.root.step, found.root.kind, found.root.line.number) == (2, "made", 2)
+
+
+def test_the_setting_of_an_optimizer():
+    tapes = [chain(Written(), "x", "g").tape(9, f"p{lr}", {"0.lr": lr}) for lr in ("0.1", "0.2")]
+    found = diagnose(pair_of(*tapes))
+    assert (found.root.kind, found.tensor) == ("scalar", "lr")
+
+
+def test_the_rank_in_which_it_arose_is_named():
+    processes = []
+    for rank in (0, 1):
+        tapes = []
+        for side in "ab":
+            one = Written() if rank == 0 else made(side)
+            one.op("c10d.allreduce_.default", [1], [(1, None)], 5)
+            one.holds[1] = f"sum {side}", one.holds[1][1]
+            tapes.append(chain(one, f"x{side}", f"g{side}").tape(9))
+        processes.append(pair_of(*tapes, key=f"train.py, rank {rank}", rank=rank).processes[0])
+    found = diagnose(Pair((None, None), tuple(processes), 1.0, False))
+    assert (found.process, found.root.kind) == ("train.py, rank 1", "made")
+
+
+SOURCE = """
+import time
+import numpy as np
+import torch
+started = time.time()
+noise = np.random.rand(3)
+order = {"b", "a"}
+data = torch.from_numpy(noise)
+for name in order:
+    torch.ones(len(name))
+print(time.time() - started)
+"""
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "train.py"
+    path.write_text(SOURCE)
+    return str(path)
+
+
+def test_a_line_depends_on_what_writes_its_names(source):
+    lines = distances(source, [8])
+    assert lines[6] == 1
+    assert not {5, 7, 11} & lines.keys()
+    assert distances(source, [10])[7] == 2
+    assert distances(source + "x", [8]) == {}
+
+
+def test_a_draw_on_the_way_is_the_cause_and_a_clock_beside_it_is_none(source, monkeypatch):
+    monkeypatch.setattr("hand_written_tapes.line", lambda number: type(LINE)(source, number, "<module>", ""))
+    tapes = []
+    for side in "ab":
+        one = Written().op("lift_fresh.default", [1], [(1, f"noise {side}")], 8)
+        one.tap("time", "time.time: 1", 5, side).tap("time", "time.time: 1", 11, side)
+        one.tap("draw", "numpy.random.rand: 1", 6, side)
+        tapes.append(chain(one, f"x{side}", f"g{side}"))
+    found = of(*tapes)
+    assert (found.cause.id, found.line.number) == ("numpy-unseeded", 6)
+    assert found.cause.intervention.changes == {"seed": ("numpy",)}
+    seeded = [tape.tap("seed", "numpy.random.seed: 3", 4) for tape in tapes]
+    assert of(*seeded).cause.id == "draws-differ"
+
+
+def test_taps_that_tell_nothing_are_no_cause(source, monkeypatch):
+    monkeypatch.setattr("hand_written_tapes.line", lambda number: type(LINE)(source, number, "<module>", ""))
+    tapes = []
+    for side in "ab":
+        one = Written().op("lift_fresh.default", [1], [(1, f"noise {side}")], 8).tap("time", "time.time: 1", 11, side)
+        tapes.append(chain(one, f"x{side}", f"g{side}"))
+    found = of(*tapes)
+    assert found.cause is None
+    assert any("not seen" in said for said in found.unseen)
+
+
+def test_aligned_by_line_where_shapes_differ_and_thread_by_thread():
+    first, second = Written(), Written()
+    first.op("a.default", [0], [(1, "1")], 1).op("b.default", [0], [(2, "2")], 2, thread=1)
+    second.op("b.default", [0], [(2, "2")], 2, thread=1).op("x.default", [0], [(3, "3")], 3)
+    second.op("a.default", [0], [(1, "1")], 1, shape=(7,))
+    found = align(first.tape(), second.tape())
+    assert found.forth == {0: 2, 1: 0}
+    assert found.back == {2: 0, 0: 1}
+    assert found.alone == (None, second.ops[1])
+
+
+def test_every_cause_has_words_and_a_name_of_its_own():
+    assert len({row.id for row in CAUSES}) == len(CAUSES)
+    assert all(row.said.endswith(".") and row.cure.endswith(".") for row in CAUSES)
+
+
+LINE = Written().op("a.default", [], [(1, "1")]).ops[0].line
