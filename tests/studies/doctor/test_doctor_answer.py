@@ -14,6 +14,7 @@ from lastbit.report.html import render_html
 from lastbit.stats import fewer_by_chance, proportion_estimate
 from lastbit.studies.doctor import confirm as confirming
 from lastbit.studies.doctor import interventions
+from lastbit.studies.doctor.causes import CAUSES
 from lastbit.studies.doctor.diagnosis import Intervention
 from lastbit.studies.doctor.findings import (
     Confirmation,
@@ -28,6 +29,7 @@ from lastbit.studies.doctor.findings import (
 from lastbit.studies.doctor.interventions import FILES, HASH, THREADS
 from lastbit.studies.doctor.kind import DOCTOR
 from lastbit.studies.doctor.trial import Trial
+from lastbit.studies.doctor.verdict import FILE_LEFT
 from lastbit.studies.frame.kind import Trained
 from lastbit.studies.frame.make import make
 from lastbit.studies.kinds import open_study
@@ -247,3 +249,4 @@ def test_files_are_never_put_back_for_a_confirmation():
     assert confirming.can_confirm(THREADS)
     assert confirming.can_confirm(HASH)
     assert not confirming.can_confirm(FILES)
+    assert [row.intervention for row in CAUSES if row.id == FILE_LEFT] == [FILES]

@@ -11,6 +11,9 @@ from lastbit.studies.frame.result import Verdict
 
 __all__ = ["NOTHING", "answer_lines", "at", "doctor_verdict", "operation_words", "under"]
 
+FILE_LEFT = "file-left"
+"""The cause whose confirmation would change the user's files."""
+
 NOTHING = Verdict("nothing was compared yet.", "no_runs", "")
 
 _WHERE = {
@@ -69,7 +72,7 @@ def answer_lines(finding: Finding | None, confirmation: Confirmation | None) -> 
         rows.append(("Cure", finding.cure))
     else:
         rows.append(("Likely cause", "not known: what was seen fits none of the causes that lastbit knows"))
-    rows.append(("Cure confirmed", _confirmed(confirmation)))
+    rows.append(("Cure confirmed", _untried(finding) if confirmation is None else _confirmed(confirmation)))
     return rows
 
 
@@ -78,9 +81,14 @@ def _line(line: SourceLine) -> str:
     return f"{line.path}:{line.number}, in {line.function}{text}"
 
 
-def _confirmed(found: Confirmation | None) -> str:
-    if found is None:
-        return "not tried"
+def _untried(finding: Finding) -> str:
+    files = finding.cause == FILE_LEFT
+    return (
+        "not tried: it would take putting your files back, which lastbit leaves as they are" if files else "not tried"
+    )
+
+
+def _confirmed(found: Confirmation) -> str:
     rates = (
         f"{found.differing_before} of {found.pairs} pairs differ as it is ({show(found.before, '%').words}), "
         f"{found.differing_after} of {found.pairs} with the change, {found.said} ({show(found.after, '%').words})"
