@@ -145,6 +145,7 @@ MORE_THAN_SIX = {
     "curvature.fused:_convolved.convolve": TORCH,
     "curvature.layers:stable_learning_rates": PUBLIC,
     "curvature.monitor:StabilityMonitor.__init__": PUBLIC,
+    "launch.pair.run:run_pair": RUN,
     "launch.pair.run:run_recorded": RUN,
     "launch.pair.run:run_sequential": RUN,
     "launch.process:launched": RUN,

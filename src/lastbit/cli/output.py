@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from json import dumps
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lastbit.core.errors import LastbitError
@@ -31,6 +32,7 @@ def present(
     report: Path | None = None,
     json: JsonWriter | None = None,
     export: Path | None = None,
+    texts: Mapping[str, Path] = MappingProxyType({}),
     quiet: bool = False,
 ) -> None:
     """Draw the report of a study, write the other files that were asked for, print what it says and where they lie.
@@ -40,6 +42,7 @@ def present(
         report: its report; by default where `Study.report` puts it.
         json: writes the whole result.
         export: file for the runs as a table.
+        texts: files for what methods of the study return as text, by their names.
         quiet: print the verdict alone.
 
     Raises:
@@ -50,6 +53,8 @@ def present(
         files["JSON"] = lambda: json(study.to_json())
     if export is not None:
         files["table"] = lambda: study.export(export)
+    for name, path in texts.items():
+        files[name] = partial(_write_text, path, getattr(study, name), f"--{name}")
     hand_over(files, study.verdict, study.print_summary, quiet)
 
 
@@ -159,10 +164,13 @@ def write_json(target: Path, result: Mapping[str, Any]) -> Path:
     Raises:
         LastbitError: the file cannot be written.
     """
-    text = dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return _write_text(target, lambda: dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n", "--json")
+
+
+def _write_text(target: Path, text: Callable[[], str], flag: str) -> Path:
     try:
         # What UTF-8 has no bytes for, half of a surrogate pair in a damaged name, has an escape in JSON.
-        target.write_bytes(text.encode(errors="backslashreplace"))
+        target.write_bytes(text().encode(errors="backslashreplace"))
     except OSError as error:
-        raise LastbitError(f"cannot write {target} ({error.strerror}): name another file with --json") from None
+        raise LastbitError(f"cannot write {target} ({error.strerror}): name another file with {flag}") from None
     return target

@@ -15,7 +15,9 @@ from lastbit.cli.fields import COMMAND, SeveralValues, command_from, completing,
 from lastbit.cli.output import JSON_HELP, check_writable, json_alone, present
 from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode
+from lastbit.core.keywords import Keyword
 from lastbit.studies.audit.settings import AuditSettings
+from lastbit.studies.doctor.settings import DoctorSettings
 from lastbit.studies.eos.settings import EosSettings
 from lastbit.studies.frame.settings import StudySettings, read_study_file, study_keywords
 from lastbit.studies.kinds import KINDS
@@ -75,6 +77,14 @@ _COMMANDS: dict[str, tuple[type[StudySettings], str]] = {
         "How sharp is a network now, by layer, and which learning rates would be stable?\n\n"
         "One measurement: the largest eigenvalues against the optimizer's limit, the spectrum, and a verdict.",
     ),
+    "doctor": (
+        DoctorSettings,
+        "Why do two runs with the same seed differ? The step, tensor, operation, line, cause and cure.\n\n"
+        "Runs your own training behind -- twice at once, as it is, and stops both where they first differ: lastbit "
+        "doctor -- python train.py. Where they do not, it runs it twice more, one run after the other, for what a run "
+        "leaves behind.\n\n"
+        "With no options: a small network on handwritten digits.",
+    ),
 }
 
 
@@ -94,7 +104,7 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
         settings: of the kind.
         text: help of the command.
     """
-    options, name = study_keywords(settings), kind.rpartition(":")[2].lower()
+    options, name = [*study_keywords(settings), *_written(settings)], kind.rpartition(":")[2].lower()
 
     def command(
         context: typer.Context,
@@ -121,7 +131,10 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
             raise LastbitError(f"{given['task']} and a command after --: give one of them")
         task, *others = (str(given.get(name) or "") for name in ("task", "data_root", "out", "resume", "from_audit"))
         reads = [what, task, task.rpartition(":")[0], others[0]]
-        check_writable(json, reads=reads, studies=[Path(folder) for folder in others[1:] if folder])
+        texts = {written: Path(given.pop(written)) for written in settings.files if written in given}
+        record = given.get("record")
+        targets = [json, *texts.values(), None if record is None else Path(record)]
+        check_writable(*targets, reads=[*reads, given.get("against")], studies=[Path(one) for one in others[1:] if one])
         if words is not None:
             given["task"] = tuple(words)
         from lastbit.studies.frame.make import make
@@ -130,9 +143,17 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
         conditions = conditions_on(fail_if, made.result.json_schema(), made.called) if fail_if else []
         with json_alone(json) as writer:
             study = make(made, **given, quiet=quiet)
-            present(study, json=writer, quiet=quiet)
+            present(study, json=writer, texts=texts, quiet=quiet)
         early = "from_audit" in given and study.too_early
         return judged(conditions, study.to_json(), ExitCode.ANSWERED if early else study.result.exit_code)
 
     command.__doc__ = text
     return command_from(command, options)
+
+
+def _written(settings: type[StudySettings]) -> list[Keyword]:
+    """Return the options for the files that a command can write besides."""
+    return [
+        Keyword(name=name, annotation=Path | None, default=None, required=False, help=told, panel=_OUTPUT, flags=())
+        for name, told in settings.files.items()
+    ]

@@ -37,12 +37,14 @@ __all__ = [
     "margin",
     "moment",
     "number",
+    "ordinal",
     "percent",
     "plural",
     "reason",
     "seconds",
     "setting",
     "show",
+    "size",
     "span",
     "step",
     "wave",
@@ -161,6 +163,30 @@ def count(value: float | None, missing: str = MISSING) -> str:
         ('12,345', '3', 'never')
     """
     return number(value, missing=missing) if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def ordinal(place: int) -> str:
+    """Return a place in an order, counted from 1.
+
+    Example:
+        >>> [ordinal(n) for n in (1, 2, 3, 4, 11, 22)]
+        ['1st', '2nd', '3rd', '4th', '11th', '22nd']
+    """
+    ending = "th" if place // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
+    return f"{place}{ending}"
+
+
+def size(count_of_bytes: float) -> str:
+    """Return a number of bytes to three digits, in decimal units.
+
+    Example:
+        >>> size(1), size(999), size(1_234_567), size(5.6e10)
+        ('1 byte', '999 bytes', '1.23 MB', '56 GB')
+    """
+    if count_of_bytes < 1000:
+        return plural(count_of_bytes, "byte")
+    power = min(int(math.log10(count_of_bytes) // 3), 5)
+    return number(count_of_bytes / 1000**power, 3, ("kB", "MB", "GB", "TB", "PB")[power - 1])
 
 
 def step(value: float | None, missing: str = "never") -> str:

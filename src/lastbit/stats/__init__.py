@@ -11,7 +11,7 @@ from lastbit.stats.distribution import DistributionSpread, SpreadSplit, distribu
 from lastbit.stats.estimate import FEW_SAMPLES, Estimate, few_samples_note, not_measured
 from lastbit.stats.means import mean_estimate
 from lastbit.stats.power import ResolvableDifference, SeedsNeeded, seeds_needed, smallest_resolvable_difference
-from lastbit.stats.proportions import proportion_estimate
+from lastbit.stats.proportions import fewer_by_chance, proportion_estimate
 from lastbit.stats.resampling import bootstrap_interval, jackknife_interval
 from lastbit.stats.weight_distances import WeightDistance, mean_relative_l1, weight_distance
 
@@ -30,6 +30,7 @@ __all__ = [
     "disagreement_matrix",
     "distribution_spread",
     "few_samples_note",
+    "fewer_by_chance",
     "jackknife_interval",
     "last_bit_by_seed",
     "mean_estimate",

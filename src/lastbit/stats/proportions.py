@@ -8,7 +8,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.stats._inputs import check_level
 from lastbit.stats.estimate import Estimate, not_measured
 
-__all__ = ["proportion_estimate"]
+__all__ = ["fewer_by_chance", "proportion_estimate"]
 
 
 def proportion_estimate(count: int, n: int, *, level: float = 0.95) -> Estimate:
@@ -36,3 +36,26 @@ def proportion_estimate(count: int, n: int, *, level: float = 0.95) -> Estimate:
         return not_measured("there were no trials")
     found = stats.binomtest(count, n).proportion_ci(level, method="exact")
     return Estimate(count / n, float(found.low), float(found.high), n)
+
+
+def fewer_by_chance(before: int, after: int, n: int) -> float:
+    """Return the chance that `after` of `n` trials or fewer are such where nothing has changed since `before` of `n`.
+
+    Fisher's exact test, one-sided: the chance that, of all `before + after` such trials, that few fall among the later
+    ones. Source: Fisher (1935), The Design of Experiments, chapter 2.
+
+    Args:
+        before: how many of the first trials were such.
+        after: how many of the later ones.
+        n: how many trials there were each time.
+
+    Raises:
+        LastbitError: more such trials than trials, or a negative number.
+
+    Example:
+        >>> fewer_by_chance(4, 0, 4)  # 1 of the 70 ways in which 4 of 8 trials can fall
+        0.014285714285714285
+    """
+    if not all(0 <= count <= n for count in (before, after)):
+        raise LastbitError(f"{before} and {after} of {n} are no shares: a count lies between 0 and the trials")
+    return float(stats.hypergeom(2 * n, before + after, n).cdf(after)) if n else 1.0

@@ -19,6 +19,7 @@ KINDS = {
     "trace": "lastbit.studies.trace.kind:TRACE",
     "eos": "lastbit.studies.eos.kind:EOS",
     "sharpness": "lastbit.studies.sharpness.kind:SHARPNESS",
+    "doctor": "lastbit.studies.doctor.kind:DOCTOR",
 }
 """Where each kind stands: `module:name`, so that the names can be listed without importing torch."""
 

@@ -36,6 +36,11 @@ DECIDED = {
         ExitCode.ANSWERED: {"stable", "past_limit", "not_converged"},
         ExitCode.NOT_REPRODUCIBLE: {"not_reproducible"},
     },
+    "doctor": {
+        ExitCode.ANSWERED: {"identical", "recorded", "outputs_differ"},
+        ExitCode.NOT_REPRODUCIBLE: {"differs", "returned_differs", "exits_differ", "no_runs"},
+        ExitCode.UNDECIDED: {"timed_out"},
+    },
 }
 
 

@@ -35,6 +35,8 @@ def run_pair(
     cwd: Path | None = None,
     timeout: float | None = None,
     environment: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
+    until: int | None = None,
 ) -> Pair:
     """Run a program twice at once, and stop both where they first differ.
 
@@ -47,6 +49,8 @@ def run_pair(
         cwd: where they run; here by default.
         timeout: seconds after which both are ended.
         environment: all of it; this process's by default.
+        changes: of what both meet, as in `lastbit.launch.site.changes`.
+        until: steps of any process after which both are ended, where they were equal so far.
 
     Raises:
         LastbitError: there is no such program, lastbit would not be reached in it, or a function cannot travel.
@@ -61,7 +65,7 @@ def run_pair(
                 stack.enter_context(
                     _launched(
                         program,
-                        referee.told(side) | {"deadline": deadline},
+                        referee.told(side) | {"deadline": deadline, "changes": dict(changes or {})},
                         settings=settings,
                         folder=folder / name,
                         cwd=cwd,
@@ -70,7 +74,7 @@ def run_pair(
                 )
                 for side, name in enumerate(("first", "second"))
             ]
-            timed_out = _refereed(referee, runs, None if timeout is None else began + timeout)
+            timed_out = _refereed(referee, runs, None if timeout is None else began + timeout, until)
         became = (what_became_of(runs[0]), what_became_of(runs[1]))
         processes = tuple(map(_process, referee.records))
     seconds = time.monotonic() - began
@@ -176,7 +180,7 @@ def _launched(program: Sequence[str] | Call, told: Mapping[str, Any], **how: Any
     return launched(program, told={"pair": {**told, "name": None}}, **how)
 
 
-def _refereed(referee: Referee, runs: list[Launched], deadline: float | None) -> bool:
+def _refereed(referee: Referee, runs: list[Launched], deadline: float | None, until: int | None) -> bool:
     """Answer both runs until they have ended or may be ended; tell whether the time ran out."""
     found: float | None = None
     while True:
@@ -190,6 +194,8 @@ def _refereed(referee: Referee, runs: list[Launched], deadline: float | None) ->
                 referee.listen(0.0)
             return False
         if referee.settled:
+            return False
+        if until is not None and not referee.found and any(one.steps >= until for one in referee.records):
             return False
         if referee.found:
             found = found or now

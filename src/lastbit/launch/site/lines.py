@@ -10,7 +10,7 @@ import sysconfig
 from types import CodeType, FrameType
 from typing import Any
 
-__all__ = ["Place", "packaged", "place_of"]
+__all__ = ["Place", "is_users", "packaged", "place_of"]
 
 Place = tuple[str, int, str]
 """File, number of the line, name of the function."""
@@ -50,6 +50,11 @@ def _kind(code: CodeType, module: Any) -> int:
     if "torchinductor_" in path or os.path.realpath(path).startswith(_STDLIB):
         return _LIBRARY
     return _USER
+
+
+def is_users(frame: FrameType) -> bool:
+    """Tell whether a frame is the user's own, or of a package that is no part of what computes."""
+    return _kind(frame.f_code, frame.f_globals.get("__name__")) == _USER
 
 
 def place_of(frame: FrameType | None) -> tuple[Place | None, bool, bool]:

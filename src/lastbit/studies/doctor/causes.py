@@ -153,6 +153,15 @@ def _torch_unseeded(case: Case) -> Hint | bool | None:
     return not _own_generator(case) if _drawn(case) else case.hint("torch")
 
 
+def _seeded_late(case: Case) -> Hint | None:
+    """Return the first call that seeds torch's generator, where it comes after the draw that differs."""
+    op, calls = case.found.ops[0], seeds(case.tape, "torch")
+    if op is None or not calls or not _drawn(case) or _own_generator(case):
+        return None
+    late = all((tap.step, tap.op) > (case.tape.count, op.index) for tap in calls)
+    return Hint("seed", calls[0].line, calls[0].said, _CLOSE) if late else None
+
+
 def _generator_seeded(case: Case) -> Hint | None:
     if _drawn(case) and _own_generator(case) and case.root.line is not None:
         return seeding(case.root.line) or Hint("generator", None, "", _CLOSE)
@@ -253,6 +262,13 @@ CAUSES: tuple[Row, ...] = (
         "Call torch.manual_seed(SEED) before the first draw, which is mostly the making of the model.",
         TORCH,
         _torch_unseeded,
+    ),
+    Row(
+        "seeded-late",
+        "torch's generator is seeded only after this draw, which nobody's seed decides.",
+        "Call torch.manual_seed(SEED) before the first draw, which is mostly the making of the model.",
+        TORCH,
+        _seeded_late,
     ),
     Row(
         "generator-seed",

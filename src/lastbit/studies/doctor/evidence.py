@@ -172,7 +172,7 @@ def _weight(line: Line | None, root: Root, lines: dict[int, int]) -> float:
 def _tap(tap: Tap, found: Break, root: Root, lines: dict[int, int]) -> Hint:
     # Making such a generator asks for entropy too, on the same line.
     weight = _KINDS.get(tap.kind, 0.0) + _weight(tap.line, root, lines) + (0.5 if _unseeded(tap) else 0.0)
-    if _received(found) and tap.line == root.line and tap.kind != "draw":
+    if _received(found) and tap.line == root.line and tap.kind not in ("draw", "file"):
         return Hint(tap.kind, tap.line, tap.said, 0.0, tap)  # how processes talk to each other
     before = (tap.step, tap.op) <= (found.step.count, found.place)
     if tap.step == found.step.count and before and found.place - tap.op <= 2:

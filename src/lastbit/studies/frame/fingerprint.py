@@ -183,5 +183,5 @@ def other_elsewhere(name: str) -> str:
     return (
         f"{name} is not the same in every process: its data, labels, initial weights or loss differ in a fresh one, "
         "where PYTHONHASHSEED is another: sort what comes from a set, use no hash(), and let the file itself set what "
-        "it needs"
+        f"it needs; lastbit doctor --task {name} names the line"
     )

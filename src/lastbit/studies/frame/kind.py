@@ -110,6 +110,8 @@ class Work(Generic[S]):
     job: Job
     task: Any
     """What is trained: a `Task`, or a training function for the kinds that take one."""
+    program: Program
+    """Of the study, from which another process can make the task again."""
     settings: S
     device: torch.device
     files: Callable[[str], RunFiles]
@@ -216,6 +218,8 @@ class Kind(Generic[S, R]):
     """What it makes of the runs of an audit, where it can."""
     takes_functions: bool = False
     """Whether it repeats training functions too, of which it sees the optimizers' steps and what they return."""
+    needs_one_task: bool = True
+    """Whether a task in a file that is another in another process makes it pointless."""
     selects: bool = False
     """Whether it is about the network that a training selects, rather than about every step."""
     announce: Callable[[Plan[S], int, int], str] | None = None

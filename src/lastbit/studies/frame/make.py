@@ -29,7 +29,7 @@ from lastbit.studies.frame.progress import FORMS
 from lastbit.studies.frame.rehearsal import no_exit
 from lastbit.studies.frame.result import Result
 from lastbit.studies.frame.runner import Runner
-from lastbit.studies.frame.settings import CommandSettings, StudySettings
+from lastbit.studies.frame.settings import CommandSettings, StudySettings, command_keywords
 from lastbit.studies.frame.study import Study
 from lastbit.studies.frame.unnamed import go_on_from, study_with_kept_run
 from lastbit.tasks import Task, TaskConfig
@@ -103,8 +103,9 @@ def make(
                 kind.rehearse(plan, cell, tasks[cell.number])
             prints = {sets: fingerprint(one) for sets, one in distinct(plan, tasks).items()}
             facts = _facts(kind, plan, tasks, prints)
-            if resume is None:
+            if resume is None and kind.needs_one_task:
                 _check_processes(plan, prints, facts["sources"])
+            if resume is None:
                 facts["notes"] = notes(plan, tasks[plan.cells[0].number], selects=kind.selects)
         kept = study_with_kept_run(facts, out, resume, threads)
         with begin_study(facts, stored, out, resume) if kept is None else go_on_from(kept, facts) as folder:
@@ -163,9 +164,10 @@ def plan_of(
     given = {name: value for name, value in settings.items() if value is not None}
     of_task = [name for name in TaskConfig.model_fields if name not in kind.settings.decides]
     for name in given:
-        choose(name, [*of_task, *kind.settings.model_fields, *_of_command(kind)], "setting")
+        choose(name, [*of_task, *kind.settings.model_fields, *command_keywords(kind.settings)], "setting")
     spec = (stored or {}).get("spec", {})
-    for_command = {name: given.pop(name) for name in _of_command(kind) if name in given}
+    own = kind.settings.model_fields
+    for_command = {n: given.pop(n) for n in command_keywords(kind.settings) if n in given and n not in own}
     words = task if isinstance(task, list | tuple) else None
     for_study = {name: value for name, value in given.items() if name in kind.settings.model_fields}
     if words is not None or spec.get("command") or for_command:
@@ -191,10 +193,6 @@ def plan_of(
         defaults={} if given_object or before else kind.defaults({**asked, **for_study}),
     )
     return _plan(kind, program, for_study, spec.get("settings", {}))
-
-
-def _of_command(kind: Kind[S, R]) -> list[str]:
-    return list(CommandSettings.model_fields) if kind.settings.commands else []
 
 
 def _command(
@@ -232,6 +230,10 @@ def _plan(kind: Kind[S, R], program: Program, settings: Mapping[str, Any], store
         raise LastbitError(
             f"{kind.name} needs a Task, and {program.name} is a training function: lastbit audit and trace take it"
         )
+    if isinstance(program.source, CommandProgram):
+        command = program.source
+        of_study = {name: getattr(chosen, name) for name in command.options if name in kind.settings.model_fields}
+        program = Program(CommandProgram.of(command.words, {**command.options, **of_study}, command.folder))
     chosen = kind.settle(chosen, program)
     return Plan(chosen, program, tuple(kind.cells(chosen, program)))
 

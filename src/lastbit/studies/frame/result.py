@@ -15,6 +15,7 @@ from lastbit.core.plain import plain
 from lastbit.report.formatting import plural
 from lastbit.stats import Estimate
 from lastbit.store import RunRecord, StudyFolder
+from lastbit.studies.frame.next_step import doctor_command
 
 __all__ = ["Result", "RunRow", "Verdict", "head", "run_row"]
 
@@ -22,6 +23,10 @@ __all__ = ["Result", "RunRow", "Verdict", "head", "run_row"]
 _EXIT_CODES = {
     "not_reproducible": ExitCode.NOT_REPRODUCIBLE,
     "not_landed": ExitCode.NOT_REPRODUCIBLE,
+    "differs": ExitCode.NOT_REPRODUCIBLE,
+    "returned_differs": ExitCode.NOT_REPRODUCIBLE,
+    "exits_differ": ExitCode.NOT_REPRODUCIBLE,
+    "timed_out": ExitCode.UNDECIDED,
     "no_runs": ExitCode.NOT_REPRODUCIBLE,
     "all_diverged": ExitCode.ALL_DIVERGED,
     "not_finite": ExitCode.ALL_DIVERGED,
@@ -179,7 +184,9 @@ def head(folder: StudyFolder, said: Verdict, done: int, planned: int, what: str 
         hint = f"{again} trains it again." if folder.damaged else f"If it was stopped, {again} continues it."
         hint = "" if monitor else hint
         advice = " ".join(part for part in ("" if kind == "no_runs" else advice, hint) if part)
-    advice = " ".join([advice, *facts.get("notes", ())]).strip()
+    why = doctor_command(facts) if kind == "not_reproducible" else ""
+    next_step = [f"To see where and why, run {why}."] if why else []
+    advice = " ".join([advice, *next_step, *facts.get("notes", ())]).strip()
     return {
         "schema": facts["schema"],
         "kind": facts["kind"],

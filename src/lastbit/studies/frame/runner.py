@@ -78,6 +78,7 @@ class JobWorker:
             Work(
                 job=job,
                 task=self._task(job.cell),
+                program=order.plan.program,
                 settings=order.plan.settings_of(job.cell),
                 device=self._device,
                 files=lambda run: RunFiles(order.folder, run),

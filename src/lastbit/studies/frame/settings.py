@@ -25,6 +25,7 @@ __all__ = [
     "Format",
     "Perturb",
     "StudySettings",
+    "command_keywords",
     "command_line",
     "read_study_file",
     "study_keywords",
@@ -55,6 +56,10 @@ class StudySettings(Config):
     """Whether it repeats commands, and takes what is to be known of one."""
     reads_audits: ClassVar[bool] = False
     """Whether it can be made of an audit's runs."""
+    unasked: ClassVar[tuple[str, ...]] = ()
+    """Settings of commands that it does not take."""
+    files: ClassVar[Mapping[str, str]] = {}
+    """What its command can write beside the report and the JSON, methods of its study that return text, with help."""
     shown: ClassVar[Mapping[str, str]] = shown_defaults()
     """Defaults of the task's settings in words, where this kind prefers none of its own."""
 
@@ -148,9 +153,17 @@ def study_keywords(settings: type[StudySettings]) -> list[Keyword]:
     """Return what a study is asked: what its task may be told, the kind's own settings, and where and how it runs."""
     of_task = [one for one in keywords(TaskConfig, shown=settings.shown) if one.name not in settings.decides]
     of_task = [several(one) if one.name in settings.sweeps else one for one in of_task]
-    of_command = keywords(CommandSettings) if settings.commands else []
+    known = command_keywords(settings)
+    of_command = [
+        one for one in keywords(CommandSettings) if one.name in known and one.name not in settings.model_fields
+    ]
     again = keywords(AgainSettings) if settings.reads_audits else []
     return [*of_task, *keywords(settings), *of_command, *again, *keywords(FolderSettings)]
+
+
+def command_keywords(settings: type[StudySettings]) -> list[str]:
+    """Return the names of what a study takes of commands."""
+    return [name for name in CommandSettings.model_fields if settings.commands and name not in settings.unasked]
 
 
 def read_study_file(path: Path, known: Iterable[str]) -> dict[str, Any]:

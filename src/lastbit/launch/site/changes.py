@@ -1,0 +1,183 @@
+"""One change of what a program meets, by which a supposed cause of a difference is put to the test.
+
+Only the standard library is imported: this is loaded by `sitecustomize.py` before anything of lastbit's is.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from itertools import count
+from typing import Any
+
+from lastbit.launch.site.lines import is_users
+
+__all__ = ["CHANGES", "calls"]
+
+_BEGIN = 1_700_000_000
+"""What a fixed clock begins with, in seconds since 1970."""
+
+_TICK = 1_000_000
+"""Nanoseconds that pass on a fixed clock from one question to the next."""
+
+_PID = 4242
+
+_CLOCKS = ("time", "monotonic", "perf_counter", "process_time")
+
+Calls = dict[str, Callable[[], None]]
+"""What is done once a module has been imported, by its name."""
+
+
+def _seed(which: Any) -> Calls:
+    """Seed generators at the start, where the program does not."""
+    if "random" in which:
+        random.seed(0)
+    later: Calls = {}
+    if "numpy" in which:
+        later["numpy.random"] = lambda: sys.modules["numpy.random"].seed(0)
+    if "torch" in which:
+        later["torch"] = lambda: sys.modules["torch"].manual_seed(0)
+    return later
+
+
+def _entropy(how: Any) -> Calls:
+    """Answer each request for entropy with the bytes that the same request had in the other run."""
+    asked = count()
+
+    def urandom(size: int) -> bytes:
+        blocks = (sha256(f"{next(asked)}".encode()).digest() for _ in range(size // 32 + 1))
+        return b"".join(blocks)[:size]
+
+    os.urandom = urandom
+    random._urandom = urandom  # type: ignore[attr-defined]
+    random.seed()
+
+    def torch_seed() -> None:
+        torch: Any = sys.modules["torch"]
+
+        def seed() -> int:
+            torch.manual_seed(0)
+            return 0
+
+        torch.manual_seed(0)
+        torch.seed = torch.random.seed = seed
+
+    return {"torch": torch_seed}
+
+
+def _clock(how: Any) -> Calls:
+    """Let the clocks that the program's own lines ask tell the same times in each run."""
+    asked = count()
+
+    def now() -> int:
+        return _BEGIN * 10**9 + next(asked) * _TICK
+
+    for name in _CLOCKS:
+        setattr(time, name, _for_users(getattr(time, name), lambda: now() / 10**9))
+        setattr(time, f"{name}_ns", _for_users(getattr(time, f"{name}_ns"), now))
+    plain: Any = datetime.datetime
+
+    class Kind(type):
+        def __instancecheck__(cls, instance: Any) -> bool:
+            return isinstance(instance, plain)
+
+    class Fixed(plain, metaclass=Kind):  # type: ignore[misc]
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return cls.fromtimestamp(now() / 10**9, tz)
+
+        @classmethod
+        def utcnow(cls) -> Any:
+            return cls.fromtimestamp(now() / 10**9, datetime.UTC).replace(tzinfo=None)
+
+        @classmethod
+        def today(cls) -> Any:
+            return cls.now()
+
+    Fixed.__name__ = Fixed.__qualname__ = "datetime"
+    Fixed.__module__ = "datetime"
+    datetime.datetime = Fixed  # type: ignore[misc]
+    return {}
+
+
+def _process(how: Any) -> Calls:
+    """Give the process one number in each run, for the program's own lines."""
+    os.getpid = _for_users(os.getpid, lambda: _PID)
+    return {}
+
+
+def _folders(how: Any) -> Calls:
+    """List every folder in sorted order."""
+    system: Any = os
+    listdir, scandir = system.listdir, system.scandir
+
+    class Sorted:
+        """The entries of a folder, as `os.scandir` gives them."""
+
+        def __init__(self, *path: Any) -> None:
+            with scandir(*path) as entries:
+                self._entries = iter(sorted(entries, key=lambda entry: entry.name))
+
+        def __iter__(self) -> Iterator[Any]:
+            return self._entries
+
+        def __next__(self) -> Any:
+            return next(self._entries)
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+
+        def close(self) -> None: ...
+
+    system.listdir = lambda *path: sorted(listdir(*path))
+    system.scandir = Sorted
+    return {}
+
+
+def _workers(most: Any) -> Calls:
+    """Load data in the process itself."""
+
+    def load() -> None:
+        loader: Any = sys.modules["torch.utils.data.dataloader"].DataLoader
+        plain = loader.__init__
+
+        def begin(self: Any, *args: Any, **kwargs: Any) -> None:
+            # Fifth and later positions are rare, and stay as they are.
+            own = {"num_workers": 0, "prefetch_factor": None, "persistent_workers": False, "timeout": 0}
+            plain(self, *args, **{**kwargs, **(own if len(args) <= 5 else {}), "multiprocessing_context": None})
+
+        loader.__init__ = begin
+
+    return {"torch.utils.data.dataloader": load}
+
+
+def _for_users(plain: Callable[..., Any], changed: Callable[[], Any]) -> Callable[..., Any]:
+    """Return a function that answers the program's own lines with something else than everybody."""
+
+    def answer(*args: Any) -> Any:
+        return changed() if is_users(sys._getframe(1)) else plain(*args)
+
+    return answer
+
+
+CHANGES: dict[str, Callable[[Any], Calls]] = {
+    "seed": _seed,
+    "entropy": _entropy,
+    "clock": _clock,
+    "process": _process,
+    "folders": _folders,
+    "workers": _workers,
+}
+"""What can be changed inside a program, by name."""
+
+
+def calls(changes: dict[str, Any]) -> list[Calls]:
+    """Make the changes, and return what is still to be done when modules are imported."""
+    return [CHANGES[name](how) for name, how in changes.items()]

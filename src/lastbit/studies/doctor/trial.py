@@ -1,0 +1,102 @@
+"""The program in hand: what is launched for it, with which settings, in which folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lastbit.launch.function import call_seeded
+from lastbit.launch.pair.call import Call
+from lastbit.launch.pair.outcome import Pair
+from lastbit.launch.pair.run import Recorded, run_pair, run_recorded, run_sequential
+from lastbit.launch.program import CommandProgram
+from lastbit.launch.settings import LaunchSettings
+from lastbit.perturb.base import Identity
+from lastbit.studies.doctor.diagnosis import Intervention
+from lastbit.studies.doctor.settings import DoctorSettings
+from lastbit.studies.frame.kind import DTYPES, Work
+from lastbit.studies.frame.program import Program
+from lastbit.tasks import Task
+from lastbit.tasks.function import TrainingFunction
+from lastbit.train.random_streams import streams
+from lastbit.train.training import Training
+
+__all__ = ["LAUNCHED", "Trial"]
+
+LAUNCHED = ("threads", "deterministic")
+"""Changes of an intervention that are settings of how the program is launched; others are made inside it."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A program that is run twice, as often as is asked for."""
+
+    program: Sequence[str] | Call
+    name: str
+    settings: LaunchSettings
+    folder: Path
+    """Takes what the runs print and record."""
+    cwd: Path | None
+    timeout: float | None
+
+    @classmethod
+    def of(cls, work: Work[DoctorSettings]) -> Trial:
+        """Return the trial that a job is about."""
+        settings, source = work.settings, work.program.source
+        command = isinstance(source, CommandProgram)
+        launch = LaunchSettings(
+            seed=None if settings.reseed else settings.seed,
+            reseed=settings.seed if settings.reseed else None,
+            deterministic=settings.deterministic,
+            # As it is, a command has the threads that its environment says.
+            threads=None if command and not settings.deterministic else torch.get_num_threads(),
+        )
+        folder = work.output(work.job.run)
+        if isinstance(source, CommandProgram):
+            return cls(source.words, source.name, launch, folder, Path(source.folder), settings.timeout)
+        dtype, device = DTYPES[settings.dtype], work.device
+        name = work.task.name
+        call = Call(partial(_train, work.program, dict(work.job.cell.program), settings.seed, dtype, device), name)
+        return cls(call, name, launch, folder, None, settings.timeout)
+
+    def pair(self, name: str, under: Intervention | None = None, until: int | None = None) -> Pair:
+        """Run it twice at once, as it is or under an intervention, to the end or to so many equal steps."""
+        if under is None:
+            return run_pair(self.program, folder=self.folder / name, until=until, **self._how())
+        how = self._how(**{name: value for name, value in under.changes.items() if name in LAUNCHED})
+        inside = {name: value for name, value in under.changes.items() if name not in LAUNCHED}
+        how["environment"] = {**os.environ, **under.environment}
+        return run_pair(self.program, folder=self.folder / name, changes=inside, until=until, **how)
+
+    def sequential(self, name: str) -> Pair:
+        """Run it twice, one run after the other."""
+        return run_sequential(self.program, folder=self.folder / name, **self._how())
+
+    def recorded(self, name: str) -> Recorded:
+        """Run it once and record every step."""
+        return run_recorded(self.program, folder=self.folder / name, **self._how())
+
+    def _how(self, **changes: Any) -> dict[str, Any]:
+        return {"settings": replace(self.settings, **changes), "cwd": self.cwd, "timeout": self.timeout}
+
+
+def _train(program: Program, changes: Mapping[str, Any], seed: int, dtype: torch.dtype, device: torch.device) -> Any:
+    """Train a Task from its first step to its last, or call a training function; runs in a process of its own."""
+    task = program.task(changes)
+    if isinstance(task, TrainingFunction):
+        return call_seeded(task.function, seed, device)
+    assert isinstance(task, Task), "a command is launched as it is"
+    training = Training(task, streams(seed), Identity(), device=device, dtype=dtype)
+    try:
+        with training.active():
+            for _ in range(training.total_steps):
+                training.step()
+    finally:
+        training.close()
+    return None

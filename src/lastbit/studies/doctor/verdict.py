@@ -1,0 +1,205 @@
+"""What the doctor says, in this order: step, tensor, operation, line, cause with its cure, confirmation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lastbit.report.formatting import count, number, ordinal, plural, show, size
+from lastbit.studies.doctor.findings import Confirmation, Finding, Outcome, PrintedDifference, SourceLine
+from lastbit.studies.frame.result import Verdict
+
+__all__ = ["NOTHING", "answer_lines", "at", "doctor_verdict", "operation_words", "under"]
+
+FILE_LEFT = "file-left"
+"""The cause whose confirmation would change the user's files."""
+
+NOTHING = Verdict("nothing was compared yet.", "no_runs", "")
+
+_WHERE = {
+    "batch": "a batch came in different",
+    "load": "what was loaded differs",
+    "file": "a file differs",
+    "draw": "a random draw differs",
+    "scalar": "a number handed over differs",
+    "made": "a tensor made from values of Python or NumPy differs",
+    "arrival": "values arrived in another order",
+    "order": "the same values were taken in another order",
+    "uninitialised": "memory was read that nobody had filled",
+    "path": "the runs took another course",
+    "length": "one run went on where the other ended",
+    "outside": "a value came in that differs",
+    "compiled": "a compiled kernel gave another result",
+}
+"""What came in different, by the kind of root, where that is not an operation with equal inputs."""
+
+
+def at(line: SourceLine | None) -> str:
+    """Return a line for a sentence: `train.py:12`."""
+    return "" if line is None else f"{Path(line.path).name}:{line.number}"
+
+
+def operation_words(finding: Finding) -> str:
+    """Return what gave other results, or came in different."""
+    if finding.root == "operation":
+        return f"{finding.operation or 'an operation'} gave another result from equal inputs"
+    said = _WHERE.get(finding.root, "where it arose was not seen")
+    return f"{said} (in {finding.operation})" if finding.operation else said
+
+
+def _step_words(finding: Finding) -> str:
+    if finding.optimizer < 0:
+        return "after the last step"
+    which = "" if not finding.optimizer else f" of the {ordinal(finding.optimizer + 1)} optimizer"
+    return f"step {count(finding.step)}{which}"
+
+
+def answer_lines(finding: Finding | None, confirmation: Confirmation | None) -> list[tuple[str, str]]:
+    """Return the answer line by line: what, and what of it."""
+    if finding is None:
+        return []
+    rows = [("Step", f"{_step_words(finding)}, in {finding.process}")]
+    if finding.tensor:
+        rows.append(("Tensor", finding.tensor))
+    arose = "" if finding.root_step == finding.step else f" in step {count(finding.root_step)}"
+    rows.append(("Where it arose", f"{operation_words(finding)}{arose}"))
+    if finding.line is not None:
+        rows.append(("Line", _line(finding.line)))
+    if finding.cause_said:
+        rows.append(("Likely cause", finding.cause_said))
+        if finding.cause_line is not None and finding.cause_line != finding.line:
+            rows.append(("Its line", _line(finding.cause_line)))
+        rows.append(("Cure", finding.cure))
+    else:
+        rows.append(("Likely cause", "not known: what was seen fits none of the causes that lastbit knows"))
+    rows.append(("Cure confirmed", _untried(finding) if confirmation is None else _confirmed(confirmation)))
+    return rows
+
+
+def _line(line: SourceLine) -> str:
+    text = f": {line.text.strip()}" if line.text.strip() else ""
+    return f"{line.path}:{line.number}, in {line.function}{text}"
+
+
+def _untried(finding: Finding) -> str:
+    files = finding.cause == FILE_LEFT
+    return (
+        "not tried: it would take putting your files back, which lastbit leaves as they are" if files else "not tried"
+    )
+
+
+def _confirmed(found: Confirmation) -> str:
+    rates = (
+        f"{found.differing_before} of {found.pairs} pairs differ as it is ({show(found.before, '%').words}), "
+        f"{found.differing_after} of {found.pairs} with the change, {found.said} ({show(found.after, '%').words})"
+    )
+    if found.confirmed:
+        return f"yes: {rates}"
+    if found.differing_after >= found.differing_before:
+        return f"no: {rates}"
+    return f"not decided: {rates}; as few would differ by chance with probability {number(found.chance, 2)}"
+
+
+def under(settings: Mapping[str, str]) -> str:
+    """Return the settings that a result holds under, for a sentence."""
+    return ", ".join(f"{name} {value}" for name, value in settings.items() if value)
+
+
+def doctor_verdict(name: str, outcomes: Sequence[Outcome], confirmation: Confirmation | None) -> Verdict:
+    """Return the sentence, one word and what to do.
+
+    The word is `identical`, `recorded`, `differs`, `exits_differ`, `returned_differs`, `outputs_differ` or `timed_out`.
+    """
+    last = outcomes[-1]
+    if last.finding is not None or not last.equal:
+        return _differs(name, outcomes, confirmation)
+    return _timed_out(name, last) if last.timed_out else _equal(name, outcomes)
+
+
+def _equal(name: str, outcomes: Sequence[Outcome]) -> Verdict:
+    """Return the verdict over runs that trained the same weights, whatever else of them differs."""
+    last = outcomes[-1]
+    compared = f"{plural(last.steps, 'step')} of {plural(last.tensors, 'tensor')} ({size(last.bytes)})"
+    codes = last.exit_codes
+    if None not in codes and codes[0] != codes[1]:
+        return Verdict(
+            f"both runs of {name} train the same weights, in {compared}, but the first ended with exit code {codes[0]} "
+            f"and the second with {codes[1]}.",
+            "exits_differ",
+            "See what both printed: the folders are named below.",
+        )
+    returned, printed = (_first(outcomes, what) for what in ("returned", "printed"))
+    if returned is not None:
+        return Verdict(
+            f"both runs of {name} train the same weights, in {compared}, but return {returned.first} and "
+            f"{returned.second}.",
+            "returned_differs",
+            "What is returned is made after the training: look at the evaluation.",
+        )
+    holds = f"It holds under {under(last.settings)}." if last.settings else ""
+    if last.how == "recorded":
+        said = f"recorded: one run of {name}, {compared}."
+        return Verdict(said, "recorded", "Hand the file on, and hold another run against it with --against.")
+    if printed is not None:
+        return Verdict(
+            f"both runs of {name} train the same weights, in {compared}, but what they print differs in "
+            f"{plural(printed.lines, 'line')}, first in line {count(printed.line)}.",
+            "outputs_differ",
+            f"The first run printed {printed.first.strip()!r}, the second {printed.second.strip()!r}. {holds}",
+        )
+    if last.how == "against the record":
+        here = f" ({_changed(last.changed)})" if last.changed else ""
+        return Verdict(f"identical: {name} agrees bit for bit with the record in {compared}{here}.", "identical", holds)
+    said = (
+        f"identical: {name}, run twice at once and twice in turn, agrees bit for bit in {compared} compared each time."
+    )
+    return Verdict(said, "identical", holds)
+
+
+def _first(outcomes: Sequence[Outcome], what: str) -> PrintedDifference | None:
+    return next((one for outcome in outcomes for one in outcome.printed if one.what == what), None)
+
+
+def _changed(changed: Mapping[str, tuple[str, str]]) -> str:
+    return "; ".join(
+        f"{name} {there or 'none'} there, {here or 'none'} here" for name, (there, here) in changed.items()
+    )
+
+
+def _differs(name: str, outcomes: Sequence[Outcome], confirmation: Confirmation | None) -> Verdict:
+    last = outcomes[-1]
+    how = {
+        "lock step": f"two runs of {name} with the same seed differ",
+        "one after the other": f"a second run of {name} differs from the one before it, though two at once are equal,",
+        "against the record": f"this run of {name} differs from the record",
+    }[last.how]
+    found = last.finding
+    if found is None:
+        return Verdict(f"{how} after {plural(last.steps, 'equal step')}.", "differs", _unknown(last))
+    tensor = f", in {found.tensor}" if found.tensor else ""
+    where = f" at {at(found.line)}" if found.line is not None else ""
+    verdict = f"{how} from {_step_words(found)} on{tensor}: {operation_words(found)}{where}."
+    advice = [found.cause_said, found.cure] if found.cause_said else [_unknown(last)]
+    if confirmation is not None and confirmation.confirmed:
+        advice.append("Repeated with that change, the difference is gone.")
+    if last.changed:
+        advice.append(f"The record was made with other versions or settings: {_changed(last.changed)}.")
+    return Verdict(verdict, "differs", " ".join(part for part in advice if part))
+
+
+def _unknown(last: Outcome) -> str:
+    return "The cause is not known; the page shows what was seen."
+
+
+def _timed_out(name: str, last: Outcome) -> Verdict:
+    waits = [one for one in last.processes if any(one.waiting)]
+    said = f"the time ran out after {plural(last.steps, 'equal step')} of {name}"
+    if waits and not all(waits[0].waiting):
+        first = waits[0].waiting[0]
+        early, late = ("first", "second") if first else ("second", "first")
+        said += f", while the {early} run waited for the {late} at step {count(waits[0].steps + 1)}"
+    return Verdict(
+        f"{said}.",
+        "timed_out",
+        "Give it more with --timeout; where a run hangs, the report shows the lines at which its threads stood.",
+    )

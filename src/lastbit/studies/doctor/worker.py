@@ -1,0 +1,110 @@
+"""One examination: a pair in lock step; where it is equal, a pair one after the other; where not, the confirmation."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from lastbit.core.errors import LastbitError
+from lastbit.core.plain import plain
+from lastbit.core.status import RunStatus
+from lastbit.launch.pair.against import check_alike, held_against
+from lastbit.launch.pair.outcome import Pair
+from lastbit.launch.pair.recorded import load_record, save_record
+from lastbit.report.formatting import plural
+from lastbit.studies.doctor.compare import changed_between, check_ran, holds_under, outcome_of
+from lastbit.studies.doctor.confirm import can_confirm, confirm
+from lastbit.studies.doctor.diagnose import diagnose
+from lastbit.studies.doctor.findings import Confirmation, Outcome
+from lastbit.studies.doctor.settings import DoctorSettings
+from lastbit.studies.doctor.trial import Trial
+from lastbit.studies.frame.kind import Cell, Plan, Trained, Work
+from lastbit.studies.frame.program import Trainee
+
+__all__ = ["rehearse", "train"]
+
+
+def rehearse(plan: Plan[DoctorSettings], cell: Cell, task: Trainee) -> None:
+    """Read the record that a run is to be held against, before anything is run.
+
+    Raises:
+        LastbitError: there is none, or it is another version's.
+    """
+    if plan.settings.against is not None:
+        load_record(Path(plan.settings.against))
+
+
+def train(work: Work[DoctorSettings]) -> Trained:
+    """Run the program as often as the answer needs, and keep what was found.
+
+    Raises:
+        LastbitError: the program fails by itself, makes no optimizer step, or is not the one of the record.
+    """
+    began, trial = time.monotonic(), Trial.of(work)
+    confirmation: Confirmation | None = None
+    if work.settings.record or work.settings.against:
+        outcomes = [_recorded(trial, work.settings)]
+    else:
+        outcomes, confirmation = _examined(trial, work.settings.runs)
+    last = outcomes[-1]
+    work.files(work.job.run).arrays({"steps": np.array([one.steps for one in outcomes])})
+    record = work.job.record(
+        status=RunStatus.OK, seconds=time.monotonic() - began, steps=(last.steps,), metrics={"steps": [last.steps]}
+    )
+    facts = {"outcomes": plain(outcomes), "confirmation": plain(confirmation)}
+    said = f"equal in {plural(last.steps, 'step')}" if last.equal else f"differs after {plural(last.steps, 'step')}"
+    return Trained(records=(record,), facts=facts, said=said)
+
+
+def _examined(trial: Trial, runs: int) -> tuple[list[Outcome], Confirmation | None]:
+    pair = trial.pair("lock-step")
+    check_ran(trial.name, pair, trial.timeout)
+    if pair.differences:
+        return _differing(trial, "lock step", pair, runs)
+    outcomes = [outcome_of("lock step", pair, None, settings={})]
+    if pair.timed_out:
+        return outcomes, None
+    later = trial.sequential("in-turn")
+    check_ran(trial.name, later, trial.timeout)
+    if later.differences:
+        found, confirmation = _differing(trial, "one after the other", later, runs)
+        return [*outcomes, *found], confirmation
+    settings = holds_under(trial.folder / "in-turn" / "first" / "records")
+    return [*outcomes, outcome_of("one after the other", later, None, settings=settings)], None
+
+
+def _differing(trial: Trial, how: str, pair: Pair, runs: int) -> tuple[list[Outcome], Confirmation | None]:
+    diagnosis = diagnose(pair)
+    tapes = [tape for one in pair.differences for tape in one.tapes if tape is not None]
+    settings = {**tapes[0].process.versions, **tapes[0].process.settings} if tapes else {}
+    cause = None if diagnosis is None else diagnosis.cause
+    confirmation = None
+    if runs and cause is not None and cause.intervention is not None and can_confirm(cause.intervention):
+        confirmation = confirm(trial, cause.intervention, runs, found=pair.differences[0].count)
+    return [outcome_of(how, pair, diagnosis, settings=settings)], confirmation
+
+
+def _recorded(trial: Trial, settings: DoctorSettings) -> Outcome:
+    """Run once; write the record that was asked for, hold it against the one that was named."""
+    one = trial.recorded("recorded")
+    alone = Pair((None, one.run), held_against(one.record, one.record), one.run.seconds, one.run.timed_out)
+    check_ran(trial.name, alone, trial.timeout)
+    if settings.record is not None:
+        save_record(one.record.words, one.folder, Path(settings.record))
+    if settings.against is None:
+        return outcome_of("recorded", alone, None, settings=holds_under(one.folder))
+    file = Path(settings.against)
+    there = load_record(file)
+    check_alike(there, one.record, file)
+    pair = Pair((None, one.run), held_against(there, one.record), one.run.seconds, one.run.timed_out)
+    if one.run.timed_out:
+        raise LastbitError(f"{trial.name} did not end within --timeout: what a record is held against is a whole run")
+    return outcome_of(
+        "against the record",
+        pair,
+        diagnose(pair),
+        settings=holds_under(one.folder),
+        changed=changed_between(there.processes, one.record.processes),
+    )

@@ -1,0 +1,252 @@
+"""What the doctor says of two runs, given what they came to: no process is started here."""
+
+import json
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+from scipy.stats import fisher_exact
+
+from lastbit.core.plain import plain
+from lastbit.core.status import RunStatus
+from lastbit.launch.settings import LaunchSettings
+from lastbit.report.html import render_html
+from lastbit.stats import fewer_by_chance, proportion_estimate
+from lastbit.studies.doctor import confirm as confirming
+from lastbit.studies.doctor import interventions
+from lastbit.studies.doctor.causes import CAUSES
+from lastbit.studies.doctor.diagnosis import Intervention
+from lastbit.studies.doctor.findings import (
+    Confirmation,
+    Evidence,
+    Finding,
+    Followed,
+    Outcome,
+    PrintedDifference,
+    ProcessOutcome,
+    SourceLine,
+)
+from lastbit.studies.doctor.interventions import FILES, HASH, THREADS
+from lastbit.studies.doctor.kind import DOCTOR
+from lastbit.studies.doctor.trial import Trial
+from lastbit.studies.doctor.verdict import FILE_LEFT
+from lastbit.studies.frame.kind import Trained
+from lastbit.studies.frame.make import make
+from lastbit.studies.kinds import open_study
+
+LINE = SourceLine(
+    path="/home/me/train.py",
+    number=31,
+    function="loss",
+    text="    picked = table[rows]  # <script>alert('x')</script>",
+    first=30,
+    around=("def loss(rows):", "    picked = table[rows]  # <script>alert('x')</script>", "    return picked.sum()"),
+)
+FINDING = Finding(
+    process="train.py",
+    optimizer=0,
+    step=12,
+    tensor="gradient of table",
+    root="operation",
+    operation="aten.index_put.default",
+    root_step=12,
+    said="All of its inputs are equal, and its output is not.",
+    line=LINE,
+    cause="threads",
+    cause_said="Several threads add in whatever order they come.",
+    cure="Call torch.use_deterministic_algorithms(True).",
+    cause_line=None,
+    evidence=(Evidence(kind="time", said="time.time 3.5", where="train.py:4", count=2),),
+    path=(Followed(operation="aten.add.Tensor", line=LINE, shape=(4, 2), hashes=("0a", "0b"), step=12),),
+    unseen=("What a compiled kernel does inside is not seen.",),
+)
+EQUAL = ProcessOutcome(
+    key="train.py", steps=30, ended=True, waiting=(False, False), difference=None, last=(None, None), suspects=(7,)
+)
+APART = replace(EQUAL, steps=11, ended=False, difference="values", last=(12, 12))
+SETTINGS = {"torch": "2.13.0", "threads": "2"}
+SAME = Outcome(
+    how="lock step",
+    steps=30,
+    tensors=4,
+    bytes=38_600,
+    seconds=4.5,
+    timed_out=False,
+    exit_codes=(0, 0),
+    processes=(EQUAL,),
+    settings=SETTINGS,
+)
+IN_TURN = replace(SAME, how="one after the other")
+OTHER = replace(SAME, steps=11, exit_codes=(None, None), processes=(APART,), finding=FINDING)
+CURED = Confirmation(
+    intervention="one-thread",
+    said="run with one thread",
+    pairs=4,
+    within=83,
+    differing_before=4,
+    differing_after=0,
+    before=proportion_estimate(4, 4),
+    after=proportion_estimate(0, 4),
+    chance=1 / 70,
+    confirmed=True,
+)
+
+
+@pytest.fixture
+def examined(tmp_path, monkeypatch):
+    """Make the study of an examination that came to these outcomes."""
+    monkeypatch.chdir(tmp_path)
+
+    def examine(*outcomes, confirmation=None):
+        def train(work):
+            work.files(work.job.run).arrays({})
+            record = work.job.record(status=RunStatus.OK, seconds=1.0, steps=(1,), metrics={"steps": [1.0]})
+            facts = {"outcomes": plain(outcomes), "confirmation": plain(confirmation)}
+            return Trained(records=(record,), facts=facts, said="")
+
+        return make(replace(DOCTOR, train=train), ["python", "train.py"], quiet=True)
+
+    return examine
+
+
+def test_the_answer_comes_in_its_order_and_exits_with_3(examined):
+    study = examined(OTHER, confirmation=CURED)
+    assert study.result.exit_code == 3
+    assert study.verdict == (
+        "two runs of train with the same seed differ from step 12 on, in gradient of table: aten.index_put.default "
+        "gave another result from equal inputs at train.py:31."
+    )
+    assert study.result.advice.startswith(f"{FINDING.cause_said} {FINDING.cure} Repeated with that change,")
+    titles = ["Step", "Tensor", "Where it arose", "Line", "Likely cause", "Cure", "Cure confirmed"]
+    assert [title for title, _ in study.result.lines] == titles
+    told = study.summary()
+    places = [told.index(f"\n{title}: ") for title in titles]
+    assert places == sorted(places)
+    assert "yes: 4 of 4 pairs differ as it is (95% interval 40% to 100%), 0 of 4 with the change" in told.replace(
+        "\n", " "
+    )
+    assert FINDING.unseen[0] in told
+
+
+def test_the_page_shows_runs_and_way_and_takes_no_line_of_source_for_markup(examined):
+    study = examined(OTHER, confirmation=CURED)
+    html = render_html(study.page)
+    assert "<script>alert" not in html
+    assert "→ 31      picked = table[rows]  # &lt;script&gt;alert(" in html
+    assert "What could not be seen" in html
+    assert {"timelines-0", "chain"} == {
+        block.name for section in study.page.sections for block in section.blocks if hasattr(block, "figure")
+    }
+    assert "aten.add.Tensor" in html
+    assert "\\<script\\>" in study.markdown()
+
+
+def test_it_is_kept_and_opened_again(examined):
+    study = examined(OTHER, confirmation=CURED)
+    again = open_study(study.path)
+    assert again.result == study.result
+    assert again.result.finding == FINDING
+    assert json.loads((study.path / "result.json").read_text())["finding"]["line"]["number"] == 31
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "kind", "code", "said"),
+    [
+        ((SAME, IN_TURN), "identical", 0, "agrees bit for bit in 30 steps of 4 tensors (38.6 kB) compared each time"),
+        ((replace(SAME, how="recorded"),), "recorded", 0, "recorded: one run of train"),
+        (
+            (replace(SAME, how="against the record", changed={"torch": ("2.12", "2.13")}),),
+            "identical",
+            0,
+            "torch 2.12 there, 2.13 here",
+        ),
+        (
+            (replace(SAME, timed_out=True, processes=(replace(EQUAL, ended=False, waiting=(True, False)),)),),
+            "timed_out",
+            4,
+            "while the first run waited for the second at step 31",
+        ),
+        ((SAME, replace(IN_TURN, exit_codes=(0, 9))), "exits_differ", 3, "exit code 0 and the second with 9"),
+        (
+            (replace(SAME, printed=(PrintedDifference(what="printed", line=3, first="a 1", second="a 2", lines=2),)),),
+            "outputs_differ",
+            0,
+            "what they print differs in 2 lines, first in line 3",
+        ),
+        (
+            (replace(SAME, printed=(PrintedDifference(what="returned", line=1, first="1", second="2", lines=1),)),),
+            "returned_differs",
+            3,
+            "return 1 and 2",
+        ),
+        ((SAME, replace(OTHER, how="one after the other")), "differs", 3, "though two at once are equal"),
+        ((replace(OTHER, finding=None),), "differs", 3, "differ after 11 equal steps"),
+        ((replace(OTHER, finding=replace(FINDING, root="batch", operation=None, line=None)),), "differs", 3, "a batch"),
+    ],
+)
+def test_every_answer_has_its_word_and_exit_code(examined, outcomes, kind, code, said):
+    study = examined(*outcomes)
+    assert (study.result.verdict_kind, int(study.result.exit_code)) == (kind, code)
+    assert said in study.verdict
+    assert render_html(study.page)
+
+
+def test_junit_fails_where_the_exit_code_does(examined):
+    suite = ElementTree.fromstring(examined(SAME, replace(OTHER, how="one after the other")).junit())[0]
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    first, second = suite
+    assert first.get("name") == "lock step"
+    assert first.find("failure") is None
+    assert second.find("failure").get("message").startswith("a second run of train differs")
+    assert "Likely cause: Several threads" in second.find("failure").text
+    assert ElementTree.fromstring(examined(SAME, IN_TURN).junit())[0].get("failures") == "0"
+
+
+@pytest.mark.parametrize(("before", "after", "n"), [(4, 0, 4), (3, 1, 4), (2, 2, 5), (0, 0, 3), (7, 3, 9)])
+def test_as_few_by_chance_is_fishers_exact_test(before, after, n):
+    exact = fisher_exact([[before, n - before], [after, n - after]], alternative="greater").pvalue
+    assert fewer_by_chance(before, after, n) == pytest.approx(exact, rel=1e-9)
+
+
+class Coin:
+    """A trial whose pairs differ as it was told, one by one."""
+
+    def __init__(self, plain_pairs, changed_pairs):
+        self.left = {False: list(plain_pairs), True: list(changed_pairs)}
+
+    def pair(self, name, under, until):
+        assert until == 3 * 11 + 50
+        return type("Pair", (), {"differences": (1,) * self.left[under is not None].pop(0)})
+
+
+@pytest.mark.parametrize(
+    ("plain_pairs", "changed_pairs", "confirmed"),
+    [("1111", "0000", True), ("1101", "0000", False), ("1010", "0101", False), ("1111", "0001", False)],
+)
+def test_a_cure_is_confirmed_only_where_chance_would_hardly_do_as_well(plain_pairs, changed_pairs, confirmed):
+    """A defect that shows in half of the pairs is not cured by the half in which it does not."""
+    found = confirming.confirm(Coin(map(int, plain_pairs), map(int, changed_pairs)), THREADS, 4, found=11)
+    assert (found.differing_before, found.differing_after) == (plain_pairs.count("1"), changed_pairs.count("1"))
+    assert found.confirmed is confirmed
+
+
+def test_every_intervention_reaches_the_program_as_it_is_meant(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("lastbit.studies.doctor.trial.run_pair", lambda program, **how: seen.append(how))
+    trial = Trial(["python"], "train", LaunchSettings(seed=0, deterministic=False), tmp_path, None, None)
+    every = [one for one in vars(interventions).values() if isinstance(one, Intervention)]
+    for one in filter(confirming.can_confirm, every):
+        trial.pair("changed", one, 50)
+        how = seen.pop()
+        assert how["changes"].items() <= one.changes.items()
+        assert how["environment"].items() >= one.environment.items()
+        assert how["settings"].threads == one.changes.get("threads")
+        assert how["changes"] or how["settings"] != trial.settings or one.environment
+    assert len(every) > 8
+
+
+def test_files_are_never_put_back_for_a_confirmation():
+    assert confirming.can_confirm(THREADS)
+    assert confirming.can_confirm(HASH)
+    assert not confirming.can_confirm(FILES)
+    assert [row.intervention for row in CAUSES if row.id == FILE_LEFT] == [FILES]
