@@ -129,7 +129,7 @@ class OptimizerStep:
                 parts.append(weights.whole(kind, name))
             else:
                 parts.append(weights.part(kind, name, piece.start, piece.stop))
-        return self.scratch.copy(parts[0].reshape(-1)) if len(parts) == 1 else _flatten_dense_tensors(parts)
+        return self.scratch.copy(parts[0].reshape(-1)) if len(parts) == 1 else _joined(parts)
 
     @property
     def _first(self) -> _Weights:
@@ -179,7 +179,7 @@ class OptimizerStep:
         if len(spots) == 1:
             spots[0].copy_(weights.view(spots[0].shape))
         else:
-            torch._foreach_copy_(spots, list(_unflatten_dense_tensors(weights, spots)))
+            torch._foreach_copy_(spots, _split(weights, spots))
 
 
 @dataclass
@@ -245,7 +245,7 @@ class Snapshot:
                 before = known.before
             else:
                 before = held[0].new_empty(sum(each.numel() for each in held))
-            buckets[key] = _Bucket(groups[key[0]], params, held, before, _unflatten_dense_tensors(before, held))
+            buckets[key] = _Bucket(groups[key[0]], params, held, before, _split(before, held))
         return buckets
 
     def _kept(self, param: Tensor) -> dict[str, Tensor]:
@@ -345,4 +345,13 @@ def _block(bucket: _Bucket, pieces: list[_Piece]) -> _Block:
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0].reshape(-1) if len(parts) == 1 else _flatten_dense_tensors(parts)
+    if len(parts) == 1:
+        return parts[0].reshape(-1)
+    joined: Tensor = _flatten_dense_tensors(parts)  # type: ignore[no-untyped-call]
+    return joined
+
+
+def _split(flat: Tensor, like: list[Tensor]) -> tuple[Tensor, ...]:
+    """Return the parts of a vector in the shapes of others."""
+    parts: tuple[Tensor, ...] = _unflatten_dense_tensors(flat, like)  # type: ignore[no-untyped-call]
+    return parts
