@@ -1,10 +1,11 @@
 """Blocks of any size give the bits of the perturbations as they are written down, over all weights at once."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from lastbit.core.seeds import torch_stream
+from lastbit.core.seeds import stream_seed
 from lastbit.core.ulp import FLOAT_DTYPES
 from lastbit.optimizers import step as step_module
 from lastbit.optimizers.parts import Direction
@@ -76,10 +77,11 @@ def by_hand(change):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_blocks_give_the_bits_of_the_whole(name, dtype, monkeypatch):
     def rounding(number):
-        stream = torch_stream(3, "rounding", number)
+        words = np.random.SFC64(stream_seed(3, "rounding", number)).random_raw(500).view(np.int32)
+        draws = iter((words.astype(np.float64) + 2.0**31) / 2.0**32)
 
         def change(step, direction):
-            return whole_rounded(step, direction, torch.rand(step.after.shape, generator=stream))
+            return whole_rounded(step, direction, torch.tensor([next(draws) for _ in step.after], dtype=torch.float64))
 
         return change
 

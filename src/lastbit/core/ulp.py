@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from lastbit.core.errors import LastbitError
 
@@ -42,7 +43,7 @@ def has_last_bit(x: Tensor) -> bool:
 def is_spread(x: Tensor) -> bool:
     """Tell whether `x` is a DTensor, as of FSDP2: a tensor of which this process may hold a shard only."""
     # It is told by what it has, without importing what a program on one device never does.
-    return hasattr(x, "placements") and hasattr(x, "to_local")
+    return type(x) not in (Tensor, Parameter) and hasattr(x, "placements") and hasattr(x, "to_local")
 
 
 def local(x: Tensor) -> Tensor:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lastbit.core.blocks import Scratch
-from lastbit.core.seeds import torch_stream
+from lastbit.core.seeds import stream_seed, torch_stream
 from lastbit.core.ulp import FLOAT_DTYPES
 from lastbit.optimizers.parts import Direction
 from lastbit.optimizers.step import OptimizerStep
@@ -19,8 +20,8 @@ from lastbit.perturb.update import Change, UpdateAttachment
 
 __all__ = ["StochasticRounding"]
 
-_DRAWN = 24
-"""Bits of a draw."""
+_DRAWN = 32
+"""Bits of a draw, see `StochasticRounding`."""
 
 _MARGINAL = 1 / 8
 """Chance to move up, and chance to move down, where the rounding error is not known."""
@@ -31,7 +32,7 @@ class StochasticRounding(Seeded):
 
     Let `W = w - eta * d` be the exact result of a step, `w_new` what the optimizer rounded it to, and `z` the
     neighbour of `w_new` on the side of `W`. The weight becomes `z` with probability `|W - w_new| / |z - w_new|` and
-    stays `w_new` otherwise, so that its mean is `W`, to 2^-24 of an ulp, wherever the optimizer rounded correctly;
+    stays `w_new` otherwise, so that its mean is `W`, to 2^-32 of an ulp, wherever the optimizer rounded correctly;
     where its own error is larger than an ulp, the weight becomes `z`. Either way it is at most one ulp from `w_new`,
     by construction. `W` is computed in float64; for float64 weights the rounded update `eta * d` counts as given and
     its addition is made exact by TwoSum (Knuth, The Art of Computer Programming, vol. 2, 4.2.2, theorem B).
@@ -45,7 +46,12 @@ class StochasticRounding(Seeded):
     the mean of `|W - w_new| / ulp`, which is 1/4, and half of it falls on each side: a weight that the step changed
     moves one ulp up with probability 1/8 and down with probability 1/8. One that the step did not change stays.
 
-    The draws are a function of `seed` and the step; the global generators are left alone.
+    **Draws** are integers of 32 bits, two of each word of SFC64 (an accelerator's are torch's), so a chance is met to
+    2^-32. More bits would decide nothing for float32: `W` in float64 has at most 29 of them below the last one of
+    `w_new`, and its own error is up to 2^-28 of an ulp. Fewer would not do: with `b` of them, chances round up to
+    multiples of 2^-b, which is a drift of 2^-b / 2 ulps a step and, over `T` steps, passes the root of `T` ulps of the
+    random walk where `T` exceeds about 4^b: for 16 bits after 10^9 steps, for 32 never. They are a function of `seed`
+    and the step; the global generators are left alone.
 
     Args:
         seed: selects the draws, at least 0.
@@ -66,14 +72,39 @@ class StochasticRounding(Seeded):
         return UpdateAttachment(optimizer, self._rounding)
 
     def _rounding(self, steps: int) -> Change:
-        # Made anew in each step, the generators have no state that a checkpoint would have to keep.
-        generator = cache(partial(torch_stream, self.seed, "rounding", steps))
+        draws = _Draws(self.seed, steps)
 
         def rounded(step: OptimizerStep, direction: Direction | None) -> Tensor:
-            draws = step.scratch.like(step.after, torch.int32)
-            return _rounded(step, direction, draws.random_(0, 2**_DRAWN, generator=generator(device=draws.device)))
+            return _rounded(step, direction, draws.like(step.after, step.scratch))
 
         return rounded
+
+
+class _Draws:
+    """Integers that are uniform from -2^31 to 2^31 - 1, the same whatever the blocks in which they are asked for.
+
+    Made anew in each step, it has no state that a checkpoint would have to keep.
+    """
+
+    def __init__(self, seed: int, steps: int) -> None:
+        self._name = seed, "rounding", steps
+        self._words: np.random.SFC64 | None = None
+        self._left = np.empty(0, dtype=np.int32)
+        self._generator = cache(partial(torch_stream, *self._name))
+
+    def like(self, x: Tensor, scratch: Scratch) -> Tensor:
+        """Return one for each element of a vector."""
+        if x.device.type != "cpu":
+            half = 1 << (_DRAWN - 1)
+            return scratch.like(x, torch.int32).random_(-half, half, generator=self._generator(device=x.device))
+        if self._words is None:
+            self._words = np.random.SFC64(stream_seed(*self._name))
+        missing = max(0, x.numel() - self._left.size)
+        # Some four times as fast as torch's own, which is slower than all the rest of a rounding.
+        drawn = self._words.random_raw((missing + 1) // 2).view(np.int32)
+        drawn = np.concatenate([self._left, drawn]) if self._left.size else drawn
+        self._left = drawn[x.numel() :]
+        return torch.from_numpy(drawn[: x.numel()])
 
 
 @cache
@@ -83,14 +114,14 @@ def _largest(dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def _rounded(step: OptimizerStep, direction: Direction | None, draws: Tensor) -> Tensor:
-    """Return the weights after a step, rounded by draws that are uniform among the integers below 2^24."""
+    """Return the weights after a step, rounded by `_Draws`."""
     native = step.after
     largest = _largest(native.dtype, native.device)
     if direction is None:
         up = torch.nextafter(native, largest)
         down = torch.nextafter(native, -largest)
-        margin = int(2**_DRAWN * _MARGINAL)
-        moved = torch.where(draws < margin, up, torch.where(draws >= 2**_DRAWN - margin, down, native))
+        edge = int(2**_DRAWN * (1 / 2 - _MARGINAL))
+        moved = torch.where(draws < -edge, up, torch.where(draws >= edge, down, native))
         return torch.where((native != step.before) & native.isfinite(), moved, native)
     scratch = step.scratch
     error = rounding_error(direction, step.before, native, scratch)
@@ -103,7 +134,7 @@ def _rounded(step: OptimizerStep, direction: Direction | None, draws: Tensor) ->
     chance = error.div_(scratch.copy(gap, torch.float64))
     if native.dtype is not torch.float64:
         scratch.reset(mark)
-    moves = scratch.copy(draws, torch.float64).sub_(chance, alpha=2.0**_DRAWN).lt_(0)
+    moves = scratch.copy(draws, torch.float64).sub_(chance, alpha=2.0**_DRAWN).lt_(-(2.0 ** (_DRAWN - 1)))
     # `torch.where(moves, neighbour, native)` at half its time on a processor.
     kind = FLOAT_DTYPES[native.dtype]
     changed = neighbour.view(kind).bitwise_xor_(native.view(kind)).bitwise_and_(scratch.copy(moves, kind).neg_())

@@ -15,6 +15,7 @@ from lastbit.core.seeds import stream_seed
 from lastbit.dynamics.sketch import CountSketch
 from lastbit.dynamics.thinning import Thinning
 from lastbit.perturb.registry import make_perturbation
+from lastbit.studies.trace import recorder
 from lastbit.studies.trace.recorder import SKETCH_SEED
 from lastbit.studies.trace.result import TraceResult
 from lastbit.tasks import Task
@@ -158,6 +159,16 @@ def test_separate_studies_of_other_length_compare_at_shared_steps(traced, task_f
     late = small(f"{task_file}:lively", tmp_path, epochs=20, from_step=50, out=tmp_path / "late")
     with pytest.raises(LastbitError, match="no step in common"):
         compare_sketches(shorter.path, late.path)
+
+
+def test_sketches_of_another_hash_are_refused_in_one_line(traced, task_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder, "SKETCH_SEED", 0)
+    older = small(f"{task_file}:lively", tmp_path, epochs=1)
+    for pair in ((older.path, traced.path), (traced.path, older.path)):
+        with pytest.raises(LastbitError) as refused:
+            compare_sketches(*pair)
+        line = f"{older.path} is of an earlier lastbit, whose sketches another hash made: trace it again"
+        assert str(refused.value) == line
 
 
 def test_arrays_have_named_dimensions(traced, tmp_path):

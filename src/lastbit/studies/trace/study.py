@@ -132,6 +132,9 @@ def compare_sketches(
             f"{steps_two[-1]}): trace both from the same step, with the same --every"
         )
     a, b = _sketch(one, at_one), _sketch(two, at_two)
+    if a.key[0] != b.key[0]:
+        older = first if a.key[0] < b.key[0] else second
+        raise LastbitError(f"{older} is of an earlier lastbit, whose sketches another hash made: trace it again")
     distance = sketch_distance(a, b).numpy()
     low, high = distance_interval(a.key[1])
     dims = ("step", "tensor")
