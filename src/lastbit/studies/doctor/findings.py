@@ -126,7 +126,7 @@ class Outcome:
     """What one comparison of two runs came to."""
 
     how: str
-    """`lock step`, `one after the other` or `against the record`."""
+    """`lock step`, `one after the other`, `against the record` or `in this process`."""
     steps: int
     """Of all processes, after which both runs were equal."""
     tensors: int

@@ -27,7 +27,7 @@ from lastbit.tasks.function import TrainingFunction
 from lastbit.train.random_streams import streams
 from lastbit.train.training import Training
 
-__all__ = ["LAUNCHED", "Trial"]
+__all__ = ["LAUNCHED", "Trial", "train_once"]
 
 LAUNCHED = ("threads", "deterministic")
 """Changes of an intervention that are settings of how the program is launched; others are made inside it."""
@@ -62,7 +62,7 @@ class Trial:
             return cls(source.words, source.name, launch, folder, Path(source.folder), settings.timeout)
         dtype, device = DTYPES[settings.dtype], work.device
         name = work.task.name
-        call = Call(partial(_train, work.program, dict(work.job.cell.program), settings.seed, dtype, device), name)
+        call = Call(partial(train_once, work.program, dict(work.job.cell.program), settings.seed, dtype, device), name)
         return cls(call, name, launch, folder, None, settings.timeout)
 
     def pair(self, name: str, under: Intervention | None = None, until: int | None = None) -> Pair:
@@ -86,7 +86,7 @@ class Trial:
         return {"settings": replace(self.settings, **changes), "cwd": self.cwd, "timeout": self.timeout}
 
 
-def _train(program: Program, changes: Mapping[str, Any], seed: int, dtype: torch.dtype, device: torch.device) -> Any:
+def train_once(program: Program, changes: Mapping[str, Any], seed: int, dtype: torch.dtype, device: torch.device) -> Any:
     """Train a Task from its first step to its last, or call a training function; runs in a process of its own."""
     task = program.task(changes)
     if isinstance(task, TrainingFunction):

@@ -150,6 +150,9 @@ def _equal(name: str, outcomes: Sequence[Outcome]) -> Verdict:
     if last.how == "against the record":
         here = f" ({_changed(last.changed)})" if last.changed else ""
         return Verdict(f"identical: {name} agrees bit for bit with the record in {compared}{here}.", "identical", holds)
+    if last.how == "in this process":
+        said = f"identical: {name}, run twice in one process, agrees bit for bit in {compared}."
+        return Verdict(said, "identical", holds)
     said = (
         f"identical: {name}, run twice at once and twice in turn, agrees bit for bit in {compared} compared each time."
     )
@@ -172,6 +175,7 @@ def _differs(name: str, outcomes: Sequence[Outcome], confirmation: Confirmation 
         "lock step": f"two runs of {name} with the same seed differ",
         "one after the other": f"a second run of {name} differs from the one before it, though two at once are equal,",
         "against the record": f"this run of {name} differs from the record",
+        "in this process": f"two runs of {name} with the same seed, one after the other in this process, differ",
     }[last.how]
     found = last.finding
     if found is None:

@@ -1,0 +1,1 @@
+"""lastbit inside the tools of others; each is imported when it is asked for."""
