@@ -1,11 +1,11 @@
-"""Assertions about a training, for the tests of a project: that it repeats bit for bit, that it is calm about rounding.
+"""Assertions about a training, for a project's tests: that it repeats bit for bit, that it does not amplify rounding.
 
-Both take a training function `train(seed)`, a `Task`, the name of a built-in task (or `"FILE.py:FUNCTION"`), or a command
-as a list of words. `pytest` hands both out as the fixture `lastbit`.
+Both take a training function `train(seed)`, a `Task`, the name of a built-in task (or `"FILE.py:FUNCTION"`), or a
+command as a list of words. `pytest` hands both out as the fixture `lastbit`.
 
 Example:
     >>> from lastbit.testing import assert_reproducible
-    >>> assert_reproducible(["python", "train.py"])  # doctest: +SKIP
+    >>> found = assert_reproducible("digits", epochs=1, train_size=256)  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -69,9 +69,10 @@ def assert_reproducible(
 ) -> Reproduced:
     """Assert that two runs with the same seed are equal: every weight and gradient, after every step, bit for bit.
 
-    It is what `lastbit doctor` finds: two runs at once in processes of their own, compared at each optimizer step; where
-    they are equal two more, one after the other. What differs in the printed output alone does not fail. The global
-    generators of PyTorch, NumPy and Python are seeded by `seed` before a function begins; a command is run as it is.
+    It is what `lastbit doctor` finds: two runs at once in processes of their own, compared at each optimizer step;
+    where they are equal two more, one after the other. What differs in the printed output alone does not fail. The
+    global generators of PyTorch, NumPy and Python are seeded by `seed` before a function begins; a command is run as
+    it is.
 
     Args:
         fn: the training.
@@ -82,7 +83,8 @@ def assert_reproducible(
             the warning `InThisProcess` says.
         runs: pairs with and without the change that the evidence suggests, which confirm the cure; none by default.
         timeout: seconds after which a pair of runs is ended.
-        out: folder of the study, new or empty; by default a temporary one, which stays where the assertion fails.
+        out: folder of the study, new or empty; by default a temporary one, which stays where the assertion fails. Of
+            runs in this process there is none.
         **settings: of the study and of a built-in task, as `lastbit.doctor` takes them: `epochs=1`.
 
     Returns:
@@ -115,13 +117,12 @@ def assert_reproducible(
             InThisProcess,
             stacklevel=2,
         )
+    if in_process or why:
+        if runs or timeout is not None:
+            what = "runs" if runs else "timeout"
+            raise LastbitError(f"{what} needs processes of its own, and {name} is run in this one: leave it out")
+        return _twice_here(fn, {"seed": seed, **settings})
     with _folder(out) as folder:
-        if in_process or why:
-            if runs or timeout is not None:
-                raise LastbitError(
-                    f"{'runs' if runs else 'timeout'} needs processes of its own, and {name} runs in this one"
-                )
-            return _twice_here(fn, folder, {"seed": seed, **settings})
         from lastbit.studies.doctor.kind import DOCTOR
         from lastbit.studies.frame.make import make
 
@@ -299,16 +300,14 @@ def _folder(out: str | Path | None) -> Iterator[Path]:
     rmtree(made)
 
 
-def _twice_here(fn: Any, folder: Path, settings: Mapping[str, Any]) -> Reproduced:
+def _twice_here(fn: Any, settings: Mapping[str, Any]) -> Reproduced:
     """Compare two runs in this process."""
     __tracebackhide__ = True
     from lastbit.studies.doctor.in_process import examined_here
     from lastbit.studies.doctor.verdict import answer_lines, doctor_verdict
 
-    try:
-        name, found = examined_here(fn, folder, settings)
-    finally:
-        rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="lastbit-") as folder:
+        name, found = examined_here(fn, Path(folder), settings)
     said = doctor_verdict(name, [found], None)
     if said.kind != "identical":
         raise AssertionError(_told(said.sentence, _rows(answer_lines(found.finding, None)), said.advice, None))
@@ -327,7 +326,7 @@ def _grown(name: str, growth: TwinGrowth, bound: float, study: TraceStudy) -> tu
     from lastbit.report.formatting import count, number, percent
 
     most = f"more than growth_at_most = {number(bound)}"
-    interval = f", 95% certain to be above {number(growth.low, 3)}" if growth.low < growth.factor else ""
+    interval = f"; at least {number(growth.low, 3)} with 95% certainty" if growth.low < growth.factor else ""
     by = f"by a factor of {number(growth.factor, 3)} ({growth.twin}{interval}), {most}"
     if math.isinf(growth.factor):
         by = f"without bound ({growth.twin}), {most}: the weights are not finite"
@@ -341,7 +340,8 @@ def _grown(name: str, growth: TwinGrowth, bound: float, study: TraceStudy) -> tu
             ends = f"between steps {count(jump.start)} and {count(jump.end)}"
             up_to = f", in the tensors up to {jump.last}" if jump.last else ""
             rows.append(("Largest jump", f"a factor of {number(jump.factor, 3)} {ends}{up_to}"))
-    return f"{name}: a difference in the last bit grew {by}.", rows, study.result.advice
+    rows.append(("Trace", member.verdict))
+    return f"{name}: a difference in the last bit grew {by}.", rows, ""
 
 
 def _told(verdict: str, rows: Sequence[tuple[str, str]], advice: str, folder: Path | None) -> str:

@@ -43,8 +43,8 @@ class Called:
     pair: Pair
     returned: tuple[str, str]
     """In words."""
-    settings: dict[str, str]
-    """Versions and settings under which they were made."""
+    records: Path
+    """Folder of the first call's record."""
 
 
 def call_twice(function: Callable[[], Any], *, name: str, folder: Path) -> Called:
@@ -71,7 +71,7 @@ def call_twice(function: Callable[[], Any], *, name: str, folder: Path) -> Calle
             f"{name} made no optimizer step: what it trains must be updated by a torch.optim.Optimizer in this process"
         )
     pair = Pair((None, None), held_against(records[0], records[1]), 0.0, False)
-    return Called(pair, (returned[0], returned[1]), versions() | settings())
+    return Called(pair, (returned[0], returned[1]), folder / "first" / "records")
 
 
 def _recorded(function: Callable[[], Any], name: str, folder: Path) -> Any:
@@ -97,8 +97,8 @@ class _CallRecorder:
         self.tape = OpRecorder(self._stop)
         self.tape.on = True
         self._recording = Recording(folder, 0)
-        self._facts = ProcessFacts(name, os.getpid(), name, None, versions(), settings())
-        self._home = os.getpid()
+        self._name, self._home = name, os.getpid()
+        self._facts: ProcessFacts | None = None
         self._known: dict[int, tuple[int, Met]] = {}
         self._names: dict[int, dict[str, str]] = {}
         self._before: dict[int, dict[str, str | None]] = {}
@@ -138,6 +138,8 @@ class _CallRecorder:
             )
 
     def _tell(self, index: int, step: int, stands: Standing, optimizer: Optimizer | None, checksum: str) -> None:
+        if self._facts is None:  # as they are while it trains
+            self._facts = ProcessFacts(self._name, self._home, self._name, None, versions(), settings())
         named = partial(self._named, index, optimizer)
         self._recording.tell(Said(self._facts, index, step, checksum, stands, named, self.tape))
 

@@ -1,4 +1,4 @@
-"""An examination without a process of its own and without a study on disk, for what cannot travel to another process."""
+"""An examination in this process, without a study on disk: of what cannot travel to another process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lastbit.launch.pair.here import call_twice
-from lastbit.studies.doctor.compare import outcome_of
+from lastbit.studies.doctor.compare import holds_under, outcome_of
 from lastbit.studies.doctor.diagnose import diagnose
 from lastbit.studies.doctor.findings import Outcome, PrintedDifference
 from lastbit.studies.doctor.kind import DOCTOR
@@ -41,7 +41,7 @@ def examined_here(
     once = partial(train_once, plan.program, dict(cell.program), plan.settings.seed, dtype, plan.device)
     name = plan.program.name
     called = call_twice(once, name=name, folder=folder)
-    outcome = outcome_of("in this process", called.pair, diagnose(called.pair), settings=called.settings)
+    outcome = outcome_of("in this process", called.pair, diagnose(called.pair), settings=holds_under(called.records))
     first, second = called.returned
     if first != second:
         told = PrintedDifference(what="returned", line=1, first=first, second=second, lines=1)

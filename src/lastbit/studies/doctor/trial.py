@@ -86,7 +86,9 @@ class Trial:
         return {"settings": replace(self.settings, **changes), "cwd": self.cwd, "timeout": self.timeout}
 
 
-def train_once(program: Program, changes: Mapping[str, Any], seed: int, dtype: torch.dtype, device: torch.device) -> Any:
+def train_once(
+    program: Program, changes: Mapping[str, Any], seed: int, dtype: torch.dtype, device: torch.device
+) -> Any:
     """Train a Task from its first step to its last, or call a training function; runs in a process of its own."""
     task = program.task(changes)
     if isinstance(task, TrainingFunction):

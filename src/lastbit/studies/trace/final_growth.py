@@ -1,4 +1,4 @@
-"""How much a difference in the last bit grew from its first step to the last, twin by twin, for a bound to be put on it."""
+"""How much a difference in the last bit grew from its first step to the last, twin by twin."""
 
 from __future__ import annotations
 
