@@ -303,3 +303,26 @@ def test_the_largest_growth_begins_where_a_twin_first_differs():
 
 def test_without_a_difference_there_is_no_growth():
     assert largest_growth(Traced([[0, 0, 0, 0]] * 3), 3.0) is None
+
+
+@pytest.mark.slow
+def test_a_command_is_run_in_processes_of_its_own(temporary, monkeypatch):
+    monkeypatch.chdir(temporary)
+    body = inspect.getsource(data) + inspect.getsource(steps) + inspect.getsource(draws)
+    (temporary / "train.py").write_text(f"import torch\n{body}torch.manual_seed(0)\ndraws(0)\n")
+    with pytest.raises(AssertionError, match="train: two runs with the same seed differ from step 3 on") as caught:
+        assert_reproducible([sys.executable, "train.py"])
+    lines = str(caught.value).splitlines()
+    assert "train.py" in next(line for line in lines if line.startswith("Line: "))
+    folder = lines[-1].removeprefix("All of it: lastbit report ")
+    assert lb.open_study(folder).result.finding.step == 3
+    (temporary / "train.py").write_text(f"import torch\n{body}".replace("unseeded.seed()", "") + "draws(0)\n")
+    with pytest.raises(AssertionError, match="train: two runs with the same seed differ from step 1 on"):
+        assert_reproducible([sys.executable, "train.py"])
+    (temporary / "train.py").write_text(
+        f"import torch\n{body}torch.manual_seed(0)\ndraws(0)\n".replace("unseeded.seed()", "")
+    )
+    found = assert_reproducible([sys.executable, "train.py"])
+    assert (found.steps, found.in_this_process) == (5, False)
+    grown = assert_last_bit_stable([sys.executable, "train.py"], twins=1)
+    assert grown.low < grown.factor < grown.high
