@@ -7,6 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 from lastbit.integrations.pytest_plugin import LastbitFixture
 
 pytest_plugins = "pytester"
