@@ -94,11 +94,12 @@ def test_the_message_is_the_doctors():
         assert_reproducible(draws, in_process=True)
     lines = str(caught.value).splitlines()
     told = dict(line.split(": ", 1) for line in lines[1:])
-    assert list(told) == ["Step", "Tensor", "Where it arose", "Line", "Likely cause", "Cure"]
+    assert list(told) == ["Step", "Tensor", "Where it arose", "Line", "Likely cause", "Its line", "Cure"]
     assert told["Step"].startswith("step 3,")
     assert told["Tensor"] == "gradient of weight"
     assert "aten.randn.generator" in told["Where it arose"]
     assert f"{__file__}:{line_of(draws, 'planted')}, in draws: noise" in told["Line"]
+    assert f"{__file__}:{line_of(draws, 'unseeded.seed()')}, in draws" in told["Its line"]
     assert "manual_seed" in told["Cure"]
 
 
