@@ -39,6 +39,7 @@ MAY_IMPORT = {
     },
     "cli": {"core", "studies", "integrations"},
 }
+MAY_IMPORT["integrations"] = {*MAY_IMPORT["studies"], "studies"}
 
 
 def base_of(node: ast.ImportFrom, package: str) -> str:
