@@ -11,6 +11,7 @@ Example:
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import sys
 import tempfile
@@ -317,8 +318,12 @@ def _twice_here(fn: Any, settings: Mapping[str, Any]) -> Reproduced:
 
 
 def _rows(lines: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the doctor's answer without what was not asked for."""
-    return [(what, said) for what, said in lines if said != "not tried"]
+    """Return the doctor's answer without what was not asked for, files here by their short names.
+
+    What shows the tests of a CI job shortens long messages: pytest itself does in the XML that it writes.
+    """
+    here = f"{Path.cwd()}{os.sep}"
+    return [(what, said.removeprefix(here)) for what, said in lines if said != "not tried"]
 
 
 def _grown(name: str, growth: TwinGrowth, bound: float, study: TraceStudy) -> tuple[str, list[tuple[str, str]], str]:
