@@ -130,7 +130,9 @@ def assert_reproducible(
         given = {"seed": seed, "runs": runs, "timeout": timeout, **settings}
         result = make(DOCTOR, fn, out=folder, quiet=True, **given).result
         if result.exit_code:
-            raise AssertionError(_told(result.verdict, _rows(result.lines), result.advice, folder))
+            rows = _rows(result.lines)
+            said = _differing(name, result.outcomes[-1].how) if rows else result.verdict
+            raise AssertionError(_told(said, rows, result.advice, folder))
         return Reproduced(
             steps=result.steps,
             tensors=result.tensors,
@@ -311,17 +313,21 @@ def _twice_here(fn: Any, settings: Mapping[str, Any]) -> Reproduced:
         name, found = examined_here(fn, Path(folder), settings)
     said = doctor_verdict(name, [found], None)
     if said.kind != "identical":
-        raise AssertionError(_told(said.sentence, _rows(answer_lines(found.finding, None)), said.advice, None))
+        rows = _rows(answer_lines(found.finding, None))
+        raise AssertionError(_told(_differing(name, found.how) if rows else said.sentence, rows, said.advice, None))
     return Reproduced(
         steps=found.steps, tensors=found.tensors, bytes=found.bytes, settings=found.settings, in_this_process=True
     )
 
 
-def _rows(lines: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the doctor's answer without what was not asked for, files here by their short names.
+def _differing(name: str, how: str) -> str:
+    """Return what comes before the rows that say where: short, for what shows the tests of a job shortens messages."""
+    how = {"lock step": "run at once", "one after the other": "run one after the other"}.get(how, how)
+    return f"{name} is not reproducible: two runs with the same seed differ ({how})."
 
-    What shows the tests of a CI job shortens long messages: pytest itself does in the XML that it writes.
-    """
+
+def _rows(lines: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the doctor's answer without what was not asked for, files here by their short names."""
     here = f"{Path.cwd()}{os.sep}"
     return [(what, said.removeprefix(here)) for what, said in lines if said != "not tried"]
 
@@ -352,7 +358,7 @@ def _grown(name: str, growth: TwinGrowth, bound: float, study: TraceStudy) -> tu
 def _told(verdict: str, rows: Sequence[tuple[str, str]], advice: str, folder: Path | None) -> str:
     """Return the message of an assertion: a sentence, what is known line by line, and where all of it is."""
     lines = [verdict, *(f"{what}: {said}" for what, said in rows)]
-    if advice and not any(what == "Cure" for what, _ in rows):
+    if advice and not rows:
         lines.append(advice)
     if folder is not None:
         lines.append(f"All of it: lastbit report {shlex.quote(str(folder))}")

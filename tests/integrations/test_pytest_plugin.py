@@ -63,9 +63,9 @@ def test_the_fixture_and_what_junit_xml_shows_of_it(pytester):
     }
     assert failures["test_passes"] is None
     message = failures["test_fails"].get("message")
-    assert message.startswith("AssertionError: draws: two runs with the same seed")
+    assert message.startswith("AssertionError: draws is not reproducible: two runs with the same seed differ")
     for what in ("\nStep: step 1", "\nTensor: ", "\nWhere it arose: ", "test_training.py:10, in train", "\nCure: "):
-        assert what in message and what in failures["test_fails"].text.replace("\nE       ", "\n")
+        assert what in message
     assert "not reproducible" in failures["test_is_not_reproducible"].get("message")
 
 
@@ -84,7 +84,7 @@ def test_two_processes_differ(lastbit):
     ran = pytester.runpytest_subprocess(*LOADED, "-q", "-W", "error")
     ran.assert_outcomes(passed=1, failed=1)
     shown = ran.stdout.str()
-    for what in ("two runs of draws with the same seed differ from step 1", "test_training.py:10, in train", "Cure: "):
+    for what in ("draws is not reproducible", "test_training.py:10, in train", "Cure: "):
         assert what in shown
 
 
