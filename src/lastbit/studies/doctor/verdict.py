@@ -175,7 +175,7 @@ def _differs(name: str, outcomes: Sequence[Outcome], confirmation: Confirmation 
         "lock step": f"two runs of {name} with the same seed differ",
         "one after the other": f"a second run of {name} differs from the one before it, though two at once are equal,",
         "against the record": f"this run of {name} differs from the record",
-        "in this process": f"two runs of {name} with the same seed, one after the other in this process, differ",
+        "in this process": f"two runs of {name} in one process with the same seed differ",
     }[last.how]
     found = last.finding
     if found is None:
