@@ -12,7 +12,7 @@ NAMES = ["daisy", "rose", "tulip", "iris", "lily", "poppy", "orchid", "violet"]
 
 class Labels:
     def __init__(self, names):
-        self.names = list(set(names))  # <- cause
+        self.names = list({name.lower() for name in names})  # <- cause
 
     def number(self, name):
         return self.names.index(name)
