@@ -257,18 +257,18 @@ CAUSES: tuple[Row, ...] = (
         _varied_seed,
     ),
     Row(
-        "torch-unseeded",
-        "torch's generator is used without having been seeded.",
-        "Call torch.manual_seed(SEED) before the first draw, which is mostly the making of the model.",
-        TORCH,
-        _torch_unseeded,
-    ),
-    Row(
         "seeded-late",
         "torch's generator is seeded only after this draw, which nobody's seed decides.",
         "Call torch.manual_seed(SEED) before the first draw, which is mostly the making of the model.",
         TORCH,
         _seeded_late,
+    ),
+    Row(
+        "torch-unseeded",
+        "torch's generator is used without having been seeded.",
+        "Call torch.manual_seed(SEED) before the first draw, which is mostly the making of the model.",
+        TORCH,
+        _torch_unseeded,
     ),
     Row(
         "generator-seed",
