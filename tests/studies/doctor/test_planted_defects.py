@@ -69,6 +69,7 @@ def right(program, found):
     return step, line and found.cause is not None and found.cause.id == program.cause
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_it_is_found(name, tmp_path):
     program = planted(HERE / "defects" / f"{name}.py")
