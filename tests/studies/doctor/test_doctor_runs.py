@@ -30,6 +30,7 @@ print("loss", loss.item())
 """
 
 FUNCTION = """
+import os
 import torch
 
 def calm(seed):
@@ -123,11 +124,9 @@ def test_a_program_that_asks_for_input_needs_a_terminal(home, capsys):
 
 
 def test_an_audit_whose_repeat_differs_names_the_doctor(home):
-    task = "functions.py:unsteady"
     with Path("functions.py").open("a") as file:
-        file.write(
-            "\ndef unsteady(seed):\n    torch.seed()\n    return calm(seed)\n\ndef unused():\n    return os.getpid()\n"
-        )
-    study = lastbit.audit(task, seeds=1, perturbations=2, workers=1, quiet=True)
+        file.write("\ndef unsteady(seed):\n    torch.seed()\n    return calm(seed)\n")
+    study = lastbit.audit("functions.py:unsteady", seeds=1, perturbations=2, workers=1, quiet=True)
     assert int(study.result.exit_code) == 3
+    task = home / "functions.py:unsteady"
     assert f"To see where and why, run lastbit doctor --task {task} --threads" in study.result.advice
