@@ -178,8 +178,8 @@ def test_what_trains_nothing_is_refused_in_one_line(asserts, fn, said):
         (lambda: assert_reproducible(nothing, in_process=True), "nothing made no optimizer step"),
         (lambda: assert_last_bit_stable(nothing), "nothing made no optimizer step"),
         (lambda: assert_reproducible(["python", "x.py"], in_process=True), "leave it out"),
-        (lambda: assert_reproducible(train, in_process=True, timeout=3), "timeout needs processes"),
-        (lambda: assert_reproducible(train, in_process=True, runs=3), "runs needs processes"),
+        (lambda: assert_reproducible(train, in_process=True, timeout=3), "leave timeout out"),
+        (lambda: assert_reproducible(train, in_process=True, runs=3), "leave runs out"),
         (lambda: assert_reproducible(train, in_process=True, epochs=3), "set it in your function"),
         *[
             (lambda bound=bound: assert_last_bit_stable(train, bound), "write a factor above 0, such as 1e3")

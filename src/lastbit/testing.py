@@ -121,7 +121,7 @@ def assert_reproducible(
     if in_process or why:
         if runs or timeout is not None:
             what = "runs" if runs else "timeout"
-            raise LastbitError(f"{what} needs processes of its own, and {name} is run in this one: leave it out")
+            raise LastbitError(f"leave {what} out: {name} is run in this process, and it is for runs in others")
         return _twice_here(fn, {"seed": seed, **settings})
     with _folder(out) as folder:
         from lastbit.studies.doctor.kind import DOCTOR

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from lastbit.dynamics.sketch import CountSketch
+from lastbit.launch import record
 from lastbit.launch.everywhere import Everywhere
 from lastbit.launch.record import Recorder, checksum_of
 from lastbit.launch.records import read_processes
@@ -91,7 +92,8 @@ def test_an_optimizer_that_is_gone_is_recorded_where_it_stood_and_let_go(tmp_pat
     assert process.steps == 4
 
 
-def test_slow_records_become_rare_and_the_file_says_so(tmp_path):
+def test_slow_records_become_rare_and_the_file_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "SPARED", 0.0)
     recorded(tmp_path, lambda _: train(torch.optim.SGD([nn.Parameter(torch.ones(3))], lr=0.1), 300), None).finish()
     [process] = read_processes(tmp_path)
     assert process.every > 1  # these steps take less than a record

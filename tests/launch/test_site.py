@@ -194,6 +194,7 @@ def test_the_start_costs_little(desk, python):
 
 def test_it_is_a_file_of_the_package():
     assert {file.name for file in Path(SITE).glob("*.py")} == {
+        "changes.py",
         "lines.py",
         "reseeding.py",
         "sitecustomize.py",

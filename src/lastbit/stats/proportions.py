@@ -53,8 +53,8 @@ def fewer_by_chance(before: int, after: int, n: int) -> float:
         LastbitError: more such trials than trials, or a negative number.
 
     Example:
-        >>> fewer_by_chance(4, 0, 4)  # 1 of the 70 ways in which 4 of 8 trials can fall
-        0.014285714285714285
+        >>> round(fewer_by_chance(4, 0, 4), 6)  # 1 of the 70 ways in which 4 of 8 trials can fall
+        0.014286
     """
     if not all(0 <= count <= n for count in (before, after)):
         raise LastbitError(f"{before} and {after} of {n} are no shares: a count lies between 0 and the trials")

@@ -30,6 +30,7 @@ from lastbit.studies.doctor.interventions import FILES, HASH, THREADS
 from lastbit.studies.doctor.kind import DOCTOR
 from lastbit.studies.doctor.trial import Trial
 from lastbit.studies.doctor.verdict import FILE_LEFT
+from lastbit.studies.frame.condition import numbers_of
 from lastbit.studies.frame.kind import Trained
 from lastbit.studies.frame.make import make
 from lastbit.studies.kinds import open_study
@@ -139,6 +140,12 @@ def test_the_page_shows_runs_and_way_and_takes_no_line_of_source_for_markup(exam
     }
     assert "aten.add.Tensor" in html
     assert "\\<script\\>" in study.markdown()
+
+
+def test_every_number_of_its_result_may_be_asked_for(examined):
+    study = examined(OTHER, confirmation=CURED)
+    numbers = {n for n, v in study.to_json().items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    assert 2 < len(numbers) == len(numbers & set(numbers_of(study.result.json_schema())))
 
 
 def test_it_is_kept_and_opened_again(examined):

@@ -67,7 +67,7 @@ def conclude(folder: StudyFolder) -> AuditResult:
         seeds=grid["seeds"],
         perturbations=grid["perturbations"],
         finished=len(records) >= planned,
-        own=facts["cells"][0].get("epochs") is None,
+        own=any(cell.get("epochs") is None for cell in facts.get("cells", ())),
     )
     said = verdict(control, landing, spreads, divergence, asked)
     digits = printed_digits(facts)

@@ -13,9 +13,9 @@ class DoctorStudy(Study[DoctorResult]):
     """An examination on disk.
 
     Example:
-        >>> from lastbit import open_study
-        >>> found = open_study("lastbit-studies/doctor-train-001")  # doctest: +SKIP
-        >>> found.result.finding.step, found.result.finding.operation  # doctest: +SKIP
+        >>> from lastbit import doctor
+        >>> doctor("digits", epochs=1, quiet=True).result.verdict_kind  # doctest: +SKIP
+        'identical'
     """
 
     def junit(self) -> str:
