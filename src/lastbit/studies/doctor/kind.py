@@ -29,7 +29,7 @@ def _settle(settings: DoctorSettings, program: Program) -> DoctorSettings:
         LastbitError: such a setting is given.
     """
     if program.is_opaque:
-        for name in ("dtype", "device"):
+        for name in DoctorSettings.of_tasks:
             if getattr(settings, name) != DoctorSettings.model_fields[name].default:
                 raise LastbitError(f"--{name} belongs to tasks: {program.name} decides it itself")
     source = program.source

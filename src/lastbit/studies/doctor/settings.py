@@ -20,6 +20,7 @@ class DoctorSettings(StudySettings):
     """How two runs of one program are compared."""
 
     model_config = ConfigDict(json_schema_extra={"panel": "The two runs"})
+    of_tasks: ClassVar[tuple[str, ...]] = ("dtype", "device")
     commands: ClassVar[bool] = True
     unasked: ClassVar[tuple[str, ...]] = (
         "metric",
