@@ -235,14 +235,16 @@ run_command(sys.argv[2:], settings=LaunchSettings(), folder=Path(sys.argv[1]))
 def test_a_folder_is_free_again_when_what_wrote_there_has_ended(tmp_path):
     """A study that is resumed at once waits for what the lastbit before, which was killed, is still ending."""
     (tmp_path / "records").mkdir()
-    ends = threading.Event()
+    held, ends = threading.Event(), threading.Event()
 
     def hold():
         with alone_in(tmp_path / "records"):
-            ends.wait()
+            held.set()
+            ends.wait(60)
 
     with ThreadPoolExecutor() as pool:
         pool.submit(hold)
+        assert held.wait(60)
         run = pool.submit(run_command, ["true"], settings=LaunchSettings(), folder=tmp_path)
         with pytest.raises(TimeoutError):
             run.result(0.3)
