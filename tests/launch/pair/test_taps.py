@@ -17,7 +17,7 @@ from lastbit.launch.site.taps import Tapped, Taps
 
 PROGRAM = """
 import importlib.util, json, sys
-for name in ("lines", "taps"):
+for name in ("lines", "changes", "taps"):
     full = f"lastbit.launch.site.{name}"
     spec = importlib.util.spec_from_file_location(full, f"{sys.argv[1]}/{name}.py")
     sys.modules[full] = importlib.util.module_from_spec(spec)

@@ -167,6 +167,7 @@ class Taps:
 
         random.Random.seed = seed
         random.seed = random._inst.seed
+        random._urandom = os.urandom  # it may have been imported before entropy was listened to
         self._draws(random, random._inst, random.getstate)
 
     def _numpy(self) -> None:

@@ -103,7 +103,7 @@ def doctor(
 
     Example:
         >>> from lastbit import doctor
-        >>> found = doctor("train.py:train")  # doctest: +SKIP
+        >>> found = doctor("digits", epochs=1)  # doctest: +SKIP
         >>> found.verdict  # doctest: +SKIP
     """
     return cast(DoctorStudy, make(DOCTOR, task, quiet=quiet, **settings))
