@@ -36,7 +36,7 @@ from lastbit.launch.command import run_command
 from lastbit.launch.everywhere import Everywhere, Met
 from lastbit.launch.process import SITE
 from lastbit.launch.record import Recorder
-from lastbit.launch.settings import LaunchSettings
+from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.perturb.registry import make_perturbation
 
 MODEL = """
@@ -168,7 +168,7 @@ def whole(optimizer: str, count: int, folder: Path) -> None:
     words = [sys.executable, str(script), optimizer, str(count)]
     plain = float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
     settings = LaunchSettings(perturbation=make_perturbation("rescale", 1), deterministic=False)
-    run = run_command(words, settings=settings, folder=folder / f"run-{optimizer}")
+    run = run_command(words, Launch(settings=settings, folder=folder / f"run-{optimizer}"))
     print(f"{optimizer:<8} {'whole':<10} {float(run.stdout.read_text()) / plain:5.3f}   rescale, median step")
 
 

@@ -29,7 +29,7 @@ from torch import nn
 
 from lastbit.launch.pair.run import run_pair
 from lastbit.launch.pair.tape import OpRecorder
-from lastbit.launch.settings import LaunchSettings
+from lastbit.launch.settings import Launch, LaunchSettings
 
 MODELS = """
 def mlp():
@@ -124,7 +124,7 @@ def whole(runs: int, folder: Path) -> None:
                 subprocess.run(words, check=True, capture_output=True)
             plain, plain_used = time.perf_counter() - began, children() - used
             began, used = time.perf_counter(), children()
-            pair = run_pair(words, settings=LaunchSettings(threads=1), folder=folder / name)
+            pair = run_pair(words, Launch(settings=LaunchSettings(threads=1), folder=folder / name))
             walls.append((time.perf_counter() - began) / plain)
             spent.append((children() - used) / plain_used)
             sizes.append(plain)

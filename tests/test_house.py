@@ -132,7 +132,6 @@ STUDY = "every setting is a keyword argument with its default, which help() show
 PUBLIC = "a public measurement: what is measured, then options of which each has a default"
 LEFT = "one call with keywords; a class for them would have one user"
 TORCH = "the parameters are those of the torch operation that it stands for"
-RUN = "how a command is run, as keywords"
 
 MORE_THAN_SIX = {
     "core.keywords:setting": "how a field is shown, as keywords",
@@ -145,10 +144,6 @@ MORE_THAN_SIX = {
     "curvature.fused:_convolved.convolve": TORCH,
     "curvature.layers:stable_learning_rates": PUBLIC,
     "curvature.monitor:StabilityMonitor.__init__": PUBLIC,
-    "launch.pair.run:run_pair": RUN,
-    "launch.pair.run:run_recorded": RUN,
-    "launch.pair.run:run_sequential": RUN,
-    "launch.process:launched": RUN,
     "optimizers.registry:register": "one row of the register: what is known of an optimizer, every part optional",
     "pde.cnn.linear_flow:simulated_bounds": PUBLIC,
     "pde.cnn.phase:phase_diagram": PUBLIC,

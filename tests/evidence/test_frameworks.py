@@ -18,7 +18,7 @@ from stand_ins import plain
 from lastbit.cli.app import main
 from lastbit.launch.command import run_command
 from lastbit.launch.records import read_processes
-from lastbit.launch.settings import LaunchSettings
+from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.perturb.rescale import Rescale
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -91,7 +91,7 @@ def test_a_framework_is_audited_as_it_stands(
     assert perturbed == {"rescale"}
 
     settings = LaunchSettings(perturbation=Rescale(k=4))
-    four = run_command(words, settings=settings, folder=tmp_path / "run", cwd=folders["four"])
+    four = run_command(words, Launch(settings=settings, folder=tmp_path / "run", cwd=folders["four"]))
     assert (four.exit_code, four.stdout.read_bytes(), four.troubles) == (0, bare.stdout, ())
     assert [one.records[-1].checksum for one in four.optimizers] == [one.records[-1].checksum for one in optimizers]
     assert (folders["four"] / "model.pt").read_bytes() == (folders["plain"] / "model.pt").read_bytes()

@@ -16,7 +16,7 @@ from stand_ins import PROGRAMS, plain, program, shown
 from lastbit.core.errors import LastbitError
 from lastbit.launch.command import CommandRun, run_command
 from lastbit.launch.guarded import alone_in
-from lastbit.launch.settings import LaunchSettings
+from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.perturb.auto import Auto
 from lastbit.perturb.flip_ulp import FlipUlp
 from lastbit.perturb.reorder_batch import ReorderBatch
@@ -42,7 +42,7 @@ def compare(words, tmp_path, perturbation=None):
     bare = plain(words)
     kinds = {"base": LaunchSettings(), "four": LaunchSettings(perturbation=Rescale(k=4))}
     kinds["three"] = LaunchSettings(perturbation=perturbation or Auto(k=3, seed=1))
-    runs = {name: run_command(words, settings=kinds[name], folder=tmp_path / name) for name in kinds}
+    runs = {name: run_command(words, Launch(settings=kinds[name], folder=tmp_path / name)) for name in kinds}
     base, four, three = runs.values()
     for run in (base, four):
         assert (run.exit_code, run.stdout.read_bytes()) == (bare.returncode, bare.stdout)
@@ -60,8 +60,10 @@ def compare(words, tmp_path, perturbation=None):
 def test_the_unperturbed_run_is_the_plain_one_and_the_perturbed_one_lands(tmp_path):
     words = program("plain.py", "--seed", "{seed}")
     bare = plain(program("plain.py", "--seed", "2"))
-    base = run_command(words, settings=LaunchSettings(seed=2), folder=tmp_path / "base")
-    three = run_command(words, settings=LaunchSettings(seed=2, perturbation=Rescale(k=3)), folder=tmp_path / "three")
+    base = run_command(words, Launch(settings=LaunchSettings(seed=2), folder=tmp_path / "base"))
+    three = run_command(
+        words, Launch(settings=LaunchSettings(seed=2, perturbation=Rescale(k=3)), folder=tmp_path / "three")
+    )
     assert (base.stdout.read_bytes(), base.stderr.read_bytes(), base.exit_code) == (bare.stdout, b"", 0)
     assert (base.steps, base.perturbed, three.perturbed) == (20, {"SGD": "identity"}, {"SGD": "rescale"})
     [process] = three.processes
@@ -99,7 +101,8 @@ def test_what_cannot_be_perturbed_is_left_alone_and_does_not_fail(tmp_path):
     assert (waves.left_alone, waves.weights, base.steps) == (3, 0, 3 * 12)
     assert "complex" in waves.refused
     rescaled = run_command(
-        program("unperturbable.py"), settings=LaunchSettings(perturbation=Rescale(k=3)), folder=tmp_path / "rescaled"
+        program("unperturbable.py"),
+        Launch(settings=LaunchSettings(perturbation=Rescale(k=3)), folder=tmp_path / "rescaled"),
     )
     assert rescaled.exit_code == 0
     assert [optimizer.perturbed for optimizer in rescaled.optimizers] == ["none", "none", "rescale"]
@@ -114,7 +117,9 @@ def test_two_ranks_stay_equal(tmp_path):
     runs = {}
     for name, perturbation in (("base", Rescale(k=4)), ("again", Rescale(k=1)), ("three", Rescale(k=3))):
         settings = LaunchSettings(perturbation=perturbation)
-        runs[name] = run_command([*words, str(PROGRAMS / "ranks.py")], settings=settings, folder=tmp_path / name)
+        runs[name] = run_command(
+            [*words, str(PROGRAMS / "ranks.py")], Launch(settings=settings, folder=tmp_path / name)
+        )
         assert [process.rank for process in runs[name].processes] == [0, 1]
         first, second = runs[name].processes
         assert first.optimizers[0].records[-1].checksum == second.optimizers[0].records[-1].checksum
@@ -128,7 +133,9 @@ def test_shards_of_two_ranks_are_perturbed_as_the_whole_would_be(tmp_path):
     program = [str(PROGRAMS / "sharded.py"), "AdamW"]
     made = {"base": Rescale(k=1), "four": Rescale(k=4), "seven": Rescale(k=7), "drawn": FlipUlp()}
     runs = {
-        name: run_command([*words, "2", *program], settings=LaunchSettings(perturbation=one), folder=tmp_path / name)
+        name: run_command(
+            [*words, "2", *program], Launch(settings=LaunchSettings(perturbation=one), folder=tmp_path / name)
+        )
         for name, one in made.items()
     }
     for run in runs.values():
@@ -140,7 +147,7 @@ def test_shards_of_two_ranks_are_perturbed_as_the_whole_would_be(tmp_path):
     assert runs["base"].same_as(runs["four"])
     assert not runs["base"].same_as(runs["seven"])
     alone = run_command(
-        [*words, "1", *program], settings=LaunchSettings(perturbation=Rescale(k=7)), folder=tmp_path / "alone"
+        [*words, "1", *program], Launch(settings=LaunchSettings(perturbation=Rescale(k=7)), folder=tmp_path / "alone")
     )
     assert alone.stdout.read_bytes() == runs["seven"].stdout.read_bytes() != runs["base"].stdout.read_bytes()
     assert all("spread over processes" in one.refused for one in runs["drawn"].optimizers)
@@ -162,14 +169,14 @@ def test_however_python_is_started(form, tmp_path):
     words = [str(script)] if form != "module" else [sys.executable, "-P", "-m", "plain"]
     environment = os.environ | {"PYTHONPATH": f"{PROGRAMS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     settings = LaunchSettings(perturbation=Rescale(k=3))
-    run = run_command(words, settings=settings, folder=tmp_path / "out", environment=environment)
+    run = run_command(words, Launch(settings=settings, folder=tmp_path / "out", environment=environment))
     assert (run.exit_code, run.steps, run.perturbed) == (0, 20, {"SGD": "rescale"})
 
 
 def test_a_program_without_steps_is_an_error_that_says_how_far_lastbit_got(tmp_path):
     said = {}
     for name, words in {"nothing": ["true"], "python": [sys.executable, "-c", "pass"]}.items():
-        run = run_command(words, settings=LaunchSettings(), folder=tmp_path / name)
+        run = run_command(words, Launch(settings=LaunchSettings(), folder=tmp_path / name))
         assert (run.exit_code, run.reached, run.steps) == (0, name, 0)
         with pytest.raises(LastbitError, match="made no optimizer step") as caught:
             run.check()
@@ -184,9 +191,7 @@ def test_a_python_that_lacks_what_lastbit_needs_is_told_what_to_install(tmp_path
     (tmp_path / "torch.py").touch()
     run = run_command(
         [str(tmp_path / "bare" / "bin" / "python"), "-c", "import torch"],
-        settings=LaunchSettings(),
-        folder=tmp_path / "run",
-        environment={"PYTHONPATH": str(tmp_path)},
+        Launch(settings=LaunchSettings(), folder=tmp_path / "run", environment={"PYTHONPATH": str(tmp_path)}),
     )
     assert run.exit_code == 0
     with pytest.raises(LastbitError, match=r"No module named 'numpy'; install lastbit into the environment"):
@@ -195,7 +200,7 @@ def test_a_python_that_lacks_what_lastbit_needs_is_told_what_to_install(tmp_path
 
 @pytest.mark.slow
 def test_updates_by_hand_are_no_steps(tmp_path):
-    run = run_command(program("by_hand.py"), settings=LaunchSettings(), folder=tmp_path)
+    run = run_command(program("by_hand.py"), Launch(settings=LaunchSettings(), folder=tmp_path))
     assert run.reached == "torch"
     with pytest.raises(LastbitError, match=r"torch was imported and no torch.optim.Optimizer stepped"):
         run.check()
@@ -203,9 +208,9 @@ def test_updates_by_hand_are_no_steps(tmp_path):
 
 def test_a_failing_program_is_a_result_with_its_last_lines(tmp_path):
     script = "import sys; print(*range(30), sep='\\n'); sys.exit('no such file')"
-    run = run_command([sys.executable, "-c", script], settings=LaunchSettings(), folder=tmp_path)
+    run = run_command([sys.executable, "-c", script], Launch(settings=LaunchSettings(), folder=tmp_path))
     assert (run.exit_code, run.last_lines, run.timed_out) == (1, "no such file", False)
-    ended = run_command(["sh", "-c", "echo last; kill -9 $$"], settings=LaunchSettings(), folder=tmp_path)
+    ended = run_command(["sh", "-c", "echo last; kill -9 $$"], Launch(settings=LaunchSettings(), folder=tmp_path))
     assert (ended.exit_code, ended.last_lines) == (-9, "last")
 
 
@@ -215,7 +220,9 @@ def test_no_orphan_is_left_even_one_that_ignores_sigterm_in_a_session_of_its_own
     monkeypatch.setattr("lastbit.launch.warden.GRACE", 0.3)
     monkeypatch.setattr("lastbit.launch.warden.SETTLE", 0.1)
     words = program(name, *(["leave"] if ends == "by itself" else []))
-    run = run_command(words, settings=LaunchSettings(), folder=tmp_path, timeout=1 if ends == "timeout" else None)
+    run = run_command(
+        words, Launch(settings=LaunchSettings(), folder=tmp_path, timeout=1 if ends == "timeout" else None)
+    )
     assert run.timed_out == (ends == "timeout")
     assert run.exit_code == (0 if ends == "by itself" else -signal.SIGTERM)
     assert not alive(int(run.stdout.read_text()))
@@ -227,8 +234,8 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from lastbit.launch.command import run_command
-from lastbit.launch.settings import LaunchSettings
-run_command(sys.argv[2:], settings=LaunchSettings(), folder=Path(sys.argv[1]))
+from lastbit.launch.settings import Launch, LaunchSettings
+run_command(sys.argv[2:], Launch(settings=LaunchSettings(), folder=Path(sys.argv[1])))
 """
 
 
@@ -245,7 +252,7 @@ def test_a_folder_is_free_again_when_what_wrote_there_has_ended(tmp_path):
     with ThreadPoolExecutor() as pool:
         pool.submit(hold)
         assert held.wait(60)
-        run = pool.submit(run_command, ["true"], settings=LaunchSettings(), folder=tmp_path)
+        run = pool.submit(run_command, ["true"], Launch(settings=LaunchSettings(), folder=tmp_path))
         with pytest.raises(TimeoutError):
             run.result(0.3)
         ends.set()
@@ -255,7 +262,7 @@ def test_a_folder_is_free_again_when_what_wrote_there_has_ended(tmp_path):
 def test_one_that_dies_with_its_warden_is_an_error_and_leaves_nothing(tmp_path):
     script = "import os, signal, time; os.kill(os.getppid(), signal.SIGKILL); time.sleep(600)"
     with pytest.raises(LastbitError, match="was killed: run it again"):
-        run_command([sys.executable, "-c", script], settings=LaunchSettings(), folder=tmp_path)
+        run_command([sys.executable, "-c", script], Launch(settings=LaunchSettings(), folder=tmp_path))
 
 
 @pytest.mark.slow
@@ -277,7 +284,7 @@ def test_no_orphan_is_left_however_the_launcher_ends(how, name, tmp_path):
 def test_the_environment_is_the_users_but_for_what_is_said(tmp_path):
     def run(settings, name, **held):
         base = {"PATH": os.environ["PATH"], "MINE": "1"} | held
-        done = run_command(["env"], settings=settings, folder=tmp_path / name, environment=base)
+        done = run_command(["env"], Launch(settings=settings, folder=tmp_path / name, environment=base))
         found = dict(line.split("=", 1) for line in done.stdout.read_text().splitlines() if "=" in line)
         ours = {"_", "PWD", "SHLVL"}
         return {key: value for key, value in found.items() if base.get(key) != value and key not in ours}
@@ -315,7 +322,7 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(made, said):
 
 
 def test_a_run_is_frozen(tmp_path):
-    run = run_command(["true"], settings=LaunchSettings(), folder=tmp_path)
+    run = run_command(["true"], Launch(settings=LaunchSettings(), folder=tmp_path))
     assert isinstance(run, CommandRun)
     with pytest.raises(AttributeError):
         run.exit_code = 1

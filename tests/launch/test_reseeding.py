@@ -12,7 +12,7 @@ import torch
 
 from lastbit.launch.command import run_command
 from lastbit.launch.process import SITE
-from lastbit.launch.settings import LaunchSettings
+from lastbit.launch.settings import Launch, LaunchSettings
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -57,7 +57,7 @@ def test_seeds_handed_on_are_shifted_once(reseeding):
 
 def printed(name, tmp_path, reseed):
     settings = LaunchSettings(reseed=reseed)
-    run = run_command([sys.executable, str(PROGRAMS / name)], settings=settings, folder=tmp_path)
+    run = run_command([sys.executable, str(PROGRAMS / name)], Launch(settings=settings, folder=tmp_path))
     assert (run.exit_code, run.stderr.read_bytes(), run.troubles) == (0, b"", ())
     return run.stdout.read_text()
 

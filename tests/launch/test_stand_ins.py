@@ -12,7 +12,7 @@ from stand_ins import plain, program, shown
 from lastbit.cli.app import main
 from lastbit.launch.command import run_command
 from lastbit.launch.records import read_processes
-from lastbit.launch.settings import LaunchSettings
+from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.perturb.rescale import Rescale
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -64,7 +64,7 @@ def test_a_stand_in_repeats_and_is_perturbed(words, metric, steps, how, tmp_path
     assert {one.name: [other.steps for other in optimizers] for one in optimizers} == steps
     perturbed = {one.perturbed for process in read_processes(three / "records") for one in process.optimizers}
     assert perturbed == {how} if how else perturbed <= {"rescale", "rounding"}
-    four = run_command(words, settings=LaunchSettings(perturbation=Rescale(k=4)), folder=tmp_path / "four")
+    four = run_command(words, Launch(settings=LaunchSettings(perturbation=Rescale(k=4)), folder=tmp_path / "four"))
     assert four.stdout.read_bytes() == bare.stdout
     assert four.processes
     assert [one.records[-1].checksum for one in four.optimizers] == [one.records[-1].checksum for one in optimizers]

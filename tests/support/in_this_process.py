@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
@@ -36,11 +35,12 @@ class InThisProcess:
         self.said = said
         self.ran: list[list[str]] = []
 
-    def __call__(self, words, *, settings, folder, cwd=None, timeout=None):
+    def __call__(self, words, launch):
         """Run it."""
+        settings, folder = launch.settings, launch.folder
         command = settings.words(list(words))
         self.ran.append(command)
-        records = Path(folder) / "records"
+        records = folder / "records"
         records.mkdir(parents=True, exist_ok=True)
         for old in records.iterdir():
             old.unlink()

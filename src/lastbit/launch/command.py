@@ -7,14 +7,14 @@ had, but for `PYTHONPATH`, `LASTBIT_LAUNCH` and what makes it repeatable; see `d
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lastbit.core.errors import LastbitError
 from lastbit.launch.process import Launched, launched
 from lastbit.launch.records import OptimizerRecord, ProcessRecord, checksums_of, read_processes
-from lastbit.launch.settings import LaunchSettings
+from lastbit.launch.settings import Launch
 
 __all__ = ["CommandRun", "ended_run", "run_command", "what_became_of"]
 
@@ -114,32 +114,20 @@ _NO_STEP = {
 }
 
 
-def run_command(
-    words: Sequence[str],
-    *,
-    settings: LaunchSettings,
-    folder: Path,
-    cwd: Path | None = None,
-    timeout: float | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> CommandRun:
+def run_command(words: Sequence[str], launch: Launch) -> CommandRun:
     """Run a command once and return what became of it, whatever that is.
 
     Whatever it started has ended when this returns or raises; it ends too where this process is killed.
 
     Args:
         words: the command, word by word.
-        settings: what happens to its optimizers and seeds.
-        folder: takes `stdout.txt`, `stderr.txt` and the records; made where it is missing.
-        cwd: where it runs; here by default.
-        timeout: seconds after which it is ended.
-        environment: all of it; this process's by default.
+        launch: how it is run.
 
     Raises:
         LastbitError: there is no such program, or lastbit would not be reached in it.
     """
-    with launched(words, settings=settings, folder=folder, cwd=cwd, environment=environment) as one:
-        one.wait(timeout)
+    with launched(words, launch) as one:
+        one.wait(launch.timeout)
     return what_became_of(one)
 
 

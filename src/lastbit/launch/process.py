@@ -14,7 +14,7 @@ from typing import Any
 
 from lastbit.core.errors import LastbitError
 from lastbit.launch.guarded import Guarded, alone_in, guarded
-from lastbit.launch.settings import LaunchSettings
+from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.launch.words import check_command
 
 __all__ = ["SITE", "Launched", "launched"]
@@ -55,11 +55,8 @@ class Launched:
 @contextmanager
 def launched(
     words: Sequence[str],
+    launch: Launch,
     *,
-    settings: LaunchSettings,
-    folder: Path,
-    cwd: Path | None = None,
-    environment: Mapping[str, str] | None = None,
     told: Mapping[str, Any] | None = None,
     given: bytes | None = None,
 ) -> Iterator[Launched]:
@@ -67,10 +64,7 @@ def launched(
 
     Args:
         words: the command, word by word.
-        settings: what happens to its optimizers and seeds.
-        folder: takes `stdout.txt`, `stderr.txt` and the records; made where it is missing.
-        cwd: where it runs; here by default.
-        environment: all of it; this process's by default.
+        launch: how it is run; its time is for the caller to watch.
         told: more that its processes are told than the settings.
         given: to its standard input, which is empty without.
 
@@ -79,11 +73,10 @@ def launched(
     """
     if os.name != "posix":
         raise LastbitError("commands are run on Linux and macOS; on Windows, audit a Python function instead")
-    place = (cwd or Path.cwd()).absolute()
+    settings, place, folder = launch.settings, (launch.cwd or Path.cwd()).absolute(), launch.folder.absolute()
     command = settings.words(list(words))
-    held = dict(os.environ if environment is None else environment)
+    held = dict(os.environ if launch.environment is None else launch.environment)
     check_command(command, cwd=place, environment=held)
-    folder = folder.absolute()
     records = folder / "records"
     records.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:

@@ -1,19 +1,19 @@
-"""What a program is launched with: what happens to its optimizers, its seeds and its threads."""
+"""What a program is launched with: what happens to its optimizers, seeds and threads; where and how long it runs."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import lastbit
 from lastbit.core.errors import LastbitError
 from lastbit.perturb.base import Identity, Perturbation, check_integer
 from lastbit.perturb.registry import PERTURBATIONS
 
-__all__ = ["LaunchSettings", "perturbation_of"]
+__all__ = ["Launch", "LaunchSettings", "perturbation_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,25 @@ class LaunchSettings:
         """
         told = {"folder": str(folder), "mark": mark, "source": str(Path(lastbit.__file__).parents[1]), **self.told}
         return json.dumps(told | dict(more or {}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """How a program is run: what it is launched with, where, and for how long at most."""
+
+    settings: LaunchSettings
+    folder: Path
+    """Takes `stdout.txt`, `stderr.txt` and the records, or a folder for each of several runs; made where missing."""
+    cwd: Path | None = None
+    """Where it runs; here by default."""
+    environment: Mapping[str, str] | None = None
+    """All of it; this process's by default."""
+    timeout: float | None = None
+    """Seconds after which it is ended, by who waits for it."""
+
+    def into(self, name: str) -> Self:
+        """Return the same with a folder of its own inside this one's."""
+        return replace(self, folder=self.folder / name)
 
 
 def perturbation_of(told: Mapping[str, Any]) -> Perturbation:

@@ -15,7 +15,7 @@ from lastbit.launch.function import call_seeded
 from lastbit.launch.pair.call import Call
 from lastbit.launch.pair.recorded import load_record, save_record
 from lastbit.launch.pair.run import run_pair, run_recorded, run_sequential
-from lastbit.launch.settings import LaunchSettings
+from lastbit.launch.settings import Launch, LaunchSettings
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 
@@ -90,7 +90,7 @@ STAND_INS = {
 @pytest.mark.parametrize(("words", "steps"), STAND_INS.values(), ids=STAND_INS)
 def test_a_clean_program_is_equal_to_itself_and_to_the_plain_one(words, steps, tmp_path):
     bare = plain(program(*words))
-    pair = run_pair(program(*words), settings=SETTINGS, folder=tmp_path, timeout=300)
+    pair = run_pair(program(*words), Launch(settings=SETTINGS, folder=tmp_path, timeout=300))
     assert pair.identical
     assert [process.steps for process in pair.processes] == steps
     assert pair.differences == ()
@@ -102,7 +102,7 @@ def test_a_clean_program_is_equal_to_itself_and_to_the_plain_one(words, steps, t
 @pytest.mark.slow
 def test_ranks_are_compared_each_with_its_own(tmp_path):
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    pair = run_pair([*words, str(PROGRAMS / "ranks.py")], settings=SETTINGS, folder=tmp_path, timeout=300)
+    pair = run_pair([*words, str(PROGRAMS / "ranks.py")], Launch(settings=SETTINGS, folder=tmp_path, timeout=300))
     assert pair.identical
     assert sorted((process.rank, process.steps, process.suspects) for process in pair.processes) == [
         (0, 6, ()),
@@ -120,7 +120,7 @@ def test_the_first_differing_step_is_found_with_the_operation_and_its_line(tmp_p
         "        inputs = inputs + time.perf_counter() % 1\n"
         "    step(inputs)\n",
     )
-    pair = run_pair(words, settings=SETTINGS, folder=tmp_path / "out", timeout=300)
+    pair = run_pair(words, Launch(settings=SETTINGS, folder=tmp_path / "out", timeout=300))
     [found] = pair.differences
     assert not pair.identical
     assert (found.kind, found.count, found.steps) == ("values", 5, ((0, 6), (0, 6)))
@@ -150,7 +150,7 @@ def test_another_path_another_length_and_what_comes_after_the_last_step(tmp_path
     here = f"HERE = {str(other)!r} in os.environ['LASTBIT_LAUNCH']\n"
     for kind, body in bodies.items():
         words = script(tmp_path, here.replace("/second", f"/{kind}/second") + body, f"{kind}.py")
-        pair = run_pair(words, settings=SETTINGS, folder=tmp_path / kind, timeout=300)
+        pair = run_pair(words, Launch(settings=SETTINGS, folder=tmp_path / kind, timeout=300))
         [found] = pair.differences
         assert (found.kind, found.count) == (kind, {"path": 1, "length": 2, "end": 1}[kind])
         assert all(found.tapes)
@@ -169,7 +169,7 @@ def test_a_hang_of_one_ends_with_what_is_known(tmp_path):
         "stuck()\n"
         "step(torch.ones(2, 6))\n",
     )
-    pair = run_pair(words, settings=SETTINGS, folder=tmp_path / "out", timeout=40)
+    pair = run_pair(words, Launch(settings=SETTINGS, folder=tmp_path / "out", timeout=40))
     [process] = pair.processes
     assert (pair.timed_out, pair.identical, process.steps, sorted(process.waiting)) == (True, False, 1, [False, True])
     hung = pair.stacks[process.waiting.index(False)]
@@ -189,7 +189,7 @@ def test_the_end_of_one_by_force_ends_the_other(tmp_path):
         "    os.kill(os.getpid(), 9)\n"
         "step(torch.ones(2, 6))\n",
     )
-    pair = run_pair(words, settings=SETTINGS, folder=tmp_path / "out", timeout=200)
+    pair = run_pair(words, Launch(settings=SETTINGS, folder=tmp_path / "out", timeout=200))
     [found] = pair.differences
     assert (found.kind, found.count, pair.timed_out) == ("length", 1, False)
     assert -9 in [run.exit_code for run in pair.runs]
@@ -199,8 +199,8 @@ LAUNCHER = """
 import sys
 from pathlib import Path
 from lastbit.launch.pair.run import run_pair
-from lastbit.launch.settings import LaunchSettings
-run_pair(sys.argv[2:], settings=LaunchSettings(), folder=Path(sys.argv[1]))
+from lastbit.launch.settings import Launch, LaunchSettings
+run_pair(sys.argv[2:], Launch(settings=LaunchSettings(), folder=Path(sys.argv[1])))
 """
 
 
@@ -238,7 +238,7 @@ def test_what_the_first_run_leaves_behind_is_found_by_a_second_one(tmp_path):
         "os.replace(cache + str(os.getpid()), cache)\n"
         "step(inputs)\n",
     )
-    pair = run_sequential(words, settings=SETTINGS, folder=tmp_path / "out", timeout=200)
+    pair = run_sequential(words, Launch(settings=SETTINGS, folder=tmp_path / "out", timeout=200))
     [found] = pair.differences
     assert (found.kind, found.count, [run.exit_code for run in pair.runs]) == ("values", 1, [0, 0])
     first, second = found.tapes
@@ -251,7 +251,7 @@ def test_what_the_first_run_leaves_behind_is_found_by_a_second_one(tmp_path):
 @pytest.mark.slow
 def test_a_run_is_held_against_one_recorded_before(tmp_path):
     words = script(tmp_path, "for place in range(4):\n    step(torch.randn(2, 6))\n")
-    first = run_recorded(words, settings=SETTINGS, folder=tmp_path / "a", timeout=200)
+    first = run_recorded(words, Launch(settings=SETTINGS, folder=tmp_path / "a", timeout=200))
     assert (first.run.exit_code, first.run.troubles) == (0, ())
     save_record(first.record.words, first.folder, tmp_path / "run.record")
     [process] = load_record(tmp_path / "run.record").processes
@@ -274,7 +274,7 @@ def test_a_worker_that_draws_anew_shows_in_the_batch_and_in_its_own_taps(tmp_pat
         "for batch in DataLoader(Noise(), 4, num_workers=2):\n"
         "    step(batch)\n",
     )
-    pair = run_pair(words, settings=SETTINGS, folder=tmp_path / "out", timeout=200)
+    pair = run_pair(words, Launch(settings=SETTINGS, folder=tmp_path / "out", timeout=200))
     [found] = pair.differences
     assert (found.kind, found.count) == ("values", 0)
     batches = [[tap for tap in tape.taps if tap.kind == "batch"] for tape in found.tapes]
@@ -299,10 +299,10 @@ def noisy(seed):
 @pytest.mark.slow
 def test_a_function_runs_in_both(tmp_path):
     calls = {seed: Call(partial(call_seeded, noisy, seed), "noisy") for seed in (9, 3)}
-    equal = run_pair(calls[9], settings=SETTINGS, folder=tmp_path / "equal", timeout=200)
+    equal = run_pair(calls[9], Launch(settings=SETTINGS, folder=tmp_path / "equal", timeout=200))
     assert (equal.identical, equal.steps) == (True, 5)
     assert [(run.stdout.parent / "records" / "returned.txt").read_text() for run in equal.runs] == ["0.5", "0.5"]
-    [found] = run_pair(calls[3], settings=SETTINGS, folder=tmp_path / "other", timeout=200).differences
+    [found] = run_pair(calls[3], Launch(settings=SETTINGS, folder=tmp_path / "other", timeout=200)).differences
     assert (found.key, found.count) == ("noisy", 3)
 
 
@@ -313,7 +313,7 @@ def test_a_closure_is_refused_in_one_line():
 
 
 def test_a_program_without_steps_is_an_error_that_says_how_far_lastbit_got(tmp_path):
-    pair = run_pair([sys.executable, "-c", "pass"], settings=SETTINGS, folder=tmp_path)
+    pair = run_pair([sys.executable, "-c", "pass"], Launch(settings=SETTINGS, folder=tmp_path))
     assert (pair.identical, pair.processes) == (False, ())
     with pytest.raises(LastbitError, match="made no optimizer step: no Python that imports torch"):
         pair.check()
@@ -326,6 +326,6 @@ def test_a_forked_child_that_ends_as_programs_do_is_not_held_up(tmp_path):
         tmp_path,
         "child = os.fork()\nstep(torch.ones(2, 6))\nif child:\n    os.waitpid(child, 0)\nprint('ended', child > 0)\n",
     )
-    pair = run_pair(words, settings=SETTINGS, folder=tmp_path / "out", timeout=120)
+    pair = run_pair(words, Launch(settings=SETTINGS, folder=tmp_path / "out", timeout=120))
     assert (pair.timed_out, pair.identical, pair.steps) == (False, True, 2)
     assert {process.key for process in pair.processes} == {"train.py", "train.py, fork 1"}

@@ -72,9 +72,9 @@ def test_a_folder_of_the_users_own_is_not_taken_for_what_a_run_printed(desk, cap
 def failing(program, monkeypatch, **failed):
     """Have every run of seed 1 end in another way."""
 
-    def run(words, *, settings, **given):
-        ran = program(words, settings=settings, **given)
-        return dataclasses.replace(ran, **failed) if settings.seed == 1 else ran
+    def run(words, launch):
+        ran = program(words, launch)
+        return dataclasses.replace(ran, **failed) if launch.settings.seed == 1 else ran
 
     monkeypatch.setattr("lastbit.studies.frame.launched.run_command", run)
 
@@ -125,8 +125,8 @@ def test_another_pytorch_does_not_go_on_with_a_study(program, desk, monkeypatch,
     python = ".".join(map(str, sys.version_info[:3]))
     assert facts["cells"][0]["versions"]["python"] == python
 
-    def run(words, *, settings, **given):
-        ran = program(words, settings=settings, **given)
+    def run(words, launch):
+        ran = program(words, launch)
         others = [dataclasses.replace(one, versions=one.versions | {"torch": "9.9"}) for one in ran.processes]
         return dataclasses.replace(ran, processes=tuple(others))
 

@@ -9,7 +9,7 @@ from scipy.stats import fisher_exact
 
 from lastbit.core.plain import plain
 from lastbit.core.status import RunStatus
-from lastbit.launch.settings import LaunchSettings
+from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.report.html import render_html
 from lastbit.stats import fewer_by_chance, proportion_estimate
 from lastbit.studies.doctor import confirm as confirming
@@ -239,16 +239,19 @@ def test_a_cure_is_confirmed_only_where_chance_would_hardly_do_as_well(plain_pai
 
 def test_every_intervention_reaches_the_program_as_it_is_meant(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("lastbit.studies.doctor.trial.run_pair", lambda program, **how: seen.append(how))
-    trial = Trial(["python"], "train", LaunchSettings(seed=0, deterministic=False), tmp_path, None, None)
+    monkeypatch.setattr(
+        "lastbit.studies.doctor.trial.run_pair", lambda program, launch, **how: seen.append((launch, how))
+    )
+    settings = LaunchSettings(seed=0, deterministic=False)
+    trial = Trial(["python"], "train", Launch(settings=settings, folder=tmp_path))
     every = [one for one in vars(interventions).values() if isinstance(one, Intervention)]
     for one in filter(confirming.can_confirm, every):
         trial.pair("changed", one, 50)
-        how = seen.pop()
+        launch, how = seen.pop()
         assert how["changes"].items() <= one.changes.items()
-        assert how["environment"].items() >= one.environment.items()
-        assert how["settings"].threads == one.changes.get("threads")
-        assert how["changes"] or how["settings"] != trial.settings or one.environment
+        assert launch.environment.items() >= one.environment.items()
+        assert launch.settings.threads == one.changes.get("threads")
+        assert how["changes"] or launch.settings != settings or one.environment
     assert len(every) > 8
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lastbit.launch.pair.run import run_pair, run_sequential
-from lastbit.launch.settings import LaunchSettings
+from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.studies.doctor.diagnose import diagnose
 
 HERE = Path(__file__).parent
@@ -50,13 +50,9 @@ def came_to(program, folder):
         words += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(program.ranks)]
     (folder / "cwd").mkdir(parents=True)
     run = run_sequential if program.sequential else run_pair
-    pair = run(
-        [*words, str(program.path)],
-        settings=LaunchSettings(deterministic=False),
-        folder=folder / "runs",
-        cwd=folder / "cwd",
-        timeout=180,
-    )
+    settings = LaunchSettings(deterministic=False)
+    launch = Launch(settings=settings, folder=folder / "runs", cwd=folder / "cwd", timeout=180)
+    pair = run([*words, str(program.path)], launch)
     return pair, diagnose(pair)
 
 

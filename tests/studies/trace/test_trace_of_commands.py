@@ -23,7 +23,7 @@ def program(tmp_path, monkeypatch):
 def other_where(program, monkeypatch, change):
     """Have the runs be other than they were, from now on."""
     monkeypatch.setattr(
-        "lastbit.studies.frame.launched.run_command", lambda words, **given: change(program(words, **given))
+        "lastbit.studies.frame.launched.run_command", lambda words, launch: change(program(words, launch))
     )
 
 

@@ -19,7 +19,7 @@ from lastbit.launch.pair.stuck import read_stacks
 from lastbit.launch.pair.tapes import read_tape
 from lastbit.launch.pair.told import read_taps
 from lastbit.launch.process import Launched, launched
-from lastbit.launch.settings import LaunchSettings
+from lastbit.launch.settings import Launch
 
 __all__ = ["Recorded", "run_pair", "run_recorded", "run_sequential"]
 
@@ -29,12 +29,8 @@ GRACE = 10.0
 
 def run_pair(
     program: Sequence[str] | Call,
+    launch: Launch,
     *,
-    settings: LaunchSettings,
-    folder: Path,
-    cwd: Path | None = None,
-    timeout: float | None = None,
-    environment: Mapping[str, str] | None = None,
     changes: Mapping[str, Any] | None = None,
     until: int | None = None,
 ) -> Pair:
@@ -44,18 +40,14 @@ def run_pair(
 
     Args:
         program: a command, word by word, or a call of a function.
-        settings: of both runs.
-        folder: takes a folder for each run, with `stdout.txt`, `stderr.txt` and the records; made where it is missing.
-        cwd: where they run; here by default.
-        timeout: seconds after which both are ended.
-        environment: all of it; this process's by default.
+        launch: how both are run; its folder takes one for each, and its time is that of both.
         changes: of what both meet, as in `lastbit.launch.site.changes`.
         until: steps of any process after which both are ended, where they were equal so far.
 
     Raises:
         LastbitError: there is no such program, lastbit would not be reached in it, or a function cannot travel.
     """
-    folder = folder.absolute()
+    folder, timeout = launch.folder.absolute(), launch.timeout
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     deadline = None if timeout is None else time.time() + timeout
@@ -65,11 +57,8 @@ def run_pair(
                 stack.enter_context(
                     _launched(
                         program,
+                        launch.into(name),
                         referee.told(side) | {"deadline": deadline, "changes": dict(changes or {})},
-                        settings=settings,
-                        folder=folder / name,
-                        cwd=cwd,
-                        environment=environment,
                     )
                 )
                 for side, name in enumerate(("first", "second"))
@@ -91,72 +80,35 @@ class Recorded:
     """Of what `save_record` writes as one file."""
 
 
-def run_recorded(
-    program: Sequence[str] | Call,
-    *,
-    settings: LaunchSettings,
-    folder: Path,
-    begin: int = 0,
-    cwd: Path | None = None,
-    timeout: float | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> Recorded:
+def run_recorded(program: Sequence[str] | Call, launch: Launch, *, begin: int = 0) -> Recorded:
     """Run a program once, and record every step.
 
     Args:
         program: a command, word by word, or a call of a function.
-        settings: of the run.
-        folder: takes `stdout.txt`, `stderr.txt` and the records; made where it is missing.
+        launch: how it is run.
         begin: the first step of a process whose operations are recorded; checksums are recorded from the first on.
-        cwd: where it runs; here by default.
-        timeout: seconds after which it is ended.
-        environment: all of it; this process's by default.
 
     Raises:
         LastbitError: there is no such program, lastbit would not be reached in it, or a function cannot travel.
     """
-    told = {"begin": begin, "deadline": None if timeout is None else time.time() + timeout}
-    with _launched(program, told, settings=settings, folder=folder, cwd=cwd, environment=environment) as one:
-        one.wait(timeout)
+    told = {"begin": begin, "deadline": None if launch.timeout is None else time.time() + launch.timeout}
+    with _launched(program, launch, told) as one:
+        one.wait(launch.timeout)
     return Recorded(what_became_of(one), RunRecord(one.words, read_steps(one.records)), one.records)
 
 
-def run_sequential(
-    program: Sequence[str] | Call,
-    *,
-    settings: LaunchSettings,
-    folder: Path,
-    begin: int = 0,
-    cwd: Path | None = None,
-    timeout: float | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> Pair:
+def run_sequential(program: Sequence[str] | Call, launch: Launch, *, begin: int = 0) -> Pair:
     """Run a program twice, one run after the other, so that the second finds what the first left behind.
 
     Args:
         program: a command, word by word, or a call of a function.
-        settings: of both runs.
-        folder: takes a folder for each run; made where it is missing.
+        launch: how each is run; its folder takes one for each.
         begin: as for `run_recorded`.
-        cwd: where they run; here by default.
-        timeout: seconds after which each is ended.
-        environment: all of it; this process's by default.
 
     Raises:
         LastbitError: there is no such program, lastbit would not be reached in it, or a function cannot travel.
     """
-    both = [
-        run_recorded(
-            program,
-            settings=settings,
-            folder=folder / name,
-            begin=begin,
-            cwd=cwd,
-            timeout=timeout,
-            environment=environment,
-        )
-        for name in ("first", "second")
-    ]
+    both = [run_recorded(program, launch.into(name), begin=begin) for name in ("first", "second")]
     first, second = both[0].run, both[1].run
     return Pair(
         (first, second),
@@ -173,11 +125,14 @@ def _met(first: Path, second: Path, timed_out: bool) -> tuple[tuple[Met, Met], t
     return (read_taps(first), read_taps(second)), stacks
 
 
-def _launched(program: Sequence[str] | Call, told: Mapping[str, Any], **how: Any) -> AbstractContextManager[Launched]:
+def _launched(
+    program: Sequence[str] | Call, launch: Launch, told: Mapping[str, Any]
+) -> AbstractContextManager[Launched]:
     """Run a command or a call, with what the processes of a pair are told."""
     if isinstance(program, Call):
-        return launched(program.words, told={"pair": {**told, "name": program.name}}, given=program.given(), **how)
-    return launched(program, told={"pair": {**told, "name": None}}, **how)
+        about = {"pair": {**told, "name": program.name}}
+        return launched(program.words, launch, told=about, given=program.given())
+    return launched(program, launch, told={"pair": {**told, "name": None}})
 
 
 def _refereed(referee: Referee, runs: list[Launched], deadline: float | None, until: int | None) -> bool:

@@ -16,7 +16,7 @@ from lastbit.launch.pair.call import Call
 from lastbit.launch.pair.outcome import Pair
 from lastbit.launch.pair.run import Recorded, run_pair, run_recorded, run_sequential
 from lastbit.launch.program import CommandProgram
-from lastbit.launch.settings import LaunchSettings
+from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.perturb.base import Identity
 from lastbit.studies.doctor.diagnosis import Intervention
 from lastbit.studies.doctor.settings import DoctorSettings
@@ -39,51 +39,48 @@ class Trial:
 
     program: Sequence[str] | Call
     name: str
-    settings: LaunchSettings
-    folder: Path
-    """Takes what the runs print and record."""
-    cwd: Path | None
-    timeout: float | None
+    launch: Launch
+    """How it is run; the folder takes one for each pair."""
 
     @classmethod
     def of(cls, work: Work[DoctorSettings]) -> Trial:
         """Return the trial that a job is about."""
         settings, source = work.settings, work.program.source
         command = isinstance(source, CommandProgram)
-        launch = LaunchSettings(
+        told = LaunchSettings(
             seed=None if settings.reseed else settings.seed,
             reseed=settings.seed if settings.reseed else None,
             deterministic=settings.deterministic,
             # As it is, a command has the threads that its environment says.
             threads=None if command and not settings.deterministic else torch.get_num_threads(),
         )
-        folder = work.output(work.job.run)
+        cwd = Path(source.folder) if isinstance(source, CommandProgram) else None
+        launch = Launch(settings=told, folder=work.output(work.job.run), cwd=cwd, timeout=settings.timeout)
         if isinstance(source, CommandProgram):
-            return cls(source.words, source.name, launch, folder, Path(source.folder), settings.timeout)
+            return cls(source.words, source.name, launch)
         dtype, device = DTYPES[settings.dtype], work.device
         name = work.task.name
         call = Call(partial(train_once, work.program, dict(work.job.cell.program), settings.seed, dtype, device), name)
-        return cls(call, name, launch, folder, None, settings.timeout)
+        return cls(call, name, launch)
 
     def pair(self, name: str, under: Intervention | None = None, until: int | None = None) -> Pair:
         """Run it twice at once, as it is or under an intervention, to the end or to so many equal steps."""
+        launch = self.launch.into(name)
         if under is None:
-            return run_pair(self.program, folder=self.folder / name, until=until, **self._how())
-        how = self._how(**{name: value for name, value in under.changes.items() if name in LAUNCHED})
+            return run_pair(self.program, launch, until=until)
+        outside = {name: value for name, value in under.changes.items() if name in LAUNCHED}
         inside = {name: value for name, value in under.changes.items() if name not in LAUNCHED}
-        how["environment"] = {**os.environ, **under.environment}
-        return run_pair(self.program, folder=self.folder / name, changes=inside, until=until, **how)
+        environment = {**os.environ, **under.environment}
+        changed = replace(launch, settings=replace(launch.settings, **outside), environment=environment)
+        return run_pair(self.program, changed, changes=inside, until=until)
 
     def sequential(self, name: str) -> Pair:
         """Run it twice, one run after the other."""
-        return run_sequential(self.program, folder=self.folder / name, **self._how())
+        return run_sequential(self.program, self.launch.into(name))
 
     def recorded(self, name: str) -> Recorded:
         """Run it once and record every step."""
-        return run_recorded(self.program, folder=self.folder / name, **self._how())
-
-    def _how(self, **changes: Any) -> dict[str, Any]:
-        return {"settings": replace(self.settings, **changes), "cwd": self.cwd, "timeout": self.timeout}
+        return run_recorded(self.program, self.launch.into(name))
 
 
 def train_once(

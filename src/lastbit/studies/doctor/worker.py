@@ -60,18 +60,18 @@ def train(work: Work[DoctorSettings]) -> Trained:
 
 def _examined(trial: Trial, runs: int) -> tuple[list[Outcome], Confirmation | None]:
     pair = trial.pair("lock-step")
-    check_ran(trial.name, pair, trial.timeout)
+    check_ran(trial.name, pair, trial.launch.timeout)
     if pair.differences:
         return _differing(trial, "lock step", pair, runs)
     outcomes = [outcome_of("lock step", pair, None, settings={})]
     if pair.timed_out:
         return outcomes, None
     later = trial.sequential("in-turn")
-    check_ran(trial.name, later, trial.timeout)
+    check_ran(trial.name, later, trial.launch.timeout)
     if later.differences:
         found, confirmation = _differing(trial, "one after the other", later, runs)
         return [*outcomes, *found], confirmation
-    settings = holds_under(trial.folder / "in-turn" / "first" / "records")
+    settings = holds_under(trial.launch.folder / "in-turn" / "first" / "records")
     return [*outcomes, outcome_of("one after the other", later, None, settings=settings)], None
 
 
@@ -90,7 +90,7 @@ def _recorded(trial: Trial, settings: DoctorSettings) -> Outcome:
     """Run once; write the record that was asked for, hold it against the one that was named."""
     one = trial.recorded("recorded")
     alone = Pair((None, one.run), held_against(one.record, one.record), one.run.seconds, one.run.timed_out)
-    check_ran(trial.name, alone, trial.timeout)
+    check_ran(trial.name, alone, trial.launch.timeout)
     if settings.record is not None:
         save_record(one.record.words, one.folder, Path(settings.record))
     if settings.against is None:

@@ -14,7 +14,7 @@ from lastbit.launch.command import CommandRun, run_command
 from lastbit.launch.metrics.read import read_metric
 from lastbit.launch.metrics.series import chosen
 from lastbit.launch.program import CommandProgram
-from lastbit.launch.settings import LaunchSettings
+from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.perturb.base import Perturbation
 from lastbit.perturb.registry import make_perturbation
 from lastbit.report.formatting import seconds
@@ -67,7 +67,8 @@ def run_to_end(program: CommandProgram, settings: LaunchSettings, folder: Path, 
         RunFailed: it failed; says with which code, and its last line.
     """
     timeout = program.options["timeout"]
-    ran = run_command(program.words, settings=settings, folder=folder, cwd=Path(program.folder), timeout=timeout)
+    launch = Launch(settings=settings, folder=folder, cwd=Path(program.folder), timeout=timeout)
+    ran = run_command(program.words, launch)
     said = ran.last_lines.strip().splitlines()
     last = said[-1].strip() if said else "it printed nothing"
     failed = ""
