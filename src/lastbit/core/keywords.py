@@ -201,7 +201,8 @@ def _default(field: FieldInfo) -> str:
     if shown is not None or field.is_required():
         return str(shown or "")
     # A flag that can only be given, and never taken back, is off without it.
-    return "" if field.default is False and _extra(field).get("flags") else default_words(field.default)
+    flags = _extra(field).get("flags")
+    return "" if field.default is False and flags and "/" not in flags[0] else default_words(field.default)
 
 
 def _choices(field: FieldInfo) -> list[str]:

@@ -19,7 +19,7 @@ COMMAND = ["--", "python", "train.py"]
     ("words", "said"),
     [
         (["--seed", "3", *COMMAND], "nothing sets the seed of train: write {seed} where it takes one"),
-        (["--reseed", "digits"], "--reseed belongs to a command after --"),
+        (["--reseed", "digits"], "--reseed belongs to a command: write it as lastbit doctor --reseed"),
         (["--metric", "loss", *COMMAND], "No such option: --metric"),
         (["--record", "one.rec", "--against", "one.rec", *COMMAND], "one.rec"),
         (["--against", "none.rec", *COMMAND], "there is no record none.rec: write one by lastbit doctor --record"),

@@ -33,14 +33,11 @@ def _settle(settings: DoctorSettings, program: Program) -> DoctorSettings:
             if getattr(settings, name) != DoctorSettings.model_fields[name].default:
                 raise LastbitError(f"--{name} belongs to tasks: {program.name} decides it itself")
     source = program.source
-    if isinstance(source, CommandProgram):
-        if settings.seed and not source.seeded:
-            raise LastbitError(
-                f"--seed {settings.seed}: nothing sets the seed of {program.name}: write {{seed}} where it takes one "
-                "(-- python train.py --seed {seed}), or give --reseed"
-            )
-    elif settings.reseed:
-        raise LastbitError("--reseed belongs to a command after --: a task or function gets its seed by --seed")
+    if isinstance(source, CommandProgram) and settings.seed and not source.seeded:
+        raise LastbitError(
+            f"--seed {settings.seed}: nothing sets the seed of {program.name}: write {{seed}} where it takes one "
+            "(-- python train.py --seed {seed}), or give --reseed"
+        )
     if settings.record is not None and settings.record == settings.against:
         raise LastbitError(f"--record and --against both name {settings.record}: name another file for one of them")
     return settings

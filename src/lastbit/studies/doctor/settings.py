@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, ConfigDict
 
 from lastbit.core.keywords import setting
-from lastbit.studies.frame.settings import Device, Format, StudySettings
+from lastbit.studies.frame.settings import Deterministic, Device, Format, StudySettings, Timeout
 
 __all__ = ["DoctorSettings"]
 
@@ -45,17 +45,8 @@ class DoctorSettings(StudySettings):
         _File, setting("run once, and write what every step gave to this file, for --against on another machine")
     ] = None
     against: Annotated[_File, setting("run once, and compare with the run in this file of --record")] = None
-    reseed: Annotated[
-        bool,
-        setting("shift every seed that the program sets, and set those that it does not", flags=("--reseed",)),
-    ] = False
-    deterministic: Annotated[
-        bool,
-        setting(
-            "set PyTorch's deterministic mode, threads and hash seed; without it, the runs are as they are",
-            flags=("--deterministic/--as-is",),
-        ),
-    ] = False
-    timeout: Annotated[float | None, setting("seconds after which a pair of runs is ended", shown="none", gt=0)] = None
+    # Of every program, not of commands alone: all of them run in processes of their own.
+    deterministic: Deterministic = False
+    timeout: Timeout = None
     dtype: Annotated[Format, setting("of the weights of a task", panel="The arithmetic")] = "float32"
     device: Device = "auto"

@@ -46,18 +46,19 @@ class Trial:
     def of(cls, work: Work[DoctorSettings]) -> Trial:
         """Return the trial that a job is about."""
         settings, source = work.settings, work.program.source
-        command = isinstance(source, CommandProgram)
+        command = source if isinstance(source, CommandProgram) else None
+        reseed = command is not None and command.options["reseed"]
         told = LaunchSettings(
-            seed=None if settings.reseed else settings.seed,
-            reseed=settings.seed if settings.reseed else None,
+            seed=None if reseed else settings.seed,
+            reseed=settings.seed if reseed else None,
             deterministic=settings.deterministic,
             # As it is, a command has the threads that its environment says.
-            threads=None if command and not settings.deterministic else torch.get_num_threads(),
+            threads=None if command is not None and not settings.deterministic else torch.get_num_threads(),
         )
-        cwd = Path(source.folder) if isinstance(source, CommandProgram) else None
+        cwd = None if command is None else Path(command.folder)
         launch = Launch(settings=told, folder=work.output(work.job.run), cwd=cwd, timeout=settings.timeout)
-        if isinstance(source, CommandProgram):
-            return cls(source.words, source.name, launch)
+        if command is not None:
+            return cls(command.words, command.name, launch)
         dtype, device = DTYPES[settings.dtype], work.device
         name = work.task.name
         call = Call(partial(train_once, work.program, dict(work.job.cell.program), settings.seed, dtype, device), name)

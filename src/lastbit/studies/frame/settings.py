@@ -21,10 +21,12 @@ from lastbit.tasks.shown import shown_defaults
 
 __all__ = [
     "CommandSettings",
+    "Deterministic",
     "Device",
     "Format",
     "Perturb",
     "StudySettings",
+    "Timeout",
     "command_keywords",
     "command_line",
     "read_study_file",
@@ -39,6 +41,13 @@ Perturb = Annotated[
     setting("how the last bit is perturbed", panel=_PANEL),
 ]
 Device = Annotated[str, setting("where to train: auto, cpu, cuda or cuda:N", panel=_PANEL)]
+Deterministic = Annotated[
+    bool,
+    setting(
+        "set PyTorch's deterministic mode, threads and hash seed; as-is: touch none", flags=("--deterministic/--as-is",)
+    ),
+]
+Timeout = Annotated[float | None, setting("seconds after which a run is ended", shown="none", gt=0)]
 
 
 class StudySettings(Config):
@@ -89,14 +98,8 @@ class CommandSettings(Config):
         bool,
         setting("shift every seed that the program sets, and set those that it does not", flags=("--reseed",)),
     ] = False
-    deterministic: Annotated[
-        bool,
-        setting(
-            "set PyTorch's deterministic mode, threads and hash seed; as-is: touch none",
-            flags=("--deterministic/--as-is",),
-        ),
-    ] = True
-    timeout: Annotated[float | None, setting("seconds after which a run is ended", shown="none", gt=0)] = None
+    deterministic: Deterministic = True
+    timeout: Timeout = None
 
 
 class AgainSettings(Config):
