@@ -25,7 +25,9 @@ for name in ("lines", "changes", "taps"):
 taps = sys.modules[full].taps
 taps.install()
 import random
-taps.calls()["random"]()
+import uuid
+for name in ("random", "uuid"):
+    taps.calls()[name]()
 """
 
 MET = {
@@ -34,10 +36,14 @@ MET = {
     "draw": ("random.shuffle([1, 2])", "random.shuffle: crc32 "),
     "number": ("random.random()", "random.random: 0."),
     "clock": ("import time; time.time()", "time.time: 1"),
+    "monotonic": ("import time; time.monotonic()", "time.monotonic: "),
+    "calendar": ("import time; time.strftime('%Y')", "time.strftime: '2"),
     "entropy": ("import os; os.urandom(4)", "os.urandom: "),
+    "kernel": ("import os; os.getrandom(4)", "os.getrandom: "),
     "system": ("random.SystemRandom().random()", "os.urandom: "),
     "secrets": ("import secrets; secrets.token_bytes(4)", "os.urandom: "),
     "uuid": ("import uuid; uuid.uuid4()", "os.urandom: "),
+    "machine": ("import uuid; uuid.uuid1()", "uuid.uuid1: UUID("),
     "process": ("import os; os.getpid()", "os.getpid: "),
     "file": ("open('data.txt').read()", "data.txt: 5 bytes, crc32 3610a686"),
     "path": ("from pathlib import Path; Path('data.txt').read_bytes()", "data.txt: 5 bytes, crc32 3610a686"),
@@ -52,6 +58,14 @@ MET = {
 }
 
 
+UNHEARD = {
+    "wait": "import threading; threading.Event().wait(0.001)",
+    "timeout": "import queue; queue.Queue(1).put(1, timeout=1)",
+    "given": "import time; time.localtime(0); time.strftime('%Y', time.gmtime(0))",
+}
+"""A library asks the clock, or a time that is given is written in another way."""
+
+
 @pytest.fixture(scope="module")
 def met(tmp_path_factory):
     """All of it met by one program, each in a function of its own."""
@@ -60,7 +74,8 @@ def met(tmp_path_factory):
     (folder / "sub").mkdir()
     for name in "ab":
         (folder / "sub" / name).touch()
-    lines = [PROGRAM, *(f"def {name}():\n    {does}\n{name}()" for name, (does, _) in MET.items())]
+    does = {name: does for name, (does, _) in MET.items()} | UNHEARD
+    lines = [PROGRAM, *(f"def {name}():\n    {does}\n{name}()" for name, does in does.items())]
     found = "print(json.dumps([[tap.line[2], f'{tap.what}: {tap.said}', tap.count] for tap in taps.kept.values()]))"
     (folder / "program.py").write_text("\n".join([*lines, found]))
     done = subprocess.run(
@@ -73,6 +88,11 @@ def met(tmp_path_factory):
 @pytest.mark.parametrize("name", MET)
 def test_it_is_noted_with_the_line_that_met_it(name, met):
     assert [said for function, said, _ in met if function == name and said.startswith(MET[name][1])]
+
+
+@pytest.mark.parametrize("name", UNHEARD)
+def test_clocks_that_decide_nothing_are_not_noted(name, met):
+    assert not [said for function, said, _ in met if function == name]
 
 
 def test_of_a_line_the_last_is_kept_with_a_digest_of_all():

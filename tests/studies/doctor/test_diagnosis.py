@@ -227,6 +227,28 @@ def test_taps_that_tell_nothing_are_no_cause(source, monkeypatch):
     assert any("not seen" in said for said in found.unseen)
 
 
+@pytest.mark.parametrize(
+    ("made", "cause"),
+    [
+        ("rate = datetime.now().microsecond", "clock"),
+        ("rate = 3\nlog(datetime.now())", None),
+        ("rate = datetime(2026, 1, 1).day", None),
+        ("rate = id(log) % 7", "address-order"),
+    ],
+)
+def test_what_cannot_be_heard_is_read_in_the_source_of_what_the_root_depends_on(made, cause, tmp_path, monkeypatch):
+    path = tmp_path / "train.py"
+    path.write_text(f"from datetime import datetime\n{made}\nuse(rate)\n")
+    number = len(made.splitlines()) + 2
+    monkeypatch.setattr("hand_written_tapes.line", lambda _: type(LINE)(str(path), number, "<module>", "use(rate)"))
+    ops = [Written().op("lift_fresh.default", [1], [(1, f"noise {side}")], number) for side in "ab"]
+    found = of(*(chain(one, f"x{side}", f"g{side}") for one, side in zip(ops, "ab", strict=True)))
+    assert (found.cause and found.cause.id) == cause
+    if cause is not None:
+        assert (found.line.number, found.line.text) == (2, made)
+        assert any("read in its source" in said for said in found.unseen)
+
+
 def test_aligned_by_line_where_shapes_differ_and_thread_by_thread():
     first, second = Written(), Written()
     first.op("a.default", [0], [(1, "1")], 1).op("b.default", [0], [(2, "2")], 2, thread=1)

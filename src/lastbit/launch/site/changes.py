@@ -67,7 +67,13 @@ def _entropy(how: Any) -> Calls:
         torch.manual_seed(0)
         torch.seed = torch.random.seed = seed
 
-    return {"torch": torch_seed}
+    def version_one() -> None:
+        uuid: Any = sys.modules["uuid"]
+        uuid.uuid1 = lambda *args: uuid.UUID(bytes=os.urandom(16), version=1)
+
+    if hasattr(os, "getrandom"):
+        os.getrandom = lambda size, flags=0: urandom(size)
+    return {"torch": torch_seed, "uuid": version_one}
 
 
 def _clock(how: Any) -> Calls:

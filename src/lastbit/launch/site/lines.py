@@ -15,17 +15,20 @@ __all__ = ["Place", "is_users", "packaged", "place_of"]
 Place = tuple[str, int, str]
 """File, number of the line, name of the function."""
 
-_USER, _LIBRARY, _OWN, _ENGINE, _IMPORT = range(5)
+_USER, _LIBRARY, _OWN, _ENGINE, _ASIDE = range(5)
 
 _LASTBIT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 _LAUNCH = _LASTBIT + "launch" + os.sep
 _STDLIB = tuple({os.path.realpath(path) + os.sep for path in map(sysconfig.get_path, ("stdlib", "platstdlib")) if path})
 _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _LIBRARIES = ("torch", "numpy", "functorch")
+_COMPILERS = tuple(os.path.join("torch", name) + os.sep for name in ("_dynamo", "_inductor"))
 _ENGINE_NAME = "_engine_run_backward"
 
-_kinds: dict[CodeType, int] = {}
-_places: dict[tuple[CodeType, int], Place] = {}
+_kinds: dict[int, tuple[int, CodeType]] = {}
+"""By the address of the code, which is held so that it is not used anew: hashing a code reads all of it."""
+
+_places: dict[tuple[int, int], Place] = {}
 
 
 def packaged(path: str) -> bool:
@@ -37,7 +40,7 @@ def _kind(code: CodeType, module: Any) -> int:
     path = code.co_filename
     if path.startswith("<"):
         if "importlib" in path:
-            return _IMPORT
+            return _ASIDE
         # Generated code of libraries has such names too; what was typed or given by -c is `__main__`.
         return _USER if module == "__main__" else _LIBRARY
     if path.startswith(_LASTBIT):
@@ -46,46 +49,54 @@ def _kind(code: CodeType, module: Any) -> int:
     if inside is not None:
         if inside.split(os.sep, 1)[0] not in _LIBRARIES:
             return _USER
+        if inside.startswith(_COMPILERS):
+            return _ASIDE
         return _ENGINE if code.co_name == _ENGINE_NAME else _LIBRARY
     if "torchinductor_" in path or os.path.realpath(path).startswith(_STDLIB):
         return _LIBRARY
     return _USER
 
 
+def _kind_of(frame: FrameType) -> int:
+    code = frame.f_code
+    found = _kinds.get(id(code))
+    if found is None:
+        if len(_kinds) > 100_000:
+            _kinds.clear()
+            _places.clear()
+        found = _kinds[id(code)] = _kind(code, frame.f_globals.get("__name__")), code
+    return found[0]
+
+
 def is_users(frame: FrameType) -> bool:
     """Tell whether a frame is the user's own, or of a package that is no part of what computes."""
-    return _kind(frame.f_code, frame.f_globals.get("__name__")) == _USER
+    return _kind_of(frame) == _USER
 
 
 def place_of(frame: FrameType | None) -> tuple[Place | None, bool, bool]:
-    """Return the user's line, outwards from `frame`, and whether a backward pass or an import lies between.
+    """Return the user's line, outwards from `frame`, and what lies between.
 
-    Where there is none of the user's, the innermost of lastbit's own trainings stands for it.
+    That is whether a backward pass does, and whether an import or a compilation does, which meet things that the
+    program does not. Where there is no line of the user's, the innermost of lastbit's own trainings stands for it.
     """
     own: FrameType | None = None
-    backward = imported = False
+    backward = aside = False
     while frame is not None:
-        code = frame.f_code
-        kind = _kinds.get(code)
-        if kind is None:
-            if len(_kinds) > 100_000:
-                _kinds.clear()
-                _places.clear()
-            kind = _kinds[code] = _kind(code, frame.f_globals.get("__name__"))
+        kind = _kind_of(frame)
         if kind == _USER:
             break
         if kind == _OWN:
             own = own or frame
         elif kind == _ENGINE:
             backward = True
-        elif kind == _IMPORT:
-            imported = True
+        elif kind == _ASIDE:
+            aside = True
         frame = frame.f_back
     frame = frame or own
     if frame is None:
-        return None, backward, imported
-    key = frame.f_code, frame.f_lineno
-    place = _places.get(key)
+        return None, backward, aside
+    code, number = frame.f_code, frame.f_lineno
+    place = _places.get((id(code), number))
     if place is None:
-        place = _places[key] = key[0].co_filename, key[1], key[0].co_name
-    return place, backward, imported
+        place = _places[id(code), number] = code.co_filename, number, code.co_name
+    return place, backward, aside

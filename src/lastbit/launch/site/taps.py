@@ -22,7 +22,7 @@ from functools import partial, wraps
 from typing import Any
 from zlib import crc32
 
-from lastbit.launch.site.lines import Place, packaged, place_of
+from lastbit.launch.site.lines import Place, is_users, packaged, place_of
 
 __all__ = ["Tap", "Taps", "taps"]
 
@@ -35,6 +35,12 @@ _SMALL = 1 << 20
 _TEXT = 200
 
 _CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "process_time", "process_time_ns")
+
+_WAITING = ("monotonic", "monotonic_ns", "clock_gettime", "clock_gettime_ns", "thread_time", "thread_time_ns")
+"""Clocks of which only what the user's own lines ask is noted: locks, queues and connections ask them all the time."""
+
+_CALENDARS = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
+"""Functions that ask the clock themselves where they are given no more arguments than these."""
 
 _NO_DRAWS = ("seed", "getstate", "setstate", "get_state", "set_state")
 
@@ -99,8 +105,8 @@ class Taps:
             return
         self._busy.on = True
         try:
-            line, _, imported = place_of(frame)
-            if imported or line is None or (line[2] == "<module>" and packaged(line[0])):
+            line, _, aside = place_of(frame)
+            if aside or line is None or (line[2] == "<module>" and packaged(line[0])):
                 return
             key, text = (kind, what, line), said()[:_TEXT]
             tap = self.kept.get(key)
@@ -133,14 +139,21 @@ class Taps:
         """Begin, with what is there before anything is imported."""
         os.urandom = Tapped(os, "urandom", partial(self._returned, "entropy", "os.urandom"))
         os.getpid = Tapped(os, "getpid", partial(self._returned, "process", "os.getpid"))
+        if hasattr(os, "getrandom"):
+            os.getrandom = Tapped(os, "getrandom", partial(self._returned, "entropy", "os.getrandom"))
         for name in _CLOCKS:
             setattr(time, name, Tapped(time, name, partial(self._returned, "time", f"time.{name}")))
+        for name in filter(partial(hasattr, time), _WAITING):
+            setattr(time, name, Tapped(time, name, partial(self._waited, f"time.{name}")))
+        for name, given in _CALENDARS.items():
+            setattr(time, name, Tapped(time, name, partial(self._dated, f"time.{name}", given)))
         sys.addaudithook(self._heard)
 
     def calls(self) -> dict[str, Callable[[], None]]:
         """Return, by the module after whose import it is due, what notes its seeds."""
         return {
             "random": self._random,
+            "uuid": self._uuid,
             "numpy.random": self._numpy,
             "torch": self._torch,
             "torch.utils.data.dataloader": self._loader,
@@ -149,6 +162,14 @@ class Taps:
 
     def _returned(self, kind: str, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:
         self.note(kind, what, lambda: result.hex() if isinstance(result, bytes) else repr(result), frame)
+
+    def _waited(self, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:
+        if is_users(frame):
+            self._returned("time", what, frame, args, result)
+
+    def _dated(self, what: str, given: int, frame: Any, args: tuple[Any, ...], result: Any) -> None:
+        if len(args) <= given or args[given] is None:
+            self._returned("time", what, frame, args, result)
 
     def _seeded(self, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:
         # What is returned says it where nothing is given: `torch.seed()`.
@@ -169,6 +190,11 @@ class Taps:
         random.seed = random._inst.seed
         random._urandom = os.urandom  # it may have been imported before entropy was listened to
         self._draws(random, random._inst, random.getstate)
+
+    def _uuid(self) -> None:
+        # Made by the system, of the clock and of the machine; the others ask for entropy, which is heard.
+        uuid: Any = sys.modules["uuid"]
+        uuid.uuid1 = Tapped(uuid, "uuid1", partial(self._returned, "entropy", "uuid.uuid1"))
 
     def _numpy(self) -> None:
         random: Any = sys.modules["numpy.random"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lastbit.launch.pair.tapes import Line, Tap, Tape
 from lastbit.studies.doctor.cut import Break
 from lastbit.studies.doctor.diagnosis import Cause, Intervention, Root
-from lastbit.studies.doctor.evidence import Hint, seeding, seeds
+from lastbit.studies.doctor.evidence import Hint, dated, seeding, seeds
 from lastbit.studies.doctor.interventions import (
     CLOCK,
     DETERMINISTIC,
@@ -117,8 +117,10 @@ def _from(kind: str) -> Callable[[Case], Hint | None]:
             close = next((one for one in case.hints if one.id in ("time", "entropy", "process")), None)
             return close if close is not None and close.id == kind and close.weight >= _CLOSE else None
         seed = _varied_seed(case)
-        near = any(tap.kind == kind and _beside(tap.line, seed.line) for tap in case.met) if seed is not None else False
-        return seed if near else None
+        if seed is None:
+            return None
+        near = any(tap.kind == kind and _beside(tap.line, seed.line) for tap in case.met)
+        return seed if near or (kind == "time" and seed.line is not None and dated(seed.line)) else None
 
     return holds
 

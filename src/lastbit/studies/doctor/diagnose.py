@@ -6,7 +6,7 @@ from lastbit.launch.pair.outcome import Difference, Pair, ProcessPair
 from lastbit.launch.pair.tapes import Tap
 from lastbit.studies.doctor.causes import Case, cause_of
 from lastbit.studies.doctor.cut import Break, Chain, Cut
-from lastbit.studies.doctor.diagnosis import Diagnosis, Root
+from lastbit.studies.doctor.diagnosis import Cause, Diagnosis, Root
 from lastbit.studies.doctor.evidence import differing, hints
 from lastbit.studies.doctor.roots import first_of, root_of
 from lastbit.studies.doctor.steps import Step
@@ -15,6 +15,9 @@ __all__ = ["diagnose"]
 
 _FOLLOWED = 8
 """Tensors that are followed back to the root; more of them lead there too."""
+
+_READ = ("clock", "seed-clock", "hash-order", "address-order")
+"""Causes that may be known from the source alone."""
 
 
 def diagnose(pair: Pair) -> Diagnosis | None:
@@ -59,7 +62,7 @@ def _process(process: ProcessPair, pair: Pair) -> tuple[Diagnosis, int]:
     others = [one for one in pair.processes if one.rank is None and one.key != process.key]
     cause = cause_of(Case(found, root, evidence, met, bool(others)))
     taps: tuple[Tap, ...] = tuple(hint.tap for hint in evidence if hint.tap is not None)
-    unseen = tuple(_unseen(root, cause is None, steps))
+    unseen = tuple(_unseen(root, cause, taps, steps))
     path = found.chain.links
     return Diagnosis(
         process.key, optimizer, number, found.chain.label or None, root, cause, taps, path, unseen
@@ -111,9 +114,13 @@ def _setting(last: Step) -> Break | None:
     return None
 
 
-def _unseen(root: Root, open_: bool, steps: list[Step]) -> list[str]:
+def _unseen(root: Root, cause: Cause | None, taps: tuple[Tap, ...], steps: list[Step]) -> list[str]:
     """Return what could not be looked into, where it matters."""
     said = []
+    if cause is not None and cause.id in _READ and not any(tap.kind == "time" for tap in taps):
+        said.append(
+            "What datetime, hash(), id() and sets give is not heard: that a line asks for it is read in its source."
+        )
     if root.kind == "compiled":
         said.append("What happens inside a compiled kernel is not seen: run without torch.compile to look further.")
     if root.kind == "outside":
@@ -124,7 +131,7 @@ def _unseen(root: Root, open_: bool, steps: list[Step]) -> list[str]:
         )
     if root.kind in ("path", "length"):
         said.append("Decisions of the program are not seen, only that the two runs went apart after equal operations.")
-    if root.kind == "made" and open_:
+    if root.kind == "made" and cause is None:
         said.append("How the values were made in Python or NumPy is not seen, only the line on which they came in.")
     if any(tape.lost for step in steps for tape in step.tapes):
         said.append("The step had more operations than are kept; the first of them were dropped.")

@@ -8,6 +8,7 @@ weighs less than nothing.
 from __future__ import annotations
 
 import ast
+import linecache
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,10 +16,10 @@ from lastbit.launch.pair.outcome import Met
 from lastbit.launch.pair.tapes import Line, Tap, Tape
 from lastbit.studies.doctor.cut import Break
 from lastbit.studies.doctor.diagnosis import Root
-from lastbit.studies.doctor.source import distances, statements
+from lastbit.studies.doctor.source import Statement, distances, statements
 from lastbit.studies.doctor.steps import Step
 
-__all__ = ["Hint", "differing", "hints", "seeding", "seeds"]
+__all__ = ["Hint", "dated", "differing", "hints", "seeding", "seeds"]
 
 LEAST = 3.0
 """What a hint must weigh."""
@@ -40,6 +41,9 @@ _KINDS = {
     "process": 0.0,
     "network": 0.0,
 }
+
+_DATES = ("now", "utcnow", "today")
+"""Methods that ask the clock and cannot be heard: those of datetime and date."""
 
 _COURSE = 12
 """Operations of another course that are taken to belong to what was decided."""
@@ -95,8 +99,10 @@ def hints(found: Break, root: Root, steps: Sequence[Step], workers: tuple[Met, M
     weighed = [_tap(tap, found, root, lines) for tap in differing(latest[0].taps, latest[1].taps)]
     weighed += [_tap(tap, found, root, lines) for tap in latest[0].taps if _unseeded(tap)]
     weighed += _draws(found, root, steps, lines)
-    if latest[0].process.settings.get("PYTHONHASHSEED") == "random" and root.line is not None:
-        weighed += _orders(root.line, lines)
+    if root.line is not None:
+        hashed = latest[0].process.settings.get("PYTHONHASHSEED") == "random"
+        weighed += [hint for hint in _orders(root.line, lines) if hashed or hint.id != "hash"]
+        weighed += _dates(root.line, lines)
     if root.kind in ("load", "order", "arrival", "made"):
         weighed += [hint for hint in _loading(workers) if hint.line != root.line]
     kept = [hint for hint in weighed if hint.weight >= LEAST and hint.id not in ("batch", "program")]
@@ -124,8 +130,29 @@ def seeding(line: Line) -> Hint | None:
     if not found:
         return None
     far, one = min(found, key=lambda near: near[0])
-    text = ast.unparse(one.node)
-    return Hint("generator", Line(line.path, one.first, line.function, text), text, _NEAR[min(far, len(_NEAR) - 1)])
+    return Hint("generator", _line(line, one), ast.unparse(one.node), _NEAR[min(far, len(_NEAR) - 1)])
+
+
+def _line(near: Line, one: Statement) -> Line:
+    text = linecache.getline(near.path, one.first).strip()
+    return Line(near.path, one.first, one.function or "<module>", text)
+
+
+def dated(line: Line) -> Hint | None:
+    """Return the line, of those that a line depends on, that most closely asks for the date or the time of day."""
+    return max(_dates(line, distances(line.path, [line.number])), key=lambda hint: hint.weight, default=None)
+
+
+def _dates(line: Line, lines: dict[int, int]) -> Iterator[Hint]:
+    """Yield lines that ask for the date, as `datetime.now()`, whatever it was."""
+    for one in statements(line.path):
+        far = lines.get(one.first)
+        if far is not None and any(map(_asks_date, one.own)):
+            yield Hint("time", _line(line, one), "the date", _NEAR[min(far, len(_NEAR) - 1)])
+
+
+def _asks_date(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _DATES
 
 
 def _seeds_itself(node: ast.AST) -> bool:
@@ -204,8 +231,7 @@ def _orders(line: Line, lines: dict[int, int]) -> Iterator[Hint]:
             {node.id for node in ast.walk(one.node) if isinstance(node, ast.Name)} if one.first == one.last else set()
         )
         sets = any(isinstance(node, (ast.Set, ast.SetComp)) for node in ast.walk(one.node)) and one.first == one.last
-        text = ast.unparse(one.node).partition("\n")[0]
-        here = Line(line.path, one.first, line.function, text)
+        here = _line(line, one)
         weight = _NEAR[min(far, len(_NEAR) - 1)] + 0.5
         if "id" in named:
             yield Hint("address", here, "id()", weight)

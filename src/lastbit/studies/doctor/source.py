@@ -36,6 +36,20 @@ class Statement:
     parameters: frozenset[str] = frozenset()
     """Of its function."""
 
+    @property
+    def own(self) -> Iterator[ast.AST]:
+        """What stands in it itself."""
+        return _own(self.node)
+
+
+def _own(node: ast.stmt) -> Iterator[ast.AST]:
+    """Yield what stands in a statement itself, without the statements that it holds."""
+    left: list[ast.AST] = [node]
+    while left:
+        one = left.pop()
+        yield one
+        left += [child for child in ast.iter_child_nodes(one) if not isinstance(child, (ast.stmt, ast.ExceptHandler))]
+
 
 def distances(path: str, numbers: Iterable[int], setting: str | None = None) -> dict[int, int]:
     """Return how many steps of dependence lines are away from one of them: those that it depends on.
@@ -158,15 +172,6 @@ def _collect(
         found.append(one)
         if inner:
             _collect(inner, function, parameters, (*around, place), found, kind)
-
-
-def _own(node: ast.stmt) -> Iterator[ast.AST]:
-    """Yield what stands in a statement itself, without the statements that it holds."""
-    left: list[ast.AST] = [node]
-    while left:
-        one = left.pop()
-        yield one
-        left += [child for child in ast.iter_child_nodes(one) if not isinstance(child, (ast.stmt, ast.ExceptHandler))]
 
 
 def _names(one: Statement) -> None:
