@@ -107,7 +107,7 @@ class CommandRun:
 _NO_STEP = {
     "nothing": "no Python was reached; run the Python program itself, and let it keep PYTHONPATH and the environment "
     "(no env -i, no python -E, -I or -S in it)",
-    "python": "no Python that imports torch was reached; lastbit perturbs the optimizers of PyTorch, in a Python that "
+    "python": "no Python that imports torch was reached; lastbit reaches the optimizers of PyTorch, in a Python that "
     "keeps PYTHONPATH (no python -E, -I or -S)",
     "torch": "torch was imported and no torch.optim.Optimizer stepped; what is updated by hand, by Keras or by a "
     "framework of its own is not reached",

@@ -115,6 +115,8 @@ def test_where_one_of_two_hangs_the_time_out_ends_it_with_what_is_known(home):
     code, found = examined("--timeout", "25", script="hangs.py")
     assert (code, found["verdict_kind"], found["steps"]) == (4, "timed_out", 2)
     assert sorted(found["outcomes"][0]["processes"][0]["waiting"]) == [False, True]
+    [slept] = [number for number, line in enumerate(script.splitlines(), 1) if "sleep(600)" in line]
+    assert f"hangs.py:{slept} in the " in found["advice"]
 
 
 def test_a_program_that_asks_for_input_needs_a_terminal(home, capsys):

@@ -9,14 +9,16 @@ from __future__ import annotations
 import faulthandler
 import fcntl
 import os
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lastbit.launch.site.lines import is_library
 from lastbit.launch.site.taps import taps
 
-__all__ = ["Watch", "read_stacks"]
+__all__ = ["Watch", "read_stacks", "stood_at"]
 
 _HIGH = 900
 """A program that closes what it did not open, and opens files of its own, does not come to such numbers of files."""
@@ -71,3 +73,15 @@ def read_stacks(folder: Path) -> str:
     """Return what the processes of a run wrote, one after another."""
     texts = [path.read_text("utf-8", "replace").strip() for path in sorted(folder.glob("stack-*.txt"))]
     return "\n\n".join(text for text in texts if text)
+
+
+def stood_at(stacks: str) -> str:
+    """Return the line of the program's at which its main thread stood, as `train.py:12`; empty where none is known.
+
+    Args:
+        stacks: as `read_stacks` returns them; of each process, the main thread comes last.
+    """
+    for line in re.finditer(r'  File "(.+)", line (\d+) in ', stacks.rpartition("Thread ")[2]):
+        if not is_library(line[1]):
+            return f"{Path(line[1]).name}:{line[2]}"
+    return ""

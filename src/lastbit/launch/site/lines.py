@@ -10,7 +10,7 @@ import sysconfig
 from types import CodeType, FrameType
 from typing import Any
 
-__all__ = ["Place", "is_users", "packaged", "place_of"]
+__all__ = ["Place", "is_library", "is_users", "packaged", "place_of"]
 
 Place = tuple[str, int, str]
 """File, number of the line, name of the function."""
@@ -34,6 +34,11 @@ _places: dict[tuple[int, int], Place] = {}
 def packaged(path: str) -> bool:
     """Tell whether a file is of an installed package."""
     return any(mark in path for mark in _PACKAGES)
+
+
+def is_library(path: str) -> bool:
+    """Tell whether a file is lastbit's, the interpreter's or of an installed package."""
+    return path.startswith(("<", _LASTBIT)) or packaged(path) or os.path.realpath(path).startswith(_STDLIB)
 
 
 def _kind(code: CodeType, module: Any) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lastbit.launch.pair.stuck import stood_at
 from lastbit.report.formatting import count, number, ordinal, plural, show, size
 from lastbit.studies.doctor.findings import Confirmation, Finding, Outcome, PrintedDifference, SourceLine
 from lastbit.studies.frame.result import Verdict
@@ -202,8 +203,7 @@ def _timed_out(name: str, last: Outcome) -> Verdict:
         first = waits[0].waiting[0]
         early, late = ("first", "second") if first else ("second", "first")
         said += f", while the {early} run waited for the {late} at step {count(waits[0].steps + 1)}"
-    return Verdict(
-        f"{said}.",
-        "timed_out",
-        "Give it more with --timeout; where a run hangs, the report shows the lines at which its threads stood.",
-    )
+    names = zip(("first", "second"), map(stood_at, last.stacks), strict=True)
+    places = ", ".join(f"{line} in the {which} run" for which, line in names if line)
+    where = f"Where the main thread stood: {places}; the report shows all threads. " if places else ""
+    return Verdict(f"{said}.", "timed_out", f"{where}If nothing hangs, give it more time with --timeout.")
