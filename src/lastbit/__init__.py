@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lastbit.core.errors import LastbitError
     from lastbit.launch.contexts import perturb_optimizer, perturbed
     from lastbit.studies.audit.kind import audit
+    from lastbit.studies.compare.kind import compare
     from lastbit.studies.doctor.kind import doctor
     from lastbit.studies.eos.kind import eos
     from lastbit.studies.eos.monitor import StabilityMonitor
@@ -44,7 +45,7 @@ _HOMES = {
     "open_study": "lastbit.studies.kinds",
     **dict.fromkeys(("ACCURACY", "BINARY_ACCURACY", "MSE", "Metric"), "lastbit.tasks.metric"),
     **dict.fromkeys(("perturb_optimizer", "perturbed"), "lastbit.launch.contexts"),
-    **{kind: f"lastbit.studies.{kind}.kind" for kind in ("audit", "doctor", "eos", "sharpness", "trace")},
+    **{kind: f"lastbit.studies.{kind}.kind" for kind in ("audit", "compare", "doctor", "eos", "sharpness", "trace")},
     **{f"pde_{kind}": f"lastbit.studies.pde.{kind}" for kind in _PDE},
 }
 
@@ -59,6 +60,7 @@ __all__ = [
     "Task",
     "__version__",
     "audit",
+    "compare",
     "compare_sketches",
     "doctor",
     "eos",

@@ -17,6 +17,8 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from lastbit.cli import pde, report
+from lastbit.cli.compare import compare_command
+from lastbit.cli.fields import SeveralValues
 from lastbit.cli.studies import add_studies
 from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode, exit_codes_help
@@ -33,6 +35,7 @@ app = typer.Typer(
     epilog=exit_codes_help(),
 )
 add_studies(app)
+app.command("compare", cls=SeveralValues)(compare_command())
 app.command("report")(report.report)
 app.add_typer(pde.app, name="pde")
 

@@ -27,7 +27,7 @@ from lastbit.studies.trace.settings import TraceSettings
 if TYPE_CHECKING:
     from lastbit.studies.frame.kind import Kind
 
-__all__ = ["add_studies", "study_command"]
+__all__ = ["Json", "Quiet", "add_studies", "study_command"]
 
 _OUTPUT = "Output"
 _NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)

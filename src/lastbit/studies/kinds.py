@@ -20,6 +20,7 @@ KINDS = {
     "eos": "lastbit.studies.eos.kind:EOS",
     "sharpness": "lastbit.studies.sharpness.kind:SHARPNESS",
     "doctor": "lastbit.studies.doctor.kind:DOCTOR",
+    "compare": "lastbit.studies.compare.kind:COMPARE",
 }
 """Where each kind stands: `module:name`, so that the names can be listed without importing torch."""
 

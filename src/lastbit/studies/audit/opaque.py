@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -34,8 +34,10 @@ from lastbit.train.jobs import RunFailed
 
 __all__ = ["call", "launch"]
 
+G = TypeVar("G", bound=AuditSettings)
 
-def call(work: Work[AuditSettings], task: TrainingFunction) -> Trained:
+
+def call(work: Work[G], task: TrainingFunction) -> Trained:
     """Call a training function once, every optimizer in it perturbed."""
     job, began = work.job, time.perf_counter()
     perturbation = perturbation_for(job, work.settings.perturb)
@@ -54,7 +56,7 @@ def call(work: Work[AuditSettings], task: TrainingFunction) -> Trained:
     )
 
 
-def launch(work: Work[AuditSettings], program: CommandProgram) -> Trained:
+def launch(work: Work[G], program: CommandProgram) -> Trained:
     """Run a command once, every optimizer in its processes perturbed, and read what it measured.
 
     What it printed and what was recorded of its steps stays in the study's folder. The first run of a study is kept
@@ -112,7 +114,7 @@ def _choose_one(ran: CommandRun) -> str:
 
 
 def _trained(
-    work: Work[AuditSettings],
+    work: Work[G],
     metrics: Mapping[str, float],
     facts: dict[str, Any],
     *,

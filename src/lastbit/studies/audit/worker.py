@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
@@ -23,6 +24,9 @@ from lastbit.train.run import run_training
 from lastbit.train.training import Training
 
 __all__ = ["grid", "rehearse", "train"]
+
+G = TypeVar("G", bound=AuditSettings)
+"""The settings of an audit, or of another kind of study with a grid of seeds and perturbations."""
 
 
 def grid(plan: Plan[AuditSettings]) -> list[Job]:
@@ -46,17 +50,18 @@ def _perturbation(settings: AuditSettings, seed: int, index: int) -> Perturbatio
     return make_perturbation(settings.perturb, index, seed=stream)
 
 
-def rehearse(plan: Plan[AuditSettings], cell: Cell, task: Trainee) -> None:
+def rehearse(plan: Plan[G], cell: Cell, task: Trainee) -> None:
     """Take one perturbed step of the first two seeds, which stand for all; of a function there is none to take.
 
     Raises:
         LastbitError: the task and the perturbation do not go together, the seeds would all be the same run, or the
             task's own code raised.
     """
-    if cell.number > 0 or not isinstance(task, Task):
+    if not cell.first or not isinstance(task, Task):
         return
+    of_arm = [one for one in plan.cells if one.arm == cell.arm]
     with first_step(task.name):
-        steps = [_first_step(plan, one, task) for one in plan.cells[:2]]
+        steps = [_first_step(plan, one, task) for one in of_arm[:2]]
     if len(steps) == 2 and steps[0] == steps[1]:
         raise LastbitError(
             f"--vary {plan.settings.vary}: the seeds of {task.name} differ in nothing, for it has no augmentation, "
@@ -64,7 +69,7 @@ def rehearse(plan: Plan[AuditSettings], cell: Cell, task: Trainee) -> None:
         )
 
 
-def _first_step(plan: Plan[AuditSettings], cell: Cell, task: Task) -> tuple[bytes, float]:
+def _first_step(plan: Plan[G], cell: Cell, task: Task) -> tuple[bytes, float]:
     """Return the weights after the first perturbed step of a seed, and its loss."""
     settings = plan.settings
     perturbation = make_perturbation(settings.perturb, min(1, settings.perturbations - 1), seed=0)
@@ -79,7 +84,7 @@ def _first_step(plan: Plan[AuditSettings], cell: Cell, task: Task) -> tuple[byte
         training.close()
 
 
-def train(work: Work[AuditSettings]) -> Trained:
+def train(work: Work[G]) -> Trained:
     """Train one run of the grid."""
     job, task, settings = work.job, work.task, work.settings
     files = work.files(job.run)

@@ -6,7 +6,7 @@ import getpass
 import os
 import platform
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from lastbit.store.layout import read_json
 from lastbit.tasks.config import is_task_file
 
 __all__ = [
+    "arms_of",
     "begin_study",
     "check_kind",
     "check_origin",
@@ -83,8 +84,9 @@ def is_part_of_study(path: Path, studies: Collection[Path] = ()) -> bool:
 def read_by(folder: Path) -> list[Path]:
     """Return the file or folders that the program of a study is read from; none where there is no study."""
     try:
-        program = read_json(folder / "study.json")["spec"]["program"]
-        return [Path(name.rpartition(":")[0] or name) for name in (program["task"], program["data_root"]) if name]
+        specs = arms_of(read_json(folder / "study.json")["spec"])
+        named = [one["program"][name] for one in specs if "program" in one for name in ("task", "data_root")]
+        return [Path(name.rpartition(":")[0] or name) for name in named if name]
     except (LastbitError, KeyError, TypeError, AttributeError):
         return []
 
@@ -134,11 +136,17 @@ def check_origin(stored: Mapping[str, Any], folder: Path) -> None:
     Raises:
         LastbitError: it is such a study; says which file would run.
     """
-    spec, begun, here = stored["spec"], stored.get("owner"), _owner()
-    task = str(spec.get("program", {}).get("task", ""))
-    words = spec.get("command", {}).get("words", ())
-    if not (words or is_task_file(task)) or begun == here:
+    begun, here = stored.get("owner"), _owner()
+    if begun == here:
         return
+    for spec in arms_of(stored["spec"]):
+        task = str(spec.get("program", {}).get("task", ""))
+        words = spec.get("command", {}).get("words", ())
+        if words or is_task_file(task):
+            _refuse_strangers(task, words, folder, begun, here)
+
+
+def _refuse_strangers(task: str, words: Sequence[str], folder: Path, begun: Any, here: Mapping[str, str]) -> None:
     by = "an unknown user"
     if isinstance(begun, dict):
         by = f"{begun.get('user') or 'an unknown user'} on {begun.get('host') or 'an unknown computer'}"
@@ -169,6 +177,22 @@ def begin_study(
     return StudyFolder.resume(Path(resume))
 
 
+def arms_of(spec: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return what `study.json` says of each of a study's programs, given what it says of the study."""
+    arms: Sequence[Mapping[str, Any]] = spec.get("arms", [spec])
+    return arms
+
+
+def _parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield what two studies say of the same thing, by its name."""
+    pairs = [(before, after), *zip(before.get("arms", ()), after.get("arms", ()), strict=False)]
+    for one, other in pairs:
+        for part in {**one, **other}:
+            said = one.get(part, {}), other.get(part, {})
+            if all(isinstance(each, dict) for each in said):
+                yield part, *said
+
+
 def refuse_changes(stored: Mapping[str, Any], now: Mapping[str, Any], folder: Path, free: Collection[str] = ()) -> None:
     """Refuse to go on with a study under other settings, another task or another machine's arithmetic.
 
@@ -181,10 +205,7 @@ def refuse_changes(stored: Mapping[str, Any], now: Mapping[str, Any], folder: Pa
     Raises:
         LastbitError: names the first that is another.
     """
-    for part in {**stored["spec"], **now["spec"]}:
-        before, after = stored["spec"].get(part, {}), now["spec"].get(part, {})
-        if not (isinstance(before, dict) and isinstance(after, dict)):
-            continue
+    for part, before, after in _parts(stored["spec"], now["spec"]):
         for name in {**before, **after}:
             if before.get(name) != after.get(name) and name not in free:
                 if (part, name) == ("command", "words"):

@@ -15,10 +15,11 @@ from lastbit.core.status import Role
 from lastbit.launch.program import CommandProgram
 from lastbit.report.formatting import plural
 from lastbit.store import RunFiles, RunRecord, StudyFolder
+from lastbit.studies.frame.arms import LETTERS
 from lastbit.studies.frame.control import Difference
 from lastbit.studies.frame.program import Program, Trainee
 from lastbit.studies.frame.result import Result
-from lastbit.studies.frame.settings import StudySettings, command_line
+from lastbit.studies.frame.settings import StudySettings, command_line, command_words
 from lastbit.tasks import TaskConfig
 
 if TYPE_CHECKING:
@@ -49,11 +50,20 @@ class Cell:
     """Settings of the task that this cell takes, by name."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the study that this cell takes, by name."""
+    arm: int = 0
+    """Place of its program among those of the study."""
+    begins: int = 0
+    """Number of the first cell of the same program."""
+
+    @property
+    def first(self) -> bool:
+        """Whether it is the first of its program."""
+        return self.number == self.begins
 
     @property
     def sets(self) -> str:
-        """What it sets of the program, as text: cells that agree in it train the same task."""
-        return repr(dict(self.program))
+        """What it sets of which program, as text: cells that agree in it train the same task."""
+        return f"{self.arm} {dict(self.program)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +85,21 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan(Generic[S]):
-    """What a study is asked to be: settings, program and cells, all checked."""
+    """What a study is asked to be: settings, programs and cells, all checked."""
 
     settings: S
-    program: Program
+    programs: tuple[Program, ...]
+    """One, but for the kinds that hold several against each other."""
     cells: tuple[Cell, ...]
+
+    @property
+    def program(self) -> Program:
+        """The program, or the first of several."""
+        return self.programs[0]
 
     def task(self, cell: Cell) -> Trainee:
         """Return what a cell trains."""
-        return self.program.task(cell.program)
+        return self.programs[cell.arm].task(cell.program)
 
     def settings_of(self, cell: Cell) -> S:
         """Return the settings of the study as a cell takes them."""
@@ -111,7 +127,7 @@ class Work(Generic[S]):
     task: Any
     """What is trained: a `Task`, or a training function for the kinds that take one."""
     program: Program
-    """Of the study, from which another process can make the task again."""
+    """From which another process can make the task again."""
     settings: S
     device: torch.device
     files: Callable[[str], RunFiles]
@@ -165,6 +181,10 @@ def _own_arrays(record: RunRecord, cell: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _never(folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) -> Difference | None:
     return None
+
+
+def _all_of_them(folder: StudyFolder, plan: Plan[S]) -> bool:
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +248,8 @@ class Kind(Generic[S, R]):
     """Returns what the runs that are in say, in a few words for the progress."""
     differs: Callable[[StudyFolder, Mapping[str, RunRecord], Cell], Difference | None] = _never
     """Returns where a cell's exact repeat first differs, which makes every other run pointless."""
+    enough: Callable[[StudyFolder, Plan[S]], bool] = _all_of_them
+    """Tells whether the runs that are in settle what was asked, so that no other is needed."""
 
     def announced(self, plan: Plan[S], jobs: int, steps: int) -> str:
         """Return what is about to be done, in a few words."""
@@ -238,6 +260,8 @@ class Kind(Generic[S, R]):
 
     def command(self, plan: Plan[S]) -> str:
         """Return the command, or the Python call, that repeats the study exactly."""
+        if len(plan.programs) > 1:
+            return self._command_of_several(plan)
         if isinstance(plan.program.source, TaskConfig):
             program = {name: v for name, v in plan.program.settings().items() if name not in self.settings.decides}
             return command_line(self.name, {**program, **plan.settings.model_dump()})
@@ -248,3 +272,14 @@ class Kind(Generic[S, R]):
             return f"{command_line(self.name, ours)} -- {shlex.join(plan.program.source.words)}"
         what = "function" if plan.program.is_opaque else "Task"
         return f"lb.{self.name}(<{what} {plan.program.name!r}>, {options})"
+
+    def _command_of_several(self, plan: Plan[S]) -> str:
+        texts = [program.text for program in plan.programs]
+        if None in texts:
+            names = ", ".join(f"<{program.name!r}>" for program in plan.programs)
+            options = ", ".join(f"{n}={value!r}" for n, value in plan.settings.model_dump(mode="json").items())
+            return f"lb.{self.name}({names}, {options})"
+        first = [word for letter, text in zip(LETTERS, texts, strict=False) for word in (f"--{letter}", text or "")]
+        commands = [one.source.options for one in plan.programs if isinstance(one.source, CommandProgram)]
+        words = command_words({**(commands[0] if commands else {}), **plan.settings.model_dump()})
+        return shlex.join(["lastbit", self.name, *first, *words])

@@ -30,8 +30,8 @@ def perturbation_for(job: Job, perturb: str) -> Perturbation:
 
 
 def is_first(job: Job) -> bool:
-    """Tell whether it is the very first run of the study: where that fails, no other would do better."""
-    return job.cell.number == 0 and job.role == Role.BASE
+    """Tell whether it is the very first run of a program: where that fails, no other would do better."""
+    return job.cell.first and job.role == Role.BASE
 
 
 def launch_settings(program: CommandProgram, job: Job, perturb: str, every: int | None = None) -> LaunchSettings:

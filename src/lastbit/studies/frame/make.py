@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -17,11 +17,12 @@ from lastbit.launch.kept import KEPT
 from lastbit.launch.program import CommandProgram
 from lastbit.launch.scripts import module_folders, scripts_of
 from lastbit.store import StudyFolder
+from lastbit.studies.frame.arms import LETTERS, Arm, Trains
 from lastbit.studies.frame.damage import concluded, set_aside
 from lastbit.studies.frame.environment import environment
 from lastbit.studies.frame.execution import Asked, Interrupted
 from lastbit.studies.frame.fingerprint import check_processes, fingerprint
-from lastbit.studies.frame.folders import begin_study, check_origin, stored_facts
+from lastbit.studies.frame.folders import arms_of, begin_study, check_origin, stored_facts
 from lastbit.studies.frame.kind import Cell, Kind, Plan, distinct
 from lastbit.studies.frame.notes import notes
 from lastbit.studies.frame.program import Program, Trainee
@@ -44,8 +45,9 @@ R = TypeVar("R", bound=Result)
 
 def make(
     kind: Kind[S, R],
-    task: str | Task | Callable[[int], Any] | Sequence[str] | None = None,
+    task: Trains = None,
     *,
+    arms: Sequence[Arm] = (),
     out: str | Path | None = None,
     resume: str | Path | None = None,
     workers: int | None = None,
@@ -63,6 +65,7 @@ def make(
         kind: what is studied.
         task: name of a built-in task (`"digits"`), `"FILE.py:FUNCTION"`, a `Task`, a function `train(seed)`, or the
             words of a command.
+        arms: the programs of a kind that holds several against each other, in place of `task`.
         out: folder of the study, new or empty; by default the next free `lastbit-studies/KIND-TASK-NNN`.
         resume: folder of an unfinished study to continue, in place of `out`.
         workers: number of processes; 1 stays in this process; None measures both ways.
@@ -87,13 +90,14 @@ def make(
         choose(progress, FORMS, "--progress")
     asked = Asked(workers, threads, checkpoint_seconds)
     stored = stored_facts(kind.name, kind.called, out, resume)
-    if stored is not None and not trust and task is None and settings.get("task") is None:
+    if stored is not None and not (trust or arms) and task is None and settings.get("task") is None:
         check_origin(stored, Path(resume or ""))
     with no_exit("the task"):
         # One thread until it is known how many are worth it.
         with torch_threads(1):
-            plan = plan_of(kind, task, settings, stored)
-            _check_shared(plan, asked)
+            plan = plan_of(kind, task, settings, stored, arms)
+            for program in plan.programs:
+                _check_shared(program, asked)
             tasks = {cell.number: plan.task(cell) for cell in plan.cells}
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SumWarning)  # a note of the study says it
@@ -152,9 +156,10 @@ def _withdrawn_where_nothing_ran(folder: StudyFolder, *, begun: bool) -> Iterato
 
 def plan_of(
     kind: Kind[S, R],
-    task: str | Task | Callable[[int], Any] | Sequence[str] | None,
+    task: Trains,
     settings: Mapping[str, Any],
     stored: Mapping[str, Any] | None = None,
+    arms: Sequence[Arm] = (),
 ) -> Plan[S]:
     """Work out what is asked for: the settings given, over those of the study to resume, over the defaults.
 
@@ -163,36 +168,57 @@ def plan_of(
     """
     given = {name: value for name, value in settings.items() if value is not None}
     of_task = [name for name in TaskConfig.model_fields if name not in kind.settings.decides]
-    for name in given:
+    for name in [*given, *(name for arm in arms for name in arm.settings)]:
         choose(name, [*of_task, *kind.settings.model_fields, *command_keywords(kind.settings)], "setting")
     spec = (stored or {}).get("spec", {})
-    own = kind.settings.model_fields
-    for_command = {n: given.pop(n) for n in command_keywords(kind.settings) if n in given and n not in own}
-    words = task if isinstance(task, list | tuple) else None
-    for_study = {name: value for name, value in given.items() if name in kind.settings.model_fields}
-    if words is not None or spec.get("command") or for_command:
-        program = _command(kind, words, for_command, spec.get("command"), [n for n in given if n not in for_study])
-        return _plan(kind, program, for_study, spec.get("settings", {}))
-    one = cast("str | Task | Callable[[int], Any] | None", task)
+    before = arms_of(spec)
+    asked = arms or [Arm(task)] * (1 if task is not None else len(before))
+    if len(before) != len(asked):
+        before = [{}] * len(asked)
+    for_study = {name: given.pop(name) for name in list(given) if name in kind.settings.model_fields}
+    own = [{**given, **arm.settings} for arm in asked]
+    if len(asked) > 1 and any(arm.is_command or one.get("command") for arm, one in zip(asked, before, strict=True)):
+        own = [_fitting(kind, arm, one) for arm, one in zip(asked, own, strict=True)]
+    programs = [_program(kind, *one, for_study) for one in zip(asked, own, before, strict=True)]
+    return _plan(kind, programs, for_study, spec.get("settings", {}))
+
+
+def _fitting(kind: Kind[S, R], arm: Arm, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is said of all arms without what an arm of this sort does not take, where another does."""
+    commands = command_keywords(kind.settings)
+    return {n: value for n, value in given.items() if n in arm.settings or (n in commands) == arm.is_command}
+
+
+def _program(
+    kind: Kind[S, R], arm: Arm, given: dict[str, Any], spec: Mapping[str, Any], for_study: Mapping[str, Any]
+) -> Program:
+    """Return a program of the study: what is given, over what the study to resume says of it.
+
+    Raises:
+        LastbitError: a name, a value or a combination that is invalid.
+    """
+    for_command = {name: given.pop(name) for name in command_keywords(kind.settings) if name in given}
+    if arm.is_command or spec.get("command") or for_command:
+        words = cast("Sequence[str]", arm.what) if arm.is_command else None
+        return _command(kind, words, for_command, spec.get("command"), list(given))
+    one = cast("str | Task | Callable[[int], Any] | None", arm.what)
     given_object = one is not None and not isinstance(one, str)
     if spec.get("object") and not given_object:
         raise LastbitError(f"this study repeats an object of Python ({spec['object']}): resume it from there, with it")
-    for_task = {name: value for name, value in given.items() if name not in for_study}
     if given_object:
         before: dict[str, Any] = {}
     else:
-        named = one or for_task.get("task")
+        named = one or given.get("task")
         same = named is None or TaskConfig(task=named).task == spec.get("program", {}).get("task")
         before = {**spec.get("program", {}), **spec.get("axes", {})} if same else {}
-    asked = {**before, **for_task}
-    program = Program.of(
+    asked = {**before, **given}
+    return Program.of(
         one,
         asked,
         sweeps=kind.settings.sweeps,
         arguments=kind.settings.arguments,
         defaults={} if given_object or before else kind.defaults({**asked, **for_study}),
     )
-    return _plan(kind, program, for_study, spec.get("settings", {}))
 
 
 def _command(
@@ -224,25 +250,39 @@ def _command(
     return Program(CommandProgram.of(kept if words is None else words, chosen, folder))
 
 
-def _plan(kind: Kind[S, R], program: Program, settings: Mapping[str, Any], stored: Mapping[str, Any]) -> Plan[S]:
+def _plan(
+    kind: Kind[S, R], programs: Sequence[Program], settings: Mapping[str, Any], stored: Mapping[str, Any]
+) -> Plan[S]:
     chosen = validated(kind.settings, settings, flag="--", stored=stored)
-    if program.is_opaque and not kind.takes_functions:
-        raise LastbitError(
-            f"{kind.name} needs a Task, and {program.name} is a training function: lastbit audit and trace take it"
-        )
-    if isinstance(program.source, CommandProgram):
+    settled = []
+    for program in programs:
+        if program.is_opaque and not kind.takes_functions:
+            raise LastbitError(
+                f"{kind.name} needs a Task, and {program.name} is a training function: lastbit audit and trace take it"
+            )
         command = program.source
-        of_study = {name: getattr(chosen, name) for name in command.options if name in kind.settings.model_fields}
-        program = Program(CommandProgram.of(command.words, {**command.options, **of_study}, command.folder))
-    chosen = kind.settle(chosen, program)
-    return Plan(chosen, program, tuple(kind.cells(chosen, program)))
+        if isinstance(command, CommandProgram):
+            of_study = {name: getattr(chosen, name) for name in command.options if name in kind.settings.model_fields}
+            program = Program(CommandProgram.of(command.words, {**command.options, **of_study}, command.folder))
+        chosen = kind.settle(chosen, program)
+        settled.append(program)
+    cells: list[Cell] = []
+    for arm, program in enumerate(settled):
+        first, letter = len(cells), f"{LETTERS[arm]}-" if len(settled) > 1 else ""
+        cells += [
+            replace(cell, number=first + cell.number, name=f"{letter}{cell.name}", arm=arm, begins=first)
+            for cell in kind.cells(chosen, program)
+        ]
+    return Plan(chosen, tuple(settled), tuple(cells))
 
 
 def _check_processes(plan: Plan[S], prints: Mapping[str, str], sources: Mapping[str, str]) -> None:
     """Refuse a task in a file that is another in another process."""
-    if plan.program.file is not None and not plan.program.is_opaque:
-        sets, arguments = plan.cells[0].sets, plan.program.split(plan.cells[0].program)[1]
-        check_processes(plan.program.file, tuple(arguments.items()), prints[sets], repr(sources))
+    for cell in plan.cells:
+        program = plan.programs[cell.arm]
+        if cell.first and program.file is not None and not program.is_opaque:
+            arguments = program.split(cell.program)[1]
+            check_processes(program.file, tuple(arguments.items()), prints[cell.sets], repr(sources))
 
 
 def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Trainee], prints: Mapping[str, str]) -> dict[str, Any]:
@@ -251,8 +291,8 @@ def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Trainee], prints
     settings = {name: list(v) if isinstance(v, tuple) else v for name, v in plan.settings.model_dump().items()}
     return {
         "kind": kind.name,
-        "spec": {"settings": settings, **plan.program.spec(), "fingerprint": "-".join(sorted(set(prints.values())))},
-        "sources": _sources(plan.program),
+        "spec": {"settings": settings, **_spec(plan), "fingerprint": "-".join(sorted(set(prints.values())))},
+        "sources": {name: digest for program in plan.programs for name, digest in _sources(program).items()},
         "command": kind.command(plan),
         "cells": [_cell_facts(kind, plan, cell, tasks[cell.number]) for cell in plan.cells],
         "task": _task_facts(kind, plan, first),
@@ -260,12 +300,18 @@ def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Trainee], prints
     }
 
 
-def _check_shared(plan: Plan[Any], asked: Asked) -> None:
+def _spec(plan: Plan[Any]) -> dict[str, Any]:
+    """Return what is kept of the programs: of one what it says of itself, of several `arms`, a list."""
+    specs = [program.spec() for program in plan.programs]
+    return specs[0] if len(specs) == 1 else {"arms": specs}
+
+
+def _check_shared(program: Program, asked: Asked) -> None:
     """Refuse runs of a command beside each other whose metric is read from the folder that they share.
 
     Threads are refused where nothing of its environment is to be touched.
     """
-    command = plan.program.source
+    command = program.source
     if not isinstance(command, CommandProgram):
         return
     read = [metric.flag for metric in command.metrics if metric.reader not in ("name", "pattern")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -11,6 +12,7 @@ from typing import Any, TypeAlias
 from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError
 from lastbit.launch.program import CommandProgram
+from lastbit.studies.frame.settings import command_words
 from lastbit.tasks import Task, TaskConfig
 from lastbit.tasks.build import build_task, resolve
 from lastbit.tasks.config import FILE_MAY_SET
@@ -108,6 +110,16 @@ class Program:
         if isinstance(self.source, TaskConfig) and self.source.is_file:
             return isinstance(load_file_task(self.source.task), TrainingFunction) if not self.axes else False
         return isinstance(self.source, TrainingFunction | CommandProgram)
+
+    @property
+    def text(self) -> str | None:
+        """What `arm_of` takes for it; None of what stands in Python alone."""
+        if isinstance(self.source, CommandProgram):
+            return shlex.join(self.source.words)
+        if not isinstance(self.source, TaskConfig):
+            return None
+        settings = {name: value for name, value in self.settings().items() if name != "task"}
+        return shlex.join([self.source.task, *command_words(settings)])
 
     def task(self, changes: Mapping[str, Any]) -> Trainee:
         """Return the task with some of its settings changed.

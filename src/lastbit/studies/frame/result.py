@@ -27,6 +27,7 @@ _EXIT_CODES = {
     "returned_differs": ExitCode.NOT_REPRODUCIBLE,
     "exits_differ": ExitCode.NOT_REPRODUCIBLE,
     "timed_out": ExitCode.UNDECIDED,
+    "undecided": ExitCode.UNDECIDED,
     "no_runs": ExitCode.NOT_REPRODUCIBLE,
     "all_diverged": ExitCode.ALL_DIVERGED,
     "not_finite": ExitCode.ALL_DIVERGED,

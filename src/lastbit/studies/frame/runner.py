@@ -67,7 +67,7 @@ class JobWorker:
         if self._built is None or self._built[0] != cell.sets:
             task = order.plan.task(cell)
             if os.getpid() != order.home and fingerprint(task) != order.fingerprints[cell.sets]:
-                raise LastbitError(other_elsewhere(order.plan.program.name))
+                raise LastbitError(other_elsewhere(task.name))
             self._built = cell.sets, task
         return self._built[1]
 
@@ -78,7 +78,7 @@ class JobWorker:
             Work(
                 job=job,
                 task=self._task(job.cell),
-                program=order.plan.program,
+                program=order.plan.programs[job.cell.arm],
                 settings=order.plan.settings_of(job.cell),
                 device=self._device,
                 files=lambda run: RunFiles(order.folder, run),
@@ -163,9 +163,10 @@ class Runner:
                     progress.event(f"{plural(done, counted)} already there")
                 for cell in self.plan.cells:
                     self._check_control(cell)
+                self._check_enough()
                 if left:
                     self._execute(left, progress)
-        except _NotReproducible:
+        except _NoMoreNeeded:
             pass
         except KeyboardInterrupt:
             there = {record.run for record in self.folder.runs()}
@@ -181,16 +182,16 @@ class Runner:
         self.records = {name: record for name, record in self.records.items() if record.cell not in spoilt}
 
     def _execute(self, left: list[Queued], progress: GridProgress) -> None:
-        tasks = distinct(self.plan, self.tasks).values()
+        tasks, programs = distinct(self.plan, self.tasks).values(), self.plan.programs
         executor = choose_execution(
             self.folder,
             self.factory,
             self.asked,
             len(left),
             progress,
-            travels=self.plan.program.travels,
-            measured=not self.plan.program.is_opaque,
-            shared=isinstance(self.plan.program.source, CommandProgram),
+            travels=all(program.travels for program in programs),
+            measured=not any(program.is_opaque for program in programs),
+            shared=any(isinstance(program.source, CommandProgram) for program in programs),
             small=not any(isinstance(task, Task) and needs_threads(task.model, task.batch_size) for task in tasks),
         )
         executor.run(left, lambda event: self._on_event(event, progress))
@@ -225,11 +226,12 @@ class Runner:
             self._keep(job, event.attempt, event.result)
             progress.finished(name, event.result.said, self._so_far())
             self._check_control(job.cell)
+            self._check_enough()
 
     def _keep(self, job: Job, attempt: int, trained: Trained) -> None:
         """Make the runs of a job visible, whose arrays are in place; the one that stands for the job last."""
         if trained.facts:
-            self._check_versions(job.run, trained.facts.get("versions", {}))
+            self._check_versions(job, trained.facts.get("versions", {}))
             cells = [dict(facts) for facts in self.folder.facts["cells"]]
             cells[job.cell.number] |= trained.facts
             self.folder.update_facts(cells=cells)
@@ -239,29 +241,34 @@ class Runner:
             self.folder.add(kept, names)
             self.records[kept.run] = kept
 
-    def _check_versions(self, run: str, versions: Mapping[str, str]) -> None:
-        """Refuse a run of a command whose Python is not that of the runs before.
+    def _check_versions(self, job: Job, versions: Mapping[str, str]) -> None:
+        """Refuse a run of a command whose Python is not that of the runs of its arm before.
 
         Raises:
             LastbitError: it has another version of it, or of what it computes with.
         """
-        before = next((cell["versions"] for cell in self.folder.facts["cells"] if "versions" in cell), versions)
+        of_arm = [one for one in self.folder.facts["cells"] if one.get("arm", 0) == job.cell.arm]
+        before = next((one["versions"] for one in of_arm if "versions" in one), versions)
         for name, version in versions.items():
             if before.get(name, version) != version:
                 raise LastbitError(
-                    f"{self.folder.path} was begun with {name} {before[name]}, and {run} had {name} {version}, where "
-                    "the bits would differ: run it where it was begun, or start another study with --out"
+                    f"{self.folder.path} was begun with {name} {before[name]}, and {job.run} had {name} {version}, "
+                    "where the bits would differ: run it where it was begun, or start another study with --out"
                 )
 
     def _check_control(self, cell: Cell) -> None:
         difference = self.kind.differs(self.folder, self.records, cell)
         if difference is not None:
             self.folder.event("not reproducible", f"{difference}", cell.name)
-            raise _NotReproducible
+            raise _NoMoreNeeded
+
+    def _check_enough(self) -> None:
+        if self.kind.enough(self.folder, self.plan):
+            raise _NoMoreNeeded
 
     def _so_far(self) -> str:
         return self.kind.so_far(list(self.records.values()), self.tasks[self.plan.cells[0].number])
 
 
-class _NotReproducible(Exception):
-    """A repeat did not match: nothing more needs to be trained."""
+class _NoMoreNeeded(Exception):
+    """A repeat did not match, or what was asked is settled: nothing more needs to be trained."""

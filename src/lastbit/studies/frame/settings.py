@@ -29,6 +29,7 @@ __all__ = [
     "Timeout",
     "command_keywords",
     "command_line",
+    "command_words",
     "read_study_file",
     "study_keywords",
 ]
@@ -197,11 +198,17 @@ def read_study_file(path: Path, known: Iterable[str]) -> dict[str, Any]:
 
 
 def command_line(command: str, settings: Mapping[str, Any]) -> str:
-    """Return the command that repeats a study exactly: every setting spelled out; a sequence as several words.
+    """Return the command that repeats a study exactly: every setting spelled out."""
+    return shlex.join(["lastbit", command, *command_words(settings)])
+
+
+def command_words(settings: Mapping[str, Any]) -> list[str]:
+    """Return the words that spell out every setting; a sequence as several words.
 
     A setting of commands after `--` that takes several values is a flag for each.
     """
-    words, known = ["lastbit", command], {one.name: one for one in keywords(CommandSettings)}
+    words: list[str] = []
+    known = {one.name: one for one in keywords(CommandSettings)}
     for name, value in settings.items():
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
@@ -214,4 +221,4 @@ def command_line(command: str, settings: Mapping[str, Any]) -> str:
             words += [flag, *map(str, value)] if value else []
         elif value is not None:
             words += [flag, str(value)]
-    return shlex.join(words)
+    return words

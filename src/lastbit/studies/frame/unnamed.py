@@ -13,7 +13,7 @@ from typing import Any
 from lastbit.core.errors import LastbitError
 from lastbit.launch.kept import KEPT
 from lastbit.store import StudyFolder
-from lastbit.studies.frame.folders import check_kind, numbered_folders, refuse_changes
+from lastbit.studies.frame.folders import arms_of, check_kind, numbered_folders, refuse_changes
 from lastbit.studies.frame.settings import CommandSettings
 
 __all__ = ["go_on_from", "study_with_kept_run"]
@@ -36,7 +36,7 @@ def study_with_kept_run(
     Raises:
         LastbitError: `resume` names a study with a kept run, which is another command's.
     """
-    if not facts["spec"].get("command"):
+    if not any(one.get("command") for one in arms_of(facts["spec"])):
         return None
     named = resume or out
     for path in [Path(named)] if named is not None else numbered_folders(facts["kind"], facts["task"]["name"]):

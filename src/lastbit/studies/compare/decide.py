@@ -1,0 +1,262 @@
+"""From the arms' runs to a decision: which procedure decides, and what it says in numbers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lastbit import stats
+from lastbit.core.errors import LastbitError
+from lastbit.stats import ArmComparison, Estimate, LastBitOfDifference, SequentialDecision, not_measured
+from lastbit.studies.compare.arms import ArmRuns
+from lastbit.studies.compare.settings import CompareSettings
+from lastbit.studies.frame.arms import LETTERS
+
+__all__ = ["ArmRow", "Decided", "Pair", "check_comparable", "decide"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmRow:
+    """One arm in numbers, in the metric's unit.
+
+    Attributes:
+        letter: what it is called here.
+        name: what it is.
+        seeds: how many there are.
+        runs: how many count.
+        mean: over seeds.
+        sigma: SD of a fresh run with a fresh seed.
+        best: the best of its runs.
+        values: final value of each run that counts.
+        seed_of: its seed, as text; the number of the run where nobody named one.
+        left_out: which runs do not count, and why.
+    """
+
+    letter: str
+    name: str
+    seeds: int
+    runs: int
+    mean: Estimate
+    sigma: Estimate
+    best: float | None
+    values: tuple[float, ...]
+    seed_of: tuple[str, ...]
+    left_out: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two arms against each other.
+
+    Attributes:
+        a: letter of the one.
+        b: letter of the other.
+        verdict: `real`, `no_difference` or `undecided`.
+        better: letter of the better one where the difference is real; empty otherwise.
+        difference: of the means, B minus A, in the metric's unit.
+        probability_better: that a fresh run of B beats a fresh run of A.
+        p_value: two-sided, before any correction; None where no spread was seen.
+        reason: of the verdict, in words.
+    """
+
+    a: str
+    b: str
+    verdict: str
+    better: str
+    difference: Estimate
+    probability_better: Estimate
+    p_value: float | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decided:
+    """What the arms say.
+
+    Attributes:
+        metric: what is compared.
+        unit: of it.
+        higher_is_better: whether a larger value is the better one.
+        arms: in their order; the first is what the others are compared with.
+        pairs: those that were compared.
+        difference: of the first pair.
+        probability_better: of the first pair.
+        procedure: name of what decided.
+        worth: the smallest difference that matters, where one was named.
+        settled: whether no further run that was asked for is needed.
+        comparison: everything of two arms; None of several, or where runs are missing.
+        last_bit: what the last bit alone could have done to the difference of two arms; None likewise.
+        sequential: where runs are added until it is settled.
+    """
+
+    metric: str
+    unit: str
+    higher_is_better: bool
+    arms: tuple[ArmRow, ...]
+    pairs: tuple[Pair, ...]
+    difference: Estimate
+    probability_better: Estimate
+    procedure: str
+    worth: float | None
+    settled: bool
+    comparison: ArmComparison | None
+    last_bit: LastBitOfDifference | None
+    sequential: SequentialDecision | None
+
+    @property
+    def points(self) -> str:
+        """The unit of a difference: points for a percentage."""
+        return "points" if self.unit == "%" else self.unit
+
+
+def check_comparable(arms: Sequence[ArmRuns]) -> None:
+    """Refuse arms that say nothing of each other.
+
+    Raises:
+        LastbitError: they differ in metric, unit, direction or test set, nobody said which way is better, or every arm
+            has one run.
+    """
+    named = {(arm.metric, arm.unit): letter for letter, arm in zip(LETTERS, arms, strict=False) if arm.metric}
+    if len(named) > 1:
+        ((first, unit), a), ((second, other), b) = list(named.items())[:2]
+        said = f"{first} in {unit or 'no unit'} and {b.upper()} {second} in {other or 'no unit'}"
+        raise LastbitError(f"arm {a.upper()} is measured by {said}: name a metric that both have by --metric")
+    if len({arm.higher_is_better for arm in arms if arm.higher_is_better is not None}) > 1:
+        raise LastbitError("one arm says that higher is better and another that lower is: say which by --better")
+    if all(arm.higher_is_better is None for arm in arms):
+        raise LastbitError("which is better is not known: give --better higher or --better lower")
+    sizes = {arm.test_size: letter for letter, arm in zip(LETTERS, arms, strict=False) if arm.test_size is not None}
+    if len(sizes) > 1:
+        (one, a), (two, b) = list(sizes.items())[:2]
+        raise LastbitError(
+            f"arms {a.upper()} and {b.upper()} have other test sets ({one:,} and {two:,} examples): measure both on one"
+        )
+    if max(len(set(arm.seeds or range(len(arm.values)))) for arm in arms) < 2:
+        raise LastbitError("one run an arm says nothing of the next one: train each arm with 3 seeds or more")
+
+
+def decide(arms: Sequence[ArmRuns], settings: CompareSettings, *, silent: bool = False) -> Decided:
+    """Return what the arms say.
+
+    Args:
+        arms: two or more.
+        settings: of the comparison.
+        silent: whether a repeat did not match, so that runs of one seed do not differ in the last bit alone.
+    """
+    higher = next((arm.higher_is_better for arm in arms if arm.higher_is_better is not None), True)
+    told = next((arm for arm in arms if arm.metric), arms[0])
+    rows = tuple(_row(letter.upper(), arm, higher) for letter, arm in zip(LETTERS, arms, strict=False))
+    found = Decided(
+        metric=told.metric or "value",
+        unit=told.unit,
+        higher_is_better=higher,
+        arms=rows,
+        pairs=(),
+        difference=not_measured("too few runs", 0),
+        probability_better=not_measured("too few runs", 0),
+        procedure="",
+        worth=settings.worth,
+        settled=False,
+        comparison=None,
+        last_bit=None,
+        sequential=None,
+    )
+    if max(row.seeds for row in rows) < 2 or min(row.seeds for row in rows) < 1:
+        return found
+    return _of_two(found, arms, settings, silent) if len(arms) == 2 else _of_several(found, arms, settings)
+
+
+def _row(letter: str, arm: ArmRuns, higher: bool) -> ArmRow:
+    seeds = _seeds(arm)
+    by_seed: dict[str, list[float]] = defaultdict(list)
+    for seed, value in zip(seeds, arm.values, strict=True):
+        by_seed[seed].append(value)
+    width = max(map(len, by_seed.values()), default=0)
+    table = [values + [np.nan] * (width - len(values)) for values in by_seed.values()]
+    means = [float(np.mean(values)) for values in by_seed.values()]
+    few = not_measured("no run counts", 0)
+    return ArmRow(
+        letter=letter,
+        name=arm.name,
+        seeds=len(by_seed),
+        runs=len(arm.values),
+        mean=stats.mean_estimate(means) if means else few,
+        sigma=stats.variance_components(table).sigma_total if table else few,
+        best=(max if higher else min)(arm.values, default=None),
+        values=arm.values,
+        seed_of=seeds,
+        left_out=arm.left_out,
+    )
+
+
+def _seeds(arm: ArmRuns) -> tuple[str, ...]:
+    return arm.seeds if arm.seeds is not None else tuple(str(number) for number in range(len(arm.values)))
+
+
+def _of_two(found: Decided, arms: Sequence[ArmRuns], settings: CompareSettings, silent: bool) -> Decided:
+    first, second = arms
+    values: Any = (first.values, second.values)
+    seeds: Any = {"seeds_a": first.seeds, "seeds_b": second.seeds}
+    paired, worth = settings.paired, settings.worth
+    compared = stats.compare_arms(*values, **seeds, paired=paired, worth=worth)
+    chance = stats.probability_better(*values, **seeds, higher_is_better=found.higher_is_better)
+    verdict, difference, reason, procedure = compared.verdict, compared.difference, compared.reason, compared.procedure
+    looked = _look(arms, settings)
+    if looked is not None and looked.difference.estimate is not None:
+        verdict = "undecided" if looked.decision == "go_on" else looked.decision
+        difference, procedure = looked.difference, looked.procedure
+        reason = looked.remark or ("" if verdict == "real" else f"no decision after {looked.n_a} seeds of each arm")
+    if silent or (paired and first.seeds is None):
+        bit = None
+    else:
+        bit = stats.last_bit_of_difference(*values, **seeds, paired=paired)
+    pair = Pair(
+        a="A",
+        b="B",
+        verdict=verdict,
+        better=_better(verdict, difference, found.higher_is_better, "A", "B"),
+        difference=difference,
+        probability_better=chance,
+        p_value=compared.p_value if looked is None else looked.p_value,
+        reason=reason,
+    )
+    return replace(
+        found,
+        pairs=(pair,),
+        difference=difference,
+        probability_better=chance,
+        procedure=procedure,
+        settled=looked is not None and looked.decision != "go_on",
+        comparison=compared,
+        last_bit=bit,
+        sequential=looked,
+    )
+
+
+def _better(verdict: str, difference: Estimate, higher: bool, a: str, b: str) -> str:
+    if verdict != "real" or difference.estimate is None:
+        return ""
+    return b if (difference.estimate > 0) == higher else a
+
+
+def _look(arms: Sequence[ArmRuns], settings: CompareSettings) -> SequentialDecision | None:
+    """Return what the look after the last whole pair of seeds says; None where the number of runs is fixed."""
+    if not settings.sequential:
+        return None
+    means = [_means(arm) for arm in arms]
+    n = min(map(len, means))
+    a, b = (values[:n] for values in means)
+    if settings.open:
+        return stats.anytime_t_test(a, b, worth=settings.worth)
+    return stats.sequential_boundary(a, b, most=settings.so_many, worth=settings.worth)
+
+
+def _means(arm: ArmRuns) -> list[float]:
+    by_seed: dict[str, list[float]] = defaultdict(list)
+    for seed, value in zip(_seeds(arm), arm.values, strict=True):
+        by_seed[seed].append(value)
+    return [float(np.mean(values)) for values in by_seed.values()]

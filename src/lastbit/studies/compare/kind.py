@@ -1,0 +1,192 @@
+"""The comparison: arms that were measured before, or programs that are trained seed by seed beside each other."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+from lastbit.core.config import validated
+from lastbit.core.device import resolve_device
+from lastbit.core.errors import LastbitError, choose
+from lastbit.core.keywords import takes
+from lastbit.report.formatting import plural
+from lastbit.studies.audit.worker import rehearse, train
+from lastbit.studies.compare.arms import ArmRuns, arm_of_numbers, kept, read_arm, refuse_twice
+from lastbit.studies.compare.decide import check_comparable
+from lastbit.studies.compare.page import compare_page
+from lastbit.studies.compare.result import CompareResult, conclude, enough
+from lastbit.studies.compare.runs import cells, jobs, settle
+from lastbit.studies.compare.settings import CompareSettings
+from lastbit.studies.compare.study import CompareStudy
+from lastbit.studies.frame.arms import LETTERS, Trains, arm_of
+from lastbit.studies.frame.environment import environment
+from lastbit.studies.frame.folders import begin_study
+from lastbit.studies.frame.kind import Kind, Plan
+from lastbit.studies.frame.make import make
+from lastbit.studies.frame.settings import command_words, study_keywords
+from lastbit.studies.frame.study import Study
+from lastbit.tasks import Task
+
+__all__ = ["COMPARE", "CompareArm", "compare"]
+
+CompareArm: TypeAlias = Trains | Path | Study[Any] | Sequence[float] | Mapping[Any, float]
+"""A program; or a study, its folder, a CSV file, the values of runs, or values by seed."""
+
+
+def _announce(plan: Plan[CompareSettings], jobs: int, steps: int) -> str:
+    names = [f"{LETTERS[place].upper()} = {program.name}" for place, program in enumerate(plan.programs)]
+    most = "at most " if plan.settings.sequential else ""
+    return f"compare {', '.join(names)}: {most}{plural(jobs, 'run')}"
+
+
+COMPARE = Kind(
+    name="compare",
+    called="a comparison",
+    counted="run",
+    takes_functions=True,
+    settle=settle,
+    selects=True,
+    settings=CompareSettings,
+    result=CompareResult,
+    study=CompareStudy,
+    cells=cells,
+    jobs=jobs,
+    rehearse=rehearse,
+    train=train,
+    enough=enough,
+    announce=_announce,
+    conclude=conclude,
+    page=compare_page,
+)
+"""The kind of study that `lastbit compare` makes."""
+
+
+@takes(study_keywords(CompareSettings))
+def compare(*arms: CompareArm, quiet: bool = False, **settings: Any) -> CompareStudy:
+    """Decide whether B is better than A, with a stated error rate; or C, D, ... of several arms.
+
+    Programs are trained with the same number of fresh seeds each. Arms that were measured before are read: studies that
+    `audit` made, CSV files, numbers.
+
+    Args:
+        *arms: two or more, all programs or all measured before. A program is the text of a task with its options
+            (`"digits --lr 0.1"`) or of a command (`"python train.py --seed {seed}"`), the words of a command as a list,
+            `"FILE.py:FUNCTION"`, a `Task` or a function `train(seed)`. Measured are a study or its folder, a CSV file
+            (`seed,value` in rows, or one run a column), a sequence of final values, a mapping of values by seed.
+        **settings: of the comparison, and of all tasks; of an arm's own stand in its text.
+        quiet: show no progress.
+
+    Returns:
+        The finished study; `result.verdict_kind` is `real`, `no_difference` or `undecided`.
+
+    Raises:
+        LastbitError: there are fewer than two arms, or ones that cannot be compared; a setting or a program is invalid;
+            or the user interrupted (finished runs are safe).
+
+    Example:
+        >>> from lastbit import compare
+        >>> study = compare("digits", "digits --lr 0.02", seeds=3, epochs=2, quiet=True)  # doctest: +SKIP
+        >>> study.result.difference.estimate  # doctest: +SKIP
+    """
+    if "resume" in settings and not arms:
+        return cast(CompareStudy, make(COMPARE, quiet=quiet, **settings))
+    if len(arms) < 2:
+        raise LastbitError(f"a comparison has two arms or more, got {len(arms)}")
+    if len(arms) > len(LETTERS):
+        raise LastbitError(f"a comparison has at most {len(LETTERS)} arms, got {len(arms)}")
+    measured = [_is_measured(one) for one in arms]
+    if all(measured):
+        return _compare_earlier(arms, **settings)
+    if any(measured):
+        letter = LETTERS[measured.index(True)].upper()
+        raise LastbitError(
+            f"arm {letter} was measured before and another is a program: name programs alone, or measure the program "
+            "first, by lastbit audit"
+        )
+    return cast(CompareStudy, make(COMPARE, arms=[arm_of(cast(Trains, one)) for one in arms], quiet=quiet, **settings))
+
+
+def _is_measured(arm: Any) -> bool:
+    if isinstance(arm, str):
+        return Path(arm).is_dir() or Path(arm).suffix.lower() in (".csv", ".tsv")
+    if isinstance(arm, list | tuple):
+        return not all(isinstance(word, str) for word in arm)
+    return not (isinstance(arm, Task) or callable(arm))
+
+
+_ON_READ = ("worth", "paired", "pairs", "out", "better", "metric")
+"""Settings of a comparison in which nothing is trained."""
+
+
+def _compare_earlier(arms: Sequence[Any], **settings: Any) -> CompareStudy:
+    """Compare arms that were measured before.
+
+    Args:
+        arms: studies, their folders, CSV files, sequences of values, mappings of values by seed.
+        settings: `worth`, `paired`, `pairs`, `out`, `better`, `metric`.
+
+    Raises:
+        LastbitError: an arm cannot be read, or they cannot be compared; another setting is given.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    for name in given:
+        if name not in _ON_READ:
+            flag = f"--{name.replace('_', '-')}"
+            raise LastbitError(
+                f"{flag} is for programs that are trained: these arms were measured before, leave it out"
+            )
+    out, metric, better = given.pop("out", None), _one(given.pop("metric", None)), _one(given.pop("better", None))
+    chosen = validated(CompareSettings, given, flag="--")
+    refuse_twice([one.path if isinstance(one, Study) else one for one in arms])
+    read = [_measured(one, LETTERS[place].upper(), metric) for place, one in enumerate(arms)]
+    if better is not None:
+        higher = choose(better.rpartition("=")[2], ("higher", "lower"), "--better") == "higher"
+        read = [replace(arm, higher_is_better=higher) for arm in read]
+    check_comparable(read)
+    facts: dict[str, Any] = {
+        "kind": COMPARE.name,
+        "spec": {"settings": chosen.model_dump(mode="json")},
+        "command": _command(arms, given, metric, better),
+        "cells": [],
+        "arms": kept(read),
+        "task": {"name": "-".join(arm.name for arm in read)[:50], "settings": {}},
+        "environment": environment(resolve_device("cpu")),
+        "execution": {},
+    }
+    with begin_study(facts, None, out, None) as folder:
+        folder.save_result(conclude(folder).to_json())
+    return CompareStudy(folder.path, COMPARE)
+
+
+def _one(given: Any) -> str | None:
+    """Return the one metric or direction that the arms share.
+
+    Raises:
+        LastbitError: there are several.
+    """
+    values = (given,) if isinstance(given, str) else tuple(given or ())
+    if len(values) > 1:
+        raise LastbitError(
+            f"{' and '.join(values)}: arms that were measured before are compared in one metric, name it"
+        )
+    return values[0] if values else None
+
+
+def _measured(arm: Any, letter: str, metric: str | None) -> ArmRuns:
+    if isinstance(arm, Study):
+        arm = arm.path
+    if isinstance(arm, str | Path):
+        return read_arm(Path(arm), metric)
+    return arm_of_numbers(arm, name=letter)
+
+
+def _command(arms: Sequence[Any], settings: Mapping[str, Any], metric: str | None, better: str | None) -> str:
+    """Return what repeats the comparison."""
+    told = {**settings, **{n: v for n, v in (("metric", metric), ("better", better)) if v is not None}}
+    paths = [arm.path if isinstance(arm, Study) else arm for arm in arms]
+    if all(isinstance(path, str | Path) for path in paths):
+        return shlex.join(["lastbit", "compare", *map(str, paths), *command_words(told)])
+    return f"lb.compare(<{plural(len(arms), 'arm')} of numbers>, {', '.join(f'{n}={v!r}' for n, v in told.items())})"

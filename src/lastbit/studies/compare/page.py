@@ -1,0 +1,205 @@
+"""The page of a comparison: the decision, both arms' runs and intervals, what decided, what the last bit could do."""
+
+from __future__ import annotations
+
+from lastbit.report.blocks import (
+    Block,
+    Column,
+    Columns,
+    Facts,
+    FigureBlock,
+    LegendEntry,
+    Mark,
+    Page,
+    Prose,
+    Row,
+    Section,
+    Sheet,
+    Table,
+    columns,
+    table_of,
+)
+from lastbit.report.figures.arms import ArmStrip, DifferenceBar, arm_strips, difference_bars
+from lastbit.report.figures.style import LAST_BIT, NEUTRAL, REAL, SEED
+from lastbit.report.formatting import count, number, show
+from lastbit.store import StudyFolder
+from lastbit.studies.compare.decide import ArmRow, Pair
+from lastbit.studies.compare.result import CompareResult
+from lastbit.studies.frame.page import Kinds, runs_sheet, study_page
+
+__all__ = ["compare_page"]
+
+_KINDS: Kinds = {
+    "real": ("pass", "A real difference"),
+    "no_difference": ("pass", "No difference worth it"),
+    "undecided": ("attention", "Undecided"),
+    "no_runs": ("failure", "Too few runs"),
+}
+
+_SAID = {"real": "real", "no_difference": "none worth it", "undecided": "undecided"}
+
+_LONGEST = 60
+"""Characters of an arm's name that stand beside a figure."""
+
+
+def compare_page(folder: StudyFolder, result: CompareResult) -> Page:
+    """Return the page of a comparison."""
+    sections = []
+    if result.pairs:
+        sections.append(Section("The differences", [_pairs(result), *_remarks(result)], brief=True))
+    sections.append(Section("The arms", [_arms(result)], brief=True))
+    if any(arm.values for arm in result.arms):
+        sections.append(Section("Every run", [_strips(result)]))
+    if any(pair.difference.estimate is not None for pair in result.pairs):
+        sections.append(Section("Differences with their intervals", [_bars(result)]))
+    if result.comparison is not None:
+        sections.append(Section("What decided", [Facts(_decided(result))]))
+    if result.last_bit is not None:
+        sections.append(Section("What the last bit alone could have done", [Facts(_last_bit(result))]))
+    if result.runs:
+        sections.append(Section("Runs", [_runs(result)]))
+    names = [f"{arm.letter}: {_short(arm.name)}" for arm in result.arms]
+    return study_page(
+        folder,
+        result,
+        title=f"Comparison in {result.metric}",
+        subtitle="; ".join(names),
+        kinds=_KINDS,
+        sections=sections,
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
+def _pairs(result: CompareResult) -> Table:
+    points = result.points
+    each: Columns[Pair] = {
+        Column("difference"): lambda pair: f"{pair.b} − {pair.a}",
+        Column("mean", True): lambda pair: show(pair.difference, points).value,
+        Column("95% interval", True): lambda pair: show(pair.difference, points).interval,
+        Column("decision"): lambda pair: _SAID[pair.verdict],
+        Column("p", True): lambda pair: number(pair.p_value, 2),
+        Column("chance that it is better", True): lambda pair: show(pair.probability_better, "%").value,
+        Column("95% interval of it", True): lambda pair: show(pair.probability_better, "%").interval,
+    }
+    return table_of(result.pairs, each, caption=f"Decided by {result.procedure}.")
+
+
+def _remarks(result: CompareResult) -> list[Block]:
+    found = result.comparison
+    return [Prose([f"{text}." for text in found.remarks], bullets=True)] if found and found.remarks else []
+
+
+def _arms(result: CompareResult) -> Table:
+    each: Columns[ArmRow] = {
+        Column("arm"): lambda arm: arm.letter,
+        Column("what"): lambda arm: arm.name,
+        Column("seeds", True): lambda arm: count(arm.seeds),
+        Column("runs", True): lambda arm: count(arm.runs),
+        Column("mean", True): lambda arm: number(arm.mean.estimate, 4, result.unit),
+        Column("95% interval", True): lambda arm: show(arm.mean, digits=4).interval,
+        Column("SD of a fresh run", True): lambda arm: show(arm.sigma, result.points).value,
+        Column("best run", True): lambda arm: number(arm.best, 4, result.unit),
+        Column("left out", quiet=True): lambda arm: arm.left_out,
+    }
+    return table_of(result.arms, each).filled
+
+
+def _strips(result: CompareResult) -> FigureBlock:
+    arms = [
+        ArmStrip(
+            label=f"{arm.letter}: {_short(arm.name)}" if len(arm.name) < 24 else arm.letter,
+            values=arm.values,
+            seeds=arm.seed_of,
+            mean=arm.mean.estimate,
+            low=arm.mean.low,
+            high=arm.mean.high,
+        )
+        for arm in result.arms
+    ]
+    return FigureBlock(
+        name="arms",
+        figure=arm_strips(arms, result.metric, result.unit),
+        height=120 + 64 * len(arms),
+        describe=f"{result.metric} of every run of each arm, with the mean over seeds and its 95% interval",
+        caption="The best of several runs is above their mean by chance alone: compare the means.",
+        legend=[
+            LegendEntry("a run", SEED, "runs", "point"),
+            LegendEntry("mean over seeds, with its 95% interval", NEUTRAL, "mean", "diamond"),
+        ],
+    )
+
+
+def _bars(result: CompareResult) -> FigureBlock:
+    bars = [
+        DifferenceBar(
+            label=f"{pair.b} − {pair.a}",
+            difference=pair.difference.estimate,
+            low=pair.difference.low,
+            high=pair.difference.high,
+            tone=pair.verdict,
+        )
+        for pair in result.pairs
+        if pair.difference.estimate is not None
+    ]
+    marks: list[tuple[str, str, str, Mark]] = [
+        ("real", REAL, "real", "diamond"),
+        ("none worth it", SEED, "no_difference", "diamond"),
+        ("undecided", NEUTRAL, "undecided", "diamond"),
+    ]
+    seen = {bar.tone for bar in bars}
+    legend = [LegendEntry(label, colour, group, mark) for label, colour, group, mark in marks if group in seen]
+    if result.worth is not None:
+        legend.append(LegendEntry("not worth it", LAST_BIT, "", "band"))
+    return FigureBlock(
+        name="differences",
+        figure=difference_bars(bars, result.points, result.worth),
+        height=100 + 40 * len(bars),
+        describe="The difference of each pair of arms with its 95% interval",
+        legend=legend,
+    )
+
+
+def _decided(result: CompareResult) -> list[tuple[str, str]]:
+    found, points = result.comparison, result.points
+    assert found is not None
+    rows = [("Procedure", result.procedure), ("Reason", found.reason)]
+    rows.append(
+        ("Smallest true difference that so many seeds find, 4 times of 5", f"{show(found.smallest_seen, points)}")
+    )
+    rows.append(("Seeds of each arm that would show the observed one, 4 times of 5", f"{show(found.seeds_to_settle)}"))
+    if found.seeds_for_worth is not None:
+        rows.append(("Seeds of each arm that would show none worth it", f"{show(found.seeds_for_worth)}"))
+    if found.pairing is not None:
+        rows.append(("Variance of the difference, with pairing over without", number(found.pairing, 3)))
+    if result.sequential is not None and result.sequential.threshold is not None:
+        rows.append(("p below which this look decides", number(result.sequential.threshold, 3)))
+    return rows
+
+
+def _last_bit(result: CompareResult) -> list[tuple[str, str]]:
+    found, points = result.last_bit, result.points
+    assert found is not None
+    if found.can_flip is None:
+        return [("Not measurable", found.rerun.note)]
+    return [
+        ("Share of the variance of the difference", f"{show(found.variance_share, '%')}"),
+        ("A rerun with the same seeds lies within", show(found.rerun, points).interval),
+        ("It alone can flip the sign", "yes" if found.can_flip else "no"),
+        ("SD of the last bit", f"{show(found.sigma_last_bit, points)}"),
+    ]
+
+
+def _runs(result: CompareResult) -> Table:
+    heads = columns(["run", "status"], ["result"], "message")
+    rows = [
+        Row(
+            (run.run, run.status, number(run.metrics.get(result.metric), 5, result.unit), run.message),
+            values=(None, None, run.metrics.get(result.metric), None),
+        )
+        for run in result.runs
+    ]
+    sheet: Sheet = runs_sheet(result.runs)
+    return Table(heads, rows, sheet=sheet)
