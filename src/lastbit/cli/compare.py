@@ -24,7 +24,7 @@ Arms: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[A B ...]",
-        help="Arms that were measured before: folders of audits, or CSV files (seed,value in rows, or one run a column).",
+        help="Arms that were measured before: folders of audits, or CSV files (seed,value in rows, or a run a column).",
         show_default=False,
     ),
 ]
@@ -53,9 +53,9 @@ def _compare(
 ) -> int:
     """Is B better than A? The difference with its interval, and a decision with a stated error rate.
 
-    Reads arms that were measured before (lastbit compare STUDY-A STUDY-B, or a.csv b.csv), or trains programs with fresh
-    seeds beside each other (lastbit compare --a 'python train.py --seed {seed}' --b '...' --metric accuracy --better
-    higher --seeds 5). Options of tasks that stand here hold for every arm that is a task; an arm's own stand in its text.
+    Reads arms that were measured before, lastbit compare STUDY-A STUDY-B or lastbit compare a.csv b.csv; or trains
+    programs with fresh seeds beside each other, --a 'python train.py --seed {seed}' --b '...'. Options of tasks that
+    stand here hold for every arm that is a task; an arm's own stand in its text, as in --b 'digits --lr 0.1'.
 
     Ends with 0 where it is decided, real or no difference, and with 4 where it is not.
     """

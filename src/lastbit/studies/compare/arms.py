@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter
 
 from lastbit.core.errors import LastbitError, choose
@@ -18,7 +19,17 @@ from lastbit.studies.audit.metrics import metrics_of
 from lastbit.studies.compare.table import read_table
 from lastbit.studies.frame.former import present_facts
 
-__all__ = ["ArmRuns", "arm_of_numbers", "arms_of_study", "kept", "read_arm", "refuse_twice", "stored_arms"]
+__all__ = [
+    "ArmRuns",
+    "arm_of_numbers",
+    "arms_of_study",
+    "kept",
+    "paired_examples",
+    "read_arm",
+    "refuse_twice",
+    "right_on_examples",
+    "stored_arms",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +174,30 @@ def _arm(
         left_out=", ".join(others),
         test_size=task.get("test_size"),
     )
+
+
+def right_on_examples(folder: StudyFolder, arm: int = 0) -> dict[str, np.ndarray]:
+    """Return, by seed, whether the network of each unperturbed run is right on each example; of what is kept.
+
+    Args:
+        folder: an audit or a comparison.
+        arm: place of the arm in it.
+    """
+    cells, size = folder.facts.get("cells", ()), folder.facts["task"].get("test_size")
+    found = {}
+    for record in folder.runs() if size is not None else ():
+        cell = cells[record.cell]
+        if record.role == Role.BASE and record.status == RunStatus.OK and cell.get("arm", 0) == arm:
+            scores = folder.arrays(record.run).get("per_example")
+            if scores is not None and scores.dtype == np.uint8:
+                found[str(cell.get("seed", record.cell))] = np.unpackbits(scores, count=size)
+    return found
+
+
+def paired_examples(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> list[list[int]] | None:
+    """Return whether a network of each arm is right on each example, of the first seed that both have."""
+    seed = next((seed for seed in one if seed in other and len(one[seed]) == len(other[seed])), None)
+    return None if seed is None else [one[seed].tolist(), other[seed].tolist()]
 
 
 def stored_arms(facts: Mapping[str, Any]) -> list[ArmRuns]:

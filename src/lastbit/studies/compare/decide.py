@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lastbit import stats
 from lastbit.core.errors import LastbitError
-from lastbit.stats import ArmComparison, Estimate, LastBitOfDifference, SequentialDecision, not_measured
+from lastbit.stats import (
+    ArmComparison,
+    BestOf,
+    Estimate,
+    LastBitOfDifference,
+    PairedExamples,
+    SequentialDecision,
+    not_measured,
+)
 from lastbit.studies.compare.arms import ArmRuns
 from lastbit.studies.compare.settings import CompareSettings
 from lastbit.studies.frame.arms import LETTERS
+
+Right: TypeAlias = Sequence[ArrayLike]
 
 __all__ = ["ArmRow", "Decided", "Pair", "check_comparable", "decide"]
 
@@ -34,6 +45,7 @@ class ArmRow:
         values: final value of each run that counts.
         seed_of: its seed, as text; the number of the run where nobody named one.
         left_out: which runs do not count, and why.
+        group: of several arms; two that share a letter here cannot be told apart.
     """
 
     letter: str
@@ -46,6 +58,7 @@ class ArmRow:
     values: tuple[float, ...]
     seed_of: tuple[str, ...]
     left_out: str
+    group: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +104,10 @@ class Decided:
         comparison: everything of two arms; None of several, or where runs are missing.
         last_bit: what the last bit alone could have done to the difference of two arms; None likewise.
         sequential: where runs are added until it is settled.
+        remarks: what else must be known.
+        examples: what two networks, one of each arm and of one seed, say on the same test set; None where no scores are
+            kept.
+        chosen: the best run of each arm beside what choosing it does.
     """
 
     metric: str
@@ -106,6 +123,9 @@ class Decided:
     comparison: ArmComparison | None
     last_bit: LastBitOfDifference | None
     sequential: SequentialDecision | None
+    remarks: tuple[str, ...] = ()
+    examples: PairedExamples | None = None
+    chosen: tuple[BestOf, ...] = ()
 
     @property
     def points(self) -> str:
@@ -139,12 +159,15 @@ def check_comparable(arms: Sequence[ArmRuns]) -> None:
         raise LastbitError("one run an arm says nothing of the next one: train each arm with 3 seeds or more")
 
 
-def decide(arms: Sequence[ArmRuns], settings: CompareSettings, *, silent: bool = False) -> Decided:
+def decide(
+    arms: Sequence[ArmRuns], settings: CompareSettings, *, silent: bool = False, right: Right | None = None
+) -> Decided:
     """Return what the arms say.
 
     Args:
         arms: two or more.
         settings: of the comparison.
+        right: of one network of each of two arms, whether it is right on each example of the test set.
         silent: whether a repeat did not match, so that runs of one seed do not differ in the last bit alone.
     """
     higher = next((arm.higher_is_better for arm in arms if arm.higher_is_better is not None), True)
@@ -164,6 +187,8 @@ def decide(arms: Sequence[ArmRuns], settings: CompareSettings, *, silent: bool =
         comparison=None,
         last_bit=None,
         sequential=None,
+        examples=None if right is None else stats.compare_paired_examples(right[0], right[1]),
+        chosen=tuple(stats.best_of_runs(_means(arm), higher_is_better=higher) for arm in arms if arm.values),
     )
     if max(row.seeds for row in rows) < 2 or min(row.seeds for row in rows) < 1:
         return found
@@ -213,7 +238,7 @@ def _of_two(found: Decided, arms: Sequence[ArmRuns], settings: CompareSettings, 
     if silent or (paired and first.seeds is None):
         bit = None
     else:
-        bit = stats.last_bit_of_difference(*values, **seeds, paired=paired)
+        bit = stats.last_bit_in_difference(*values, **seeds, paired=paired)
     pair = Pair(
         a="A",
         b="B",
@@ -234,6 +259,7 @@ def _of_two(found: Decided, arms: Sequence[ArmRuns], settings: CompareSettings, 
         comparison=compared,
         last_bit=bit,
         sequential=looked,
+        remarks=compared.remarks,
     )
 
 
@@ -260,3 +286,41 @@ def _means(arm: ArmRuns) -> list[float]:
     for seed, value in zip(_seeds(arm), arm.values, strict=True):
         by_seed[seed].append(value)
     return [float(np.mean(values)) for values in by_seed.values()]
+
+
+def _of_several(found: Decided, arms: Sequence[ArmRuns], settings: CompareSettings) -> Decided:
+    seeds: Any = [arm.seeds for arm in arms]
+    compared = stats.compare_several([arm.values for arm in arms], seeds=seeds, against=settings.pairs)
+    letters = [row.letter for row in found.arms]
+    pairs = []
+    for one in compared.pairs:
+        a, b = letters[one.a], letters[one.b]
+        chance = stats.probability_better(
+            arms[one.a].values,
+            arms[one.b].values,
+            seeds_a=seeds[one.a],
+            seeds_b=seeds[one.b],
+            higher_is_better=found.higher_is_better,
+        )
+        pairs.append(
+            Pair(
+                a=a,
+                b=b,
+                verdict=one.verdict,
+                better=_better(one.verdict, one.difference, found.higher_is_better, a, b),
+                difference=one.difference,
+                probability_better=chance,
+                p_value=one.p_value,
+                reason="",
+            )
+        )
+    rows = tuple(replace(row, group=group) for row, group in zip(found.arms, compared.letters, strict=True))
+    return replace(
+        found,
+        arms=rows,
+        pairs=tuple(pairs),
+        difference=pairs[0].difference,
+        probability_better=pairs[0].probability_better,
+        procedure=compared.procedure,
+        remarks=compared.remarks,
+    )

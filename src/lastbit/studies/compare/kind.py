@@ -13,8 +13,17 @@ from lastbit.core.device import resolve_device
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import takes
 from lastbit.report.formatting import plural
+from lastbit.store import StudyFolder
 from lastbit.studies.audit.worker import rehearse, train
-from lastbit.studies.compare.arms import ArmRuns, arm_of_numbers, kept, read_arm, refuse_twice
+from lastbit.studies.compare.arms import (
+    ArmRuns,
+    arm_of_numbers,
+    kept,
+    paired_examples,
+    read_arm,
+    refuse_twice,
+    right_on_examples,
+)
 from lastbit.studies.compare.decide import check_comparable
 from lastbit.studies.compare.page import compare_page
 from lastbit.studies.compare.result import CompareResult, conclude, enough
@@ -29,6 +38,8 @@ from lastbit.studies.frame.make import make
 from lastbit.studies.frame.settings import command_words, study_keywords
 from lastbit.studies.frame.study import Study
 from lastbit.tasks import Task
+from lastbit.tasks.config import is_task_file
+from lastbit.tasks.registry import TASKS
 
 __all__ = ["COMPARE", "CompareArm", "compare"]
 
@@ -111,7 +122,9 @@ def compare(*arms: CompareArm, quiet: bool = False, **settings: Any) -> CompareS
 
 def _is_measured(arm: Any) -> bool:
     if isinstance(arm, str):
-        return Path(arm).is_dir() or Path(arm).suffix.lower() in (".csv", ".tsv")
+        # A word alone is no command: it is a task, or a path that may be misspelt.
+        word = arm.strip() not in TASKS and not is_task_file(arm) and len(arm.split()) == 1
+        return word or Path(arm).is_dir() or Path(arm).suffix.lower() in (".csv", ".tsv")
     if isinstance(arm, list | tuple):
         return not all(isinstance(word, str) for word in arm)
     return not (isinstance(arm, Task) or callable(arm))
@@ -152,6 +165,7 @@ def _compare_earlier(arms: Sequence[Any], **settings: Any) -> CompareStudy:
         "command": _command(arms, given, metric, better),
         "cells": [],
         "arms": kept(read),
+        "right": _right(arms) if len(arms) == 2 else None,
         "task": {"name": "-".join(arm.name for arm in read)[:50], "settings": {}},
         "environment": environment(resolve_device("cpu")),
         "execution": {},
@@ -181,6 +195,18 @@ def _measured(arm: Any, letter: str, metric: str | None) -> ArmRuns:
     if isinstance(arm, str | Path):
         return read_arm(Path(arm), metric)
     return arm_of_numbers(arm, name=letter)
+
+
+def _right(arms: Sequence[Any]) -> list[list[int]] | None:
+    """Return what a network of each study says of each example; None where one is no study."""
+    paths = [Path(arm.path if isinstance(arm, Study) else arm) for arm in arms if isinstance(arm, Study | str | Path)]
+    if len(paths) < 2 or not all(path.is_dir() for path in paths):
+        return None
+    found = []
+    for path in paths:
+        with StudyFolder.read(path) as folder:
+            found.append(right_on_examples(folder))
+    return paired_examples(*found)
 
 
 def _command(arms: Sequence[Any], settings: Mapping[str, Any], metric: str | None, better: str | None) -> str:

@@ -21,7 +21,8 @@ from lastbit.report.blocks import (
 )
 from lastbit.report.figures.arms import ArmStrip, DifferenceBar, arm_strips, difference_bars
 from lastbit.report.figures.style import LAST_BIT, NEUTRAL, REAL, SEED
-from lastbit.report.formatting import count, number, show
+from lastbit.report.formatting import capitalised, count, number, show
+from lastbit.stats import BestOf
 from lastbit.store import StudyFolder
 from lastbit.studies.compare.decide import ArmRow, Pair
 from lastbit.studies.compare.result import CompareResult
@@ -56,6 +57,11 @@ def compare_page(folder: StudyFolder, result: CompareResult) -> Page:
         sections.append(Section("What decided", [Facts(_decided(result))]))
     if result.last_bit is not None:
         sections.append(Section("What the last bit alone could have done", [Facts(_last_bit(result))]))
+    if result.examples is not None:
+        lead = "Two networks, one of each arm and of one seed, on one test set: of other trainings this says nothing."
+        sections.append(Section("The same examples", [Facts(_examples(result))], lead))
+    if result.chosen:
+        sections.append(Section("The best of several runs", [_chosen(result)], _CHOSEN))
     if result.runs:
         sections.append(Section("Runs", [_runs(result)]))
     names = [f"{arm.letter}: {_short(arm.name)}" for arm in result.arms]
@@ -88,8 +94,7 @@ def _pairs(result: CompareResult) -> Table:
 
 
 def _remarks(result: CompareResult) -> list[Block]:
-    found = result.comparison
-    return [Prose([f"{text}." for text in found.remarks], bullets=True)] if found and found.remarks else []
+    return [Prose([f"{capitalised(text)}." for text in result.remarks], bullets=True)] if result.remarks else []
 
 
 def _arms(result: CompareResult) -> Table:
@@ -102,6 +107,7 @@ def _arms(result: CompareResult) -> Table:
         Column("95% interval", True): lambda arm: show(arm.mean, digits=4).interval,
         Column("SD of a fresh run", True): lambda arm: show(arm.sigma, result.points).value,
         Column("best run", True): lambda arm: number(arm.best, 4, result.unit),
+        Column("not told apart"): lambda arm: arm.group,
         Column("left out", quiet=True): lambda arm: arm.left_out,
     }
     return table_of(result.arms, each).filled
@@ -190,6 +196,36 @@ def _last_bit(result: CompareResult) -> list[tuple[str, str]]:
         ("It alone can flip the sign", "yes" if found.can_flip else "no"),
         ("SD of the last bit", f"{show(found.sigma_last_bit, points)}"),
     ]
+
+
+def _examples(result: CompareResult) -> list[tuple[str, str]]:
+    found = result.examples
+    assert found is not None
+    return [
+        ("Difference of the accuracies, B − A", f"{show(found.difference.scaled(100.0), 'points')}"),
+        ("Right in B alone, in A alone", f"{count(found.only_b)}, {count(found.only_a)}"),
+        ("p", number(found.p_value, 2)),
+        ("Procedure", found.procedure),
+    ]
+
+
+_CHOSEN = (
+    "Whoever reports the best of several seeds reports their mean and what choosing adds; a comparison of best runs "
+    "compares luck as well."
+)
+
+
+def _chosen(result: CompareResult) -> Table:
+    rows = list(zip((arm.letter for arm in result.arms if arm.values), result.chosen, strict=True))
+    each: Columns[tuple[str, BestOf]] = {
+        Column("arm"): lambda row: row[0],
+        Column("seeds", True): lambda row: count(row[1].n),
+        Column("mean", True): lambda row: number(row[1].mean, 4, result.unit),
+        Column("best seed", True): lambda row: number(row[1].best, 4, result.unit),
+        Column("what choosing adds", True): lambda row: show(row[1].by_selection, result.points).value,
+        Column("95% interval", True): lambda row: show(row[1].by_selection, result.points).interval,
+    }
+    return table_of(rows, each)
 
 
 def _runs(result: CompareResult) -> Table:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lastbit.store import StudyFolder
 from lastbit.studies.audit.controls import compare_repeats, compare_twins
-from lastbit.studies.compare.arms import ArmRuns, arms_of_study, stored_arms
+from lastbit.studies.compare.arms import ArmRuns, arms_of_study, paired_examples, right_on_examples, stored_arms
 from lastbit.studies.compare.decide import Decided, decide
 from lastbit.studies.compare.runs import runs_planned
 from lastbit.studies.compare.settings import CompareSettings
@@ -50,7 +50,8 @@ def conclude(folder: StudyFolder) -> CompareResult:
     perturbed = settings.perturbations > 1 and bool(records)
     control = compare_repeats(folder, records) if perturbed else None
     landing = compare_twins(folder, records) if perturbed else None
-    decided = decide(arms, settings, silent=control is not None and control.first_difference is not None)
+    silent = control is not None and control.first_difference is not None
+    decided = decide(arms, settings, silent=silent, right=_right(folder, len(arms)))
     said = compare_verdict(decided)
     planned = done if decided.settled else planned
     return CompareResult(
@@ -60,6 +61,15 @@ def conclude(folder: StudyFolder) -> CompareResult:
         perturbation=landing,
         runs=tuple(run_row(record) for record in records),
     )
+
+
+def _right(folder: StudyFolder, arms: int) -> list[list[int]] | None:
+    if arms != 2:
+        return None
+    if "arms" in folder.facts:
+        stored: list[list[int]] | None = folder.facts["right"]
+        return stored
+    return paired_examples(right_on_examples(folder, 0), right_on_examples(folder, 1))
 
 
 def _trained(folder: StudyFolder) -> list[ArmRuns]:

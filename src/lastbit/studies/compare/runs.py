@@ -7,7 +7,7 @@ from typing import Any
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role
 from lastbit.launch.program import CommandProgram
-from lastbit.stats import LEAST_RUNS, MOST_RUNS
+from lastbit.stats.sequential import LEAST_RUNS, MOST_RUNS
 from lastbit.studies.compare.settings import CompareSettings
 from lastbit.studies.frame.kind import Cell, Job, Plan
 from lastbit.studies.frame.program import Program
@@ -69,5 +69,10 @@ def settle(settings: CompareSettings, program: Program) -> CompareSettings:
         raise LastbitError(
             f"which number of {program.name} is compared? Give --metric NAME and --better higher or lower; "
             "lastbit audit -- lists what a command prints"
+        )
+    if isinstance(program.source, CommandProgram) and program.source.metrics[0].higher_is_better is None:
+        name = program.source.metrics[0].name
+        raise LastbitError(
+            f"whether higher or lower {name} is better is not known: give --better higher or --better lower"
         )
     return settings.model_copy(update=changes)
