@@ -156,6 +156,10 @@ MORE_THAN_SIX = {
     "pde.deep.network:deep_problem": PUBLIC,
     "pde.linear.simulation:simulate": PUBLIC,
     "report.figures.eos_edge:edge_curves": LEFT,
+    "stats.last_bit_of_difference:last_bit_in_difference": PUBLIC,
+    "stats.several_arms:_pair": LEFT,
+    "stats.two_arms:_concluded": LEFT,
+    "stats.two_arms:compare_arms": PUBLIC,
     "studies.frame.execution:choose_execution": LEFT,
     "train.run:run_training": "what is trained, where, and who is told of it; each listener may be left out",
 }

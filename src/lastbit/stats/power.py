@@ -24,7 +24,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from lastbit.core.errors import LastbitError
-from lastbit.stats._inputs import check_level
+from lastbit.stats._inputs import Floats, check_level
 from lastbit.stats.estimate import Estimate, not_measured
 
 __all__ = ["ResolvableDifference", "SeedsNeeded", "seeds_needed", "smallest_resolvable_difference"]
@@ -71,14 +71,18 @@ def t_test_power(noncentrality: float, df: float, level: float = 0.95) -> float:
         df: degrees of freedom of the standard error.
         level: confidence level of the test.
     """
+    edge = stats.norm.ppf((1 + level) / 2) if df >= _NORMAL_DF else stats.t.ppf((1 + level) / 2, df)
+    return float(exceedance(edge, noncentrality, df))
+
+
+def exceedance(edge: Floats | float, noncentrality: float, df: float) -> Floats:
+    """Return P(|t| > edge) of Student's noncentral distribution on df degrees of freedom, for edges of any shape."""
     if df >= _NORMAL_DF:
-        edge = float(stats.norm.ppf((1 + level) / 2))
-        return float(stats.norm.sf(edge - noncentrality) + stats.norm.cdf(-edge - noncentrality))
-    edge = float(stats.t.ppf((1 + level) / 2, df))
+        return np.asarray(stats.norm.sf(edge - noncentrality) + stats.norm.cdf(-edge - noncentrality))
     upper, lower = stats.nct.sf(edge, df, noncentrality), stats.nct.cdf(-edge, df, noncentrality)
     # SciPy's lower tail is NaN for some small df where it is negligible: t < 0 only if its numerator is, so the tail is
     # below Phi(-noncentrality), 3e-5 at 4.
-    return float(upper + (0.0 if np.isnan(lower) and noncentrality >= 4 else lower))
+    return np.asarray(upper + np.where(np.isnan(lower) & (noncentrality >= 4), 0.0, lower))
 
 
 def detectable_noncentrality(df: float, *, power: float = 0.8, level: float = 0.95) -> float:
