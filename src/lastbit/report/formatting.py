@@ -26,6 +26,7 @@ __all__ = [
     "bound",
     "capitalised",
     "certified",
+    "chance",
     "change",
     "count",
     "decades",
@@ -38,12 +39,14 @@ __all__ = [
     "moment",
     "number",
     "ordinal",
+    "p_value",
     "percent",
     "plural",
     "reason",
     "seconds",
     "setting",
     "show",
+    "show_chance",
     "size",
     "span",
     "step",
@@ -209,6 +212,43 @@ def percent(share: float | None, missing: str = MISSING) -> str:
     if share is None or not math.isfinite(share):
         return number(share, unit="%", missing=missing)
     return part(share)
+
+
+def chance(share: float | None, missing: str = MISSING) -> str:
+    """Return a chance: beyond one in ten thousand at either end it is bounded, for no model of noise holds there.
+
+    Example:
+        >>> chance(0.93), chance(2.8e-6), chance(0.99999), chance(1.0), chance(None)
+        ('93%', 'under 0.01%', 'over 99.99%', 'over 99.99%', '–')
+    """
+    if share is not None and share < 1e-4:
+        return "under 0.01%"
+    return "over 99.99%" if share is not None and share > 1 - 1e-4 else percent(share, missing)
+
+
+def show_chance(estimate: Estimate) -> Shown:
+    """Return an estimated chance in words; an interval that lies beyond one end as a whole is that end.
+
+    Example:
+        >>> str(show_chance(Estimate(0.93, 0.6, 0.99999, 5))), str(show_chance(Estimate(0.0, 0.0, 1e-9, 5)))
+        ('93% (95% interval 60% to over 99.99%)', 'under 0.01% (95% interval under 0.01%)')
+    """
+    if estimate.estimate is None:
+        return show(estimate)
+    low, high = chance(estimate.low), chance(estimate.high)
+    ends = low if low == high else f"{low} – {high}"
+    known = estimate.low is not None and estimate.high is not None
+    return Shown(chance(estimate.estimate), ends if known else "", str(estimate.n), estimate.note, True)
+
+
+def p_value(value: float | None, missing: str = MISSING) -> str:
+    """Return a p value to two digits, bounded below.
+
+    Example:
+        >>> p_value(0.0312), p_value(5e-9), p_value(None)
+        ('0.031', 'under 0.0001', '–')
+    """
+    return "under 0.0001" if value is not None and value < 1e-4 else number(value, 2, missing=missing)
 
 
 def distance(relative: float | None, missing: str = MISSING) -> str:

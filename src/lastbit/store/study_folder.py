@@ -235,16 +235,21 @@ class StudyFolder:
             whole = known is None or checksum(path) == known
         return read_json(path) if whole else None
 
-    def withdraw(self) -> bool:
+    def withdraw(self, *, with_runs: bool = False) -> bool:
         """Close it and remove it but for what its runs printed, if it holds no run and no part of one.
+
+        Args:
+            with_runs: remove it whatever it holds, what was printed too, for its runs say nothing.
 
         Returns:
             Whether it did; a study can then begin in the folder as in an empty one.
         """
         begun = any(item for name in ("arrays", "checkpoints") for item in (self.path / name).iterdir())
-        if begun or self.runs(damaged=True):
+        if not with_runs and (begun or self.runs(damaged=True)):
             return False
         self.close()
+        if with_runs:
+            shutil.rmtree(self.path / "output", ignore_errors=True)
         _clear(self.path, folder_too=True)
         return True
 

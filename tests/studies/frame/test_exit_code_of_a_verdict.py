@@ -9,7 +9,7 @@ import pytest
 from lastbit.core.exit_codes import ExitCode
 from lastbit.core.status import RunStatus
 from lastbit.dynamics.verdict import VERDICTS
-from lastbit.studies.frame.result import _EXIT_CODES
+from lastbit.studies.frame.result import _EXIT_CODES, exit_code_of
 from lastbit.studies.kinds import KINDS
 from lastbit.studies.trace.twins_found import _SILENT
 from lastbit.studies.trace.verdict import _ADVICE
@@ -41,6 +41,12 @@ DECIDED = {
         ExitCode.NOT_REPRODUCIBLE: {"differs", "returned_differs", "exits_differ", "no_runs"},
         ExitCode.UNDECIDED: {"timed_out"},
     },
+    "compare": {
+        ExitCode.ANSWERED: {"real", "no_difference"},
+        ExitCode.UNDECIDED: {"undecided"},
+        ExitCode.NOT_REPRODUCIBLE: {"no_runs"},
+        ExitCode.ALL_DIVERGED: {"all_diverged"},
+    },
 }
 
 
@@ -69,7 +75,7 @@ def test_every_kind_of_study_is_here():
 def test_every_kind_of_verdict_has_a_decision(study):
     decided = {kind: code for code, kinds in DECIDED[study].items() for kind in kinds}
     assert page_kinds(study) == set(decided)
-    assert {kind: _EXIT_CODES.get(kind, ExitCode.ANSWERED) for kind in decided} == decided
+    assert {kind: exit_code_of(study, kind) for kind in decided} == decided
 
 
 @pytest.mark.parametrize("study", DECIDED)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from lastbit.core.errors import LastbitError, choose
 from lastbit.core.status import Role, RunStatus
 from lastbit.report.formatting import plural
 from lastbit.store import RunRecord, StudyFolder
+from lastbit.studies.audit.controls import compare_repeats
 from lastbit.studies.audit.metrics import metrics_of
+from lastbit.studies.compare.settings import CompareSettings
 from lastbit.studies.compare.table import read_table
+from lastbit.studies.frame.folders import arms_of
 from lastbit.studies.frame.former import present_facts
 
 __all__ = [
@@ -31,6 +35,9 @@ __all__ = [
     "stored_arms",
 ]
 
+_SHOWN = 6
+"""Runs left out that are named."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArmRuns:
@@ -44,7 +51,10 @@ class ArmRuns:
         values: the final value of each run that counts.
         seeds: the seed of each, as text; None where nobody said, and each run stands for a seed of its own.
         left_out: which runs do not count, and why.
+        lost: how many those are.
         test_size: examples of its test set; None where nothing is known of it.
+        silent: why its runs of one seed do not differ in the last bit alone; empty where they do, or nobody knows.
+        remark: what else must be known of it.
     """
 
     name: str
@@ -54,7 +64,10 @@ class ArmRuns:
     values: tuple[float, ...]
     seeds: tuple[str, ...] | None
     left_out: str = ""
+    lost: int = 0
     test_size: int | None = None
+    silent: str = ""
+    remark: str = ""
 
 
 _ARMS = TypeAdapter(tuple[ArmRuns, ...])
@@ -89,8 +102,11 @@ def read_arm(path: Path, metric: str | None) -> ArmRuns:
                 raise LastbitError(
                     f"{path} is a study of kind {folder.facts.get('kind')!r}: a comparison reads audits and CSV files"
                 )
-            [arm] = arms_of_study(folder, [path.name], metric)
-            return arm
+            settings = CompareSettings(metric=() if metric is None else (metric,))
+            [arm] = arms_of_study(folder, [path.resolve().name], settings)
+            if not arm.values:
+                raise LastbitError(f"{path} has no run that counts: {arm.left_out or 'none is in'}")
+            return replace(arm, remark=_state(folder), silent=_silent(folder))
     if not path.exists():
         raise LastbitError(f"there is no {path}: name a study's folder or a CSV file, or programs by --a and --b")
     values, seeds = read_table(path)
@@ -123,6 +139,10 @@ def arm_of_numbers(
         raise LastbitError(f"{name} has no runs: give the final value of each")
     if not all(map(math.isfinite, numbers)):
         raise LastbitError(f"{name} holds a value that is no finite number: leave that run out")
+    if len(numbers) > 1 and min(numbers) == max(numbers):
+        raise LastbitError(
+            f"all {plural(len(numbers), 'value')} of {name} are {numbers[0]}: compare a metric that varies over runs"
+        )
     named = None if seeds is None else tuple(map(str, seeds))
     if named is not None and len(named) != len(numbers):
         raise LastbitError(
@@ -131,48 +151,97 @@ def arm_of_numbers(
     return ArmRuns(name=name, metric="", unit="", higher_is_better=None, values=numbers, seeds=named)
 
 
-def arms_of_study(folder: StudyFolder, names: Sequence[str], metric: str | None = None) -> list[ArmRuns]:
+def arms_of_study(
+    folder: StudyFolder, names: Sequence[str], settings: CompareSettings, *, look: bool = False
+) -> list[ArmRuns]:
     """Return the arms of a study's own runs; each exact repeat is left out, for it says nothing new.
 
     Args:
         folder: an audit, which has one arm, or a comparison.
         names: of the arms.
-        metric: which metric, by default the first.
+        settings: say which metric, by default the first, and which way is better, by default as the task says.
+        look: whether only the seeds count up to which every run of every arm has ended, so that what is said does not
+            depend on which worker was faster.
 
     Raises:
-        LastbitError: it has no such metric, or no run of an arm counts.
+        LastbitError: it has no such metric.
     """
     cells = folder.facts.get("cells", ())
-    known = metrics_of(folder.facts)
-    by_name = {one["name"]: one for one in known}
-    told = by_name[choose(metric, by_name, "metric")] if metric is not None else known[0]
-    records = [one for one in folder.runs() if one.role != Role.REPEAT]
+    records: Sequence[RunRecord] = [one for one in folder.runs() if one.role != Role.REPEAT]
+    if look:
+        records = _whole(records, cells, settings.perturbations)
     return [
-        _arm(name, [one for one in records if cells[one.cell].get("arm", 0) == arm], cells, told, folder.facts["task"])
+        _arm(name, [one for one in records if cells[one.cell].get("arm", 0) == arm], arm, folder.facts, settings)
         for arm, name in enumerate(names)
     ]
 
 
+def _whole(records: Sequence[RunRecord], cells: Sequence[Mapping[str, Any]], perturbations: int) -> Sequence[RunRecord]:
+    """Return the runs of the seeds before the first of which a run is missing, in the order of seeds."""
+    ended = Counter(one.cell for one in records)
+    missing = [cell["seed"] for cell in cells if ended[cell["number"]] < perturbations]
+    least = min(missing, default=math.inf)
+    return sorted((one for one in records if cells[one.cell]["seed"] < least), key=lambda one: one.cell)
+
+
 def _arm(
-    name: str,
-    records: Sequence[RunRecord],
-    cells: Sequence[Mapping[str, Any]],
-    metric: Mapping[str, Any],
-    task: Mapping[str, Any],
+    name: str, records: Sequence[RunRecord], arm: int, facts: Mapping[str, Any], settings: CompareSettings
 ) -> ArmRuns:
+    cells = facts.get("cells", ())
+    task = facts["tasks"][arm] if "tasks" in facts else facts["task"]
+    known = metrics_of({"task": task, "cells": [one for one in cells if one.get("arm", 0) == arm]})
+    metric = known[0]
+    # The metrics of a command are those that were asked for, under names of their own.
+    if settings.metric and "command" not in _spec(facts, arm):
+        by_name = {one["name"]: one for one in known}
+        metric = by_name[choose(settings.metric[0], by_name, "metric")]
+    higher = metric["higher_is_better"]
+    if settings.better:
+        higher = settings.better[0].rpartition("=")[2] == "higher"
     counted = [
         one for one in records if one.status == RunStatus.OK and math.isfinite(one.final.get(metric["name"], math.nan))
     ]
-    others = [f"{one.run} ({one.status})" for one in records if one not in counted]
+    others = [one for one in records if one not in counted]
+    shown = [
+        f"{one.run} ({one.status if one.status != RunStatus.OK else 'no finite value'})" for one in others[:_SHOWN]
+    ]
     return ArmRuns(
         name=name,
         metric=metric["name"],
         unit=metric["unit"],
-        higher_is_better=metric["higher_is_better"],
+        higher_is_better=higher,
         values=tuple(one.final[metric["name"]] for one in counted),
         seeds=tuple(str(cells[one.cell].get("seed", one.cell)) for one in counted),
-        left_out=", ".join(others),
+        left_out=", ".join([*shown, *["…"] * (len(others) > _SHOWN)]),
+        lost=len(others),
         test_size=task.get("test_size"),
+        remark=_chosen(_spec(facts, arm)),
+    )
+
+
+def _spec(facts: Mapping[str, Any], arm: int) -> Mapping[str, Any]:
+    return arms_of(facts["spec"])[arm]
+
+
+def _chosen(spec: Mapping[str, Any]) -> str:
+    """Return what is said of a command whose value is the best of several in its run; "" of others."""
+    of = spec.get("command", {}).get("metric_of") or ()
+    if "best" not in of:
+        return ""
+    return "each value is the best of several checkpoints (--metric-of best), to which choosing adds: take the last"
+
+
+def _state(folder: StudyFolder) -> str:
+    """Return what is said of an audit whose runs are not all in; "" of others."""
+    asked = folder.facts["spec"]["settings"]
+    planned, there = asked["seeds"] * (asked["perturbations"] + 1), len(folder.runs())
+    return "" if there >= planned else f"unfinished: {there} of {plural(planned, 'run')} are in"
+
+
+def _silent(folder: StudyFolder) -> str:
+    control = compare_repeats(folder, folder.runs())
+    return (
+        "" if control.first_difference is None else "an exact repeat differed, so that runs of one seed differ in more"
     )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from lastbit import stats
 from lastbit.core.errors import LastbitError
+from lastbit.report.formatting import count, plural, show
 from lastbit.stats import (
     ArmComparison,
     BestOf,
@@ -21,13 +23,15 @@ from lastbit.stats import (
     SequentialDecision,
     not_measured,
 )
+from lastbit.stats.settling import FOR_A_VERDICT
 from lastbit.studies.compare.arms import ArmRuns
 from lastbit.studies.compare.settings import CompareSettings
 from lastbit.studies.frame.arms import LETTERS
 
+ArmVerdict: TypeAlias = Literal["real", "no_difference", "undecided"]
 Right: TypeAlias = Sequence[ArrayLike]
 
-__all__ = ["ArmRow", "Decided", "Pair", "check_comparable", "decide"]
+__all__ = ["ArmRow", "Decided", "Pair", "check_comparable", "decide", "is_settled"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,7 @@ class ArmRow:
         values: final value of each run that counts.
         seed_of: its seed, as text; the number of the run where nobody named one.
         left_out: which runs do not count, and why.
+        lost: how many those are.
         group: of several arms; two that share a letter here cannot be told apart.
     """
 
@@ -58,6 +63,7 @@ class ArmRow:
     values: tuple[float, ...]
     seed_of: tuple[str, ...]
     left_out: str
+    lost: int
     group: str = ""
 
 
@@ -133,12 +139,16 @@ class Decided:
         return "points" if self.unit == "%" else self.unit
 
 
-def check_comparable(arms: Sequence[ArmRuns]) -> None:
+def check_comparable(arms: Sequence[ArmRuns], *, paired: bool = False) -> None:
     """Refuse arms that say nothing of each other.
 
+    Args:
+        arms: two or more.
+        paired: whether their runs are compared seed by seed.
+
     Raises:
-        LastbitError: they differ in metric, unit, direction or test set, nobody said which way is better, or every arm
-            has one run.
+        LastbitError: they differ in metric, unit, direction or test set, nobody said which way is better, every arm
+            has one run, or they cannot be paired.
     """
     named = {(arm.metric, arm.unit): letter for letter, arm in zip(LETTERS, arms, strict=False) if arm.metric}
     if len(named) > 1:
@@ -155,12 +165,19 @@ def check_comparable(arms: Sequence[ArmRuns]) -> None:
         raise LastbitError(
             f"arms {a.upper()} and {b.upper()} have other test sets ({one:,} and {two:,} examples): measure both on one"
         )
-    if max(len(set(arm.seeds or range(len(arm.values)))) for arm in arms) < 2:
+    seeds = [len(set(_seeds(arm))) for arm in arms]
+    if max(seeds) < 2 or (len(arms) > 2 and min(seeds) < 2):
         raise LastbitError("one run an arm says nothing of the next one: train each arm with 3 seeds or more")
+    if paired:
+        unnamed = [arm.name for arm in arms if arm.seeds is None]
+        if unnamed:
+            raise LastbitError(f"--paired matches runs by their seed, and {unnamed[0]} names none: write seed,value")
+        if len(set(_seeds(arms[0])) & set(_seeds(arms[1]))) < 2:
+            raise LastbitError("--paired needs two seeds or more that both arms have: compare them unpaired")
 
 
 def decide(
-    arms: Sequence[ArmRuns], settings: CompareSettings, *, silent: bool = False, right: Right | None = None
+    arms: Sequence[ArmRuns], settings: CompareSettings, *, silent: str = "", right: Right | None = None
 ) -> Decided:
     """Return what the arms say.
 
@@ -168,7 +185,7 @@ def decide(
         arms: two or more.
         settings: of the comparison.
         right: of one network of each of two arms, whether it is right on each example of the test set.
-        silent: whether a repeat did not match, so that runs of one seed do not differ in the last bit alone.
+        silent: why runs of one seed do not differ in the last bit alone; "" where they do, or there are none.
     """
     higher = next((arm.higher_is_better for arm in arms if arm.higher_is_better is not None), True)
     told = next((arm for arm in arms if arm.metric), arms[0])
@@ -190,8 +207,14 @@ def decide(
         examples=None if right is None else stats.compare_paired_examples(right[0], right[1]),
         chosen=tuple(stats.best_of_runs(_means(arm), higher_is_better=higher) for arm in arms if arm.values),
     )
-    if max(row.seeds for row in rows) < 2 or min(row.seeds for row in rows) < 1:
+    seeds = [row.seeds for row in rows]
+    if max(seeds) < 2 or min(seeds) < (1 if len(arms) == 2 else 2):
         return found
+    if not any(np.ptp(_means(arm)) for arm in arms):
+        return _without_spread(found)
+    if settings.paired and len(set(rows[0].seed_of) & set(rows[1].seed_of)) < 2:
+        return found
+    silent = silent or next((arm.silent for arm in arms if arm.silent), "")
     return _of_two(found, arms, settings, silent) if len(arms) == 2 else _of_several(found, arms, settings)
 
 
@@ -215,6 +238,7 @@ def _row(letter: str, arm: ArmRuns, higher: bool) -> ArmRow:
         values=arm.values,
         seed_of=seeds,
         left_out=arm.left_out,
+        lost=arm.lost,
     )
 
 
@@ -222,7 +246,27 @@ def _seeds(arm: ArmRuns) -> tuple[str, ...]:
     return arm.seeds if arm.seeds is not None else tuple(str(number) for number in range(len(arm.values)))
 
 
-def _of_two(found: Decided, arms: Sequence[ArmRuns], settings: CompareSettings, silent: bool) -> Decided:
+def _without_spread(found: Decided) -> Decided:
+    """Return what arms say of which each gave one value in all of its runs: how far they are apart, and no chance."""
+    first = found.arms[0].values[0]
+    why = "no arm shows any spread over its seeds, so that no chance can be given: compare a metric that varies"
+    pairs = tuple(
+        Pair(
+            a="A",
+            b=row.letter,
+            verdict="undecided",
+            better="",
+            difference=Estimate(row.values[0] - first, None, None, min(row.seeds, found.arms[0].seeds), why),
+            probability_better=not_measured(why, row.seeds),
+            p_value=None,
+            reason=why,
+        )
+        for row in found.arms[1:]
+    )
+    return replace(found, pairs=pairs, difference=pairs[0].difference, procedure="none: nothing varies")
+
+
+def _of_two(found: Decided, arms: Sequence[ArmRuns], settings: CompareSettings, silent: str) -> Decided:
     first, second = arms
     values: Any = (first.values, second.values)
     seeds: Any = {"seeds_a": first.seeds, "seeds_b": second.seeds}
@@ -234,9 +278,12 @@ def _of_two(found: Decided, arms: Sequence[ArmRuns], settings: CompareSettings, 
     if looked is not None and looked.difference.estimate is not None:
         verdict = "undecided" if looked.decision == "go_on" else looked.decision
         difference, procedure = looked.difference, looked.procedure
-        reason = looked.remark or ("" if verdict == "real" else f"no decision after {looked.n_a} seeds of each arm")
-    if silent or (paired and first.seeds is None):
-        bit = None
+        left = "" if verdict != "undecided" else f"no decision after {plural(looked.n_a, 'seed')} of each arm"
+        reason = looked.remark or left
+    verdict, reason = _fair(found, verdict, difference, reason)
+    if silent:
+        nothing = not_measured(silent, 0)
+        bit = LastBitOfDifference(nothing, nothing, None, nothing)
     else:
         bit = stats.last_bit_in_difference(*values, **seeds, paired=paired)
     pair = Pair(
@@ -259,8 +306,47 @@ def _of_two(found: Decided, arms: Sequence[ArmRuns], settings: CompareSettings, 
         comparison=compared,
         last_bit=bit,
         sequential=looked,
-        remarks=compared.remarks,
+        remarks=(*compared.remarks, *_remarks(found, arms)),
     )
+
+
+def is_settled(arms: Sequence[ArmRuns], settings: CompareSettings) -> bool:
+    """Tell whether the look at the runs so far ends the adding of runs."""
+    looked = _look(arms, settings)
+    return looked is not None and looked.decision != "go_on"
+
+
+def _fair(found: Decided, verdict: ArmVerdict, difference: Estimate, reason: str) -> tuple[ArmVerdict, str]:
+    """Return the verdict, undecided where the better arm is better among the runs alone that it did not lose."""
+    better = _better(verdict, difference, found.higher_is_better, found.arms[0].letter, found.arms[1].letter)
+    lost = {row.letter: row.lost / (row.lost + row.runs) for row in found.arms}
+    if better and lost[better] > max(share for letter, share in lost.items() if letter != better):
+        row = next(row for row in found.arms if row.letter == better)
+        return "undecided", (
+            f"{better} is ahead in the runs that ended alone, and lost {count(row.lost)} of "
+            f"{plural(row.lost + row.runs, 'run')}, which no result stands for"
+        )
+    return verdict, reason
+
+
+def _remarks(found: Decided, arms: Sequence[ArmRuns]) -> tuple[str, ...]:
+    """Return what is said of how the arms came about: unfinished ones, single runs, the best of several."""
+    said = [f"{row.letter}: {arm.remark}" for row, arm in zip(found.arms, arms, strict=True) if arm.remark]
+    counts = {row.letter: row.seeds for row in found.arms}
+    most = max(counts.values())
+    adds = next((one.by_selection for one in found.chosen if one.n == most), not_measured("", 0))
+    for letter, seeds in counts.items():
+        if seeds == 1 < most and adds.estimate:
+            said.append(
+                f"{letter} is one run: were it the best of {count(most)}, choosing it alone would add "
+                f"{show(adds, found.points).value}"
+            )
+    name = found.metric.lower()
+    if "best" in name.replace("-", "_").split("_"):
+        said.append(
+            f"by its name {found.metric} is the best of several checkpoints, to which choosing adds: compare the last"
+        )
+    return tuple(said)
 
 
 def _better(verdict: str, difference: Estimate, higher: bool, a: str, b: str) -> str:
@@ -275,6 +361,8 @@ def _look(arms: Sequence[ArmRuns], settings: CompareSettings) -> SequentialDecis
         return None
     means = [_means(arm) for arm in arms]
     n = min(map(len, means))
+    if not n:
+        return None
     a, b = (values[:n] for values in means)
     if settings.open:
         return stats.anytime_t_test(a, b, worth=settings.worth)
@@ -295,6 +383,11 @@ def _of_several(found: Decided, arms: Sequence[ArmRuns], settings: CompareSettin
     pairs = []
     for one in compared.pairs:
         a, b = letters[one.a], letters[one.b]
+        within = settings.worth is not None and _lies_within(one.difference, settings.worth)
+        verdict: ArmVerdict = one.verdict
+        if verdict == "undecided" and within and _enough(found):
+            verdict = "no_difference"
+        verdict, reason = _fair(_only(found, a, b), verdict, one.difference, "")
         chance = stats.probability_better(
             arms[one.a].values,
             arms[one.b].values,
@@ -306,12 +399,12 @@ def _of_several(found: Decided, arms: Sequence[ArmRuns], settings: CompareSettin
             Pair(
                 a=a,
                 b=b,
-                verdict=one.verdict,
-                better=_better(one.verdict, one.difference, found.higher_is_better, a, b),
+                verdict=verdict,
+                better=_better(verdict, one.difference, found.higher_is_better, a, b),
                 difference=one.difference,
                 probability_better=chance,
                 p_value=one.p_value,
-                reason="",
+                reason=reason,
             )
         )
     rows = tuple(replace(row, group=group) for row, group in zip(found.arms, compared.letters, strict=True))
@@ -321,6 +414,27 @@ def _of_several(found: Decided, arms: Sequence[ArmRuns], settings: CompareSettin
         pairs=tuple(pairs),
         difference=pairs[0].difference,
         probability_better=pairs[0].probability_better,
-        procedure=compared.procedure,
-        remarks=compared.remarks,
+        procedure=compared.procedure + _WITHIN * (settings.worth is not None),
+        remarks=(*(_lettered(text, letters) for text in compared.remarks), *_remarks(found, arms)),
     )
+
+
+_WITHIN = "; no difference where the interval lies within what is worth nothing"
+
+
+def _lies_within(difference: Estimate, worth: float) -> bool:
+    low, high = difference.low, difference.high
+    return low is not None and high is not None and -worth < low and high < worth
+
+
+def _enough(found: Decided) -> bool:
+    return min(row.seeds for row in found.arms) >= FOR_A_VERDICT
+
+
+def _only(found: Decided, a: str, b: str) -> Decided:
+    return replace(found, arms=tuple(row for row in found.arms if row.letter in (a, b)))
+
+
+def _lettered(text: str, letters: Sequence[str]) -> str:
+    """Return a remark that counts the arms from 1 with their letters."""
+    return re.sub(r"\barm (\d+)\b", lambda found: f"arm {letters[int(found[1]) - 1]}", text)

@@ -14,7 +14,7 @@ from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import takes
 from lastbit.report.formatting import plural
 from lastbit.store import StudyFolder
-from lastbit.studies.audit.worker import rehearse, train
+from lastbit.studies.audit.worker import train
 from lastbit.studies.compare.arms import (
     ArmRuns,
     arm_of_numbers,
@@ -24,10 +24,11 @@ from lastbit.studies.compare.arms import (
     refuse_twice,
     right_on_examples,
 )
-from lastbit.studies.compare.decide import check_comparable
+from lastbit.studies.compare.decide import check_comparable, decide
+from lastbit.studies.compare.names import names_of_files
 from lastbit.studies.compare.page import compare_page
 from lastbit.studies.compare.result import CompareResult, conclude, enough
-from lastbit.studies.compare.runs import cells, jobs, settle
+from lastbit.studies.compare.runs import cells, check_number, jobs, rehearse, settle
 from lastbit.studies.compare.settings import CompareSettings
 from lastbit.studies.compare.study import CompareStudy
 from lastbit.studies.frame.arms import LETTERS, Trains, arm_of
@@ -153,19 +154,28 @@ def _compare_earlier(arms: Sequence[Any], **settings: Any) -> CompareStudy:
             )
     out, metric, better = given.pop("out", None), _one(given.pop("metric", None)), _one(given.pop("better", None))
     chosen = validated(CompareSettings, given, flag="--")
-    refuse_twice([one.path if isinstance(one, Study) else one for one in arms])
-    read = [_measured(one, LETTERS[place].upper(), metric) for place, one in enumerate(arms)]
+    check_number(chosen, len(arms))
+    files = [one.path if isinstance(one, Study) else one for one in arms]
+    refuse_twice(files)
+    read = [_measured(one, LETTERS[place].upper(), metric) for place, one in enumerate(files)]
+    if all(isinstance(one, str | Path) for one in files):
+        names = names_of_files([Path(one) for one in files])
+        read = [replace(arm, name=name) for arm, name in zip(read, names, strict=True)]
+    if metric is not None:
+        read = [arm if arm.metric else replace(arm, metric=metric) for arm in read]
     if better is not None:
         higher = choose(better.rpartition("=")[2], ("higher", "lower"), "--better") == "higher"
         read = [replace(arm, higher_is_better=higher) for arm in read]
-    check_comparable(read)
+    check_comparable(read, paired=chosen.paired)
+    right = _right(files) if len(arms) == 2 else None
+    decide(read, chosen, right=right)
     facts: dict[str, Any] = {
         "kind": COMPARE.name,
         "spec": {"settings": chosen.model_dump(mode="json")},
-        "command": _command(arms, given, metric, better),
+        "command": _command(files, given, metric, better),
         "cells": [],
         "arms": kept(read),
-        "right": _right(arms) if len(arms) == 2 else None,
+        "right": right,
         "task": {"name": "-".join(arm.name for arm in read)[:50], "settings": {}},
         "environment": environment(resolve_device("cpu")),
         "execution": {},
@@ -190,8 +200,6 @@ def _one(given: Any) -> str | None:
 
 
 def _measured(arm: Any, letter: str, metric: str | None) -> ArmRuns:
-    if isinstance(arm, Study):
-        arm = arm.path
     if isinstance(arm, str | Path):
         return read_arm(Path(arm), metric)
     return arm_of_numbers(arm, name=letter)
@@ -199,7 +207,7 @@ def _measured(arm: Any, letter: str, metric: str | None) -> ArmRuns:
 
 def _right(arms: Sequence[Any]) -> list[list[int]] | None:
     """Return what a network of each study says of each example; None where one is no study."""
-    paths = [Path(arm.path if isinstance(arm, Study) else arm) for arm in arms if isinstance(arm, Study | str | Path)]
+    paths = [Path(arm) for arm in arms if isinstance(arm, str | Path)]
     if len(paths) < 2 or not all(path.is_dir() for path in paths):
         return None
     found = []
@@ -212,7 +220,6 @@ def _right(arms: Sequence[Any]) -> list[list[int]] | None:
 def _command(arms: Sequence[Any], settings: Mapping[str, Any], metric: str | None, better: str | None) -> str:
     """Return what repeats the comparison."""
     told = {**settings, **{n: v for n, v in (("metric", metric), ("better", better)) if v is not None}}
-    paths = [arm.path if isinstance(arm, Study) else arm for arm in arms]
-    if all(isinstance(path, str | Path) for path in paths):
-        return shlex.join(["lastbit", "compare", *map(str, paths), *command_words(told)])
+    if all(isinstance(path, str | Path) for path in arms):
+        return shlex.join(["lastbit", "compare", *map(str, arms), *command_words(told)])
     return f"lb.compare(<{plural(len(arms), 'arm')} of numbers>, {', '.join(f'{n}={v!r}' for n, v in told.items())})"

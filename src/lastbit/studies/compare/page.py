@@ -21,7 +21,7 @@ from lastbit.report.blocks import (
 )
 from lastbit.report.figures.arms import ArmStrip, DifferenceBar, arm_strips, difference_bars
 from lastbit.report.figures.style import LAST_BIT, NEUTRAL, REAL, SEED
-from lastbit.report.formatting import capitalised, count, number, show
+from lastbit.report.formatting import capitalised, count, number, p_value, reason, show, show_chance
 from lastbit.stats import BestOf
 from lastbit.store import StudyFolder
 from lastbit.studies.compare.decide import ArmRow, Pair
@@ -35,6 +35,7 @@ _KINDS: Kinds = {
     "no_difference": ("pass", "No difference worth it"),
     "undecided": ("attention", "Undecided"),
     "no_runs": ("failure", "Too few runs"),
+    "all_diverged": ("failure", "Every run diverged"),
 }
 
 _SAID = {"real": "real", "no_difference": "none worth it", "undecided": "undecided"}
@@ -86,9 +87,9 @@ def _pairs(result: CompareResult) -> Table:
         Column("mean", True): lambda pair: show(pair.difference, points).value,
         Column("95% interval", True): lambda pair: show(pair.difference, points).interval,
         Column("decision"): lambda pair: _SAID[pair.verdict],
-        Column("p", True): lambda pair: number(pair.p_value, 2),
-        Column("chance that it is better", True): lambda pair: show(pair.probability_better, "%").value,
-        Column("95% interval of it", True): lambda pair: show(pair.probability_better, "%").interval,
+        Column("p", True): lambda pair: p_value(pair.p_value),
+        Column("chance to beat it", True): lambda pair: show_chance(pair.probability_better).value,
+        Column("its 95% interval", True): lambda pair: show_chance(pair.probability_better).interval,
     }
     return table_of(result.pairs, each, caption=f"Decided by {result.procedure}.")
 
@@ -171,7 +172,7 @@ def _bars(result: CompareResult) -> FigureBlock:
 def _decided(result: CompareResult) -> list[tuple[str, str]]:
     found, points = result.comparison, result.points
     assert found is not None
-    rows = [("Procedure", result.procedure), ("Reason", found.reason)]
+    rows = [("Procedure", result.procedure), ("Reason", result.pairs[0].reason or found.reason)]
     rows.append(
         ("Smallest true difference that so many seeds find, 4 times of 5", f"{show(found.smallest_seen, points)}")
     )
@@ -189,7 +190,7 @@ def _last_bit(result: CompareResult) -> list[tuple[str, str]]:
     found, points = result.last_bit, result.points
     assert found is not None
     if found.can_flip is None:
-        return [("Not measurable", found.rerun.note)]
+        return [("Not measurable", reason(found.rerun))]
     return [
         ("Share of the variance of the difference", f"{show(found.variance_share, '%')}"),
         ("A rerun with the same seeds lies within", show(found.rerun, points).interval),
@@ -204,7 +205,7 @@ def _examples(result: CompareResult) -> list[tuple[str, str]]:
     return [
         ("Difference of the accuracies, B − A", f"{show(found.difference.scaled(100.0), 'points')}"),
         ("Right in B alone, in A alone", f"{count(found.only_b)}, {count(found.only_a)}"),
-        ("p", number(found.p_value, 2)),
+        ("p", p_value(found.p_value)),
         ("Procedure", found.procedure),
     ]
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from lastbit.report.formatting import ordinal
 from lastbit.store import StudyFolder
 from lastbit.studies.audit.controls import compare_repeats, compare_twins
 from lastbit.studies.compare.arms import ArmRuns, arms_of_study, paired_examples, right_on_examples, stored_arms
-from lastbit.studies.compare.decide import Decided, decide
-from lastbit.studies.compare.runs import runs_planned
+from lastbit.studies.compare.decide import Decided, decide, is_settled
+from lastbit.studies.compare.names import names_of_programs
+from lastbit.studies.compare.runs import refuse_one_run, runs_planned
 from lastbit.studies.compare.settings import CompareSettings
 from lastbit.studies.compare.verdict import compare_verdict
 from lastbit.studies.frame.control import Control, Landing
 from lastbit.studies.frame.kind import Plan
 from lastbit.studies.frame.result import Result, RunRow, head, run_row
-from lastbit.studies.frame.settings import command_words
 
 __all__ = ["CompareResult", "conclude", "enough"]
 
@@ -45,15 +43,14 @@ def conclude(folder: StudyFolder) -> CompareResult:
         arms, records = stored_arms(facts), []
         done = planned = sum(len(arm.values) for arm in arms)
     else:
-        arms, records = _trained(folder), folder.runs()
+        arms, records = _trained(folder, settings), folder.runs()
         done, planned = len(records), runs_planned(settings, len(arms))
     perturbed = settings.perturbations > 1 and bool(records)
     control = compare_repeats(folder, records) if perturbed else None
     landing = compare_twins(folder, records) if perturbed else None
-    silent = control is not None and control.first_difference is not None
-    decided = decide(arms, settings, silent=silent, right=_right(folder, len(arms)))
-    said = compare_verdict(decided)
+    decided = decide(arms, settings, silent=_why_silent(control, landing), right=_right(folder, len(arms)))
     planned = done if decided.settled else planned
+    said = compare_verdict(decided, finished=done >= planned)
     return CompareResult(
         **head(folder, said, done, planned),
         **vars(decided),
@@ -61,6 +58,17 @@ def conclude(folder: StudyFolder) -> CompareResult:
         perturbation=landing,
         runs=tuple(run_row(record) for record in records),
     )
+
+
+def _why_silent(control: Control | None, landing: Landing | None) -> str:
+    """Return why runs of one seed do not differ in the last bit alone; "" where they do, or there are none."""
+    if control is not None and control.first_difference is not None:
+        step = control.first_difference.step
+        what = f"an exact repeat differed from the {ordinal(step)} step on"
+        return f"{what}, so that runs of one seed differ in more than the last bit"
+    if landing is not None and landing.not_landed:
+        return f"the perturbation of {landing.not_landed[0]} did not land"
+    return ""
 
 
 def _right(folder: StudyFolder, arms: int) -> list[list[int]] | None:
@@ -72,27 +80,18 @@ def _right(folder: StudyFolder, arms: int) -> list[list[int]] | None:
     return paired_examples(right_on_examples(folder, 0), right_on_examples(folder, 1))
 
 
-def _trained(folder: StudyFolder) -> list[ArmRuns]:
-    """Return the arms whose runs the study has itself."""
-    return arms_of_study(folder, _names(folder.facts["spec"]["arms"]))
-
-
-def _names(specs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what each arm is: a command, a name, or a task with the settings that are not the same in all."""
-    every = [spec.get("program", {}) for spec in specs]
-    other = [name for name in every[0] if name != "task" and any(one.get(name) != every[0][name] for one in every)]
-    return [_name(spec, other) for spec in specs]
-
-
-def _name(spec: Mapping[str, Any], other: Sequence[str]) -> str:
-    if "command" in spec:
-        return shlex.join(spec["command"]["words"])
-    if "object" in spec:
-        return str(spec["object"])
-    told = {name: spec["program"].get(name) for name in other}
-    return shlex.join([spec["program"]["task"], *command_words(told)])
+def _trained(folder: StudyFolder, settings: CompareSettings) -> list[ArmRuns]:
+    """Return the arms whose runs the study has itself; where it looks at them, those of the last whole look."""
+    names = names_of_programs(folder.facts["spec"]["arms"])
+    return arms_of_study(folder, names, settings, look=settings.sequential)
 
 
 def enough(folder: StudyFolder, plan: Plan[CompareSettings]) -> bool:
-    """Tell whether the look after the last whole pair of seeds decides; where their number is fixed, none does."""
-    return plan.settings.sequential and decide(_trained(folder), plan.settings).settled
+    """Tell whether the look after the last whole pair of seeds decides; where their number is fixed, none does.
+
+    Raises:
+        Pointless: every run of a command that takes no seed gave the same value.
+    """
+    settings = plan.settings
+    refuse_one_run(folder, plan)
+    return settings.sequential and is_settled(_trained(folder, settings), settings)

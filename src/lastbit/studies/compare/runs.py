@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
-from lastbit.core.errors import LastbitError
-from lastbit.core.status import Role
+from lastbit.core.errors import LastbitError, choose
+from lastbit.core.status import Role, RunStatus
 from lastbit.launch.program import CommandProgram
+from lastbit.report.formatting import count
 from lastbit.stats.sequential import LEAST_RUNS, MOST_RUNS
+from lastbit.store import StudyFolder
+from lastbit.studies.audit.worker import rehearse as rehearse_task
 from lastbit.studies.compare.settings import CompareSettings
-from lastbit.studies.frame.kind import Cell, Job, Plan
-from lastbit.studies.frame.program import Program
+from lastbit.studies.frame.arms import LETTERS
+from lastbit.studies.frame.kind import Cell, Job, Plan, Pointless
+from lastbit.studies.frame.program import Program, Trainee
+from lastbit.tasks import Task
 
-__all__ = ["cells", "jobs", "runs_planned", "settle"]
+__all__ = ["cells", "check_number", "jobs", "refuse_one_run", "rehearse", "runs_planned", "settle"]
+
+_TO_TELL = 3
+"""Runs of an arm after which equal values are no chance."""
 
 
 def cells(settings: CompareSettings, program: Program) -> list[Cell]:
@@ -46,17 +55,11 @@ def settle(settings: CompareSettings, program: Program) -> CompareSettings:
     Raises:
         LastbitError: settings contradict each other, or belong to tasks.
     """
-    if settings.open and not settings.sequential:
-        raise LastbitError("--open is a way of adding runs: give --sequential too")
-    if settings.most is not None and not settings.sequential:
-        raise LastbitError(f"--most {settings.most} ends the adding of runs: give --sequential too, or --seeds alone")
-    if settings.sequential and "seeds" in settings.model_fields_set:
-        raise LastbitError(f"--seeds {settings.seeds}: --sequential adds seeds by itself: give --most in place of it")
-    if settings.sequential and not settings.open and not LEAST_RUNS <= settings.so_many <= MOST_RUNS:
-        raise LastbitError(
-            f"--most {settings.so_many}: the error rate is known for {LEAST_RUNS} to {MOST_RUNS} seeds an arm; "
-            "give --open too for more"
-        )
+    _check_looks(settings)
+    for way in settings.better:
+        choose(way.rpartition("=")[2], ("higher", "lower"), "--better")
+    if len(settings.metric) > 1:
+        raise LastbitError(f"--metric {' and '.join(settings.metric)}: arms are compared in one metric, name it")
     if not program.is_opaque:
         return settings
     for name in CompareSettings.of_tasks:
@@ -70,9 +73,89 @@ def settle(settings: CompareSettings, program: Program) -> CompareSettings:
             f"which number of {program.name} is compared? Give --metric NAME and --better higher or lower; "
             "lastbit audit -- lists what a command prints"
         )
-    if isinstance(program.source, CommandProgram) and program.source.metrics[0].higher_is_better is None:
-        name = program.source.metrics[0].name
-        raise LastbitError(
-            f"whether higher or lower {name} is better is not known: give --better higher or --better lower"
-        )
+    if not settings.better:
+        name = program.source.metrics[0].name if isinstance(program.source, CommandProgram) else "what it returns"
+        raise LastbitError(f"which is better of {name} of {program.name} is not known: give --better higher or lower")
     return settings.model_copy(update=changes)
+
+
+def _check_looks(settings: CompareSettings) -> None:
+    if settings.sequential and settings.paired:
+        raise LastbitError("--sequential compares arms run by run, and pairs none: leave --paired or --sequential out")
+    if settings.open and not settings.sequential:
+        raise LastbitError("--open is a way of adding runs: give --sequential too")
+    if settings.most is not None and not settings.sequential:
+        raise LastbitError(f"--most {settings.most} ends the adding of runs: give --sequential too, or --seeds alone")
+    if settings.sequential and settings.seeds != CompareSettings.model_fields["seeds"].default:
+        raise LastbitError(f"--seeds {settings.seeds}: --sequential adds seeds by itself: give --most in place of it")
+    if settings.sequential and not settings.open and not LEAST_RUNS <= settings.so_many <= MOST_RUNS:
+        raise LastbitError(
+            f"--most {settings.so_many}: the error rate is known for {LEAST_RUNS} to {MOST_RUNS} seeds an arm; "
+            "give --open too for more"
+        )
+
+
+def rehearse(plan: Plan[CompareSettings], cell: Cell, task: Trainee) -> None:
+    """Take a step of each arm, and refuse arms that are not measured alike.
+
+    Raises:
+        LastbitError: they differ in metric, unit, direction or test set, or there are several where two are compared.
+    """
+    if cell.number == 0:
+        check_number(plan.settings, len(plan.programs))
+    if cell.first and cell.arm > 0:
+        first = plan.task(plan.cells[0])
+        if isinstance(first, Task) and isinstance(task, Task):
+            _check_alike(first, task, LETTERS[cell.arm].upper(), plan.settings)
+    rehearse_task(plan, cell, task)
+
+
+def check_number(settings: CompareSettings, arms: int) -> None:
+    """Refuse what compares two arms where there are more.
+
+    Raises:
+        LastbitError: there are more.
+    """
+    for name in ("paired", "sequential") if arms > 2 else ():
+        if getattr(settings, name):
+            raise LastbitError(f"--{name} compares two arms, and there are {count(arms)}: leave it out, or name two")
+
+
+def _check_alike(first: Task, other: Task, letter: str, settings: CompareSettings) -> None:
+    of_a, of_b = ({one.name: one for one in task.all_metrics} for task in (first, other))
+    name = settings.metric[0] if settings.metric else first.all_metrics[0].name
+    for metrics in (of_a, of_b):
+        if settings.metric:
+            choose(name, metrics, "metric")
+    told = of_a[name], of_b.get(name, other.all_metrics[0])
+    if told[0].name != told[1].name or told[0].unit != told[1].unit:
+        raise LastbitError(
+            f"arm A is measured by {told[0].name} and {letter} by {told[1].name}: compare tasks with the same metric"
+        )
+    if len(first.test) != len(other.test):
+        sizes = f"{count(len(first.test))} and {count(len(other.test))}"
+        raise LastbitError(f"arms A and {letter} have other test sets ({sizes} examples): measure both on one")
+
+
+def refuse_one_run(folder: StudyFolder, plan: Plan[CompareSettings]) -> None:
+    """Refuse an arm whose runs are all the same run, since its command takes no seed.
+
+    Raises:
+        Pointless: one is.
+    """
+    needed = min(_TO_TELL, plan.settings.so_many)
+    unseeded = [
+        arm
+        for arm, program in enumerate(plan.programs)
+        if isinstance(program.source, CommandProgram) and not program.source.seeded
+    ]
+    for arm in unseeded:
+        runs = [one for one in folder.runs() if one.role == Role.BASE and plan.cells[one.cell].arm == arm]
+        values = [list(one.final.values()) for one in runs if one.status == RunStatus.OK]
+        if len(values) >= needed and all(value == values[0] for value in values):
+            source = plan.programs[arm].source
+            assert isinstance(source, CommandProgram)
+            raise Pointless(
+                f"{count(len(values))} runs of {shlex.join(source.words)} gave the same {source.metrics[0].name}, for "
+                "no seed reaches it: write {seed} where it takes its seed, or give --reseed"
+            )

@@ -19,6 +19,19 @@ class CompareSettings(AuditSettings):
 
     model_config = ConfigDict(json_schema_extra={"panel": "The runs of each arm"})
 
+    metric: Annotated[
+        tuple[str, ...],
+        setting(
+            "what is compared: of a command the name of a number in its output, or a /pattern/ with one group",
+            panel=_DECISION,
+            shown="the first",
+            verbatim=True,
+        ),
+    ] = ()
+    better: Annotated[
+        tuple[str, ...],
+        setting("whether higher or lower is better", panel=_DECISION, shown="as the task says", verbatim=True),
+    ] = ()
     seeds: Annotated[int, setting("seeds of each arm", ge=2, le=10_000)] = 5
     perturbations: Annotated[
         int,

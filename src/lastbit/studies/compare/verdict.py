@@ -1,54 +1,91 @@
-"""The decision in one sentence, as one of three words, and what would settle what is open."""
+"""The decision in one sentence, as one of a few fixed words, and what would settle what is open."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from lastbit.report.formatting import count, number, plural, show
+from lastbit.report.formatting import capitalised, count, number, plural, show, show_chance
 from lastbit.studies.compare.decide import ArmRow, Decided, Pair
+from lastbit.studies.compare.names import told_apart
 from lastbit.studies.frame.result import Verdict
 
-__all__ = ["compare_verdict", "pair_words"]
+__all__ = ["compare_verdict"]
+
+_SHOWN = 4
+"""Pairs that the verdict on several arms names."""
 
 
-def compare_verdict(decided: Decided) -> Verdict:
+def compare_verdict(decided: Decided, *, finished: bool = True) -> Verdict:
     """Return the verdict of a comparison.
 
     The words: `real` (a difference was shown), `no_difference` (none worth what was named can be there), `undecided`,
-    `no_runs` (too few runs are in to compare). Of several arms it is `real` where one pair is, and `no_difference`
-    where all are.
+    `all_diverged` (no run of any arm counts), `no_runs` (too few runs are in to compare). Of several arms it is `real`
+    where one pair is, and `no_difference` where all are.
+
+    Args:
+        decided: what the arms say.
+        finished: whether no further run comes.
     """
     if not decided.pairs:
-        empty = [arm for arm in decided.arms if arm.seeds < 2]
-        names = ", ".join(f"{arm.letter} has {plural(arm.runs, 'run')} that counts" for arm in empty)
-        left = "; ".join(f"{arm.letter} lost {arm.left_out}" for arm in empty if arm.left_out)
-        return Verdict(f"nothing can be compared yet: {names}.", "no_runs", left)
-    if len(decided.arms) == 2:
-        return _of_two(decided, decided.pairs[0])
-    return _of_several(decided)
+        return _too_few(decided, finished)
+    names = _names(decided.arms)
+    said = _of_two(decided, decided.pairs[0], names) if len(decided.arms) == 2 else _of_several(decided, names)
+    lost = [
+        f"{arm.letter} lost {count(arm.lost)} of {plural(arm.lost + arm.runs, 'run')} ({arm.left_out})"
+        for arm in decided.arms
+        if arm.lost
+    ]
+    return said._replace(sentence=f"{', '.join(lost)}; of the others: {said.sentence}") if lost else said
 
 
-def pair_words(decided: Decided, pair: Pair) -> str:
+def _too_few(decided: Decided, finished: bool) -> Verdict:
+    """Return the verdict on arms of which one has too few runs: undecided where no further run comes."""
+    lost = [arm for arm in decided.arms if arm.lost]
+    left = "; ".join(f"{arm.letter} lost {arm.left_out}" for arm in lost)
+    if finished and lost and not any(arm.runs for arm in decided.arms):
+        return Verdict("no run of any arm ended with a finite result.", "all_diverged", capitalised(f"{left}."))
+    few = [arm for arm in decided.arms if arm.seeds < 2] or list(decided.arms)
+    has = ", ".join(f"{arm.letter} has {plural(arm.runs, 'run')} that count{'s' * (arm.runs == 1)}" for arm in few)
+    if finished and lost:
+        return Verdict(f"nothing can be compared, for {has}.", "undecided", capitalised(f"{left}."))
+    return Verdict(f"nothing can be compared yet: {has}.", "no_runs", capitalised(f"{left}.") if left else "")
+
+
+def _names(arms: Sequence[ArmRow]) -> dict[str, str]:
+    """Return what a sentence calls each arm where it first stands: its letter, with what tells it apart."""
+    told = told_apart([arm.name for arm in arms]) if len(arms) == 2 else [""] * len(arms)
+    return {
+        arm.letter: f"{arm.letter} ({name})" if name and name != arm.letter else arm.letter
+        for arm, name in zip(arms, told, strict=True)
+    }
+
+
+def _words(decided: Decided, pair: Pair, names: Mapping[str, str]) -> str:
     """Return what is said of two arms, without their difference."""
+    a, b = names[pair.a], names[pair.b]
     if pair.verdict == "real":
-        worse = pair.a if pair.better == pair.b else pair.b
-        return f"{pair.better} is better than {worse}"
+        return f"{b} is better than {a}" if pair.better == pair.b else f"{a} is better than {b}"
     if pair.verdict == "no_difference":
-        return f"{pair.b} and {pair.a} differ by less than {_in_points(decided, decided.worth)}"
-    return f"whether {pair.b} is better than {pair.a} is undecided"
+        return f"{b} and {a} differ by less than {number(decided.worth, 3, decided.points)}, if at all,"
+    return f"whether {b} is better than {a} is undecided"
 
 
-def _of_two(decided: Decided, pair: Pair) -> Verdict:
+def _of_two(decided: Decided, pair: Pair, names: Mapping[str, str]) -> Verdict:
     apart = show(pair.difference, decided.points)
-    seeds = _seeds(decided.arms)
-    said = f"{pair_words(decided, pair)} in {decided.metric}: {pair.b} − {pair.a} = {apart}, {seeds}."
-    advice = [f"{_capital(pair.reason)}."] if pair.reason and pair.verdict != "real" else []
-    chance = show(pair.probability_better, "%")
+    sentence = (
+        f"{_words(decided, pair, names)} in {decided.metric}: {pair.b} − {pair.a} = {apart}, {_seeds(decided.arms)}."
+    )
+    advice = [f"{capitalised(pair.reason)}."] if pair.reason and pair.verdict == "undecided" else []
+    if pair.verdict == "real" and decided.sequential is not None and decided.sequential.remark:
+        advice.append(f"{capitalised(decided.sequential.remark)}.")
+    if pair.verdict == "real" and decided.comparison is not None and decided.comparison.within_worth:
+        advice.append(f"It is below {number(decided.worth, 3, decided.points)}, too small to matter.")
+    chance = show_chance(pair.probability_better)
     if chance.measured:
         advice.append(f"A fresh run of {pair.b} beats a fresh run of {pair.a} with a chance of {chance}.")
     advice += _settling(decided, pair)
     advice += _last_bit(decided)
-    return Verdict(said, pair.verdict, " ".join(advice))
+    return Verdict(sentence, pair.verdict, " ".join(advice))
 
 
 def _settling(decided: Decided, pair: Pair) -> list[str]:
@@ -60,19 +97,19 @@ def _settling(decided: Decided, pair: Pair) -> list[str]:
     needed = found.seeds_to_settle
     if needed.estimate is not None:
         said.append(
-            f"Were the observed difference the true one, {count(needed.estimate)} seeds of each arm would show it four "
-            "times of five."
+            f"Were the observed difference the true one, {plural(needed.estimate, 'seed')} of each arm would show it "
+            "four times of five."
         )
     if found.seeds_for_worth is not None and found.seeds_for_worth.estimate is not None:
-        worth = _in_points(decided, decided.worth)
-        said.append(
-            f"Were there none, {count(found.seeds_for_worth.estimate)} of each would show that it is below {worth}."
-        )
+        worth = number(decided.worth, 3, decided.points)
+        said.append(f"Were there none, {count(found.seeds_for_worth.estimate)} of each would show it is below {worth}.")
+    elif decided.worth is None:
+        said.append("Without --worth, no number of seeds can show that there is none.")
     return said
 
 
 def _last_bit(decided: Decided) -> list[str]:
-    """Return what the last bit alone could have done."""
+    """Return what the last bit alone could have done, where something tells."""
     bit = decided.last_bit
     if bit is None or bit.can_flip is None:
         return []
@@ -81,21 +118,26 @@ def _last_bit(decided: Decided) -> list[str]:
     return ["The last bit alone cannot flip its sign."]
 
 
-def _of_several(decided: Decided) -> Verdict:
+def _of_several(decided: Decided, names: Mapping[str, str]) -> Verdict:
     real = [pair for pair in decided.pairs if pair.verdict == "real"]
     none = [pair for pair in decided.pairs if pair.verdict == "no_difference"]
     kind = "real" if real else "no_difference" if len(none) == len(decided.pairs) else "undecided"
-    said = [pair_words(decided, pair) for pair in real[:4]]
+    said = [_words(decided, pair, names) for pair in real[:_SHOWN]]
     more = len(real) - len(said)
-    told = ", ".join(said) + (f" and {plural(more, 'more pair')} differ" if more > 0 else "")
-    left = len(decided.pairs) - len(real) - len(none)
-    parts = [told] if real else []
+    parts = [", ".join(said) + (f", and {plural(more, 'more pair')} differ" if more > 0 else "")] if real else []
+    pairs = plural(len(decided.pairs), "pair")
     if none:
-        parts.append(f"{plural(len(none), 'pair')} differ by less than {_in_points(decided, decided.worth)}")
+        parts.append(f"{count(len(none))} of {pairs} differ by less than {number(decided.worth, 3, decided.points)}")
+    left = len(decided.pairs) - len(real) - len(none)
     if left:
-        parts.append(f"{left if real or none else 'all'} of {plural(len(decided.pairs), 'pair')} cannot be told apart")
-    sentence = f"{'; '.join(parts)} in {decided.metric}, {_seeds(decided.arms)}."
-    return Verdict(sentence, kind, "A pair that cannot be told apart is not shown to be equal." if left else "")
+        parts.append(
+            f"{count(left) if real or none else 'none'} of {pairs} {'cannot' if real or none else 'can'} be told apart"
+        )
+    sentence = f"in {decided.metric}, {'; '.join(parts)}, {_seeds(decided.arms)}."
+    advice = [f"{capitalised(pair.reason)}." for pair in decided.pairs if pair.reason]
+    if left:
+        advice.append("A pair that cannot be told apart is not shown to be equal.")
+    return Verdict(sentence, kind, " ".join(dict.fromkeys(advice)))
 
 
 def _seeds(arms: Sequence[ArmRow]) -> str:
@@ -103,11 +145,3 @@ def _seeds(arms: Sequence[ArmRow]) -> str:
     if len(set(counts)) == 1:
         return f"{plural(counts[0], 'seed')} each"
     return ", ".join(f"{plural(arm.seeds, 'seed')} of {arm.letter}" for arm in arms)
-
-
-def _in_points(decided: Decided, value: float | None) -> str:
-    return number(value, 3, decided.points)
-
-
-def _capital(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}"

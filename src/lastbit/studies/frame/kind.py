@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import torch
 
 from lastbit.core.device import resolve_device
+from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role
 from lastbit.launch.program import CommandProgram
 from lastbit.report.formatting import plural
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from lastbit.report.blocks import Page
     from lastbit.studies.frame.study import Study
 
-__all__ = ["DTYPES", "Cell", "Job", "Kind", "Plan", "Trained", "Work", "distinct"]
+__all__ = ["DTYPES", "Cell", "Job", "Kind", "Plan", "Pointless", "Trained", "Work", "distinct"]
 
 S = TypeVar("S", bound=StudySettings)
 R = TypeVar("R", bound=Result)
@@ -183,6 +184,10 @@ def _never(folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) ->
     return None
 
 
+class Pointless(LastbitError):
+    """What the runs that are in show makes every other one pointless: the study is withdrawn, and begun anew."""
+
+
 def _all_of_them(folder: StudyFolder, plan: Plan[S]) -> bool:
     return False
 
@@ -249,7 +254,11 @@ class Kind(Generic[S, R]):
     differs: Callable[[StudyFolder, Mapping[str, RunRecord], Cell], Difference | None] = _never
     """Returns where a cell's exact repeat first differs, which makes every other run pointless."""
     enough: Callable[[StudyFolder, Plan[S]], bool] = _all_of_them
-    """Tells whether the runs that are in settle what was asked, so that no other is needed."""
+    """Tells whether the runs that are in settle what was asked, so that no other is needed.
+
+    Raises:
+        Pointless: they show that the study was asked wrongly.
+    """
 
     def announced(self, plan: Plan[S], jobs: int, steps: int) -> str:
         """Return what is about to be done, in a few words."""

@@ -23,7 +23,7 @@ from lastbit.studies.frame.environment import environment
 from lastbit.studies.frame.execution import Asked, Interrupted
 from lastbit.studies.frame.fingerprint import check_processes, fingerprint
 from lastbit.studies.frame.folders import arms_of, begin_study, check_origin, stored_facts
-from lastbit.studies.frame.kind import Cell, Kind, Plan, distinct
+from lastbit.studies.frame.kind import Cell, Kind, Plan, Pointless, distinct
 from lastbit.studies.frame.notes import notes
 from lastbit.studies.frame.program import Program, Trainee
 from lastbit.studies.frame.progress import FORMS
@@ -147,6 +147,10 @@ def _withdrawn_where_nothing_ran(folder: StudyFolder, *, begun: bool) -> Iterato
     try:
         yield
     except Interrupted:
+        raise
+    except Pointless:
+        if begun:
+            folder.withdraw(with_runs=True)
         raise
     except LastbitError:
         if begun and not any(folder.path.glob(f"output/*/{KEPT}")):
@@ -296,8 +300,16 @@ def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Trainee], prints
         "command": kind.command(plan),
         "cells": [_cell_facts(kind, plan, cell, tasks[cell.number]) for cell in plan.cells],
         "task": _task_facts(kind, plan, first),
+        **_of_arms(kind, plan, tasks),
         "environment": environment(plan.device),
     }
+
+
+def _of_arms(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Trainee]) -> dict[str, Any]:
+    """Return what is known of what each of several programs trains, as `task` says it of the first."""
+    if len(plan.programs) < 2:
+        return {}
+    return {"tasks": [_task_facts(kind, plan, tasks[cell.number]) for cell in plan.cells if cell.first]}
 
 
 def _spec(plan: Plan[Any]) -> dict[str, Any]:

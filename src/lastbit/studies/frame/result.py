@@ -17,7 +17,7 @@ from lastbit.stats import Estimate
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.frame.next_step import doctor_command
 
-__all__ = ["Result", "RunRow", "Verdict", "head", "run_row"]
+__all__ = ["Result", "RunRow", "Verdict", "exit_code_of", "head", "run_row"]
 
 
 _EXIT_CODES = {
@@ -36,11 +36,19 @@ _EXIT_CODES = {
 }
 """How a command ends by the kind of its verdict; every other kind is an answer."""
 
-_MEASURED = ("diverged", "diverging")
+_ANSWERS = {("trace", "undecided")}
+"""Kinds of study and verdict of which the word is an answer, where that of another kind is none."""
+
+_MEASURED = ("diverged", "diverging", "undecided")
 """Kinds of verdict that have another exit code than an answer and are measured all the same."""
 
 _NAMED = 6
 """Damaged runs that the verdict names."""
+
+
+def exit_code_of(study: str, verdict: str) -> ExitCode:
+    """Return how a command ends, by the kind of its study and the kind of its verdict."""
+    return ExitCode.ANSWERED if (study, verdict) in _ANSWERS else _EXIT_CODES.get(verdict, ExitCode.ANSWERED)
 
 
 class Verdict(NamedTuple):
@@ -102,7 +110,7 @@ class Result:
     @property
     def exit_code(self) -> ExitCode:
         """The exit code of the command that made it."""
-        return _EXIT_CODES.get(self.verdict_kind, ExitCode.ANSWERED)
+        return exit_code_of(self.kind, self.verdict_kind)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `result.json`: infinities as "inf" and "-inf", NaN as null."""
