@@ -8,11 +8,16 @@ which solves |theta_hat - theta| = z sqrt(V(theta)) for theta,
     V(theta) = theta (1 - theta) [1 + N ((1 - theta)/(2 - theta) + theta/(1 + theta))] / (n_A n_B),
     N = (n_A + n_B)/2 - 1
 
-Source: Newcombe (2006), Statistics in Medicine 25, 559-573. With fewer seeds it is Phi(delta/tau) of normal runs, tau^2
-the variance of the difference of two runs, and the interval is that of the noncentrality of Welch's t.
+Source: Newcombe (2006), Statistics in Medicine 25, 559-573. For arms of unequal size, z is Student's on the degrees of
+freedom of two arms of the smaller size: of 5 seeds against 15 with variances 4:1, z itself covers 89%.
 
-Simulated coverage at 95% (20,000 replications; normal, t4 and log-normal noise, variances 1:1 and 1:4): 92 to 98% below
-five seeds, 93 to 97.5% from five on, there 90 to 93% beyond a theta of 0.98 under noise that is not normal.
+With fewer seeds it is Phi(delta/tau) of normal runs, tau^2 the variance of the difference of two runs, and the interval
+is that of the noncentrality of Welch's t.
+
+Simulated coverage at 95%, at theta up to 0.95 and beyond (20,000 replications; variances 1:1 and 1:4 either way):
+
+    below five seeds     normal 94 to 98%, t4 92 and 88%, log-normal (skewness 1.75) 86 and 80%
+    from five seeds on   normal 92 to 97%, t4 93 and 89%, log-normal 92 and 87%; arms of unequal size up to 99%
 """
 
 from __future__ import annotations
@@ -82,7 +87,8 @@ def _ranked(a: Arm, b: Arm, level: float) -> Estimate:
     wins = np.array([[_share_above(of_a, of_b) for of_b in b.values] for of_a in a.values])
     theta = float(wins.mean())
     pairs, several = a.n * b.n, (a.n + b.n) / 2 - 1
-    z = float(special.ndtri((1 + level) / 2))
+    upper = (1 + level) / 2
+    z = float(special.ndtri(upper) if a.n == b.n else stats.t.ppf(upper, 2 * (min(a.n, b.n) - 1)))
 
     def reach(value: float) -> float:
         inflation = 1 + several * ((1 - value) / (2 - value) + value / (1 + value))

@@ -6,7 +6,8 @@ Runs of one seed differ by the last bit only, with the variance p^2. Of it the d
 
 A rerun with the same seeds and another last bit gives another D, 2 v_P away in variance. D ± t sqrt(2 v_P) holds it at
 the wanted confidence, and the last bit alone can flip the sign exactly when that holds 0. Simulated, "cannot flip" is
-wrong at most 1.7% of the time. A single probability of flipping cannot be calibrated, and none is given.
+wrong at most 0.9% of the time, and a rerun falls outside in 5.4% under normal noise and 6.4% under t4 and log-normal. A
+single probability of flipping cannot be calibrated, and none is given.
 """
 
 from __future__ import annotations
