@@ -28,10 +28,13 @@ from lastbit.studies.compare.arms import ArmRuns
 from lastbit.studies.compare.settings import CompareSettings
 from lastbit.studies.frame.arms import LETTERS
 
+UNNAMED = "value"
+"""What is compared where nobody named it."""
+
 ArmVerdict: TypeAlias = Literal["real", "no_difference", "undecided"]
 Right: TypeAlias = Sequence[ArrayLike]
 
-__all__ = ["ArmRow", "Decided", "Pair", "check_comparable", "decide", "is_settled"]
+__all__ = ["UNNAMED", "ArmRow", "Decided", "Pair", "check_comparable", "decide", "is_settled"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +194,7 @@ def decide(
     told = next((arm for arm in arms if arm.metric), arms[0])
     rows = tuple(_row(letter.upper(), arm, higher) for letter, arm in zip(LETTERS, arms, strict=False))
     found = Decided(
-        metric=told.metric or "value",
+        metric=told.metric or UNNAMED,
         unit=told.unit,
         higher_is_better=higher,
         arms=rows,

@@ -25,7 +25,7 @@ from lastbit.studies.compare.arms import (
     right_on_examples,
 )
 from lastbit.studies.compare.decide import check_comparable, decide
-from lastbit.studies.compare.names import names_of_files
+from lastbit.studies.compare.names import names_of_files, names_of_programs
 from lastbit.studies.compare.page import compare_page
 from lastbit.studies.compare.result import CompareResult, conclude, enough
 from lastbit.studies.compare.runs import cells, check_number, jobs, rehearse, settle
@@ -49,7 +49,8 @@ CompareArm: TypeAlias = Trains | Path | Study[Any] | Sequence[float] | Mapping[A
 
 
 def _announce(plan: Plan[CompareSettings], jobs: int, steps: int) -> str:
-    names = [f"{LETTERS[place].upper()} = {program.name}" for place, program in enumerate(plan.programs)]
+    called = names_of_programs([program.spec() for program in plan.programs])
+    names = [f"{letter.upper()} = {name}" for letter, name in zip(LETTERS, called, strict=False)]
     most = "at most " if plan.settings.sequential else ""
     return f"compare {', '.join(names)}: {most}{plural(jobs, 'run')}"
 
@@ -106,7 +107,9 @@ def compare(*arms: CompareArm, quiet: bool = False, **settings: Any) -> CompareS
     if "resume" in settings and not arms:
         return cast(CompareStudy, make(COMPARE, quiet=quiet, **settings))
     if len(arms) < 2:
-        raise LastbitError(f"a comparison has two arms or more, got {len(arms)}")
+        raise LastbitError(
+            f"a comparison has two arms or more, got {len(arms)}: name studies or CSV files, or programs by --a and --b"
+        )
     if len(arms) > len(LETTERS):
         raise LastbitError(f"a comparison has at most {len(LETTERS)} arms, got {len(arms)}")
     measured = [_is_measured(one) for one in arms]
@@ -118,14 +121,21 @@ def compare(*arms: CompareArm, quiet: bool = False, **settings: Any) -> CompareS
             f"arm {letter} was measured before and another is a program: name programs alone, or measure the program "
             "first, by lastbit audit"
         )
-    return cast(CompareStudy, make(COMPARE, arms=[arm_of(cast(Trains, one)) for one in arms], quiet=quiet, **settings))
+    programs = [arm_of(cast(Trains, one)) for one in arms]
+    for place, program in enumerate(programs):
+        if program in programs[:place]:
+            first, second = LETTERS[programs.index(program)].upper(), LETTERS[place].upper()
+            raise LastbitError(
+                f"arms {first} and {second} are the same program: change one, or audit it by lastbit audit"
+            )
+    return cast(CompareStudy, make(COMPARE, arms=programs, quiet=quiet, **settings))
 
 
 def _is_measured(arm: Any) -> bool:
     if isinstance(arm, str):
         # A word alone is no command: it is a task, or a path that may be misspelt.
-        word = arm.strip() not in TASKS and not is_task_file(arm) and len(arm.split()) == 1
-        return word or Path(arm).is_dir() or Path(arm).suffix.lower() in (".csv", ".tsv")
+        word = len(arm.split()) == 1 and arm.strip() not in TASKS and not is_task_file(arm)
+        return word or bool(arm and Path(arm).is_dir()) or Path(arm).suffix.lower() in (".csv", ".tsv")
     if isinstance(arm, list | tuple):
         return not all(isinstance(word, str) for word in arm)
     return not (isinstance(arm, Task) or callable(arm))

@@ -24,7 +24,7 @@ from lastbit.report.figures.style import LAST_BIT, NEUTRAL, REAL, SEED
 from lastbit.report.formatting import capitalised, count, number, p_value, reason, show, show_chance
 from lastbit.stats import BestOf
 from lastbit.store import StudyFolder
-from lastbit.studies.compare.decide import ArmRow, Pair
+from lastbit.studies.compare.decide import UNNAMED, ArmRow, Pair
 from lastbit.studies.compare.result import CompareResult
 from lastbit.studies.frame.page import Kinds, runs_sheet, study_page
 
@@ -69,7 +69,7 @@ def compare_page(folder: StudyFolder, result: CompareResult) -> Page:
     return study_page(
         folder,
         result,
-        title=f"Comparison in {result.metric}",
+        title="Comparison" if result.metric == UNNAMED else f"Comparison in {result.metric}",
         subtitle="; ".join(names),
         kinds=_KINDS,
         sections=sections,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from lastbit.report.formatting import capitalised, count, number, plural, show, show_chance
-from lastbit.studies.compare.decide import ArmRow, Decided, Pair
+from lastbit.stats.settling import FOR_A_VERDICT
+from lastbit.studies.compare.decide import UNNAMED, ArmRow, Decided, Pair
 from lastbit.studies.compare.names import told_apart
 from lastbit.studies.frame.result import Verdict
 
 __all__ = ["compare_verdict"]
 
 _SHOWN = 4
-"""Pairs that the verdict on several arms names."""
+"""Arms that the verdict on several calls better."""
 
 
 def compare_verdict(decided: Decided, *, finished: bool = True) -> Verdict:
@@ -29,7 +31,7 @@ def compare_verdict(decided: Decided, *, finished: bool = True) -> Verdict:
     if not decided.pairs:
         return _too_few(decided, finished)
     names = _names(decided.arms)
-    said = _of_two(decided, decided.pairs[0], names) if len(decided.arms) == 2 else _of_several(decided, names)
+    said = _of_two(decided, decided.pairs[0], names) if len(decided.arms) == 2 else _of_several(decided)
     lost = [
         f"{arm.letter} lost {count(arm.lost)} of {plural(arm.lost + arm.runs, 'run')} ({arm.left_out})"
         for arm in decided.arms
@@ -55,7 +57,7 @@ def _names(arms: Sequence[ArmRow]) -> dict[str, str]:
     """Return what a sentence calls each arm where it first stands: its letter, with what tells it apart."""
     told = told_apart([arm.name for arm in arms]) if len(arms) == 2 else [""] * len(arms)
     return {
-        arm.letter: f"{arm.letter} ({name})" if name and name != arm.letter else arm.letter
+        arm.letter: f"{arm.letter} ({name})" if name and name.upper() != arm.letter else arm.letter
         for arm, name in zip(arms, told, strict=True)
     }
 
@@ -71,11 +73,9 @@ def _words(decided: Decided, pair: Pair, names: Mapping[str, str]) -> str:
 
 
 def _of_two(decided: Decided, pair: Pair, names: Mapping[str, str]) -> Verdict:
-    apart = show(pair.difference, decided.points)
-    sentence = (
-        f"{_words(decided, pair, names)} in {decided.metric}: {pair.b} − {pair.a} = {apart}, {_seeds(decided.arms)}."
-    )
-    advice = [f"{capitalised(pair.reason)}."] if pair.reason and pair.verdict == "undecided" else []
+    apart = f"{pair.b} − {pair.a} = {show(pair.difference, decided.points)}"
+    sentence = f"{_words(decided, pair, names)}{_in(decided)}: {apart}, {_seeds(decided)}."
+    advice = [_why(decided, pair)] if pair.verdict == "undecided" else []
     if pair.verdict == "real" and decided.sequential is not None and decided.sequential.remark:
         advice.append(f"{capitalised(decided.sequential.remark)}.")
     if pair.verdict == "real" and decided.comparison is not None and decided.comparison.within_worth:
@@ -85,7 +85,21 @@ def _of_two(decided: Decided, pair: Pair, names: Mapping[str, str]) -> Verdict:
         advice.append(f"A fresh run of {pair.b} beats a fresh run of {pair.a} with a chance of {chance}.")
     advice += _settling(decided, pair)
     advice += _last_bit(decided)
-    return Verdict(sentence, pair.verdict, " ".join(advice))
+    return Verdict(sentence, pair.verdict, " ".join(one for one in advice if one))
+
+
+def _in(decided: Decided) -> str:
+    return "" if decided.metric == UNNAMED else f" in {decided.metric}"
+
+
+def _why(decided: Decided, pair: Pair) -> str:
+    """Return why it is undecided: what so many seeds could have seen, where nothing else stands in the way."""
+    found = decided.comparison
+    seen = None if found is None or pair.reason != found.reason else found.smallest_seen
+    if seen is None or seen.estimate is None or min(arm.seeds for arm in decided.arms) < FOR_A_VERDICT:
+        return f"{capitalised(pair.reason)}." if pair.reason else ""
+    least = number(seen.estimate, 2, decided.points)
+    return f"So few seeds would have seen, four times of five, a true difference of {least} or more."
 
 
 def _settling(decided: Decided, pair: Pair) -> list[str]:
@@ -118,30 +132,41 @@ def _last_bit(decided: Decided) -> list[str]:
     return ["The last bit alone cannot flip its sign."]
 
 
-def _of_several(decided: Decided, names: Mapping[str, str]) -> Verdict:
+def _of_several(decided: Decided) -> Verdict:
     real = [pair for pair in decided.pairs if pair.verdict == "real"]
     none = [pair for pair in decided.pairs if pair.verdict == "no_difference"]
     kind = "real" if real else "no_difference" if len(none) == len(decided.pairs) else "undecided"
-    said = [_words(decided, pair, names) for pair in real[:_SHOWN]]
-    more = len(real) - len(said)
-    parts = [", ".join(said) + (f", and {plural(more, 'more pair')} differ" if more > 0 else "")] if real else []
+    parts = [_order(real)] if real else []
     pairs = plural(len(decided.pairs), "pair")
     if none:
-        parts.append(f"{count(len(none))} of {pairs} differ by less than {number(decided.worth, 3, decided.points)}")
+        worth = number(decided.worth, 3, decided.points)
+        parts.append(f"of {pairs}, {count(len(none))} cannot differ by {worth} or more")
     left = len(decided.pairs) - len(real) - len(none)
     if left:
-        parts.append(
-            f"{count(left) if real or none else 'none'} of {pairs} {'cannot' if real or none else 'can'} be told apart"
-        )
-    sentence = f"in {decided.metric}, {'; '.join(parts)}, {_seeds(decided.arms)}."
+        part = f"{count(left)} of {pairs} cannot be told apart"
+        parts.append(part if real or none else f"none of {pairs} can be told apart")
+    sentence = f"{'; '.join(parts)}{_in(decided)}, {_seeds(decided)}."
     advice = [f"{capitalised(pair.reason)}." for pair in decided.pairs if pair.reason]
     if left:
         advice.append("A pair that cannot be told apart is not shown to be equal.")
     return Verdict(sentence, kind, " ".join(dict.fromkeys(advice)))
 
 
-def _seeds(arms: Sequence[ArmRow]) -> str:
-    counts = [arm.seeds for arm in arms]
-    if len(set(counts)) == 1:
-        return f"{plural(counts[0], 'seed')} each"
-    return ", ".join(f"{plural(arm.seeds, 'seed')} of {arm.letter}" for arm in arms)
+def _order(pairs: Sequence[Pair]) -> str:
+    """Return which arm is better than which others."""
+    worse: dict[str, list[str]] = defaultdict(list)
+    for pair in pairs:
+        worse[pair.better].append(pair.a if pair.better == pair.b else pair.b)
+    best = sorted(worse, key=lambda letter: -len(worse[letter]))
+    said = [f"{letter} is better than {' and '.join(sorted(worse[letter]))}" for letter in best[:_SHOWN]]
+    more = sum(len(worse[letter]) for letter in best[_SHOWN:])
+    return ", ".join([*said, *([f"and {plural(more, 'more pair')} differ"] if more else [])])
+
+
+def _seeds(decided: Decided) -> str:
+    counts = [arm.seeds for arm in decided.arms]
+    if len(set(counts)) > 1:
+        return ", ".join(f"{plural(arm.seeds, 'seed')} of {arm.letter}" for arm in decided.arms)
+    looked = decided.sequential
+    of = f" of at most {count(looked.most)}" if looked is not None and looked.most not in (None, counts[0]) else ""
+    return f"{plural(counts[0], 'seed')} each{of}"
