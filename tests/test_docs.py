@@ -95,6 +95,8 @@ def desk(tmp_path, monkeypatch):
     (tmp_path / "recipe.py").write_text(recipes()[1].code)
     (tmp_path / "weights.safetensors").touch()
     (tmp_path / "docs" / "images").mkdir(parents=True)
+    (tmp_path / "old.csv").write_text("seed,accuracy\n1,97.1\n2,97.4\n3,96.9\n4,97.2\n")
+    (tmp_path / "new.csv").write_text("seed,accuracy\n1,98.0\n2,98.4\n3,98.3\n4,98.1\n")
     for name in ("DIR", "first"):
         shutil.copytree(ROOT / "tests" / "data" / "studies-format-1" / "audit", tmp_path / name)
     return tmp_path
@@ -109,10 +111,12 @@ def until_understood(monkeypatch):
             raise Understood
         for name in ("out", "workers", "threads", "quiet", "trust", "checkpoint_seconds"):
             settings.pop(name, None)
-        frame.plan_of(kind, task, settings)
+        arms = settings.pop("arms", ())
+        frame.plan_of(kind, task, settings, arms=arms)
         raise Understood
 
     monkeypatch.setattr("lastbit.studies.frame.make.make", make)
+    monkeypatch.setattr("lastbit.studies.compare.kind.make", make)
     for found in iter_modules(lastbit.studies.pde.__path__, "lastbit.studies.pde."):
         module = import_module(found.name)
         if (validated := getattr(module, "validated", None)) is not None:

@@ -86,6 +86,9 @@ def test_which_code_counts(conditions, code, ends, capsys):
 
 @pytest.fixture
 def stored(request, tmp_path):
+    if request.param == "compare":
+        out, arms = tmp_path / "compare", ([97.1, 97.4, 96.9], [98.0, 98.4, 98.3])
+        return lb.compare(*arms, better="higher", out=out, quiet=True).path
     shutil.copytree(STORED / request.param, tmp_path / request.param)
     return tmp_path / request.param
 

@@ -29,7 +29,7 @@ Arms: TypeAlias = Annotated[
     ),
 ]
 Program: TypeAlias = Annotated[
-    str | None, option("A program to train: 'python train.py --lr 0.1', or a task: 'digits --lr 0.1'.", _ARMS)
+    str | None, option("A program to train, a command or a task: 'digits --lr 0.1' (none).", _ARMS)
 ]
 Further: TypeAlias = Annotated[list[str] | None, option("A further program; may be given several times.", _ARMS)]
 

@@ -25,7 +25,8 @@ def names_of_programs(specs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _name(spec: Mapping[str, Any], other: Sequence[str]) -> str:
     if "command" in spec:
-        return shlex.join(spec["command"]["words"])
+        # {seed} is shown as it was typed, which a shell would not need quotes for.
+        return " ".join(shlex.quote(word) if " " in word else word for word in spec["command"]["words"])
     if "object" in spec:
         return str(spec["object"])
     told = {name: spec["program"].get(name) for name in other}

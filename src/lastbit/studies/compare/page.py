@@ -21,8 +21,8 @@ from lastbit.report.blocks import (
 )
 from lastbit.report.figures.arms import ArmStrip, DifferenceBar, arm_strips, difference_bars
 from lastbit.report.figures.style import LAST_BIT, NEUTRAL, REAL, SEED
-from lastbit.report.formatting import capitalised, count, number, p_value, reason, show, show_chance
-from lastbit.stats import BestOf
+from lastbit.report.formatting import capitalised, count, interval, number, p_value, reason, show, show_chance
+from lastbit.stats import BestOf, Estimate
 from lastbit.store import StudyFolder
 from lastbit.studies.compare.decide import UNNAMED, ArmRow, Pair
 from lastbit.studies.compare.result import CompareResult
@@ -176,14 +176,20 @@ def _decided(result: CompareResult) -> list[tuple[str, str]]:
     rows.append(
         ("Smallest true difference that so many seeds find, 4 times of 5", f"{show(found.smallest_seen, points)}")
     )
-    rows.append(("Seeds of each arm that would show the observed one, 4 times of 5", f"{show(found.seeds_to_settle)}"))
+    rows.append(("Seeds of each arm that would show the observed one, 4 times of 5", _seeds(found.seeds_to_settle)))
     if found.seeds_for_worth is not None:
-        rows.append(("Seeds of each arm that would show none worth it", f"{show(found.seeds_for_worth)}"))
+        rows.append(("Seeds of each arm that would show none worth it", _seeds(found.seeds_for_worth)))
     if found.pairing is not None:
         rows.append(("Variance of the difference, with pairing over without", number(found.pairing, 3)))
     if result.sequential is not None and result.sequential.threshold is not None:
         rows.append(("p below which this look decides", number(result.sequential.threshold, 3)))
     return rows
+
+
+def _seeds(needed: Estimate) -> str:
+    if needed.estimate is None:
+        return reason(needed)
+    return f"{count(needed.estimate)} ({interval(needed.low, needed.high)})"
 
 
 def _last_bit(result: CompareResult) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict
+from pydantic import BeforeValidator, ConfigDict
 
 from lastbit.core.keywords import setting
 from lastbit.studies.audit.settings import AuditSettings
@@ -13,6 +13,8 @@ __all__ = ["CompareSettings"]
 
 _DECISION = "The decision"
 
+_Words = Annotated[tuple[str, ...], BeforeValidator(lambda word: (word,) if isinstance(word, str) else word)]
+
 
 class CompareSettings(AuditSettings):
     """The runs of each arm, and how it is decided; what is trained are its programs."""
@@ -20,7 +22,7 @@ class CompareSettings(AuditSettings):
     model_config = ConfigDict(json_schema_extra={"panel": "The runs of each arm"})
 
     metric: Annotated[
-        tuple[str, ...],
+        _Words,
         setting(
             "what is compared: of a command the name of a number in its output, or a /pattern/ with one group",
             panel=_DECISION,
@@ -29,7 +31,7 @@ class CompareSettings(AuditSettings):
         ),
     ] = ()
     better: Annotated[
-        tuple[str, ...],
+        _Words,
         setting("whether higher or lower is better", panel=_DECISION, shown="as the task says", verbatim=True),
     ] = ()
     seeds: Annotated[int, setting("seeds of each arm", ge=2, le=10_000)] = 5

@@ -27,7 +27,13 @@ def read_table(path: Path) -> tuple[tuple[float, ...], tuple[str, ...] | None]:
         LastbitError: it cannot be read, is of another form, or a value is no finite number; says in which line.
     """
     rows = _rows(path)
-    header = None if all(map(_is_number, rows[0][1])) else [word.lower() for word in rows.pop(0)[1]]
+    line, first = rows[0]
+    if any(map(_is_number, first)):
+        header = None
+        for place in range(len(first)):
+            _number(path, line, first, place)
+    else:
+        header = [word.lower() for word in rows.pop(0)[1]]
     if not rows:
         raise LastbitError(f"{path} has no numbers: write {_FORMS}")
     width = len(rows[0][1])

@@ -64,28 +64,33 @@ def _names(arms: Sequence[ArmRow]) -> dict[str, str]:
 
 def _words(decided: Decided, pair: Pair, names: Mapping[str, str]) -> str:
     """Return what is said of two arms, without their difference."""
-    a, b = names[pair.a], names[pair.b]
+    a, b, metric = names[pair.a], names[pair.b], _in(decided)
     if pair.verdict == "real":
-        return f"{b} is better than {a}" if pair.better == pair.b else f"{a} is better than {b}"
+        return f"{b} is better than {a}{metric}" if pair.better == pair.b else f"{a} is better than {b}{metric}"
     if pair.verdict == "no_difference":
-        return f"{b} and {a} differ by less than {number(decided.worth, 3, decided.points)}, if at all,"
-    return f"whether {b} is better than {a} is undecided"
+        return f"{b} and {a} differ by less than {_worth(decided)}{metric}, if at all"
+    return f"whether {b} is better than {a}{metric} is undecided"
 
 
 def _of_two(decided: Decided, pair: Pair, names: Mapping[str, str]) -> Verdict:
     apart = f"{pair.b} − {pair.a} = {show(pair.difference, decided.points)}"
-    sentence = f"{_words(decided, pair, names)}{_in(decided)}: {apart}, {_seeds(decided)}."
+    sentence = f"{_words(decided, pair, names)}: {apart}, {_seeds(decided)}."
     advice = [_why(decided, pair)] if pair.verdict == "undecided" else []
     if pair.verdict == "real" and decided.sequential is not None and decided.sequential.remark:
         advice.append(f"{capitalised(decided.sequential.remark)}.")
     if pair.verdict == "real" and decided.comparison is not None and decided.comparison.within_worth:
-        advice.append(f"It is below {number(decided.worth, 3, decided.points)}, too small to matter.")
+        advice.append(f"It is below {_worth(decided)}, too small to matter.")
     chance = show_chance(pair.probability_better)
     if chance.measured:
         advice.append(f"A fresh run of {pair.b} beats a fresh run of {pair.a} with a chance of {chance}.")
     advice += _settling(decided, pair)
     advice += _last_bit(decided)
     return Verdict(sentence, pair.verdict, " ".join(one for one in advice if one))
+
+
+def _worth(decided: Decided) -> str:
+    worth = number(decided.worth, 3)
+    return plural(worth, "point") if decided.points == "points" else f"{worth} {decided.points}".strip()
 
 
 def _in(decided: Decided) -> str:
@@ -115,7 +120,7 @@ def _settling(decided: Decided, pair: Pair) -> list[str]:
             "four times of five."
         )
     if found.seeds_for_worth is not None and found.seeds_for_worth.estimate is not None:
-        worth = number(decided.worth, 3, decided.points)
+        worth = _worth(decided)
         said.append(f"Were there none, {count(found.seeds_for_worth.estimate)} of each would show it is below {worth}.")
     elif decided.worth is None:
         said.append("Without --worth, no number of seeds can show that there is none.")
@@ -139,7 +144,7 @@ def _of_several(decided: Decided) -> Verdict:
     parts = [_order(real)] if real else []
     pairs = plural(len(decided.pairs), "pair")
     if none:
-        worth = number(decided.worth, 3, decided.points)
+        worth = _worth(decided)
         parts.append(f"of {pairs}, {count(len(none))} cannot differ by {worth} or more")
     left = len(decided.pairs) - len(real) - len(none)
     if left:

@@ -1,0 +1,199 @@
+"""Programs that are trained seed by seed: tasks, functions, commands; what stops early, resumes, and is left out."""
+
+import json
+import shutil
+import sqlite3
+
+import numpy as np
+import pytest
+import torch
+from in_this_process import InThisProcess
+
+import lastbit as lb
+from lastbit.core.errors import LastbitError
+from lastbit.store import StudyFolder
+
+QUIET = {"quiet": True}
+QUICK = {"workers": 1, **QUIET}
+
+
+def trains(seed, shift=0.0, steps=3):
+    """A training whose result is its seed's, moved by `shift`."""
+    weight = torch.nn.Parameter(torch.tensor([float(np.random.default_rng(seed).normal())]))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        weight.square().sum().backward()
+        optimizer.step()
+    return {"score": weight.item() + shift}
+
+
+def low(seed):
+    return trains(seed)
+
+
+def high(seed):
+    return trains(seed, 50.0)
+
+
+def near(seed):
+    return trains(seed + 100)
+
+
+def test_tasks_are_trained_with_the_same_seeds_beside_each_other(trained):
+    result = trained.result
+    assert result.finished
+    assert result.verdict_kind == "real"
+    assert result.pairs[0].better == "B"
+    assert [arm.runs for arm in result.arms] == [6, 6]
+    assert result.arms[0].seed_of == result.arms[1].seed_of
+    names = [run.run for run in result.runs]
+    assert {"a-seed000-p000", "b-seed000-p000", "a-seed000-repeat", "b-seed002-p001"} <= {*names}
+    assert result.control.bitwise_identical
+    assert result.control.pairs == 2
+
+
+def test_the_difference_is_that_of_the_seeds_means(trained):
+    by_arm = [np.reshape(arm.values, (3, 2)).mean(1) for arm in trained.result.arms]
+    assert trained.result.difference.estimate == pytest.approx(by_arm[1].mean() - by_arm[0].mean())
+    assert trained.result.difference.n == 3
+
+
+def test_it_is_opened_drawn_exported_and_repeated(trained, tmp_path):
+    again = lb.open_study(trained.path)
+    assert again.result == trained.result
+    titles = [section.title for section in again.page.sections]
+    assert {"The differences", "Every run", "What decided", "What the last bit alone could have done"} <= {*titles}
+    table = again.to_xarray()
+    assert list(table["arm"].values) == ["A"] * 6 + ["B"] * 6
+    assert trained.report(tmp_path / "page.html").stat().st_size > 10_000
+    assert trained.result.command.startswith("lastbit compare --a ")
+    assert lb.compare(resume=trained.path, **QUICK).result == trained.result
+
+
+def test_functions_are_compared(tmp_path):
+    found = lb.compare(low, high, better="higher", seeds=3, out=tmp_path / "study", **QUICK).result
+    assert (found.verdict_kind, found.pairs[0].better, found.metric) == ("real", "B", "score")
+    assert lb.compare(low, high, better="lower", seeds=3, out=tmp_path / "other", **QUICK).result.pairs[0].better == "A"
+
+
+def test_of_a_function_it_must_be_said_which_way_is_better():
+    with pytest.raises(LastbitError, match="which is better of what it returns of low is not known"):
+        lb.compare(low, high, **QUICK)
+
+
+def test_a_large_difference_ends_the_adding_of_runs(tmp_path):
+    out = tmp_path / "study"
+    study = lb.compare(low, high, better="higher", sequential=True, most=20, out=out, **QUICK)
+    result = study.result
+    assert result.verdict_kind == "real"
+    assert result.finished
+    assert result.runs_finished == result.runs_planned < 40
+    assert f"{result.arms[0].seeds} seeds each of at most 20" in result.verdict
+    assert "overstated" in result.advice
+    before = result.runs_finished
+    assert lb.compare(low, high, resume=out, **QUICK).result.runs_finished == before
+
+
+def test_no_difference_is_looked_for_until_the_last_run(tmp_path):
+    study = lb.compare(low, near, better="higher", sequential=True, most=5, out=tmp_path / "study", **QUICK)
+    assert study.result.verdict_kind == "undecided"
+    assert study.result.finished
+    assert study.result.runs_finished == 10
+    assert "no decision after 5 seeds of each arm" in study.result.advice.lower()
+
+
+def test_the_open_test_ends_early_too(tmp_path):
+    out = tmp_path / "study"
+    found = lb.compare(low, high, better="higher", sequential=True, open=True, out=out, **QUICK).result
+    assert found.verdict_kind == "real"
+    assert found.runs_finished < 100
+
+
+def test_what_was_stopped_goes_on_to_the_same_answer(tmp_path, monkeypatch):
+    whole = lb.compare(low, near, better="higher", sequential=True, most=5, out=tmp_path / "whole", **QUICK).result
+    add, left = StudyFolder.add, iter(range(4))
+
+    def stops(self, *arguments):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return add(self, *arguments)
+
+    out = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        patch.setattr(StudyFolder, "add", stops)
+        with pytest.raises(LastbitError):
+            lb.compare(low, near, better="higher", sequential=True, most=5, out=out, **QUICK)
+    early = lb.open_study(out).result
+    assert not early.finished
+    assert early.verdict.startswith("unfinished: 4 of 10 runs finished")
+    result = lb.compare(low, near, resume=out, **QUICK).result
+    assert result.finished
+    assert [arm.values for arm in result.arms] == [arm.values for arm in whole.arms]
+    assert result.difference == whole.difference
+
+
+def test_looks_wait_for_whole_pairs(tmp_path, monkeypatch):
+    """A seed that one arm has and the other has not yet counts in neither."""
+    out = tmp_path / "study"
+    add, left = StudyFolder.add, iter(range(5))
+
+    def stops(self, *arguments):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return add(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StudyFolder, "add", stops)
+        with pytest.raises(LastbitError):
+            lb.compare(low, near, better="higher", sequential=True, most=5, out=out, **QUICK)
+    assert [arm.seeds for arm in lb.open_study(out).result.arms] == [2, 2]
+
+
+def stands_in(monkeypatch, said):
+    stand_in = InThisProcess(said)
+    monkeypatch.setattr("lastbit.studies.frame.launched.run_command", stand_in)
+    return stand_in
+
+
+def test_a_command_that_takes_no_seed_is_one_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran = stands_in(monkeypatch, lambda loss: f"loss {loss:.4f}\n")
+    with pytest.raises(LastbitError, match=r"3 runs of python a.py gave the same loss, .* write \{seed\}"):
+        lb.compare("python a.py", "python b.py", metric="loss", better="lower", seeds=4, **QUICK)
+    assert len(ran.ran) == 5
+    assert not any((tmp_path / "lastbit-studies").iterdir())
+
+
+def test_commands_are_compared_by_what_they_print(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran = stands_in(monkeypatch, lambda loss: f"loss {loss:.6f}\n")
+    arms = "python a.py --lr 1 {seed}", "python a.py --lr 2 {seed}"
+    result = lb.compare(*arms, metric="loss", better="lower", seeds=3, out="study", **QUICK).result
+    assert [words[-1] for words in ran.ran] == ["0", "0", "1", "1", "2", "2"]
+    assert result.metric == "loss"
+    assert not result.higher_is_better
+    assert "B (--lr 2) is better than A (--lr 1)" in result.verdict
+    assert json.loads((tmp_path / "study" / "study.json").read_text())["spec"]["arms"][1]["command"]
+
+
+def test_an_audit_is_an_arm_with_its_own_metric_and_last_bit(lively_study, desk):
+    """An audit against a table: each exact repeat is left out, and runs of one seed tell of the last bit."""
+    (desk / "other.csv").write_text("seed,value\n0,1\n1,2\n2,3\n")
+    result = lb.compare(lively_study, "other.csv", **QUIET).result
+    assert (result.metric, result.unit, result.higher_is_better) == ("accuracy", "%", True)
+    assert [arm.seeds for arm in result.arms] == [3, 3]
+    assert result.arms[0].runs == 9
+    assert result.last_bit.sigma_last_bit.estimate == pytest.approx(lively_study.result.sigma_last_bit.estimate)
+    assert (result.verdict_kind, result.pairs[0].better) == ("real", "A")
+
+
+def test_an_unfinished_audit_is_said_to_be_one(lively_study, desk):
+    copy = desk / "part"
+    shutil.copytree(lively_study.path, copy)
+    with sqlite3.connect(copy / "runs.sqlite") as database:
+        database.execute("DELETE FROM runs WHERE run = 'seed002-p002'")
+    (copy / "result.json").unlink()
+    (desk / "other.csv").write_text("1\n2\n3\n")
+    result = lb.compare(copy, "other.csv", **QUIET).result
+    assert "A: unfinished: 11 of 12 runs are in" in result.remarks
