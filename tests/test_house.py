@@ -134,6 +134,7 @@ LEFT = "one call with keywords; a class for them would have one user"
 TORCH = "the parameters are those of the torch operation that it stands for"
 
 MORE_THAN_SIX = {
+    "cli.compare:_compare": "what the command line has besides the settings, each an option",
     "core.keywords:setting": "how a field is shown, as keywords",
     "studies.frame.make:make": "what every study takes beside its settings, as keywords",
     "curvature.stochastic:batch_sharpness": PUBLIC,

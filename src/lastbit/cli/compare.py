@@ -53,9 +53,10 @@ def _compare(
 ) -> int:
     """Is B better than A? The difference with its interval, and a decision with a stated error rate.
 
-    Reads arms that were measured before, lastbit compare STUDY-A STUDY-B or lastbit compare a.csv b.csv; or trains
-    programs with fresh seeds beside each other, --a 'python train.py --seed {seed}' --b '...'. Options of tasks that
-    stand here hold for every arm that is a task; an arm's own stand in its text, as in --b 'digits --lr 0.1'.
+    Reads arms that were measured before, lastbit compare STUDY-A STUDY-B or lastbit compare a.csv b.csv;
+    or trains programs with fresh seeds beside each other, --a 'python train.py --seed {seed}' --b '...'.
+    Options of tasks that stand here hold for every arm that is a task; an arm's own stand in its text, as
+    in --b 'digits --lr 0.1'.
 
     Ends with 0 where it is decided, real or no difference, and with 4 where it is not.
     """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lastbit import compare
+from lastbit import audit, compare
 
 
 @pytest.fixture(scope="session")
@@ -11,6 +11,13 @@ def trained(task_file, tmp_path_factory):
     out = tmp_path_factory.mktemp("studies") / "trained"
     arms = f"{task_file}:still", f"{task_file}:calm"
     return compare(*arms, seeds=3, perturbations=2, perturb="rounding", workers=1, out=out, quiet=True)
+
+
+@pytest.fixture(scope="session")
+def audited(task_file, tmp_path_factory):
+    """An audit of 3 seeds with 2 runs each and an exact repeat of each."""
+    out = tmp_path_factory.mktemp("studies") / "audited"
+    return audit(f"{task_file}:calm", seeds=3, perturbations=2, perturb="rounding", workers=1, out=out, quiet=True)
 
 
 @pytest.fixture

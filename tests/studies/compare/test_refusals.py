@@ -63,7 +63,7 @@ def test_one_line_says_what_to_write(words, said, desk, capsys):
     ("arms", "said"),
     [
         ("--a FILE:calm --b FILE:regression", "arm A is measured by accuracy and B by"),
-        ("--a FILE:calm --b FILE:lively", "other test sets|examples"),
+        ("--a FILE:calm --b FILE:lively", "has a test set of 40 examples and B one of 96"),
         ("--a FILE:calm --b FILE:still --metric nothing", "unknown metric 'nothing'"),
         ("--a FILE:calm --b FILE:still --arm FILE:deadly --sequential", "--sequential compares two arms"),
     ],

@@ -34,7 +34,7 @@ UNNAMED = "value"
 ArmVerdict: TypeAlias = Literal["real", "no_difference", "undecided"]
 Right: TypeAlias = Sequence[ArrayLike]
 
-__all__ = ["UNNAMED", "ArmRow", "Decided", "Pair", "check_comparable", "decide", "is_settled"]
+__all__ = ["UNNAMED", "ArmRow", "Decided", "Pair", "check_alike", "check_comparable", "decide", "is_settled"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +142,30 @@ class Decided:
         return "points" if self.unit == "%" else self.unit
 
 
+def check_alike(arms: Sequence[ArmRuns]) -> None:
+    """Refuse arms that are not measured alike.
+
+    Raises:
+        LastbitError: they differ in metric, unit, direction or test set.
+    """
+    # Of a function nothing is known before a run of it is in.
+    known = [(letter, arm) for letter, arm in zip(LETTERS, arms, strict=False) if arm.values]
+    named = {(arm.metric, arm.unit): letter for letter, arm in known if arm.metric}
+    if len(named) > 1:
+        ((first, unit), a), ((second, other), b) = list(named.items())[:2]
+        said = f"{first} in {unit or 'no unit'} and {b.upper()} {second} in {other or 'no unit'}"
+        raise LastbitError(f"arm {a.upper()} is measured by {said}: name a metric that both have by --metric")
+    if len({arm.higher_is_better for _, arm in known if arm.higher_is_better is not None}) > 1:
+        raise LastbitError("one arm says that higher is better and another that lower is: say which by --better")
+    sizes = {arm.test_size: letter for letter, arm in known if arm.test_size is not None}
+    if len(sizes) > 1:
+        (one, a), (two, b) = list(sizes.items())[:2]
+        raise LastbitError(
+            f"arm {a.upper()} has a test set of {plural(one, 'example')} and {b.upper()} one of {count(two)}: measure "
+            "both on one"
+        )
+
+
 def check_comparable(arms: Sequence[ArmRuns], *, paired: bool = False) -> None:
     """Refuse arms that say nothing of each other.
 
@@ -153,21 +177,9 @@ def check_comparable(arms: Sequence[ArmRuns], *, paired: bool = False) -> None:
         LastbitError: they differ in metric, unit, direction or test set, nobody said which way is better, every arm
             has one run, or they cannot be paired.
     """
-    named = {(arm.metric, arm.unit): letter for letter, arm in zip(LETTERS, arms, strict=False) if arm.metric}
-    if len(named) > 1:
-        ((first, unit), a), ((second, other), b) = list(named.items())[:2]
-        said = f"{first} in {unit or 'no unit'} and {b.upper()} {second} in {other or 'no unit'}"
-        raise LastbitError(f"arm {a.upper()} is measured by {said}: name a metric that both have by --metric")
-    if len({arm.higher_is_better for arm in arms if arm.higher_is_better is not None}) > 1:
-        raise LastbitError("one arm says that higher is better and another that lower is: say which by --better")
+    check_alike(arms)
     if all(arm.higher_is_better is None for arm in arms):
         raise LastbitError("which is better is not known: give --better higher or --better lower")
-    sizes = {arm.test_size: letter for letter, arm in zip(LETTERS, arms, strict=False) if arm.test_size is not None}
-    if len(sizes) > 1:
-        (one, a), (two, b) = list(sizes.items())[:2]
-        raise LastbitError(
-            f"arms {a.upper()} and {b.upper()} have other test sets ({one:,} and {two:,} examples): measure both on one"
-        )
     seeds = [len(set(_seeds(arm))) for arm in arms]
     if max(seeds) < 2 or (len(arms) > 2 and min(seeds) < 2):
         raise LastbitError("one run an arm says nothing of the next one: train each arm with 3 seeds or more")

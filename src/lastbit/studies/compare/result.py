@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lastbit.core.errors import LastbitError
 from lastbit.report.formatting import ordinal
 from lastbit.store import StudyFolder
 from lastbit.studies.audit.controls import compare_repeats, compare_twins
 from lastbit.studies.compare.arms import ArmRuns, arms_of_study, paired_examples, right_on_examples, stored_arms
-from lastbit.studies.compare.decide import Decided, decide, is_settled
+from lastbit.studies.compare.decide import Decided, check_alike, decide, is_settled
 from lastbit.studies.compare.names import names_of_programs
 from lastbit.studies.compare.runs import refuse_one_run, runs_planned
 from lastbit.studies.compare.settings import CompareSettings
 from lastbit.studies.compare.verdict import compare_verdict
 from lastbit.studies.frame.control import Control, Landing
-from lastbit.studies.frame.kind import Plan
+from lastbit.studies.frame.kind import Plan, Pointless
 from lastbit.studies.frame.result import Result, RunRow, head, run_row
 
 __all__ = ["CompareResult", "conclude", "enough"]
@@ -90,8 +91,13 @@ def enough(folder: StudyFolder, plan: Plan[CompareSettings]) -> bool:
     """Tell whether the look after the last whole pair of seeds decides; where their number is fixed, none does.
 
     Raises:
-        Pointless: every run of a command that takes no seed gave the same value.
+        Pointless: every run of a command that takes no seed gave the same value, or arms are not measured alike.
     """
     settings = plan.settings
     refuse_one_run(folder, plan)
-    return settings.sequential and is_settled(_trained(folder, settings), settings)
+    try:
+        arms = _trained(folder, settings)
+        check_alike(arms)
+    except LastbitError as error:
+        raise Pointless(str(error)) from None
+    return settings.sequential and is_settled(arms, settings)

@@ -8,7 +8,7 @@ from typing import Any
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.status import Role, RunStatus
 from lastbit.launch.program import CommandProgram
-from lastbit.report.formatting import count
+from lastbit.report.formatting import count, plural
 from lastbit.stats.sequential import LEAST_RUNS, MOST_RUNS
 from lastbit.store import StudyFolder
 from lastbit.studies.audit.worker import rehearse as rehearse_task
@@ -90,8 +90,8 @@ def _check_looks(settings: CompareSettings) -> None:
         raise LastbitError(f"--seeds {settings.seeds}: --sequential adds seeds by itself: give --most in place of it")
     if settings.sequential and not settings.open and not LEAST_RUNS <= settings.so_many <= MOST_RUNS:
         raise LastbitError(
-            f"--most {settings.so_many}: the error rate is known for {LEAST_RUNS} to {MOST_RUNS} seeds an arm; "
-            "give --open too for more"
+            f"--most {settings.so_many}: the error rate is known for {LEAST_RUNS} to {plural(MOST_RUNS, 'seed')} an "
+            "arm; give --open too for more"
         )
 
 
@@ -103,9 +103,11 @@ def rehearse(plan: Plan[CompareSettings], cell: Cell, task: Trainee) -> None:
     """
     if cell.number == 0:
         check_number(plan.settings, len(plan.programs))
-    if cell.first and cell.arm > 0:
-        first = plan.task(plan.cells[0])
-        if isinstance(first, Task) and isinstance(task, Task):
+    if cell.first and isinstance(task, Task):
+        if plan.settings.metric:
+            choose(plan.settings.metric[0], [one.name for one in task.all_metrics], "metric")
+        first = plan.task(plan.cells[0]) if cell.arm else task
+        if isinstance(first, Task):
             _check_alike(first, task, LETTERS[cell.arm].upper(), plan.settings)
     rehearse_task(plan, cell, task)
 
@@ -124,17 +126,14 @@ def check_number(settings: CompareSettings, arms: int) -> None:
 def _check_alike(first: Task, other: Task, letter: str, settings: CompareSettings) -> None:
     of_a, of_b = ({one.name: one for one in task.all_metrics} for task in (first, other))
     name = settings.metric[0] if settings.metric else first.all_metrics[0].name
-    for metrics in (of_a, of_b):
-        if settings.metric:
-            choose(name, metrics, "metric")
     told = of_a[name], of_b.get(name, other.all_metrics[0])
     if told[0].name != told[1].name or told[0].unit != told[1].unit:
         raise LastbitError(
             f"arm A is measured by {told[0].name} and {letter} by {told[1].name}: compare tasks with the same metric"
         )
     if len(first.test) != len(other.test):
-        sizes = f"{count(len(first.test))} and {count(len(other.test))}"
-        raise LastbitError(f"arms A and {letter} have other test sets ({sizes} examples): measure both on one")
+        sizes = f"of {plural(len(first.test), 'example')} and {letter} one of {count(len(other.test))}"
+        raise LastbitError(f"arm A has a test set {sizes}: measure both on one")
 
 
 def refuse_one_run(folder: StudyFolder, plan: Plan[CompareSettings]) -> None:
@@ -156,6 +155,6 @@ def refuse_one_run(folder: StudyFolder, plan: Plan[CompareSettings]) -> None:
             source = plan.programs[arm].source
             assert isinstance(source, CommandProgram)
             raise Pointless(
-                f"{count(len(values))} runs of {shlex.join(source.words)} gave the same {source.metrics[0].name}, for "
-                "no seed reaches it: write {seed} where it takes its seed, or give --reseed"
+                f"{plural(len(values), 'run')} of {shlex.join(source.words)} gave the same {source.metrics[0].name}, "
+                "for no seed reaches it: write {seed} where it takes its seed, or give --reseed"
             )

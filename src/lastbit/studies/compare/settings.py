@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict
 
@@ -20,6 +20,8 @@ class CompareSettings(AuditSettings):
     """The runs of each arm, and how it is decided; what is trained are its programs."""
 
     model_config = ConfigDict(json_schema_extra={"panel": "The runs of each arm"})
+
+    decides: ClassVar[tuple[str, ...]] = ("task",)
 
     metric: Annotated[
         _Words,

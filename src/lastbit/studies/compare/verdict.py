@@ -163,9 +163,13 @@ def _order(pairs: Sequence[Pair]) -> str:
     for pair in pairs:
         worse[pair.better].append(pair.a if pair.better == pair.b else pair.b)
     best = sorted(worse, key=lambda letter: -len(worse[letter]))
-    said = [f"{letter} is better than {' and '.join(sorted(worse[letter]))}" for letter in best[:_SHOWN]]
+    said = [f"{letter} is better than {_listed(sorted(worse[letter]))}" for letter in best[:_SHOWN]]
     more = sum(len(worse[letter]) for letter in best[_SHOWN:])
     return ", ".join([*said, *([f"and {plural(more, 'more pair')} differ"] if more else [])])
+
+
+def _listed(letters: Sequence[str]) -> str:
+    return " and ".join([*([", ".join(letters[:-1])] if len(letters) > 1 else []), letters[-1]])
 
 
 def _seeds(decided: Decided) -> str:
