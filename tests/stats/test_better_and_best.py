@@ -15,13 +15,15 @@ def better(a, b, higher=True, **options):
     return probability_better(a, b, **{"seeds_a": None, "seeds_b": None, "higher_is_better": higher, **options})
 
 
-def test_from_five_seeds_on_it_is_the_share_of_pairs_with_the_interval_of_method_5():
-    found = better(A, B)
-    theta = stats.mannwhitneyu(B, A).statistic / 30
+# Where sizes differ, Student's quantile on the degrees of freedom of two arms of the smaller size stands for z.
+@pytest.mark.parametrize(("a", "b", "z"), [(A, B[:5], stats.norm.ppf(0.975)), (A, B, stats.t.ppf(0.975, 8))])
+def test_from_five_seeds_on_it_is_the_share_of_pairs_with_the_interval_of_method_5(a, b, z):
+    found, pairs = better(a, b), len(a) * len(b)
+    theta = stats.mannwhitneyu(b, a).statistic / pairs
     assert found.estimate == pytest.approx(theta)
-    z, several = stats.norm.ppf(0.975), (5 + 6) / 2 - 1
+    several = (len(a) + len(b)) / 2 - 1
     for end in (found.low, found.high):
-        variance = end * (1 - end) * (1 + several * ((1 - end) / (2 - end) + end / (1 + end))) / 30
+        variance = end * (1 - end) * (1 + several * ((1 - end) / (2 - end) + end / (1 + end))) / pairs
         assert abs(theta - end) == pytest.approx(z * np.sqrt(variance), rel=1e-9)
     assert found.low < theta < found.high
 

@@ -41,7 +41,12 @@ def test_its_share_is_of_the_differences_variance():
     df = compared.difference.df
     assert found.variance_share.low == pytest.approx(ratio / stats.f.ppf(0.975, 16, df))
     assert found.variance_share.high == pytest.approx(min(1.0, ratio / stats.f.ppf(0.025, 16, df)))
-    assert last_bit(A, B, paired=True).variance_share.estimate != pytest.approx(ratio)
+    pairs = last_bit(A, B, paired=True)
+    assert pairs.variance_share.estimate == pytest.approx(
+        pooled(A, B) ** 2 / 6 / ((means[1] - means[0]).var(ddof=1) / 4)
+    )
+    more = last_bit(np.append(A, [5.0, 9.0]), B, np.append(SEEDS, [7, 7]), SEEDS, paired=True)
+    assert more.rerun == pairs.rerun
 
 
 def test_unequal_runs_a_seed_count_by_their_reciprocals():

@@ -24,8 +24,8 @@ TRIED = {
 def test_constants_lie_about_the_tried_ones_and_fall_with_the_looks(looks):
     found = {most: boundary_constants(most, looks) for most in range(5, 31)}
     for most, tried in TRIED[looks].items():
-        # Those were calibrated for less unequal variances, and are up to a sixth larger.
-        assert found[most] == pytest.approx(tried, rel=0.16)
+        # Those were calibrated for less unequal variances, and are up to a fifth larger.
+        assert all(0.82 * before <= now <= before for now, before in zip(found[most], tried, strict=True))
     assert np.all(np.diff(list(found.values()), axis=0) <= 0)
     assert all(c < 0.05 and c < c10 < 0.1 for c, c10 in found.values())
 
