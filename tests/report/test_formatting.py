@@ -152,6 +152,15 @@ SHARE = "99.99% (95% interval from 0.01% up)"
         ("capitalised", ("training hovers",), "Training hovers"),
         ("capitalised", ("",), ""),
         ("reason", (not_measured("too few", 3),), "too few"),
+        ("chance", (9.9e-5,), "under 0.01%"),
+        ("chance", (1e-4,), "0.01%"),
+        ("chance", (0.9999,), "99.99%"),
+        ("chance", (0.99991,), "over 99.99%"),
+        ("chance", (0.0,), "under 0.01%"),
+        ("chance", (NAN,), "–"),
+        ("p_value", (0.04321,), "0.043"),
+        ("p_value", (9e-5,), "under 0.0001"),
+        ("p_value", (None,), "–"),
     ],
 )
 def test_the_exact_text(name, arguments, text):
@@ -160,7 +169,21 @@ def test_the_exact_text(name, arguments, text):
 
 def test_every_function_has_an_exact_text():
     [mark] = [mark for mark in test_the_exact_text.pytestmark if mark.name == "parametrize"]
-    assert {row[0] for row in mark.args[1]} == set(words.__all__) - {"MISSING", "RATIO", "Shown", "show"}
+    assert {row[0] for row in mark.args[1]} == set(words.__all__) - {"MISSING", "RATIO", "Shown", "show", "show_chance"}
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        ((0.93, 0.6, 0.999999, 5), "93% (95% interval 60% to over 99.99%)"),
+        ((1.0, 0.99999, 1.0, 5), "over 99.99% (95% interval over 99.99%)"),
+        ((0.0, 0.0, 0.36, 5), "under 0.01% (95% interval under 0.01% to 36%)"),
+        ((0.5, None, None, 5), "50%"),
+        ((None, None, None, 0, "not measured: one run"), "not measured"),
+    ],
+)
+def test_a_chance_is_bounded_at_both_ends(estimate, text):
+    assert str(words.show_chance(Estimate(*estimate))) == text
 
 
 @pytest.mark.parametrize(

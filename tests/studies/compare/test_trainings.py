@@ -82,6 +82,36 @@ def test_of_a_function_it_must_be_said_which_way_is_better():
         lb.compare(low, high, **QUICK)
 
 
+def lossy(seed):
+    return {"loss": trains(seed)["score"]}
+
+
+def test_functions_that_return_other_numbers_are_refused_after_a_run_of_each(tmp_path):
+    with pytest.raises(LastbitError, match="arm A is measured by score in no unit and B loss"):
+        lb.compare(low, lossy, better="higher", seeds=3, out=tmp_path / "study", **QUICK)
+    assert not (tmp_path / "study").exists()
+
+
+def test_programs_of_several_kinds_are_compared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("""
+import torch
+
+def train(seed):
+    weight = torch.nn.Parameter(torch.tensor([float(seed)]))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    weight.square().sum().backward()
+    optimizer.step()
+    return {"score": 1000 + weight.item()}
+""")
+    stands_in(monkeypatch, lambda loss: f"score {-loss:.6f}\n")
+    arms = low, "python train.py {seed}", "mine.py:train"
+    result = lb.compare(*arms, metric="score", better="higher", seeds=3, **QUICK).result
+    assert [arm.runs for arm in result.arms] == [3, 3, 3]
+    assert [(pair.b, pair.verdict) for pair in result.pairs] == [("B", "undecided"), ("C", "real")]
+    assert result.arms[2].name == "mine.py:train"
+
+
 def test_a_large_difference_ends_the_adding_of_runs(tmp_path):
     out = tmp_path / "study"
     study = lb.compare(low, high, better="higher", sequential=True, most=20, out=out, **QUICK)

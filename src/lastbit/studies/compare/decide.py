@@ -430,11 +430,22 @@ def _of_several(found: Decided, arms: Sequence[ArmRuns], settings: CompareSettin
         difference=pairs[0].difference,
         probability_better=pairs[0].probability_better,
         procedure=compared.procedure + _WITHIN * (settings.worth is not None),
-        remarks=(*(_lettered(text, letters) for text in compared.remarks), *_remarks(found, arms)),
+        remarks=(
+            *(_lettered(text, letters) for text in compared.remarks),
+            *([_BOTH] if any(pair.verdict == "real" and _holds_none(pair.difference) for pair in pairs) else []),
+            *_remarks(found, arms),
+        ),
     )
 
 
 _WITHIN = "; no difference where the interval lies within what is worth nothing"
+
+
+_BOTH = "a pair can be real while its interval holds 0: the intervals hold all together, which makes them longer"
+
+
+def _holds_none(difference: Estimate) -> bool:
+    return difference.low is not None and difference.high is not None and difference.low <= 0 <= difference.high
 
 
 def _lies_within(difference: Estimate, worth: float) -> bool:

@@ -11,7 +11,7 @@ from lastbit.studies.frame.settings import command_words
 
 __all__ = ["names_of_files", "names_of_programs", "told_apart"]
 
-_LONGEST = 32
+_LONGEST = 48
 """Characters of a name that a sentence has room for, twice."""
 
 
@@ -20,17 +20,20 @@ def names_of_programs(specs: Sequence[Mapping[str, Any]]) -> list[str]:
     every = [spec.get("program", {}) for spec in specs]
     known = dict.fromkeys(name for one in every for name in one if name != "task")
     other = [name for name in known if any(one.get(name) != every[0].get(name) for one in every if one)]
-    return [_name(spec, other) for spec in specs]
+    tasks = {one["task"]: one["task"].rpartition("/")[2] for one in every if one}
+    short = len({*tasks.values()}) == len(tasks)
+    return [_name(spec, other, tasks if short else {}) for spec in specs]
 
 
-def _name(spec: Mapping[str, Any], other: Sequence[str]) -> str:
+def _name(spec: Mapping[str, Any], other: Sequence[str], short: Mapping[str, str]) -> str:
     if "command" in spec:
         # {seed} is shown as it was typed, which a shell would not need quotes for.
         return " ".join(shlex.quote(word) if " " in word else word for word in spec["command"]["words"])
     if "object" in spec:
         return str(spec["object"])
+    task = spec["program"]["task"]
     told = {name: spec["program"].get(name) for name in other}
-    return shlex.join([spec["program"]["task"], *command_words(told)])
+    return shlex.join([short.get(task, task), *command_words(told)])
 
 
 def names_of_files(paths: Sequence[Path]) -> list[str]:

@@ -199,7 +199,7 @@ def _last_bit(result: CompareResult) -> list[tuple[str, str]]:
         return [("Not measurable", reason(found.rerun))]
     return [
         ("Share of the variance of the difference", f"{show(found.variance_share, '%')}"),
-        ("A rerun with the same seeds lies within", show(found.rerun, points).interval),
+        ("A rerun with the same seeds lies within", f"{show(found.rerun, points).interval} {points}".strip()),
         ("It alone can flip the sign", "yes" if found.can_flip else "no"),
         ("SD of the last bit", f"{show(found.sigma_last_bit, points)}"),
     ]
