@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import lastbit as lb
 from lastbit.core.errors import LastbitError
 from lastbit.store import StudyFolder
 
+STORED = Path(__file__).parents[2] / "data" / "studies-format-1"
 QUIET = {"quiet": True}
 QUICK = {"workers": 1, **QUIET}
 
@@ -227,3 +229,11 @@ def test_an_unfinished_audit_is_said_to_be_one(audited, desk):
     (desk / "other.csv").write_text("1\n2\n3\n")
     result = lb.compare(copy, "other.csv", **QUIET).result
     assert "A: unfinished: 8 of 9 runs are in" in result.remarks
+
+
+def test_two_audits_of_before_are_arms_and_an_unfinished_one_is_said_to_be(tmp_path):
+    audits = [STORED / name for name in ("audit", "audit-unfinished")]
+    result = lb.compare(*audits, out=tmp_path / "study", **QUIET).result
+    assert [arm.name for arm in result.arms] == ["audit", "audit-unfinished"]
+    assert result.examples.both + result.examples.neither + result.examples.only_a + result.examples.only_b > 0
+    assert any(one.startswith("B: unfinished: ") for one in result.remarks)

@@ -252,7 +252,8 @@ def right_on_examples(folder: StudyFolder, arm: int = 0) -> dict[str, np.ndarray
         folder: an audit or a comparison.
         arm: place of the arm in it.
     """
-    cells, size = folder.facts.get("cells", ()), folder.facts["task"].get("test_size")
+    facts = present_facts(folder.facts)
+    cells, size = facts.get("cells", ()), facts["task"].get("test_size")
     found = {}
     for record in folder.runs() if size is not None else ():
         cell = cells[record.cell]

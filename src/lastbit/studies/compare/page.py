@@ -195,9 +195,17 @@ def _seeds(needed: Estimate) -> str:
 def _last_bit(result: CompareResult) -> list[tuple[str, str]]:
     found, points = result.last_bit, result.points
     assert found is not None
+    rows = []
+    if (control := result.control) is not None:
+        matched = f"{count(control.pairs_identical)} of {count(control.pairs)} match bit for bit"
+        rows.append(("Exact repeats", matched))
+    if (landing := result.perturbation) is not None:
+        landed = landing.twins - len(landing.not_landed)
+        rows.append(("Perturbed runs", f"{count(landed)} of {count(landing.twins)} changed"))
     if found.can_flip is None:
-        return [("Not measurable", reason(found.rerun))]
+        return [*rows, ("Not measurable", reason(found.rerun))]
     return [
+        *rows,
         ("Share of the variance of the difference", f"{show(found.variance_share, '%')}"),
         ("A rerun with the same seeds lies within", f"{show(found.rerun, points).interval} {points}".strip()),
         ("It alone can flip the sign", "yes" if found.can_flip else "no"),

@@ -50,7 +50,8 @@ def _too_few(decided: Decided, finished: bool) -> Verdict:
     has = ", ".join(f"{arm.letter} has {plural(arm.runs, 'run')} that count{'s' * (arm.runs == 1)}" for arm in few)
     if finished and lost:
         return Verdict(f"nothing can be compared, for {has}.", "undecided", capitalised(f"{left}."))
-    return Verdict(f"nothing can be compared yet: {has}.", "no_runs", capitalised(f"{left}.") if left else "")
+    why = f": {has}" if any(arm.runs for arm in decided.arms) else ""
+    return Verdict(f"nothing can be compared yet{why}.", "no_runs", capitalised(f"{left}.") if left else "")
 
 
 def _names(arms: Sequence[ArmRow]) -> dict[str, str]:
