@@ -102,8 +102,8 @@ def _choose_one(ran: CommandRun) -> str:
     there = found(ran.stdout) or found(ran.stderr)
     if not there:
         return (
-            f"which number is the result? The output ({ran.stdout}) shows none: write --metric-file "
-            f"PATH:key.path, --metric-tag TAG or --metric-mlflow KEY ({_KEPT})"
+            f"which number is the result? The output ({ran.stdout}) shows none that could be: write "
+            f"--metric-file PATH:key.path, --metric-tag TAG or --metric-mlflow KEY ({_KEPT})"
         )
     width = max(len(one.flag) for one in there)
     lines = [f"  {one.flag:<{width}}  last {one.value} of {plural(one.count, 'value')}: {one.line}" for one in there]

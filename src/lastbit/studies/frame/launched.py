@@ -12,6 +12,7 @@ from lastbit.core.seeds import stream_seed
 from lastbit.core.status import Role
 from lastbit.launch.command import CommandRun, run_command
 from lastbit.launch.metrics.read import read_metric
+from lastbit.launch.metrics.resolution import hidden_below
 from lastbit.launch.metrics.series import chosen
 from lastbit.launch.program import CommandProgram
 from lastbit.launch.settings import Launch, LaunchSettings
@@ -93,7 +94,7 @@ def versions_of(ran: CommandRun) -> dict[str, str]:
 def read_metrics(
     program: CommandProgram, ran: CommandRun, since: float
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Return the metrics of a run by name, and name, unit, direction and printed digits of each.
+    """Return the metrics of a run by name, and name, unit, direction of each, and what the printed digits hide.
 
     Args:
         program: names them.
@@ -107,7 +108,11 @@ def read_metrics(
     for spec, one in zip(program.metrics, program.described(), strict=True):
         series = read_metric(spec, stdout=ran.stdout, stderr=ran.stderr, folder=Path(program.folder), since=since)
         metrics[spec.name] = chosen(series, spec.of, spec.higher_is_better)
+        unit = series.unit if series.unit == "%" else one["unit"]
+        # Of a count out of a total nothing is hidden.
+        counted = series.unit.startswith("/") and all(value.is_integer() for value in series.values)
+        step = None if counted else hidden_below(series.printed, metrics[spec.name])
         # Where trailing zeros are left out, the longest says how many there are.
-        digits = max(series.digits, default=None)
-        described.append({**one, "unit": series.unit if series.unit == "%" else one["unit"], "digits": digits})
+        digits = None if step is None else max(series.digits)
+        described.append({**one, "unit": unit, "digits": digits, "hidden_below": step})
     return metrics, described
