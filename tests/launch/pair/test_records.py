@@ -3,6 +3,7 @@
 import gzip
 import json
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -31,6 +32,7 @@ def run(folder, *, steps=4, nudge=None, hidden=3, key="train.py", rank=None, beg
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, hidden), nn.Dropout(0.2), nn.Linear(hidden, 2))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    names = cache(lambda: names_of(optimizer))  # it looks through every living object, of which pytest has many
     recorder.on = True
     with recorder.mode():
         for step in range(steps):
@@ -46,7 +48,7 @@ def run(folder, *, steps=4, nudge=None, hidden=3, key="train.py", rank=None, beg
             optimizer.step()
             with torch._C._DisableTorchDispatch():
                 stands = standing(optimizer, recorder.memories, before)
-                said = Said(facts, 0, step + 1, stands.checksum, stands, lambda: names_of(optimizer), recorder)
+                said = Said(facts, 0, step + 1, stands.checksum, stands, names, recorder)
                 tapes.append(said.whole())
                 recording.tell(said)
             recorder.cut()
