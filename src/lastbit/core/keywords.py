@@ -20,6 +20,7 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from lastbit.core.config import Config
+from lastbit.core.words import typed
 
 __all__ = ["Keyword", "default_words", "keywords", "setting", "several", "takes"]
 
@@ -142,7 +143,7 @@ def default_words(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     values = value if isinstance(value, tuple) else (value,)
-    return " ".join(f"{one:g}" if isinstance(one, float) else str(one) for one in values)
+    return " ".join(map(typed, values))
 
 
 def _keyword(name: str, configs: Sequence[type[Config]], shown: str | None = None) -> Keyword:

@@ -163,12 +163,13 @@ def test_nothing_is_hidden_of_a_float32_that_is_printed_with_13_digits(program):
     assert "digits" not in result.verdict
 
 
-@pytest.mark.parametrize("numerics", [["--as-is"], ["--deterministic", "--reseed", "--seeds", "2"]])
+@pytest.mark.parametrize("numerics", [["--as-is", "--timeout", "60"], ["--deterministic", "--reseed", "--seeds", "2"]])
 def test_the_command_that_repeats_the_study_does(program, numerics, capsys):
     flags = ["--metric", "rounded", "--metric", "/loss: (.*)/", "--better", "lower", "--perturbations", "2", *numerics]
     assert main(["audit", *flags, "--quiet", "--", "sh", "a b.sh"]) == 0
     first, second = (Path("lastbit-studies", f"audit-sh-{number}") for number in ("001", "002"))
     said = lb.open_study(first).result
+    assert set(numerics) <= set(said.command.split())
     assert main([*shlex.split(said.command)[1:]]) == 0
     again = lb.open_study(second).result
     assert (again.command, again.spec) == (said.command, said.spec)

@@ -46,7 +46,7 @@ def said(capsys):
         ("echo one; echo no data >&2; exit 3", [], "sh ended with exit code 3: no data", "stderr.txt"),
         ("echo last words; exit 1", [], "sh ended with exit code 1: last words", "stdout.txt"),
         ("echo bye; kill -11 $$", [], "sh ended with signal 11: bye", "stdout.txt"),
-        ("echo wait; sleep 60", ["--timeout", "0.3"], "sh ran longer than --timeout 0.3 s: wait", "stdout.txt"),
+        ("echo wait; sleep 60", ["--timeout", "0.3"], "sh ran longer than --timeout 0.3: wait", "stdout.txt"),
         ("echo loss: 1", [], "sh -c 'echo loss: 1' made no optimizer step: no Python was reached", None),
     ],
 )
@@ -84,7 +84,7 @@ def failing(program, monkeypatch, **failed):
     [
         ({"exit_code": 1, "last_lines": "one\nno luck"}, "train ended with exit code 1: no luck"),
         ({"exit_code": -9}, "train ended with signal 9: a warning"),
-        ({"timed_out": True, "exit_code": -15}, "train ran longer than --timeout 60 s: a warning"),
+        ({"timed_out": True, "exit_code": -15}, "train ran longer than --timeout 60: a warning"),
         ({"processes": ()}, "train made no optimizer step, though the first run did: a warning"),
     ],
 )

@@ -10,6 +10,7 @@ import torch
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.core.status import Role
+from lastbit.core.words import typed
 from lastbit.launch.command import CommandRun, run_command
 from lastbit.launch.metrics.read import read_metric
 from lastbit.launch.metrics.resolution import hidden_below
@@ -18,7 +19,6 @@ from lastbit.launch.program import CommandProgram
 from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.perturb.base import Perturbation
 from lastbit.perturb.registry import make_perturbation
-from lastbit.report.formatting import seconds
 from lastbit.studies.frame.kind import Job
 from lastbit.train.jobs import RunFailed
 
@@ -74,7 +74,7 @@ def run_to_end(program: CommandProgram, settings: LaunchSettings, folder: Path, 
     last = said[-1].strip() if said else "it printed nothing"
     failed = ""
     if ran.timed_out:
-        failed = f"{program.name} ran longer than --timeout {seconds(timeout)}: {last}"
+        failed = f"{program.name} ran longer than --timeout {typed(timeout)}: {last}"
     elif ran.exit_code:
         how = f"exit code {ran.exit_code}" if ran.exit_code > 0 else f"signal {-ran.exit_code}"
         failed = f"{program.name} ended with {how}: {last}"

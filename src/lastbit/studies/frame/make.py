@@ -33,6 +33,7 @@ from lastbit.studies.frame.settings import CommandSettings, StudySettings, comma
 from lastbit.studies.frame.study import Study
 from lastbit.studies.frame.unnamed import go_on_from, study_with_kept_run
 from lastbit.tasks import Task, TaskConfig
+from lastbit.tasks.file_task import file_and_function
 from lastbit.tasks.sources import local_sources
 from lastbit.tasks.summing import SumWarning
 
@@ -182,6 +183,8 @@ def plan_of(
         before: dict[str, Any] = {}
     else:
         named = one or for_task.get("task")
+        if kind.settings.commands and isinstance(named, str) and named.endswith(".py"):
+            file_and_function(named, kind.name)
         same = named is None or TaskConfig(task=named).task == spec.get("program", {}).get("task")
         before = {**spec.get("program", {}), **spec.get("axes", {})} if same else {}
     asked = {**before, **for_task}
@@ -216,7 +219,7 @@ def _command(
             f"{flag} belongs to a command: write it as lastbit {kind.name} {flag} ... -- python train.py"
         )
     if not kind.settings.commands:
-        raise LastbitError(f"{kind.name} takes no command after --: audit and trace do")
+        raise LastbitError(f"{kind.name} takes no command after --: {_others(lambda one: one.settings.commands)} do")
     if others:
         flag = f"--{others[0].replace('_', '-')}"
         raise LastbitError(f"{flag} belongs to tasks: a command after -- sets that itself")
@@ -228,7 +231,8 @@ def _plan(kind: Kind[S, R], program: Program, settings: Mapping[str, Any], store
     chosen = validated(kind.settings, settings, flag="--", stored=stored)
     if program.is_opaque and not kind.takes_functions:
         raise LastbitError(
-            f"{kind.name} needs a Task, and {program.name} is a training function: lastbit audit and trace take it"
+            f"{kind.name} needs a Task, and {program.name} is a training function: "
+            f"{_others(lambda one: one.takes_functions)} take it"
         )
     if isinstance(program.source, CommandProgram):
         command = program.source
@@ -236,6 +240,14 @@ def _plan(kind: Kind[S, R], program: Program, settings: Mapping[str, Any], store
         program = Program(CommandProgram.of(command.words, {**command.options, **of_study}, command.folder))
     chosen = kind.settle(chosen, program)
     return Plan(chosen, program, tuple(kind.cells(chosen, program)))
+
+
+def _others(do: Callable[[Kind[Any, Any]], bool]) -> str:
+    """Return the names of the kinds that do something."""
+    from lastbit.studies.kinds import KINDS, kind_named
+
+    *names, last = (name for name in KINDS if do(kind_named(name)))
+    return f"{', '.join(names)} and {last}"
 
 
 def _check_processes(plan: Plan[S], prints: Mapping[str, str], sources: Mapping[str, str]) -> None:

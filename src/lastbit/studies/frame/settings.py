@@ -16,6 +16,7 @@ from pydantic import ConfigDict
 from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import Keyword, keywords, setting, several
+from lastbit.core.words import typed
 from lastbit.tasks.config import TaskConfig
 from lastbit.tasks.shown import shown_defaults
 
@@ -209,9 +210,9 @@ def command_line(command: str, settings: Mapping[str, Any]) -> str:
             yes, _, no = (flags[0] if flags else f"{flag}/--no{flag[1:]}").partition("/")
             words += [yes] if value else [no] if no else []
         elif isinstance(value, tuple) and name in known:
-            words += [word for one in value for word in (flag, str(one))]
+            words += [word for one in value for word in (flag, typed(one))]
         elif isinstance(value, tuple):
             words += [flag, *map(str, value)] if value else []
         elif value is not None:
-            words += [flag, str(value)]
+            words += [flag, typed(value)]
     return shlex.join(words)
