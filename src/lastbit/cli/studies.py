@@ -14,7 +14,6 @@ from lastbit.cli.fields import COMMAND, SeveralValues, command_from, completing,
 from lastbit.cli.forgotten import NUMBER, TASKS, TakesCommands
 from lastbit.cli.output import JSON_HELP, check_writable, json_alone, present
 from lastbit.core.errors import LastbitError
-from lastbit.core.exit_codes import ExitCode
 from lastbit.core.keywords import Keyword
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.doctor.settings import DoctorSettings
@@ -143,8 +142,7 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
         with json_alone(json) as writer:
             study = make(made, **given, quiet=quiet)
             present(study, json=writer, texts=texts, quiet=quiet)
-        early = "from_audit" in given and study.too_early
-        return judged(conditions, study.to_json(), ExitCode.ANSWERED if early else study.result.exit_code)
+        return judged(conditions, study.to_json(), study.result.exit_code)
 
     command.__doc__ = text
     return command_from(command, options)

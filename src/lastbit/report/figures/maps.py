@@ -141,6 +141,8 @@ def difference_map(
     # Category labels would have to be unique and would hide rows; the hover reads the same texts.
     aliases = {str(index): plain(name) for index, name in enumerate(names)}
     figure.update_layout(
+        # Room for the title of the steps before plotly has measured it.
+        margin_b=44,
         xaxis=axis("optimizer step", showgrid=False),
         yaxis=axis(autorange="reversed", labelalias=aliases, **spaced_ticks(names, 48)),
     )
@@ -156,10 +158,10 @@ def layer_map(names: Sequence[str], steps: np.ndarray, ratio_LM: np.ndarray) -> 
         ratio_LM: sharpness over limit.
     """
     figure = blank()
-    at = [str(step) for step in steps]
+    at, rows = [str(step) for step in steps], [plain(name) for name in names]
     figure.add_heatmap(
         x=at,
-        y=[plain(name) for name in names],
+        y=rows,
         z=ratio_LM.astype(np.float32),
         colorscale="RdBu",
         reversescale=True,
@@ -174,7 +176,7 @@ def layer_map(names: Sequence[str], steps: np.ndarray, ratio_LM: np.ndarray) -> 
     ticks = at[:: max(1, len(steps) // 8)]
     figure.update_layout(
         xaxis=axis("optimizer step", type="category", tickvals=ticks, showgrid=False),
-        yaxis=axis("", type="category", autorange="reversed", showgrid=False),
+        yaxis=axis("", type="category", autorange="reversed", **spaced_ticks(names, 48, rows)),
     )
     return figure
 
@@ -237,7 +239,7 @@ def origin_figure(
     )
     ticks = spaced_ticks(names, 48) | {"showgrid": True}
     seen = [value for value in (*at_first, *at_end) if value > 0 and np.isfinite(value)]
-    apart = max(1, round(float(np.ptp(np.log10(seen))) / 4)) if seen else 1
+    apart = max(1, int(np.ceil(np.ptp(np.log10(seen)) / 4))) if seen else 1
     # A phone leaves the right panel some eighty pixels.
     figure.update_layout(
         xaxis=axis("relative L2 difference", type="log", domain=[0, 0.58], dtick=apart, tickangle=0),

@@ -24,6 +24,7 @@ __all__ = [
     "log_or_linear",
     "plain",
     "seed_colours",
+    "shortened",
     "spaced_ticks",
     "upright",
     "viridis",
@@ -123,9 +124,30 @@ def upright(start: float, end: float, **more: Any) -> dict[str, Any]:
     return {"type": "rect", "x0": start, "x1": end, "y0": 0, "y1": 1, "yref": "paper"} | more
 
 
-def spaced_ticks(labels: Sequence[Any], most: int, places: Sequence[float] | None = None) -> dict[str, Any]:
-    """Return the ticks of an axis without a grid: every label, or every second, third, … of more than `most`."""
+def shortened(label: str, most: int = 28) -> str:
+    """Return a label that leaves a narrow figure room: of a long one the first words by their first letter.
+
+    Numbers stay, which tell layers apart. What is still too long loses its middle.
+
+    Example:
+        >>> shortened("fc1.weight"), shortened("encoder.layers.0.self_attention.in_proj_weight")
+        ('fc1.weight', 'e.l.0.s.in_proj_weight')
+    """
+    parts = label.split(".")
+    for place, part in enumerate(parts[:-1]):
+        if len(".".join(parts)) <= most:
+            break
+        parts[place] = part if part.isdigit() else part[:1]
+    text = ".".join(parts)
+    return text if len(text) <= most else f"{text[: most // 3]}…{text[most // 3 + 1 - most :]}"
+
+
+def spaced_ticks(labels: Sequence[Any], most: int, places: Sequence[Any] | None = None) -> dict[str, Any]:
+    """Return the ticks of an axis without a grid: every label, or every second, third, … of more than `most`.
+
+    Long labels are shortened; the hover has the whole.
+    """
     every = -(-len(labels) // most) or 1
     values = range(len(labels)) if places is None else places
-    texts = [plain(str(label)) for label in labels][::every]
+    texts = [plain(shortened(str(label))) for label in labels][::every]
     return {"tickvals": list(values)[::every], "ticktext": texts, "showgrid": False}

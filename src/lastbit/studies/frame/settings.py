@@ -26,6 +26,7 @@ __all__ = [
     "Device",
     "Format",
     "Perturb",
+    "PerturbAny",
     "StudySettings",
     "Timeout",
     "command_keywords",
@@ -37,10 +38,22 @@ __all__ = [
 _PANEL = "The arithmetic"
 
 Format = Literal["float32", "float64", "bfloat16"]
-Perturb = Annotated[
-    Literal["rescale", "ulp", "rounding", "reorder", "auto"],
-    setting("how the last bit is perturbed", panel=_PANEL),
+_Perturbation = Literal["rescale", "ulp", "rounding", "reorder", "auto"]
+_PERTURB = "how the last bit is perturbed"
+Perturb = Annotated[_Perturbation, setting(_PERTURB, panel=_PANEL)]
+PerturbAny = Annotated[
+    _Perturbation,
+    setting(
+        _PERTURB,
+        panel=_PANEL,
+        remarks={
+            "rescale": "default of a task",
+            "reorder": "a task alone",
+            "auto": "default of a function or command: rescale, or rounding where an optimizer's direction is unknown",
+        },
+    ),
 ]
+"""Of a study that repeats functions and commands too."""
 Device = Annotated[str, setting("where to train: auto, cpu, cuda or cuda:N", panel=_PANEL)]
 Deterministic = Annotated[
     bool,
