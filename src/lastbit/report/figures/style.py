@@ -17,6 +17,7 @@ __all__ = [
     "REAL",
     "SAMPLING",
     "SEED",
+    "arrange",
     "axis",
     "blank",
     "in_percent",
@@ -74,6 +75,14 @@ def blank(**more: Any) -> go.Figure:
         "modebar": {"bgcolor": "rgba(0,0,0,0)"},
     }
     return go.Figure(layout=settings | more)
+
+
+def arrange(figure: go.Figure, **settings: Any) -> None:
+    """Give a figure's layout axes and other settings, each whole.
+
+    Plotly merges a setting into the one before otherwise, which takes ten times as long.
+    """
+    figure.update_layout(settings, overwrite=True)
 
 
 def in_percent(shares: Any) -> np.ndarray[Any, Any]:
