@@ -37,7 +37,7 @@ class Written:
         for memory, left in outputs:
             if not view:
                 self.holds[memory] = left, here
-        full = name if name.startswith("c10d") else f"aten.{name}"
+        full = name if name.startswith(("c10d", "inductor")) else f"aten.{name}"
         drawn = generator is not None
         self.ops.append(
             Op(index, full, line(number), False, thread, threads, drawn, generator, read, given, tuple(scalars))

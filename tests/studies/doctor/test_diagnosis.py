@@ -249,6 +249,31 @@ def test_what_cannot_be_heard_is_read_in_the_source_of_what_the_root_depends_on(
         assert any("read in its source" in said for said in found.unseen)
 
 
+def test_a_compiled_kernel_is_followed_to_its_edge_and_no_further():
+    def kernel(side, number=3, **how):
+        one = Written().op("randn.default", [], [(1, "r")], 2)
+        return chain(one.op("inductor.cpp_fused_0", [1], [(1, f"k{side}")], number, **how), f"x{side}", f"g{side}")
+
+    found = of(kernel("a"), kernel("b"))
+    assert (found.root.kind, found.root.line.number, found.cause.id) == ("compiled", 3, "compiled")
+    assert any("inside a compiled kernel is not seen" in said for said in found.unseen)
+    assert of(kernel("a"), kernel("b", threads=2)).cause.id == "threads-differ"
+    came = [
+        chain(made(side).op("inductor.cpp_fused_0", [1], [(1, f"k{side}")], 5), f"x{side}", f"g{side}") for side in "ab"
+    ]
+    assert of(*came).root.kind == "made"
+
+
+@pytest.mark.parametrize(("met", "cause"), [((), "thread-order"), ((("train.py, process 1", ()),), "worker-order")])
+def test_what_workers_load_in_any_order_can_be_loaded_without_them(met, cause):
+    tapes = [
+        chain(Written().op("set_.source_Storage", [1], [(1, f"b{side}")], 4), f"x{side}", f"g{side}") for side in "ab"
+    ]
+    found = of(*tapes, met=(met, met))
+    assert (found.root.kind, found.cause.id) == ("load", cause)
+    assert (found.cause.intervention is not None) == bool(met)
+
+
 def test_aligned_by_line_where_shapes_differ_and_thread_by_thread():
     first, second = Written(), Written()
     first.op("a.default", [0], [(1, "1")], 1).op("b.default", [0], [(2, "2")], 2, thread=1)

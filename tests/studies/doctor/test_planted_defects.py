@@ -16,7 +16,7 @@ from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.studies.doctor.diagnose import diagnose
 
 HERE = Path(__file__).parent
-QUICK = ("torch_unseeded", "numpy_noise", "set_vocabulary")
+QUICK = ("torch_unseeded", "numpy_noise", "set_vocabulary", "compiled_input")
 
 
 @dataclass(frozen=True)

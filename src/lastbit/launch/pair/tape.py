@@ -10,8 +10,8 @@ import sys
 import threading
 from array import array
 from collections.abc import Callable
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, Protocol
 from zlib import crc32
 
 import torch
@@ -30,7 +30,7 @@ except ImportError:  # before PyTorch 2.7
 else:
     _SKIPS = True
 
-__all__ = ["OpRecorder", "RawOp", "RawValue"]
+__all__ = ["Noted", "OpRecorder", "PassingOn", "RawOp", "RawValue"]
 
 MOST = 100_000
 """Operations that are kept; where a step has more, the oldest half is dropped."""
@@ -43,12 +43,27 @@ _NUMBERS = (bool, int, float, complex)
 _ARGS = tuple(f"args.{place}" for place in range(64))
 
 
+class Noted(Protocol):
+    """What the tape asks of whatever it notes, as in `Operation`."""
+
+    name: str
+    written: tuple[tuple[int, str], ...]
+    seeded: bool
+    received: bool
+    views: bool
+    empty: bool
+    arrives: bool
+
+    def writes(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[str, Tensor]]:
+        """Return the tensors that it was given to write, with their places."""
+
+
 class RawOp:
     """An operation as it was met."""
 
     __slots__ = ("backward", "generator", "inputs", "kind", "line", "outputs", "scalars", "thread", "threads")
 
-    kind: Operation
+    kind: Noted
     line: Place | None
     backward: bool
     thread: int
@@ -91,7 +106,7 @@ class OpRecorder:
         with self._lock:
             thread = self._threads
             self._threads += 1
-        return _Mode(self, thread)
+        return PassingOn(self, thread)
 
     def enter(self) -> None:
         """Begin in this thread, for as long as it lives."""
@@ -136,12 +151,33 @@ class OpRecorder:
             kind = self._kinds[func] = Operation(func)
         if kind.silent:
             return func(*args, **kwargs)
+        return self.note(kind, partial(func, *args, **kwargs), args, kwargs, thread, frame)
+
+    def note(
+        self,
+        kind: Noted,
+        call: Callable[[], Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        thread: int,
+        frame: Any,
+    ) -> Any:
+        """Call something, and note what goes in and what comes out.
+
+        Args:
+            kind: what is known of it whatever it is called with.
+            call: calls it.
+            args: what it reads, and what of it is written.
+            kwargs: the same, by name; what begins with `out` is not read.
+            thread: in which it runs.
+            frame: from which it is called.
+        """
         try:
             op = self._before(kind, args, kwargs, frame)
         except Exception as error:
             self._stop(error)
-            return func(*args, **kwargs)
-        result = func(*args, **kwargs)
+            return call()
+        result = call()
         try:
             op.thread = thread
             self._after(op, args, kwargs, result)
@@ -153,7 +189,7 @@ class OpRecorder:
         self.on = False
         self._on_trouble(error)
 
-    def _before(self, kind: Operation, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> RawOp:
+    def _before(self, kind: Noted, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> RawOp:
         op = RawOp()
         op.kind = kind
         op.inputs, op.outputs, op.scalars = [], [], []
@@ -239,14 +275,14 @@ class OpRecorder:
         op.outputs.append((memory.number, crc, value.shape, value.dtype, place, here))
 
 
-class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class PassingOn(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Hands every operation of one thread to the recorder, while that is on."""
 
     supports_higher_order_operators = True
 
     def __init__(self, recorder: OpRecorder, thread: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._recorder, self._thread = recorder, thread
+        self._recorder, self.thread = recorder, thread
 
     @classmethod
     def ignore_compile_internals(cls) -> bool:
@@ -257,7 +293,7 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         recorder = self._recorder
         if not recorder.on:
             return func(*args, **kwargs) if kwargs else func(*args)
-        return recorder.run(func, args, kwargs or {}, self._thread, sys._getframe(1))
+        return recorder.run(func, args, kwargs or {}, self.thread, sys._getframe(1))
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -267,7 +303,7 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 if _SKIPS:
     set_code_exec_strategy(
-        _Mode.__torch_dispatch__.__code__, _FrameExecStrategy(_FrameAction.SKIP, _FrameAction.DEFAULT)
+        PassingOn.__torch_dispatch__.__code__, _FrameExecStrategy(_FrameAction.SKIP, _FrameAction.DEFAULT)
     )
 
 

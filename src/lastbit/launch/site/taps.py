@@ -96,6 +96,8 @@ class Taps:
         """Called now and then with what was noted, in a process of which nothing else is heard."""
         self.worker: Callable[[], None] = lambda: None
         """Called where a process turns out to be a worker that loads data."""
+        self.compiler: Callable[[], None] = lambda: None
+        """Called once PyTorch's compiler has been imported."""
         self._total = 0
         self._busy = threading.local()
 
@@ -158,6 +160,7 @@ class Taps:
             "torch": self._torch,
             "torch.utils.data.dataloader": self._loader,
             "torch.utils.data._utils.worker": self._worker,
+            "torch._inductor.async_compile": lambda: self.compiler(),
         }
 
     def _returned(self, kind: str, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:

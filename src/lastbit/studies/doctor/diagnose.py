@@ -60,7 +60,8 @@ def _process(process: ProcessPair, pair: Pair) -> tuple[Diagnosis, int]:
     evidence = hints(found, root, steps, pair.taps)
     met = differing(last.tapes[0].taps, last.tapes[1].taps)
     others = [one for one in pair.processes if one.rank is None and one.key != process.key]
-    cause = cause_of(Case(found, root, evidence, met, bool(others)))
+    loaders = any(map(bool, pair.taps))
+    cause = cause_of(Case(found, root, evidence, met, loaders, bool(others)))
     taps: tuple[Tap, ...] = tuple(hint.tap for hint in evidence if hint.tap is not None)
     unseen = tuple(_unseen(root, cause, taps, steps))
     path = found.chain.links

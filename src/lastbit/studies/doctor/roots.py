@@ -43,7 +43,7 @@ _SAID = {
     "path": "From here on the two runs did other things, though all that had been computed was equal.",
     "length": "One run made another step and the other did not, though all that had been computed was equal.",
     "outside": "What it read had been changed by something that no operation of this process did.",
-    "compiled": "What differs was computed in compiled code.",
+    "compiled": "The inputs of this compiled kernel were equal in both runs, and its outputs were not.",
     "unknown": "Nothing more was recorded of it.",
 }
 
