@@ -173,4 +173,6 @@ class Confirmation:
     chance: float
     """That the change does nothing and as few pairs would differ all the same: Fisher's exact test, one-sided."""
     confirmed: bool
-    """Whether that is at most one in twenty."""
+    """Whether that is at most one in twenty, and the program did not fail."""
+    failed: bool = False
+    """Whether a pair with the change ended before the step at which a difference was found, and so says nothing."""

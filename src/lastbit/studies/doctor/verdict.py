@@ -90,6 +90,8 @@ def _untried(finding: Finding) -> str:
 
 
 def _confirmed(found: Confirmation) -> str:
+    if found.failed:
+        return f"not decided: with the change, {found.said}, the program ends before it comes to where the runs differ"
     rates = (
         f"{found.differing_before} of {found.pairs} pairs differ as it is ({show(found.before, '%').words}), "
         f"{found.differing_after} of {found.pairs} with the change, {found.said} ({show(found.after, '%').words})"
