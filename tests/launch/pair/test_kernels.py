@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lastbit.launch.pair.kernels import Kernel, follow_kernels
+from lastbit.launch.pair.kernels import Kernel, follow
 from lastbit.launch.pair.tape import OpRecorder
 
 
@@ -86,10 +86,66 @@ def test_kernels_are_taken_up_where_they_are_made_and_named_as_they_are_in_their
 
     module = SimpleNamespace(AsyncCompile=AsyncCompile, LambdaFuture=Later)
     monkeypatch.setitem(sys.modules, "torch._inductor.async_compile", module)
-    follow_kernels(recorder)
+    follow(recorder, "torch._inductor.async_compile")
     compiler = AsyncCompile()
     scope = {"cpp_fused_add_0": compiler.cpp_pybinding(["const float*", "float*"], "source"), "other": 3}
     compiler.wait(scope)
     scope["cpp_fused_add_0"](torch.ones(4), torch.zeros(4))
     assert recorder.ops[-1].kind.name == "inductor.cpp_fused_add_0"
     assert scope["other"] == 3
+
+
+@pytest.fixture
+def graph(recorder, monkeypatch):
+    """A compiled graph: it calls a function with its inputs, and takes them out of the list."""
+
+    class CompiledFxGraph:
+        def __init__(self, function, mutated=()):
+            self.function, self.mutated_input_idxs = function, mutated
+
+        def __call__(self, inputs):
+            given = list(inputs)
+            inputs.clear()
+            return self.function(*given)
+
+    module = SimpleNamespace(CompiledFxGraph=CompiledFxGraph)
+    monkeypatch.setitem(sys.modules, "torch._inductor.output_code", module)
+    follow(recorder, "torch._inductor.output_code")
+    return CompiledFxGraph
+
+
+def double(source):
+    with torch._C._DisableTorchDispatch():
+        return (source * 2, source, None)
+
+
+def test_of_kernels_that_are_not_followed_the_whole_graph_is_noted(recorder, graph):
+    source = torch.ones(4)
+    doubled, same, nothing = graph(double)([source])
+    assert (doubled.tolist(), same is source, nothing) == ([2.0] * 4, True, None)
+    assert said(recorder)[-1] == ("inductor.graph", [("args.0", 0)], ["out.0"])
+    # What is only handed through was written by who wrote it before.
+    assert said_of(recorder, same) == said_of(recorder, source) == 0
+
+
+def said_of(recorder, tensor):
+    return recorder.memories.of(tensor).writer[1]
+
+
+def test_what_such_a_graph_writes_in_place_is_noted_too(recorder, graph):
+    def step(source, target):
+        add(source, target)
+        return ()
+
+    source, target = torch.ones(4), torch.zeros(4)
+    assert graph(step, mutated=(1,))([source, target]) == ()
+    assert said(recorder)[-1] == ("inductor.graph", [("args.0", 0), ("args.1", 1)], ["args.1"])
+
+
+def test_a_graph_whose_kernels_are_followed_is_not_noted_twice(recorder, graph):
+    def step(source, target):
+        Kernel(add, ["const float*", "float*"], recorder)(source, target)
+        return (torch.mul(target, 2),)
+
+    graph(step, mutated=(1,))([torch.ones(4), torch.zeros(4)])
+    assert [name for name, *_ in said(recorder)][2:] == ["inductor.kernel", "aten.mul.Tensor"]

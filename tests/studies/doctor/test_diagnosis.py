@@ -249,6 +249,20 @@ def test_what_cannot_be_heard_is_read_in_the_source_of_what_the_root_depends_on(
         assert any("read in its source" in said for said in found.unseen)
 
 
+@pytest.mark.parametrize(("names", "cause"), [("same", "folder-order"), ("others", "file-left")])
+def test_another_file_is_read_as_the_folder_was_listed_in_another_order(names, cause, tmp_path, monkeypatch):
+    path = tmp_path / "train.py"
+    path.write_text("import os\nnames = os.listdir()\nrows = load(names[0])\n")
+    monkeypatch.setattr("hand_written_tapes.line", lambda number: type(LINE)(str(path), number, "<module>", ""))
+    tapes = []
+    for side in "ab":
+        crc = names if names == "same" else f"{names} {side}"
+        one = Written().tap("folder", f"data-{side}: 2 entries, order crc32 {side}, names crc32 {crc}", 2)
+        one.tap("file", f"data-{side}/{side}: 5 bytes, crc32 {side}", 3)
+        tapes.append(chain(one.op("lift_fresh.default", [1], [(1, f"rows {side}")], 3), f"x{side}", f"g{side}"))
+    assert of(*tapes).cause.id == cause
+
+
 def test_a_compiled_kernel_is_followed_to_its_edge_and_no_further():
     def kernel(side, number=3, **how):
         one = Written().op("randn.default", [], [(1, "r")], 2)

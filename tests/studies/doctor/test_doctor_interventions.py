@@ -15,12 +15,10 @@ RANKS = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 CHANGED = {
     "a clock": ("clock_rate", [], "clock", "fix-clock"),
-    "a date": ("split_of_the_day", [], "clock", "fix-clock"),
     "a process": ("process_seed", [], "seed-process", "fix-process"),
     "a folder": ("listed_folder", [], "folder-order", "sort-folders"),
     "workers": ("unordered_loader", [], "worker-order", "no-workers"),
-    "a clock of two ranks": ("ranked_clock", RANKS, "clock", "fix-clock"),
-    "the processes of two ranks": ("ranked_process", RANKS, "process-id", "fix-process"),
+    "processes of two ranks": ("ranked_process", RANKS, "process-id", "fix-process"),
 }
 
 

@@ -18,7 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from lastbit.launch.everywhere import Met
 from lastbit.launch.pair.exchange import Exchange, process_key
 from lastbit.launch.pair.facts import settings, versions
-from lastbit.launch.pair.kernels import follow_kernels
+from lastbit.launch.pair.kernels import follow
 from lastbit.launch.pair.leaves import Standing, hashes_of, names_of, standing
 from lastbit.launch.pair.recording import Recording
 from lastbit.launch.pair.said import Said
@@ -58,7 +58,7 @@ class PairRecorder:
         self.tape.enter()
         self.tape.wrap_threads()
         taps.worker = self._loads
-        taps.compiler = partial(follow_kernels, self.tape)
+        taps.compiler = partial(follow, self.tape)
         taps.now = lambda: (self.tape.count, len(self.tape.ops) + self.tape.lost)
         self._watch = Watch(self._folder, pair["deadline"])
         register_optimizer_step_pre_hook(self._about_to_step)

@@ -172,20 +172,30 @@ class OpRecorder:
             thread: in which it runs.
             frame: from which it is called.
         """
-        try:
-            op = self._before(kind, args, kwargs, frame)
-        except Exception as error:
-            self._stop(error)
-            return call()
+        op = self.begin(kind, args, kwargs, frame)
         result = call()
-        try:
-            op.thread = thread
-            self._after(op, args, kwargs, result)
-        except Exception as error:
-            self._stop(error)
+        self.end(op, args, kwargs, thread, result)
         return result
 
-    def _stop(self, error: Exception) -> None:
+    def begin(self, kind: Noted, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> RawOp | None:
+        """Note what goes in; None where that fails, after which nothing more is noted."""
+        try:
+            return self._before(kind, args, kwargs, frame)
+        except Exception as error:
+            self.stop(error)
+            return None
+
+    def end(self, op: RawOp | None, args: tuple[Any, ...], kwargs: dict[str, Any], thread: int, result: Any) -> None:
+        """Note what came out."""
+        if op is not None:
+            try:
+                op.thread = thread
+                self._after(op, args, kwargs, result)
+            except Exception as error:
+                self.stop(error)
+
+    def stop(self, error: Exception) -> None:
+        """Be off for good, after an error of the recorder's own."""
         self.on = False
         self._on_trouble(error)
 
