@@ -13,7 +13,6 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
 from lastbit.launch.arrays import record_arrays
 from lastbit.launch.command import CommandRun
-from lastbit.launch.function import run_function
 from lastbit.launch.kept import KeptRun, keep, kept_run, release
 from lastbit.launch.metrics.read import written_after
 from lastbit.launch.metrics.stdout import found
@@ -22,6 +21,7 @@ from lastbit.report.formatting import number, plural
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.frame.kind import Trained, Work
 from lastbit.studies.frame.launched import (
+    call_to_end,
     is_first,
     launch_settings,
     perturbation_for,
@@ -39,7 +39,7 @@ def call(work: Work[AuditSettings], task: TrainingFunction) -> Trained:
     """Call a training function once, every optimizer in it perturbed."""
     job, began = work.job, time.perf_counter()
     perturbation = perturbation_for(job, work.settings.perturb)
-    ran = run_function(task.function, job.cell.seed, perturbation, name=task.name)
+    ran = call_to_end(task, job, perturbation)
     measured = task.measured(ran.returned)
     predictions = {} if measured.predictions_N is None else {"predictions": measured.predictions_N}
     work.files(job.run).arrays({**ran.arrays, **predictions})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from lastbit.core.seeds import stream_seed
 from lastbit.core.status import Role
 from lastbit.core.words import typed
 from lastbit.launch.command import CommandRun, run_command
+from lastbit.launch.function import FunctionRun, run_function
 from lastbit.launch.metrics.read import read_metric
 from lastbit.launch.metrics.resolution import hidden_below
 from lastbit.launch.metrics.series import chosen
@@ -20,9 +22,19 @@ from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.perturb.base import Perturbation
 from lastbit.perturb.registry import make_perturbation
 from lastbit.studies.frame.kind import Job
-from lastbit.train.jobs import RunFailed
+from lastbit.tasks.function import TrainingFunction
+from lastbit.tasks.sources import is_installed
+from lastbit.train.jobs import RunFailed, one_line
 
-__all__ = ["is_first", "launch_settings", "perturbation_for", "read_metrics", "run_to_end", "versions_of"]
+__all__ = [
+    "call_to_end",
+    "is_first",
+    "launch_settings",
+    "perturbation_for",
+    "read_metrics",
+    "run_to_end",
+    "versions_of",
+]
 
 
 def perturbation_for(job: Job, perturb: str) -> Perturbation:
@@ -84,6 +96,37 @@ def run_to_end(program: CommandProgram, settings: LaunchSettings, folder: Path, 
         raise LastbitError(f"{failed} (all of it: {ran.output})") if first else RunFailed(failed)
     ran.check()
     return ran
+
+
+def call_to_end(
+    task: TrainingFunction, job: Job, perturbation: Perturbation, *, every: int | None = None
+) -> FunctionRun:
+    """Call a training function once, every optimizer in it perturbed.
+
+    Args:
+        task: the function.
+        job: the run.
+        perturbation: of every optimizer's steps.
+        every: as for `launch_settings`.
+
+    Raises:
+        LastbitError: no optimizer took a step, or the first run of the study raised: none would do better.
+        Exception: whatever the function raises in another run.
+    """
+    try:
+        return run_function(task.function, job.cell.seed, perturbation, name=task.name, every=every)
+    except LastbitError:
+        raise
+    except (Exception, SystemExit) as error:
+        if not is_first(job):
+            raise
+        raise LastbitError(f"{task.name} raised {one_line(error)}{_place_in_user_code(error)}") from error
+
+
+def _place_in_user_code(error: BaseException) -> str:
+    """Return the deepest line of the traceback that is nobody's package, in words."""
+    frames = [frame for frame in extract_tb(error.__traceback__) if not is_installed(Path(frame.filename))]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
 
 def versions_of(ran: CommandRun) -> dict[str, str]:
