@@ -102,6 +102,34 @@ def test_a_later_run_that_fails_is_a_status_with_its_last_line(failed, message, 
     assert message in " ".join(study.summary().split())
 
 
+def test_where_every_perturbed_run_failed_the_advice_is_to_look_at_them(program, monkeypatch):
+    def run(words, launch):
+        ran = program(words, launch)
+        return dataclasses.replace(ran, exit_code=1) if launch.settings.perturbation.kind == "auto" else ran
+
+    monkeypatch.setattr("lastbit.studies.frame.launched.run_command", run)
+    study = lb.audit(["sh", "train.sh"], metric=["loss"], perturbations=3, quiet=True)
+    assert [run.status for run in study.result.runs].count(RunStatus.CRASHED) == 2
+    assert "but the runs with another last bit have no result" in study.verdict
+    assert study.result.advice.startswith("See below how the runs that failed ended. Ask for at least 2 seeds")
+
+
+def test_a_command_that_prints_nothing_is_told_so(program, monkeypatch, capsys):
+    def silent(words, launch):
+        ran = program(words, launch)
+        for stream in (ran.stdout, ran.stderr):
+            stream.write_text("")
+        return ran
+
+    monkeypatch.setattr("lastbit.studies.frame.launched.run_command", silent)
+    assert main(["audit", "--perturbations", "2", "--quiet", "--", "sh", "train.sh"]) == 2
+    assert "The command printed nothing: let it print its result, as in 'val_acc: 0.91', or write" in said(capsys)
+    program.said = lambda loss: "done\n"
+    monkeypatch.setattr("lastbit.studies.frame.launched.run_command", program)
+    assert main(["audit", "--perturbations", "2", "--quiet", "--out", "new", "--", "sh", "train.sh"]) == 2
+    assert "shows none that could be: write --metric-file PATH:key.path" in said(capsys)
+
+
 @pytest.mark.parametrize("changed", ["train.sh", "part/train.py", "part/helper.py", "part/more.py"])
 def test_a_study_is_not_resumed_where_what_its_command_runs_is_other(changed, program, desk, capsys):
     assert main([*FEW, "--out", "s", "--", "sh", "train.sh"]) == 0

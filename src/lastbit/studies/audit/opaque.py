@@ -101,10 +101,11 @@ def _choose_one(ran: CommandRun) -> str:
     """Return the message of an audit that was given no metric: what there is, with ready-made flags."""
     there = found(ran.stdout) or found(ran.stderr)
     if not there:
-        return (
-            f"which number is the result? The output ({ran.stdout}) shows none that could be: write "
-            f"--metric-file PATH:key.path, --metric-tag TAG or --metric-mlflow KEY ({_KEPT})"
-        )
+        why = f"The output ({ran.stdout}) shows none that could be: write"
+        if not (ran.stdout.stat().st_size or ran.stderr.stat().st_size):
+            why = "The command printed nothing: let it print its result, as in 'val_acc: 0.91', or write"
+        flags = "--metric-file PATH:key.path, --metric-tag TAG or --metric-mlflow KEY"
+        return f"which number is the result? {why} {flags} ({_KEPT})"
     width = max(len(one.flag) for one in there)
     lines = [f"  {one.flag:<{width}}  last {one.value} of {plural(one.count, 'value')}: {one.line}" for one in there]
     ask = f"which number is the result? Add one of the flags listed, such as {there[0].flag}, and --better higher or"

@@ -231,6 +231,8 @@ def _one_seed(spreads: Spreads, asked: Asked) -> Verdict:
     if sigma.estimate is None:
         others = [what for what, of in (("last bit", asked.perturbations), ("seed", asked.seeds)) if of > 1]
         advice = "" if len(others) == 2 else _VARY_BOTH
+        if asked.finished and others:
+            advice = f"See below how the runs that failed ended. {advice}".strip()
         why = "neither the last bit nor the seed was varied"
         if others:
             why = f"the runs with another {' or '.join(others)} {asked.missing}"
