@@ -1,5 +1,6 @@
 """From tapes that are written by hand: the step, the root, and the cause."""
 
+from dataclasses import replace
 from zlib import crc32
 
 import pytest
@@ -132,6 +133,15 @@ def test_another_course_and_the_number_that_decided_it():
     found = of(*without)
     assert (found.root.kind, found.root.line.number) == ("path", 5)
     assert any("Decisions" in said for said in found.unseen)
+
+
+def test_what_was_not_recorded_is_said_with_the_last_step_that_was_compared():
+    one = pair_of(Written(40).tape(), Written(40).tape())
+    process = one.processes[0]
+    apart = replace(process.difference, tapes=(None, None), since=33)
+    found = diagnose(replace(one, processes=(replace(process, difference=apart),)))
+    assert (found.root.kind, found.step, found.cause, found.line) == ("unknown", 41, None, None)
+    assert found.unseen[0].startswith("The runs were last compared after step 33, and were equal")
 
 
 def test_one_run_that_stepped_on():

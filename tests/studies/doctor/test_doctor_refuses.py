@@ -57,7 +57,7 @@ def run(tmp_path, *, exit_code=1, last_lines="ValueError: no data", timed_out=Fa
 def process(**said):
     own = {"steps": 0, "tensors": 0, "compared": 0, "ended": False, "waiting": (False, False)}
     about = {"key": "train.py", "place": 0, "rank": None, "program": "train.py", "pids": (1, 2)}
-    return ProcessPair(**{**about, **own, "difference": None, "suspects": (), **said})
+    return ProcessPair(**{**about, **own, "difference": None, "suspects": (), "taken": 0, **said})
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import threading
 from array import array
 from collections.abc import Callable
 from functools import cache, partial
+from time import monotonic  # bound here: the one that a program finds there may be replaced
 from typing import Any, Protocol
 from zlib import crc32
 
@@ -86,6 +87,8 @@ class OpRecorder:
         self.memories = Memories()
         self.count = 0
         """How often it was cut."""
+        self.spent = 0.0
+        """Seconds that recording took, beside the operations themselves."""
         self.ignored: set[tuple[str, str, Place | None]] = set()
         """Outputs, by operation, place and line, that are known to differ without any consequence."""
         self._on_trouble = on_trouble
@@ -136,7 +139,7 @@ class OpRecorder:
         """Begin anew in a child."""
         self._lock = threading.Lock()
         self._clear()
-        self.count = 0
+        self.count, self.spent = 0, 0.0
 
     @property
     def digest(self) -> int:
@@ -179,20 +182,27 @@ class OpRecorder:
 
     def begin(self, kind: Noted, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> RawOp | None:
         """Note what goes in; None where that fails, after which nothing more is noted."""
+        began = monotonic()
         try:
             return self._before(kind, args, kwargs, frame)
         except Exception as error:
             self.stop(error)
             return None
+        finally:
+            self.spent += monotonic() - began
 
     def end(self, op: RawOp | None, args: tuple[Any, ...], kwargs: dict[str, Any], thread: int, result: Any) -> None:
         """Note what came out."""
-        if op is not None:
-            try:
-                op.thread = thread
-                self._after(op, args, kwargs, result)
-            except Exception as error:
-                self.stop(error)
+        if op is None:
+            return
+        began = monotonic()
+        try:
+            op.thread = thread
+            self._after(op, args, kwargs, result)
+        except Exception as error:
+            self.stop(error)
+        finally:
+            self.spent += monotonic() - began
 
     def stop(self, error: Exception) -> None:
         """Be off for good, after an error of the recorder's own."""

@@ -108,6 +108,7 @@ def outcome_of(
         timed_out=pair.timed_out,
         exit_codes=(codes[0], codes[1]),
         processes=tuple(map(_process, pair.processes)),
+        taken=pair.taken,
         printed=tuple(_printed(*pair.runs)) if ended else (),
         finding=None if diagnosis is None else _finding(diagnosis),
         settings=settings,
