@@ -73,6 +73,7 @@ def test_it_is_found(name, tmp_path):
     assert right(program, found) == (True, True), found
 
 
+@pytest.mark.slow
 def test_nothing_is_found_where_a_timing_tensor_differs(tmp_path):
     pair, found = came_to(planted(HERE / "clean" / "gan.py"), tmp_path)
     assert pair.identical
