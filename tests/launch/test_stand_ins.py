@@ -63,7 +63,7 @@ def cases():
         yield pytest.param(*case, id=name, marks=pytest.mark.evidence if name in RARER else pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("words", "metric", "steps", "how"), cases())
+@pytest.mark.parametrize(("words", "metric", "steps", "how"), list(cases()))
 def test_a_stand_in_repeats_and_is_perturbed(words, metric, steps, how, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     bare = plain(words)
