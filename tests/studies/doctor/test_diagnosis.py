@@ -88,6 +88,18 @@ def test_another_part_of_equal_memory_is_a_number():
     assert "3 and 5" in found.root.said
 
 
+@pytest.mark.parametrize(("name", "kind"), [("cat.default", "unknown"), ("lift_fresh.default", "made")])
+def test_of_an_earlier_step_that_was_not_kept_no_more_is_said_than_its_operation_tells(name, kind):
+    tapes = []
+    for side in "ab":
+        before = Written().op(name, [5], [(1, f"rows {side}")], 2)
+        tapes.append(chain(Written(1, before), f"x{side}", f"g{side}"))
+    found = of(*tapes)
+    assert (found.step, found.root.step) == (2, 1)
+    assert (found.root.kind, found.root.operation, found.root.line.number) == (kind, f"aten.{name}", 2)
+    assert found.cause is None
+
+
 def test_a_number_that_an_operation_gave_is_followed_to_it():
     tapes = []
     for side, number in (("a", "0.5"), ("b", "0.7")):

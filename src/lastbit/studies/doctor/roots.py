@@ -73,14 +73,20 @@ def _kind(found: Break) -> str:
     op = found.ops[0]
     if found.kind == "earlier":
         origin = found.values[0].origin if found.values[0] is not None else None
-        base = origin.name.split(".")[1] if origin is not None else ""
-        return "draw" if base in DRAWS else _named(origin.name, base) if origin is not None else "unknown"
+        return "unknown" if origin is None else _from_outside(origin.name)
     if found.kind != "op" or op is None:
         return found.kind
     kind = _named(op.name, base_of(op))
     if kind in ("made", "load") and _elsewhere(found.step, found.ops):
         return "order"
     return kind
+
+
+def _from_outside(name: str) -> str:
+    """Return the kind of an operation of which only the name was kept: what went into most may have differed."""
+    base = name.split(".")[1]
+    kind = "draw" if base in DRAWS else _named(name, base)
+    return "unknown" if kind in ("operation", "compiled") else kind
 
 
 def _named(name: str, base: str) -> str:
