@@ -7,6 +7,7 @@ Where `LASTBIT_EVIDENCE` names a file, what the tests found is written there as 
 
 import os
 import shutil
+import sys
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,9 @@ if os.environ.get("CI"):
 
 # Threads that wait for each other give their core to the other worker; PyTorch reads this as it is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# As in an activated environment: there is a `python`, and it is this one.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 MEMORY = Path("/dev/shm")
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 << 30:

@@ -16,6 +16,9 @@ STUDIES = Path(__file__).parent / "data" / "studies-format-1"
 EXCERPTS = {"lastbit.train.twins.lock_step": "a piece of a caller's loop, whose task and device it takes"}
 """Examples that do not stand alone, with the reason."""
 
+OPENS = {"lastbit.studies.doctor.study.DoctorStudy": "lastbit.studies.doctor.kind.doctor"}
+"""Examples that open the study of another, which runs before them: there is none in `STUDIES`."""
+
 
 def skipped():
     """The examples of each docstring in which the doctests skip a line, by its name."""
@@ -30,19 +33,24 @@ def skipped():
 
 
 def cases():
-    for name, code in skipped().items():
-        trains = "lastbit-studies/" not in code and "studies/a" not in code
-        yield pytest.param(name, code, id=name, marks=[pytest.mark.slow] if trains else [])
+    examples = skipped()
+    for name, code in examples.items():
+        before = [examples[OPENS[name]]] if name in OPENS else []
+        if name in OPENS.values():
+            continue
+        trains = before or ("lastbit-studies/" not in code and "studies/a" not in code)
+        yield pytest.param([*before, code], id=name, marks=[pytest.mark.slow] if trains else [])
 
 
-@pytest.mark.parametrize(("name", "code"), [case for case in cases() if case.id not in EXCERPTS])
-def test_a_skipped_example_runs_alone(name, code, tmp_path, monkeypatch):
+@pytest.mark.parametrize("codes", [case for case in cases() if case.id not in EXCERPTS])
+def test_a_skipped_example_runs_alone(codes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for kind in ("audit", "trace", "eos", "sharpness"):
         shutil.copytree(STUDIES / kind, tmp_path / "lastbit-studies" / f"{kind}-digits-001")
     for folder in ("a", "b"):
         shutil.copytree(STUDIES / "trace", tmp_path / "studies" / folder)
-    exec(compile(code, name, "exec"), {"__name__": "docs"})
+    for code in codes:
+        exec(compile(code, "docs", "exec"), {"__name__": "docs"})
 
 
 def test_excerpts_are_there():

@@ -68,13 +68,14 @@ def test_sharpness_measures_once(here, capsys):
 
 MISTAKES = {
     "eos --task digts": "unknown task 'digts'",
-    "eos --weight-decay 0 0.1 x": "--weight-decay = 'x': input should be a valid number",
-    "eos --lr": "input should be a valid number",
+    "eos --weight-decay 0 0.1 x": "--weight-decay must be a number, got 'x'",
+    "eos --lr": "--lr must be a number, got ",
     "eos --model mlp --kernel 3 5": "--kernel: mlp has no kernel to vary",
     "eos --loss hinge": "choose one of squared-error, cross-entropy",
-    "eos --every 0": "--every = 0",
+    "eos --every 0": "--every must be at least 1, got 0",
     "eos --every 2": "--every = 2: an even number hides an oscillation of period two: write 1 or 3",
-    "eos --twins -1": "--twins = -1",
+    "eos train.py": "got 'train.py'; a whole script: lastbit audit -- python train.py",
+    "eos --twins -1": "--twins must be at least 0, got -1",
     "eos --dtype bfloat16": "'float32' or 'float64'",
     "eos --batch-size 601": "batch size 601 exceeds the 600 training examples",
     "eos --resume nope": "there is no study at nope",
@@ -88,7 +89,7 @@ MISTAKES = {
     "eos --json nope/x.json": "nope does not exist",
     "sharpness toy.py:nothing": "toy.py has no function 'nothing'",
     "sharpness toy.py:make --checkpoint nope.pt": "there is no checkpoint nope.pt",
-    "sharpness toy.py:make --by layer": "--by = 'layer': input should be 'module', 'tensor' or 'group'",
+    "sharpness toy.py:make --by layer": "--by must be 'module', 'tensor' or 'group', got 'layer'",
     "sharpness --optimizer adam": "Adam has taken no step yet",
 }
 

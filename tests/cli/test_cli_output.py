@@ -46,6 +46,16 @@ def test_a_stream_that_takes_nothing_loses_no_file(here, monkeypatch, capsys, co
     assert capsys.readouterr().err.startswith(told)
 
 
+def test_json_is_not_written_under_the_name_of_a_table(here, capsys):
+    assert main([*HEAT, "--json", "out.csv"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith(
+        "error: --json out.csv would be JSON under the name of something else: write --json out.json;"
+    )
+    assert not Path("out.csv").exists()
+
+
 @pytest.mark.parametrize("words", [HEAT, [*HEAT, "--quiet"]])
 def test_an_ascii_terminal_gets_escapes(here, monkeypatch, words):
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")

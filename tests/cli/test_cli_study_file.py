@@ -61,10 +61,10 @@ MISTAKES = {
     "lr = []": "lr = [] in study.toml: give a value",
     "task = 3": "task = 3 in study.toml: give text",
     "out = true": "out = True in study.toml: give text",
-    "lr = -1": "--lr = -1",
+    "lr = -1": "--lr must be above 0, got -1",
     "lr = nan": "--lr",
     "device = 'gpu'": "choose one of auto, cpu, cuda, cuda:N",
-    "train-size = 'many'": "--train-size = 'many'",
+    "train-size = 'many'": "--train-size must be a whole number, got 'many'",
 }
 
 

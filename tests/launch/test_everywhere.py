@@ -228,6 +228,25 @@ def test_one_is_at_work_at_a_time():
         pass
 
 
+def test_one_is_entered_once_and_a_new_one_perturbs_what_the_first_did():
+    world, unperturbed = made(OPTIMIZERS["sgd"]), made(OPTIMIZERS["sgd"])
+    once = lb.perturbed(k=3)
+    with once:
+        steps(*world)
+    with pytest.raises(LastbitError, match=r"entered once: make a new lastbit.perturbed\(\)"), once:
+        pass
+    assert once.steps == 6
+    steps(*unperturbed)
+    between = steps(*world), steps(*unperturbed)
+    assert not torch.equal(*between)
+    for whole in (world, unperturbed):
+        whole[0].load_state_dict(made(OPTIMIZERS["sgd"])[0].state_dict())
+    with lb.perturbed(k=3) as again:
+        found = steps(*world)
+    assert again.met[0].perturbed == "rescale"
+    assert not torch.equal(found, steps(*unperturbed))
+
+
 def test_by_hand_one_optimizer_is_perturbed():
     model, optimizer, inputs = made(OPTIMIZERS["sgd"])
     with lb.perturb_optimizer(optimizer, "rescale", k=3):

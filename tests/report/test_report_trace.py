@@ -183,6 +183,14 @@ def test_the_map_shows_the_logarithm_of_what_was_measured():
     assert figure.layout.yaxis.autorange == "reversed"
 
 
+def test_long_names_leave_a_narrow_map_room_and_stay_apart():
+    names = [f"transformer.h.{layer}.attention.c_projection.weight" for layer in range(12)]
+    axis = difference_map(np.arange(3), np.full((3, 12), 1e-3), names).layout.yaxis
+    assert len(set(axis.ticktext)) == 12
+    assert max(map(len, axis.ticktext)) <= 28
+    assert axis.labelalias["3"] == names[3]  # the hover has the whole name
+
+
 def test_a_map_of_many_steps_is_thinned(make_trace):
     figure = difference_map(np.arange(10_001), np.full((10_001, 60), 1e-3), [f"t{i}" for i in range(60)])
     assert figure.data[0].z.shape[1] <= MAX_COLUMNS + 1

@@ -248,8 +248,8 @@ def check_nothing_lost(study):
     [
         (errno.ENOSPC, r"disk that holds \S+ is full: free some space, then continue with --resume"),
         (errno.EDQUOT, r"disk that holds \S+ is full: free some space, then continue with --resume"),
-        (errno.EROFS, r"cannot write to \S+ \(Read-only file system\): choose another folder"),
-        (errno.EACCES, r"cannot write to \S+ \(Permission denied\): choose another folder"),
+        (errno.EROFS, r"cannot write to \S+ \(Read-only file system\): make it writable, or go on with a copy"),
+        (errno.EACCES, r"cannot write to \S+ \(Permission denied\): make it writable, or go on with a copy"),
     ],
     ids=["full", "quota", "read-only", "permission"],
 )

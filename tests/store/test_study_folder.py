@@ -344,7 +344,8 @@ def test_a_copy_reads_where_nobody_may_write(study):
         run = subprocess.run([sys.executable, "-c", READER, *map(str, copies)], capture_output=True, text=True)
         assert before == [sorted(copy.iterdir()) for copy in copies]
     assert run.returncode == 0, run.stderr
-    refused = [f"cannot write to {copy} (Permission denied): choose another folder with --out" for copy in copies]
+    instead = "make it writable, or go on with a copy in another folder"
+    refused = [f"cannot write to {copy} (Permission denied): {instead}" for copy in copies]
     assert run.stdout.splitlines() == ["['a'] [1.0] {'x': 1}", refused[0], "['a'] [1.0] {'x': 1}", refused[1]]
 
 

@@ -37,7 +37,7 @@ class Written:
         for memory, left in outputs:
             if not view:
                 self.holds[memory] = left, here
-        full = name if name.startswith("c10d") else f"aten.{name}"
+        full = name if name.startswith(("c10d", "inductor")) else f"aten.{name}"
         drawn = generator is not None
         self.ops.append(
             Op(index, full, line(number), False, thread, threads, drawn, generator, read, given, tuple(scalars))
@@ -65,5 +65,5 @@ def pair_of(first, second, kind="values", suspects=(), met=((), ()), key="train.
     count = first.count
     found = Difference(kind, key, 0, count, ((0, count + 1), (0, count + 1)), (first, second))
     kept = tuple(Difference("operations", key, 0, one.count, ((0, 1), (0, 1)), (one, two)) for one, two in suspects)
-    process = ProcessPair(key, 0, rank, key, (1, 2), count, 1, 8, False, (False, False), found, kept)
+    process = ProcessPair(key, 0, rank, key, (1, 2), count, 1, 8, False, (False, False), found, kept, count)
     return Pair((None, None), (process, *more), 1.0, False, met)

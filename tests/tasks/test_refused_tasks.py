@@ -84,7 +84,9 @@ def test_the_longest_name_makes_a_folder(tmp_path, monkeypatch):
 def test_true_is_no_number_in_a_study_file(tmp_path, capsys, name):
     (tmp_path / "study.toml").write_text(f"{name} = true\n")
     assert main(["audit", str(tmp_path / "study.toml"), "--out", str(tmp_path / "out")]) == 2
-    assert "input should be a number, not true or false" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"--{name} must be a " in told
+    assert "number, got True" in told
 
 
 @pytest.mark.parametrize(

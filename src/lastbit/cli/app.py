@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from typer.exceptions import Abort, TyperException
 
 from lastbit.cli import pde, report
@@ -22,6 +23,7 @@ from lastbit.cli.fields import SeveralValues
 from lastbit.cli.studies import add_studies
 from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode, exit_codes_help
+from lastbit.core.refused import first_refusal
 from lastbit.core.terminal import flush, say
 
 __all__ = ["app", "main"]
@@ -129,11 +131,11 @@ def _lacks_memory(error: Exception) -> bool:
 def _told(error: TyperException) -> str:
     """Return what the parser says, with the option that it speaks of and where to read more."""
     option = getattr(getattr(error, "param", None), "opts", [""])[0]
+    if option and isinstance(error.__cause__, ValidationError):
+        return first_refusal(option, error.__cause__)
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     said = message if option in message else f"{option}: {message}"
     context = getattr(error, "ctx", None)
-    if context is not None and context.command.name in ("audit", "trace") and "unexpected extra argument" in said:
-        return f"{said.rstrip('.')}: a command stands behind --, as in {context.command_path} -- python train.py"
     return said if context is None else f"{said.rstrip('.')} ({context.command_path} --help says what it takes)"
 
 

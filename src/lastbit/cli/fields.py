@@ -51,9 +51,12 @@ class SeveralValues(TyperCommand):
         if "--" in args:
             ctx.meta[COMMAND] = args[args.index("--") + 1 :]
             args = args[: args.index("--")]
+        return super().parse_args(ctx, self.joined(args))
+
+    def joined(self, args: list[str]) -> list[str]:
+        """Return the words with the values of a flag as one."""
         # Those that show it: a flag that is only repeated takes one value each time.
-        several = {flag for one in self.params if str(one.metavar).endswith("...") for flag in one.opts}
-        return super().parse_args(ctx, join_values(args, several))
+        return join_values(args, {flag for one in self.params if str(one.metavar).endswith("...") for flag in one.opts})
 
 
 def join_values(words: Sequence[str], flags: Collection[str]) -> list[str]:

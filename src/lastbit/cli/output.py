@@ -22,6 +22,9 @@ __all__ = ["JSON_HELP", "JsonWriter", "check_writable", "hand_over", "json_alone
 
 JSON_HELP = "Write the whole result to this file too, or with - alone to standard output."
 
+_OTHER_FORMS = (".csv", ".tsv", ".parquet", ".nc", ".html", ".xlsx")
+"""Names behind which nobody, and no reader of metrics, looks for JSON."""
+
 JsonWriter: TypeAlias = Callable[[Mapping[str, Any]], Path | None]
 """Writes a result as JSON and returns the file that it wrote, if it was one."""
 
@@ -146,7 +149,15 @@ def json_alone(json: Path | None) -> Iterator[JsonWriter | None]:
 
     With `-` it is written to standard output when the block ends, and all else that is printed in the block goes to
     standard error, so that a program can read the one.
+
+    Raises:
+        LastbitError: the file has the name of another form.
     """
+    if json is not None and json.suffix.lower() in _OTHER_FORMS:
+        raise LastbitError(
+            f"--json {json} would be JSON under the name of something else: write --json {json.with_suffix('.json')}; "
+            "lastbit report DIR --export FILE.csv writes the runs as a table"
+        )
     if json is None or str(json) != "-":
         yield None if json is None else partial(write_json, json)
         return

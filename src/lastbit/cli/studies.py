@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from pkgutil import resolve_name
@@ -12,9 +11,9 @@ import typer
 
 from lastbit.cli.fail_if import FailIf, conditions_on, judged
 from lastbit.cli.fields import COMMAND, SeveralValues, command_from, completing, option
+from lastbit.cli.forgotten import NUMBER, TASKS, TakesCommands
 from lastbit.cli.output import JSON_HELP, check_writable, json_alone, present
 from lastbit.core.errors import LastbitError
-from lastbit.core.exit_codes import ExitCode
 from lastbit.core.keywords import Keyword
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.doctor.settings import DoctorSettings
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Json", "Quiet", "add_studies", "study_command"]
 
 _OUTPUT = "Output"
-_NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
-_TASKS = next(one.words for one in study_keywords(AuditSettings) if one.name == "task")
 
 What: TypeAlias = Annotated[
     str | None,
@@ -40,7 +37,7 @@ What: TypeAlias = Annotated[
         help="A task, as --task names it, or a file with the same names as the flags, which override it; "
         "write it before flags of several values.",
         show_default=False,
-        autocompletion=completing(_TASKS),
+        autocompletion=completing(TASKS),
     ),
 ]
 Json: TypeAlias = Annotated[
@@ -91,11 +88,12 @@ _COMMANDS: dict[str, tuple[type[StudySettings], str]] = {
 def add_studies(app: typer.Typer) -> None:
     """Add a command for each kind of study."""
     for name, (settings, text) in _COMMANDS.items():
-        app.command(name, cls=SeveralValues)(study_command(KINDS[name], settings, text))
+        reads = TakesCommands if settings.commands else SeveralValues
+        app.command(name, cls=reads)(study_command(KINDS[name], settings, text))
 
 
 def study_command(kind: str, settings: type[StudySettings], text: str) -> Callable[..., Any]:
-    """Return the command that makes a study of a kind; register it with `cls=SeveralValues`.
+    """Return the command that makes a study of a kind; register it with `cls=SeveralValues` or `cls=TakesCommands`.
 
     It presents what was made and returns the exit code of its result.
 
@@ -121,7 +119,7 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
             if "resume" in given:
                 from_file.pop("out", None)
             given = {**from_file, **given}
-        elif what is not None and _NUMBER.fullmatch(what):
+        elif what is not None and NUMBER.fullmatch(what):
             several = ", ".join(f"--{name.replace('_', '-')}" for name in settings.sweeps)
             takes = f"only {several} take several values" if several else "every flag takes one value"
             raise LastbitError(f"{what} is no task, and belongs to no flag: of lastbit {name}, {takes}")
@@ -144,8 +142,7 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
         with json_alone(json) as writer:
             study = make(made, **given, quiet=quiet)
             present(study, json=writer, texts=texts, quiet=quiet)
-        early = "from_audit" in given and study.too_early
-        return judged(conditions, study.to_json(), ExitCode.ANSWERED if early else study.result.exit_code)
+        return judged(conditions, study.to_json(), study.result.exit_code)
 
     command.__doc__ = text
     return command_from(command, options)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticKnownError
 
 from lastbit.core.errors import LastbitError, choose
+from lastbit.core.refused import first_refusal, spaced
 
 __all__ = ["Config", "validated"]
 
@@ -27,7 +29,7 @@ class Config(BaseModel):
         kinds = {*(get_args(field.annotation) or (field.annotation,))}
         own = any(isinstance(one, BeforeValidator) for one in field.metadata)
         if isinstance(value, bool) and kinds & {int, float} and bool not in kinds and not own:
-            raise ValueError("input should be a number, not true or false")
+            raise PydanticKnownError("float_type" if float in kinds else "int_type")
         return value
 
 
@@ -63,23 +65,13 @@ def validated(
         several = isinstance(values.get(name), list | tuple)
         if several and first["type"] in ("missing", "too_long"):
             wanted = _number_of_values(config.model_fields[name])
-            raise LastbitError(f"{shown} {_spaced(values[name])}: {wanted}") from None
+            raise LastbitError(f"{shown} {spaced(values[name])}: {wanted}") from None
         if first["type"] == "missing":
             raise LastbitError(f"{shown} is missing: give the {config.model_fields[name].description}") from None
-        cause = first.get("ctx", {}).get("error")
-        message = str(cause) if cause is not None else first["msg"][0].lower() + first["msg"][1:]
-        if not name:
-            raise LastbitError(message) from None
-        value = first["input"]
-        arrived = f" {_spaced(value)}" if isinstance(value, list | tuple) else f" = {value!r}"
-        raise LastbitError(f"{shown}{arrived}: {message}") from None
-
-
-def _spaced(values: Iterable[Any]) -> str:
-    return " ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values) or "none"
+        raise LastbitError(first_refusal(shown if name else "", error)) from None
 
 
 def _number_of_values(field: FieldInfo) -> str:
     """Return how many values a setting of several takes, with its default as an example."""
-    example = "" if field.is_required() else f", for example {_spaced(field.default)}"
+    example = "" if field.is_required() else f", for example {spaced(field.default)}"
     return f"give {len(get_args(field.annotation))} values, the {field.description}{example}"

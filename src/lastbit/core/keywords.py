@@ -20,6 +20,7 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from lastbit.core.config import Config
+from lastbit.core.words import typed
 
 __all__ = ["Keyword", "default_words", "keywords", "setting", "several", "takes"]
 
@@ -61,6 +62,7 @@ def setting(
     shown: str = "",
     flags: Sequence[str] = (),
     words: Iterable[str] = (),
+    remarks: Mapping[str, str] = MappingProxyType({}),
     verbatim: bool = False,
     **bounds: Any,
 ) -> Any:
@@ -73,11 +75,12 @@ def setting(
         shown: its default in words, where it is None.
         flags: its flags on the command line, where they are not `--name`.
         words: values that a shell can complete, where its type does not say them.
+        remarks: on single words that it takes, in place of which is the default.
         verbatim: whether several values are given by the flag once for each, and may hold commas and spaces.
         **bounds: `ge`, `gt`, `le`, `lt`.
     """
     told: dict[str, Any] = {"panel": panel, "shown": shown, "flags": list(flags), "words": list(words)}
-    told["verbatim"] = verbatim
+    told |= {"remarks": dict(remarks), "verbatim": verbatim}
     extra = {name: value for name, value in told.items() if value}
     return Field(default, description=description, json_schema_extra=extra, **bounds)
 
@@ -142,7 +145,7 @@ def default_words(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     values = value if isinstance(value, tuple) else (value,)
-    return " ".join(f"{one:g}" if isinstance(one, float) else str(one) for one in values)
+    return " ".join(map(typed, values))
 
 
 def _keyword(name: str, configs: Sequence[type[Config]], shown: str | None = None) -> Keyword:
@@ -190,7 +193,8 @@ def _sentence(field: FieldInfo, default: str | None = None, choices: Iterable[st
     """Return the description with the default, of this field unless another is given, and the choices or the range."""
     default = _default(field) if default is None else default
     if words := list(choices or _choices(field)):
-        shown = [f"{word} (default)" if word == default else word for word in words]
+        remarks = _extra(field).get("remarks") or {default: "default"}
+        shown = [f"{word} ({remarks[word]})" if word in remarks else word for word in words]
         return f"{field.description}: {', '.join(shown)}"
     inside = "; ".join(part for part in (default, _range(field)) if part)
     return f"{field.description} ({inside})" if inside else str(field.description)

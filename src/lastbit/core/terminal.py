@@ -26,6 +26,8 @@ def visible(text: str, keep: str = "") -> str:
         >>> visible("a\x1b[31mb\n")
         'a\\x1b[31mb\\n'
     """
+    if text.isprintable():  # a picture of a megabyte, in base64, is
+        return text
 
     def shown(character: str) -> str:
         hidden = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTION

@@ -1,8 +1,10 @@
-"""How many and what part, in words: for `report.formatting`, and for the rooms that cannot import it."""
+"""How many, what part and what was typed, in words: for `report.formatting`, and for rooms that cannot import it."""
 
 from __future__ import annotations
 
-__all__ = ["capitalised", "part", "plural"]
+from typing import Any
+
+__all__ = ["capitalised", "part", "plural", "typed"]
 
 
 def plural(value: float | str, one: str, several: str = "") -> str:
@@ -31,3 +33,13 @@ def part(share: float) -> str:
 def capitalised(text: str) -> str:
     """Return the text with its first letter large."""
     return text[:1].upper() + text[1:]
+
+
+def typed(value: Any) -> str:
+    """Return a value as a user would type it, with every digit and none that says nothing.
+
+    Example:
+        >>> typed(2.0), typed(0.1), typed(1e-05), typed(3), typed("last")
+        ('2', '0.1', '1e-05', '3', 'last')
+    """
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)

@@ -98,7 +98,7 @@ class Everywhere:
             on unperturbed, and the error is in `Met.refused`.
 
     Raises:
-        LastbitError: on entering, one is at work already.
+        LastbitError: on entering, one is at work already, or this one was before.
 
     Example:
         >>> from lastbit.perturb.rescale import Rescale
@@ -130,12 +130,17 @@ class Everywhere:
         self._strict = strict
         self._known: weakref.WeakKeyDictionary[Optimizer, Met] = weakref.WeakKeyDictionary()
         self._handles: list[Any] = []
+        self._entered = False
 
     def __enter__(self) -> Self:
         """Begin."""
+        if self._entered:
+            # Its counts, its perturbation's draws and whom it met belong to the steps of before.
+            raise LastbitError("a perturbation is entered once: make a new lastbit.perturbed() for what comes after it")
         if Everywhere._active is not None:
             raise LastbitError("every optimizer is perturbed already: leave the outer lastbit.perturbed first")
         Everywhere._active = self
+        self._entered = True
         self._handles = [
             register_optimizer_step_pre_hook(self._before),
             register_optimizer_step_post_hook(self._after),

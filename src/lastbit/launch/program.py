@@ -9,6 +9,7 @@ from typing import Any
 
 from lastbit.core.errors import LastbitError
 from lastbit.launch.metrics.spec import MetricSpec, metric_specs
+from lastbit.launch.words import check_command
 
 __all__ = ["CommandProgram"]
 
@@ -78,7 +79,12 @@ class CommandProgram:
         return 1
 
     def check(self) -> None:
-        """There is nothing to try but the command itself."""
+        """Check that there is such a program, and that lastbit will be reached in it.
+
+        Raises:
+            LastbitError: there is none, or not.
+        """
+        check_command(self.words, cwd=Path(self.folder))
 
     def spec(self) -> dict[str, Any]:
         """Return what `study.json` keeps."""

@@ -89,7 +89,10 @@ def disk_errors(folder: Path, *, begun: bool = True) -> Iterator[None]:
             then = f"continue with --resume {folder}" if begun else "run the same command again; nothing was left there"
             message = f"the disk that holds {folder} is full: free some space, then {then}"
         elif isinstance(error, OSError):
-            message = f"cannot write to {folder} ({error.strerror or error}): choose another folder with --out"
+            instead = "choose another folder with --out"
+            if begun:
+                instead = "make it writable, or go on with a copy in another folder"
+            message = f"cannot write to {folder} ({error.strerror or error}): {instead}"
         raise StorageError(message) from error
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:  # a broken rule of a table is not damage

@@ -17,7 +17,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.tasks.function import TrainingFunction, is_training
 from lastbit.tasks.task import Task
 
-__all__ = ["load_file_task"]
+__all__ = ["file_and_function", "load_file_task"]
 
 _BY_KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -39,15 +39,29 @@ def load_file_task(reference: str, arguments: Mapping[str, Any] = MappingProxyTy
         LastbitError: there is no such file or function, importing or calling it raises, the function has no such
             parameter or needs others, or it does not return a `Task`.
     """
-    name, colon, function = reference.rpartition(":")
-    if not colon or not function.isidentifier() or not name.endswith(".py"):
-        script = f"; a whole script: lastbit audit -- python {reference}" if reference.endswith(".py") else ""
-        raise LastbitError(f"a task in a file is written FILE.py:FUNCTION, got {reference!r}{script}")
+    name, function = file_and_function(reference)
     path = Path(name).expanduser()
     if not path.is_file():
         raise LastbitError(f"there is no task file {name!r}: write FILE.py:FUNCTION with the path of a Python file")
     stat = path.stat()
     return _load(path.resolve(), name, function, stat.st_mtime_ns, stat.st_size, tuple(arguments.items()))
+
+
+def file_and_function(reference: str, command: str = "audit") -> tuple[str, str]:
+    """Return the two parts of `FILE.py:FUNCTION`.
+
+    Args:
+        reference: both, as they were written.
+        command: of lastbit's, which would repeat a whole script.
+
+    Raises:
+        LastbitError: it is written otherwise.
+    """
+    name, colon, function = reference.rpartition(":")
+    if not colon or not function.isidentifier() or not name.endswith(".py"):
+        script = f"; a whole script: lastbit {command} -- python {reference}" if reference.endswith(".py") else ""
+        raise LastbitError(f"a task in a file is written FILE.py:FUNCTION, got {reference!r}{script}")
+    return name, function
 
 
 @lru_cache(maxsize=8)

@@ -59,7 +59,7 @@ class TrainingFunction:
         name: what the study calls it.
 
     Raises:
-        LastbitError: it is no function of a seed alone.
+        LastbitError: it is no function of a seed alone, or one that yields or awaits.
     """
 
     function: Callable[[int], Any]
@@ -70,6 +70,11 @@ class TrainingFunction:
         if not is_training(self.function):
             raise LastbitError(
                 f"a training is a function of a seed alone, def train(seed): ..., got {_described(self.function)}"
+            )
+        if inspect.iscoroutinefunction(self.function) or inspect.isgeneratorfunction(self.function):
+            raise LastbitError(
+                f"{getattr(self.function, '__name__', 'function')} yields or awaits, and a call of it trains nothing: "
+                "write a function that trains and returns its result"
             )
         name = self.name or getattr(self.function, "__name__", "") or "function"
         object.__setattr__(self, "name", "function" if name == "<lambda>" else name)

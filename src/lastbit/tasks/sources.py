@@ -9,7 +9,7 @@ import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["local_sources"]
+__all__ = ["is_installed", "local_sources"]
 
 
 def local_sources(files: Sequence[Path], *, base: Path, folders: Sequence[Path] | None = None) -> dict[str, str]:
@@ -60,7 +60,7 @@ def _imports(text: bytes, file: Path, folders: Sequence[Path] | None, base: Path
             names += [*_with_parents(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
     for name in names:
         files += _imported(name, base.resolve()) if folders is None else _beside(name, folders)
-    return [path for path in files if path.suffix == ".py" and not _installed(path)]
+    return [path for path in files if path.suffix == ".py" and not is_installed(path)]
 
 
 def _imported(name: str, base: Path) -> list[Path]:
@@ -82,7 +82,7 @@ def _files(place: Path) -> list[Path]:
     return [path.resolve() for path in found if place.name and path.is_file()]
 
 
-def _installed(path: Path) -> bool:
+def is_installed(path: Path) -> bool:
     """Tell whether a file is Python's, lastbit's or a package's."""
     python = (Path(sysconfig.get_path("stdlib")), Path(__file__).parents[1])
     return bool({"site-packages", "dist-packages"} & set(path.parts)) or any(map(path.is_relative_to, python))

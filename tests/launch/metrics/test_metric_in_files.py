@@ -126,6 +126,17 @@ def test_other_forms_are_refused_in_one_line(tmp_path, text, key, message):
     assert len(str(error.value)) < 400
 
 
+def test_a_name_says_nothing_of_what_is_in_a_file(tmp_path):
+    (tmp_path / "json.csv").write_text('{"acc": {"test": 0.5}}')
+    assert read_file("json.csv:acc.test", tmp_path, 0).values == (0.5,)
+    with pytest.raises(LastbitError, match=r"^json.csv, acc: an object is no number: write acc.test$"):
+        read_file("json.csv:acc", tmp_path, 0)
+    with pytest.raises(LastbitError, match=r"there is no number at that key: choose one of acc.test$"):
+        read_file("json.csv:test", tmp_path, 0)
+    (tmp_path / "t.csv").write_text("[a],acc\n1,0.5\n")
+    assert read_file("t.csv:acc", tmp_path, 0).values == (0.5,)
+
+
 def test_a_file_of_an_earlier_run_is_not_read(tmp_path):
     read(tmp_path, '{"acc": 1}', "acc")
     os.utime(tmp_path / "out.json", (0, 1_000_000))

@@ -139,6 +139,57 @@ def test_what_is_found_is_ranked_and_its_flags_read_it(text, first):
         assert series.printed[-1] + series.unit == candidate.value
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Epoch 3/3 test loss: 0.4\n",
+        "step 10/100 loss 0.4 (1.2s)\nstep 20/100 loss 0.3 (1.3s)\n",
+        "train:  12%|█▏        | 12/100 [00:01<00:09, 9.1it/s, loss=0.4]\n",
+        "Epoch 0: 100%|██| 38/38 [00:00<00:00, 120.1it/s, lr=0.001, loss=0.4]\n",
+        "38/38 [====] - 0s 2ms/step - loss: 0.4 - learning_rate: 0.001 - eta 12s\n",
+        "Nov 27 17:10:34 loss: 0.4 elapsed 0.2 min, time per batch 3.1ms\n",
+        "2026-11-27 17:10 loss: 0.4 train_runtime: 3.1 total_params: 2,410 seed=1\n",
+        "update: 10 loss: 0.4\nturn 100 loss: 0.4\nturn 200 loss: 0.3\nturn 300 loss: 0.2\n",
+        "{'loss': 0.4, 'learning_rate': 5e-05, 'epoch': 1.0, 'train_steps_per_second': 9.1}\n",
+        "torch 2.5, lr 0.1, weight loaded in 3.2 s loss is 0.4 speed: 20it/s\n",
+    ],
+)
+def test_counters_times_and_settings_are_not_offered_and_can_be_asked_for(text):
+    assert {candidate.name for candidate in found(text)} == {"loss"}
+    for name in ("Epoch", "step", "seed", "lr", "turn"):
+        if re.search(rf"\b{name}[ =]\d", text):
+            assert named(text, name).values
+
+
+def test_a_number_that_grows_is_a_result_where_it_does_not_count():
+    grows = "correct 530\ncorrect 541\ncorrect 547\nwin_rate: 0.5\nscore 1\nscore 2\nscore 3\n"
+    assert {candidate.name for candidate in found(grows)} == {"correct", "win_rate", "score"}
+
+
+def test_counters_alone_are_no_results_but_answer_a_misspelt_one():
+    assert found("Epoch 3/3 lr 0.1\n") == ()
+    with pytest.raises(LastbitError, match=r"write --metric Epoch$"):
+        named("Epoch 3/3 lr 0.1\n", "epoch")
+    with pytest.raises(LastbitError, match="no results with names; print one"):
+        named("Epoch 3/3 lr 0.1\n", "accuracy")
+
+
+def test_two_numbers_of_one_name_in_one_line_are_told_apart():
+    long = "Epoch 3/3 with a very long beginning of the line, train loss: 0.31 test loss: 0.42 accuracy: 0.8"
+    for line in ("train loss: 0.31 test loss: 0.42", long):
+        with pytest.raises(LastbitError) as error:
+            named(f"{line}\n", "loss")
+        for whole in ("'loss' stands for 2 different numbers", "train loss: 0.31'", "test loss: 0.42'"):
+            assert whole in str(error.value)
+        assert re.search("by --metric '[^']*train loss' or --metric '[^']*test loss'", str(error.value))
+    lines = [candidate.line for candidate in found(f"{long}\n")]
+    assert lines == [
+        "Epoch 3/3 with a very … 0.31 test loss: 0.42",
+        "Epoch 3/3 with a very … loss: 0.42 accuracy: 0.8",
+        "Epoch 3/3 with a very … line, train loss: 0.31",
+    ]
+
+
 def test_of_a_long_output_the_end_is_looked_at():
     text = "early: 0.5\n" + "x" * 5_000_000 + " acc: 0.5\nlate: 0.5\n"
     assert [candidate.name for candidate in found(text)] == ["late"]
@@ -150,7 +201,7 @@ def test_both_of_two_in_one_line_have_flags():
 
 
 def test_a_flag_stops_at_a_comma():
-    text = "train loss:0.5,acc:0.7,lr:1\nval loss:0.2,acc:0.9,lr:1\n"
+    text = "train loss:0.5,acc:0.7,k:1\nval loss:0.2,acc:0.9,k:1\n"
     assert {candidate.value for candidate in found(text)} == {"0.5", "0.7", "0.2", "0.9", "1"}
 
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from lastbit.core.errors import LastbitError
 from lastbit.launch.pair.against import check_alike, held_against
 from lastbit.launch.pair.leaves import hashes_of, names_of, standing
+from lastbit.launch.pair.pace import Pace
 from lastbit.launch.pair.recorded import RunRecord, load_record, read_steps, save_record
 from lastbit.launch.pair.recording import Recording
 from lastbit.launch.pair.said import Said
@@ -31,11 +33,12 @@ def run(folder, *, steps=4, nudge=None, hidden=3, key="train.py", rank=None, beg
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, hidden), nn.Dropout(0.2), nn.Linear(hidden, 2))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    recorder.on = True
+    names = cache(lambda: names_of(optimizer))  # it looks through every living object, of which pytest has many
     with recorder.mode():
         for step in range(steps):
+            recorder.on, takes = recording.whole, recording.takes(step)
             with torch._C._DisableTorchDispatch():
-                before = hashes_of(optimizer, recorder.memories)
+                before = hashes_of(optimizer, recorder.memories) if takes else {}
             optimizer.zero_grad()
             inputs = torch.randn(5, 4)
             if step == nudge:
@@ -45,8 +48,11 @@ def run(folder, *, steps=4, nudge=None, hidden=3, key="train.py", rank=None, beg
             model(inputs).square().mean().backward()
             optimizer.step()
             with torch._C._DisableTorchDispatch():
+                if not takes:
+                    recorder.cut()
+                    continue
                 stands = standing(optimizer, recorder.memories, before)
-                said = Said(facts, 0, step + 1, stands.checksum, stands, lambda: names_of(optimizer), recorder)
+                said = Said(facts, 0, step + 1, stands.checksum, stands, names, recorder)
                 tapes.append(said.whole())
                 recording.tell(said)
             recorder.cut()
@@ -151,10 +157,58 @@ def test_a_process_that_one_run_lacks(tmp_path):
 def test_operations_can_begin_later_and_end_where_there_are_too_many(tmp_path, monkeypatch):
     [process] = record(tmp_path / "late", begin=2).processes
     assert [process.tape(place) is not None for place in range(4)] == [False, False, True, True]
-    monkeypatch.setattr("lastbit.launch.pair.recording.MOST", 1)
+    monkeypatch.setattr("lastbit.launch.pair.pace.MOST", 1)
     [process] = record(tmp_path / "small").processes
     assert [process.tape(place) is not None for place in range(4)] == [True, False, False, False]
     assert len({step["checksum"] for step in process.steps}) == 5
+
+
+@pytest.fixture
+def thin(monkeypatch):
+    """Let operations end after the first step, and have four checksums in each doubling of steps."""
+    monkeypatch.setattr("lastbit.launch.pair.pace.MOST", 1)
+    monkeypatch.setattr("lastbit.launch.pair.pace.EACH", 4)
+
+
+def test_a_long_run_is_compared_at_ever_fewer_steps_and_at_its_end(tmp_path, thin):
+    first, second = record(tmp_path / "a", steps=70), record(tmp_path / "b", steps=70)
+    every = [*range(8), *range(8, 16, 2), *range(16, 32, 4), *range(32, 64, 8), 64]
+    assert [step["count"] for step in first.processes[0].steps] == [*every, 70]
+    [pair] = held_against(first, second)
+    assert (pair.steps, pair.taken, pair.ended, pair.difference, pair.suspects) == (len(every), 70, True, None, ())
+
+
+def test_what_differs_between_two_compared_steps_is_found_at_the_next(tmp_path, thin):
+    [pair] = held_against(record(tmp_path / "a", steps=70), record(tmp_path / "b", steps=70, nudge=35))
+    found = pair.difference
+    assert (found.kind, found.count, found.since, found.tapes) == ("values", 40, 33, (None, None))
+
+
+def test_records_that_thin_out_at_different_steps_are_compared_where_both_have_one(tmp_path, thin, monkeypatch):
+    first = record(tmp_path / "a", steps=70)
+    [longer] = held_against(first, record(tmp_path / "more", steps=71))
+    [killed] = held_against(first, record(tmp_path / "killed", steps=50, ends=False))
+    cut = replace(record(tmp_path / "cut", steps=50, ends=False), cut=True)
+    monkeypatch.setattr("lastbit.launch.pair.pace.MOST", 1 << 30)
+    [pair] = held_against(first, record(tmp_path / "b", steps=70))
+    assert (pair.steps, pair.taken, pair.ended, pair.difference, pair.suspects) == (21, 70, True, None, ())
+    assert [(one.difference.kind, one.difference.count) for one in (longer, killed)] == [("length", 70), ("length", 49)]
+    [timed_out] = held_against(first, cut)
+    assert (timed_out.difference, timed_out.ended) == (None, False)
+
+
+def test_recording_slows_down_where_it_takes_its_time(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("lastbit.launch.pair.pace.monotonic", lambda: now[0])
+    pace = Pace()
+    now[0] += 26.0  # of which recording took 16, and the program 10
+    pace.went(1000, 16.0)
+    assert pace.whole
+    now[0] += 5.0
+    pace.went(1000, 21.0)
+    assert not pace.whole
+    taken = [count for count in range(1 << 20) if pace.takes(count)]
+    assert max(sum(low <= count < 2 * low for count in taken) for low in (1 << k for k in range(20))) <= 64
 
 
 def test_a_record_travels_in_one_file(tmp_path):

@@ -130,6 +130,17 @@ def test_what_is_kept_is_bounded(monkeypatch):
     assert max(len(tap.said) for tap in taps.kept.values()) <= 200
 
 
+@pytest.mark.parametrize(
+    ("path", "noted"), [("_dynamo/eval_frame", True), ("_dynamo/convert_frame", False), ("_inductor/codecache", False)]
+)
+def test_what_a_compiler_asks_is_not_noted_and_what_is_called_through_one_is(path, noted):
+    taps, found = Taps(), {}
+    source = "def through(note):\n    note()\n"
+    exec(compile(source, f"/lib/site-packages/torch/{path}.py", "exec"), found)
+    found["through"](lambda: taps.note("seed", "torch.manual_seed", lambda: "5", sys._getframe(1)))
+    assert bool(taps.kept) is noted
+
+
 class Holder:
     now = Tapped(time, "time", lambda *_: None)
 

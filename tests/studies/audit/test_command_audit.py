@@ -15,6 +15,7 @@ from lastbit.cli.app import main
 from lastbit.core.errors import LastbitError
 from lastbit.dynamics.sketch import CountSketch, Sketch
 from lastbit.launch.arrays import read_states
+from lastbit.report.formatting import percent
 from lastbit.report.html import render_html
 from lastbit.store import StudyFolder
 from lastbit.studies.audit.sketched import Weights, relative_l2
@@ -119,12 +120,56 @@ def test_digits_that_hide_the_last_bit_are_counted_as_printed(program):
     assert "--reseed" in result.advice
 
 
-@pytest.mark.parametrize("numerics", [["--as-is"], ["--deterministic", "--reseed", "--seeds", "2"]])
+@pytest.mark.parametrize(
+    ("shown", "kind", "said"),
+    [
+        (
+            "{:.4f}",
+            "hardly_last_bit",
+            "of it is the last bit: changing it moved loss in none of 6 runs by the 0.0001",
+        ),
+        (
+            "{:.0f}",
+            "not_measured",
+            "is not measured: changing it moved loss in none of 6 runs. The command prints loss",
+        ),
+        ("2.5", "not_measured", "6 runs printed the same loss. The command prints loss with 2 digits, which hide any"),
+    ],
+)
+def test_digits_hide_the_last_bit_and_not_the_seeds_beside_it(program, shown, kind, said):
+    program.said = lambda loss: f"loss: {shown.format(loss)}\n"
+    study = lb.audit(["sh", "x.sh", "{seed}"], **QUIET, seeds=3, perturbations=2, perturb="rounding", out="s")
+    result = study.result
+    assert result.sigma_last_bit.estimate == 0
+    assert (result.verdict_kind, study.to_json()["verdict_kind"]) == (kind, kind)
+    assert said in study.verdict
+    assert said in " ".join(study.summary().split())
+    assert said in " ".join(render_html(study.page).split())
+    if kind == "hardly_last_bit":
+        values = np.array([run.metrics["loss"] for run in result.runs if run.role != "repeat"])
+        # Two runs that print the same differ by less than 0.0001.
+        share = (0.0001**2 / 2) / result.sigma_total.estimate**2
+        assert values.std() > 0.0001
+        assert share < 0.1
+        assert f"at most {percent(share)} of the variance" in study.verdict
+        assert result.printed.hidden_below == 0.0001
+        assert result.sigma_last_bit.note.startswith("the command shows no change below 0.0001")
+
+
+def test_nothing_is_hidden_of_a_float32_that_is_printed_with_13_digits(program):
+    program.said = lambda loss: "".join(f"loss: {float(np.float32(one)):.13g}\n" for one in (loss, loss / 3))
+    result = lb.audit(["sh", "x.sh"], **QUIET, perturbations=2, perturb="rounding", out="s").result
+    assert result.printed is None
+    assert "digits" not in result.verdict
+
+
+@pytest.mark.parametrize("numerics", [["--as-is", "--timeout", "60"], ["--deterministic", "--reseed", "--seeds", "2"]])
 def test_the_command_that_repeats_the_study_does(program, numerics, capsys):
     flags = ["--metric", "rounded", "--metric", "/loss: (.*)/", "--better", "lower", "--perturbations", "2", *numerics]
     assert main(["audit", *flags, "--quiet", "--", "sh", "a b.sh"]) == 0
     first, second = (Path("lastbit-studies", f"audit-sh-{number}") for number in ("001", "002"))
     said = lb.open_study(first).result
+    assert set(numerics) <= set(said.command.split())
     assert main([*shlex.split(said.command)[1:]]) == 0
     again = lb.open_study(second).result
     assert (again.command, again.spec) == (said.command, said.spec)

@@ -46,7 +46,7 @@ def said(capsys):
         ("echo one; echo no data >&2; exit 3", [], "sh ended with exit code 3: no data", "stderr.txt"),
         ("echo last words; exit 1", [], "sh ended with exit code 1: last words", "stdout.txt"),
         ("echo bye; kill -11 $$", [], "sh ended with signal 11: bye", "stdout.txt"),
-        ("echo wait; sleep 60", ["--timeout", "0.3"], "sh ran longer than --timeout 0.3 s: wait", "stdout.txt"),
+        ("echo wait; sleep 60", ["--timeout", "0.3"], "sh ran longer than --timeout 0.3: wait", "stdout.txt"),
         ("echo loss: 1", [], "sh -c 'echo loss: 1' made no optimizer step: no Python was reached", None),
     ],
 )
@@ -84,7 +84,7 @@ def failing(program, monkeypatch, **failed):
     [
         ({"exit_code": 1, "last_lines": "one\nno luck"}, "train ended with exit code 1: no luck"),
         ({"exit_code": -9}, "train ended with signal 9: a warning"),
-        ({"timed_out": True, "exit_code": -15}, "train ran longer than --timeout 60 s: a warning"),
+        ({"timed_out": True, "exit_code": -15}, "train ran longer than --timeout 60: a warning"),
         ({"processes": ()}, "train made no optimizer step, though the first run did: a warning"),
     ],
 )
@@ -100,6 +100,34 @@ def test_a_later_run_that_fails_is_a_status_with_its_last_line(failed, message, 
     assert {status for name, (status, _) in ended.items() if "seed001" in name} == {RunStatus.CRASHED}
     assert all(message == text for name, (_, text) in ended.items() if "seed001" in name)
     assert message in " ".join(study.summary().split())
+
+
+def test_where_every_perturbed_run_failed_the_advice_is_to_look_at_them(program, monkeypatch):
+    def run(words, launch):
+        ran = program(words, launch)
+        return dataclasses.replace(ran, exit_code=1) if launch.settings.perturbation.kind == "auto" else ran
+
+    monkeypatch.setattr("lastbit.studies.frame.launched.run_command", run)
+    study = lb.audit(["sh", "train.sh"], metric=["loss"], perturbations=3, quiet=True)
+    assert [run.status for run in study.result.runs].count(RunStatus.CRASHED) == 2
+    assert "but the runs with another last bit have no result" in study.verdict
+    assert study.result.advice.startswith("See below how the runs that failed ended. Ask for at least 2 seeds")
+
+
+def test_a_command_that_prints_nothing_is_told_so(program, monkeypatch, capsys):
+    def silent(words, launch):
+        ran = program(words, launch)
+        for stream in (ran.stdout, ran.stderr):
+            stream.write_text("")
+        return ran
+
+    monkeypatch.setattr("lastbit.studies.frame.launched.run_command", silent)
+    assert main(["audit", "--perturbations", "2", "--quiet", "--", "sh", "train.sh"]) == 2
+    assert "The command printed nothing: let it print its result, as in 'val_acc: 0.91', or write" in said(capsys)
+    program.said = lambda loss: "done\n"
+    monkeypatch.setattr("lastbit.studies.frame.launched.run_command", program)
+    assert main(["audit", "--perturbations", "2", "--quiet", "--out", "new", "--", "sh", "train.sh"]) == 2
+    assert "shows none that could be: write --metric-file PATH:key.path" in said(capsys)
 
 
 @pytest.mark.parametrize("changed", ["train.sh", "part/train.py", "part/helper.py", "part/more.py"])

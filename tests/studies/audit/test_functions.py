@@ -1,6 +1,7 @@
 """An audit of a training function: what it sees is the optimizers' steps, and what the function returns."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -161,6 +162,53 @@ def test_what_is_no_training_is_refused_in_one_line(function, match, tmp_path):
     with pytest.raises(LastbitError, match=match) as caught:
         audited(function, tmp_path / "s")
     assert "\n" not in str(caught.value)
+
+
+def _yielding(seed):
+    yield seed
+
+
+async def _awaiting(seed):
+    return seed
+
+
+@pytest.mark.parametrize("function", [_yielding, _awaiting])
+def test_a_function_whose_call_trains_nothing_is_refused(function, tmp_path):
+    with pytest.raises(LastbitError, match=f"{function.__name__} yields or awaits, and a call of it trains nothing"):
+        audited(function, tmp_path / "s")
+
+
+@pytest.mark.parametrize("study", [lb.audit, lb.trace])
+@pytest.mark.parametrize("raised", [ValueError("boom"), SystemExit(1)], ids=lambda error: type(error).__name__)
+def test_a_function_whose_first_call_raises_is_called_once(study, raised, tmp_path):
+    calls = []
+
+    def fails(seed):
+        calls.append(seed)
+        train(seed)
+        raise raised
+
+    line = fails.__code__.co_firstlineno + 3
+    said = f"^fails raised {type(raised).__name__}: {raised} .{re.escape(__file__)}, line {line}.$"
+    with pytest.raises(LastbitError, match=said) as caught:
+        study(fails, quiet=True, out=tmp_path / "s")
+    assert calls == [0]
+    assert caught.value.__cause__ is raised
+
+
+def test_a_later_call_that_raises_is_tried_again_and_costs_no_other(tmp_path):
+    calls = []
+
+    def fails_later(seed):
+        calls.append(seed)
+        if len(calls) == 3:
+            raise ValueError("the third")
+        return train(seed)
+
+    result = audited(fails_later, tmp_path / "s").result
+    assert result.finished
+    assert {run.status for run in result.runs} == {"ok"}
+    assert max(run.attempts for run in result.runs) == 2
 
 
 @pytest.mark.parametrize(

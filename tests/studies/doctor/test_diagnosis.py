@@ -1,5 +1,6 @@
 """From tapes that are written by hand: the step, the root, and the cause."""
 
+from dataclasses import replace
 from zlib import crc32
 
 import pytest
@@ -87,6 +88,18 @@ def test_another_part_of_equal_memory_is_a_number():
     assert "3 and 5" in found.root.said
 
 
+@pytest.mark.parametrize(("name", "kind"), [("cat.default", "unknown"), ("lift_fresh.default", "made")])
+def test_of_an_earlier_step_that_was_not_kept_no_more_is_said_than_its_operation_tells(name, kind):
+    tapes = []
+    for side in "ab":
+        before = Written().op(name, [5], [(1, f"rows {side}")], 2)
+        tapes.append(chain(Written(1, before), f"x{side}", f"g{side}"))
+    found = of(*tapes)
+    assert (found.step, found.root.step) == (2, 1)
+    assert (found.root.kind, found.root.operation, found.root.line.number) == (kind, f"aten.{name}", 2)
+    assert found.cause is None
+
+
 def test_a_number_that_an_operation_gave_is_followed_to_it():
     tapes = []
     for side, number in (("a", "0.5"), ("b", "0.7")):
@@ -132,6 +145,15 @@ def test_another_course_and_the_number_that_decided_it():
     found = of(*without)
     assert (found.root.kind, found.root.line.number) == ("path", 5)
     assert any("Decisions" in said for said in found.unseen)
+
+
+def test_what_was_not_recorded_is_said_with_the_last_step_that_was_compared():
+    one = pair_of(Written(40).tape(), Written(40).tape())
+    process = one.processes[0]
+    apart = replace(process.difference, tapes=(None, None), since=33)
+    found = diagnose(replace(one, processes=(replace(process, difference=apart),)))
+    assert (found.root.kind, found.step, found.cause, found.line) == ("unknown", 41, None, None)
+    assert found.unseen[0].startswith("The runs were last compared after step 33, and were equal")
 
 
 def test_one_run_that_stepped_on():
@@ -247,6 +269,45 @@ def test_what_cannot_be_heard_is_read_in_the_source_of_what_the_root_depends_on(
     if cause is not None:
         assert (found.line.number, found.line.text) == (2, made)
         assert any("read in its source" in said for said in found.unseen)
+
+
+@pytest.mark.parametrize(("names", "cause"), [("same", "folder-order"), ("others", "file-left")])
+def test_another_file_is_read_as_the_folder_was_listed_in_another_order(names, cause, tmp_path, monkeypatch):
+    path = tmp_path / "train.py"
+    path.write_text("import os\nnames = os.listdir()\nrows = load(names[0])\n")
+    monkeypatch.setattr("hand_written_tapes.line", lambda number: type(LINE)(str(path), number, "<module>", ""))
+    tapes = []
+    for side in "ab":
+        crc = names if names == "same" else f"{names} {side}"
+        one = Written().tap("folder", f"data-{side}: 2 entries, order crc32 {side}, names crc32 {crc}", 2)
+        one.tap("file", f"data-{side}/{side}: 5 bytes, crc32 {side}", 3)
+        tapes.append(chain(one.op("lift_fresh.default", [1], [(1, f"rows {side}")], 3), f"x{side}", f"g{side}"))
+    assert of(*tapes).cause.id == cause
+
+
+def test_a_compiled_kernel_is_followed_to_its_edge_and_no_further():
+    def kernel(side, number=3, **how):
+        one = Written().op("randn.default", [], [(1, "r")], 2)
+        return chain(one.op("inductor.cpp_fused_0", [1], [(1, f"k{side}")], number, **how), f"x{side}", f"g{side}")
+
+    found = of(kernel("a"), kernel("b"))
+    assert (found.root.kind, found.root.line.number, found.cause.id) == ("compiled", 3, "compiled")
+    assert any("inside a compiled kernel is not seen" in said for said in found.unseen)
+    assert of(kernel("a"), kernel("b", threads=2)).cause.id == "threads-differ"
+    came = [
+        chain(made(side).op("inductor.cpp_fused_0", [1], [(1, f"k{side}")], 5), f"x{side}", f"g{side}") for side in "ab"
+    ]
+    assert of(*came).root.kind == "made"
+
+
+@pytest.mark.parametrize(("met", "cause"), [((), "thread-order"), ((("train.py, process 1", ()),), "worker-order")])
+def test_what_workers_load_in_any_order_can_be_loaded_without_them(met, cause):
+    tapes = [
+        chain(Written().op("set_.source_Storage", [1], [(1, f"b{side}")], 4), f"x{side}", f"g{side}") for side in "ab"
+    ]
+    found = of(*tapes, met=(met, met))
+    assert (found.root.kind, found.cause.id) == ("load", cause)
+    assert (found.cause.intervention is not None) == bool(met)
 
 
 def test_aligned_by_line_where_shapes_differ_and_thread_by_thread():

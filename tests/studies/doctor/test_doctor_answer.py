@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -162,6 +163,18 @@ def test_it_is_kept_and_opened_again(examined):
         ((SAME, IN_TURN), "identical", 0, "agrees bit for bit in 30 steps of 4 tensors (38.6 kB) compared each time"),
         ((replace(SAME, how="recorded"),), "recorded", 0, "recorded: one run of train"),
         (
+            (replace(SAME, steps=20_000), replace(IN_TURN, steps=1203, taken=20_000)),
+            "identical",
+            0,
+            "in 20,000 steps of 4 tensors (38.6 kB) compared at once, and 1,203 of them in turn",
+        ),
+        (
+            (replace(IN_TURN, how="against the record", taken=900),),
+            "identical",
+            0,
+            "agrees bit for bit with the record in 30 of 900 steps of 4 tensors",
+        ),
+        (
             (replace(SAME, how="against the record", changed={"torch": ("2.12", "2.13")}),),
             "identical",
             0,
@@ -216,14 +229,20 @@ def test_as_few_by_chance_is_fishers_exact_test(before, after, n):
 
 
 class Coin:
-    """A trial whose pairs differ as it was told, one by one."""
+    """A trial whose pairs differ as it was told, one by one, and come so far."""
 
-    def __init__(self, plain_pairs, changed_pairs):
+    def __init__(self, plain_pairs, changed_pairs, steps=50, exit_code=0):
         self.left = {False: list(plain_pairs), True: list(changed_pairs)}
+        self.steps, self.exit_code = steps, exit_code
 
     def pair(self, name, under, until):
         assert until == 3 * 11 + 50
-        return type("Pair", (), {"differences": (1,) * self.left[under is not None].pop(0)})
+        return SimpleNamespace(
+            differences=(1,) * self.left[under is not None].pop(0),
+            processes=(SimpleNamespace(steps=self.steps),),
+            identical=True,
+            runs=(SimpleNamespace(exit_code=self.exit_code), None),
+        )
 
 
 @pytest.mark.parametrize(
@@ -235,6 +254,12 @@ def test_a_cure_is_confirmed_only_where_chance_would_hardly_do_as_well(plain_pai
     found = confirming.confirm(Coin(map(int, plain_pairs), map(int, changed_pairs)), THREADS, 4, found=11)
     assert (found.differing_before, found.differing_after) == (plain_pairs.count("1"), changed_pairs.count("1"))
     assert found.confirmed is confirmed
+
+
+@pytest.mark.parametrize(("steps", "exit_code", "failed"), [(11, 1, True), (12, 1, False), (11, 0, False)])
+def test_runs_that_fail_with_the_change_before_they_could_differ_confirm_nothing(steps, exit_code, failed):
+    found = confirming.confirm(Coin([1] * 3, [0] * 3, steps, exit_code), THREADS, 3, found=11)
+    assert (found.failed, found.confirmed) == (failed, not failed)
 
 
 def test_every_intervention_reaches_the_program_as_it_is_meant(tmp_path, monkeypatch):

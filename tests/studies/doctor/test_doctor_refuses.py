@@ -26,9 +26,13 @@ COMMAND = ["--", "python", "train.py"]
         (["--against", "text.txt", *COMMAND], "text.txt is no record of a run: name a file that --record wrote"),
         (["--against", "old.rec", *COMMAND], "old.rec has format 0 of records"),
         (["--dtype", "float64", *COMMAND], "--dtype belongs to tasks: train decides it itself"),
-        (["--runs", "-1", *COMMAND], "--runs = -1"),
-        (["--timeout", "0", *COMMAND], "--timeout = 0"),
+        (["--runs", "-1", *COMMAND], "--runs must be at least 0, got -1"),
+        (["--timeout", "0", *COMMAND], "--timeout must be above 0, got 0"),
         (["--lr", "0.1", *COMMAND], "--lr belongs to tasks"),
+        (["train.py"], "a whole script: lastbit doctor -- python train.py"),
+        (["--runs", "2", "python", "train.py", "--lr", "1"], "write lastbit doctor --runs 2 -- python train.py --lr 1"),
+        (["train.py", "one"], "write lastbit doctor -- python train.py one"),
+        (["--", "pyhton", "train.py"], "error: pyhton: command not found"),
         (["--junit", "no/such/folder.xml", *COMMAND], "the folder"),
         (["--junit", "a.xml", "--markdown", "a.xml", *COMMAND], "two files are to be written to a.xml"),
     ],
@@ -53,7 +57,7 @@ def run(tmp_path, *, exit_code=1, last_lines="ValueError: no data", timed_out=Fa
 def process(**said):
     own = {"steps": 0, "tensors": 0, "compared": 0, "ended": False, "waiting": (False, False)}
     about = {"key": "train.py", "place": 0, "rank": None, "program": "train.py", "pids": (1, 2)}
-    return ProcessPair(**{**about, **own, "difference": None, "suspects": (), **said})
+    return ProcessPair(**{**about, **own, "difference": None, "suspects": (), "taken": 0, **said})
 
 
 @pytest.mark.parametrize(
@@ -74,7 +78,7 @@ def test_a_program_that_fails_by_itself_is_no_answer(changes, said, tmp_path):
 
 def test_without_a_step_before_the_time_ran_out_there_is_no_answer(tmp_path):
     one = run(tmp_path, timed_out=True)
-    with pytest.raises(LastbitError, match=r"no optimizer step within --timeout 5\.0 s"):
+    with pytest.raises(LastbitError, match=r"no optimizer step within --timeout 5: give it more"):
         check_ran("train", Pair((one, one), (), 5.0, True), 5.0)
 
 

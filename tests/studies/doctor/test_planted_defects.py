@@ -1,7 +1,8 @@
 """Programs with a planted defect each, run twice as they are: the step, the line and the cause must be the right ones.
 
 What is expected stands in each program's docstring, the line is marked `# <- cause`. The rules were made on those in
-`defects`, and fixed before those in `holdout` were written. Those in `clean` repeat, whatever they print.
+`defects`, and fixed before those in `holdout` were written; `time.monotonic`, which `patience` asks, is noted only
+since then, so that this one is no longer a fair trial. Those in `clean` repeat, whatever they print.
 """
 
 import re
@@ -16,7 +17,7 @@ from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.studies.doctor.diagnose import diagnose
 
 HERE = Path(__file__).parent
-QUICK = ("torch_unseeded", "numpy_noise", "set_vocabulary")
+QUICK = ("torch_unseeded", "numpy_noise", "set_vocabulary", "compiled_input")
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def test_it_is_found(name, tmp_path):
     assert right(program, found) == (True, True), found
 
 
+@pytest.mark.slow
 def test_nothing_is_found_where_a_timing_tensor_differs(tmp_path):
     pair, found = came_to(planted(HERE / "clean" / "gan.py"), tmp_path)
     assert pair.identical

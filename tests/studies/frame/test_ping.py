@@ -74,7 +74,7 @@ def test_its_command_is_made_from_its_settings(tmp_path, monkeypatch):
     assert asked.stdout.startswith("1 echoes came back.\n")
     assert json.loads(Path("one.json").read_text())["command"].startswith("lastbit ping --task digits")
     assert run("--resume", "one", "--quiet").stdout == "1 echoes came back.\n"
-    assert "--echoes = 0" in str(run("digits", "--echoes", "0").exception)
+    assert "--echoes must be at least 1, got 0" in str(run("digits", "--echoes", "0").exception)
 
 
 SLOW = """

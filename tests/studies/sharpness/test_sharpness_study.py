@@ -209,11 +209,11 @@ def test_tied_weights_need_one_name_and_a_network_may_use_a_wrappers_names(tmp_p
 
 
 def test_other_mistakes(tmp_path):
-    with pytest.raises(LastbitError, match="--by = 'layers': input should be 'module', 'tensor' or 'group'"):
+    with pytest.raises(LastbitError, match="--by must be 'module', 'tensor' or 'group', got 'layers'"):
         sharpness(toy(), by="layers")
     with pytest.raises(LastbitError, match="--after = 21: the training has 20 steps"):
         sharpness(toy(), after=21, out=tmp_path / "s")
-    with pytest.raises(LastbitError, match=r"--lr 0.1 0.2: input should be a valid number"):
+    with pytest.raises(LastbitError, match=r"--lr must be a number, got 0.1 0.2"):
         sharpness("digits", lr=(0.1, 0.2))
 
 

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -247,7 +249,7 @@ def test_the_trace_of_an_audit_is_that_of_the_same_runs(audited, function, tmp_p
     assert "all_l2" in rows[0]
 
 
-def test_an_audit_that_is_unfinished_or_left_no_sketches_is_said_to(audited, task, tmp_path):
+def test_an_audit_that_is_unfinished_or_left_no_sketches_is_said_to(audited, task, tmp_path, capsys):
     for folder, match in ((task.path, "is a study of kind 'trace'"), (tmp_path, "is not a study")):
         with pytest.raises(LastbitError, match=match):
             lb.trace(from_audit=folder)
@@ -266,6 +268,17 @@ def test_an_audit_that_is_unfinished_or_left_no_sketches_is_said_to(audited, tas
         with folder._database as database:
             for table in ("metrics", "runs"):
                 database.execute(f"DELETE FROM {table} WHERE run IN ('seed001-repeat', 'seed000-p002')")
+    early = shutil.copytree(audited.path, tmp_path / "early")
+    with StudyFolder.resume(early) as folder, folder._database as database:
+        for table in ("metrics", "runs"):
+            database.execute(f"DELETE FROM {table}")
+    (early / "result.json").unlink(missing_ok=True)
+    assert main(["trace", "--from", str(early)]) == 2
+    said = capsys.readouterr()
+    assert re.fullmatch(
+        rf"error: {early} has no finished pair .* \(0 of 8 runs finished\): lastbit audit --resume .*\n", said.err
+    )
+    assert not said.out
     study = lb.trace(from_audit=audited.path)
     assert study.result.runs_finished == len(runs) - 2
     assert study.verdict.startswith("unfinished: 6 of 8 runs finished.")

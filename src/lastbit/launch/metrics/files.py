@@ -42,12 +42,18 @@ def read_file(argument: str, folder: Path, since: float) -> MetricSeries:
     path = _path(folder, name)
     text = content_of(path, since).decode("utf-8-sig", "replace")
     where = f"{name}, {key}"
-    if path.suffix.lower() in (".csv", ".tsv") or text.lstrip()[:1] not in ("{", "["):
+    if text.lstrip()[:1] not in ("{", "["):
         return _of_table(text, key, where)
     try:
         documents = [parsed(text)]
     except ValueError:
-        documents = _lines(text, path)
+        try:
+            documents = _lines(text, path)
+        except LastbitError:
+            if path.suffix.lower() not in (".csv", ".tsv"):
+                raise
+            # Its headings begin with a bracket.
+            return _of_table(text, key, where)
     return _of_documents(documents, key, where)
 
 
@@ -98,7 +104,9 @@ def _of_documents(documents: Sequence[Any], key: str, where: str) -> MetricSerie
                 continue
             number = number_at_leaf(value)
             if number is None:
-                raise LastbitError(f"{where}: {_kind(value)} is no number: write the path of one")
+                below = [f"{key}.{path}" for path, _ in leaves(value)]
+                instead = f"write {below[0]}" if len(below) == 1 else f"write the path of one{_choice(below, '')}"
+                raise LastbitError(f"{where}: {_kind(value)} is no number: {instead}")
             numbers.append(number)
         steps += _steps_beside(document, key, len(numbers) - len(steps))
     if not numbers:
@@ -133,10 +141,10 @@ def _kind(value: Any) -> str:
     return repr(value[:40]) if isinstance(value, str) else str(value).lower()
 
 
-def _choice(names: Iterable[str]) -> str:
+def _choice(names: Iterable[str], otherwise: str = ", nor anywhere else") -> str:
     known = list(dict.fromkeys(names))
     more = ", …" if len(known) > 10 else ""
-    return f": choose one of {', '.join(known[:10])}{more}" if known else ", nor anywhere else"
+    return f": choose one of {', '.join(known[:10])}{more}" if known else otherwise
 
 
 def _of_table(text: str, column: str, where: str) -> MetricSeries:

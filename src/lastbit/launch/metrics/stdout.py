@@ -9,12 +9,13 @@ is SageMaker's form: https://docs.aws.amazon.com/sagemaker/latest/dg/training-me
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from lastbit.core.errors import LastbitError
 from lastbit.launch.metrics.hits import Form, Hit, Printed, all_hits, end_of, named_hits, pattern_hits
+from lastbit.launch.metrics.likely import is_no_result, likelihood
 from lastbit.launch.metrics.series import MetricSeries, series_of
 from lastbit.launch.metrics.spec import quoted
 
@@ -26,19 +27,10 @@ SHOWN = 20
 TEXT_LIMIT = 2 << 20
 """Characters, the last of an output (of a file, bytes), that candidates are looked for in."""
 
-_METRICS = re.compile(
-    r"acc|accuracy|auc|auroc|bleu|bpb|bpc|cer|corr|dice|elbo|err|error|f1|fid|iou|kappa|logloss|loss|mae|map|"
-    r"mcc|mse|nll|perplexity|ppl|precision|psnr|r2|recall|return|returns|reward|rmse|rouge|score|ssim|top1|"
-    r"top5|wer"
+_MONTHS_AND_DAYS = r"jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun"
+_NO_NAMES = re.compile(
+    rf"a|about|after|all|an|and|are|at|by|for|from|in|is|of|on|only|or|over|than|the|to|up|was|with|{_MONTHS_AND_DAYS}"
 )
-_HELD_OUT = re.compile(r"val|valid|validation|test|eval|dev|holdout|best|final")
-_NO_METRICS = re.compile(
-    r"batch|batches|checkpoint|cpu|elapsed|epoch|epochs|eta|gpu|index|it|iter|iteration|iterations|layers|"
-    r"length|lr|learning|memory|mem|ms|params|parameters|pid|port|rank|rate|runtime|samples|sec|second|seconds|"
-    r"seed|size|speed|step|steps|time|total|version|wall|workers"
-)
-
-_NO_NAMES = re.compile(r"a|about|after|all|an|and|are|at|by|for|from|in|is|of|on|only|or|over|than|the|to|up|was|with")
 
 
 @dataclass(frozen=True)
@@ -78,10 +70,13 @@ def named(text: Printed, name: str, stderr: Printed = "") -> MetricSeries:
         raise LastbitError(f"the output has no number behind the name {name!r}: {_instead(text, name, stderr)}")
     forms = _by_form(hits)
     if len(forms) > 1:
-        lines = ", ".join(repr(_short(of_one[-1])) for of_one in list(forms.values())[:3])
-        flags = [flag for of_one in list(forms.values())[:3] if (flag := _flag_of(text, of_one))]
+        shown = list(forms.values())[:3]
+        flags = [flag for of_one in shown if (flag := _flag_of(text, of_one))]
         choice = " or ".join(flags) or "a pattern between slashes that only one of them matches"
-        raise LastbitError(f"{len(forms)} different lines carry {name!r} ({lines}): choose one, by {choice}")
+        carry = f"{len(forms)} different lines carry {name!r}"
+        if len({of_one[-1].line for of_one in shown}) < len(shown):
+            carry = f"{name!r} stands for {len(forms)} different numbers"
+        raise LastbitError(f"{carry} ({_each_shown(shown)}): choose one, by {choice}")
     return series_of([hit.number for hit in hits], _where(hits, stream))
 
 
@@ -111,10 +106,9 @@ def matched(text: Printed, pattern: str, stderr: Printed = "") -> MetricSeries:
         raise LastbitError(f"--metric '/{pattern}/' matches no line of the output: {_instead(text, pattern, stderr)}")
     forms = _by_form(hits)
     if len(forms) > 1:
-        lines = ", ".join(repr(_short(of_one[-1])) for of_one in list(forms.values())[:3])
         raise LastbitError(
-            f"--metric '/{pattern}/' matches {len(forms)} different lines ({lines}): write more of the line that is "
-            "meant into it, or .* at its beginning to take them all"
+            f"--metric '/{pattern}/' matches {len(forms)} different lines ({_each_shown(list(forms.values())[:3])}): "
+            "write more of the line that is meant into it, or .* at its beginning to take them all"
         )
     return series_of([hit.number for hit in hits], _where(hits, stream))
 
@@ -122,41 +116,34 @@ def matched(text: Printed, pattern: str, stderr: Printed = "") -> MetricSeries:
 def found(printed: Printed, limit: int = SHOWN) -> tuple[Candidate, ...]:
     r"""Return the numbers of an output that have names, with flags that read them; likely metrics first.
 
-    Every flag has been tried on this output, or on the end of a long one.
+    Every flag has been tried on this output, or on the end of a long one. What counts (epochs, steps), the time, and
+    what was set beforehand (learning rates, seeds) are no results, and are left out; a flag that asks for one reads it.
 
     Example:
         >>> [candidate.flag for candidate in found("epoch 1 val_acc: 0.5\nepoch 2 val_acc: 0.6\n")]
-        ['--metric val_acc', '--metric epoch']
+        ['--metric val_acc']
     """
+    return _candidates(printed, limit, lambda name, hits: not is_no_result(name, hits))
+
+
+def _candidates(
+    printed: Printed, limit: int, offered: Callable[[str, Sequence[Hit]], bool] = lambda name, hits: True
+) -> tuple[Candidate, ...]:
     text = end_of(printed, TEXT_LIMIT)
     groups: dict[tuple[str, Form], list[Hit]] = {}
     for hit in all_hits(text):
         if _NO_NAMES.fullmatch(hit.name.lower()):
             continue
         groups.setdefault((hit.name, hit.form), []).append(hit)
-    ranked = sorted(groups.items(), key=lambda item: -_likelihood(item[0][0], item[0][1], len(item[1])))
+    ranked = sorted(groups.items(), key=lambda item: -likelihood(item[0][0], item[0][1], len(item[1])))
     candidates: list[Candidate] = []
     for (name, _), hits in ranked:
         if len(candidates) == limit:
             break
-        if flag := _flag_of(text, hits):
+        if offered(name, hits) and (flag := _flag_of(text, hits)):
             last = hits[-1].number
             candidates.append(Candidate(name, flag, len(hits), last.text + last.unit, _short(hits[-1])))
     return tuple(candidates)
-
-
-def _likelihood(name: str, form: Form, count: int) -> float:
-    words = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    before = [word.lower() for word in form.before]
-    metric, told = _any(_METRICS, words), _any(_METRICS, before)
-    score = 4.0 * metric + 2.0 * _any(_HELD_OUT, words + before) + (count > 1)
-    # "Accuracy of the network on the test images: 54%".
-    score += 1.5 * (told and not metric)
-    return score - 5.0 * (_any(_NO_METRICS, words) and not metric)
-
-
-def _any(known: re.Pattern[str], words: Sequence[str]) -> bool:
-    return any(map(known.fullmatch, words))
 
 
 def _by_form(hits: Sequence[Hit]) -> dict[Form, list[Hit]]:
@@ -220,21 +207,41 @@ def _patterns_of(hits: Sequence[Hit]) -> Iterator[str]:
 
 
 def _instead(text: Printed, name: str, stderr: Printed) -> str:
-    candidates = found(text) or found(stderr)
+    # A counter is offered to who asks for something like it.
+    every = _candidates(text, SHOWN) or _candidates(stderr, SHOWN)
+    same = [one for one in every if one.name.lower() == name.lower()]
+    close = get_close_matches(name, [one.name for one in every], n=5)
+    alike = [one for one in every if one.name in close or name in re.split(r"[\W_]+", one.name)]
+    candidates = same or alike or found(text) or found(stderr)
     if not candidates:
-        return "it has no numbers with names; print one, as in 'val_acc: 0.91'"
-    same = [one for one in candidates if one.name.lower() == name.lower()]
-    close = get_close_matches(name, [one.name for one in candidates], n=5)
-    alike = [one for one in candidates if one.name in close or name in re.split(r"[\W_]+", one.name)]
-    return "write " + " or ".join(one.flag for one in (same or alike or candidates)[:5])
+        return f"it has no {'results' if every else 'numbers'} with names; print one, as in 'val_acc: 0.91'"
+    return "write " + " or ".join(one.flag for one in candidates[:5])
+
+
+def _each_shown(series: Sequence[Sequence[Hit]]) -> str:
+    """Show where each of several series stands: by their lines, or by their places in a line that they share."""
+    lines = [_short(hits[-1]) for hits in series]
+    if len({hits[-1].line for hits in series}) < len(series) or len(set(lines)) < len(lines):
+        lines = [_place(hits[-1]) for hits in series]
+    return ", ".join(map(repr, lines))
+
+
+def _place(hit: Hit) -> str:
+    """The number of a hit with its name and, of the 40 characters before, two whole words."""
+    end = hit.line.find(hit.number.text, hit.start) + len(hit.number.text)
+    before = hit.line[max(0, hit.start - 40) : hit.start]
+    words = re.search(r"(?:\S+\s+){0,2}$", before)
+    return ((words[0] if words else "") + hit.line[hit.start : max(end, hit.start)])[:60].strip()
 
 
 def _short(hit: Hit) -> str:
-    """The line of a hit, at most 60 characters from where it says most."""
+    """The line of a hit; of a long one its beginning and the place of the hit, about 60 characters."""
     line = hit.line.strip()
     if len(line) <= 60:
         return line
-    return line[:28].rstrip() + " … " + hit.line[max(0, hit.start - 4) : hit.start + 28].strip()
+    place = _place(hit)
+    head = " ".join(line[:24].split(" ")[:-1]) or line[:24]
+    return f"{line[: line.find(place)]}{place} …" if line.find(place) <= len(head) + 1 else f"{head} … {place}"
 
 
 def _where(hits: Sequence[Hit], stream: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -53,33 +54,33 @@ def held_against(first: RunRecord, second: RunRecord) -> tuple[ProcessPair, ...]
     """Return what became of every process of either run, up to the first step at which the two differ."""
     sides = [{one.key: one for one in record.processes} for record in (first, second)]
     keys = list(dict.fromkeys([*sides[0], *sides[1]]))
-    return tuple(_pair(key, sides[0].get(key), sides[1].get(key)) for key in keys)
+    cut = first.cut or second.cut
+    return tuple(_pair(key, sides[0].get(key), sides[1].get(key), cut=cut) for key in keys)
 
 
-def _pair(key: tuple[str, int], first: ProcessSteps | None, second: ProcessSteps | None) -> ProcessPair:
-    either = first or second
-    assert either is not None
+def _pair(key: tuple[str, int], first: ProcessSteps | None, second: ProcessSteps | None, *, cut: bool) -> ProcessPair:
+    both = (first, second)
+    begin = next(one.begin for one in both if one is not None)
     found: Difference | None = None
     suspects: list[Difference] = []
-    steps = tensors = size = 0
+    steps = tensors = size = since = 0
     ended = False
     if first is None or second is None:
-        found = _difference("alone", key, 0, (first, second))
+        found = _difference("alone", key, 0, both)
     else:
-        for place in range(max(len(first.steps), len(second.steps))):
-            kind = _kind(first, second, place)
-            if kind in ("", "operations"):
-                step = first.steps[place]
-                ended = step["optimizer"] < 0
-                if not ended:
-                    steps, tensors, size = steps + 1, step["tensors"], size + step["bytes"]
-                if kind and len(suspects) < _SUSPECTS:
-                    suspects.append(_difference(kind, key, place, (first, second)))
-            else:
-                found = _difference(kind, key, place, (first, second))
+        for count in _comparable(first, second, cut=cut):
+            step = first.at(count)
+            kind = _kind(step, second.at(count))
+            if kind not in ("", "operations"):
+                found = replace(_difference(kind, key, count, both), since=since)
                 break
-    pids = tuple(None if one is None else one.begin["pid"] for one in (first, second))
-    begin = either.begin
+            assert step is not None
+            ended, since = step["optimizer"] < 0, count + 1
+            if not ended:
+                steps, tensors, size = steps + 1, step["tensors"], size + step["bytes"]
+            if kind and len(suspects) < _SUSPECTS:
+                suspects.append(_difference(kind, key, count, both))
+    pids = tuple(None if one is None else one.begin["pid"] for one in both)
     return ProcessPair(
         *key,
         begin["rank"],
@@ -92,29 +93,41 @@ def _pair(key: tuple[str, int], first: ProcessSteps | None, second: ProcessSteps
         (False, False),
         found,
         tuple(suspects),
+        min(one.taken for one in both if one is not None),
     )
 
 
-def _kind(first: ProcessSteps, second: ProcessSteps, place: int) -> str:
+def _comparable(first: ProcessSteps, second: ProcessSteps, *, cut: bool) -> list[int]:
+    """Return the steps that both records have, by the number of steps before them; and where only one of them goes on.
+
+    Where a process was ended by force and not every step of it was recorded, where it ended is not known.
+    """
+    both = {step["count"] for step in first.steps} & {step["count"] for step in second.steps}
+    known = first.ended or second.ended or (first.whole and second.whole)
+    if known and not cut and (first.taken, first.ended) != (second.taken, second.ended):
+        both.add(min(first.taken, second.taken))
+    return sorted(both)
+
+
+def _kind(one: dict[str, Any] | None, other: dict[str, Any] | None) -> str:
     """Return how two processes differ at a step; nothing where they do not."""
-    if place >= min(len(first.steps), len(second.steps)):
+    if one is None or other is None:
         return "length"
-    one, other = first.steps[place], second.steps[place]
     if (one["optimizer"], one["step"]) != (other["optimizer"], other["step"]):
         return "length" if -1 in (one["optimizer"], other["optimizer"]) else "path"
     if one["checksum"] != other["checksum"]:
         return "values" if one["optimizer"] >= 0 else "end"
-    return "operations" if one["ops"] != other["ops"] else ""
+    recorded = one["ops"] is not None and other["ops"] is not None
+    return "operations" if recorded and one["ops"] != other["ops"] else ""
 
 
 def _difference(
-    kind: str, key: tuple[str, int], place: int, both: tuple[ProcessSteps | None, ProcessSteps | None]
+    kind: str, key: tuple[str, int], count: int, both: tuple[ProcessSteps | None, ProcessSteps | None]
 ) -> Difference:
     steps: list[tuple[int, int] | None] = []
     tapes = []
     for one in both:
-        there = one is not None and place < len(one.steps)
-        step: dict[str, Any] | None = one.steps[place] if one is not None and there else None
+        step = None if one is None else one.at(count)
         steps.append(None if step is None else (step["optimizer"], step["step"]))
-        tapes.append(one.tape(place) if one is not None and there else None)
-    return Difference(kind, *key, place, (steps[0], steps[1]), (tapes[0], tapes[1]))
+        tapes.append(None if one is None or step is None else one.tape(one.places[count]))
+    return Difference(kind, *key, count, (steps[0], steps[1]), (tapes[0], tapes[1]))

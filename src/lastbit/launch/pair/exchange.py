@@ -36,6 +36,12 @@ class Exchange:
         self._socket: socket.socket | None = None
         self._file: Any = None
         self._gone = False
+        self.whole = True
+        """Of every step all is kept until the answer comes, and is gone after it."""
+
+    def takes(self, count: int) -> bool:
+        """Tell whether a step is exchanged: every one is."""
+        return True
 
     def tell(self, said: Said) -> bool:
         """Say where the process stands, write the tape where that is the answer, and tell whether to go on."""

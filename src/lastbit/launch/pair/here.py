@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from zlib import crc32
 
@@ -110,20 +111,26 @@ class _CallRecorder:
     @_disable_dynamo
     def about_to_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note where an optimizer stands before its step."""
-        if os.getpid() == self._home:
+        if os.getpid() == self._home and self._recording.takes(self.tape.count):
+            began = monotonic()
             with torch._C._DisableTorchDispatch():
                 self._before[id(optimizer)] = hashes_of(optimizer, self.tape.memories)
+            self.tape.spent += monotonic() - began
 
     def step(self, met: Met) -> None:
         """Write down where an optimizer stands after its step."""
         optimizer = met.optimizer
         if os.getpid() != self._home or optimizer is None:  # what a forked child trains is not the call's
             return
+        began = monotonic()
         with torch._C._DisableTorchDispatch():
             index = self._known.setdefault(id(met), (len(self._known), met))[0]
-            stands = standing(optimizer, self.tape.memories, self._before.pop(id(optimizer), {}))
-            self._tell(index, met.steps, stands, optimizer, stands.checksum)
+            if self._recording.takes(self.tape.count):
+                stands = standing(optimizer, self.tape.memories, self._before.pop(id(optimizer), {}))
+                self._tell(index, met.steps, stands, optimizer, stands.checksum)
             self.tape.cut()
+            self.tape.on = self._recording.whole and self.trouble is None
+        self.tape.spent += monotonic() - began
 
     def finish(self) -> None:
         """Write down where the optimizers stand that are still there."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from time import monotonic  # bound here: the one that a program finds there may be replaced
 from typing import Any
 from zlib import crc32
 
@@ -18,6 +19,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from lastbit.launch.everywhere import Met
 from lastbit.launch.pair.exchange import Exchange, process_key
 from lastbit.launch.pair.facts import settings, versions
+from lastbit.launch.pair.kernels import follow
 from lastbit.launch.pair.leaves import Standing, hashes_of, names_of, standing
 from lastbit.launch.pair.recording import Recording
 from lastbit.launch.pair.said import Said
@@ -52,11 +54,15 @@ class PairRecorder:
         self._facts: ProcessFacts | None = None
         self._names: dict[int, dict[str, str]] = {}
         self._before: dict[int, dict[str, str | None]] = {}
-        self.tape = OpRecorder(on_trouble)
+        self._over = False
+        """Whether there is nothing more to say."""
+        self._on_trouble = on_trouble
+        self.tape = OpRecorder(self._failed)
         self.tape.on = True
         self.tape.enter()
         self.tape.wrap_threads()
         taps.worker = self._loads
+        taps.compiler = partial(follow, self.tape)
         taps.now = lambda: (self.tape.count, len(self.tape.ops) + self.tape.lost)
         self._watch = Watch(self._folder, pair["deadline"])
         register_optimizer_step_pre_hook(self._about_to_step)
@@ -65,20 +71,26 @@ class PairRecorder:
     # Compiled steps call it as it is.
     @_disable_dynamo
     def _about_to_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self.tape.on:
+        if not self._over and self._other.takes(self.tape.count):
+            began = monotonic()
             with torch._C._DisableTorchDispatch():
                 self._before[id(optimizer)] = hashes_of(optimizer, self.tape.memories)
+            self.tape.spent += monotonic() - began
 
     def step(self, met: Met) -> None:
         """Say where an optimizer stands after its step, and do as the answer says."""
         optimizer = met.optimizer
-        if not self.tape.on or optimizer is None:
+        if self._over or optimizer is None:
             return
+        began = monotonic()
         with self._lock, taps.muted(), torch._C._DisableTorchDispatch():
             index = self._known.setdefault(id(met), (len(self._known), met))[0]
-            stands = standing(optimizer, self.tape.memories, self._before.pop(id(optimizer), {}))
-            self._tell(index, met.steps, stands, optimizer, stands.checksum)
+            if self._other.takes(self.tape.count):
+                stands = standing(optimizer, self.tape.memories, self._before.pop(id(optimizer), {}))
+                self._tell(index, met.steps, stands, optimizer, stands.checksum)
             self.tape.cut()
+            self.tape.on = self._other.whole and not self._over
+        self.tape.spent += monotonic() - began
 
     def finish(self) -> None:
         """Say that this process ends, and where its optimizers stand."""
@@ -86,7 +98,7 @@ class PairRecorder:
             self._loads()
         if taps.writer is not None:
             taps.writer()
-        if not self.tape.on or not self._known or not self._lock.acquire(timeout=5):
+        if self._over or not self._known or not self._lock.acquire(timeout=5):
             return
         try:
             with taps.muted(), torch._C._DisableTorchDispatch():
@@ -94,8 +106,7 @@ class PairRecorder:
                 stands = [standing(one, self.tape.memories, {}) for one in left if one is not None]
                 together = crc32(" ".join(one.checksum for one in stands).encode())
                 self._tell(-1, 0, stands[0] if stands else Standing((), {}, 0), left[0], f"{together:08x}")
-                self.tape.on = False
-                self._other.close()
+                self._end()
         finally:
             self._lock.release()
 
@@ -106,12 +117,19 @@ class PairRecorder:
             self._facts = ProcessFacts(key, os.getpid(), program, rank, versions(), settings())
         said = Said(self._facts, index, step, checksum, stands, partial(self._named, index, optimizer), self.tape)
         if not self._other.tell(said):
-            self.tape.on = False
-            self._other.close()
+            self._end()
+
+    def _end(self) -> None:
+        self._over, self.tape.on = True, False
+        self._other.close()
+
+    def _failed(self, error: Exception) -> None:
+        self._over = True
+        self._on_trouble(error)
 
     def _loads(self) -> None:
         """Note what this process meets, of which nothing else will be heard: it trains nothing."""
-        self.tape.on = False
+        self._over, self.tape.on = True, False
         key, _, _ = process_key(self._forks, self._name)
         taps.writer = partial(write_taps, self._folder / f"taps-{os.getpid()}.json", key)
 
@@ -131,3 +149,4 @@ class PairRecorder:
         taps.writer = None
         self._facts, self._known, self._before, self._names = None, {}, {}, {}
         self.tape.forked()
+        self.tape.on = not self._over

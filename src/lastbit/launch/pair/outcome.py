@@ -27,6 +27,8 @@ class Difference:
     steps: tuple[tuple[int, int] | None, tuple[int, int] | None]
     """Optimizer and its step of each run; -1 and 0 at the end of the process; None where it came no more."""
     tapes: tuple[Tape | None, Tape | None]
+    since: int | None = None
+    """Exchanges up to the last at which both were compared and equal, where not all that follow are compared."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class ProcessPair:
     program: str
     pids: tuple[int | None, int | None]
     steps: int
-    """Optimizer steps after which both were equal."""
+    """Optimizer steps after which both were compared, and equal."""
     tensors: int
     """Compared at the last of them."""
     compared: int
@@ -52,6 +54,8 @@ class ProcessPair:
     difference: Difference | None
     suspects: tuple[Difference, ...]
     """The first steps whose operations gave other results, while what is trained was equal."""
+    taken: int
+    """Optimizer steps that both took; more than `steps` where a long run was not compared at each."""
 
 
 Met = tuple[tuple[str, tuple[Tap, ...]], ...]
@@ -74,8 +78,13 @@ class Pair:
 
     @property
     def steps(self) -> int:
-        """Of all processes, after which both were equal."""
+        """Of all processes, after which both were compared, and equal."""
         return sum(process.steps for process in self.processes)
+
+    @property
+    def taken(self) -> int:
+        """Of all processes, that both runs took."""
+        return sum(process.taken for process in self.processes)
 
     @property
     def differences(self) -> tuple[Difference, ...]:

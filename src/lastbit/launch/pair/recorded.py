@@ -32,6 +32,8 @@ class ProcessSteps:
     """Among those of its key."""
     steps: list[dict[str, Any]] = field(default_factory=list)
     """The `step` lines, in order."""
+    places: dict[int, int] = field(default_factory=dict)
+    """Of each step among them, by the number of steps before it."""
     _ops: list[dict[str, Any]] = field(default_factory=list)
     _optimizers: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
     """By optimizer and the number of steps before, where it was said anew."""
@@ -46,6 +48,7 @@ class ProcessSteps:
         """Take the next line."""
         event = line.pop("event")
         if event == "step":
+            self.places[line["count"]] = len(self.steps)
             self.steps.append(line)
         elif event == "op":
             self._ops.append(line)
@@ -53,6 +56,26 @@ class ProcessSteps:
             self._optimizers[line["optimizer"], len(self.steps)] = line
         elif event == "taps":
             self._taps[line["count"]] = line["taps"]
+
+    def at(self, count: int) -> dict[str, Any] | None:
+        """Return the step before which there were so many, where it is recorded."""
+        place = self.places.get(count)
+        return None if place is None else self.steps[place]
+
+    @property
+    def ended(self) -> bool:
+        """Whether it came to its end."""
+        return bool(self.steps) and self.steps[-1]["optimizer"] < 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether every step is recorded."""
+        return len(self.steps) == self.taken + self.ended
+
+    @property
+    def taken(self) -> int:
+        """Steps that it took; up to the last that is recorded, where it did not come to its end."""
+        return self.steps[-1]["count"] + (not self.ended) if self.steps else 0
 
     def parameters(self, optimizer: int, place: int) -> dict[str, Any]:
         """Return what was said of an optimizer before the step at `place`: `leaves` and `hyper`."""
@@ -66,7 +89,7 @@ class ProcessSteps:
             return None
         about = self.parameters(step["optimizer"], place)
         hashes = iter(_numbers(step["hashes"]))
-        met = [count for count in self._taps if count > place]
+        met = [count for count in self._taps if count > step["count"]]
         return Tape(
             ProcessFacts(**{name: told for name, told in self.begin.items() if name not in ("event", "time")}),
             step["count"],
@@ -90,6 +113,8 @@ class RunRecord:
 
     words: tuple[str, ...]
     processes: tuple[ProcessSteps, ...]
+    cut: bool = False
+    """Whether the time ran out, so that where it ends says nothing."""
 
     @property
     def ranks(self) -> tuple[int, ...]:

@@ -8,7 +8,7 @@
 - `step`: a step of an optimizer with its checksums, the hashes of its parameters and gradients (`leaves`), which
   operations it took (`taken`, indices of `op` lines) and all their hashes in turn (`hashes`: for each operation its
   generator, its inputs and its outputs, those that have one), as little-endian 32-bit numbers in base64. Optimizer -1
-  is what came after the last step.
+  is what came after the last step. Operations end, and steps thin out, as `Pace` says.
 - `taps`: what was met so far, at steps 1, 2, 4, 8, ... and at the end.
 
 In an operation, memory is numbered in the order in which the step met it, so that equal steps are equal lines.
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from lastbit.launch.pair.facts import generators
+from lastbit.launch.pair.pace import Pace
 from lastbit.launch.pair.said import Said
 from lastbit.launch.pair.tape import OpRecorder, RawOp, RawValue
 from lastbit.launch.pair.tapes import Leaf
@@ -33,9 +34,6 @@ from lastbit.launch.pair.told import line_of, origin_of, scalar_of, tap_of
 from lastbit.launch.site.taps import taps
 
 __all__ = ["Recording"]
-
-MOST = 64 << 20
-"""Bytes of a process's record from which on operations are left out, and checksums go on."""
 
 
 class Recording:
@@ -53,12 +51,22 @@ class Recording:
     def _fresh(self) -> None:
         self._name = f"record-{os.getpid()}-{os.urandom(4).hex()}.jsonl"
         self._size = 0
+        self._pace = Pace()
         self._ops: dict[str, int] = {}
         self._optimizers: dict[int, str] = {}
 
     def forked(self) -> None:
         """Begin anew in a child."""
         self._fresh()
+
+    @property
+    def whole(self) -> bool:
+        """Whether operations are recorded."""
+        return self._pace.whole
+
+    def takes(self, count: int) -> bool:
+        """Tell whether a step of this number is recorded at all."""
+        return self._pace.takes(count)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -77,7 +85,9 @@ class Recording:
             self._optimizers[said.optimizer] = about
             lines.append({"event": "optimizer", **optimizer})
         told = {"event": "step", **line, "leaves": hashes, "generators": generators()}
-        if self._size < MOST and line["count"] >= self._begin:
+        if not self.whole:
+            told["ops"] = None
+        elif line["count"] >= self._begin:
             told |= self._taken(tape, numbers, lines)
         lines.append(told)
         count = line["count"] + 1
@@ -87,6 +97,7 @@ class Recording:
         self._size += len(text)
         with (self._folder / self._name).open("a", encoding="utf-8") as file:
             file.write(text)
+        self._pace.went(self._size, tape.spent)
         return True
 
     def _taken(self, tape: OpRecorder, numbers: dict[int, int], lines: list[dict[str, Any]]) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def run_recorded(program: Sequence[str] | Call, launch: Launch, *, begin: int = 
     told = {"begin": begin, "deadline": None if launch.timeout is None else time.time() + launch.timeout}
     with _launched(program, launch, told) as one:
         one.wait(launch.timeout)
-    return Recorded(what_became_of(one), RunRecord(one.words, read_steps(one.records)), one.records)
+    return Recorded(what_became_of(one), RunRecord(one.words, read_steps(one.records), one.timed_out), one.records)
 
 
 def run_sequential(program: Sequence[str] | Call, launch: Launch, *, begin: int = 0) -> Pair:
@@ -176,6 +176,7 @@ def _process(record: TwinRecord) -> ProcessPair:
         (record.waiting[0] is not None, record.waiting[1] is not None),
         None if record.found is None else _difference(record, record.found),
         tuple(_difference(record, kept) for kept in record.suspects),
+        record.steps,
     )
 
 

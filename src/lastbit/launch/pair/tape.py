@@ -10,8 +10,9 @@ import sys
 import threading
 from array import array
 from collections.abc import Callable
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from time import monotonic  # bound here: the one that a program finds there may be replaced
+from typing import Any, Protocol
 from zlib import crc32
 
 import torch
@@ -30,7 +31,7 @@ except ImportError:  # before PyTorch 2.7
 else:
     _SKIPS = True
 
-__all__ = ["OpRecorder", "RawOp", "RawValue"]
+__all__ = ["Noted", "OpRecorder", "PassingOn", "RawOp", "RawValue"]
 
 MOST = 100_000
 """Operations that are kept; where a step has more, the oldest half is dropped."""
@@ -43,12 +44,27 @@ _NUMBERS = (bool, int, float, complex)
 _ARGS = tuple(f"args.{place}" for place in range(64))
 
 
+class Noted(Protocol):
+    """What the tape asks of whatever it notes, as in `Operation`."""
+
+    name: str
+    written: tuple[tuple[int, str], ...]
+    seeded: bool
+    received: bool
+    views: bool
+    empty: bool
+    arrives: bool
+
+    def writes(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[str, Tensor]]:
+        """Return the tensors that it was given to write, with their places."""
+
+
 class RawOp:
     """An operation as it was met."""
 
     __slots__ = ("backward", "generator", "inputs", "kind", "line", "outputs", "scalars", "thread", "threads")
 
-    kind: Operation
+    kind: Noted
     line: Place | None
     backward: bool
     thread: int
@@ -71,6 +87,8 @@ class OpRecorder:
         self.memories = Memories()
         self.count = 0
         """How often it was cut."""
+        self.spent = 0.0
+        """Seconds that recording took, beside the operations themselves."""
         self.ignored: set[tuple[str, str, Place | None]] = set()
         """Outputs, by operation, place and line, that are known to differ without any consequence."""
         self._on_trouble = on_trouble
@@ -91,7 +109,7 @@ class OpRecorder:
         with self._lock:
             thread = self._threads
             self._threads += 1
-        return _Mode(self, thread)
+        return PassingOn(self, thread)
 
     def enter(self) -> None:
         """Begin in this thread, for as long as it lives."""
@@ -121,7 +139,7 @@ class OpRecorder:
         """Begin anew in a child."""
         self._lock = threading.Lock()
         self._clear()
-        self.count = 0
+        self.count, self.spent = 0, 0.0
 
     @property
     def digest(self) -> int:
@@ -136,24 +154,62 @@ class OpRecorder:
             kind = self._kinds[func] = Operation(func)
         if kind.silent:
             return func(*args, **kwargs)
+        return self.note(kind, partial(func, *args, **kwargs), args, kwargs, thread, frame)
+
+    def note(
+        self,
+        kind: Noted,
+        call: Callable[[], Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        thread: int,
+        frame: Any,
+    ) -> Any:
+        """Call something, and note what goes in and what comes out.
+
+        Args:
+            kind: what is known of it whatever it is called with.
+            call: calls it.
+            args: what it reads, and what of it is written.
+            kwargs: the same, by name; what begins with `out` is not read.
+            thread: in which it runs.
+            frame: from which it is called.
+        """
+        op = self.begin(kind, args, kwargs, frame)
+        result = call()
+        self.end(op, args, kwargs, thread, result)
+        return result
+
+    def begin(self, kind: Noted, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> RawOp | None:
+        """Note what goes in; None where that fails, after which nothing more is noted."""
+        began = monotonic()
         try:
-            op = self._before(kind, args, kwargs, frame)
+            return self._before(kind, args, kwargs, frame)
         except Exception as error:
-            self._stop(error)
-            return func(*args, **kwargs)
-        result = func(*args, **kwargs)
+            self.stop(error)
+            return None
+        finally:
+            self.spent += monotonic() - began
+
+    def end(self, op: RawOp | None, args: tuple[Any, ...], kwargs: dict[str, Any], thread: int, result: Any) -> None:
+        """Note what came out."""
+        if op is None:
+            return
+        began = monotonic()
         try:
             op.thread = thread
             self._after(op, args, kwargs, result)
         except Exception as error:
-            self._stop(error)
-        return result
+            self.stop(error)
+        finally:
+            self.spent += monotonic() - began
 
-    def _stop(self, error: Exception) -> None:
+    def stop(self, error: Exception) -> None:
+        """Be off for good, after an error of the recorder's own."""
         self.on = False
         self._on_trouble(error)
 
-    def _before(self, kind: Operation, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> RawOp:
+    def _before(self, kind: Noted, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> RawOp:
         op = RawOp()
         op.kind = kind
         op.inputs, op.outputs, op.scalars = [], [], []
@@ -239,14 +295,14 @@ class OpRecorder:
         op.outputs.append((memory.number, crc, value.shape, value.dtype, place, here))
 
 
-class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class PassingOn(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Hands every operation of one thread to the recorder, while that is on."""
 
     supports_higher_order_operators = True
 
     def __init__(self, recorder: OpRecorder, thread: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._recorder, self._thread = recorder, thread
+        self._recorder, self.thread = recorder, thread
 
     @classmethod
     def ignore_compile_internals(cls) -> bool:
@@ -257,7 +313,7 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         recorder = self._recorder
         if not recorder.on:
             return func(*args, **kwargs) if kwargs else func(*args)
-        return recorder.run(func, args, kwargs or {}, self._thread, sys._getframe(1))
+        return recorder.run(func, args, kwargs or {}, self.thread, sys._getframe(1))
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -267,7 +323,7 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 if _SKIPS:
     set_code_exec_strategy(
-        _Mode.__torch_dispatch__.__code__, _FrameExecStrategy(_FrameAction.SKIP, _FrameAction.DEFAULT)
+        PassingOn.__torch_dispatch__.__code__, _FrameExecStrategy(_FrameAction.SKIP, _FrameAction.DEFAULT)
     )
 
 

@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from itertools import count
+from types import FrameType
 from typing import Any
 
-from lastbit.launch.site.lines import is_users
+from lastbit.launch.site.lines import is_users, packaged
 
 __all__ = ["CHANGES", "calls"]
 
@@ -25,9 +26,16 @@ _BEGIN = 1_700_000_000
 _TICK = 1_000_000
 """Nanoseconds that pass on a fixed clock from one question to the next."""
 
-_PID = 4242
+_PID = 1 << 23
+"""Beyond every number that Linux and macOS give, so that nobody else is meant where a program sends it a signal."""
+
+_RANKS = 1 << 10
 
 _CLOCKS = ("time", "monotonic", "perf_counter", "process_time")
+
+_CALENDARS = ("localtime", "gmtime", "ctime")
+
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 Calls = dict[str, Callable[[], None]]
 """What is done once a module has been imported, by its name."""
@@ -83,9 +91,15 @@ def _clock(how: Any) -> Calls:
     def now() -> int:
         return _BEGIN * 10**9 + next(asked) * _TICK
 
+    wall = time.time
     for name in _CLOCKS:
         setattr(time, name, _for_users(getattr(time, name), lambda: now() / 10**9))
         setattr(time, f"{name}_ns", _for_users(getattr(time, f"{name}_ns"), now))
+    for name in _CALENDARS:
+        told = getattr(time, name)
+        setattr(time, name, _for_users(told, lambda *at, told=told: told(*(at or (now() / 10**9,)))))
+    written = time.strftime
+    time.strftime = _for_users(written, lambda form, *at: written(form, *(at or (time.gmtime(now() / 10**9),))))
     plain: Any = datetime.datetime
 
     class Kind(type):
@@ -95,11 +109,12 @@ def _clock(how: Any) -> Calls:
     class Fixed(plain, metaclass=Kind):  # type: ignore[misc]
         @classmethod
         def now(cls, tz: Any = None) -> Any:
-            return cls.fromtimestamp(now() / 10**9, tz)
+            at = now() / 10**9 if _asked_by_program(sys._getframe(1)) else wall()
+            return cls.fromtimestamp(at, tz)
 
         @classmethod
         def utcnow(cls) -> Any:
-            return cls.fromtimestamp(now() / 10**9, datetime.UTC).replace(tzinfo=None)
+            return cls.now(datetime.UTC).replace(tzinfo=None)
 
         @classmethod
         def today(cls) -> Any:
@@ -112,8 +127,15 @@ def _clock(how: Any) -> Calls:
 
 
 def _process(how: Any) -> Calls:
-    """Give the process one number in each run, for the program's own lines."""
-    os.getpid = _for_users(os.getpid, lambda: _PID)
+    """Give each process a number by its rank and its place among its parent's, for the program's own lines."""
+
+    def number() -> int:
+        rank = os.environ.get("RANK", "")
+        multiprocessing: Any = sys.modules.get("multiprocessing.process")
+        places = () if multiprocessing is None else multiprocessing.current_process()._identity
+        return _PID + _RANKS * (int(rank) if rank.isdigit() else 0) + sum(places)
+
+    os.getpid = _for_users(os.getpid, number)
     return {}
 
 
@@ -125,8 +147,8 @@ def _folders(how: Any) -> Calls:
     class Sorted:
         """The entries of a folder, as `os.scandir` gives them."""
 
-        def __init__(self, *path: Any) -> None:
-            with scandir(*path) as entries:
+        def __init__(self, *path: Any, **named: Any) -> None:
+            with scandir(*path, **named) as entries:
                 self._entries = iter(sorted(entries, key=lambda entry: entry.name))
 
         def __iter__(self) -> Iterator[Any]:
@@ -142,7 +164,7 @@ def _folders(how: Any) -> Calls:
 
         def close(self) -> None: ...
 
-    system.listdir = lambda *path: sorted(listdir(*path))
+    system.listdir = lambda *path, **named: sorted(listdir(*path, **named))
     system.scandir = Sorted
     return {}
 
@@ -164,13 +186,20 @@ def _workers(most: Any) -> Calls:
     return {"torch.utils.data.dataloader": load}
 
 
-def _for_users(plain: Callable[..., Any], changed: Callable[[], Any]) -> Callable[..., Any]:
+def _for_users(plain: Callable[..., Any], changed: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that answers the program's own lines with something else than everybody."""
 
     def answer(*args: Any) -> Any:
-        return changed() if is_users(sys._getframe(1)) else plain(*args)
+        return changed(*args) if _asked_by_program(sys._getframe(1)) else plain(*args)
 
     return answer
+
+
+def _asked_by_program(frame: FrameType | None) -> bool:
+    """Tell whether a line of the program's own asks: no library's, which keeps its time-outs and its files by it."""
+    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame = frame.f_back  # what is noted is asked through these files
+    return frame is not None and is_users(frame) and not packaged(frame.f_code.co_filename)
 
 
 CHANGES: dict[str, Callable[[Any], Calls]] = {

@@ -22,7 +22,9 @@ _LAUNCH = _LASTBIT + "launch" + os.sep
 _STDLIB = tuple({os.path.realpath(path) + os.sep for path in map(sysconfig.get_path, ("stdlib", "platstdlib")) if path})
 _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _LIBRARIES = ("torch", "numpy", "functorch")
-_COMPILERS = tuple(os.path.join("torch", name) + os.sep for name in ("_dynamo", "_inductor"))
+_COMPILERS = (os.path.join("torch", "_dynamo", "convert_frame"), os.path.join("torch", "_inductor") + os.sep)
+"""What runs compiled code lies in other files, through which functions of PyTorch's own are called too."""
+
 _ENGINE_NAME = "_engine_run_backward"
 
 _kinds: dict[int, tuple[int, CodeType]] = {}

@@ -42,6 +42,8 @@ _WAITING = ("monotonic", "monotonic_ns", "clock_gettime", "clock_gettime_ns", "t
 _CALENDARS = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
 """Functions that ask the clock themselves where they are given no more arguments than these."""
 
+_COMPILER = ("torch._inductor.async_compile", "torch._inductor.output_code")
+
 _NO_DRAWS = ("seed", "getstate", "setstate", "get_state", "set_state")
 
 
@@ -96,6 +98,8 @@ class Taps:
         """Called now and then with what was noted, in a process of which nothing else is heard."""
         self.worker: Callable[[], None] = lambda: None
         """Called where a process turns out to be a worker that loads data."""
+        self.compiler: Callable[[str], None] = lambda name: None
+        """Called with the name of each part of PyTorch's compiler that has been imported."""
         self._total = 0
         self._busy = threading.local()
 
@@ -158,6 +162,7 @@ class Taps:
             "torch": self._torch,
             "torch.utils.data.dataloader": self._loader,
             "torch.utils.data._utils.worker": self._worker,
+            **{name: partial(self._compiling, name) for name in _COMPILER},
         }
 
     def _returned(self, kind: str, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:
@@ -256,6 +261,9 @@ class Taps:
                     self.writer()
 
         module._worker_loop = loop
+
+    def _compiling(self, name: str) -> None:
+        self.compiler(name)
 
     def _python(self, plain: Any, what: str) -> Any:
         """Return a function of Python's that says what it was given."""

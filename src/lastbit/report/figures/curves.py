@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lastbit.report.figures.lines import Line, add_lines, positive
-from lastbit.report.figures.style import NEUTRAL, axis, blank, in_percent, log_or_linear, upright
+from lastbit.report.figures.style import NEUTRAL, arrange, axis, blank, in_percent, log_or_linear, upright
 
 __all__ = ["TWIN_COLOURS", "difference_curves", "scaled_time_curves", "training_curves", "twin_gaps", "visible_effect"]
 
@@ -32,7 +32,8 @@ def training_curves(metric: Sequence[Line], loss: Sequence[Line], metric_title: 
     for lines, panel in ((metric, "y"), (loss, "y2")):
         add_lines(figure, lines, "step %{x}<br>%{y:.5~g}", width=1.3, yaxis=panel, opacity=0.75)
     values = np.concatenate([line.y for line in loss]) if loss else np.empty(0)
-    figure.update_layout(
+    arrange(
+        figure,
         xaxis=axis("optimizer step", anchor="y2"),
         yaxis=axis(metric_title, domain=[0.54, 1]),
         yaxis2=axis("training loss", domain=[0, 0.46], **log_or_linear(values)),
@@ -55,7 +56,8 @@ def twin_gaps(twins: Sequence[Line], between: Sequence[Line], per_epoch: Sequenc
     add_lines(figure, per_epoch, hover, width=1.3, shown=positive, connectgaps=True, **points)
     both = bool(per_epoch) and bool(twins or between)
     log = {"type": "log", "dtick": 2}
-    figure.update_layout(
+    arrange(
+        figure,
         xaxis=axis("optimizer step", anchor="y2" if per_epoch else "y"),
         yaxis=axis("|Δ training loss|", domain=[0.44, 1] if both else [0, 1], **log),
         yaxis2=axis("SD of test loss", domain=[0, 0.36] if both else [0, 1], **log),
@@ -102,7 +104,7 @@ def difference_curves(
             hovertemplate="the rounding of one step: %{y:.2~e}<extra></extra>",
         )
     _add(figure, lines, "step %{x}<br>relative L2 %{y:.2~e}")
-    figure.update_layout(xaxis=axis("optimizer step"), yaxis=axis("relative L2 difference", type="log", dtick=1))
+    arrange(figure, xaxis=axis("optimizer step"), yaxis=axis("relative L2 difference", type="log", dtick=1))
     return figure
 
 
@@ -118,12 +120,13 @@ def visible_effect(gaps: Sequence[Line], churn: Sequence[Line], episodes: Episod
     _add(figure, gaps, "step %{x}<br>loss gap %{y:.2~e}")
     shares = [replace(line, y=in_percent(line.y / 100)) for line in churn]
     _add(figure, shares, "step %{x}<br>churn %{y:.4~g}%", yaxis="y2")
-    figure.update_layout(
+    arrange(
+        figure,
         xaxis=axis("optimizer step", anchor="y2" if churn else "y"),
         yaxis=axis("|loss gap|", domain=[0.46, 1] if churn else [0, 1], type="log", dtick=2),
     )
     if churn:
-        figure.update_layout(yaxis2=axis("churn", domain=[0, 0.36], rangemode="tozero", ticksuffix="%"))
+        arrange(figure, yaxis2=axis("churn", domain=[0, 0.36], rangemode="tozero", ticksuffix="%"))
     return figure
 
 
@@ -132,7 +135,7 @@ def scaled_time_curves(lines: Sequence[Line], *, scaled: bool) -> go.Figure:
     figure = _shaded(())
     _add(figure, lines, ("lr × steps %{x:.4~g}" if scaled else "step %{x}") + "<br>relative L2 %{y:.2~e}")
     title = "scaled time: learning rate × steps" if scaled else "optimizer step"
-    figure.update_layout(xaxis=axis(title), yaxis=axis("relative L2 difference", type="log", dtick=2))
+    arrange(figure, xaxis=axis(title), yaxis=axis("relative L2 difference", type="log", dtick=2))
     return figure
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lastbit.report.figures.lines import Line, add_lines, positive
-from lastbit.report.figures.style import LAST_BIT, PLAIN_LOG, REAL, SEED, axis, blank, log_or_linear, viridis
+from lastbit.report.figures.style import LAST_BIT, PLAIN_LOG, REAL, SEED, arrange, axis, blank, log_or_linear, viridis
 from lastbit.report.formatting import RATIO
 
 __all__ = ["TWIN_COLOURS", "Spectrum", "edge_curves", "rate_curves", "ratio_curves", "spectra", "within_reach"]
@@ -72,13 +72,14 @@ def edge_curves(
             hovertemplate="<b>batch sharpness</b><br>step %{x}<br>%{y:.4~g}<extra></extra>",
         )
     domains = ([0.72, 1], [0.36, 0.66], [0, 0.3]) if twins else ([0.56, 1], [0, 0.5], [0, 0])
-    figure.update_layout(
+    arrange(
+        figure,
         xaxis=axis("optimizer step", anchor="y3" if twins else "y2", range=[0, float(steps[-1]) * 1.005]),
         yaxis=axis("loss", domain=domains[0], **log_or_linear(loss)),
         yaxis2=axis(sharpness_title, domain=domains[1], range=[0, top]),
     )
     if twins:
-        figure.update_layout(yaxis3=axis("relative difference", domain=domains[2], type="log", dtick=2))
+        arrange(figure, yaxis3=axis("relative difference", domain=domains[2], type="log", dtick=2))
     return figure
 
 
@@ -97,7 +98,8 @@ def ratio_curves(lines: Sequence[Line]) -> go.Figure:
     add_lines(figure, [_level(lines, 1.0, "the limit", "limit")], "step %{x}<br>1")
     add_lines(figure, lines)
     top = max((float(np.nanmax(line.y)) for line in lines if np.isfinite(line.y).any()), default=1.0)
-    figure.update_layout(
+    arrange(
+        figure,
         xaxis=axis("optimizer step", range=[0, 1.005 * _last(lines)]),
         # A training that blew up would press all others flat.
         yaxis=axis(RATIO, range=[0, min(max(1.1 * top, 1.2), 2.0)]),
@@ -110,8 +112,10 @@ def rate_curves(lines: Sequence[Line], rates: Sequence[float]) -> go.Figure:
     figure = blank()
     add_lines(figure, lines)
     add_lines(figure, [_level(lines, rate, "the rate in use", "rate") for rate in rates])
-    figure.update_layout(
-        xaxis=axis("optimizer step", range=[0, 1.005 * _last(lines)]), yaxis=axis("stable learning rate", **PLAIN_LOG)
+    arrange(
+        figure,
+        xaxis=axis("optimizer step", range=[0, 1.005 * _last(lines)]),
+        yaxis=axis("stable learning rate", **PLAIN_LOG),
     )
     return figure
 
@@ -162,5 +166,5 @@ def spectra(found: Sequence[Spectrum], limit: float | None) -> go.Figure:
         add_lines(figure, [line], "eigenvalue %{x:.4~g}<br>%{y:.2~e}")
     if limit is not None:
         figure.add_vline(x=limit, line={"color": LAST_BIT, "width": 1.5, "dash": "dash"})
-    figure.update_layout(xaxis=axis("eigenvalue"), yaxis=axis("density", type="log", dtick=1))
+    arrange(figure, xaxis=axis("eigenvalue"), yaxis=axis("density", type="log", dtick=1))
     return figure

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from lastbit.report.blocks import Mark
-from lastbit.report.figures.style import LAST_BIT, NEUTRAL, PLAIN_LOG, REAL, SEED, axis, blank, plain
+from lastbit.report.figures.style import LAST_BIT, NEUTRAL, PLAIN_LOG, REAL, SEED, arrange, axis, blank, plain
 from lastbit.report.formatting import RATIO
 from lastbit.stats import Estimate
 
@@ -72,7 +72,8 @@ def settled(rows: Sequence[Settled]) -> go.Figure:
             marker={"symbol": symbol, "size": 12, "color": colour, "line": {"width": 2, "color": colour}},
             hovertemplate=f"<b>%{{x}}</b><br>{title}: %{{y:.4~g}}<extra></extra>",
         )
-    figure.update_layout(
+    arrange(
+        figure,
         xaxis=axis("", type="category", anchor="y2"),
         yaxis=axis(RATIO, domain=[0.54, 1], range=[0, highest]),
         yaxis2=axis("stable learning rate", domain=[0, 0.44 if measured else 1], rangemode="tozero"),
@@ -119,13 +120,14 @@ def size_curves(curves: Sequence[SizeCurve]) -> go.Figure:
         ticks = {"type": "log", "tickvals": sizes, "ticktext": [str(size) for size in sizes]}
         domain = [left, (column + 1) * width]
         titles = ("stable learning rate", "first step at the limit") if column == 0 else ("", "")
-        figure.update_layout(
-            {
+        arrange(
+            figure,
+            **{
                 f"xaxis{numbers[0]}": axis("", domain=domain, anchor=f"y{numbers[0]}", **ticks),
                 f"xaxis{numbers[1]}": axis(name, domain=domain, anchor=f"y{numbers[1]}", **ticks),
                 f"yaxis{numbers[0]}": axis(titles[0], domain=[0.46, 1], anchor=f"x{numbers[0]}", **PLAIN_LOG),
                 f"yaxis{numbers[1]}": axis(titles[1], domain=[0, 0.36], anchor=f"x{numbers[1]}", **PLAIN_LOG),
-            }
+            },
         )
     return figure
 

@@ -13,6 +13,7 @@ from lastbit.report.figures.style import (
     NEUTRAL,
     REAL,
     SEED,
+    arrange,
     axis,
     blank,
     in_percent,
@@ -71,7 +72,8 @@ def churn_heat_map(churn_RR: np.ndarray, seeds: Sequence[int], names: Sequence[s
         figure.add_shape(type="line", line=line, x0=low, x1=high, y0=edge, y1=edge)
     middles = [(edges[i] + edges[i + 1] - 1) / 2 for i in range(len(starts))]
     ticks = spaced_ticks([seeds[start] for start in starts], 20, middles)
-    figure.update_layout(
+    arrange(
+        figure,
         xaxis=axis("seed", constrain="domain", range=[low, high], **ticks),
         yaxis=axis("seed", scaleanchor="x", constrain="domain", range=[high, low], **ticks),
     )
@@ -140,7 +142,10 @@ def difference_map(
     )
     # Category labels would have to be unique and would hide rows; the hover reads the same texts.
     aliases = {str(index): plain(name) for index, name in enumerate(names)}
-    figure.update_layout(
+    arrange(
+        figure,
+        # Room for the title of the steps before plotly has measured it.
+        margin_b=44,
         xaxis=axis("optimizer step", showgrid=False),
         yaxis=axis(autorange="reversed", labelalias=aliases, **spaced_ticks(names, 48)),
     )
@@ -156,10 +161,10 @@ def layer_map(names: Sequence[str], steps: np.ndarray, ratio_LM: np.ndarray) -> 
         ratio_LM: sharpness over limit.
     """
     figure = blank()
-    at = [str(step) for step in steps]
+    at, rows = [str(step) for step in steps], [plain(name) for name in names]
     figure.add_heatmap(
         x=at,
-        y=[plain(name) for name in names],
+        y=rows,
         z=ratio_LM.astype(np.float32),
         colorscale="RdBu",
         reversescale=True,
@@ -172,9 +177,10 @@ def layer_map(names: Sequence[str], steps: np.ndarray, ratio_LM: np.ndarray) -> 
         colorbar=_bar(RATIO),
     )
     ticks = at[:: max(1, len(steps) // 8)]
-    figure.update_layout(
+    arrange(
+        figure,
         xaxis=axis("optimizer step", type="category", tickvals=ticks, showgrid=False),
-        yaxis=axis("", type="category", autorange="reversed", showgrid=False),
+        yaxis=axis("", type="category", autorange="reversed", **spaced_ticks(names, 48, rows)),
     )
     return figure
 
@@ -237,9 +243,10 @@ def origin_figure(
     )
     ticks = spaced_ticks(names, 48) | {"showgrid": True}
     seen = [value for value in (*at_first, *at_end) if value > 0 and np.isfinite(value)]
-    apart = max(1, round(float(np.ptp(np.log10(seen))) / 4)) if seen else 1
+    apart = max(1, int(np.ceil(np.ptp(np.log10(seen)) / 4))) if seen else 1
     # A phone leaves the right panel some eighty pixels.
-    figure.update_layout(
+    arrange(
+        figure,
         xaxis=axis("relative L2 difference", type="log", domain=[0, 0.58], dtick=apart, tickangle=0),
         xaxis2=axis(
             "share\nof growth", domain=[0.66, 1], ticksuffix="%", zeroline=True, anchor="y", nticks=3, tickangle=0

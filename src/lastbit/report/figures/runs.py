@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from lastbit.report.figures.style import LAST_BIT, NEUTRAL, REAL, axis, blank, literal, plain
+from lastbit.report.figures.style import LAST_BIT, NEUTRAL, REAL, arrange, axis, blank, literal, plain
 
 __all__ = ["EQUAL", "OTHER", "SUSPECT", "Box", "Track", "chain", "timelines"]
 
@@ -74,7 +74,8 @@ def timelines(tracks: Sequence[Track]) -> go.Figure:
                 legendgroup="suspect",
             )
     names = [plain(track.label) for track in reversed(tracks)]
-    figure.update_layout(
+    arrange(
+        figure,
         xaxis=axis("optimizer step", range=[-0.02 * most, 1.05 * most], tickformat=",d", nticks=min(most + 1, 8)),
         yaxis=axis(tickvals=list(range(len(tracks))), ticktext=names, range=[-0.6, len(tracks) - 0.4], showgrid=False),
     )
@@ -122,7 +123,7 @@ def chain(boxes: Sequence[Box]) -> go.Figure:
                 showarrow=True, arrowhead=2, arrowwidth=1.5, arrowcolor=NEUTRAL, text="",
             )  # fmt: skip
     hidden = {"visible": False, "fixedrange": True}
-    figure.update_layout(
-        xaxis=hidden | {"range": [-0.02, 1.02]}, yaxis=hidden | {"range": [-0.45, last + 0.45]}, dragmode=False
+    arrange(
+        figure, xaxis=hidden | {"range": [-0.02, 1.02]}, yaxis=hidden | {"range": [-0.45, last + 0.45]}, dragmode=False
     )
     return figure

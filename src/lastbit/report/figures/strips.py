@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from lastbit.report.figures.style import NEUTRAL, axis, blank, literal, log_or_linear, plain, spaced_ticks
+from lastbit.report.figures.style import NEUTRAL, arrange, axis, blank, literal, log_or_linear, plain, spaced_ticks
 
 __all__ = ["Result", "WeightDistance", "result_strip", "weight_distances"]
 
@@ -78,7 +78,7 @@ def result_strip(results: Sequence[Result], metric: str, unit: str, colours: Map
             hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}, %{customdata[2]}<br>"
             f"{literal(metric)} %{{y:.5~g}}{literal(unit)}<extra></extra>",
         )
-    figure.update_layout(xaxis=_seed_axis(seeds), yaxis=axis(f"{metric} ({unit})" if unit else metric))
+    arrange(figure, xaxis=_seed_axis(seeds), yaxis=axis(f"{metric} ({unit})" if unit else metric))
     return figure
 
 
@@ -111,7 +111,7 @@ def weight_distances(
                 hovertemplate=f"<b>%{{customdata}}</b><br>{measure} %{{y:.2~e}}<extra></extra>",
             )
     scale = log_or_linear(np.array([d.value for d in distances]))
-    figure.update_layout(xaxis=_seed_axis(seeds), yaxis=axis(measure, **scale))
+    arrange(figure, xaxis=_seed_axis(seeds), yaxis=axis(measure, **scale))
     return figure
 
 

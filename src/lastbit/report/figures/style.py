@@ -17,6 +17,7 @@ __all__ = [
     "REAL",
     "SAMPLING",
     "SEED",
+    "arrange",
     "axis",
     "blank",
     "in_percent",
@@ -24,6 +25,7 @@ __all__ = [
     "log_or_linear",
     "plain",
     "seed_colours",
+    "shortened",
     "spaced_ticks",
     "upright",
     "viridis",
@@ -75,6 +77,14 @@ def blank(**more: Any) -> go.Figure:
     return go.Figure(layout=settings | more)
 
 
+def arrange(figure: go.Figure, **settings: Any) -> None:
+    """Give a figure's layout axes and other settings, each whole.
+
+    Plotly merges a setting into the one before otherwise, which takes ten times as long.
+    """
+    figure.update_layout(settings, overwrite=True)
+
+
 def in_percent(shares: Any) -> np.ndarray[Any, Any]:
     """Return shares in percent, a part of the whole at most 99.99: in a hover of four digits it is never all of it."""
     values = 100 * np.asarray(shares, dtype=np.float64)
@@ -123,9 +133,30 @@ def upright(start: float, end: float, **more: Any) -> dict[str, Any]:
     return {"type": "rect", "x0": start, "x1": end, "y0": 0, "y1": 1, "yref": "paper"} | more
 
 
-def spaced_ticks(labels: Sequence[Any], most: int, places: Sequence[float] | None = None) -> dict[str, Any]:
-    """Return the ticks of an axis without a grid: every label, or every second, third, … of more than `most`."""
+def shortened(label: str, most: int = 28) -> str:
+    """Return a label that leaves a narrow figure room: of a long one the first words by their first letter.
+
+    Numbers stay, which tell layers apart. What is still too long loses its middle.
+
+    Example:
+        >>> shortened("fc1.weight"), shortened("encoder.layers.0.self_attention.in_proj_weight")
+        ('fc1.weight', 'e.l.0.s.in_proj_weight')
+    """
+    parts = label.split(".")
+    for place, part in enumerate(parts[:-1]):
+        if len(".".join(parts)) <= most:
+            break
+        parts[place] = part if part.isdigit() else part[:1]
+    text = ".".join(parts)
+    return text if len(text) <= most else f"{text[: most // 3]}…{text[most // 3 + 1 - most :]}"
+
+
+def spaced_ticks(labels: Sequence[Any], most: int, places: Sequence[Any] | None = None) -> dict[str, Any]:
+    """Return the ticks of an axis without a grid: every label, or every second, third, … of more than `most`.
+
+    Long labels are shortened; the hover has the whole.
+    """
     every = -(-len(labels) // most) or 1
     values = range(len(labels)) if places is None else places
-    texts = [plain(str(label)) for label in labels][::every]
+    texts = [plain(shortened(str(label))) for label in labels][::every]
     return {"tickvals": list(values)[::every], "ticktext": texts, "showgrid": False}

@@ -8,7 +8,7 @@ from textwrap import wrap
 
 import plotly.graph_objects as go
 
-from lastbit.report.figures.style import axis, blank, plain
+from lastbit.report.figures.style import arrange, axis, blank, plain
 from lastbit.report.formatting import percent
 
 __all__ = ["VarianceSplit", "variance_bars", "variance_height"]
@@ -79,7 +79,8 @@ def variance_bars(splits: Sequence[VarianceSplit]) -> go.Figure:
             yanchor="bottom",
             align="left",
         )
-    figure.update_layout(
+    arrange(
+        figure,
         xaxis=axis("share of the variance", range=[0, 100], ticksuffix="%", dtick=25),
         yaxis=axis(showticklabels=False, showgrid=False, range=[-0.3, len(splits) - 0.12], fixedrange=True),
     )

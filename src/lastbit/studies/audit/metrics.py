@@ -13,7 +13,7 @@ from lastbit.stats import Estimate
 from lastbit.store import RunRecord
 from lastbit.studies.audit.tabulate import finite_runs, largest, mean_of, table_of
 
-__all__ = ["MetricSpread", "metric_spreads", "metrics_of", "printed_digits"]
+__all__ = ["MetricSpread", "Printed", "metric_spreads", "metrics_of", "printed_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,20 @@ class MetricSpread:
         return "points" if self.unit == "%" else self.unit
 
 
+@dataclass(frozen=True, kw_only=True)
+class Printed:
+    """How a command shows the metric that the audit is about, where that hides small changes of it.
+
+    Attributes:
+        digits: significant digits.
+        hidden_below: the step from one number to the next, in the metric's unit: two runs that show the same are closer
+            than this. None where an earlier version looked at the digits alone.
+    """
+
+    digits: int
+    hidden_below: float | None
+
+
 def metrics_of(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return name, unit and `higher_is_better` of every metric, first the one that the audit is about.
 
@@ -65,10 +79,14 @@ def metrics_of(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return known if "metric" not in task or "metrics" in task else [{**task["metric"], "higher_is_better": True}]
 
 
-def printed_digits(facts: Mapping[str, Any]) -> int | None:
-    """Return how many significant digits a command prints of the metric that the audit is about; None of others."""
-    counts = [cell["metrics"][0].get("digits") for cell in facts.get("cells", ()) if cell.get("metrics")]
-    return min((count for count in counts if count is not None), default=None)
+def printed_of(facts: Mapping[str, Any]) -> Printed | None:
+    """Return how a command shows the metric that the audit is about; None where that hides nothing."""
+    seen = [cell["metrics"][0] for cell in facts.get("cells", ()) if cell.get("metrics")]
+    hiding = [one for one in seen if one.get("digits") is not None]
+    if not hiding:
+        return None
+    steps = [one["hidden_below"] for one in hiding if one.get("hidden_below") is not None]
+    return Printed(digits=min(one["digits"] for one in hiding), hidden_below=max(steps, default=None))
 
 
 def metric_spreads(

@@ -13,7 +13,6 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
 from lastbit.launch.arrays import record_arrays
 from lastbit.launch.command import CommandRun
-from lastbit.launch.function import run_function
 from lastbit.launch.kept import KeptRun, keep, kept_run, release
 from lastbit.launch.metrics.read import written_after
 from lastbit.launch.metrics.stdout import found
@@ -22,6 +21,7 @@ from lastbit.report.formatting import number, plural
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.frame.kind import Trained, Work
 from lastbit.studies.frame.launched import (
+    call_to_end,
     is_first,
     launch_settings,
     perturbation_for,
@@ -41,7 +41,7 @@ def call(work: Work[G], task: TrainingFunction) -> Trained:
     """Call a training function once, every optimizer in it perturbed."""
     job, began = work.job, time.perf_counter()
     perturbation = perturbation_for(job, work.settings.perturb)
-    ran = run_function(task.function, job.cell.seed, perturbation, name=task.name)
+    ran = call_to_end(task, job, perturbation)
     measured = task.measured(ran.returned)
     predictions = {} if measured.predictions_N is None else {"predictions": measured.predictions_N}
     work.files(job.run).arrays({**ran.arrays, **predictions})
@@ -103,10 +103,11 @@ def _choose_one(ran: CommandRun) -> str:
     """Return the message of an audit that was given no metric: what there is, with ready-made flags."""
     there = found(ran.stdout) or found(ran.stderr)
     if not there:
-        return (
-            f"which number is the result? The output ({ran.stdout}) shows none: write --metric-file "
-            f"PATH:key.path, --metric-tag TAG or --metric-mlflow KEY ({_KEPT})"
-        )
+        why = f"The output ({ran.stdout}) shows none that could be: write"
+        if not (ran.stdout.stat().st_size or ran.stderr.stat().st_size):
+            why = "The command printed nothing: let it print its result, as in 'val_acc: 0.91', or write"
+        flags = "--metric-file PATH:key.path, --metric-tag TAG or --metric-mlflow KEY"
+        return f"which number is the result? {why} {flags} ({_KEPT})"
     width = max(len(one.flag) for one in there)
     lines = [f"  {one.flag:<{width}}  last {one.value} of {plural(one.count, 'value')}: {one.line}" for one in there]
     ask = f"which number is the result? Add one of the flags listed, such as {there[0].flag}, and --better higher or"

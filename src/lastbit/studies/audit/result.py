@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lastbit.core.status import Role, RunStatus
-from lastbit.report.formatting import plural
 from lastbit.store import StudyFolder
 from lastbit.studies.audit.controls import (
     Divergence,
@@ -15,12 +14,12 @@ from lastbit.studies.audit.controls import (
     divergence_of,
     reason_for_silence,
 )
-from lastbit.studies.audit.metrics import metrics_of, printed_digits
+from lastbit.studies.audit.metrics import Printed, metrics_of, printed_of
 from lastbit.studies.audit.sketched import Recorded, recorded
-from lastbit.studies.audit.spreads import Spreads, estimate_spreads, no_spreads
+from lastbit.studies.audit.spreads import Spreads, estimate_spreads, no_spreads, noting_the_step
 from lastbit.studies.audit.verdict import Asked, verdict
 from lastbit.studies.frame.control import Control, Landing
-from lastbit.studies.frame.result import Result, RunRow, Verdict, head, run_row
+from lastbit.studies.frame.result import Result, RunRow, head, run_row
 
 __all__ = ["AuditResult", "conclude"]
 
@@ -36,6 +35,7 @@ class AuditResult(Spreads, Result):
         divergence: how many of them diverged; None where an earlier version concluded the study.
         optimizers: how each optimizer of a function or command was perturbed, or why not, by its class.
         recorded: what was recorded of the weights of a command's runs; None of any other.
+        printed: how a command shows the metric, where that hides small changes of it; None where it hides nothing.
     """
 
     control: Control
@@ -44,6 +44,7 @@ class AuditResult(Spreads, Result):
     divergence: Divergence | None = None
     optimizers: Mapping[str, str] = field(default_factory=dict)
     recorded: Recorded | None = None
+    printed: Printed | None = None
 
 
 def conclude(folder: StudyFolder) -> AuditResult:
@@ -61,6 +62,8 @@ def conclude(folder: StudyFolder) -> AuditResult:
     metric = metrics_of(facts)[0]
     reason = reason_for_silence(control, landing, records, metric["name"])
     spreads = no_spreads(metric, reason, len(used)) if reason else estimate_spreads(folder, used)
+    printed = printed_of(facts)
+    spreads = noting_the_step(spreads, printed)
     grid = facts["spec"]["settings"]
     planned = grid["seeds"] * (grid["perturbations"] + 1)
     asked = Asked(
@@ -69,14 +72,7 @@ def conclude(folder: StudyFolder) -> AuditResult:
         finished=len(records) >= planned,
         own=any(cell.get("epochs") is None for cell in facts.get("cells", ())),
     )
-    said = verdict(control, landing, spreads, divergence, asked)
-    digits = printed_digits(facts)
-    if digits is not None and spreads.sigma_last_bit.estimate == 0:
-        # No spread in what is printed is no sign of none in what is computed.
-        shown = f"{plural(digits, 'digit')}, which {'hides' if digits == 1 else 'hide'} any smaller change"
-        hidden = f"The command prints {metric['name']} with {shown}"
-        advice = "Have it print more digits, or write the number to a file that --metric-file reads."
-        said = Verdict(f"{said.sentence} {hidden}: the weights moved all the same.", "not_measured", advice)
+    said = verdict(control, landing, spreads, divergence, asked, printed)
     return AuditResult(
         **head(folder, said, len(records), planned),
         **vars(spreads),
@@ -84,6 +80,7 @@ def conclude(folder: StudyFolder) -> AuditResult:
         perturbation=landing,
         runs=tuple(run_row(record) for record in records),
         divergence=divergence,
+        printed=printed,
         recorded=recorded(folder, records) if "command" in facts["spec"] else None,
         optimizers={name: how for cell in facts.get("cells", ()) for name, how in cell.get("perturbed", {}).items()},
     )

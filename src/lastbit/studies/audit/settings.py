@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict
 
 from lastbit.core.keywords import setting
-from lastbit.studies.frame.settings import Device, Format, Perturb, StudySettings
+from lastbit.studies.frame.settings import Device, Format, PerturbAny, StudySettings
 
 __all__ = ["AuditSettings"]
 
@@ -23,6 +23,6 @@ class AuditSettings(StudySettings):
     seeds: Annotated[int, setting("seeds, the rows of the grid", ge=1, le=10_000)] = 6
     perturbations: Annotated[int, setting("runs per seed, the unperturbed one included", ge=1, le=10_000)] = 6
     vary: Annotated[Literal["all", "order", "init", "augment"], setting("what differs between seeds")] = "all"
-    perturb: Perturb = "rescale"
+    perturb: PerturbAny = "rescale"
     dtype: Annotated[Format, setting("format of the weights", panel="The arithmetic")] = "float32"
     device: Device = "auto"

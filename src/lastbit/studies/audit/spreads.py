@@ -16,11 +16,11 @@ from lastbit.launch.record import WIDTH
 from lastbit.report.formatting import number
 from lastbit.stats import DistributionSpread, Estimate, ResolvableDifference, SeedsNeeded, VarianceComponents
 from lastbit.store import RunRecord, StudyFolder
-from lastbit.studies.audit.metrics import MetricSpread, metric_spreads, metrics_of
+from lastbit.studies.audit.metrics import MetricSpread, Printed, metric_spreads, metrics_of
 from lastbit.studies.audit.sketched import relative_l2, weights_of
 from lastbit.studies.audit.tabulate import finite_runs, largest, mean_of, table_of
 
-__all__ = ["ChurnMatrix", "LossSpread", "Metric", "Spreads", "estimate_spreads", "no_spreads"]
+__all__ = ["ChurnMatrix", "LossSpread", "Metric", "Spreads", "estimate_spreads", "no_spreads", "noting_the_step"]
 
 Arrays = list[dict[str, np.ndarray]]
 
@@ -118,6 +118,20 @@ def no_spreads(metric: Mapping[str, str], reason: str, runs: int) -> Spreads:
         **dict.fromkeys((*_SIGMAS, *_CHURN, *_DISTANCE), missing),
         not_measured={"loss": reason, "distribution": reason},
     )
+
+
+def noting_the_step(spreads: Spreads, printed: Printed | None) -> Spreads:
+    """Return the spreads with a remark where none of the last bit was seen in what a command prints in steps."""
+    if printed is None or printed.hidden_below is None or spreads.sigma_last_bit.estimate != 0:
+        return spreads
+    hidden = f"the command shows no change below {number(printed.hidden_below, 2, spreads.points)}"
+    noted = {name: getattr(spreads, name) for name in ("sigma_last_bit", "last_bit_variance_share")}
+    noted = {
+        name: replace(one, note="; ".join(part for part in (hidden, one.note) if part))
+        for name, one in noted.items()
+        if one.estimate is not None
+    }
+    return replace(spreads, **noted)
 
 
 def estimate_spreads(folder: StudyFolder, records: Sequence[RunRecord]) -> Spreads:

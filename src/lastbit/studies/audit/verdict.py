@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from lastbit.report.formatting import count, number, percent, plural, reason, show, step
 from lastbit.stats import proportion_estimate
 from lastbit.studies.audit.controls import Divergence
+from lastbit.studies.audit.metrics import Printed
 from lastbit.studies.audit.spreads import Spreads
 from lastbit.studies.frame.control import OWN_NOT_REPRODUCIBLE, Control, Landing
 from lastbit.studies.frame.result import Verdict
@@ -35,15 +36,27 @@ class Asked:
         return "are not in yet" if not self.finished else "have no result"
 
 
-def verdict(control: Control, landing: Landing, spreads: Spreads, divergence: Divergence, asked: Asked) -> Verdict:
+def verdict(
+    control: Control,
+    landing: Landing,
+    spreads: Spreads,
+    divergence: Divergence,
+    asked: Asked,
+    printed: Printed | None = None,
+) -> Verdict:
     """Return the verdict of an audit as a sentence, as one of a few fixed words, and what to do about it.
 
     The words: `not_reproducible`, `all_diverged`, `not_landed`, `not_finite` (no run has a finite metric), `no_runs`,
-    `not_measured` (too small a grid), `no_spread`, `mixed` (some runs diverged, or what holds over all seeds does not
-    hold for each), `mostly_last_bit` (the interval of the share begins above one half), `hardly_last_bit` (it ends
-    below a tenth), `partly_last_bit` (anything between, or too few seeds to tell).
+    `not_measured` (too small a grid, or a command's digits hide what the last bit changes), `no_spread`, `mixed` (some
+    runs diverged, or what holds over all seeds does not hold for each), `mostly_last_bit` (the interval of the share
+    begins above one half), `hardly_last_bit` (it ends below a tenth, or none was seen where a tenth would have been
+    printed), `partly_last_bit` (anything between, or too few seeds to tell).
     """
-    said = _without_spreads(control, landing, spreads, divergence, asked) or _of_spreads(spreads, asked)
+    # No spread in what is printed is no sign of none in what is computed.
+    hiding = printed if spreads.sigma_last_bit.estimate == 0 else None
+    said = _without_spreads(control, landing, spreads, divergence, asked) or (
+        _hidden(spreads, asked, hiding) if hiding is not None else _of_spreads(spreads, asked)
+    )
     if not 0 < divergence.diverged < divergence.runs or spreads.metric.mean.estimate is None:
         return said
     bit = ", and the last bit decided which" if divergence.parted else ""
@@ -98,6 +111,36 @@ def _of_spreads(spreads: Spreads, asked: Asked) -> Verdict:
         f"{noise}, and the last floating-point bit alone accounts for {part}.",
         "partly_last_bit",
         f"Fixing the seed removes only the rest: average over several runs before you believe a difference.{few}",
+    )
+
+
+def _hidden(spreads: Spreads, asked: Asked, printed: Printed) -> Verdict:
+    """Return what is said where no run printed another number for the last bit's sake, in so many digits.
+
+    Runs of a seed that print the same differ by less than a step d, so that their SD is below d/sqrt(2) (of two numbers
+    that are a step apart; of more it is smaller) and the last bit's share below d^2 / (2 SD^2) of that of all runs.
+    """
+    name, total = spreads.metric.name, spreads.sigma_total
+    more = "Have it print more digits, or write the number to a file that --metric-file reads."
+    shown = f"{plural(printed.digits, 'digit')}, which {'hides' if printed.digits == 1 else 'hide'} any smaller change"
+    hidden = f"The command prints {name} with {shown}: the weights moved all the same."
+    if total.estimate is None:
+        return Verdict(f"{_one_seed(spreads, asked).sentence} {hidden}", "not_measured", more)
+    if not total.estimate:
+        return Verdict(f"all {total.n} runs printed the same {name}. {hidden}", "not_measured", more)
+    unmoved = f"changing it moved {name} in none of {plural(spreads.sigma_last_bit.n, 'run')}"
+    step, most = printed.hidden_below, 1.0
+    if step is not None:
+        most = (step / total.estimate) ** 2 / 2
+    if step is None or most >= _HARDLY:
+        sentence = f"{_noise(spreads)}; how much of it is the last bit is not measured: {unmoved}. {hidden}"
+        return Verdict(sentence, "not_measured", more)
+    return Verdict(
+        f"{_noise(spreads)}, and hardly any of it is the last bit: {unmoved} by the {number(step, 2, spreads.points)} "
+        f"that its {plural(printed.digits, 'digit')} show, which is at most {percent(most)} of the variance.",
+        "hardly_last_bit",
+        "The seed decides: fixing it makes runs comparable, averaging over seeds makes them general. To measure the "
+        f"last bit's part too, have the command print more digits.{_few(spreads)}",
     )
 
 
@@ -188,6 +231,8 @@ def _one_seed(spreads: Spreads, asked: Asked) -> Verdict:
     if sigma.estimate is None:
         others = [what for what, of in (("last bit", asked.perturbations), ("seed", asked.seeds)) if of > 1]
         advice = "" if len(others) == 2 else _VARY_BOTH
+        if asked.finished and others:
+            advice = f"See below how the runs that failed ended. {advice}".strip()
         why = "neither the last bit nor the seed was varied"
         if others:
             why = f"the runs with another {' or '.join(others)} {asked.missing}"

@@ -21,6 +21,7 @@ from lastbit.studies.doctor.interventions import (
     RANDOM,
     THREADS,
     TORCH,
+    WORKERS,
 )
 from lastbit.studies.doctor.steps import base_of
 
@@ -46,6 +47,8 @@ class Case:
     """Those that fit best first."""
     met: Sequence[Tap]
     """All that the process met otherwise in each run, wherever it stands."""
+    loaders: bool
+    """Whether processes of the program only load data."""
     siblings: bool
     """Whether other processes of the program train too, that are no ranks."""
 
@@ -173,9 +176,8 @@ def _generator_seeded(case: Case) -> Hint | None:
 
 def _threads_differ(case: Case) -> bool:
     first, second = case.found.ops
-    return (
-        first is not None and second is not None and case.root.kind == "operation" and first.threads != second.threads
-    )
+    computed = case.root.kind in ("operation", "compiled")
+    return computed and first is not None and second is not None and first.threads != second.threads
 
 
 def _threaded(case: Case) -> bool:
@@ -187,6 +189,10 @@ def _threaded(case: Case) -> bool:
     return case.root.kind == "arrival" or (
         threads and case.root.kind in ("path", "order", "outside") and not case.hints
     )
+
+
+def _workers(case: Case) -> bool:
+    return case.loaders and case.root.kind == "load" and _threaded(case)
 
 
 def _collective(case: Case) -> bool:
@@ -308,11 +314,25 @@ CAUSES: tuple[Row, ...] = (
         _kind("operation"),
     ),
     Row(
+        "compiled",
+        "A compiled kernel is not deterministic: its threads add in whatever order they come.",
+        "Call torch.use_deterministic_algorithms(True) before it is compiled, or run with one thread.",
+        DETERMINISTIC,
+        _kind("compiled"),
+    ),
+    Row(
         "collective-order",
         "What other ranks sent was taken in the order in which it came.",
         "Receive from each rank by its number, and add in the order of ranks.",
         None,
         _collective,
+    ),
+    Row(
+        "worker-order",
+        "Several workers load data at the same time, and what they give is taken in the order in which it comes.",
+        "Leave the DataLoader's in_order as it is, or give each batch its number and use them in that order.",
+        WORKERS,
+        _workers,
     ),
     Row(
         "thread-order",

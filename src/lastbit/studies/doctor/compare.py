@@ -9,11 +9,12 @@ from itertools import zip_longest
 from pathlib import Path
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.words import typed
 from lastbit.launch.command import CommandRun
 from lastbit.launch.pair.outcome import Pair, ProcessPair
 from lastbit.launch.pair.recorded import ProcessSteps, read_steps
 from lastbit.launch.pair.tapes import Line
-from lastbit.report.formatting import plural, seconds
+from lastbit.report.formatting import plural
 from lastbit.studies.doctor.diagnosis import Diagnosis
 from lastbit.studies.doctor.findings import (
     Evidence,
@@ -57,7 +58,7 @@ def check_ran(name: str, pair: Pair, timeout: float | None) -> None:
         return
     if pair.timed_out and not pair.processes:
         raise LastbitError(
-            f"{name} made no optimizer step within --timeout {seconds(timeout)}: give it more time, or see "
+            f"{name} made no optimizer step within --timeout {typed(timeout)}: give it more time, or see "
             f"{runs[-1].stdout} for what it waits for"
         )
     failed = [run for run in runs if run.exit_code and not run.timed_out]
@@ -107,6 +108,7 @@ def outcome_of(
         timed_out=pair.timed_out,
         exit_codes=(codes[0], codes[1]),
         processes=tuple(map(_process, pair.processes)),
+        taken=pair.taken,
         printed=tuple(_printed(*pair.runs)) if ended else (),
         finding=None if diagnosis is None else _finding(diagnosis),
         settings=settings,

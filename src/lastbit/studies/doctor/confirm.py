@@ -13,6 +13,9 @@ __all__ = ["can_confirm", "confirm"]
 
 _CHANCE = 0.05
 
+_ROUNDED = 1e-12
+"""Three pairs of three come to one in twenty and a bit."""
+
 _FURTHER, _LEAST = 3, 50
 """A defect of chance shows now earlier and now later: so many times as late, and so many steps, are waited for."""
 
@@ -37,10 +40,13 @@ def confirm(trial: Trial, intervention: Intervention, pairs: int, *, found: int)
         LastbitError: the program cannot be run.
     """
     before = after = 0
+    failed = False
     until = _FURTHER * found + _LEAST
     for number in range(pairs):
         before += _differs(trial.pair(f"as-is-{number + 1}", None, until))
-        after += _differs(trial.pair(f"changed-{number + 1}", intervention, until))
+        changed = trial.pair(f"changed-{number + 1}", intervention, until)
+        after += _differs(changed)
+        failed = failed or _failed(changed, found)
     chance = fewer_by_chance(before, after, pairs)
     return Confirmation(
         intervention=intervention.id,
@@ -52,8 +58,16 @@ def confirm(trial: Trial, intervention: Intervention, pairs: int, *, found: int)
         before=proportion_estimate(before, pairs),
         after=proportion_estimate(after, pairs),
         chance=chance,
-        confirmed=chance <= _CHANCE,
+        failed=failed,
+        confirmed=not failed and chance <= _CHANCE + _ROUNDED,
     )
+
+
+def _failed(pair: Pair, found: int) -> bool:
+    """Tell whether runs are equal only as neither came to where a difference could have shown."""
+    if pair.differences or any(process.steps > found for process in pair.processes):
+        return False
+    return not pair.identical or any(run is not None and run.exit_code for run in pair.runs)
 
 
 def _differs(pair: Pair) -> bool:

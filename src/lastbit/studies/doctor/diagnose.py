@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lastbit.launch.pair.outcome import Difference, Pair, ProcessPair
 from lastbit.launch.pair.tapes import Tap
+from lastbit.report.formatting import count
 from lastbit.studies.doctor.causes import Case, cause_of
 from lastbit.studies.doctor.cut import Break, Chain, Cut
 from lastbit.studies.doctor.diagnosis import Cause, Diagnosis, Root
@@ -48,9 +49,14 @@ def _process(process: ProcessPair, pair: Pair) -> tuple[Diagnosis, int]:
     optimizer, number = next((step for step in difference.steps if step is not None and step[0] >= 0), (-1, 0))
     last = _step(difference)
     if last is None:
-        said = "Of the step nothing was recorded."
+        said = "Of the step no operation was recorded."
         if difference.kind == "alone":
             said = "Only one of the runs has this process."
+        elif difference.since is not None and difference.since < difference.count:
+            said = (
+                f"The runs were last compared after step {count(difference.since)}, and were equal; of the steps from "
+                "there on nothing was recorded but checksums, at ever fewer of them."
+            )
         root = Root("length" if difference.kind == "alone" else "unknown", None, None, said, difference.count + 1)
         return Diagnosis(process.key, optimizer, number, None, root, None, (), (), (said,)), difference.count
     steps = [step for step in map(_step, process.suspects) if step is not None and step.count < last.count]
@@ -60,7 +66,8 @@ def _process(process: ProcessPair, pair: Pair) -> tuple[Diagnosis, int]:
     evidence = hints(found, root, steps, pair.taps)
     met = differing(last.tapes[0].taps, last.tapes[1].taps)
     others = [one for one in pair.processes if one.rank is None and one.key != process.key]
-    cause = cause_of(Case(found, root, evidence, met, bool(others)))
+    loaders = any(map(bool, pair.taps))
+    cause = cause_of(Case(found, root, evidence, met, loaders, bool(others)))
     taps: tuple[Tap, ...] = tuple(hint.tap for hint in evidence if hint.tap is not None)
     unseen = tuple(_unseen(root, cause, taps, steps))
     path = found.chain.links

@@ -106,7 +106,27 @@ def hints(found: Break, root: Root, steps: Sequence[Step], workers: tuple[Met, M
     if root.kind in ("load", "order", "arrival", "made"):
         weighed += [hint for hint in _loading(workers) if hint.line != root.line]
     kept = [hint for hint in weighed if hint.weight >= LEAST and hint.id not in ("batch", "program")]
+    reordered = _reordered(latest[0].taps, latest[1].taps)
+    if any(hint.id == "folder" and hint.line in reordered for hint in kept):
+        # That another file is read first follows from the order in which they were listed.
+        both = {_what(tap) for tap in latest[0].taps} & {_what(tap) for tap in latest[1].taps}
+        kept = [hint for hint in kept if hint.id != "file" or hint.tap is None or _what(hint.tap) in both]
     return sorted(kept, key=lambda hint: -hint.weight)
+
+
+def _reordered(first: Iterable[Tap], second: Iterable[Tap]) -> set[Line | None]:
+    """Return the lines that listed the same names in another order, in whatever folders."""
+
+    def listed(taps: Iterable[Tap]) -> dict[Line | None, list[str]]:
+        found = [tap for tap in taps if tap.kind == "folder"]
+        return {tap.line: tap.said.rpartition(" entries, order crc32 ")[2].split(", names crc32 ") for tap in found}
+
+    ours, theirs = listed(first), listed(second)
+    return {line for line in ours.keys() & theirs.keys() if _swapped(ours[line], theirs[line])}
+
+
+def _swapped(one: list[str], other: list[str]) -> bool:
+    return one[0] != other[0] and one[1:] == other[1:]
 
 
 def _loading(workers: tuple[Met, Met]) -> Iterator[Hint]:

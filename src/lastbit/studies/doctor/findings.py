@@ -94,7 +94,7 @@ class ProcessOutcome:
 
     key: str
     steps: int
-    """Optimizer steps after which both were equal."""
+    """Optimizer steps after which both were compared, and equal."""
     ended: bool
     """Whether both came to their end, equal."""
     waiting: tuple[bool, bool]
@@ -128,7 +128,7 @@ class Outcome:
     how: str
     """`lock step`, `one after the other`, `against the record` or `in this process`."""
     steps: int
-    """Of all processes, after which both runs were equal."""
+    """Of all processes, after which both runs were compared, and equal."""
     tensors: int
     """Compared at each step, of all processes."""
     bytes: int
@@ -137,6 +137,8 @@ class Outcome:
     timed_out: bool
     exit_codes: tuple[int | None, int | None]
     processes: tuple[ProcessOutcome, ...]
+    taken: int = 0
+    """Steps that both runs took; more than `steps` where a long run was not compared at each."""
     printed: tuple[PrintedDifference, ...] = ()
     finding: Finding | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -173,4 +175,6 @@ class Confirmation:
     chance: float
     """That the change does nothing and as few pairs would differ all the same: Fisher's exact test, one-sided."""
     confirmed: bool
-    """Whether that is at most one in twenty."""
+    """Whether that is at most one in twenty, and the program did not fail."""
+    failed: bool = False
+    """Whether a pair with the change ended before the step at which a difference was found, and so says nothing."""

@@ -53,6 +53,7 @@ def _compared(result: DoctorResult) -> Section:
     columns: Columns[Outcome] = {
         Column("comparison"): lambda one: one.how,
         Column("equal steps", True): lambda one: count(one.steps),
+        Column("steps taken", True): lambda one: count(max(one.taken, one.steps)),
         Column("tensors", True): lambda one: count(one.tensors),
         Column("compared", True): lambda one: size(one.bytes),
         Column("took", True): lambda one: seconds(one.seconds),

@@ -23,7 +23,9 @@ class DoctorResult(Result):
     """What the doctor concluded."""
 
     steps: int
-    """After which all runs were equal, of all processes."""
+    """After which all runs were compared, and equal, of all processes."""
+    taken: int
+    """Steps that the runs took; more than `steps` where long runs were not compared at each."""
     tensors: int
     """Compared at each step."""
     bytes: int
@@ -71,6 +73,7 @@ def conclude(folder: StudyFolder) -> DoctorResult:
     return DoctorResult(
         **head(folder, said, len(runs), 1, "examination"),
         steps=min((one.steps for one in outcomes), default=0),
+        taken=max((one.taken for one in outcomes), default=0),
         tensors=0 if last is None else last.tensors,
         bytes=sum(one.bytes for one in outcomes),
         settings={} if last is None else last.settings,

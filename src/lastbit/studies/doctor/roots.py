@@ -43,7 +43,7 @@ _SAID = {
     "path": "From here on the two runs did other things, though all that had been computed was equal.",
     "length": "One run made another step and the other did not, though all that had been computed was equal.",
     "outside": "What it read had been changed by something that no operation of this process did.",
-    "compiled": "What differs was computed in compiled code.",
+    "compiled": "The inputs of this compiled kernel were equal in both runs, and its outputs were not.",
     "unknown": "Nothing more was recorded of it.",
 }
 
@@ -73,14 +73,20 @@ def _kind(found: Break) -> str:
     op = found.ops[0]
     if found.kind == "earlier":
         origin = found.values[0].origin if found.values[0] is not None else None
-        base = origin.name.split(".")[1] if origin is not None else ""
-        return "draw" if base in DRAWS else _named(origin.name, base) if origin is not None else "unknown"
+        return "unknown" if origin is None else _from_outside(origin.name)
     if found.kind != "op" or op is None:
         return found.kind
     kind = _named(op.name, base_of(op))
     if kind in ("made", "load") and _elsewhere(found.step, found.ops):
         return "order"
     return kind
+
+
+def _from_outside(name: str) -> str:
+    """Return the kind of an operation of which only the name was kept: what went into most may have differed."""
+    base = name.split(".")[1]
+    kind = "draw" if base in DRAWS else _named(name, base)
+    return "unknown" if kind in ("operation", "compiled") else kind
 
 
 def _named(name: str, base: str) -> str:

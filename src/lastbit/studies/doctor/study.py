@@ -13,8 +13,9 @@ class DoctorStudy(Study[DoctorResult]):
     """An examination on disk.
 
     Example:
-        >>> from lastbit import doctor
-        >>> doctor("digits", epochs=1, quiet=True).result.verdict_kind  # doctest: +SKIP
+        >>> from lastbit import open_study
+        >>> found = open_study("lastbit-studies/doctor-digits-001")  # doctest: +SKIP
+        >>> found.result.verdict_kind  # doctest: +SKIP
         'identical'
     """
 

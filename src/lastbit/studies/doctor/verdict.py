@@ -10,7 +10,7 @@ from lastbit.report.formatting import count, number, ordinal, plural, show, size
 from lastbit.studies.doctor.findings import Confirmation, Finding, Outcome, PrintedDifference, SourceLine
 from lastbit.studies.frame.result import Verdict
 
-__all__ = ["NOTHING", "answer_lines", "at", "doctor_verdict", "operation_words", "under"]
+__all__ = ["NOTHING", "answer_lines", "at", "doctor_verdict", "operation_words", "steps_words", "under"]
 
 FILE_LEFT = "file-left"
 """The cause whose confirmation would change the user's files."""
@@ -46,6 +46,11 @@ def operation_words(finding: Finding) -> str:
         return f"{finding.operation or 'an operation'} gave another result from equal inputs"
     said = _WHERE.get(finding.root, "where it arose was not seen")
     return f"{said} (in {finding.operation})" if finding.operation else said
+
+
+def steps_words(one: Outcome) -> str:
+    """Return the steps that were compared, and of how many where that is not all."""
+    return plural(one.steps, "step") if one.taken <= one.steps else f"{count(one.steps)} of {plural(one.taken, 'step')}"
 
 
 def _step_words(finding: Finding) -> str:
@@ -90,6 +95,8 @@ def _untried(finding: Finding) -> str:
 
 
 def _confirmed(found: Confirmation) -> str:
+    if found.failed:
+        return f"not decided: with the change, {found.said}, the program ends before it comes to where the runs differ"
     rates = (
         f"{found.differing_before} of {found.pairs} pairs differ as it is ({show(found.before, '%').words}), "
         f"{found.differing_after} of {found.pairs} with the change, {found.said} ({show(found.after, '%').words})"
@@ -120,7 +127,7 @@ def doctor_verdict(name: str, outcomes: Sequence[Outcome], confirmation: Confirm
 def _equal(name: str, outcomes: Sequence[Outcome]) -> Verdict:
     """Return the verdict over runs that trained the same weights, whatever else of them differs."""
     last = outcomes[-1]
-    compared = f"{plural(last.steps, 'step')} of {plural(last.tensors, 'tensor')} ({size(last.bytes)})"
+    compared = f"{steps_words(last)} of {plural(last.tensors, 'tensor')} ({size(last.bytes)})"
     codes = last.exit_codes
     if None not in codes and codes[0] != codes[1]:
         return Verdict(
@@ -154,9 +161,12 @@ def _equal(name: str, outcomes: Sequence[Outcome]) -> Verdict:
     if last.how == "in this process":
         said = f"identical: {name}, run twice in one process, agrees bit for bit in {compared}."
         return Verdict(said, "identical", holds)
-    said = (
-        f"identical: {name}, run twice at once and twice in turn, agrees bit for bit in {compared} compared each time."
-    )
+    each = f"{compared} compared each time"
+    if last.taken > last.steps:
+        once = outcomes[0]
+        whole = f"{plural(once.steps, 'step')} of {plural(once.tensors, 'tensor')} ({size(once.bytes)})"
+        each = f"{whole} compared at once, and {count(last.steps)} of them in turn"
+    said = f"identical: {name}, run twice at once and twice in turn, agrees bit for bit in {each}."
     return Verdict(said, "identical", holds)
 
 

@@ -91,7 +91,7 @@ def _recorded(trial: Trial, settings: DoctorSettings) -> Outcome:
     one = trial.recorded("recorded")
     alone = Pair((None, one.run), held_against(one.record, one.record), one.run.seconds, one.run.timed_out)
     check_ran(trial.name, alone, trial.launch.timeout)
-    if settings.record is not None:
+    if settings.record is not None and not one.run.timed_out:  # what others are held against is a whole run
         save_record(one.record.words, one.folder, Path(settings.record))
     if settings.against is None:
         return outcome_of("recorded", alone, None, settings=holds_under(one.folder))

@@ -56,6 +56,8 @@ def arm_of(what: Trains) -> Arm:
     if not words:
         raise LastbitError("a program is a task with its options, or a command: write 'python train.py'")
     name, *options = words
+    if name.endswith(".py"):
+        raise LastbitError(f"{name} is a script: write 'python {name}', or {name}:FUNCTION for a task that it makes")
     return Arm(name, _options(what, options)) if name in TASKS or is_task_file(name) else Arm(tuple(words))
 
 

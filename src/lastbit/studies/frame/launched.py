@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import torch
@@ -10,18 +11,30 @@ import torch
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.core.status import Role
+from lastbit.core.words import typed
 from lastbit.launch.command import CommandRun, run_command
+from lastbit.launch.function import FunctionRun, run_function
 from lastbit.launch.metrics.read import read_metric
+from lastbit.launch.metrics.resolution import hidden_below
 from lastbit.launch.metrics.series import chosen
 from lastbit.launch.program import CommandProgram
 from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.perturb.base import Perturbation
 from lastbit.perturb.registry import make_perturbation
-from lastbit.report.formatting import seconds
 from lastbit.studies.frame.kind import Job
-from lastbit.train.jobs import RunFailed
+from lastbit.tasks.function import TrainingFunction
+from lastbit.tasks.sources import is_installed
+from lastbit.train.jobs import RunFailed, one_line
 
-__all__ = ["is_first", "launch_settings", "perturbation_for", "read_metrics", "run_to_end", "versions_of"]
+__all__ = [
+    "call_to_end",
+    "is_first",
+    "launch_settings",
+    "perturbation_for",
+    "read_metrics",
+    "run_to_end",
+    "versions_of",
+]
 
 
 def perturbation_for(job: Job, perturb: str) -> Perturbation:
@@ -73,7 +86,7 @@ def run_to_end(program: CommandProgram, settings: LaunchSettings, folder: Path, 
     last = said[-1].strip() if said else "it printed nothing"
     failed = ""
     if ran.timed_out:
-        failed = f"{program.name} ran longer than --timeout {seconds(timeout)}: {last}"
+        failed = f"{program.name} ran longer than --timeout {typed(timeout)}: {last}"
     elif ran.exit_code:
         how = f"exit code {ran.exit_code}" if ran.exit_code > 0 else f"signal {-ran.exit_code}"
         failed = f"{program.name} ended with {how}: {last}"
@@ -85,6 +98,37 @@ def run_to_end(program: CommandProgram, settings: LaunchSettings, folder: Path, 
     return ran
 
 
+def call_to_end(
+    task: TrainingFunction, job: Job, perturbation: Perturbation, *, every: int | None = None
+) -> FunctionRun:
+    """Call a training function once, every optimizer in it perturbed.
+
+    Args:
+        task: the function.
+        job: the run.
+        perturbation: of every optimizer's steps.
+        every: as for `launch_settings`.
+
+    Raises:
+        LastbitError: no optimizer took a step, or the first run of the study raised: none would do better.
+        Exception: whatever the function raises in another run.
+    """
+    try:
+        return run_function(task.function, job.cell.seed, perturbation, name=task.name, every=every)
+    except LastbitError:
+        raise
+    except (Exception, SystemExit) as error:
+        if not is_first(job):
+            raise
+        raise LastbitError(f"{task.name} raised {one_line(error)}{_place_in_user_code(error)}") from error
+
+
+def _place_in_user_code(error: BaseException) -> str:
+    """Return the deepest line of the traceback that is nobody's package, in words."""
+    frames = [frame for frame in extract_tb(error.__traceback__) if not is_installed(Path(frame.filename))]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
 def versions_of(ran: CommandRun) -> dict[str, str]:
     """Return the versions of what a command computed with, on which its bits depend."""
     return {name: said for name, said in ran.processes[0].versions.items() if name != "lastbit"}
@@ -93,7 +137,7 @@ def versions_of(ran: CommandRun) -> dict[str, str]:
 def read_metrics(
     program: CommandProgram, ran: CommandRun, since: float
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Return the metrics of a run by name, and name, unit, direction and printed digits of each.
+    """Return the metrics of a run by name, and name, unit, direction of each, and what the printed digits hide.
 
     Args:
         program: names them.
@@ -107,7 +151,11 @@ def read_metrics(
     for spec, one in zip(program.metrics, program.described(), strict=True):
         series = read_metric(spec, stdout=ran.stdout, stderr=ran.stderr, folder=Path(program.folder), since=since)
         metrics[spec.name] = chosen(series, spec.of, spec.higher_is_better)
+        unit = series.unit if series.unit == "%" else one["unit"]
+        # Of a count out of a total nothing is hidden.
+        counted = series.unit.startswith("/") and all(value.is_integer() for value in series.values)
+        step = None if counted else hidden_below(series.printed, metrics[spec.name])
         # Where trailing zeros are left out, the longest says how many there are.
-        digits = max(series.digits, default=None)
-        described.append({**one, "unit": series.unit if series.unit == "%" else one["unit"], "digits": digits})
+        digits = None if step is None else max(series.digits)
+        described.append({**one, "unit": unit, "digits": digits, "hidden_below": step})
     return metrics, described

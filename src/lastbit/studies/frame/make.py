@@ -34,6 +34,7 @@ from lastbit.studies.frame.settings import CommandSettings, StudySettings, comma
 from lastbit.studies.frame.study import Study
 from lastbit.studies.frame.unnamed import go_on_from, study_with_kept_run
 from lastbit.tasks import Task, TaskConfig
+from lastbit.tasks.file_task import file_and_function
 from lastbit.tasks.sources import local_sources
 from lastbit.tasks.summing import SumWarning
 
@@ -213,6 +214,8 @@ def _program(
         before: dict[str, Any] = {}
     else:
         named = one or given.get("task")
+        if kind.settings.commands and isinstance(named, str) and named.endswith(".py"):
+            file_and_function(named, kind.name)
         same = named is None or TaskConfig(task=named).task == spec.get("program", {}).get("task")
         before = {**spec.get("program", {}), **spec.get("axes", {})} if same else {}
     asked = {**before, **given}
@@ -246,7 +249,7 @@ def _command(
             f"{flag} belongs to a command: write it as lastbit {kind.name} {flag} ... -- python train.py"
         )
     if not kind.settings.commands:
-        raise LastbitError(f"{kind.name} takes no command after --: audit and trace do")
+        raise LastbitError(f"{kind.name} takes no command after --: {_others(lambda one: one.settings.commands)} do")
     if others:
         flag = f"--{others[0].replace('_', '-')}"
         raise LastbitError(f"{flag} belongs to tasks: a command after -- sets that itself")
@@ -262,7 +265,8 @@ def _plan(
     for program in programs:
         if program.is_opaque and not kind.takes_functions:
             raise LastbitError(
-                f"{kind.name} needs a Task, and {program.name} is a training function: lastbit audit and trace take it"
+                f"{kind.name} needs a Task, and {program.name} is a training function: "
+                f"{_others(lambda one: one.takes_functions)} take it"
             )
         command = program.source
         if isinstance(command, CommandProgram):
@@ -278,6 +282,14 @@ def _plan(
             for cell in kind.cells(chosen, program)
         ]
     return Plan(chosen, tuple(settled), tuple(cells))
+
+
+def _others(do: Callable[[Kind[Any, Any]], bool]) -> str:
+    """Return the names of the kinds that do something."""
+    from lastbit.studies.kinds import KINDS, kind_named
+
+    *names, last = (name for name in KINDS if do(kind_named(name)))
+    return f"{', '.join(names)} and {last}"
 
 
 def _check_processes(plan: Plan[S], prints: Mapping[str, str], sources: Mapping[str, str]) -> None:

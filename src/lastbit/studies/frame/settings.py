@@ -16,6 +16,7 @@ from pydantic import ConfigDict
 from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import Keyword, keywords, setting, several
+from lastbit.core.words import typed
 from lastbit.tasks.config import TaskConfig
 from lastbit.tasks.shown import shown_defaults
 
@@ -25,6 +26,7 @@ __all__ = [
     "Device",
     "Format",
     "Perturb",
+    "PerturbAny",
     "StudySettings",
     "Timeout",
     "command_keywords",
@@ -37,10 +39,22 @@ __all__ = [
 _PANEL = "The arithmetic"
 
 Format = Literal["float32", "float64", "bfloat16"]
-Perturb = Annotated[
-    Literal["rescale", "ulp", "rounding", "reorder", "auto"],
-    setting("how the last bit is perturbed", panel=_PANEL),
+_Perturbation = Literal["rescale", "ulp", "rounding", "reorder", "auto"]
+_PERTURB = "how the last bit is perturbed"
+Perturb = Annotated[_Perturbation, setting(_PERTURB, panel=_PANEL)]
+PerturbAny = Annotated[
+    _Perturbation,
+    setting(
+        _PERTURB,
+        panel=_PANEL,
+        remarks={
+            "rescale": "default of a task",
+            "reorder": "a task alone",
+            "auto": "default of a function or command: rescale, or rounding where an optimizer's direction is unknown",
+        },
+    ),
 ]
+"""Of a study that repeats functions and commands too."""
 Device = Annotated[str, setting("where to train: auto, cpu, cuda or cuda:N", panel=_PANEL)]
 Deterministic = Annotated[
     bool,
@@ -216,9 +230,9 @@ def command_words(settings: Mapping[str, Any]) -> list[str]:
             yes, _, no = (flags[0] if flags else f"{flag}/--no{flag[1:]}").partition("/")
             words += [yes] if value else [no] if no else []
         elif isinstance(value, tuple) and name in known:
-            words += [word for one in value for word in (flag, str(one))]
+            words += [word for one in value for word in (flag, typed(one))]
         elif isinstance(value, tuple):
             words += [flag, *map(str, value)] if value else []
         elif value is not None:
-            words += [flag, str(value)]
+            words += [flag, typed(value)]
     return words

@@ -159,7 +159,11 @@ class Study(Generic[R]):
             write_atomically(target, write)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise LastbitError(f"cannot write the report to {target} ({reason}): name another file") from error
+            instead = "name another file"
+            if path is None:  # a trace of an audit is drawn in its folder alone
+                of_study = f"lastbit report {self.path} --out FILE.html writes it elsewhere"
+                instead = of_study if self.stem == "report" else f"make {self.path} writable"
+            raise LastbitError(f"cannot write the report to {target} ({reason}): {instead}") from error
         return target
 
     def to_xarray(self) -> xr.Dataset:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
 from lastbit.launch.arrays import has_sketches
+from lastbit.report.formatting import plural
 from lastbit.store import StudyFolder, write_json
 from lastbit.store.layout import disk_errors
 from lastbit.studies.frame.damage import concluded
@@ -34,7 +35,8 @@ class AuditTrace(TraceStudy):
         kind: the trace.
 
     Raises:
-        LastbitError: the folder holds no audit, or one whose runs left no sketches or no twins.
+        LastbitError: the folder holds no audit, or one whose runs left no sketches or no twins, or too few of which are
+            finished to say anything.
     """
 
     stem: ClassVar[str] = "trace"
@@ -44,6 +46,12 @@ class AuditTrace(TraceStudy):
         with self._folder() as folder:
             _check(folder)
             self.result = _advised(concluded(kind, folder), folder.facts["spec"].get("command"))
+        if self.too_early:
+            done, planned = self.result.runs_finished, plural(self.result.runs_planned, "run")
+            raise LastbitError(
+                f"{path} has no finished pair of an unperturbed and a perturbed run to trace yet ({done} of {planned} "
+                f"finished): lastbit audit --resume {path} goes on with it"
+            )
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the HTML report, by default to `trace.html` in the audit, with the whole result in `trace.json` there.

@@ -10,11 +10,11 @@ import numpy as np
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role, RunStatus
 from lastbit.launch.arrays import record_arrays
-from lastbit.launch.function import run_function
 from lastbit.launch.program import CommandProgram
 from lastbit.report.formatting import number, plural
 from lastbit.studies.frame.kind import Job, Plan, Trained, Work
 from lastbit.studies.frame.launched import (
+    call_to_end,
     is_first,
     launch_settings,
     perturbation_for,
@@ -91,7 +91,7 @@ def run_alone(work: Work[TraceSettings]) -> Trained:
     facts: dict[str, Any] = {}
     if isinstance(program, TrainingFunction):
         perturbation = perturbation_for(job, settings.perturb)
-        ran = run_function(program.function, job.cell.seed, perturbation, name=program.name, every=settings.every)
+        ran = call_to_end(program, job, perturbation, every=settings.every)
         metrics = {} if ran.returned is None else program.measured(ran.returned).metrics
         arrays, steps, perturbed = ran.arrays, ran.steps, ran.perturbed
         if not np.isfinite(arrays["weights_final"]).all():

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.keywords import setting
-from lastbit.studies.frame.settings import Device, Format, Perturb, StudySettings
+from lastbit.studies.frame.settings import Device, Format, PerturbAny, StudySettings
 
 __all__ = ["TraceSettings"]
 
@@ -55,7 +55,7 @@ class TraceSettings(StudySettings):
         Field(min_length=1),
         setting("formats of the weights, one training each", panel="Several values make a sweep"),
     ] = ("float32",)
-    perturb: Perturb = "rescale"
+    perturb: PerturbAny = "rescale"
     device: Device = "auto"
 
     @field_validator("dtype", mode="before")
