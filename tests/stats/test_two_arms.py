@@ -187,6 +187,8 @@ def test_an_arm_without_spread_is_named():
         ([1.0, 2.0], [1.0, 2.0], {"seeds_a": [1.0, np.nan]}, "the seeds of arm A hold a NaN"),
         ([1.0, 2.0], [1.0, 3.0], {"worth": 0.0}, "worth = 0.0: name the smallest difference that matters"),
         ([1.0, 2.0], [1.0, 3.0], {"level": 95}, r"write 0\.95"),
+        ([1.0, 2.0], [1.0, 3.0], {"level": 0.2}, "power = 0.8: it must lie above"),
+        ([1.0, 2.0], [1.0, 3.0], {"level": 0.4, "worth": 1.0}, "tests need a level above 0.5"),
         ([1.0, 2.0], [1.0, 3.0], {"paired": True}, "pairs are matched by their seeds"),
         (
             [1.0, 2.0],

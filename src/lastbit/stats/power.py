@@ -85,6 +85,13 @@ def exceedance(edge: Floats | float, noncentrality: float, df: float) -> Floats:
     return np.asarray(upper + np.where(np.isnan(lower) & (noncentrality >= 4), 0.0, lower))
 
 
+def check_power(power: float, level: float) -> None:
+    """Refuse a level outside (0, 1), and a power that a test at it has without a difference, or never."""
+    check_level(level)
+    if not 1 - level < power < 1:
+        raise LastbitError(f"power = {power}: it must lie above the test's size {1 - level:.3g} and below 1")
+
+
 def detectable_noncentrality(df: float, *, power: float = 0.8, level: float = 0.95) -> float:
     """Return the noncentrality at which the two-sided t test at 1 - level has the given power.
 
@@ -96,9 +103,7 @@ def detectable_noncentrality(df: float, *, power: float = 0.8, level: float = 0.
         >>> round(detectable_noncentrality(30), 3)
         2.895
     """
-    check_level(level)
-    if not 1 - level < power < 1:
-        raise LastbitError(f"power = {power}: it must lie above the test's size {1 - level:.3g} and below 1")
+    check_power(power, level)
     if not df >= 1:
         raise LastbitError(f"df = {df}: a t test needs an SD on at least one degree of freedom")
     high = 4.0

@@ -97,8 +97,8 @@ def compare_arms(
         level: confidence level.
 
     Raises:
-        LastbitError: a single seed in both arms, NaN, no spread in either arm, a `worth` that is not
-            positive, pairing without common seeds, or a bad level.
+        LastbitError: a single seed in both arms, NaN, no spread in either arm, a `worth` that is not positive, pairing
+            without common seeds, a bad level, or one of 0.2 or less, at which a test always has 80% power.
 
     Example:
         >>> found = compare_arms([97.1, 97.4, 96.9], [98.0, 98.4, 98.3], seeds_a=None, seeds_b=None, worth=0.2)
@@ -108,6 +108,8 @@ def compare_arms(
     check_level(level)
     if worth is not None and not (math.isfinite(worth) and worth > 0):
         raise LastbitError(f"worth = {worth}: name the smallest difference that matters as a positive number")
+    if worth is not None and level <= 0.5:
+        raise LastbitError(f"level = {level}: two one-sided tests need a level above 0.5")
     given = read_arms((a, b), (seeds_a, seeds_b), ("arm A", "arm B"))
     first, second = given.arms
     remarks: list[str] = []

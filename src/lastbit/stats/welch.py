@@ -22,7 +22,7 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from lastbit.stats._inputs import Floats
-from lastbit.stats.power import exceedance
+from lastbit.stats.power import check_power, exceedance
 
 __all__ = ["Welch", "detectable_in_se", "seeds_for", "welch", "welch_df", "welch_equivalence_power", "welch_power"]
 
@@ -156,10 +156,14 @@ def welch_equivalence_power(reach: float, n_a: int, n_b: int, level: float = 0.9
 def detectable_in_se(n_a: int, n_b: int, *, power: float = 0.8, level: float = 0.95) -> float:
     """Return the true difference that is found with the given power, over its standard error.
 
+    Raises:
+        LastbitError: the power is not above the test's size 1 - level or not below 1, or a bad level.
+
     Example:
         >>> [round(detectable_in_se(n, n) * (2 / n) ** 0.5, 1) for n in (2, 3, 4, 5, 10, 20)]
         [10.4, 3.5, 2.5, 2.1, 1.3, 0.9]
     """
+    check_power(power, level)
     high = 4.0
     while welch_power(high, n_a, n_b, level) < power:
         high *= 2
