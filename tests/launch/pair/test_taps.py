@@ -66,6 +66,10 @@ UNHEARD = {
 """A library asks the clock, or a time that is given is written in another way."""
 
 
+TEMPORARY = "import tempfile; next(tempfile._RandomNameSequence())"
+"""What a name of a temporary file is made of; queues and locks between processes have one."""
+
+
 @pytest.fixture(scope="module")
 def met(tmp_path_factory):
     """All of it met by one program, each in a function of its own."""
@@ -74,7 +78,7 @@ def met(tmp_path_factory):
     (folder / "sub").mkdir()
     for name in "ab":
         (folder / "sub" / name).touch()
-    does = {name: does for name, (does, _) in MET.items()} | UNHEARD
+    does = {name: does for name, (does, _) in MET.items()} | UNHEARD | {"temporary": TEMPORARY}
     lines = [PROGRAM, *(f"def {name}():\n    {does}\n{name}()" for name, does in does.items())]
     found = "print(json.dumps([[tap.line[2], f'{tap.what}: {tap.said}', tap.count] for tap in taps.kept.values()]))"
     (folder / "program.py").write_text("\n".join([*lines, found]))
@@ -93,6 +97,10 @@ def test_it_is_noted_with_the_line_that_met_it(name, met):
 @pytest.mark.parametrize("name", UNHEARD)
 def test_clocks_that_decide_nothing_are_not_noted(name, met):
     assert not [said for function, said, _ in met if function == name]
+
+
+def test_what_names_temporary_files_is_not_noted(met):
+    assert not [said for function, said, _ in met if function == "temporary"]
 
 
 def test_of_a_line_the_last_is_kept_with_a_digest_of_all():

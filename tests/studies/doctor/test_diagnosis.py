@@ -300,14 +300,24 @@ def test_a_compiled_kernel_is_followed_to_its_edge_and_no_further():
     assert of(*came).root.kind == "made"
 
 
-@pytest.mark.parametrize(("met", "cause"), [((), "thread-order"), ((("train.py, process 1", ()),), "worker-order")])
-def test_what_workers_load_in_any_order_can_be_loaded_without_them(met, cause):
-    tapes = [
-        chain(Written().op("set_.source_Storage", [1], [(1, f"b{side}")], 4), f"x{side}", f"g{side}") for side in "ab"
-    ]
+WORKERS = (("train.py, process 1", ()),)
+
+
+@pytest.mark.parametrize(
+    ("met", "loaded", "cause"),
+    [((), True, "thread-order"), (WORKERS, True, "worker-order"), (WORKERS, False, "thread-order")],
+)
+def test_what_workers_load_in_any_order_can_be_loaded_without_them(met, loaded, cause):
+    """Processes that put what they have into a queue of their own are no workers of a DataLoader."""
+    tapes = []
+    for side in "ab":
+        one = Written()
+        if loaded:
+            one.tap("batch", f"DataLoader: (2, 4) crc32 {side}", 4)
+        tapes.append(chain(one.op("set_.source_Storage", [1], [(1, f"b{side}")], 4), f"x{side}", f"g{side}"))
     found = of(*tapes, met=(met, met))
     assert (found.root.kind, found.cause.id) == ("load", cause)
-    assert (found.cause.intervention is not None) == bool(met)
+    assert (found.cause.intervention is not None) == (cause == "worker-order")
 
 
 def test_aligned_by_line_where_shapes_differ_and_thread_by_thread():

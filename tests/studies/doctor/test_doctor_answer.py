@@ -130,6 +130,18 @@ def test_the_answer_comes_in_its_order_and_exits_with_3(examined):
     assert FINDING.unseen[0] in told
 
 
+def test_a_supposed_cause_whose_cure_does_not_cure_is_not_told_as_the_cause(examined):
+    refuted = replace(CURED, differing_after=4, chance=1.0, confirmed=False)
+    result = examined(OTHER, confirmation=refuted).result
+    assert result.advice.startswith(
+        "The cause is not known. Tried was: run with one thread; the runs differ all the same."
+    )
+    lines = dict(result.lines)
+    assert lines["Likely cause"].startswith("not known; not this, or not this alone: Several threads")
+    assert lines["Cure confirmed"].startswith("no: 4 of 4 pairs")
+    assert "Cure" not in lines
+
+
 def test_the_page_shows_runs_and_way_and_takes_no_line_of_source_for_markup(examined):
     study = examined(OTHER, confirmation=CURED)
     html = render_html(study.page)

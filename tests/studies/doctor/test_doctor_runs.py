@@ -99,6 +99,24 @@ def test_a_record_is_held_against_a_later_run_of_the_same_program_only(home, cap
     assert "is of another program" in capsys.readouterr().err
 
 
+def test_a_cache_that_only_the_first_run_fills_is_found_though_each_pair_is_equal(home):
+    cached = (
+        "import os\nif os.path.exists('kept.pt'):\n    data = torch.load('kept.pt').float()  # the line\n"
+        "else:\n    data = torch.full((8, 4), 0.1)\n    torch.save(data.half(), 'kept.pt')\n"
+    )
+    script = (
+        SCRIPT.format(seed=0)
+        .replace("model = torch", f"{cached}model = torch", 1)
+        .replace("model(noise)", "model(data)")
+    )
+    Path("cached.py").write_text(script)
+    code, found = examined(script="cached.py")
+    assert (code, found["verdict_kind"], found["finding"]["step"]) == (3, "differs", 1)
+    assert [one["how"] for one in found["outcomes"]][-1] == "first runs against later"
+    assert found["finding"]["line"]["text"].endswith("# the line")
+    assert found["finding"]["cause_said"].startswith("kept.pt, which is read here")
+
+
 def test_functions_and_tasks_are_examined_too(home):
     code, found = examined("--task", "functions.py:calm", "--seed", "3")
     assert (code, found["steps"]) == (0, 3)

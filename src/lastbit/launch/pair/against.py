@@ -9,6 +9,7 @@ from typing import Any
 
 from lastbit.core.errors import LastbitError
 from lastbit.launch.pair.outcome import Difference, ProcessPair
+from lastbit.launch.pair.pace import is_sampled
 from lastbit.launch.pair.recorded import ProcessSteps, RunRecord
 
 __all__ = ["check_alike", "held_against"]
@@ -65,6 +66,7 @@ def _pair(key: tuple[str, int], first: ProcessSteps | None, second: ProcessSteps
     suspects: list[Difference] = []
     steps = tensors = size = since = 0
     ended = False
+    checksums: dict[int, str] = {}
     if first is None or second is None:
         found = _difference("alone", key, 0, both)
     else:
@@ -76,6 +78,8 @@ def _pair(key: tuple[str, int], first: ProcessSteps | None, second: ProcessSteps
                 break
             assert step is not None
             ended, since = step["optimizer"] < 0, count + 1
+            if is_sampled(count):
+                checksums[count] = step["checksum"]
             if not ended:
                 steps, tensors, size = steps + 1, step["tensors"], size + step["bytes"]
             if kind and len(suspects) < _SUSPECTS:
@@ -94,6 +98,7 @@ def _pair(key: tuple[str, int], first: ProcessSteps | None, second: ProcessSteps
         found,
         tuple(suspects),
         min(one.taken for one in both if one is not None),
+        checksums,
     )
 
 

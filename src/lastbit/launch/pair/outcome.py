@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from lastbit.launch.command import CommandRun
 from lastbit.launch.pair.tapes import Tap, Tape
@@ -56,6 +57,8 @@ class ProcessPair:
     """The first steps whose operations gave other results, while what is trained was equal."""
     taken: int
     """Optimizer steps that both took; more than `steps` where a long run was not compared at each."""
+    checksums: Mapping[int, str] = field(default_factory=dict)
+    """Of what both had after some of the steps, by the number of steps before; which they are depends on that alone."""
 
 
 Met = tuple[tuple[str, tuple[Tap, ...]], ...]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from time import monotonic  # bound here: the one that a program finds there may be replaced
 
-__all__ = ["Pace"]
+__all__ = ["Pace", "is_sampled"]
 
 MOST = 64 << 20
 """Bytes of a process's record from which on operations are left out."""
@@ -23,6 +23,11 @@ EACH = 64
 """Steps with checksums in each doubling of their number, where operations are left out."""
 
 
+def is_sampled(count: int) -> bool:
+    """Tell whether the step before which there were `count` is one of those that every long run keeps something of."""
+    return count % (1 << max((count // EACH).bit_length() - 1, 0)) == 0
+
+
 class Pace:
     """What is recorded of a process, from its beginning on."""
 
@@ -33,7 +38,7 @@ class Pace:
 
     def takes(self, count: int) -> bool:
         """Tell whether anything is recorded of the step before which there were `count`."""
-        return self.whole or count % (1 << max((count // EACH).bit_length() - 1, 0)) == 0
+        return self.whole or is_sampled(count)
 
     def went(self, size: int, spent: float) -> None:
         """Slow down where so many bytes were written, or so many seconds were spent on recording."""

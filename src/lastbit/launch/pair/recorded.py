@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lastbit.core.errors import LastbitError
-from lastbit.launch.pair.tapes import Leaf, Line, Op, Origin, ProcessFacts, Tape, Value, tap_from
+from lastbit.launch.pair.tapes import Leaf, Line, Op, Origin, ProcessFacts, Tap, Tape, Value, tap_from
 
 __all__ = ["FORMAT", "ProcessSteps", "RunRecord", "load_record", "read_steps", "save_record"]
 
@@ -76,6 +76,11 @@ class ProcessSteps:
     def taken(self) -> int:
         """Steps that it took; up to the last that is recorded, where it did not come to its end."""
         return self.steps[-1]["count"] + (not self.ended) if self.steps else 0
+
+    @property
+    def met(self) -> tuple[Tap, ...]:
+        """What it met from its beginning to where that was last written down."""
+        return tuple(tap_from(tap) for tap in self._taps[max(self._taps)]) if self._taps else ()
 
     def parameters(self, optimizer: int, place: int) -> dict[str, Any]:
         """Return what was said of an optimizer before the step at `place`: `leaves` and `hyper`."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lastbit.launch.pair.noise import differing, harmless
+from lastbit.launch.pair.pace import is_sampled
 from lastbit.launch.pair.tapes import read_tape
 
 __all__ = ["Found", "Referee", "TwinRecord"]
@@ -58,6 +59,8 @@ class TwinRecord:
     """Compared at the last of them."""
     size: int = 0
     """Bytes of parameters and gradients that were compared, all steps together."""
+    checksums: dict[int, str] = field(default_factory=dict)
+    """Of some of the steps, as in `ProcessPair`."""
     ended: list[bool] = field(default_factory=lambda: [False, False])
     """Whether it said that it ended."""
     waiting: list[dict[str, Any] | None] = field(default_factory=lambda: [None, None])
@@ -285,6 +288,8 @@ class Referee:
     def _agree(self, twin: _Twin, first: dict[str, Any], second: dict[str, Any]) -> None:
         record = twin.record
         word = "on"
+        if is_sampled(first["count"]):
+            record.checksums[first["count"]] = first["checksum"]
         if first["optimizer"] < 0:
             record.ended = [True, True]
         else:

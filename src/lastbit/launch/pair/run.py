@@ -177,6 +177,7 @@ def _process(record: TwinRecord) -> ProcessPair:
         None if record.found is None else _difference(record, record.found),
         tuple(_difference(record, kept) for kept in record.suspects),
         record.steps,
+        record.checksums,
     )
 
 

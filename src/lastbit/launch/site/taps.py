@@ -34,6 +34,19 @@ _SMALL = 1 << 20
 
 _TEXT = 200
 
+_NUMBERING = frozenset(
+    {
+        "logging",
+        "multiprocessing.connection",
+        "multiprocessing.heap",
+        "multiprocessing.queues",
+        "multiprocessing.synchronize",
+        "multiprocessing.util",
+        "tempfile",
+    }
+)
+"""Modules that name files by the number of the process, or see by it that they were forked."""
+
 _CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "process_time", "process_time_ns")
 
 _WAITING = ("monotonic", "monotonic_ns", "clock_gettime", "clock_gettime_ns", "thread_time", "thread_time_ns")
@@ -142,7 +155,7 @@ class Taps:
     def install(self) -> None:
         """Begin, with what is there before anything is imported."""
         os.urandom = Tapped(os, "urandom", partial(self._returned, "entropy", "os.urandom"))
-        os.getpid = Tapped(os, "getpid", partial(self._returned, "process", "os.getpid"))
+        os.getpid = Tapped(os, "getpid", self._numbered)
         if hasattr(os, "getrandom"):
             os.getrandom = Tapped(os, "getrandom", partial(self._returned, "entropy", "os.getrandom"))
         for name in _CLOCKS:
@@ -168,6 +181,10 @@ class Taps:
     def _returned(self, kind: str, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:
         self.note(kind, what, lambda: result.hex() if isinstance(result, bytes) else repr(result), frame)
 
+    def _numbered(self, frame: Any, args: tuple[Any, ...], result: Any) -> None:
+        if frame.f_globals.get("__name__") not in _NUMBERING:
+            self._returned("process", "os.getpid", frame, args, result)
+
     def _waited(self, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:
         if is_users(frame):
             self._returned("time", what, frame, args, result)
@@ -189,7 +206,12 @@ class Taps:
         def seed(inst: Any, a: Any = None, *args: Any, **kwargs: Any) -> None:
             plain(inst, a, *args, **kwargs)
             what = "random.seed" if inst is random._inst else "random.Random"
-            self.note("seed", what, lambda: repr(a), sys._getframe(1))
+            frame = sys._getframe(1)
+            while frame.f_back is not None and frame.f_code.co_filename == random.__file__:
+                frame = frame.f_back
+            # The interpreter's own modules name temporary files by such a generator.
+            if a is not None or inst is random._inst or is_users(frame):
+                self.note("seed", what, lambda: repr(a), frame)
 
         random.Random.seed = seed
         random.seed = random._inst.seed

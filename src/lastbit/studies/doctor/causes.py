@@ -192,7 +192,8 @@ def _threaded(case: Case) -> bool:
 
 
 def _workers(case: Case) -> bool:
-    return case.loaders and case.root.kind == "load" and _threaded(case)
+    loads = any(tap.kind == "batch" and tap.line == case.root.line for tap in case.tape.taps)
+    return loads and case.loaders and case.root.kind == "load" and _threaded(case)
 
 
 def _collective(case: Case) -> bool:

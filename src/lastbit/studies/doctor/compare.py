@@ -13,7 +13,7 @@ from lastbit.core.words import typed
 from lastbit.launch.command import CommandRun
 from lastbit.launch.pair.outcome import Pair, ProcessPair
 from lastbit.launch.pair.recorded import ProcessSteps, read_steps
-from lastbit.launch.pair.tapes import Line
+from lastbit.launch.pair.tapes import Line, Tap
 from lastbit.report.formatting import plural
 from lastbit.studies.doctor.diagnosis import Diagnosis
 from lastbit.studies.doctor.findings import (
@@ -26,7 +26,7 @@ from lastbit.studies.doctor.findings import (
     SourceLine,
 )
 
-__all__ = ["changed_between", "check_ran", "holds_under", "outcome_of"]
+__all__ = ["changed_between", "check_ran", "evidence_of", "holds_under", "outcome_of", "source_line"]
 
 _AROUND = 3
 """Lines of source before and after the one that is shown."""
@@ -142,19 +142,16 @@ def _finding(found: Diagnosis) -> Finding:
         operation=found.root.operation,
         root_step=found.root.step,
         said=found.root.said,
-        line=_source(found.root.line),
+        line=source_line(found.root.line),
         cause=None if cause is None else cause.id,
         cause_said="" if cause is None else cause.said,
         cure="" if cause is None else cause.cure,
-        cause_line=None if cause is None else _source(cause.line),
-        evidence=tuple(
-            Evidence(kind=tap.kind, said=tap.said, where=_where(tap.line), count=tap.count)
-            for tap in found.evidence[:_EVIDENCE]
-        ),
+        cause_line=None if cause is None else source_line(cause.line),
+        evidence=tuple(map(evidence_of, found.evidence[:_EVIDENCE])),
         path=tuple(
             Followed(
                 operation=link.operation,
-                line=_source(link.line),
+                line=source_line(link.line),
                 shape=link.shape,
                 hashes=link.hashes,
                 step=link.step,
@@ -165,11 +162,16 @@ def _finding(found: Diagnosis) -> Finding:
     )
 
 
+def evidence_of(tap: Tap) -> Evidence:
+    """Return what is stored of something that a run met."""
+    return Evidence(kind=tap.kind, said=tap.said, where=_where(tap.line), count=tap.count)
+
+
 def _where(line: Line | None) -> str:
     return "" if line is None else f"{Path(line.path).name}:{line.number}"
 
 
-def _source(line: Line | None) -> SourceLine | None:
+def source_line(line: Line | None) -> SourceLine | None:
     """Return a line with those around it, as the file has them now."""
     if line is None:
         return None

@@ -18,6 +18,11 @@ _TRACKS = 16
 _BOXES = 12
 """Operations on the way that are drawn; of more, the first and the last."""
 
+_NAMES = {
+    "against the record": ("record", "this run"),
+    "first runs against later": ("first two runs", "later two runs"),
+}
+
 _ENDS = {
     "values": "what is trained differs",
     "path": "another optimizer stepped than in the other run",
@@ -31,7 +36,7 @@ _ENDS = {
 def timeline_figure(outcome: Outcome, *, place: int) -> FigureBlock:
     """Return how far both runs of a comparison were equal, process by process."""
     drawn = outcome.processes[:_TRACKS]
-    names = ("record", "this run") if outcome.how == "against the record" else ("first run", "second run")
+    names = _NAMES.get(outcome.how, ("first run", "second run"))
     tracks = [_track(one, side, names[side], len(drawn) > 1) for one in drawn for side in (0, 1)]
     marks: list[tuple[str, str, str, Mark]] = [("equal in both runs", EQUAL, "equal", "fill")]
     if any(track.differs for track in tracks):

@@ -126,7 +126,7 @@ class Outcome:
     """What one comparison of two runs came to."""
 
     how: str
-    """`lock step`, `one after the other`, `against the record` or `in this process`."""
+    """`lock step`, `one after the other`, `first runs against later`, `against the record` or `in this process`."""
     steps: int
     """Of all processes, after which both runs were compared, and equal."""
     tensors: int
@@ -178,3 +178,8 @@ class Confirmation:
     """Whether that is at most one in twenty, and the program did not fail."""
     failed: bool = False
     """Whether a pair with the change ended before the step at which a difference was found, and so says nothing."""
+
+    @property
+    def refuted(self) -> bool:
+        """Whether pairs differ, and as many of them with the change as without it."""
+        return not self.failed and 0 < self.differing_before <= self.differing_after

@@ -71,7 +71,10 @@ def answer_lines(finding: Finding | None, confirmation: Confirmation | None) -> 
     rows.append(("Where it arose", f"{operation_words(finding)}{arose}"))
     if finding.line is not None:
         rows.append(("Line", _line(finding.line)))
-    if finding.cause_said:
+    if confirmation is not None and confirmation.refuted:
+        supposed = finding.cause_said.rstrip(".")
+        rows.append(("Likely cause", f"not known; not this, or not this alone: {supposed}"))
+    elif finding.cause_said:
         rows.append(("Likely cause", finding.cause_said))
         if finding.cause_line is not None and finding.cause_line != finding.line:
             rows.append(("Its line", _line(finding.cause_line)))
@@ -185,6 +188,7 @@ def _differs(name: str, outcomes: Sequence[Outcome], confirmation: Confirmation 
     how = {
         "lock step": f"two runs of {name} with the same seed differ",
         "one after the other": f"a second run of {name} differs from the one before it, though two at once are equal,",
+        "first runs against later": f"later runs of {name} differ from the first two, though each pair is equal,",
         "against the record": f"this run of {name} differs from the record",
         "in this process": f"two runs of {name} in one process with the same seed differ",
     }[last.how]
@@ -195,7 +199,9 @@ def _differs(name: str, outcomes: Sequence[Outcome], confirmation: Confirmation 
     where = f" at {at(found.line)}" if found.line is not None else ""
     verdict = f"{how} from {_step_words(found)} on{tensor}: {operation_words(found)}{where}."
     advice = [found.cause_said, found.cure] if found.cause_said else [_unknown(last)]
-    if confirmation is not None and confirmation.confirmed:
+    if confirmation is not None and confirmation.refuted:
+        advice = [f"The cause is not known. Tried was: {confirmation.said}; the runs differ all the same."]
+    elif confirmation is not None and confirmation.confirmed:
         advice.append("Repeated with that change, the difference is gone.")
     if last.changed:
         advice.append(f"The record was made with other versions or settings: {_changed(last.changed)}.")

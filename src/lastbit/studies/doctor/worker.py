@@ -18,6 +18,7 @@ from lastbit.studies.doctor.compare import changed_between, check_ran, holds_und
 from lastbit.studies.doctor.confirm import can_confirm, confirm
 from lastbit.studies.doctor.diagnose import diagnose
 from lastbit.studies.doctor.findings import Confirmation, Outcome
+from lastbit.studies.doctor.left_behind import first_against_later
 from lastbit.studies.doctor.settings import DoctorSettings
 from lastbit.studies.doctor.trial import Trial
 from lastbit.studies.frame.kind import Cell, Plan, Trained, Work
@@ -59,6 +60,7 @@ def train(work: Work[DoctorSettings]) -> Trained:
 
 
 def _examined(trial: Trial, runs: int) -> tuple[list[Outcome], Confirmation | None]:
+    since = time.time()
     pair = trial.pair("lock-step")
     check_ran(trial.name, pair, trial.launch.timeout)
     if pair.differences:
@@ -71,8 +73,12 @@ def _examined(trial: Trial, runs: int) -> tuple[list[Outcome], Confirmation | No
     if later.differences:
         found, confirmation = _differing(trial, "one after the other", later, runs)
         return [*outcomes, *found], confirmation
-    settings = holds_under(trial.launch.folder / "in-turn" / "first" / "records")
-    return [*outcomes, outcome_of("one after the other", later, None, settings=settings)], None
+    records = trial.launch.folder / "in-turn" / "first" / "records"
+    settings = holds_under(records)
+    outcomes.append(outcome_of("one after the other", later, None, settings=settings))
+    cwd = trial.launch.cwd or Path.cwd()
+    other = first_against_later(pair, later, records=records, cwd=cwd, since=since, settings=settings)
+    return [*outcomes, other] if other is not None else outcomes, None
 
 
 def _differing(trial: Trial, how: str, pair: Pair, runs: int) -> tuple[list[Outcome], Confirmation | None]:
