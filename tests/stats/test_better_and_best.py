@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from lastbit.core.errors import LastbitError
@@ -26,6 +28,32 @@ def test_from_five_seeds_on_it_is_the_share_of_pairs_with_the_interval_of_method
         variance = end * (1 - end) * (1 + several * ((1 - end) / (2 - end) + end / (1 + end))) / pairs
         assert abs(theta - end) == pytest.approx(z * np.sqrt(variance), rel=1e-9)
     assert found.low < theta < found.high
+
+
+RUNS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 5)), min_size=8, max_size=20)
+
+
+@given(a=RUNS, b=RUNS)
+def test_each_pair_of_seeds_counts_as_much_however_many_runs_they_have(a, b):
+    by_seed = [{seed: [v for s, v in runs if s == seed] for seed, _ in runs} for runs in (a, b)]
+    assume(min(map(len, by_seed)) >= 5)
+    won = [
+        np.mean([(y > x) + 0.5 * (y == x) for x in of_a for y in of_b])
+        for of_a in by_seed[0].values()
+        for of_b in by_seed[1].values()
+    ]
+    seeds = {"seeds_a": [seed for seed, _ in a], "seeds_b": [seed for seed, _ in b]}
+    assert better([v for _, v in a], [v for _, v in b], **seeds).estimate == pytest.approx(np.mean(won), abs=1e-11)
+
+
+def test_what_all_runs_win_is_certain_here_and_its_interval_is_not():
+    for a, b, end in (
+        ([1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11, 12.5], 1.0),
+        ([8, 9, 10, 11, 12], [1, 2, 3, 4, 5, 6], 0.0),
+    ):
+        found = better(a, b)
+        assert found.estimate == end
+        assert found.low < found.high
 
 
 @pytest.mark.parametrize(("a", "b"), [(A, B), (A[:3], B[:3]), (A[:2], B), (A[:1], B)])

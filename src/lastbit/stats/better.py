@@ -84,8 +84,7 @@ def probability_better(
 
 def _ranked(a: Arm, b: Arm, level: float) -> Estimate:
     """The share of pairs of runs in which B is higher, each pair of seeds counted once."""
-    wins = np.array([[_share_above(of_a, of_b) for of_b in b.values] for of_a in a.values])
-    theta = float(wins.mean())
+    theta = _share_won(a, b)
     pairs, several = a.n * b.n, (a.n + b.n) / 2 - 1
     upper = (1 + level) / 2
     z = float(special.ndtri(upper) if a.n == b.n else stats.t.ppf(upper, 2 * (min(a.n, b.n) - 1)))
@@ -100,8 +99,22 @@ def _ranked(a: Arm, b: Arm, level: float) -> Estimate:
     return Estimate(theta, float(low), float(high), min(a.n, b.n))
 
 
-def _share_above(of_a: Floats, of_b: Floats) -> float:
-    return float(np.mean((of_b[:, None] > of_a) + 0.5 * (of_b[:, None] == of_a)))
+def _share_won(a: Arm, b: Arm) -> float:
+    """Return the share of pairs of runs that B wins, a tie as half, each pair of seeds counted once."""
+    (of_a, weights_a), (of_b, weights_b) = _weighted(a), _weighted(b)
+    below, upto = (np.searchsorted(of_b, of_a, side=side) for side in ("left", "right"))
+    weight = np.concatenate([[0.0], np.cumsum(weights_b)])
+    # B's runs below each run of A, and those not above it: half of both is what A wins.
+    lost = (weight[below] + weight[upto]) / 2
+    # The weights are sums of fractions; what is won by all or by none is exactly that.
+    return round(1.0 - float(weights_a @ lost), 12)
+
+
+def _weighted(arm: Arm) -> tuple[Floats, Floats]:
+    """Return all runs in order, and what each counts: each seed as much as another, all together 1."""
+    values = np.concatenate(arm.values)
+    order = np.argsort(values, kind="stable")
+    return values[order], (1 / np.repeat(arm.runs * arm.n, arm.runs))[order]
 
 
 def _normal(a: Arm, b: Arm, level: float) -> Estimate:
