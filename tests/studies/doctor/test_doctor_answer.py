@@ -212,6 +212,12 @@ def test_it_is_kept_and_opened_again(examined):
             "return 1 and 2",
         ),
         ((SAME, replace(OTHER, how="one after the other")), "differs", 3, "though two at once are equal"),
+        (
+            (replace(OTHER, failed=("", "signal 9: it printed nothing")),),
+            "exits_differ",
+            3,
+            "the second ended with signal 9 after 11 equal steps: it printed nothing",
+        ),
         ((replace(OTHER, finding=None),), "differs", 3, "differ after 11 equal steps"),
         ((replace(OTHER, finding=replace(FINDING, root="batch", operation=None, line=None)),), "differs", 3, "a batch"),
     ],

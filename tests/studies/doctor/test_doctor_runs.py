@@ -117,6 +117,15 @@ def test_a_cache_that_only_the_first_run_fills_is_found_though_each_pair_is_equa
     assert found["finding"]["cause_said"].startswith("kept.pt, which is read here")
 
 
+def test_a_run_that_fails_alone_is_told_by_how_it_failed(home):
+    fails = 'import os\n    if step == 4 and not os.path.exists("met"):\n        open("met", "w").close()\n'
+    raises = '        raise ValueError("bad luck")\n'
+    Path("fails.py").write_text(SCRIPT.format(seed=0).replace("range(6):\n", f"range(6):\n    {fails}{raises}"))
+    code, found = examined(script="fails.py")
+    assert (code, found["verdict_kind"]) == (3, "exits_differ")
+    assert "ended with exit code 1 after 4 equal steps: ValueError: bad luck" in found["verdict"]
+
+
 def test_functions_and_tasks_are_examined_too(home):
     code, found = examined("--task", "functions.py:calm", "--seed", "3")
     assert (code, found["steps"]) == (0, 3)

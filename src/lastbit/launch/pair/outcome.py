@@ -78,6 +78,8 @@ class Pair:
     """What processes of each run met that train nothing, as workers that load data, with their keys."""
     stacks: tuple[str, str] = ("", "")
     """Where the threads of each run's processes stood when the time ran out, as `faulthandler` writes it."""
+    stopped: tuple[bool, bool] = (False, False)
+    """Which was ended from outside, once a difference was found, so that how it ended says nothing."""
 
     @property
     def steps(self) -> int:

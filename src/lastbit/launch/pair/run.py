@@ -23,6 +23,9 @@ from lastbit.launch.settings import Launch
 
 __all__ = ["Recorded", "run_pair", "run_recorded", "run_sequential"]
 
+LAST = 3.0
+"""Seconds that a run is given to end by itself, where one ended and the other went on."""
+
 GRACE = 10.0
 """Seconds that the other processes are given after the first difference, to come to theirs."""
 
@@ -64,10 +67,12 @@ def run_pair(
                 for side, name in enumerate(("first", "second"))
             ]
             timed_out = _refereed(referee, runs, None if timeout is None else began + timeout, until)
+            stopped = _stopped(runs, referee)
         became = (what_became_of(runs[0]), what_became_of(runs[1]))
         processes = tuple(map(_process, referee.records))
     seconds = time.monotonic() - began
-    return Pair(became, processes, seconds, timed_out, *_met(runs[0].records, runs[1].records, timed_out))
+    met = _met(runs[0].records, runs[1].records, timed_out)
+    return Pair(became, processes, seconds, timed_out, *met, stopped)
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,15 @@ def _refereed(referee: Referee, runs: list[Launched], deadline: float | None, un
             for run in runs:
                 run.timed_out = True
             return True
+
+
+def _stopped(runs: Sequence[Launched], referee: Referee) -> tuple[bool, bool]:
+    """Return which runs have not ended by themselves; where one did while the other went on, it is waited for."""
+    alone = any(one.found is not None and one.found.kind in ("length", "alone") for one in referee.records)
+    until = time.monotonic() + (LAST if alone else 0.0)
+    while not any(run.over for run in runs) and time.monotonic() < until:
+        time.sleep(0.05)
+    return not runs[0].over, not runs[1].over
 
 
 def _process(record: TwinRecord) -> ProcessPair:

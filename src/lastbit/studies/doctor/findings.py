@@ -145,6 +145,8 @@ class Outcome:
     """Under which it holds: versions, threads, hash seed, deterministic mode, device."""
     changed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Of these, what the run in a record had otherwise."""
+    failed: tuple[str, str] = ("", "")
+    """How each run failed by itself, where nothing that is trained differed before; empty where it did not."""
     stacks: tuple[str, str] = ("", "")
     """Where the threads of each run stood when the time ran out."""
 

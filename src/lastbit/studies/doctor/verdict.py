@@ -185,6 +185,8 @@ def _changed(changed: Mapping[str, tuple[str, str]]) -> str:
 
 def _differs(name: str, outcomes: Sequence[Outcome], confirmation: Confirmation | None) -> Verdict:
     last = outcomes[-1]
+    if any(last.failed) and not all(last.failed):
+        return _failed_alone(name, last)
     how = {
         "lock step": f"two runs of {name} with the same seed differ",
         "one after the other": f"a second run of {name} differs from the one before it, though two at once are equal,",
@@ -206,6 +208,19 @@ def _differs(name: str, outcomes: Sequence[Outcome], confirmation: Confirmation 
     if last.changed:
         advice.append(f"The record was made with other versions or settings: {_changed(last.changed)}.")
     return Verdict(verdict, "differs", " ".join(part for part in advice if part))
+
+
+def _failed_alone(name: str, last: Outcome) -> Verdict:
+    """Return the verdict over two runs of which one failed where the other went on."""
+    which, failed = next(one for one in zip(("first", "second"), last.failed, strict=True) if one[1])
+    how, _, said = failed.partition(": ")
+    killed = " It was killed, by whoever is short of memory, perhaps." if how == "signal 9" else ""
+    return Verdict(
+        f"one run of {name} failed and the other went on: the {which} ended with {how} after "
+        f"{plural(last.steps, 'equal step')}: {said}",
+        "exits_differ",
+        f"Nothing that is trained differed before it.{killed} What it printed is in the study's folder, under output.",
+    )
 
 
 def _unknown(last: Outcome) -> str:
