@@ -16,6 +16,9 @@ import lastbit
 __all__ = ["generators", "settings", "versions"]
 
 
+_WORDS = 624
+
+
 def versions() -> dict[str, str]:
     """Return the versions of what a training depends on."""
     return {
@@ -40,11 +43,18 @@ def settings() -> dict[str, str]:
 
 
 def generators() -> dict[str, str]:
-    """Return CRC-32s of the states of the global generators, by their library."""
-    numbers = np.random.get_state()  # noqa: NPY002
+    """Return CRC-32s of the states of the global generators, by their library; `NAME drawn` says that it was used.
+
+    NumPy's and Python's are Mersenne Twisters of 624 words, which stand at their end until something draws from them.
+    """
+    numbers = np.random.get_state(legacy=False)  # noqa: NPY002
+    place, words = numbers["state"]["pos"], random.getstate()[1]
     states = {
         "torch": torch.default_generator.get_state().numpy().tobytes(),
-        "numpy": repr([part.tobytes() if isinstance(part, np.ndarray) else part for part in numbers]).encode(),
+        "numpy": numbers["state"]["key"].tobytes() + repr((place, numbers["gauss"])).encode(),
         "random": repr(random.getstate()).encode(),
     }
-    return {name: f"{crc32(state):08x}" for name, state in states.items()}
+    drawn = {"numpy": place < _WORDS, "random": words[-1] < _WORDS}
+    return {name: f"{crc32(state):08x}" for name, state in states.items()} | {
+        f"{name} drawn": "yes" if was else "no" for name, was in drawn.items()
+    }

@@ -143,6 +143,18 @@ def _library(name: str) -> Callable[[Case], Hint | None]:
     return holds
 
 
+def _inside(library: str) -> Callable[[Case], bool]:
+    """Return what tells whether something that cannot be heard drew from a library's unseeded global generator."""
+
+    def holds(case: Case) -> bool:
+        first, second = (tape.generators for tape in case.found.step.tapes)
+        name = library.partition(".")[0]
+        drawn = first.get(f"{name} drawn") == "yes" and first.get(name) != second.get(name)
+        return drawn and case.root.kind in ("made", "outside", "order") and not seeds(case.tape, library)
+
+    return holds
+
+
 def _unseeded(start: str) -> Callable[[Case], Hint | None]:
     def holds(case: Case) -> Hint | None:
         hint = case.hint("seed")
@@ -432,6 +444,20 @@ CAUSES: tuple[Row, ...] = (
         "Order by a name or a number that you gave.",
         None,
         _id("address"),
+    ),
+    Row(
+        "numpy-in-library",
+        "A library draws from NumPy's global generator, which nobody has seeded.",
+        "Call numpy.random.seed(SEED) at the start, or hand the library its seed (random_state=SEED).",
+        NUMPY,
+        _inside("numpy.random"),
+    ),
+    Row(
+        "random-in-library",
+        "A library draws from Python's random, which nobody has seeded.",
+        "Call random.seed(SEED) at the start, or hand the library its seed.",
+        RANDOM,
+        _inside("random"),
     ),
 )
 """Those that the root itself shows come first; the first that holds is the cause."""
