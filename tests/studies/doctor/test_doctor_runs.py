@@ -99,17 +99,18 @@ def test_a_record_is_held_against_a_later_run_of_the_same_program_only(home, cap
     assert "is of another program" in capsys.readouterr().err
 
 
+CACHED = """
+import os
+data = torch.full((8, 4), 0.1)
+if os.path.exists("kept.pt"):
+    data = torch.load("kept.pt").float()  # the line
+"""
+
+
 def test_a_cache_that_only_the_first_run_fills_is_found_though_each_pair_is_equal(home):
-    cached = (
-        "import os\nif os.path.exists('kept.pt'):\n    data = torch.load('kept.pt').float()  # the line\n"
-        "else:\n    data = torch.full((8, 4), 0.1)\n    torch.save(data.half(), 'kept.pt')\n"
-    )
-    script = (
-        SCRIPT.format(seed=0)
-        .replace("model = torch", f"{cached}model = torch", 1)
-        .replace("model(noise)", "model(data)")
-    )
-    Path("cached.py").write_text(script)
+    script = SCRIPT.format(seed=0).replace("model = torch", f"{CACHED}model = torch", 1)
+    # At its end, which neither of two at once comes to before both have begun.
+    Path("cached.py").write_text(script.replace("model(noise)", "model(data)") + "torch.save(data.half(), 'kept.pt')\n")
     code, found = examined(script="cached.py")
     assert (code, found["verdict_kind"], found["finding"]["step"]) == (3, "differs", 1)
     assert [one["how"] for one in found["outcomes"]][-1] == "first runs against later"
@@ -117,10 +118,22 @@ def test_a_cache_that_only_the_first_run_fills_is_found_though_each_pair_is_equa
     assert found["finding"]["cause_said"].startswith("kept.pt, which is read here")
 
 
+FAILS = """
+import os
+def met():
+    try:
+        os.mkdir("met")
+    except FileExistsError:
+        return True
+    return False
+"""
+
+
 def test_a_run_that_fails_alone_is_told_by_how_it_failed(home):
-    fails = 'import os\n    if step == 4 and not os.path.exists("met"):\n        open("met", "w").close()\n'
-    raises = '        raise ValueError("bad luck")\n'
-    Path("fails.py").write_text(SCRIPT.format(seed=0).replace("range(6):\n", f"range(6):\n    {fails}{raises}"))
+    # Both come to the step at once, and one of them makes the folder.
+    fails = "if step == 4 and not met():\n        raise ValueError('bad luck')\n"
+    script = SCRIPT.format(seed=0).replace("range(6):\n", f"range(6):\n    {fails}")
+    Path("fails.py").write_text(FAILS + script)
     code, found = examined(script="fails.py")
     assert (code, found["verdict_kind"]) == (3, "exits_differ")
     assert "ended with exit code 1 after 4 equal steps: ValueError: bad luck" in found["verdict"]
