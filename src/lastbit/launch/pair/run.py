@@ -23,7 +23,7 @@ from lastbit.launch.settings import Launch
 
 __all__ = ["Recorded", "run_pair", "run_recorded", "run_sequential"]
 
-LAST = 3.0
+LAST = 5.0
 """Seconds that a run is given to end by itself, where one ended and the other went on."""
 
 GRACE = 10.0
@@ -168,10 +168,11 @@ def _refereed(referee: Referee, runs: list[Launched], deadline: float | None, un
 
 
 def _stopped(runs: Sequence[Launched], referee: Referee) -> tuple[bool, bool]:
-    """Return which runs have not ended by themselves; where one did while the other went on, it is waited for."""
-    alone = any(one.found is not None and one.found.kind in ("length", "alone") for one in referee.records)
-    until = time.monotonic() + (LAST if alone else 0.0)
-    while not any(run.over for run in runs) and time.monotonic() < until:
+    """Return which runs have not ended by themselves; one that ended while the other went on is waited for."""
+    founds = [one.found for one in referee.records if one.found is not None and one.found.kind in ("length", "alone")]
+    ended = {side for found in founds for side, line in enumerate(found.lines) if line is None or line["optimizer"] < 0}
+    until = time.monotonic() + LAST
+    while not all(runs[side].over for side in ended) and time.monotonic() < until:
         time.sleep(0.05)
     return not runs[0].over, not runs[1].over
 
