@@ -48,6 +48,17 @@ class CommandRun:
         return self.stderr if _tail(self.stderr) else self.stdout
 
     @property
+    def ended_with(self) -> str:
+        """`exit code 1`, or `signal 9`."""
+        return f"exit code {self.exit_code}" if self.exit_code >= 0 else f"signal {-self.exit_code}"
+
+    @property
+    def last_line(self) -> str:
+        """The last that it said, for an error."""
+        said = self.last_lines.strip().splitlines()
+        return said[-1].strip() if said else "it printed nothing"
+
+    @property
     def steps(self) -> int:
         """Steps of all optimizers of all processes."""
         return sum(process.steps for process in self.processes)

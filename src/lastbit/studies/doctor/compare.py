@@ -68,14 +68,14 @@ def check_ran(name: str, pair: Pair, timeout: float | None) -> None:
 
 
 def _fail(name: str, run: CommandRun, steps: int) -> None:
-    said, last = run.last_lines.strip().splitlines(), _last_line(run)
+    said, last = run.last_lines.splitlines(), run.last_line
     if any(_TERMINAL.search(line) for line in said):
         raise LastbitError(
             f"{name} needs a terminal ({last}): it is run without one and reads nothing; hand over what it asks for "
             "as an option or in a file"
         )
     when = f" after {plural(steps, 'equal step')}" if steps else ""
-    raise LastbitError(f"{name} ended with {_exit(run)} in both runs{when}: {last} (all of it: {run.stderr})")
+    raise LastbitError(f"{name} ended with {run.ended_with} in both runs{when}: {last} (all of it: {run.stderr})")
 
 
 def outcome_of(
@@ -121,19 +121,10 @@ def _failed(pair: Pair) -> tuple[str, str]:
     if pair.timed_out or any(one.kind not in ("length", "alone") for one in pair.differences):
         return "", ""
     ends = [
-        "" if run is None or stopped or not run.exit_code else f"{_exit(run)}: {_last_line(run)}"
+        "" if run is None or stopped or not run.exit_code else f"{run.ended_with}: {run.last_line}"
         for run, stopped in zip(pair.runs, pair.stopped, strict=True)
     ]
     return ends[0], ends[1]
-
-
-def _exit(run: CommandRun) -> str:
-    return f"exit code {run.exit_code}" if run.exit_code > 0 else f"signal {-run.exit_code}"
-
-
-def _last_line(run: CommandRun) -> str:
-    said = run.last_lines.strip().splitlines()
-    return said[-1].strip() if said else "it printed nothing"
 
 
 def _process(one: ProcessPair) -> ProcessOutcome:

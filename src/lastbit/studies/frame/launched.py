@@ -82,14 +82,11 @@ def run_to_end(program: CommandProgram, settings: LaunchSettings, folder: Path, 
     timeout = program.options["timeout"]
     launch = Launch(settings=settings, folder=folder, cwd=Path(program.folder), timeout=timeout)
     ran = run_command(program.words, launch)
-    said = ran.last_lines.strip().splitlines()
-    last = said[-1].strip() if said else "it printed nothing"
-    failed = ""
+    last, failed = ran.last_line, ""
     if ran.timed_out:
         failed = f"{program.name} ran longer than --timeout {typed(timeout)}: {last}"
     elif ran.exit_code:
-        how = f"exit code {ran.exit_code}" if ran.exit_code > 0 else f"signal {-ran.exit_code}"
-        failed = f"{program.name} ended with {how}: {last}"
+        failed = f"{program.name} ended with {ran.ended_with}: {last}"
     elif not (first or ran.processes):
         failed = f"{program.name} made no optimizer step, though the first run did: {last}"
     if failed:
