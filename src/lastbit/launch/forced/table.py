@@ -100,7 +100,8 @@ class ForcedTable:
     def empty(cls) -> ForcedTable:
         """Return the table of a run that was never compared."""
         nothing = np.empty((0, 0))
-        return cls((), np.empty(0, np.int64), *(nothing for _ in COLUMNS), nothing.astype(np.int64))
+        arrays: dict[str, Any] = dict.fromkeys(COLUMNS, nothing)
+        return cls((), np.empty(0, np.int64), **arrays, unequal=nothing.astype(np.int64))
 
     def of(self, role: Role) -> tuple[int, ...]:
         """Return the columns of the tensors of one role."""
