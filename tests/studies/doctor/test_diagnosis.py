@@ -8,7 +8,7 @@ from hand_written_tapes import Written, pair_of
 
 from lastbit.launch.pair.outcome import Pair
 from lastbit.studies.doctor.align import align
-from lastbit.studies.doctor.causes import CAUSES
+from lastbit.studies.doctor.causes.table import CAUSES
 from lastbit.studies.doctor.diagnose import diagnose
 from lastbit.studies.doctor.source import distances
 

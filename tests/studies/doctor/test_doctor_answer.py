@@ -15,7 +15,7 @@ from lastbit.report.html import render_html
 from lastbit.stats import fewer_by_chance, proportion_estimate
 from lastbit.studies.doctor import confirm as confirming
 from lastbit.studies.doctor import interventions
-from lastbit.studies.doctor.causes import CAUSES
+from lastbit.studies.doctor.causes.table import CAUSES
 from lastbit.studies.doctor.diagnosis import Intervention
 from lastbit.studies.doctor.findings import (
     Confirmation,

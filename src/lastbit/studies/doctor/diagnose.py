@@ -5,7 +5,8 @@ from __future__ import annotations
 from lastbit.launch.pair.outcome import Difference, Pair, ProcessPair
 from lastbit.launch.pair.tapes import Tap
 from lastbit.report.formatting import count
-from lastbit.studies.doctor.causes import Case, cause_of
+from lastbit.studies.doctor.causes.case import Case
+from lastbit.studies.doctor.causes.table import cause_of
 from lastbit.studies.doctor.cut import Break, Chain, Cut
 from lastbit.studies.doctor.diagnosis import Cause, Diagnosis, Root
 from lastbit.studies.doctor.evidence import differing, hints

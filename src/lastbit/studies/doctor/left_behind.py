@@ -12,7 +12,7 @@ from pathlib import Path
 from lastbit.launch.pair.outcome import Pair, ProcessPair
 from lastbit.launch.pair.recorded import read_steps
 from lastbit.launch.pair.tapes import Tap
-from lastbit.studies.doctor.causes import CAUSES
+from lastbit.studies.doctor.causes.table import CAUSES
 from lastbit.studies.doctor.compare import evidence_of, source_line
 from lastbit.studies.doctor.findings import Finding, Outcome, ProcessOutcome
 from lastbit.studies.doctor.verdict import FILE_LEFT

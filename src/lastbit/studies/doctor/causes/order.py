@@ -1,0 +1,80 @@
+"""Causes that lie in an order: in which something comes, is listed, or is hashed."""
+
+from __future__ import annotations
+
+from lastbit.studies.doctor import interventions
+from lastbit.studies.doctor.causes.case import Case, Row, hinted
+
+__all__ = ["ADDRESS_ORDER", "COLLECTIVE_ORDER", "FOLDER_ORDER", "HASH_ORDER", "THREAD_ORDER", "WORKER_ORDER"]
+
+
+def _threaded(case: Case) -> bool:
+    if case.root.kind == "load":
+        # Another process sent it; what those met was equal, so that it can only be another one's turn.
+        read = any(tap.kind == "file" and tap.line == case.root.line for tap in case.tape.taps)
+        return not read and not case.hints
+    threads = len({op.thread for op in case.tape.ops}) > 1
+    return case.root.kind == "arrival" or (
+        threads and case.root.kind in ("path", "order", "outside") and not case.hints
+    )
+
+
+def _workers(case: Case) -> bool:
+    loads = any(tap.kind == "batch" and tap.line == case.root.line for tap in case.tape.taps)
+    return loads and case.loaders and case.root.kind == "load" and _threaded(case)
+
+
+def _collective(case: Case) -> bool:
+    op = case.found.ops[0]
+    values = case.found.values[0]
+    names = [op.name if op is not None else "", values.origin.name if values is not None and values.origin else ""]
+    return case.root.kind == "arrival" and any("c10d" in name for name in names)
+
+
+COLLECTIVE_ORDER = Row(
+    "collective-order",
+    "What other ranks sent was taken in the order in which it came.",
+    "Receive from each rank by its number, and add in the order of ranks.",
+    None,
+    _collective,
+)
+
+WORKER_ORDER = Row(
+    "worker-order",
+    "Several workers load data at the same time, and what they give is taken in the order in which it comes.",
+    "Leave the DataLoader's in_order as it is, or give each batch its number and use them in that order.",
+    interventions.WORKERS,
+    _workers,
+)
+
+THREAD_ORDER = Row(
+    "thread-order",
+    "Threads or processes work at the same time, and what they give is taken in the order in which it comes.",
+    "Collect what they give by the number of the task, and use it in that order; or use one worker.",
+    None,
+    _threaded,
+)
+
+FOLDER_ORDER = Row(
+    "folder-order",
+    "Files are taken in the order in which the system lists them.",
+    "Sort the list: sorted(os.listdir(...)).",
+    interventions.FOLDERS,
+    hinted("folder"),
+)
+
+HASH_ORDER = Row(
+    "hash-order",
+    "hash() of a string, and with it the order of a set, is another in each process.",
+    "Sort what comes out of the set, or set PYTHONHASHSEED=0.",
+    interventions.HASH,
+    hinted("hash"),
+)
+
+ADDRESS_ORDER = Row(
+    "address-order",
+    "id() is the address of an object, which differs from run to run.",
+    "Order by a name or a number that you gave.",
+    None,
+    hinted("address"),
+)
