@@ -181,6 +181,7 @@ def test_the_report_lies_in_the_folder_unless_a_file_is_named(make_study, tmp_pa
         ({"repeats_match": False}, "not_reproducible", "First differs at step 1"),
         ({"landed": False}, "not_landed", "landed in 0% of 6 runs"),
         ({"crashed": {(s, p) for s in range(3) for p in range(3)}, "message": "boom"}, "no_runs", "crashed: boom"),
+        ({"crashed": {(s, p) for s in range(3) for p in (1, 2)}}, "no_runs", "every perturbed run crashed"),
     ],
 )
 def test_failed_controls_show_no_spread_anywhere(make_study, parse, changes, kind, says):

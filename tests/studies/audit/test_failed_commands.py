@@ -10,6 +10,7 @@ from in_this_process import InThisProcess
 import lastbit as lb
 from lastbit.cli.app import main
 from lastbit.core.errors import LastbitError
+from lastbit.core.exit_codes import ExitCode
 from lastbit.core.status import RunStatus
 
 FEW = ["audit", "--metric", "loss", "--perturbations", "2", "--quiet"]
@@ -102,7 +103,7 @@ def test_a_later_run_that_fails_is_a_status_with_its_last_line(failed, message, 
     assert message in " ".join(study.summary().split())
 
 
-def test_where_every_perturbed_run_failed_the_advice_is_to_look_at_them(program, monkeypatch):
+def test_no_spread_is_reported_where_every_perturbed_run_failed(program, monkeypatch):
     def run(words, launch):
         ran = program(words, launch)
         return dataclasses.replace(ran, exit_code=1) if launch.settings.perturbation.kind == "auto" else ran
@@ -110,8 +111,9 @@ def test_where_every_perturbed_run_failed_the_advice_is_to_look_at_them(program,
     monkeypatch.setattr("lastbit.studies.frame.launched.run_command", run)
     study = lb.audit(["sh", "train.sh"], metric=["loss"], perturbations=3, quiet=True)
     assert [run.status for run in study.result.runs].count(RunStatus.CRASHED) == 2
-    assert "but the runs with another last bit have no result" in study.verdict
-    assert study.result.advice.startswith("See below how the runs that failed ended. Ask for at least 2 seeds")
+    assert study.verdict == "no spread can be reported: every perturbed run crashed."
+    assert study.result.advice.startswith("See how each run ended below.")
+    assert study.result.exit_code is ExitCode.NOT_REPRODUCIBLE
 
 
 def test_a_command_that_prints_nothing_is_told_so(program, monkeypatch, capsys):

@@ -21,7 +21,13 @@ from lastbit.studies.frame.control import (
     other_records,
 )
 
-__all__ = ["Divergence", "compare_repeats", "compare_twins", "divergence_of", "reason_for_silence"]
+__all__ = [
+    "Divergence",
+    "compare_repeats",
+    "compare_twins",
+    "divergence_of",
+    "reason_for_silence",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +108,9 @@ def reason_for_silence(control: Control, landing: Landing, records: Sequence[Run
         return "no exact repeat could be compared"
     if landing.landed_fraction == 0:
         return "the perturbation changed no weight"
+    twins = [r.status for r in records if r.role == Role.TWIN]
+    if twins and set(twins) == {RunStatus.CRASHED}:
+        return "every perturbed run crashed"
     if not any(np.isfinite(r.final.get(metric, np.nan)) for r in trained):
         return f"{metric} is not a finite number in any run"
     return ""

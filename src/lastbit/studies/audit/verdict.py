@@ -216,7 +216,7 @@ def _without_spreads(
             "not_landed",
             "Choose another --perturb, or a learning rate whose updates reach the weights' last bit.",
         )
-    if control.pairs and spreads.metric.mean.n:
+    if control.pairs and spreads.metric.mean.n and (landing.twins or asked.perturbations == 1):
         return Verdict(
             f"no spread can be reported: {why}.",
             "not_finite",
