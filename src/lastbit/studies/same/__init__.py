@@ -1,0 +1,1 @@
+"""Is a changed training the same training as before, up to rounding?"""

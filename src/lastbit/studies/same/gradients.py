@@ -1,0 +1,276 @@
+"""What is other in the gradients, computed from equal weights: a scale, a part of the network, the data of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lastbit.launch.forced.table import Role
+from lastbit.report.formatting import amplification, number, plural
+from lastbit.stats.forced_flags import LIMITS, Flag, gradient_flags, hidden_bias, step_flags
+from lastbit.stats.rounding_unit import RoundingUnit
+from lastbit.studies.same.evidence import Evidence, Floats
+from lastbit.studies.same.findings import Finding
+
+__all__ = ["everywhere", "hidden_in_gradients", "in_gradients", "loss_alone", "other_batches"]
+
+Bools = NDArray[np.bool_]
+
+_ALONG = 0.9
+"""Cosine of difference and gradient from which the difference is a scale."""
+
+_ALIKE = 0.05
+"""Up to this share of what they are away from 1, factors of several gradients are one."""
+
+_ODD = 8.0
+"""Times a gradient's usual difference, of all gradients at once: inside a coarser arithmetic, other data."""
+
+
+def real_gradients(evidence: Evidence) -> list[int]:
+    """Return the columns of gradients that are no noise by themselves."""
+    return [place for place in evidence.columns(Role.GRADIENT) if not evidence.unit.noise[place]]
+
+
+def in_gradients(evidence: Evidence) -> list[Finding]:
+    """Return what is other in loss and gradients by more than rounding."""
+    at, batches = _steps(evidence), other_batches(evidence)
+    found = _data(evidence, at & batches)
+    kept = ~(at & batches)
+    columns = evidence.columns(Role.GRADIENT)
+    flags = [] if kept.sum() < 1 else _placed(columns, _flags(evidence, columns, kept), kept)
+    found += _of_tensors(evidence, flags, kept)
+    found += _not_finite(evidence, columns)
+    found += [
+        Finding(
+            what="gradient",
+            step=int(evidence.steps[0]),
+            steps=len(evidence.steps),
+            tensor=name,
+            tensors=evidence.missing,
+            said="has no gradient where the reference has one",
+        )
+        for name in evidence.missing[:1]
+    ]
+    real = set(real_gradients(evidence))
+    explained = bool(real) and {flag.tensor for flag in flags} >= real
+    return found if explained else found + _single_steps(evidence, at & kept)
+
+
+def hidden_in_gradients(evidence: Evidence) -> list[Finding]:
+    """Return what is other in gradients that another arithmetic computed: a lean to one side, the data of a step."""
+    columns = real_gradients(evidence)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = evidence.difference[:, columns] / evidence.size[:, columns]
+    usual = np.nanmedian(relative, axis=0) if len(relative) else np.empty(0)
+    odd = (relative > _ODD * usual).all(axis=1) & other_batches(evidence) if columns else np.zeros(0, bool)
+    kept = ~odd
+    flags = hidden_bias(evidence.projection[kept][:, columns], evidence.size[kept][:, columns])
+    return _data(evidence, odd) + _of_tensors(evidence, _placed(columns, flags, kept), kept)
+
+
+def other_batches(evidence: Evidence) -> Bools:
+    """Return at which of the compared steps the candidate was given other batches."""
+    steps = [one.step for one in evidence.mismatches if one.what == "batch"]
+    return np.isin(evidence.steps, steps)
+
+
+def everywhere(evidence: Evidence, findings: Sequence[Finding]) -> bool:
+    """Tell whether what was found in gradients is in most of them, so that it may be another arithmetic."""
+    real = {evidence.tensors[place].name for place in real_gradients(evidence)}
+    flagged = {name for one in findings for name in one.tensors}
+    return bool(real) and 2 * len(real & flagged) >= len(real)
+
+
+def loss_alone(evidence: Evidence) -> int:
+    """Return at how many steps the loss is other while the gradients agree: another constant, or of another batch."""
+    return int((_loss_units(evidence) > LIMITS.loss).sum() - _off(evidence).sum())
+
+
+def _loss_units(evidence: Evidence) -> Floats:
+    losses = evidence.columns(Role.LOSS)
+    return evidence.units[:, losses].max(axis=1) if losses else np.full(len(evidence.steps), np.nan)
+
+
+def _off(evidence: Evidence) -> Bools:
+    """Return at which steps the loss is other and so are the gradients, by their median."""
+    units, off = evidence.units[:, real_gradients(evidence)], _loss_units(evidence) > LIMITS.loss
+    if units.shape[1]:
+        off &= np.median(np.where(np.isnan(units), 0.0, units), axis=1) > LIMITS.median
+    return off
+
+
+def _steps(evidence: Evidence) -> Bools:
+    """Return at which steps everything is other."""
+    return step_flags(evidence.units[:, real_gradients(evidence)], np.where(_off(evidence), np.inf, np.nan))
+
+
+def _flags(evidence: Evidence, columns: list[int], kept: Bools) -> list[Flag]:
+    difference, projection, size = (
+        getattr(evidence, name)[kept][:, columns] for name in ("difference", "projection", "size")
+    )
+    unit = RoundingUnit(evidence.unit.sigma[kept][:, columns], evidence.unit.noise[columns])
+    return gradient_flags(difference, projection, size, unit)
+
+
+def _placed(columns: Sequence[int], flags: Sequence[Flag], kept: Bools) -> list[Flag]:
+    """Return flags of some columns and rows as those of the whole table."""
+    rows = np.flatnonzero(kept)
+    return [
+        Flag(
+            tensor=columns[flag.tensor],
+            first=int(rows[flag.first]),
+            measure=flag.measure,
+            value=flag.value,
+            limit=flag.limit,
+        )
+        for flag in flags
+    ]
+
+
+def _data(evidence: Evidence, at: Bools) -> list[Finding]:
+    rows = np.flatnonzero(at)
+    if not len(rows):
+        return []
+    step = int(evidence.steps[rows[0]])
+    return [
+        Finding(
+            what="data",
+            step=step,
+            steps=len(rows),
+            tensor="",
+            tensors=tuple(evidence.tensors[place].name for place in real_gradients(evidence)),
+            said="the batch is another, and so are the loss and every gradient",
+        )
+    ]
+
+
+def _single_steps(evidence: Evidence, at: Bools) -> list[Finding]:
+    rows = np.flatnonzero(at)
+    if not len(rows):
+        return []
+    real = real_gradients(evidence)
+    return [
+        Finding(
+            what="gradient",
+            step=int(evidence.steps[rows[0]]),
+            steps=len(rows),
+            tensor="",
+            tensors=tuple(evidence.tensors[place].name for place in real) if 2 * len(rows) > len(at) else (),
+            said="the loss and the gradients of the whole network are others",
+        )
+    ]
+
+
+def _not_finite(evidence: Evidence, columns: Sequence[int]) -> list[Finding]:
+    lost = np.isposinf(evidence.units[:, columns]) & np.isfinite(evidence.size[:, columns])
+    lost &= ~np.isfinite(evidence.difference[:, columns])
+    if not lost.any():
+        return []
+    row = int(np.flatnonzero(lost.any(axis=1))[0])
+    names = tuple(evidence.tensors[columns[place]].name for place in np.flatnonzero(lost[row]).tolist())
+    return [
+        Finding(
+            what="gradient",
+            step=int(evidence.steps[row]),
+            steps=int(lost.any(axis=1).sum()),
+            tensor=names[0],
+            tensors=names,
+            said="its gradient is not finite where the reference's is",
+        )
+    ]
+
+
+def _of_tensors(evidence: Evidence, flags: Sequence[Flag], kept: Bools) -> list[Finding]:
+    """Return what single tensors say step after step: scales, those alike together, and all others as one."""
+    scaled: list[tuple[Flag, float]] = []
+    other: list[tuple[Flag, float]] = []
+    for flag in flags:
+        share, along = _leans(evidence, flag.tensor, kept)
+        (scaled if flag.measure == "bias" or along > _ALONG else other).append((flag, share))
+    found = [_scale(evidence, group, kept) for group in _alike(scaled)]
+    return found + ([_other(evidence, [flag for flag, _ in other], kept)] if other else [])
+
+
+def _leans(evidence: Evidence, column: int, kept: Bools) -> tuple[float, float]:
+    """Return the share of the gradient that the difference is, and the cosine between them: medians over the steps."""
+    projection, size, difference = (
+        getattr(evidence, name)[kept, column] for name in ("projection", "size", "difference")
+    )
+    known = (size > 0) & (difference > 0)
+    if not known.any():
+        return 0.0, 0.0
+    projection, size, difference = projection[known], size[known], difference[known]
+    return float(np.median(projection / size / size)), float(np.median(np.abs(projection) / size / difference))
+
+
+def _alike(scaled: Sequence[tuple[Flag, float]]) -> list[list[tuple[Flag, float]]]:
+    """Return tensors in groups of one factor."""
+    groups: list[list[tuple[Flag, float]]] = []
+    for one in sorted(scaled, key=lambda pair: pair[1]):
+        last = groups[-1][0][1] if groups else np.nan
+        if abs(one[1] - last) <= _ALIKE * max(abs(one[1]), abs(last)):
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    return groups
+
+
+def _scale(evidence: Evidence, group: Sequence[tuple[Flag, float]], kept: Bools) -> Finding:
+    flags = [flag for flag, _ in group]
+    share = float(np.median([share for _, share in group]))
+    names = [evidence.tensors[flag.tensor].name for flag in flags]
+    whole = {flag.tensor for flag in flags} >= set(real_gradients(evidence)) and len(flags) > 1
+    times = f"{amplification(1.0 + share)} times the reference's"
+    said = f"its gradient is {times}"
+    if whole:
+        said = f"every gradient is {times}{_and_the_loss(evidence, share, kept)}"
+    elif len(names) > 1:
+        said = f"its gradient, like {plural(len(names) - 1, 'other')}, is {times}"
+    return Finding(
+        what="gradient_scale",
+        step=int(evidence.steps[min(flag.first for flag in flags)]),
+        steps=_shows(evidence, flags[0].tensor, kept, share),
+        tensor="" if whole else names[0],
+        tensors=tuple(names),
+        said=said,
+        factor=1.0 + share,
+    )
+
+
+def _and_the_loss(evidence: Evidence, share: float, kept: Bools) -> str:
+    for column in evidence.columns(Role.LOSS)[:1]:
+        of_loss, _ = _leans(evidence, column, kept)
+        if abs(of_loss - share) <= _ALIKE * abs(share):
+            return ", and so is the loss, as of a mean over another count"
+    return ""
+
+
+def _shows(evidence: Evidence, column: int, kept: Bools, share: float) -> int:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = evidence.projection[kept, column] / evidence.size[kept, column] ** 2
+    return int((np.sign(share) * shares > 0.5 * abs(share)).sum())
+
+
+def _other(evidence: Evidence, flags: Sequence[Flag], kept: Bools) -> Finding:
+    places = [flag.tensor for flag in flags]
+    with np.errstate(invalid="ignore"):
+        middle = {place: float(np.nanmedian(evidence.units[kept, place])) for place in places}
+    most = max(places, key=lambda place: middle[place])
+    said = f"its gradient is off by {number(middle[most], 2)} units of rounding in the middle of the steps"
+    # What is wrong in the backward pass is wrong in all that comes after it there, and that stands before it here.
+    real = real_gradients(evidence)
+    last = max((real.index(place) for place in places if place in real), default=-1)
+    if len(places) > 1 and 0 <= last < len(real) - 1:
+        until, after = evidence.tensors[real[last]].name, evidence.tensors[real[last + 1]].name
+        said += f"; gradients up to {until} differ and those from {after} on agree"
+    names = tuple(evidence.tensors[place].name for place in sorted(places, key=lambda place: -middle[place]))
+    return Finding(
+        what="gradient",
+        step=int(evidence.steps[min(flag.first for flag in flags)]),
+        steps=int((evidence.units[kept, most] > LIMITS.median).sum()),
+        tensor=evidence.tensors[most].name,
+        tensors=names,
+        said=said,
+    )

@@ -1,0 +1,206 @@
+"""What tables of forced runs say: the answer, and of another training the first step, the tensor and what it is."""
+
+import numpy as np
+import pytest
+from tests.support.forced_tables import LAYERS, STEPS, TENSORS, column, evidence, planted, table
+
+from lastbit.launch.forced.table import Role
+from lastbit.studies.same.evidence import Evidence
+from lastbit.studies.same.judge import judge, staircase_needed
+
+G, W, S = Role.GRADIENT, Role.WEIGHT, Role.STATE
+ALL = slice(None)
+
+
+def _scaled(found, name, share, rows=ALL, role=G):
+    return planted(found, difference=(rows, column(name, role), share), projection=(rows, column(name, role), share))
+
+
+def _first(found, **others):
+    judgement = judge(evidence(found, **others))
+    assert judgement.answer == "different"
+    return judgement.findings[0]
+
+
+def test_equal_tables_are_bit_for_bit_and_rounding_is_the_same() -> None:
+    assert judge(evidence(table(equal=True))).answer == "bit_for_bit"
+    judgement = judge(evidence(table(9)))
+    assert (judgement.answer, judgement.findings) == ("same_up_to_rounding", ())
+    assert not any(row.flagged or row.noise for row in judgement.tensors)
+    assert {row.unequal_steps for row in judgement.tensors} == {STEPS}
+    by_hand = np.median(table(9).difference[:, 1] / evidence(table(9)).unit.sigma[:, 1])
+    assert judgement.tensors[1].median == pytest.approx(by_hand)
+
+
+def test_a_reference_that_differs_from_itself_says_nothing_of_the_candidate() -> None:
+    control = planted(table(equal=True), unequal=(6, 2, 1))
+    found = evidence(table(9), control=control)
+    assert judge(found).answer == "not_reproducible"
+    assert found.control == (7, "fc1.weight")
+
+
+def test_few_steps_that_agree_up_to_rounding_are_undecided_and_bit_for_bit_is_not() -> None:
+    assert judge(evidence(table(9, steps=5))).answer == "undecided"
+    assert judge(evidence(table(equal=True, steps=5))).answer == "bit_for_bit"
+
+
+@pytest.mark.parametrize("share", [1e-5, 1e-3, 0.5])
+def test_a_scaled_gradient_is_named_with_its_factor(share: float) -> None:
+    found = _first(_scaled(table(9), "fc1.weight", share))
+    assert (found.what, found.tensor, found.step, found.steps) == ("gradient_scale", "fc1.weight", 1, STEPS)
+    assert found.factor == pytest.approx(1 + share, rel=1e-9)
+
+
+def test_a_mean_over_another_count_scales_the_loss_and_every_gradient() -> None:
+    found = table(9)
+    for place in range(1 + len(LAYERS)):
+        found = planted(found, difference=(ALL, place, 2 / 31), projection=(ALL, place, 2 / 31))
+    first = _first(found)
+    assert (first.what, first.tensor) == ("gradient_scale", "")
+    assert first.said.startswith("every gradient is 1.065 times the reference's, and so is the loss")
+
+
+def test_what_goes_wrong_on_the_way_back_is_told_by_where_gradients_begin_to_agree() -> None:
+    found = planted(table(9), difference=(ALL, column("conv1.weight", G), 1e-3))
+    found = planted(found, difference=(ALL, column("fc1.weight", G), 1e-4))
+    first = _first(found)
+    assert (first.what, first.tensor, first.tensors) == ("gradient", "conv1.weight", ("conv1.weight", "fc1.weight"))
+    assert "up to fc1.weight differ and those from fc1.bias on agree" in first.said
+
+
+def test_one_step_with_another_batch_is_its_data() -> None:
+    found = table(9, mismatches=[(17, "batch", "batch 1", "a", "b"), (18, "batch", "batch 1", "c", "d")])
+    found = planted(found, difference=(16, slice(0, 1 + len(LAYERS)), 0.1))
+    first = _first(found)
+    assert (first.what, first.step, first.steps) == ("data", 17, 1)
+
+
+def test_another_order_inside_batches_that_changes_nothing_is_no_finding() -> None:
+    mismatches = [(step, "batch", "batch 1", "a", "b") for step in range(1, STEPS + 1)]
+    assert judge(evidence(table(9, mismatches=mismatches))).answer == "same_up_to_rounding"
+
+
+def test_one_step_without_another_batch_is_a_step_in_which_everything_differs() -> None:
+    first = _first(planted(table(9), difference=(16, slice(0, 1 + len(LAYERS)), 0.1)))
+    assert (first.what, first.step, first.steps, first.tensor) == ("gradient", 17, 1, "")
+
+
+def test_a_loss_that_differs_while_all_gradients_agree_alters_no_training() -> None:
+    assert judge(evidence(planted(table(9), difference=(ALL, 0, 0.1)))).answer == "same_up_to_rounding"
+
+
+@pytest.mark.parametrize(
+    ("mismatch", "what", "step"),
+    [
+        ((9, "hyper-parameter", "group 0, lr", "0.1", "0.05"), "schedule", 9),
+        ((1, "hyper-parameter", "group 0, eps", "1e-08", "1e-07"), "optimizer", 1),
+        ((3, "counter", "conv1.weight.step", "3", "2"), "counter", 3),
+        ((0, "initial weights", "conv1.weight", "a", "b"), "initial_weights", 0),
+        ((21, "length", "", "40", "20"), "length", 21),
+    ],
+)
+def test_settings_counters_and_the_length_are_named_from_the_step_on(mismatch: tuple, what: str, step: int) -> None:
+    found = table(9, mismatches=[mismatch])
+    if what != "length":
+        found = planted(found, worst=(slice(max(step, 1) - 1, None), column("fc1.weight", W), 1e4))
+    first = _first(found)
+    assert (first.what, first.step) == (what, step)
+
+
+@pytest.mark.parametrize(
+    "mismatch",
+    [
+        (1, "hyper-parameter", "group 0, foreach", "None", "True"),
+        (1, "hyper-parameter", "group 0, lr", "0.1", "0.10000000149011612"),
+        (1, "generator", "torch", "a", "b"),
+    ],
+)
+def test_how_an_update_is_computed_and_extra_draws_are_no_finding(mismatch: tuple) -> None:
+    assert judge(evidence(table(9, mismatches=[mismatch]))).answer == "same_up_to_rounding"
+
+
+def test_a_lost_bias_correction_is_known_by_how_it_fades() -> None:
+    place, t = column("fc1.weight", W), np.arange(1, STEPS + 1)
+    factor = (1 - 0.9**t) / np.sqrt(1 - 0.999**t) - 1
+    fading = 2.16 * 0.8**t
+    found = planted(table(9), bias=(ALL, place, fading), worst=(ALL, place, 1e5 * fading))
+    assert factor[0] > 2
+    first = _first(planted(found, difference=(ALL, place, np.abs(fading) * 1e-2)))
+    assert (first.what, first.tensor, first.step) == ("optimizer", "fc1.weight", 1)
+    assert "as without bias correction" in first.said
+
+
+def test_weight_decay_lies_along_the_weight() -> None:
+    place = column("fc1.bias", W)
+    found = planted(table(9), worst=(ALL, place, 500.0), difference=(ALL, place, 1e-4), projection=(ALL, place, -1e-4))
+    first = _first(found)
+    assert (first.what, first.tensor) == ("optimizer", "fc1.bias")
+    assert (
+        first.said
+        == "the update of biases alone differs by -0.0001 times the weight itself in a step, as by another weight decay"
+    )
+
+
+def test_another_epsilon_is_an_update_that_differs_by_element() -> None:
+    first = _first(planted(table(9), worst=(30, column("fc2.weight", W), 300.0)))
+    assert (first.what, first.tensor, first.step, first.steps) == ("optimizer", "fc2.weight", 31, 1)
+    assert "another epsilon or formula" in first.said
+
+
+def test_a_state_that_differs_comes_before_the_weights_that_it_moves() -> None:
+    found = planted(table(9), worst=(slice(4, None), column("fc1.weight", W), 1e4))
+    found = planted(found, worst=(slice(4, None), column("fc1.weight.exp_avg_sq", S), 1e4))
+    first = _first(found)
+    assert first.tensor == "fc1.weight.exp_avg_sq"
+    assert first.said == "the optimizer's exp_avg_sq is another after a step from equal gradients"
+
+
+def test_a_copy_that_misses_an_update_and_a_buffer_with_another_momentum() -> None:
+    place = column("ema.fc1.weight", Role.COPY)
+    copy = _first(planted(table(9), worst=(11, place, 1e5), bias=(11, place, -1.0)))
+    assert (copy.what, copy.step, copy.steps) == ("copy", 12, 1)
+    assert copy.said == "it was not updated, or its update came too late"
+    buffer = _first(planted(table(9), difference=(ALL, column("bn.running_var", Role.BUFFER), 1e-4)))
+    assert (buffer.what, buffer.tensor) == ("buffer", "bn.running_var")
+
+
+def _coarser(share: float = 0.0):
+    found = table(9)
+    draw = np.random.default_rng(3)
+    for name in LAYERS:
+        found = planted(found, difference=(ALL, column(name, G), draw.uniform(2e-3, 4e-3, STEPS)))
+        found = planted(found, projection=(ALL, column(name, G), draw.normal(share, 1e-3, STEPS)))
+    return found
+
+
+def _moved(ratio: float):
+    return table(20), planted(table(20), difference=(ALL, ALL, table(20).difference * ratio))
+
+
+def test_another_arithmetic_is_known_by_its_staircase_and_a_defect_is_found_inside_it() -> None:
+    assert staircase_needed(evidence(_coarser()))
+    assert not staircase_needed(evidence(_scaled(table(9), "fc1.weight", 0.1)))
+    judgement = judge(evidence(_coarser(), staircase=_moved(20.0)))
+    assert (judgement.answer, judgement.staircase) == ("other_arithmetic", pytest.approx(20.0))
+    assert judge(evidence(_coarser(), staircase=_moved(1.4))).answer == "different"
+    hidden = _first(_coarser(0.05), staircase=_moved(20.0))
+    assert hidden.what == "gradient_scale"
+    assert hidden.factor == pytest.approx(1.05, abs=0.005)
+
+
+def test_a_gradient_that_is_not_finite_and_one_that_is_missing_are_found() -> None:
+    place = column("fc1.bias", G)
+    found = planted(table(9), difference=(5, place, np.nan), projection=(5, place, np.nan))
+    assert (_first(found).tensor, _first(found).step) == ("fc1.bias", 6)
+    fewer = [at for at, one in enumerate(TENSORS) if (one.name, one.role) != ("fc1.bias", G)]
+    arrays = {name: getattr(table(9), name)[:, fewer] for name in ("difference", "projection", "size", "change")}
+    arrays |= {name: getattr(table(9), name)[:, fewer] for name in ("worst", "bias", "unequal")}
+    cut = type(found)(tensors=tuple(TENSORS[at] for at in fewer), steps=table(9).steps, **arrays)
+    assert _first(cut).said == "has no gradient where the reference has one"
+
+
+def test_what_a_study_keeps_gives_the_same_evidence() -> None:
+    found = evidence(_coarser(), staircase=_moved(20.0))
+    again = Evidence.from_kept(found.arrays(), found.told())
+    np.testing.assert_array_equal(again.units, found.units)
+    assert judge(again) == judge(found)
