@@ -311,9 +311,9 @@ def _twice_here(fn: Any, settings: Mapping[str, Any]) -> Reproduced:
 
     with tempfile.TemporaryDirectory(prefix="lastbit-") as folder:
         name, found = examined_here(fn, Path(folder), settings)
-    said = doctor_verdict(name, [found], None)
+    said = doctor_verdict(name, [found])
     if said.kind != "identical":
-        rows = _rows(answer_lines(found.finding, None))
+        rows = _rows(answer_lines(found.finding))
         raise AssertionError(_told(_differing(name, found.how) if rows else said.sentence, rows, said.advice, None))
     return Reproduced(
         steps=found.steps, tensors=found.tensors, bytes=found.bytes, settings=found.settings, in_this_process=True

@@ -11,7 +11,7 @@ from lastbit.launch.process import SITE
 
 PROGRAM = """
 import importlib.util, json, sys
-for name in ("lines", "changes", "taps"):
+for name in ("lines", "addresses", "changes", "taps"):
     full = f"lastbit.launch.site.{name}"
     spec = importlib.util.spec_from_file_location(full, f"{sys.argv[1]}/{name}.py")
     sys.modules[full] = importlib.util.module_from_spec(spec)
@@ -19,6 +19,13 @@ for name in ("lines", "changes", "taps"):
 later = sys.modules["lastbit.launch.site.changes"].calls(json.loads(sys.argv[2]))
 sys.modules[full].taps.install()
 import datetime, logging, os, time, uuid
+class Plain: pass
+class Valued:
+    def __eq__(self, other): return True
+    def __hash__(self): return 7
+class Unhashed:
+    __hash__ = None
+things = [Plain() for _ in range(200)]
 for calls in later:
     calls.get("uuid", lambda: None)()
 asked = {
@@ -26,6 +33,9 @@ asked = {
     "date": lambda: [str(datetime.datetime.now()), time.strftime("%c"), time.localtime(), time.localtime(0)[:2]],
     "process": lambda: os.getpid(),
     "folder": lambda: [os.listdir("sub"), [one.name for one in os.scandir(path="sub")], next(os.walk("sub"))[2]],
+    "order": lambda: [things.index(one) for one in {*things}],
+    "address": lambda: sorted(range(9), key=lambda place: id(things[place])),
+    "own": lambda: [hash(Valued()), Unhashed.__hash__],
     "entropy": lambda: [os.urandom(4).hex(), str(uuid.uuid4()), str(uuid.uuid1()), os.urandom(0).hex()],
 }
 library = logging.LogRecord("", 0, "", 0, "", None, None)
@@ -70,3 +80,11 @@ def test_without_a_change_all_is_as_ever_and_ranks_have_numbers_of_their_own(run
     assert all(first[name] != second[name] for name in ("clock", "process", "entropy"))
     numbers = [run(rank, process="fixed")["process"] for rank in ("0", "1")]
     assert numbers[0] != numbers[1]
+
+
+def test_numbers_in_place_of_addresses_order_a_set_as_it_was_filled_and_leave_an_own_hash(run):
+    numbered = run(addresses="numbered")
+    assert numbered["order"] == list(range(200))
+    assert numbered["address"] == list(range(9))
+    assert numbered["own"] == [7, None]
+    assert run()["order"] != list(range(200))

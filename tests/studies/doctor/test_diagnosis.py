@@ -271,6 +271,23 @@ def test_what_cannot_be_heard_is_read_in_the_source_of_what_the_root_depends_on(
         assert any("read in its source" in said for said in found.unseen)
 
 
+@pytest.mark.parametrize(
+    ("seed", "causes"), [("random", ["hash-order", "object-order"]), ("0", ["object-order"])], ids=["random", "fixed"]
+)
+def test_a_set_that_one_hash_seed_leaves_in_another_order_is_one_of_objects(seed, causes, tmp_path, monkeypatch):
+    path = tmp_path / "train.py"
+    path.write_text("rows = list(set(parts))\nuse(rows)\n")
+    monkeypatch.setattr("hand_written_tapes.line", lambda _: type(LINE)(str(path), 2, "<module>", "use(rows)"))
+    ops = [Written().op("lift_fresh.default", [1], [(1, f"rows {side}")]) for side in "ab"]
+    tapes = [chain(one, f"x{side}", f"g{side}") for one, side in zip(ops, "ab", strict=True)]
+    found = diagnose(pair_of(*(tape.tape(9, settings={"PYTHONHASHSEED": seed}) for tape in tapes)))
+    assert [cause.id for cause in (found.cause, *found.others)] == causes
+    cause = (found.cause, *found.others)[-1]
+    assert "dict.fromkeys" in cause.cure
+    assert cause.intervention.changes == {"addresses": "numbered"}
+    assert cause.line.number == 1
+
+
 @pytest.mark.parametrize(("names", "cause"), [("same", "folder-order"), ("others", "file-left")])
 def test_another_file_is_read_as_the_folder_was_listed_in_another_order(names, cause, tmp_path, monkeypatch):
     path = tmp_path / "train.py"

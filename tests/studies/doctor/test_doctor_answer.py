@@ -16,7 +16,7 @@ from lastbit.stats import fewer_by_chance, proportion_estimate
 from lastbit.studies.doctor import confirm as confirming
 from lastbit.studies.doctor import interventions
 from lastbit.studies.doctor.causes.table import CAUSES
-from lastbit.studies.doctor.diagnosis import Intervention
+from lastbit.studies.doctor.diagnosis import Cause, Intervention
 from lastbit.studies.doctor.findings import (
     Confirmation,
     Evidence,
@@ -26,8 +26,9 @@ from lastbit.studies.doctor.findings import (
     PrintedDifference,
     ProcessOutcome,
     SourceLine,
+    Tried,
 )
-from lastbit.studies.doctor.interventions import FILES, HASH, THREADS
+from lastbit.studies.doctor.interventions import CLOCK, FILES, FOLDERS, HASH, THREADS, TORCH
 from lastbit.studies.doctor.kind import DOCTOR
 from lastbit.studies.doctor.trial import Trial
 from lastbit.studies.doctor.verdict import FILE_LEFT
@@ -80,7 +81,7 @@ SAME = Outcome(
 )
 IN_TURN = replace(SAME, how="one after the other")
 OTHER = replace(SAME, steps=11, exit_codes=(None, None), processes=(APART,), finding=FINDING)
-CURED = Confirmation(
+CONFIRMED = Confirmation(
     intervention="one-thread",
     said="run with one thread",
     pairs=4,
@@ -92,6 +93,8 @@ CURED = Confirmation(
     chance=1 / 70,
     confirmed=True,
 )
+CURED = Tried(cause=FINDING.cause, cause_said=FINDING.cause_said, confirmation=CONFIRMED)
+REFUTED = replace(CURED, confirmation=replace(CONFIRMED, differing_after=4, chance=1.0, confirmed=False))
 
 
 @pytest.fixture
@@ -99,11 +102,11 @@ def examined(tmp_path, monkeypatch):
     """Make the study of an examination that came to these outcomes."""
     monkeypatch.chdir(tmp_path)
 
-    def examine(*outcomes, confirmation=None):
+    def examine(*outcomes, tried=()):
         def train(work):
             work.files(work.job.run).arrays({})
             record = work.job.record(status=RunStatus.OK, seconds=1.0, steps=(1,), metrics={"steps": [1.0]})
-            facts = {"outcomes": plain(outcomes), "confirmation": plain(confirmation)}
+            facts = {"outcomes": plain(outcomes), "tried": plain(tried)}
             return Trained(records=(record,), facts=facts, said="")
 
         return make(replace(DOCTOR, train=train), ["python", "train.py"], quiet=True)
@@ -112,7 +115,7 @@ def examined(tmp_path, monkeypatch):
 
 
 def test_the_answer_comes_in_its_order_and_exits_with_3(examined):
-    study = examined(OTHER, confirmation=CURED)
+    study = examined(OTHER, tried=(CURED,))
     assert study.result.exit_code == 3
     assert study.verdict == (
         "two runs of train with the same seed differ from step 12 on, in gradient of table: aten.index_put.default "
@@ -131,8 +134,7 @@ def test_the_answer_comes_in_its_order_and_exits_with_3(examined):
 
 
 def test_a_supposed_cause_whose_cure_does_not_cure_is_not_told_as_the_cause(examined):
-    refuted = replace(CURED, differing_after=4, chance=1.0, confirmed=False)
-    result = examined(OTHER, confirmation=refuted).result
+    result = examined(OTHER, tried=(REFUTED,)).result
     assert result.advice.startswith(
         "The cause is not known. Tried was: run with one thread; the runs differ all the same."
     )
@@ -142,8 +144,22 @@ def test_a_supposed_cause_whose_cure_does_not_cure_is_not_told_as_the_cause(exam
     assert "Cure" not in lines
 
 
+def test_the_cause_that_is_told_is_the_one_whose_change_cures_it(examined):
+    other = replace(REFUTED, cause="clock", cause_said="It hangs on the clock.")
+    study = examined(OTHER, tried=(other, CURED))
+    lines = dict(study.result.lines)
+    assert lines["Likely cause"] == FINDING.cause_said
+    assert lines["Cure confirmed"].startswith("yes: ")
+    assert lines["Not the cause"].startswith("It hangs on the clock. (no: 4 of 4 pairs")
+    assert [one["cause"] for one in study.to_json()["tried"]] == ["clock", FINDING.cause]
+    assert "What was tried" in render_html(study.page)
+    neither = examined(OTHER, tried=(REFUTED, replace(other, cause="process-id"))).result
+    assert neither.advice.startswith("The cause is not known. Tried was: run with one thread; run with one thread;")
+    assert dict(neither.lines)["Not the cause"].startswith("It hangs on the clock.")
+
+
 def test_the_page_shows_runs_and_way_and_takes_no_line_of_source_for_markup(examined):
-    study = examined(OTHER, confirmation=CURED)
+    study = examined(OTHER, tried=(CURED,))
     html = render_html(study.page)
     assert "<script>alert" not in html
     assert "→ 31      picked = table[rows]  # &lt;script&gt;alert(" in html
@@ -156,13 +172,13 @@ def test_the_page_shows_runs_and_way_and_takes_no_line_of_source_for_markup(exam
 
 
 def test_every_number_of_its_result_may_be_asked_for(examined):
-    study = examined(OTHER, confirmation=CURED)
+    study = examined(OTHER, tried=(CURED,))
     numbers = {n for n, v in study.to_json().items() if isinstance(v, int | float) and not isinstance(v, bool)}
     assert 2 < len(numbers) == len(numbers & set(numbers_of(study.result.json_schema())))
 
 
 def test_it_is_kept_and_opened_again(examined):
-    study = examined(OTHER, confirmation=CURED)
+    study = examined(OTHER, tried=(CURED,))
     again = open_study(study.path)
     assert again.result == study.result
     assert again.result.finding == FINDING
@@ -296,6 +312,34 @@ def test_every_intervention_reaches_the_program_as_it_is_meant(tmp_path, monkeyp
         assert launch.settings.threads == one.changes.get("threads")
         assert how["changes"] or launch.settings != settings or one.environment
     assert len(every) > 8
+
+
+THREADED, TIMED, LISTED, SEEDED = (
+    Cause(change.id, "So.", "Do.", change) for change in (THREADS, CLOCK, FOLDERS, TORCH)
+)
+
+
+UNTRIED = replace(TIMED, intervention=None)
+
+
+@pytest.mark.parametrize(
+    ("changed_pairs", "causes", "tried"),
+    [
+        ("11110000", (THREADED, TIMED, LISTED), ["one-thread", "fix-clock"]),
+        ("0000", (THREADED, TIMED, LISTED), ["one-thread"]),
+        ("1111" * 3, (THREADED, TIMED, LISTED, SEEDED), ["one-thread", "fix-clock", "sort-folders"]),
+        ("11110000", (THREADED, THREADED, replace(TIMED, intervention=None), LISTED), ["one-thread", "sort-folders"]),
+    ],
+    ids=["the second", "the first", "none of three", "what can be tried"],
+)
+def test_causes_are_tried_in_turn_against_one_rate_up_to_the_one_whose_change_cures_it(changed_pairs, causes, tried):
+    said = []
+    coin = Coin([1] * 4, map(int, changed_pairs))  # the pairs as they are serve for all
+    found = confirming.confirmed_of(coin, causes, 4, found=11, say=said.append)
+    assert [one.confirmation.intervention for one in found] == tried
+    assert [one.fits for one in found] == [*[False] * (len(found) - 1), changed_pairs.endswith("0")]
+    assert all(one.confirmation.differing_before == 4 for one in found)
+    assert len(said) == len(tried)
 
 
 def test_files_are_never_put_back_for_a_confirmation():

@@ -5,6 +5,7 @@ Only the standard library is imported: this is loaded by `sitecustomize.py` befo
 
 from __future__ import annotations
 
+import builtins
 import datetime
 import os
 import random
@@ -16,6 +17,7 @@ from itertools import count
 from types import FrameType
 from typing import Any
 
+from lastbit.launch.site.addresses import number_of
 from lastbit.launch.site.lines import is_users, packaged
 
 __all__ = ["CHANGES", "calls"]
@@ -186,6 +188,26 @@ def _workers(most: Any) -> Calls:
     return {"torch.utils.data.dataloader": load}
 
 
+def _addresses(how: Any) -> Calls:
+    """Number objects in the order in which they are asked for, where they would be told apart by their addresses."""
+    system: Any = builtins
+    plain = system.__build_class__
+
+    def build(body: Any, name: str, *bases: Any, **named: Any) -> Any:
+        made = plain(body, name, *bases, **named)
+        if getattr(made, "__hash__", None) is object.__hash__ and _asked_by_program(sys._getframe(1)):
+            made.__hash__ = number_of
+        return made
+
+    def of_torch() -> None:
+        torch: Any = sys.modules["torch"]
+        torch.nn.Module.__hash__ = torch.Tensor.__hash__ = number_of
+
+    system.__build_class__ = build
+    system.id = _for_users(id, number_of)
+    return {"torch": of_torch}
+
+
 def _for_users(plain: Callable[..., Any], changed: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that answers the program's own lines with something else than everybody."""
 
@@ -209,6 +231,7 @@ CHANGES: dict[str, Callable[[Any], Calls]] = {
     "process": _process,
     "folders": _folders,
     "workers": _workers,
+    "addresses": _addresses,
 }
 """What can be changed inside a program, by name."""
 

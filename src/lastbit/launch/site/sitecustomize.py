@@ -101,6 +101,7 @@ def install(settings: dict[str, Any]) -> None:
         works.append(loaded("reseeding").calls(settings["reseed"]))
     if settings.get("pair") is not None:
         loaded("lines")
+        loaded("addresses")
         works += loaded("changes").calls(settings["pair"].get("changes") or {})
         taps = loaded("taps").taps
         taps.install()

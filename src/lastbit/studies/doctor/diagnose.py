@@ -6,7 +6,7 @@ from lastbit.launch.pair.outcome import Difference, Pair, ProcessPair
 from lastbit.launch.pair.tapes import Tap
 from lastbit.report.formatting import count
 from lastbit.studies.doctor.causes.case import Case
-from lastbit.studies.doctor.causes.table import cause_of
+from lastbit.studies.doctor.causes.table import causes_of
 from lastbit.studies.doctor.cut import Break, Chain, Cut
 from lastbit.studies.doctor.diagnosis import Cause, Diagnosis, Root
 from lastbit.studies.doctor.evidence import differing, hints
@@ -18,7 +18,7 @@ __all__ = ["diagnose"]
 _FOLLOWED = 8
 """Tensors that are followed back to the root; more of them lead there too."""
 
-_READ = ("clock", "seed-clock", "hash-order", "address-order")
+_READ = ("clock", "seed-clock", "hash-order", "object-order", "address-order")
 """Causes that may be known from the source alone."""
 
 
@@ -68,12 +68,13 @@ def _process(process: ProcessPair, pair: Pair) -> tuple[Diagnosis, int]:
     met = differing(last.tapes[0].taps, last.tapes[1].taps)
     others = [one for one in pair.processes if one.rank is None and one.key != process.key]
     loaders = any(map(bool, pair.taps))
-    cause = cause_of(Case(found, root, evidence, met, loaders, bool(others)))
+    causes = causes_of(Case(found, root, evidence, met, loaders, bool(others)))
+    cause = causes[0] if causes else None
     taps: tuple[Tap, ...] = tuple(hint.tap for hint in evidence if hint.tap is not None)
     unseen = tuple(_unseen(root, cause, taps, steps))
     path = found.chain.links
     return Diagnosis(
-        process.key, optimizer, number, found.chain.label or None, root, cause, taps, path, unseen
+        process.key, optimizer, number, found.chain.label or None, root, cause, taps, path, unseen, causes[1:]
     ), root.step
 
 

@@ -93,6 +93,8 @@ class Diagnosis:
     """From the root to what is trained."""
     unseen: tuple[str, ...]
     """What could not be looked into, a sentence each."""
+    others: tuple[Cause, ...] = ()
+    """What the evidence fits too, should the cause be refuted; that which fits best first."""
 
     @property
     def line(self) -> Line | None:

@@ -56,7 +56,7 @@ class Hint:
     """Something that may have caused a difference."""
 
     id: str
-    """The kind of tap; `torch` for a draw of torch's own, `hash` and `address` for what an order may come from."""
+    """The kind of tap; `torch` for a draw of torch's own; `hash`, `set`, `address` for what an order may come from."""
     line: Line | None
     said: str
     weight: float
@@ -101,7 +101,7 @@ def hints(found: Break, root: Root, steps: Sequence[Step], workers: tuple[Met, M
     weighed += _draws(found, root, steps, lines)
     if root.line is not None:
         hashed = latest[0].process.settings.get("PYTHONHASHSEED") == "random"
-        weighed += [hint for hint in _orders(root.line, lines) if hashed or hint.id != "hash"]
+        weighed += _orders(root.line, lines, hashed)
         weighed += _dates(root.line, lines)
     if root.kind in ("load", "order", "arrival", "made"):
         weighed += [hint for hint in _loading(workers) if hint.line != root.line]
@@ -241,8 +241,8 @@ def _draws(found: Break, root: Root, steps: Sequence[Step], lines: dict[int, int
                 break
 
 
-def _orders(line: Line, lines: dict[int, int]) -> Iterator[Hint]:
-    """Yield lines whose values hang on hashes of strings or on addresses of objects."""
+def _orders(line: Line, lines: dict[int, int], hashed: bool) -> Iterator[Hint]:
+    """Yield lines whose values hang on hashes of strings, where those differ, or on addresses of objects."""
     for one in statements(line.path):
         far = lines.get(one.first)
         if far is None:
@@ -256,4 +256,7 @@ def _orders(line: Line, lines: dict[int, int]) -> Iterator[Hint]:
         if "id" in named:
             yield Hint("address", here, "id()", weight)
         elif (named & {"set", "frozenset", "hash"} or sets) and "sorted" not in named:
-            yield Hint("hash", here, "hash() or a set", weight)
+            if hashed:
+                yield Hint("hash", here, "hash() or a set", weight)
+            elif named & {"set", "frozenset"} or sets:  # objects in a set are hashed by their addresses all the same
+                yield Hint("set", here, "a set", weight)

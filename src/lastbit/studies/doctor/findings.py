@@ -16,6 +16,7 @@ __all__ = [
     "PrintedDifference",
     "ProcessOutcome",
     "SourceLine",
+    "Tried",
 ]
 
 
@@ -185,3 +186,19 @@ class Confirmation:
     def refuted(self) -> bool:
         """Whether pairs differ, and as many of them with the change as without it."""
         return not self.failed and 0 < self.differing_before <= self.differing_after
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """A cause that the evidence fits, and what came of its change."""
+
+    cause: str
+    """One of a few fixed words, as `Finding.cause`."""
+    cause_said: str
+    confirmation: Confirmation
+
+    @property
+    def fits(self) -> bool:
+        """Whether fewer pairs differ with the change, and the program came as far."""
+        found = self.confirmation
+        return not found.failed and found.differing_after < found.differing_before

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lastbit.studies.doctor.diagnosis import Intervention
 
 __all__ = [
+    "ADDRESSES",
     "CLOCK",
     "DETERMINISTIC",
     "ENTROPY",
@@ -30,6 +31,9 @@ FILES = Intervention(
     "fresh-files", "start each run with the files that the first one found", changes={"files": "fresh"}
 )
 HASH = Intervention("fix-hash", "set PYTHONHASHSEED=0", environment={"PYTHONHASHSEED": "0"})
+ADDRESSES = Intervention(
+    "number-addresses", "number objects in place of their addresses", changes={"addresses": "numbered"}
+)
 THREADS = Intervention("one-thread", "run with one thread", {"OMP_NUM_THREADS": "1"}, {"threads": 1})
 DETERMINISTIC = Intervention("deterministic", "ask torch for deterministic operations", changes={"deterministic": True})
 WORKERS = Intervention("no-workers", "load data without workers", changes={"workers": 0})

@@ -6,8 +6,9 @@ from lastbit.report.blocks import Block, Code, Column, Columns, Facts, Page, Pro
 from lastbit.report.formatting import count, plural, seconds, size
 from lastbit.store import StudyFolder
 from lastbit.studies.doctor.figures import chain_figure, timeline_figure
-from lastbit.studies.doctor.findings import Evidence, Finding, Outcome, SourceLine
+from lastbit.studies.doctor.findings import Evidence, Finding, Outcome, SourceLine, Tried
 from lastbit.studies.doctor.result import DoctorResult
+from lastbit.studies.doctor.verdict import confirmed_words
 from lastbit.studies.frame.page import Kinds, study_page
 
 __all__ = ["doctor_page"]
@@ -29,6 +30,8 @@ def doctor_page(folder: StudyFolder, result: DoctorResult) -> Page:
     finding, sections = result.finding, []
     if result.lines:
         sections.append(Section("Where and why they differ", [Facts(result.lines)], brief=True))
+    if len(result.tried) > 1:
+        sections.append(_tried(result.tried))
     if finding is not None and finding.unseen:
         sections.append(Section("What could not be seen", [Prose(finding.unseen, bullets=True)], brief=True))
     if result.outcomes:
@@ -47,6 +50,15 @@ def doctor_page(folder: StudyFolder, result: DoctorResult) -> Page:
         kinds=_KINDS,
         sections=sections,
     )
+
+
+def _tried(tried: tuple[Tried, ...]) -> Section:
+    columns: Columns[Tried] = {
+        Column("cause"): lambda one: one.cause_said,
+        Column("change"): lambda one: one.confirmation.said,
+        Column("cures it"): lambda one: confirmed_words(one.confirmation),
+    }
+    return Section("What was tried", [table_of(tried, columns)])
 
 
 def _compared(result: DoctorResult) -> Section:

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
 from lastbit.store import StudyFolder
-from lastbit.studies.doctor.findings import Confirmation, Finding, Outcome
-from lastbit.studies.doctor.verdict import NOTHING, doctor_verdict
+from lastbit.studies.doctor.findings import Confirmation, Finding, Outcome, Tried
+from lastbit.studies.doctor.verdict import NOTHING, confirmation_of, doctor_verdict
 from lastbit.studies.frame.result import Result, head
 
 __all__ = ["DoctorResult", "conclude"]
@@ -37,7 +37,9 @@ class DoctorResult(Result):
     finding: Finding | None
     """Where and why the runs differ; None where they do not."""
     confirmation: Confirmation | None
-    """Whether the suggested change cures it; None where it was not tried."""
+    """Whether the change that the cause suggests cures it; None where it was not tried."""
+    tried: tuple[Tried, ...]
+    """The causes that were tried, in order, up to the first whose change cures it."""
     outcomes: tuple[Outcome, ...]
     """Every comparison that was made, in order."""
 
@@ -46,11 +48,11 @@ class DoctorResult(Result):
         """The answer line by line, in the order in which it is told: what, and what of it."""
         from lastbit.studies.doctor.verdict import answer_lines
 
-        return answer_lines(self.finding, self.confirmation)
+        return answer_lines(self.finding, self.tried)
 
 
 _OUTCOMES = TypeAdapter(tuple[Outcome, ...])
-_CONFIRMATION = TypeAdapter(Confirmation | None)
+_TRIED = TypeAdapter(tuple[Tried, ...])
 
 
 def conclude(folder: StudyFolder) -> DoctorResult:
@@ -65,9 +67,9 @@ def conclude(folder: StudyFolder) -> DoctorResult:
             raise LastbitError(f"the examination in {folder.path} crashed: {record.message}")
     facts: Mapping[str, Any] = folder.facts["cells"][0] if runs else {}
     outcomes = _OUTCOMES.validate_python(facts.get("outcomes", ()))
-    confirmation = _CONFIRMATION.validate_python(facts.get("confirmation"))
+    tried = _TRIED.validate_python(facts.get("tried", ()))
     name = folder.facts["task"]["name"]
-    said = doctor_verdict(name, outcomes, confirmation) if outcomes else NOTHING
+    said = doctor_verdict(name, outcomes, tried) if outcomes else NOTHING
     finding = next((one.finding for one in outcomes if one.finding is not None), None)
     last = outcomes[-1] if outcomes else None
     return DoctorResult(
@@ -79,6 +81,7 @@ def conclude(folder: StudyFolder) -> DoctorResult:
         settings={} if last is None else last.settings,
         changed={} if last is None else last.changed,
         finding=finding,
-        confirmation=confirmation,
+        confirmation=confirmation_of(finding, tried),
+        tried=tried,
         outcomes=outcomes,
     )

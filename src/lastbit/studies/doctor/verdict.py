@@ -7,10 +7,20 @@ from pathlib import Path
 
 from lastbit.launch.pair.stuck import stood_at
 from lastbit.report.formatting import count, number, ordinal, plural, show, size
-from lastbit.studies.doctor.findings import Confirmation, Finding, Outcome, PrintedDifference, SourceLine
+from lastbit.studies.doctor.findings import Confirmation, Finding, Outcome, PrintedDifference, SourceLine, Tried
 from lastbit.studies.frame.result import Verdict
 
-__all__ = ["NOTHING", "answer_lines", "at", "doctor_verdict", "operation_words", "steps_words", "under"]
+__all__ = [
+    "NOTHING",
+    "answer_lines",
+    "at",
+    "confirmation_of",
+    "confirmed_words",
+    "doctor_verdict",
+    "operation_words",
+    "steps_words",
+    "under",
+]
 
 FILE_LEFT = "file-left"
 """The cause whose confirmation would change the user's files."""
@@ -60,10 +70,16 @@ def _step_words(finding: Finding) -> str:
     return f"step {count(finding.step)}{which}"
 
 
-def answer_lines(finding: Finding | None, confirmation: Confirmation | None) -> list[tuple[str, str]]:
+def confirmation_of(finding: Finding | None, tried: Sequence[Tried]) -> Confirmation | None:
+    """Return what came of the change that the told cause suggests; None where it was not tried."""
+    return next((one.confirmation for one in tried if finding is not None and one.cause == finding.cause), None)
+
+
+def answer_lines(finding: Finding | None, tried: Sequence[Tried] = ()) -> list[tuple[str, str]]:
     """Return the answer line by line: what, and what of it."""
     if finding is None:
         return []
+    confirmation = confirmation_of(finding, tried)
     rows = [("Step", f"{_step_words(finding)}, in {finding.process}")]
     if finding.tensor:
         rows.append(("Tensor", finding.tensor))
@@ -81,7 +97,8 @@ def answer_lines(finding: Finding | None, confirmation: Confirmation | None) -> 
         rows.append(("Cure", finding.cure))
     else:
         rows.append(("Likely cause", "not known: what was seen fits none of the causes that lastbit knows"))
-    rows.append(("Cure confirmed", _untried(finding) if confirmation is None else _confirmed(confirmation)))
+    rows.append(("Cure confirmed", _untried(finding) if confirmation is None else confirmed_words(confirmation)))
+    rows += [("Not the cause", _refuted(one)) for one in tried if one.cause != finding.cause]
     return rows
 
 
@@ -97,7 +114,12 @@ def _untried(finding: Finding) -> str:
     )
 
 
-def _confirmed(found: Confirmation) -> str:
+def _refuted(one: Tried) -> str:
+    return f"{one.cause_said} ({confirmed_words(one.confirmation)})"
+
+
+def confirmed_words(found: Confirmation) -> str:
+    """Return whether a change cures it, with the rates at which pairs differ."""
     if found.failed:
         return f"not decided: with the change, {found.said}, the program ends before it comes to where the runs differ"
     rates = (
@@ -116,14 +138,14 @@ def under(settings: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.items() if value)
 
 
-def doctor_verdict(name: str, outcomes: Sequence[Outcome], confirmation: Confirmation | None) -> Verdict:
+def doctor_verdict(name: str, outcomes: Sequence[Outcome], tried: Sequence[Tried] = ()) -> Verdict:
     """Return the sentence, one word and what to do.
 
     The word is `identical`, `recorded`, `differs`, `exits_differ`, `returned_differs`, `outputs_differ` or `timed_out`.
     """
     last = outcomes[-1]
     if last.finding is not None or not last.equal:
-        return _differs(name, outcomes, confirmation)
+        return _differs(name, outcomes, tried)
     return _timed_out(name, last) if last.timed_out else _equal(name, outcomes)
 
 
@@ -183,7 +205,7 @@ def _changed(changed: Mapping[str, tuple[str, str]]) -> str:
     )
 
 
-def _differs(name: str, outcomes: Sequence[Outcome], confirmation: Confirmation | None) -> Verdict:
+def _differs(name: str, outcomes: Sequence[Outcome], tried: Sequence[Tried]) -> Verdict:
     last = outcomes[-1]
     if any(last.failed) and not all(last.failed):
         return _failed_alone(name, last)
@@ -201,8 +223,10 @@ def _differs(name: str, outcomes: Sequence[Outcome], confirmation: Confirmation 
     where = f" at {at(found.line)}" if found.line is not None else ""
     verdict = f"{how} from {_step_words(found)} on{tensor}: {operation_words(found)}{where}."
     advice = [found.cause_said, found.cure] if found.cause_said else [_unknown(last)]
+    confirmation = confirmation_of(found, tried)
     if confirmation is not None and confirmation.refuted:
-        advice = [f"The cause is not known. Tried was: {confirmation.said}; the runs differ all the same."]
+        changes = "; ".join(one.confirmation.said for one in tried)
+        advice = [f"The cause is not known. Tried was: {changes}; the runs differ all the same."]
     elif confirmation is not None and confirmation.confirmed:
         advice.append("Repeated with that change, the difference is gone.")
     if last.changed:

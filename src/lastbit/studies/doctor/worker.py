@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from lastbit.launch.pair.outcome import Pair
 from lastbit.launch.pair.recorded import load_record, save_record
 from lastbit.report.formatting import plural
 from lastbit.studies.doctor.compare import changed_between, check_ran, holds_under, outcome_of
-from lastbit.studies.doctor.confirm import can_confirm, confirm
+from lastbit.studies.doctor.confirm import confirmed_of
 from lastbit.studies.doctor.diagnose import diagnose
-from lastbit.studies.doctor.findings import Confirmation, Outcome
+from lastbit.studies.doctor.findings import Outcome, Tried
 from lastbit.studies.doctor.left_behind import first_against_later
 from lastbit.studies.doctor.settings import DoctorSettings
 from lastbit.studies.doctor.trial import Trial
@@ -44,52 +45,57 @@ def train(work: Work[DoctorSettings]) -> Trained:
         LastbitError: the program fails by itself, makes no optimizer step, or is not the one of the record.
     """
     began, trial = time.monotonic(), Trial.of(work)
-    confirmation: Confirmation | None = None
+    tried: tuple[Tried, ...] = ()
     if work.settings.record or work.settings.against:
         outcomes = [_recorded(trial, work.settings)]
     else:
-        outcomes, confirmation = _examined(trial, work.settings.runs)
+        outcomes, tried = _examined(trial, work)
     last = outcomes[-1]
     work.files(work.job.run).arrays({"steps": np.array([one.steps for one in outcomes])})
     record = work.job.record(
         status=RunStatus.OK, seconds=time.monotonic() - began, steps=(last.steps,), metrics={"steps": [last.steps]}
     )
-    facts = {"outcomes": plain(outcomes), "confirmation": plain(confirmation)}
+    facts = {"outcomes": plain(outcomes), "tried": plain(tried)}
     said = f"equal in {plural(last.steps, 'step')}" if last.equal else f"differs after {plural(last.steps, 'step')}"
     return Trained(records=(record,), facts=facts, said=said)
 
 
-def _examined(trial: Trial, runs: int) -> tuple[list[Outcome], Confirmation | None]:
+def _examined(trial: Trial, work: Work[DoctorSettings]) -> tuple[list[Outcome], tuple[Tried, ...]]:
     since = time.time()
     pair = trial.pair("lock-step")
     check_ran(trial.name, pair, trial.launch.timeout)
     if pair.differences:
-        return _differing(trial, "lock step", pair, runs)
+        return _differing(trial, "lock step", pair, work)
     outcomes = [outcome_of("lock step", pair, None, settings={})]
     if pair.timed_out:
-        return outcomes, None
+        return outcomes, ()
     later = trial.sequential("in-turn")
     check_ran(trial.name, later, trial.launch.timeout)
     if later.differences:
-        found, confirmation = _differing(trial, "one after the other", later, runs)
-        return [*outcomes, *found], confirmation
+        found, tried = _differing(trial, "one after the other", later, work)
+        return [*outcomes, *found], tried
     records = trial.launch.folder / "in-turn" / "first" / "records"
     settings = holds_under(records)
     outcomes.append(outcome_of("one after the other", later, None, settings=settings))
     cwd = trial.launch.cwd or Path.cwd()
     other = first_against_later(pair, later, records=records, cwd=cwd, since=since, settings=settings)
-    return [*outcomes, other] if other is not None else outcomes, None
+    return [*outcomes, other] if other is not None else outcomes, ()
 
 
-def _differing(trial: Trial, how: str, pair: Pair, runs: int) -> tuple[list[Outcome], Confirmation | None]:
+def _differing(
+    trial: Trial, how: str, pair: Pair, work: Work[DoctorSettings]
+) -> tuple[list[Outcome], tuple[Tried, ...]]:
     diagnosis = diagnose(pair)
     tapes = [tape for one in pair.differences for tape in one.tapes if tape is not None]
     settings = {**tapes[0].process.versions, **tapes[0].process.settings} if tapes else {}
-    cause = None if diagnosis is None else diagnosis.cause
-    confirmation = None
-    if runs and cause is not None and cause.intervention is not None and can_confirm(cause.intervention):
-        confirmation = confirm(trial, cause.intervention, runs, found=pair.differences[0].count)
-    return [outcome_of(how, pair, diagnosis, settings=settings)], confirmation
+    tried: tuple[Tried, ...] = ()
+    if work.settings.runs and diagnosis is not None and diagnosis.cause is not None:
+        causes = (diagnosis.cause, *diagnosis.others)
+        found = pair.differences[0].count
+        tried = confirmed_of(trial, causes, work.settings.runs, found=found, say=work.say)
+        told = next((one.cause for one in tried if one.fits), diagnosis.cause.id)
+        diagnosis = replace(diagnosis, cause=next(cause for cause in causes if cause.id == told))
+    return [outcome_of(how, pair, diagnosis, settings=settings)], tried
 
 
 def _recorded(trial: Trial, settings: DoctorSettings) -> Outcome:

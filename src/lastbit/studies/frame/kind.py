@@ -137,6 +137,8 @@ class Work(Generic[S]):
     """Where what a command prints in a run is kept, by the run's name."""
     progress: Callable[[int], None]
     """Told the number of steps taken, a few times a second."""
+    say: Callable[[str], None]
+    """Told what a person should know of a job that takes long, a sentence at a time."""
     checkpoint_seconds: float
 
 

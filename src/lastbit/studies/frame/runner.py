@@ -71,8 +71,8 @@ class JobWorker:
             self._built = cell.sets, task
         return self._built[1]
 
-    def run(self, job: Job, progress: Callable[[int], None]) -> Trained:
-        """Do one job; `progress` receives the number of steps taken, a few times a second."""
+    def run(self, job: Job, progress: Callable[[int | str], None]) -> Trained:
+        """Do one job; `progress` receives the number of steps taken, now and then, and what else is to be said."""
         order = self._order
         return order.kind.train(
             Work(
@@ -84,6 +84,7 @@ class JobWorker:
                 files=lambda run: RunFiles(order.folder, run),
                 output=lambda run: order.folder / "output" / run,
                 progress=now_and_then(progress),
+                say=progress,
                 checkpoint_seconds=order.checkpoint_seconds,
             )
         )
@@ -207,7 +208,10 @@ class Runner:
         if isinstance(event, Started):
             progress.started(name, event.attempt)
         elif isinstance(event, Progressed):
-            progress.progressed(name, event.state)
+            if isinstance(event.state, str):
+                progress.event(event.state)
+            else:
+                progress.progressed(name, event.state)
         elif isinstance(event, Crashed):
             self.folder.event("crashed", event.message, name)
             progress.event(f"{name} crashed ({event.message}); " + ("given up" if event.final else "trying once more"))

@@ -5,7 +5,15 @@ from __future__ import annotations
 from lastbit.studies.doctor import interventions
 from lastbit.studies.doctor.causes.case import Case, Row, hinted
 
-__all__ = ["ADDRESS_ORDER", "COLLECTIVE_ORDER", "FOLDER_ORDER", "HASH_ORDER", "THREAD_ORDER", "WORKER_ORDER"]
+__all__ = [
+    "ADDRESS_ORDER",
+    "COLLECTIVE_ORDER",
+    "FOLDER_ORDER",
+    "HASH_ORDER",
+    "OBJECT_ORDER",
+    "THREAD_ORDER",
+    "WORKER_ORDER",
+]
 
 
 def _threaded(case: Case) -> bool:
@@ -71,10 +79,18 @@ HASH_ORDER = Row(
     hinted("hash"),
 )
 
+OBJECT_ORDER = Row(
+    "object-order",
+    "A set of objects is in the order of their addresses, which differ from run to run whatever PYTHONHASHSEED is.",
+    "Use dict.fromkeys(...) in place of the set, which keeps the order in which they come, or a list.",
+    interventions.ADDRESSES,
+    hinted("hash", "set"),
+)
+
 ADDRESS_ORDER = Row(
     "address-order",
     "id() is the address of an object, which differs from run to run.",
     "Order by a name or a number that you gave.",
-    None,
+    interventions.ADDRESSES,
     hinted("address"),
 )

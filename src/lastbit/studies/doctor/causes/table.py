@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from lastbit.studies.doctor.causes import draws, operations, order, outside, seeds
 from lastbit.studies.doctor.causes.case import Case, Row
 from lastbit.studies.doctor.diagnosis import Cause
 from lastbit.studies.doctor.evidence import Hint
 
-__all__ = ["CAUSES", "cause_of"]
+__all__ = ["CAUSES", "causes_of"]
 
 CAUSES: tuple[Row, ...] = (
     operations.UNINITIALISED,
@@ -39,6 +42,7 @@ CAUSES: tuple[Row, ...] = (
     outside.FILE_LEFT,
     outside.NETWORK,
     order.HASH_ORDER,
+    order.OBJECT_ORDER,
     order.ADDRESS_ORDER,
     draws.NUMPY_IN_LIBRARY,
     draws.RANDOM_IN_LIBRARY,
@@ -46,12 +50,23 @@ CAUSES: tuple[Row, ...] = (
 """Those that the root itself shows come first; the first that holds is the cause."""
 
 
-def cause_of(case: Case) -> Cause | None:
-    """Return the cause that the evidence points at; None where it points at none."""
+def causes_of(case: Case) -> tuple[Cause, ...]:
+    """Return the causes that the evidence fits, the likeliest first; none where it fits none.
+
+    The first is the cause. Should it be refuted, the others are those that fit too: further rows, and then those that
+    hold without the hints that fit best.
+    """
+    found: dict[str, Cause] = {}
+    for place in range(len(case.hints) + 1):
+        for cause in _holding(replace(case, hints=case.hints[place:])):
+            found.setdefault(cause.id, cause)
+    return tuple(found.values())
+
+
+def _holding(case: Case) -> Iterator[Cause]:
     for row in CAUSES:
         speaks = row.holds(case)
         if speaks:
             line = speaks.line if isinstance(speaks, Hint) else None
             own = line is not None and "site-packages" not in line.path
-            return Cause(row.id, row.said, row.cure, row.intervention, line if own else None)
-    return None
+            yield Cause(row.id, row.said, row.cure, row.intervention, line if own else None)
