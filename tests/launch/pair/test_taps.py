@@ -17,7 +17,7 @@ from lastbit.launch.site.taps import Tapped, Taps
 
 PROGRAM = """
 import importlib.util, json, sys
-for name in ("lines", "changes", "taps"):
+for name in ("lines", "addresses", "changes", "taps"):
     full = f"lastbit.launch.site.{name}"
     spec = importlib.util.spec_from_file_location(full, f"{sys.argv[1]}/{name}.py")
     sys.modules[full] = importlib.util.module_from_spec(spec)
@@ -45,6 +45,8 @@ MET = {
     "uuid": ("import uuid; uuid.uuid4()", "os.urandom: "),
     "machine": ("import uuid; uuid.uuid1()", "uuid.uuid1: UUID("),
     "process": ("import os; os.getpid()", "os.getpid: "),
+    "memory": ("open('/proc/meminfo').read()", "/proc/meminfo: read"),
+    "processors": ("import os; os.cpu_count()", f"os.cpu_count: {os.cpu_count()}"),
     "file": ("open('data.txt').read()", "data.txt: 5 bytes, crc32 3610a686"),
     "path": ("from pathlib import Path; Path('data.txt').read_bytes()", "data.txt: 5 bytes, crc32 3610a686"),
     "written": ("open('new.txt', 'w').close()", "new.txt: written"),

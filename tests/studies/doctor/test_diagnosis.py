@@ -86,6 +86,7 @@ def test_another_part_of_equal_memory_is_a_number():
     found = of(*tapes)
     assert (found.root.kind, found.root.operation, found.root.line.number) == ("scalar", "aten.select.int", 4)
     assert "3 and 5" in found.root.said
+    assert (found.root.argument, found.root.values) == ("index", ("3", "5"))
 
 
 @pytest.mark.parametrize(("name", "kind"), [("cat.default", "unknown"), ("lift_fresh.default", "made")])
@@ -236,6 +237,40 @@ def test_a_draw_on_the_way_is_the_cause_and_a_clock_beside_it_is_none(source, mo
     assert found.cause.intervention.changes == {"seed": ("numpy",)}
     seeded = [tape.tap("seed", "numpy.random.seed: 3", 4) for tape in tapes]
     assert of(*seeded).cause.id == "draws-differ"
+
+
+@pytest.mark.parametrize(("used", "cause"), [("free", "machine-state"), ("other", None)])
+def test_a_number_made_of_the_machines_state_in_another_file(used, cause, tmp_path, monkeypatch):
+    """Memory that is read where the number does not come from decides nothing."""
+    path = tmp_path / "train.py"
+    path.write_text(f"from memory import free\nfrom sizes import other\nfree()\nsize = {used}()\nuse(size)\n")
+    monkeypatch.setattr("hand_written_tapes.line", lambda number: type(LINE)(str(path), number, "<module>", ""))
+    tapes = []
+    for side, size in zip("ab", "78", strict=True):
+        one = Written().op("randn.default", [], [(1, "rows")], 2, generator="state")
+        one.op("split.Tensor", [1], [(1, f"part {side}")], 5, scalars=(f"args.1={size}",))
+        one.tap("machine", "/proc/meminfo: read", 2)
+        there = type(LINE)(str(tmp_path / "memory.py"), 2, "free", "")
+        one.taps[-1] = replace(one.taps[-1], line=there)
+        tapes.append(chain(one, f"x{side}", f"g{side}"))
+    found = of(*tapes)
+    assert (found.root.argument, found.root.values) == ("split_size", ("7", "8"))
+    assert (found.cause and found.cause.id) == cause
+    if cause is not None:
+        assert found.line == there
+
+
+def test_the_line_that_drew_in_one_run_only_is_named():
+    tapes = []
+    for side in "ab":
+        one = Written().tap("seed", "torch.manual_seed: 0", 1)
+        one.op("rand.default", [], [(3, "equal")], 2, generator="seeded")
+        if side == "b":
+            one.op("randperm.default", [], [(3, "sample")], 3, generator="later")
+        tapes.append(chain(one.op("randn.default", [], [(1, side)], 4, generator=side), f"x{side}", f"g{side}"))
+    found = of(*tapes)
+    assert (found.cause.id, found.root.line.number, found.line.number) == ("draw-extra", 4, 3)
+    assert "randperm at train.py:3, 0 times in the first run and 1 time in the second." in found.cause.said
 
 
 def test_taps_that_tell_nothing_are_no_cause(source, monkeypatch):

@@ -158,6 +158,16 @@ def test_the_cause_that_is_told_is_the_one_whose_change_cures_it(examined):
     assert dict(neither.lines)["Not the cause"].startswith("It hangs on the clock.")
 
 
+def test_a_number_that_is_handed_over_is_told_with_both_values(examined):
+    finding = replace(FINDING, root="scalar", operation="aten.split.Tensor", argument="split_size", values=("7", "8"))
+    study = examined(replace(OTHER, finding=finding))
+    told = "a number handed over differs: split size 7 against 8 (in aten.split.Tensor)"
+    assert told in study.verdict
+    assert dict(study.result.lines)["Where it arose"] == told
+    assert told in render_html(study.page)
+    assert study.to_json()["finding"]["values"] == ["7", "8"]
+
+
 def test_the_page_shows_runs_and_way_and_takes_no_line_of_source_for_markup(examined):
     study = examined(OTHER, tried=(CURED,))
     html = render_html(study.page)

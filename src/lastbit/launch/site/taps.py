@@ -55,6 +55,9 @@ _WAITING = ("monotonic", "monotonic_ns", "clock_gettime", "clock_gettime_ns", "t
 _CALENDARS = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
 """Functions that ask the clock themselves where they are given no more arguments than these."""
 
+_MACHINE = ("cpu_count", "getloadavg", "sched_getaffinity", "statvfs")
+"""Functions of `os` that tell of the machine, as files under /proc and /sys do."""
+
 _COMPILER = ("torch._inductor.async_compile", "torch._inductor.output_code")
 
 _NO_DRAWS = ("seed", "getstate", "setstate", "get_state", "set_state")
@@ -164,6 +167,8 @@ class Taps:
             setattr(time, name, Tapped(time, name, partial(self._waited, f"time.{name}")))
         for name, given in _CALENDARS.items():
             setattr(time, name, Tapped(time, name, partial(self._dated, f"time.{name}", given)))
+        for name in filter(partial(hasattr, os), _MACHINE):
+            setattr(os, name, Tapped(os, name, partial(self._told, f"os.{name}")))
         sys.addaudithook(self._heard)
 
     def calls(self) -> dict[str, Callable[[], None]]:
@@ -192,6 +197,16 @@ class Taps:
     def _dated(self, what: str, given: int, frame: Any, args: tuple[Any, ...], result: Any) -> None:
         if len(args) <= given or args[given] is None:
             self._returned("time", what, frame, args, result)
+
+    def _told(self, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:
+        self._machine(what, lambda: repr(result), frame)
+
+    def _machine(self, what: str, said: Callable[[], str], frame: Any) -> None:
+        """Note what was asked of the machine with the program's own line, also where a package asks for it."""
+        while frame is not None and (packaged(frame.f_code.co_filename) or not is_users(frame)):
+            frame = frame.f_back
+        if frame is not None:
+            self.note("machine", what, said, frame)
 
     def _seeded(self, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:
         # What is returned says it where nothing is given: `torch.seed()`.
@@ -252,6 +267,8 @@ class Taps:
             tapped = self._python(getattr(torch, name), f"torch.{name}")
             for module in (torch, torch.random):
                 setattr(module, name, tapped)
+        for module in (torch.cuda, torch.cuda.memory):
+            module.mem_get_info = Tapped(module, "mem_get_info", partial(self._told, "torch.cuda.mem_get_info"))
         for name in ("manual_seed", "manual_seed_all"):
             tapped = self._python(getattr(torch.cuda, name), f"torch.cuda.{name}")
             for module in (torch.cuda, torch.cuda.random):
@@ -314,7 +331,11 @@ class Taps:
         if not isinstance(path, (str, bytes)):
             return
         name = os.fsdecode(path)
-        if name.endswith((".py", ".pyc", ".so")) or name.startswith(("/proc/", "/sys/", "/dev/null")):
+        if name.endswith((".py", ".pyc", ".so")) or name == "/dev/null":
+            return
+        if name.startswith(("/proc/", "/sys/")):
+            # Not looked into: some of these files wait, or are emptied by who reads them.
+            self._machine(name, lambda: "read", sys._getframe(2))
             return
         writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else flags & 3
         said = (lambda: "written") if writes else partial(_contents, name)

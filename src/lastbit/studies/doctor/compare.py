@@ -169,6 +169,8 @@ def _finding(found: Diagnosis) -> Finding:
             for link in found.path
         ),
         unseen=found.unseen,
+        argument=found.root.argument,
+        values=found.root.values,
     )
 
 

@@ -29,6 +29,10 @@ class Root:
     """One sentence: what was equal and what was not."""
     step: int
     """In which step of the process it arose, counting from 1 over all its optimizers."""
+    argument: str = ""
+    """What was handed over, of a number that an operation was called with, as `split_size`."""
+    values: tuple[str, str] = ("", "")
+    """What it was in each run."""
 
 
 @dataclass(frozen=True)

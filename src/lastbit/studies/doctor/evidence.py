@@ -11,12 +11,13 @@ import ast
 import linecache
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lastbit.launch.pair.outcome import Met
 from lastbit.launch.pair.tapes import Line, Tap, Tape
 from lastbit.studies.doctor.cut import Break
 from lastbit.studies.doctor.diagnosis import Root
-from lastbit.studies.doctor.source import Statement, distances, statements
+from lastbit.studies.doctor.source import Statement, distances, imported, statements
 from lastbit.studies.doctor.steps import Step
 
 __all__ = ["Hint", "dated", "differing", "hints", "seeding", "seeds"]
@@ -37,6 +38,7 @@ _KINDS = {
     "entropy": 2.0,
     "folder": 1.5,
     "file": 1.0,
+    "machine": 1.0,
     "time": 0.5,
     "process": 0.0,
     "network": 0.0,
@@ -97,7 +99,7 @@ def hints(found: Break, root: Root, steps: Sequence[Step], workers: tuple[Met, M
     setting = found.chain.label if found.kind == "hyper" else None
     lines = {} if root.line is None else distances(root.line.path, _lines(found, root.line), setting)
     weighed = [_tap(tap, found, root, lines) for tap in differing(latest[0].taps, latest[1].taps)]
-    weighed += [_tap(tap, found, root, lines) for tap in latest[0].taps if _unseeded(tap)]
+    weighed += [_tap(tap, found, root, lines) for tap in latest[0].taps if _unseeded(tap) or _state(tap)]
     weighed += _draws(found, root, steps, lines)
     if root.line is not None:
         hashed = latest[0].process.settings.get("PYTHONHASHSEED") == "random"
@@ -189,6 +191,11 @@ def _unseeded(tap: Tap) -> bool:
     return known and tap.line is not None and "site-packages" not in tap.line.path
 
 
+def _state(tap: Tap) -> bool:
+    """Tell whether a file of the system's own was read, whose contents are another at each time."""
+    return tap.kind == "machine" and tap.said.endswith(": read")
+
+
 def _lines(found: Break, line: Line) -> list[int]:
     """Return the root's lines: of another course all that its first operations were called from."""
     numbers = [line.number]
@@ -219,6 +226,12 @@ def _weight(line: Line | None, root: Root, lines: dict[int, int]) -> float:
 def _tap(tap: Tap, found: Break, root: Root, lines: dict[int, int]) -> Hint:
     # Making such a generator asks for entropy too, on the same line.
     weight = _KINDS.get(tap.kind, 0.0) + _weight(tap.line, root, lines) + (0.5 if _unseeded(tap) else 0.0)
+    if tap.kind == "machine" and tap.line is not None and root.line is not None and tap.line.path != root.line.path:
+        # Memory that is logged elsewhere decides nothing: what the root depends on must use that file.
+        far = imported(root.line.path, lines).get(Path(tap.line.path).stem)
+        if far is None:
+            return Hint(tap.kind, tap.line, tap.said, 0.0, tap)
+        weight = _KINDS["machine"] + _NEAR[min(far + 1, len(_NEAR) - 1)]
     if _received(found) and tap.line == root.line and tap.kind not in ("draw", "file"):
         return Hint(tap.kind, tap.line, tap.said, 0.0, tap)  # how processes talk to each other
     before = (tap.step, tap.op) <= (found.step.count, found.place)

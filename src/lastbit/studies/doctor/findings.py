@@ -82,6 +82,10 @@ class Finding:
     path: tuple[Followed, ...]
     unseen: tuple[str, ...]
     """What could not be looked into."""
+    argument: str = ""
+    """Of a number that an operation was called with, which: `split_size`."""
+    values: tuple[str, str] = ("", "")
+    """What that was in each run; of a setting of the optimizer too."""
 
     @property
     def place(self) -> SourceLine | None:

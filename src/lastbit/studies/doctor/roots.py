@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+
 from lastbit.launch.pair.tapes import Op
 from lastbit.studies.doctor.cut import Break
 from lastbit.studies.doctor.diagnosis import Root
@@ -48,6 +52,10 @@ _SAID = {
 }
 
 
+_LONGEST = 40
+"""Characters of a number that is handed over, or of a list of them, that are told."""
+
+
 def first_of(breaks: list[Break]) -> Break | None:
     """Return the break that came first."""
     return min(breaks, key=lambda one: (one.step.count, one.place), default=None)
@@ -66,7 +74,24 @@ def root_of(found: Break) -> Root:
             line, name, step = origin.line, origin.name, origin.step
     said = _SAID[found.kind if found.kind == "hyper" else kind]
     first, second = (text.partition("=")[2] or text for text in found.detail)
-    return Root(kind, name, line, said.format(first=first, second=second), step + 1)
+    told = said.format(first=first, second=second)
+    if kind != "scalar":
+        return Root(kind, name, line, told, step + 1)
+    argument = "" if op is None or name is None else _argument(op.name, found.detail[0].partition("=")[0])
+    return Root(kind, name, line, told, step + 1, argument, (first[:_LONGEST], second[:_LONGEST]))
+
+
+def _argument(operation: str, place: str) -> str:
+    """Return the name of an operation's argument that stands at `args.1` or `kwargs.dim`; empty where it has none."""
+    where, _, which = place.partition(".")
+    which = which.partition(".")[0]
+    if where != "args":
+        return which
+    found: Any = torch.ops
+    for part in operation.split("."):
+        found = getattr(found, part, None)
+    arguments = getattr(getattr(found, "_schema", None), "arguments", ())
+    return arguments[int(which)].name if which.isdigit() and int(which) < len(arguments) else ""
 
 
 def _kind(found: Break) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ast
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["Statement", "distances", "statements"]
+__all__ = ["Statement", "distances", "imported", "statements"]
 
 FARTHEST = 6
 
@@ -98,6 +98,31 @@ def distances(path: str, numbers: Iterable[int], setting: str | None = None) -> 
         for line in range(every[place].first, every[place].last + 1):
             lines[line] = min(far, lines.get(line, far))
     return lines
+
+
+def imported(path: str, lines: Mapping[int, int]) -> dict[str, int]:
+    """Return the modules, by the last part of their names, that some lines of a file use, with the nearest distance.
+
+    Args:
+        path: of the file.
+        lines: their numbers, with their distances.
+    """
+    named: dict[str, set[str]] = {}
+    for one in statements(path):
+        if isinstance(one.node, (ast.Import, ast.ImportFrom)):
+            module = getattr(one.node, "module", None) or ""
+            for alias in one.node.names:
+                name = alias.asname or alias.name.partition(".")[0]
+                named.setdefault(name, set()).update(part.rpartition(".")[2] for part in (module, alias.name) if part)
+    found: dict[str, int] = {}
+    for one in statements(path):
+        far = lines.get(one.first)
+        if far is None:
+            continue
+        for node in one.own:
+            for module in named.get(node.id, ()) if isinstance(node, ast.Name) else ():
+                found[module] = min(far, found.get(module, far))
+    return found
 
 
 def _sees(one: Statement, other: Statement) -> bool:

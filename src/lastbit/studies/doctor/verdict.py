@@ -55,6 +55,9 @@ def operation_words(finding: Finding) -> str:
     if finding.root == "operation":
         return f"{finding.operation or 'an operation'} gave another result from equal inputs"
     said = _WHERE.get(finding.root, "where it arose was not seen")
+    if any(finding.values):
+        both = " against ".join(finding.values)
+        said += f": {finding.argument.replace('_', ' ')} {both}" if finding.argument else f": {both}"
     return f"{said} (in {finding.operation})" if finding.operation else said
 
 

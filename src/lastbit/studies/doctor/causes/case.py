@@ -63,6 +63,7 @@ class Row:
 
     id: str
     said: str
+    """One sentence, in which `{said}` stands for what the hint says."""
     cure: str
     intervention: Intervention | None
     holds: Callable[[Case], Hint | bool | None]

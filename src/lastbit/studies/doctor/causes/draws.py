@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
+from lastbit.launch.pair.tapes import Op
+from lastbit.report.formatting import plural
 from lastbit.studies.doctor import interventions
 from lastbit.studies.doctor.causes.case import CLOSE, Case, Row, hinted, of_kind
 from lastbit.studies.doctor.evidence import Hint, seeds
+from lastbit.studies.doctor.steps import base_of
 
 __all__ = [
     "DRAWS_DIFFER",
     "DRAWS_IN_TURN",
+    "DRAW_EXTRA",
     "DRAW_MOVED",
     "NUMPY_IN_LIBRARY",
     "NUMPY_UNSEEDED",
@@ -29,6 +35,28 @@ def _taken_in_turn(case: Case) -> bool:
     drawing = {one.thread for one in case.tape.ops if one.seeded}
     states = {one.generator for one in case.found.step.tapes[1].ops if one.seeded}
     return len(drawing) > 1 and op.generator in states
+
+
+def _drawn_more(case: Case) -> Hint | None:
+    """Return the first line that drew from torch's generator before the root, in one run more often."""
+    first, second = case.found.ops
+    if not case.drawn or case.own_generator or first is None or second is None:
+        return None
+    both = [
+        Counter((op.line, base_of(op)) for op in tape.ops if _of_torch(op) and op.index < root.index)
+        for tape, root in zip(case.found.step.tapes, (first, second), strict=True)
+    ]
+    for line, name in {**both[0], **both[1]}:
+        times = [found[line, name] for found in both]
+        if line is not None and times[0] != times[1]:
+            where = f"{name} at {Path(line.path).name}:{line.number}"
+            said = f"{where}, {plural(times[0], 'time')} in the first run and {plural(times[1], 'time')} in the second"
+            return Hint("draw", line, said, CLOSE)
+    return None
+
+
+def _of_torch(op: Op) -> bool:
+    return op.seeded and not any(text.endswith("=generator") for text in op.scalars)
 
 
 def _library(name: str) -> Callable[[Case], Hint | None]:
@@ -92,6 +120,14 @@ TORCH_UNSEEDED = Row(
     "Call torch.manual_seed(SEED) before the first draw, which is mostly the making of the model.",
     interventions.TORCH,
     _torch_unseeded,
+)
+
+DRAW_EXTRA = Row(
+    "draw-extra",
+    "torch's generator is seeded, and another line draws from it too, in one run more often than in the other: {said}.",
+    "Give that line a torch.Generator of its own, or let it draw equally often in every run.",
+    None,
+    _drawn_more,
 )
 
 DRAW_MOVED = Row(

@@ -6,7 +6,7 @@ from lastbit.studies.doctor import interventions
 from lastbit.studies.doctor.causes.case import Case, Row, hinted
 from lastbit.studies.doctor.evidence import Hint
 
-__all__ = ["CLOCK", "ENTROPY", "FILE_LEFT", "NETWORK", "PROCESS_ID"]
+__all__ = ["CLOCK", "ENTROPY", "FILE_LEFT", "MACHINE_STATE", "NETWORK", "PROCESS_ID"]
 
 
 def _left_file(case: Case) -> Hint | None:
@@ -44,6 +44,14 @@ FILE_LEFT = Row(
     "Remove it before each run, or write it to a folder of the run's own.",
     interventions.FILES,
     _left_file,
+)
+
+MACHINE_STATE = Row(
+    "machine-state",
+    "A value hangs on the machine's state (free memory, load, processors), which is another in each run.",
+    "Fix the number, or take it as an option, and print it where the program chooses it.",
+    None,
+    hinted("machine"),
 )
 
 NETWORK = Row(

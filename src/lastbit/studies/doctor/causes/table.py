@@ -22,6 +22,7 @@ CAUSES: tuple[Row, ...] = (
     draws.SEEDED_LATE,
     draws.TORCH_UNSEEDED,
     seeds.GENERATOR_SEED,
+    draws.DRAW_EXTRA,
     draws.DRAW_MOVED,
     operations.THREADS_DIFFER,
     operations.OTHER_PROCESS,
@@ -40,6 +41,7 @@ CAUSES: tuple[Row, ...] = (
     outside.PROCESS_ID,
     order.FOLDER_ORDER,
     outside.FILE_LEFT,
+    outside.MACHINE_STATE,
     outside.NETWORK,
     order.HASH_ORDER,
     order.OBJECT_ORDER,
@@ -69,4 +71,5 @@ def _holding(case: Case) -> Iterator[Cause]:
         if speaks:
             line = speaks.line if isinstance(speaks, Hint) else None
             own = line is not None and "site-packages" not in line.path
-            yield Cause(row.id, row.said, row.cure, row.intervention, line if own else None)
+            said = row.said.replace("{said}", speaks.said) if isinstance(speaks, Hint) else row.said
+            yield Cause(row.id, said, row.cure, row.intervention, line if own else None)
