@@ -40,6 +40,10 @@ class _Inside:
         self.everywhere = Everywhere(perturbation_of(told), on_step=self._step, strict=False)
 
     def _recording(self, told: Mapping[str, Any]) -> _Recording:
+        if told.get("forced") is not None:
+            from lastbit.launch.forced.inside import ForcedPart
+
+            return ForcedPart(told, self._trouble)
         if told.get("pair") is None:
             return Recorder(self._folder, told["every"])
         from lastbit.launch.pair.inside import PairRecorder

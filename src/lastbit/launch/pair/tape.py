@@ -31,7 +31,7 @@ except ImportError:  # before PyTorch 2.7
 else:
     _SKIPS = True
 
-__all__ = ["Noted", "OpRecorder", "PassingOn", "RawOp", "RawValue"]
+__all__ = ["BottomMode", "Noted", "OpRecorder", "PassingOn", "RawOp", "RawValue"]
 
 MOST = 100_000
 """Operations that are kept; where a step has more, the oldest half is dropped."""
@@ -295,36 +295,40 @@ class OpRecorder:
         op.outputs.append((memory.number, crc, value.shape, value.dtype, place, here))
 
 
-class PassingOn(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Hands every operation of one thread to the recorder, while that is on."""
+class BottomMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A mode that lies below all others of a thread for good, with as little cost as can be."""
 
     supports_higher_order_operators = True
-
-    def __init__(self, recorder: OpRecorder, thread: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._recorder, self.thread = recorder, thread
 
     @classmethod
     def ignore_compile_internals(cls) -> bool:
         """Let `torch.compile` compile: without this it leaves out whatever runs under a mode."""
         return True
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        recorder = self._recorder
-        if not recorder.on:
-            return func(*args, **kwargs) if kwargs else func(*args)
-        return recorder.run(func, args, kwargs or {}, self.thread, sys._getframe(1))
-
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """Have the frame passed over instead of wrapped, which an operation that only passes through need not pay."""
         return not _SKIPS
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
+        if _SKIPS:
+            code = cls.__torch_dispatch__.__code__
+            set_code_exec_strategy(code, _FrameExecStrategy(_FrameAction.SKIP, _FrameAction.DEFAULT))
 
-if _SKIPS:
-    set_code_exec_strategy(
-        PassingOn.__torch_dispatch__.__code__, _FrameExecStrategy(_FrameAction.SKIP, _FrameAction.DEFAULT)
-    )
+
+class PassingOn(BottomMode):
+    """Hands every operation of one thread to the recorder, while that is on."""
+
+    def __init__(self, recorder: OpRecorder, thread: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._recorder, self.thread = recorder, thread
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        recorder = self._recorder
+        if not recorder.on:
+            return func(*args, **kwargs) if kwargs else func(*args)
+        return recorder.run(func, args, kwargs or {}, self.thread, sys._getframe(1))
 
 
 @cache

@@ -1,0 +1,233 @@
+"""A program put onto the trajectory of another, beside runs of that other one that tell what rounding alone does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lastbit.core.errors import LastbitError
+from lastbit.launch.command import CommandRun, what_became_of
+from lastbit.launch.forced.folder import made
+from lastbit.launch.forced.moment import STEPPED
+from lastbit.launch.forced.rows import read_rows
+from lastbit.launch.forced.table import ForcedTable, merged
+from lastbit.launch.pair.call import Call
+from lastbit.launch.process import Launched, launched
+from lastbit.launch.settings import Launch
+
+__all__ = ["ForcedRun", "Side", "run_forced"]
+
+LAST = 10.0
+"""Seconds that a run is given to end by itself once it is no longer compared."""
+
+_QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+"""Threads that wait leave the processors to the other runs; what they compute is the same."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A program, and what its environment has besides."""
+
+    program: Sequence[str] | Call
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of the program, for messages."""
+        return self.program.name if isinstance(self.program, Call) else " ".join(self.program)
+
+
+@dataclass(frozen=True, eq=False)
+class ForcedRun:
+    """What a candidate and the other followers differed by from the reference that they were put onto."""
+
+    candidate: ForcedTable
+    control: ForcedTable | None
+    """The reference's own program."""
+    jitters: tuple[ForcedTable, ...]
+    """The reference's own program at weights that are moved by a bit."""
+    double: ForcedTable | None
+    """The reference's own program, each operation computed in float64."""
+    staircase: tuple[ForcedTable, ForcedTable] | None
+    """Reference and candidate, each at weights moved by 2^-18 and put onto itself."""
+    became: Mapping[str, CommandRun]
+    """Of each run, by its role."""
+    seconds: float
+    timed_out: bool = False
+
+
+@dataclass(frozen=True)
+class Follow:
+    """A follower: a program, and how it is put onto the reference."""
+
+    role: str
+    side: Side
+    light: bool = True
+    jitter: tuple[float, int] | None = None
+    double: bool = False
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What an exchange left."""
+
+    tables: Mapping[str, ForcedTable]
+    became: Mapping[str, CommandRun]
+    timed_out: bool
+
+
+def run_forced(
+    reference: Side,
+    candidate: Side,
+    launch: Launch,
+    *,
+    jitters: int = 4,
+    double: bool = True,
+    every: int = 1,
+    objects: Sequence[str] = (),
+    control: bool = True,
+    record: Path | None = None,
+    progress: Callable[[str], None] = lambda said: None,
+) -> ForcedRun:
+    """Run a reference and its followers at once, each put onto the reference at every step.
+
+    Whatever they started has ended when this returns or raises; it ends too where this process is killed.
+
+    Args:
+        reference: the program that leads.
+        candidate: the program that is held against it.
+        launch: how all are run; its folder takes one for each, and its time is that of all together.
+        jitters: runs of the reference at weights moved by a bit.
+        double: whether the reference runs in float64, operation by operation, too.
+        every: steps between two that are compared and put back.
+        objects: variables whose tensors are compared and put back too, as `FILE:NAME,NAME`.
+        control: whether the reference's program is put onto itself too.
+        record: a file to keep the reference in, for `run_against`.
+        progress: told what is being done.
+
+    Raises:
+        LastbitError: there is no such program, lastbit would not be reached in it, it fails or makes no optimizer step,
+            or both train tensors of other names or shapes.
+    """
+    began = time.monotonic()
+    follows = [Follow("candidate", candidate, light=False)]
+    if control:
+        follows.append(Follow("control", reference, light=False))
+    follows += [Follow(f"jitter-{place + 1}", reference, jitter=(1.0, place)) for place in range(jitters)]
+    if double:
+        follows.append(Follow("double", reference, double=True))
+    progress(f"running the reference, and onto it {', '.join(one.role for one in follows)}")
+    ran = exchange(reference, follows, launch, every=every, objects=objects, record=None)
+    return ForcedRun(
+        ran.tables["candidate"],
+        ran.tables.get("control"),
+        tuple(ran.tables[one.role] for one in follows if one.jitter is not None),
+        ran.tables.get("double"),
+        None,
+        ran.became,
+        time.monotonic() - began,
+        ran.timed_out,
+    )
+
+
+def exchange(
+    reference: Side,
+    follows: Sequence[Follow],
+    launch: Launch,
+    *,
+    every: int,
+    objects: Sequence[str],
+    record: Path | None,
+) -> Ran:
+    """Run a reference with its followers, and read what they wrote."""
+    folder = launch.folder.absolute() / "exchange"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        made(folder, [one.role for one in follows])
+        common = {"exchange": str(folder), "every": every, "objects": list(objects)}
+        lead = {"role": "reference", "followers": [one.role for one in follows], "record": record and str(record)}
+        with ExitStack() as stack:
+            runs = {"reference": stack.enter_context(_launched(reference, launch.into("reference"), common | lead))}
+            for one in follows:
+                told = {"role": one.role, "light": one.light, "jitter": one.jitter, "double": one.double}
+                runs[one.role] = stack.enter_context(
+                    _launched(one.side, launch.into(one.role), {**common, **told, "keeps": False})
+                )
+            _wait(runs, folder, launch.timeout)
+            stopped = {role for role, run in runs.items() if not run.over}
+        sides = {"reference": reference} | {one.role: one.side for one in follows}
+        return _left(runs, stopped, folder, sides)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _launched(side: Side, launch: Launch, told: Mapping[str, Any]) -> AbstractContextManager[Launched]:
+    """Run one program with its part in the exchange."""
+    held = dict(os.environ if launch.environment is None else launch.environment)
+    settings = launch.settings
+    if side.env.keys() & {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}:
+        settings = replace(settings, threads=None)
+    mine = replace(launch, settings=settings, environment=_QUIET | held | dict(side.env))
+    given = side.program.given() if isinstance(side.program, Call) else None
+    words = side.program.words if isinstance(side.program, Call) else side.program
+    return launched(words, mine, told={"forced": dict(told)}, given=given)
+
+
+def _wait(runs: Mapping[str, Launched], folder: Path, timeout: float | None) -> None:
+    """Wait until all have ended or have no more to say, or the time runs out."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    done: dict[str, float] = {}
+    while True:
+        over = {role for role, run in runs.items() if run.over}
+        now = time.monotonic()
+        for role in runs.keys() - {"reference"}:
+            inbox = folder / "inbox" / role
+            if role in over:  # nobody waits for it any more
+                shutil.rmtree(inbox, ignore_errors=True)
+            elif "reference" in over:
+                (inbox / "over").touch()
+            if (inbox / "done").exists():
+                done.setdefault(role, now)
+        said = {role for role, since in done.items() if now - since > LAST}
+        if runs.keys() - over <= said or any(folder.glob("refused-*")):
+            return
+        if deadline is not None and now > deadline:
+            for role in runs.keys() - over:
+                runs[role].timed_out = True
+            return
+        time.sleep(0.02)
+
+
+def _left(runs: Mapping[str, Launched], stopped: set[str], folder: Path, sides: Mapping[str, Side]) -> Ran:
+    """Return what the runs left, when all have ended.
+
+    Raises:
+        LastbitError: one failed by itself, made no optimizer step, or trains something else.
+    """
+    became = {role: what_became_of(run) for role, run in runs.items()}
+    timed_out = any(run.timed_out for run in became.values())
+    if said := [path.read_text("utf-8") for path in folder.glob("refused-*")]:
+        names = [sides[role].name for role in ("candidate", "reference")]
+        raise LastbitError(f"{names[0]} trains other tensors than {names[1]}: {said[0]}")
+    for role, run in became.items():
+        if role in stopped or role not in ("reference", "candidate", "control"):
+            continue
+        if run.exit_code:
+            raise LastbitError(f"{sides[role].name} failed by itself ({run.ended_with}): {run.last_line}")
+        if run.troubles:
+            raise LastbitError(f"lastbit cannot work inside {sides[role].name}: {run.troubles[0]}")
+        run.check_steps(int((runs[role].records / STEPPED).exists()))
+    return Ran({role: _table(runs[role].records) for role in runs if role != "reference"}, became, timed_out)
+
+
+def _table(records: Path) -> ForcedTable:
+    """Return what the processes of a run wrote."""
+    paths = sorted(records.glob("rows-*.jsonl"))
+    return merged([(path.stem.removeprefix("rows-process_").removeprefix("rows-"), read_rows(path)) for path in paths])
