@@ -145,6 +145,7 @@ MORE_THAN_SIX = {
     "curvature.fused:_convolved.convolve": TORCH,
     "curvature.layers:stable_learning_rates": PUBLIC,
     "curvature.monitor:StabilityMonitor.__init__": PUBLIC,
+    "launch.forced.run:run_forced": "what is run, and how often and how closely it is looked at, as keywords",
     "optimizers.registry:register": "one row of the register: what is known of an optimizer, every part optional",
     "pde.cnn.linear_flow:simulated_bounds": PUBLIC,
     "pde.cnn.phase:phase_diagram": PUBLIC,

@@ -4,8 +4,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from lastbit.launch.forced.run import Side, run_forced
+from lastbit.core.errors import LastbitError
+from lastbit.launch.forced.run import Exchange, Follow, Side, run_against, run_forced, run_staircase
 from lastbit.launch.forced.table import Role
 from lastbit.launch.settings import Launch, LaunchSettings
 
@@ -48,3 +50,158 @@ def test_one_scaled_gradient_is_read_exactly_and_in_its_tensor_only(tmp_path):
     moved = [jitter.difference[:, one] / jitter.size[:, one] for one in jitter.of(Role.GRADIENT)]
     assert 1e-9 < np.median(moved) < 1e-5
     assert set(jitter.of(Role.WEIGHT)) == set()
+
+
+HARMLESS = {"control": [], "workers": ["--workers", "2"], "foreach": ["--foreach"]}
+
+PLANTED = {
+    "decayed": ["--decay-biases", "0.1"],
+    "epsilon": ["--eps", "1e-6"],
+    "dropout": ["--dropout", "0.101"],
+    "momentum": ["--momentum", "0.101"],
+    "average": ["--ema-misses", "5"],
+    "swapped": ["--swap", "4"],
+    "drawn": ["--extra-draw", "3"],
+    "schedule": ["--late", "6"],
+    "seed": ["--seed", "1"],
+    "longer": ["--epochs", "4"],
+    "shorter": ["--epochs", "2"],
+}
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """One reference, and everything that is planted put onto it at once."""
+    folder = tmp_path_factory.mktemp("planted")
+    every = HARMLESS | PLANTED
+    follows = [Follow(name, Side([*PROGRAM, *words]), light=False) for name, words in every.items()]
+    with Exchange(folder, every=1, objects=(), keeps=False) as exchange:
+        ran = exchange.run(Side(PROGRAM), follows, launch(folder))
+    assert all(not run.troubles for run in ran.became.values())
+    return ran.tables
+
+
+def whats(table):
+    return {one.what for one in table.mismatches}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["control", "foreach"])
+def test_the_same_program_is_equal_bit_for_bit(tables, name):
+    table = tables[name]
+    assert table.equal
+    assert {table.tensors[place].name for place in table.of(Role.COPY)} > {"copy 1: 1.weight", "copy 1: 2.running_var"}
+    assert len(table.of(Role.BUFFER)) == 2
+    assert len(table.of(Role.STATE)) == 2 * len(table.of(Role.WEIGHT)) == 16
+    compared = table.unequal >= 0
+    assert compared[:, table.of(Role.LOSS)].all()
+    assert compared.all()
+
+
+@pytest.mark.slow
+def test_what_augmentation_draws_in_other_processes_is_named(tables):
+    assert "batch" in whats(tables["workers"])
+    assert tables["workers"].mismatches[0].step == 1
+
+
+@pytest.mark.slow
+def test_weight_decay_on_biases_is_seen_in_biases_only(tables):
+    table = tables["decayed"]
+    assert {name.rpartition(".")[2] for role, name in unequal(table) if role == "weight"} == {"bias"}
+    assert {role for role, _ in unequal(table)} == {"weight", "state"}
+    assert all(one.name.startswith("weight_decay of ") and "weight," not in one.name for one in table.mismatches)
+    assert {(one.reference, one.candidate) for one in table.mismatches} == {("0.0", "0.1")}
+
+
+@pytest.mark.slow
+def test_another_epsilon_moves_weights_alone(tables):
+    table = tables["epsilon"]
+    assert {role for role, _ in unequal(table)} == {"weight"}
+    assert np.nanmax(table.worst) > 1
+    assert {one.name for one in table.mismatches} == {"eps"}
+
+
+@pytest.mark.slow
+def test_a_learning_rate_that_is_late_is_a_hyper_parameter_and_a_bias(tables):
+    table = tables["schedule"]
+    place = column(table, Role.WEIGHT, "6.weight")
+    assert not (table.unequal[:6] > 0).any()
+    np.testing.assert_allclose(table.bias[6:, place], 1 / 0.9 - 1, rtol=1e-4)
+    assert {(one.what, one.name) for one in table.mismatches} == {("hyper-parameter", "lr")}
+    assert min(one.step for one in table.mismatches) == 7
+
+
+@pytest.mark.slow
+def test_a_buffer_and_a_copy_are_found_in_themselves_only(tables):
+    assert {role for role, _ in unequal(tables["momentum"])} == {"buffer"}
+    table = tables["average"]
+    assert {role for role, _ in unequal(table)} == {"copy"}
+    assert table.steps[(table.unequal > 0).any(axis=1)].tolist() == [5]
+    place = column(table, Role.COPY, "copy 1: 6.weight")
+    np.testing.assert_allclose(table.difference[4, place], table.change[4, place], rtol=1e-6)
+    np.testing.assert_allclose(table.bias[4, place], -1, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_other_data_other_draws_and_other_masks_are_told_at_their_step(tables):
+    swapped = tables["swapped"]
+    assert swapped.steps[(swapped.unequal > 0).any(axis=1)].tolist() == [4]
+    assert not whats(swapped)  # what the loader gave was the same
+    drawn = tables["drawn"]
+    assert [(one.step, one.what, one.name) for one in drawn.mismatches] == [(3, "generator", "torch")]
+    assert drawn.steps[(drawn.unequal > 0).any(axis=1)].tolist() == [3]
+    dropout = tables["dropout"]
+    assert (dropout.unequal[:, column(dropout, Role.GRADIENT, "6.weight")] > 0).all()
+
+
+@pytest.mark.slow
+def test_other_initial_weights_are_named_and_put_back(tables):
+    table = tables["seed"]
+    initial = {one.name for one in table.mismatches if one.what == "initial weights"}
+    assert {"0.weight", "1.weight", "6.weight", "6.bias", "copy 1: 6.bias"} <= initial
+    assert {one.step for one in table.mismatches if one.what == "initial weights"} == {0}
+    assert not (table.unequal > 0).any()
+
+
+@pytest.mark.slow
+def test_a_program_that_ends_early_or_goes_on_is_told_from_its_last_step_on(tables):
+    longer, shorter = tables["longer"], tables["shorter"]
+    assert [(one.step, one.what) for one in longer.mismatches] == [(13, "length")]
+    assert longer.mismatches[0].candidate == "go on"
+    assert [(one.step, one.what) for one in shorter.mismatches] == [(9, "length")]
+    assert shorter.mismatches[0].candidate == "end at step 8"
+
+
+@pytest.mark.slow
+def test_a_record_stands_for_its_reference(tmp_path):
+    file = tmp_path / "reference.zip"
+    live = forced(tmp_path / "live", "--scale", "1.001", jitters=2, double=True, control=True, record=file)
+    later = run_against(file, Side([*PROGRAM, "--scale", "1.001"]), launch(tmp_path / "later"))
+    for name in ("difference", "unequal", "size", "worst"):
+        mine, then = getattr(live.candidate, name), getattr(later.candidate, name)
+        np.testing.assert_array_equal(mine, then)
+    assert len(later.jitters) == 2
+    assert later.control.equal
+    np.testing.assert_array_equal(later.double.difference, live.double.difference)
+    assert run_against(file, Side(PROGRAM), launch(tmp_path / "again")).candidate.equal
+    with pytest.raises(LastbitError, match=r"other tensors.*0\.weight is 6 x 1 x 3 x 3 in the reference"):
+        run_against(file, Side([*PROGRAM, "--width", "5"]), launch(tmp_path / "other"))
+    file.write_bytes(b"nothing")
+    with pytest.raises(LastbitError, match="is no record of a reference"):
+        run_against(file, Side(PROGRAM), launch(tmp_path / "broken"))
+
+
+@pytest.mark.slow
+def test_only_some_steps_are_compared(tmp_path):
+    table = forced(tmp_path / "live", "--scale", "1.001", every=4).candidate
+    assert table.steps[(table.unequal[:, table.of(Role.WEIGHT)] == 0).all(axis=1)].tolist() == [1, 5, 9]
+    assert table.steps[(table.unequal[:, table.of(Role.COPY)] == 0).all(axis=1)].tolist() == [4, 8]
+    assert unequal(table) == {("gradient", "1.weight")}
+
+
+@pytest.mark.slow
+def test_gradients_move_by_much_more_than_a_bit_on_the_staircase(tmp_path):
+    first, second = run_staircase(Side(PROGRAM), Side([*PROGRAM, "--scale", "2"]), launch(tmp_path))
+    for table in (first, second):
+        moved = np.nanmedian(table.difference[:, column(table, Role.GRADIENT, "6.weight")])
+        assert 1e-7 < moved / np.nanmedian(table.size[:, column(table, Role.GRADIENT, "6.weight")]) < 1e-3

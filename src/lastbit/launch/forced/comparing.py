@@ -54,10 +54,10 @@ class Comparing:
                 whose = "" if len(names) == len(there) else f" of {', '.join(sorted(names))}"
                 self.mismatch(step, "hyper-parameter", f"{setting}{whose}", *words)
 
-    def initial(self, step: int, flat: Flat, mine: Tensor, names: Mapping[str, str]) -> None:
-        """Compare weights that no step has changed; `names` are those to say, where others are known."""
+    def initial(self, step: int, flat: Flat, mine: Tensor, names: Mapping[str, str]) -> bool:
+        """Compare what no step has changed, and tell whether every bit agrees; `names` are those to say, if others."""
         if same(mine, flat.values):
-            return
+            return True
         columns = measured(flat.layout, mine, flat.values, None, None)
         for place in np.flatnonzero(columns["unequal"]):
             self.mismatch(
@@ -67,6 +67,7 @@ class Comparing:
                 f"{flat.layout.sizes[place]} elements",
                 f"{int(columns['unequal'][place])} differ, by a norm of {float(columns['difference'][place])!r}",
             )
+        return False
 
     def loss(self, step: int, reference: tuple[float | None, str], evaluation: Evaluation) -> None:
         """Compare the sums of what was backpropagated."""
@@ -85,21 +86,18 @@ class Comparing:
         tensor = ForcedTensor("loss", Role.LOSS, 1, dtype)
         self._table.row(step, [tensor], {name: np.array([value]) for name, value in values.items()})
 
-    def flat(
-        self, step: int, role: Role, name: str, message: Message, mine: Tensor, *, label: str, before: Flat | None
-    ) -> bool:
+    def flat(self, step: int, name: str, message: Message, mine: Tensor, *, label: str, before: Flat | None) -> bool:
         """Compare tensors of one format, and tell whether every bit agrees.
 
         Args:
             step: to which they belong.
-            role: theirs.
-            name: of the reference's in the message.
+            name: of the reference's in the message, which begins with their role.
             message: the reference's.
             mine: the follower's, in the order of the reference's.
             label: goes before their names.
             before: the reference's before what is compared changed them; None: nothing did.
         """
-        flat = message.flats[name]
+        flat, role = message.flats[name], Role(name.partition("/")[0].partition(".")[0])
         equal = same(mine, flat.values)
         changed = message.tensors.get(f"change:{name}")
         change = None if changed is None else changed.numpy()

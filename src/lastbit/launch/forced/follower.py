@@ -132,7 +132,7 @@ class Follower:
             missing -= set(flat.layout.names)
             mine = _own(flat, gradients)
             label = self._label(one.index)
-            equal = self._comparing.flat(self._here.step, Role.GRADIENT, key, message, mine, label=label, before=None)
+            equal = self._comparing.flat(self._here.step, key, message, mine, label=label, before=None)
             if not equal:
                 for name, value in parts_of(flat.layout, flat.values):
                     one.set_gradient(parameters[name], value)
@@ -149,8 +149,11 @@ class Follower:
                 if all(name in found.tensors[role] for name in flat.layout.names):
                     mine = _own(flat, found.tensors[role])
                     # What is done to copies after a step is seen before the next one.
-                    whose = step - 1 if role is Role.COPY and step > 1 else step
-                    equal = self._comparing.flat(whose, role, key, message, mine, label="", before=self._held.get(key))
+                    whose = step - 1 if role is Role.COPY else step
+                    if whose:
+                        equal = self._comparing.flat(whose, key, message, mine, label="", before=self._held.get(key))
+                    else:
+                        equal = not self._light and self._comparing.initial(0, flat, mine, {})
                     if not equal:
                         spread(flat.layout, flat.values, [found.tensors[role][name] for name in flat.layout.names])
                 self._held[key] = flat
@@ -209,7 +212,6 @@ class Follower:
             if compare:
                 equal = self._comparing.flat(
                     self._here.step,
-                    role,
                     key,
                     message,
                     _own(flat, mine),

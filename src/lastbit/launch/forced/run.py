@@ -9,22 +9,26 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from lastbit.core.errors import LastbitError
 from lastbit.launch.command import CommandRun, what_became_of
 from lastbit.launch.forced.folder import made
 from lastbit.launch.forced.moment import STEPPED
+from lastbit.launch.forced.record import RECORD, read_about, save_record, unpack
 from lastbit.launch.forced.rows import read_rows
 from lastbit.launch.forced.table import ForcedTable, merged
 from lastbit.launch.pair.call import Call
 from lastbit.launch.process import Launched, launched
 from lastbit.launch.settings import Launch
 
-__all__ = ["ForcedRun", "Side", "run_forced"]
+__all__ = ["ForcedRun", "Side", "run_against", "run_forced", "run_staircase"]
 
 LAST = 10.0
 """Seconds that a run is given to end by itself once it is no longer compared."""
+
+_STAIR = 2.0**-18
+"""By which weights move, relative to themselves, where formats are told apart: 32 bits' worth of float32."""
 
 _QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 """Threads that wait leave the processors to the other runs; what they compute is the same."""
@@ -55,7 +59,7 @@ class ForcedRun:
     double: ForcedTable | None
     """The reference's own program, each operation computed in float64."""
     staircase: tuple[ForcedTable, ForcedTable] | None
-    """Reference and candidate, each at weights moved by 2^-18 and put onto itself."""
+    """Of `run_staircase`, where it was run."""
     became: Mapping[str, CommandRun]
     """Of each run, by its role."""
     seconds: float
@@ -69,7 +73,9 @@ class Follow:
     role: str
     side: Side
     light: bool = True
-    jitter: tuple[float, int] | None = None
+    """Whether only what a forward and backward pass gives is compared."""
+    jitter: tuple[float | None, int] | None = None
+    """Size and seed, as of `Jitter`."""
     double: bool = False
 
 
@@ -119,53 +125,131 @@ def run_forced(
     follows = [Follow("candidate", candidate, light=False)]
     if control:
         follows.append(Follow("control", reference, light=False))
-    follows += [Follow(f"jitter-{place + 1}", reference, jitter=(1.0, place)) for place in range(jitters)]
+    follows += [Follow(f"jitter-{place + 1}", reference, jitter=(None, place)) for place in range(jitters)]
     if double:
         follows.append(Follow("double", reference, double=True))
     progress(f"running the reference, and onto it {', '.join(one.role for one in follows)}")
-    ran = exchange(reference, follows, launch, every=every, objects=objects, record=None)
+    with Exchange(launch.folder, every=every, objects=objects, keeps=record is not None) as exchange:
+        ran = exchange.run(reference, follows, launch)
+        if record is not None and not ran.timed_out:
+            save_record(record, exchange.folder, reference.name, ran.tables, every=every, objects=objects)
+    return _forced(ran, time.monotonic() - began)
+
+
+def run_staircase(
+    reference: Side, candidate: Side, launch: Launch, *, every: int = 1
+) -> tuple[ForcedTable, ForcedTable]:
+    """Return how far the gradients of two programs move where their weights move by 2^-18, each along its own run.
+
+    In a format of few bits, weights that are rounded move by a whole step of it or not at all, and so do gradients.
+
+    Raises:
+        LastbitError: as `run_forced`.
+    """
+    tables = []
+    for name, side in (("reference", reference), ("candidate", candidate)):
+        mine = launch.into(f"staircase-{name}")
+        with Exchange(mine.folder, every=every, objects=(), keeps=False) as exchange:
+            ran = exchange.run(side, [Follow("staircase", side, jitter=(_STAIR, 0))], mine)
+        tables.append(ran.tables["staircase"])
+    return tables[0], tables[1]
+
+
+def run_against(
+    record: Path, candidate: Side, launch: Launch, *, progress: Callable[[str], None] = lambda said: None
+) -> ForcedRun:
+    """Run a candidate put onto a reference that was recorded, on this machine or on another.
+
+    Args:
+        record: what `run_forced` wrote.
+        candidate: the program that is held against it.
+        launch: how it is run.
+        progress: told what is being done.
+
+    Raises:
+        LastbitError: it is no record, or as `run_forced`.
+    """
+    began = time.monotonic()
+    about = read_about(record)
+    progress("running the candidate, put onto the record")
+    options = {"every": about["every"], "objects": about["objects"], "keeps": True}
+    with Exchange(launch.folder, **options) as exchange:
+        tables = unpack(record, exchange.folder, "candidate")
+        ran = exchange.run_on(Follow("candidate", candidate, light=False), about["reference"], launch)
+    return _forced(replace(ran, tables={**tables, **ran.tables}), time.monotonic() - began)
+
+
+def _forced(ran: Ran, seconds: float) -> ForcedRun:
+    tables = ran.tables
+    jitters = tuple(table for role, table in sorted(tables.items()) if role.startswith("jitter-"))
     return ForcedRun(
-        ran.tables["candidate"],
-        ran.tables.get("control"),
-        tuple(ran.tables[one.role] for one in follows if one.jitter is not None),
-        ran.tables.get("double"),
+        tables["candidate"],
+        tables.get("control"),
+        jitters,
+        tables.get("double"),
         None,
         ran.became,
-        time.monotonic() - began,
+        seconds,
         ran.timed_out,
     )
 
 
-def exchange(
-    reference: Side,
-    follows: Sequence[Follow],
-    launch: Launch,
-    *,
-    every: int,
-    objects: Sequence[str],
-    record: Path | None,
-) -> Ran:
-    """Run a reference with its followers, and read what they wrote."""
-    folder = launch.folder.absolute() / "exchange"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        made(folder, [one.role for one in follows])
-        common = {"exchange": str(folder), "every": every, "objects": list(objects)}
-        lead = {"role": "reference", "followers": [one.role for one in follows], "record": record and str(record)}
+class Exchange:
+    """The folder through which programs are put onto one another, while it is entered.
+
+    Args:
+        folder: in which it is made.
+        every: steps between two that are compared.
+        objects: as of `run_forced`.
+        keeps: whether messages are kept.
+    """
+
+    def __init__(self, folder: Path, *, every: int, objects: Sequence[str], keeps: bool) -> None:
+        self.folder = folder.absolute() / "exchange"
+        self._keeps = keeps
+        self._told = {"exchange": str(self.folder), "every": every, "objects": list(objects)}
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self, reference: Side, follows: Sequence[Follow], launch: Launch) -> Ran:
+        """Run a reference with its followers, and read what they wrote.
+
+        Raises:
+            LastbitError: one failed by itself, made no optimizer step, or trains something else.
+        """
+        made(self.folder, [one.role for one in follows])
+        record = str(self.folder / RECORD) if self._keeps else None
+        lead = {"role": "reference", "followers": [one.role for one in follows], "record": record}
         with ExitStack() as stack:
-            runs = {"reference": stack.enter_context(_launched(reference, launch.into("reference"), common | lead))}
+            runs = {"reference": stack.enter_context(_launched(reference, launch.into("reference"), self._told | lead))}
             for one in follows:
-                told = {"role": one.role, "light": one.light, "jitter": one.jitter, "double": one.double}
-                runs[one.role] = stack.enter_context(
-                    _launched(one.side, launch.into(one.role), {**common, **told, "keeps": False})
-                )
-            _wait(runs, folder, launch.timeout)
+                runs[one.role] = stack.enter_context(self._following(one, launch, keeps=False))
+            _wait(runs, self.folder, launch.timeout)
             stopped = {role for role, run in runs.items() if not run.over}
-        sides = {"reference": reference} | {one.role: one.side for one in follows}
-        return _left(runs, stopped, folder, sides)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        names = {"reference": reference.name} | {one.role: one.side.name for one in follows}
+        return _left(runs, stopped, self.folder, names)
+
+    def run_on(self, follow: Follow, reference: str, launch: Launch) -> Ran:
+        """Run a follower of messages that lie there, and read what it wrote.
+
+        Raises:
+            LastbitError: as of `run`.
+        """
+        with self._following(follow, launch, keeps=True) as one:
+            runs = {follow.role: one}
+            _wait(runs, self.folder, launch.timeout)
+            stopped = set() if one.over else {follow.role}
+        return _left(runs, stopped, self.folder, {follow.role: follow.side.name, "reference": reference})
+
+    def _following(self, one: Follow, launch: Launch, *, keeps: bool) -> AbstractContextManager[Launched]:
+        told = {"role": one.role, "light": one.light, "jitter": one.jitter, "double": one.double, "keeps": keeps}
+        return _launched(one.side, launch.into(one.role), self._told | told)
 
 
 def _launched(side: Side, launch: Launch, told: Mapping[str, Any]) -> AbstractContextManager[Launched]:
@@ -205,7 +289,7 @@ def _wait(runs: Mapping[str, Launched], folder: Path, timeout: float | None) -> 
         time.sleep(0.02)
 
 
-def _left(runs: Mapping[str, Launched], stopped: set[str], folder: Path, sides: Mapping[str, Side]) -> Ran:
+def _left(runs: Mapping[str, Launched], stopped: set[str], folder: Path, names: Mapping[str, str]) -> Ran:
     """Return what the runs left, when all have ended.
 
     Raises:
@@ -214,15 +298,14 @@ def _left(runs: Mapping[str, Launched], stopped: set[str], folder: Path, sides: 
     became = {role: what_became_of(run) for role, run in runs.items()}
     timed_out = any(run.timed_out for run in became.values())
     if said := [path.read_text("utf-8") for path in folder.glob("refused-*")]:
-        names = [sides[role].name for role in ("candidate", "reference")]
-        raise LastbitError(f"{names[0]} trains other tensors than {names[1]}: {said[0]}")
+        raise LastbitError(f"{names['candidate']} trains other tensors than {names['reference']}: {said[0]}")
     for role, run in became.items():
         if role in stopped or role not in ("reference", "candidate", "control"):
             continue
         if run.exit_code:
-            raise LastbitError(f"{sides[role].name} failed by itself ({run.ended_with}): {run.last_line}")
+            raise LastbitError(f"{names[role]} failed by itself ({run.ended_with}): {run.last_line}")
         if run.troubles:
-            raise LastbitError(f"lastbit cannot work inside {sides[role].name}: {run.troubles[0]}")
+            raise LastbitError(f"lastbit cannot work inside {names[role]}: {run.troubles[0]}")
         run.check_steps(int((runs[role].records / STEPPED).exists()))
     return Ran({role: _table(runs[role].records) for role in runs if role != "reference"}, became, timed_out)
 

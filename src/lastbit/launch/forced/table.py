@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,14 +114,18 @@ class ForcedTable:
 
     def save(self, path: Path) -> None:
         """Write it as an `.npz`."""
+        with path.open("wb") as file:
+            self.write(file)
+
+    def write(self, file: IO[bytes]) -> None:
+        """Write it as an `.npz` into a file that is open."""
         about = {
             "tensors": [asdict(one) for one in self.tensors],
             "mismatches": [asdict(one) for one in self.mismatches],
             "facts": dict(self.facts),
         }
         arrays = {name: getattr(self, name) for name in ("steps", *COLUMNS, "unequal")}
-        with path.open("wb") as file:
-            np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
+        np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
 
     @classmethod
     def read(cls, path: Path) -> ForcedTable:
