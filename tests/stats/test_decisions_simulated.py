@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from lastbit.stats import probability_better
+from lastbit.stats import compare_several, probability_better
 from lastbit.stats.anytime import anytime_log_evidence
 from lastbit.stats.maximum_modulus import maximum_modulus_quantile
 from lastbit.stats.sequential import boundary_constants
@@ -32,6 +32,8 @@ NOISE = {
 }
 MOST = {"normal": 0.055, "t4": 0.055, "log-normal": 0.065}
 """The share of false decisions that is promised: more under strong skew."""
+MOST_ABSENT = {"normal": 0.055, "t4": 0.055, "log-normal": 0.09}
+"""The same of "no difference" where the arms spread differently."""
 
 
 def arms(rng, noise, n_a, n_b, ratio, repeats=REPEATS):
@@ -273,3 +275,47 @@ def test_any_false_verdict_among_several_arms(noise, record_property):
                 found["intervals of all"][said] = max(beyond.mean(), found["intervals of all"].get(said, 0))
     record_property("measured", "; ".join(f"{name} {worst(each)}" for name, each in found.items()))
     assert all(max(each.values()) <= 0.056 for each in found.values())
+
+
+def stepped_down(chances):
+    """Which of (m, repeats) p values Holm's step-down rejects at 5%."""
+    order = np.argsort(chances, axis=0)
+    steps = np.take_along_axis(chances, order, axis=0) <= 0.05 / np.arange(len(chances), 0, -1)[:, None]
+    rejected = np.zeros_like(steps)
+    np.put_along_axis(rejected, order, np.logical_and.accumulate(steps, axis=0), axis=0)
+    return rejected
+
+
+@pytest.mark.parametrize("noise", NOISE)
+def test_any_false_no_difference_among_several_arms(noise, record_property):
+    """The truth of a pair is 0 or just what would matter: right claims step down before false ones."""
+    rng, found, alone = np.random.default_rng([15, 12]), {"first": {}, "all": {}}, []
+    shapes = {
+        "first": (lambda k: np.arange(k) > 0, lambda k: np.arange(k) == k - 1),
+        "all": (lambda k: np.arange(k) % 2,),
+    }
+    for k, n, odd, name in itertools.product((3, 6), (3, 5, 10, 20), (None, -1), shapes):
+        scale = np.ones(k)
+        if odd is not None:
+            scale[odd] = 2.0
+        worth = 4.0 * math.sqrt(2 * np.mean(scale**2) / n)
+        places = [(0, b) for b in range(1, k)] if name == "first" else [*itertools.combinations(range(k), 2)]
+        for shape, shift in enumerate(shapes[name]):
+            at = worth * np.asarray(shift(k), float)
+            runs = NOISE[noise](rng, (n, k, REPEATS)) * scale[:, None] + at[:, None]
+            mean, square = runs.mean(axis=0), runs.var(axis=0, ddof=1) / n
+            chances = []
+            for a, b in places:
+                df, se = welch_df(square[a], square[b], n, n), np.sqrt(square[a] + square[b])
+                chances.append(special.stdtr(df, (np.abs(mean[b] - mean[a]) - worth) / se))
+            said = stepped_down(np.array(chances))
+            false = np.array([at[a] != at[b] for a, b in places])
+            for one in range(3):
+                told = compare_several(runs[:, :, one].T, seeds=[None] * k, against=name, worth=worth).pairs
+                assert [pair.within_worth for pair in told] == said[:, one].tolist()
+            odds = "" if odd is None else ", one of four times the variance"
+            found[name][f"{k} arms of {n} seeds{odds}, truth {shape + 1}"] = np.mean(said[false].any(axis=0))
+            alone.append(np.mean(said[~false]) if (~false).any() else 0.0)
+    record_property("measured", "; ".join(f"{name} {worst(each)}" for name, each in found.items()))
+    assert max(alone) > 0.5
+    assert all(max(each.values()) <= MOST_ABSENT[noise] for each in found.values())

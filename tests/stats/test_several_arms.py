@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import ttost_ind
 
 from lastbit.core.errors import LastbitError
 from lastbit.stats import compare_arms, compare_several
@@ -59,6 +60,25 @@ def test_against_the_first_the_p_values_and_the_intervals_agree():
     assert found.letters == ("a", "a", *("" if pair.verdict == "real" else "a" for pair in found.pairs[1:]))
 
 
+@pytest.mark.parametrize("against", ["first", "all"])
+def test_no_difference_is_holms_step_down_of_two_one_sided_tests(against):
+    arms = [np.array([-1.2, 0.1, 0.9, -0.4, 0.6]) + 100 * shift for shift in (0.0, 0.001, 0.012, 0.05)]
+    places = list(itertools.combinations(range(4), 2)) if against == "all" else [(0, 1), (0, 2), (0, 3)]
+    raw = [ttost_ind(arms[b], arms[a], -3.2, 3.2, usevar="unequal")[0] for a, b in places]
+    within = multipletests(raw, method="holm")[0]
+    found = several(arms, against=against, worth=3.2)
+    assert [pair.within_worth for pair in found.pairs] == list(within)
+    assert [pair.verdict == "no_difference" for pair in found.pairs] == list(within)
+    assert 0 < sum(within) < len(places)
+    assert found.procedure.endswith("Holm on two one-sided t tests")
+    assert not any(pair.verdict == "no_difference" for pair in several([arm[:2] for arm in arms], worth=1e9).pairs)
+
+
+def test_what_is_real_may_be_too_small_to_matter():
+    one, *_ = several([[0.0, 0.1, 0.2], [1.0, 1.1, 1.2], [0.0, 0.1, 0.3]], worth=50.0).pairs
+    assert (one.verdict, one.within_worth) == ("real", True)
+
+
 @settings(deadline=None, max_examples=200)
 @given(st.permutations(range(5)), st.sets(st.sampled_from(list(itertools.combinations(range(5), 2)))))
 def test_arms_share_a_letter_exactly_when_they_are_not_told_apart(order, real):
@@ -93,6 +113,9 @@ def test_runs_of_a_seed_count_once():
         (lambda: several([[1.0, 2.0]]), "two arms or more, got 1"),
         (lambda: compare_several(ARMS, seeds=[None]), "there are 4 arms, and seeds for 1"),
         (lambda: several([[1.0, 2.0], [1.0]]), "arm 2 has one seed"),
+        (lambda: several([[1.0, 2.0], [1.0]], names=["arm A", "arm B"]), "arm B has one seed"),
+        (lambda: several(ARMS, names=["arm A"]), "there are 4 arms, and 1 name"),
+        (lambda: several(ARMS, worth=-1.0), "worth = -1.0: .* as a positive number"),
         (lambda: several([[1.0, 1.0], [2.0, 2.0]]), "no arm shows any spread"),
         (lambda: several(ARMS, against="last"), "unknown against 'last'"),
         (lambda: maximum_modulus_quantile(0, 3.0), "count = 0, df = 3.0"),

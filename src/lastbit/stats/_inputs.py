@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from lastbit.core.errors import LastbitError
 from lastbit.core.words import plural
 
-__all__ = ["Floats", "Ints", "check_level", "finite_array", "group_index", "numeric_array", "unit_of"]
+__all__ = ["Floats", "Ints", "check_level", "check_worth", "finite_array", "group_index", "numeric_array", "unit_of"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -22,6 +22,16 @@ def check_level(level: float) -> None:
     if not 0 < level < 1:
         hint = f", write {level / 100:g}" if 1 < level < 100 else ""
         raise LastbitError(f"level = {level}: a confidence level lies between 0 and 1{hint}")
+
+
+def check_worth(worth: float | None, level: float = 0.95) -> None:
+    """Refuse a smallest difference that matters which is not positive, or for which `level` leaves no test."""
+    if worth is None:
+        return
+    if not (math.isfinite(worth) and worth > 0):
+        raise LastbitError(f"worth = {worth}: name the smallest difference that matters as a positive number")
+    if level <= 0.5:
+        raise LastbitError(f"level = {level}: two one-sided tests need a level above 0.5")
 
 
 def numeric_array(values: ArrayLike, what: str, ndim: int) -> Floats:

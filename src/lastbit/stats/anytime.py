@@ -23,8 +23,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lastbit.core.errors import LastbitError
-from lastbit.stats._inputs import Floats, check_level
+from lastbit.stats._inputs import Floats, check_level, check_worth
 from lastbit.stats.arms import read_arms, spread_of
 from lastbit.stats.estimate import Estimate, not_measured
 from lastbit.stats.sequential import SequentialDecision
@@ -77,8 +76,7 @@ def anytime_t_test(
         ('real', 'go_on')
     """
     check_level(level)
-    if worth is not None and not (math.isfinite(worth) and worth > 0):
-        raise LastbitError(f"worth = {worth}: name the smallest difference that matters as a positive number")
+    check_worth(worth)
     given = read_arms((a, b), (None, None), ("arm A", "arm B"))
     first, second = given.arms
     n = min(first.n, second.n)

@@ -17,15 +17,14 @@ A "real" said early overstates the difference, since it was said when chance mad
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from numpy.typing import ArrayLike
-from scipy import special
 
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.words import plural
+from lastbit.stats._inputs import check_worth
 from lastbit.stats.arms import Arm, read_arms
 from lastbit.stats.estimate import Estimate, not_measured
 from lastbit.stats.welch import Welch, welch
@@ -124,8 +123,7 @@ def sequential_boundary(
         'real'
     """
     real, none = boundary_constants(most, looks)
-    if worth is not None and not (math.isfinite(worth) and worth > 0):
-        raise LastbitError(f"worth = {worth}: name the smallest difference that matters as a positive number")
+    check_worth(worth)
     given = read_arms((a, b), (None, None), ("arm A", "arm B"))
     first, second = given.arms
     _check_sizes(first, second, int(most), looks)
@@ -137,7 +135,7 @@ def sequential_boundary(
         decision: Literal["undecided", "go_on"] = "undecided" if last else "go_on"
         apart = not_measured("two seeds an arm and some spread come before a look", min(first.n, second.n))
         return SequentialDecision(decision, apart, None, None, first.n, second.n, most, procedure, "")
-    within = worth is not None and _one_sided(test, worth / given.unit) <= none * share / 2
+    within = worth is not None and test.p_beyond(worth / given.unit) <= none * share / 2
     settled = test.p_value <= real * share
     verdict: Literal["go_on", "real", "no_difference", "undecided"] = (
         "real" if settled else "no_difference" if within else "undecided" if last else "go_on"
@@ -174,8 +172,3 @@ def _test(a: Arm, b: Arm) -> Welch | None:
         return None
     test = welch((a.mean, b.mean), (a.variance, b.variance), (a.n, b.n))
     return test if test.se else None
-
-
-def _one_sided(test: Welch, worth: float) -> float:
-    """Return the larger of the two one-sided p values against a difference of ± worth."""
-    return float(special.stdtr(test.df, (abs(test.difference) - worth) / test.se))

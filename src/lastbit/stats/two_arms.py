@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.words import plural
-from lastbit.stats._inputs import check_level
+from lastbit.stats._inputs import check_level, check_worth
 from lastbit.stats.arms import Arm, read_arms, spread_of
 from lastbit.stats.estimate import Estimate
 from lastbit.stats.means import mean_estimate
@@ -106,10 +106,7 @@ def compare_arms(
         ('real', '1.1 [0.6, 1.6] (n = 3)')
     """
     check_level(level)
-    if worth is not None and not (math.isfinite(worth) and worth > 0):
-        raise LastbitError(f"worth = {worth}: name the smallest difference that matters as a positive number")
-    if worth is not None and level <= 0.5:
-        raise LastbitError(f"level = {level}: two one-sided tests need a level above 0.5")
+    check_worth(worth, level)
     given = read_arms((a, b), (seeds_a, seeds_b), ("arm A", "arm B"))
     first, second = given.arms
     remarks: list[str] = []
@@ -161,7 +158,7 @@ def _concluded(
             test.difference, test.difference - reach, test.difference + reach, least, _few(least), test.df
         )
         if worth is not None:
-            within = abs(test.difference) + test.reach(2 * level - 1) < worth / unit
+            within = test.p_beyond(worth / unit) <= 1 - level
     else:
         note = f"all {plural(least, 'pair')} differ by the same amount: the interval is not measured"
         difference = Estimate(test.difference, None, None, least, note)

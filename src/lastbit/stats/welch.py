@@ -56,6 +56,10 @@ class Welch:
         """The two-sided p value; NaN where no spread was seen."""
         return float(2 * special.stdtr(self.df, -abs(self.difference) / self.se)) if self.se else float("nan")
 
+    def p_beyond(self, worth: float) -> float:
+        """Return the larger of the two one-sided p values against a difference of ± `worth`; there is some spread."""
+        return float(special.stdtr(self.df, (abs(self.difference) - worth) / self.se))
+
     def reach(self, level: float) -> float:
         """Half the length of the interval at `level`."""
         return float(stats.t.ppf((1 + level) / 2, self.df)) * self.se

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -68,6 +68,24 @@ class ArmRuns:
     test_size: int | None = None
     silent: str = ""
     remark: str = ""
+
+    @property
+    def seed_of(self) -> tuple[str, ...]:
+        """The seed of each run; its number where nobody named one."""
+        return self.seeds if self.seeds is not None else tuple(str(number) for number in range(len(self.values)))
+
+    @property
+    def by_seed(self) -> dict[str, list[float]]:
+        """The values of each seed's runs, in the order in which the seeds came."""
+        found: dict[str, list[float]] = defaultdict(list)
+        for seed, value in zip(self.seed_of, self.values, strict=True):
+            found[seed].append(value)
+        return found
+
+    @property
+    def means(self) -> list[float]:
+        """The mean of each seed's runs."""
+        return [float(np.mean(values)) for values in self.by_seed.values()]
 
 
 _ARMS = TypeAdapter(tuple[ArmRuns, ...])

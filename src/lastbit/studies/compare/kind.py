@@ -24,7 +24,8 @@ from lastbit.studies.compare.arms import (
     refuse_twice,
     right_on_examples,
 )
-from lastbit.studies.compare.decide import check_comparable, decide
+from lastbit.studies.compare.comparable import check_comparable
+from lastbit.studies.compare.decide import decide
 from lastbit.studies.compare.names import names_of_files, names_of_programs
 from lastbit.studies.compare.page import compare_page
 from lastbit.studies.compare.result import CompareResult, conclude, enough

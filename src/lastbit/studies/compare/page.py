@@ -24,7 +24,7 @@ from lastbit.report.figures.style import LAST_BIT, NEUTRAL, REAL, SEED
 from lastbit.report.formatting import capitalised, count, interval, number, p_value, reason, show, show_chance
 from lastbit.stats import BestOf, Estimate
 from lastbit.store import StudyFolder
-from lastbit.studies.compare.decide import UNNAMED, ArmRow, Pair
+from lastbit.studies.compare.decided import UNNAMED, ArmRow, Pair
 from lastbit.studies.compare.result import CompareResult
 from lastbit.studies.frame.page import Kinds, runs_sheet, study_page
 

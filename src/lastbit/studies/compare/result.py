@@ -9,7 +9,10 @@ from lastbit.report.formatting import ordinal
 from lastbit.store import StudyFolder
 from lastbit.studies.audit.controls import compare_repeats, compare_twins
 from lastbit.studies.compare.arms import ArmRuns, arms_of_study, paired_examples, right_on_examples, stored_arms
-from lastbit.studies.compare.decide import Decided, check_alike, decide, is_settled
+from lastbit.studies.compare.comparable import check_alike
+from lastbit.studies.compare.decide import decide
+from lastbit.studies.compare.decide_two import is_settled
+from lastbit.studies.compare.decided import Decided
 from lastbit.studies.compare.names import names_of_programs
 from lastbit.studies.compare.runs import refuse_one_run, runs_planned
 from lastbit.studies.compare.settings import CompareSettings

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from lastbit.report.formatting import capitalised, count, number, plural, show, show_chance
 from lastbit.stats.settling import FOR_A_VERDICT
-from lastbit.studies.compare.decide import UNNAMED, ArmRow, Decided, Pair
+from lastbit.studies.compare.decided import UNNAMED, ArmRow, Decided, Pair
 from lastbit.studies.compare.names import told_apart
 from lastbit.studies.frame.result import Verdict
 
