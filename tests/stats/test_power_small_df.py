@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from lastbit.stats.power import t_test_power
+from lastbit.stats.noncentral import t_test_power
 
 
 @pytest.mark.parametrize("df", [1.0, 1.2, 1.5, 2.09, 3.7])

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special, stats
 
 from lastbit.stats.estimate import Estimate, not_measured
-from lastbit.stats.power import detectable_noncentrality, t_test_power
+from lastbit.stats.noncentral import detectable_noncentrality, t_test_power
 from lastbit.stats.welch import Welch, detectable_in_se, seeds_for, welch_equivalence_power, welch_power
 
 __all__ = ["FOR_A_VERDICT", "Design"]

@@ -22,7 +22,7 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from lastbit.stats._inputs import Floats
-from lastbit.stats.power import check_power, exceedance
+from lastbit.stats.noncentral import check_power, exceedance
 
 __all__ = ["Welch", "detectable_in_se", "seeds_for", "welch", "welch_df", "welch_equivalence_power", "welch_power"]
 
