@@ -125,7 +125,7 @@ def test_ctrl_c_says_what_is_safe(here, capsys, monkeypatch):
     monkeypatch.setattr(worker, "trace_twins", interrupted)
     assert main(["trace", *SMALL, "--out", "study", "--quiet"]) == 130
     told = capsys.readouterr().err.strip()
-    assert told == ("error: stopped with 0 of 1 training finished and safe: continue with lastbit trace --resume study")
+    assert told == ("error: stopped before the training was finished: continue with lastbit trace --resume study")
     monkeypatch.undo()
     monkeypatch.chdir(here)
     assert main(["trace", "--resume", "study", "--quiet"]) == 0

@@ -131,6 +131,9 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
         reads = [what, task, task.rpartition(":")[0], others[0]]
         texts = {written: Path(given.pop(written)) for written in settings.files if written in given}
         record = given.get("record")
+        for written, path in {**texts, "record": record}.items():
+            if str(path) == "-":
+                raise LastbitError(f"--{written} - is no file: name one (--json - alone writes to standard output)")
         targets = [json, *texts.values(), None if record is None else Path(record)]
         check_writable(*targets, reads=[*reads, given.get("against")], studies=[Path(one) for one in others[1:] if one])
         if words is not None:

@@ -121,7 +121,7 @@ _NO_STEP = {
     "python": "no Python that imports torch was reached; lastbit reaches the optimizers of PyTorch, in a Python that "
     "keeps PYTHONPATH (no python -E, -I or -S)",
     "torch": "torch was imported and no torch.optim.Optimizer stepped; what is updated by hand, by Keras or by a "
-    "framework of its own is not reached",
+    "framework of its own is not reached: give the command that trains, in which an optimizer of torch.optim steps",
 }
 
 

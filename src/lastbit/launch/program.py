@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.launch.metrics.spec import MetricSpec, metric_specs
 from lastbit.launch.words import check_command
 
-__all__ = ["CommandProgram"]
+__all__ = ["CommandProgram", "script_of"]
 
 SEED = "{seed}"
 """Stands for the index of the seed in the words of a command."""
@@ -56,12 +56,7 @@ class CommandProgram:
     @property
     def name(self) -> str:
         """Name of its script, its module or its program."""
-        for place, word in enumerate(self.words):
-            if word.endswith(".py"):
-                return Path(word).stem
-            if word == "-m" and place + 1 < len(self.words):
-                return self.words[place + 1]
-        return Path(self.words[0]).name
+        return script_of(self.words).removesuffix(".py")
 
     @property
     def seeded(self) -> bool:
@@ -95,3 +90,13 @@ class CommandProgram:
         """Return name, unit and `higher_is_better` of every metric, as `study.json` keeps them."""
         kept = [asdict(metric) for metric in self.metrics]
         return [{"name": one["name"], "unit": one["unit"], "higher_is_better": one["higher_is_better"]} for one in kept]
+
+
+def script_of(words: Sequence[str]) -> str:
+    """Return what a command runs, as a person calls it: `train.py`, a module, or the program."""
+    for place, word in enumerate(words):
+        if word.endswith(".py"):
+            return Path(word).name
+        if word == "-m" and place + 1 < len(words):
+            return words[place + 1]
+    return Path(words[0]).name

@@ -260,6 +260,36 @@ def test_a_number_made_of_the_machines_state_in_another_file(used, cause, tmp_pa
         assert found.line == there
 
 
+@pytest.mark.parametrize(
+    ("picked", "cause", "number", "said"),
+    [
+        ("seed or time.time_ns()", "seed-fallback", 5, "in place of a seed"),
+        ("datetime.now().microsecond", "seed-clock", 9, "with the time, for which train.py:5 asks."),
+        ("seed or 3", "seed-varies", 9, "another number"),
+    ],
+)
+def test_a_seed_is_followed_to_the_line_that_asks_the_clock(picked, cause, number, said, tmp_path, monkeypatch):
+    path = tmp_path / "train.py"
+    path.write_text(
+        "import time\nimport torch\nfrom datetime import datetime\ndef pick(seed):\n"
+        f"    return {picked}\n\n\nseed = pick(0)\ntorch.manual_seed(seed)\ntorch.randn(2)\n"
+    )
+    monkeypatch.setattr("hand_written_tapes.line", lambda number: type(LINE)(str(path), number, "<module>", ""))
+    tapes = []
+    for side in "ab":
+        one = Written().tap("seed", f"torch.manual_seed: {ord(side)}", 9, side)
+        tapes.append(chain(one.op("randn.default", [], [(1, side)], 10, generator=side), f"x{side}", f"g{side}"))
+    found = of(*tapes)
+    assert (found.cause.id, found.line.number) == (cause, number)
+    assert said in found.cause.said
+
+
+def test_the_optimizer_is_set_otherwise():
+    first, second = (Written().tape(param=side, hyper={"0.lr": value}) for side, value in (("a", "0.1"), ("b", "0.05")))
+    root = diagnose(pair_of(first, second)).root
+    assert (root.kind, root.operation, root.argument, root.values) == ("scalar", None, "lr", ("0.1", "0.05"))
+
+
 def test_the_line_that_drew_in_one_run_only_is_named():
     tapes = []
     for side in "ab":

@@ -13,6 +13,7 @@ from lastbit.core.status import RunStatus
 from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.report.html import render_html
 from lastbit.stats import fewer_by_chance, proportion_estimate
+from lastbit.studies.doctor import compare as comparing
 from lastbit.studies.doctor import confirm as confirming
 from lastbit.studies.doctor import interventions
 from lastbit.studies.doctor.causes.table import CAUSES
@@ -118,7 +119,7 @@ def test_the_answer_comes_in_its_order_and_exits_with_3(examined):
     study = examined(OTHER, tried=(CURED,))
     assert study.result.exit_code == 3
     assert study.verdict == (
-        "two runs of train with the same seed differ from step 12 on, in gradient of table: aten.index_put.default "
+        "two runs of train.py with the same seed differ from step 12 on, in gradient of table: aten.index_put.default "
         "gave another result from equal inputs at train.py:31."
     )
     assert study.result.advice.startswith(f"{FINDING.cause_said} {FINDING.cure} Repeated with that change,")
@@ -168,6 +169,37 @@ def test_a_number_that_is_handed_over_is_told_with_both_values(examined):
     assert study.to_json()["finding"]["values"] == ["7", "8"]
 
 
+def test_a_setting_that_is_another_than_in_the_record_is_told_with_both_values(examined):
+    finding = replace(FINDING, root="scalar", operation=None, tensor="lr", argument="lr", values=("0.1", "0.05"))
+    unknown = replace(finding, cause=None, cause_said="", cure="")
+    study = examined(replace(OTHER, how="against the record", finding=unknown))
+    assert "a setting of the optimizer differs: lr 0.1 against 0.05" in study.verdict
+    assert study.result.advice == (
+        "The record was made with lr 0.1, this run has lr 0.05: give it the same, or record anew."
+    )
+
+
+def test_what_is_printed_is_cut_around_the_first_character_that_differs(tmp_path):
+    long = "." * 500
+    pairs = {
+        "words": (f"{long}a{long}", f"{long}b{long}"),
+        "bytes": (b"\0\xff", b"\0\xff\xff"),
+        "short": ("one", "two"),
+    }
+    told = {}
+    for name, texts in pairs.items():
+        runs = []
+        for side, text in zip("ab", texts, strict=True):
+            path = tmp_path / name / side / "stdout.txt"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(text.encode() if isinstance(text, str) else text)
+            runs.append(SimpleNamespace(stdout=path))
+        (told[name],) = comparing._printed(*runs)
+    assert (told["words"].first, told["words"].second) == tuple(f"…{'.' * 30}{one}{'.' * 59}…" for one in "ab")
+    assert (told["short"].first, told["short"].second) == ("one", "two")
+    assert told["bytes"].first == "2 characters that are no text"
+
+
 def test_the_page_shows_runs_and_way_and_takes_no_line_of_source_for_markup(examined):
     study = examined(OTHER, tried=(CURED,))
     html = render_html(study.page)
@@ -199,7 +231,7 @@ def test_it_is_kept_and_opened_again(examined):
     ("outcomes", "kind", "code", "said"),
     [
         ((SAME, IN_TURN), "identical", 0, "agrees bit for bit in 30 steps of 4 tensors (38.6 kB) compared each time"),
-        ((replace(SAME, how="recorded"),), "recorded", 0, "recorded: one run of train"),
+        ((replace(SAME, how="recorded"),), "recorded", 0, "recorded: one run of train.py"),
         (
             (replace(SAME, steps=20_000), replace(IN_TURN, steps=1203, taken=20_000)),
             "identical",
@@ -261,7 +293,7 @@ def test_junit_fails_where_the_exit_code_does(examined):
     first, second = suite
     assert first.get("name") == "lock step"
     assert first.find("failure") is None
-    assert second.find("failure").get("message").startswith("a second run of train differs")
+    assert second.find("failure").get("message").startswith("a second run of train.py differs")
     assert "Likely cause: Several threads" in second.find("failure").text
     assert ElementTree.fromstring(examined(SAME, IN_TURN).junit())[0].get("failures") == "0"
 

@@ -32,8 +32,8 @@ _AROUND = 3
 """Lines of source before and after the one that is shown."""
 
 _EVIDENCE = 8
-_LINES = 400
-"""Characters of a printed line that are kept."""
+_EXCERPT, _BEFORE = 90, 30
+"""Characters of a printed line that are kept, and of these so many before the first that differs."""
 
 _TERMINAL = re.compile(
     r"EOFError: EOF when reading a line|Inappropriate ioctl for device|termios\.error|GetPassWarning|"
@@ -211,9 +211,28 @@ def _printed(first: CommandRun | None, second: CommandRun | None) -> Iterable[Pr
         differing = [(number, one, other) for number, (one, other) in pairs if one != other]
         if differing:
             number, one, other = differing[0]
-            yield PrintedDifference(
-                what=what, line=number, first=one[:_LINES], second=other[:_LINES], lines=len(differing)
-            )
+            mine, theirs = _excerpts(one, other)
+            yield PrintedDifference(what=what, line=number, first=mine, second=theirs, lines=len(differing))
+
+
+def _excerpts(one: str, other: str) -> tuple[str, str]:
+    """Return two lines, of long ones the part around the first character that differs."""
+    if not (_is_text(one) and _is_text(other)):
+        binary = [f"{plural(len(line), 'character')} that are no text" for line in (one, other)]
+        return binary[0], binary[1]
+    longest = max(len(one), len(other))
+    parts = next((place for place, both in enumerate(zip(one, other, strict=False)) if both[0] != both[1]), None)
+    apart = min(len(one), len(other)) if parts is None else parts
+    begin = max(apart - _BEFORE, 0) if longest > _EXCERPT else 0
+    mine, theirs = (
+        f"{'…' if begin else ''}{line[begin : begin + _EXCERPT]}{'…' if len(line) > begin + _EXCERPT else ''}"
+        for line in (one, other)
+    )
+    return mine, theirs
+
+
+def _is_text(line: str) -> bool:
+    return "\ufffd" not in line and all(letter.isprintable() or letter in "\t\x1b\b\f" for letter in line)
 
 
 def holds_under(folder: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ __all__ = ["diagnose"]
 _FOLLOWED = 8
 """Tensors that are followed back to the root; more of them lead there too."""
 
-_READ = ("clock", "seed-clock", "hash-order", "object-order", "address-order")
+_READ = ("clock", "seed-clock", "seed-fallback", "hash-order", "object-order", "address-order")
 """Causes that may be known from the source alone."""
 
 

@@ -20,7 +20,7 @@ from lastbit.studies.doctor.diagnosis import Root
 from lastbit.studies.doctor.source import Statement, distances, imported, statements
 from lastbit.studies.doctor.steps import Step
 
-__all__ = ["Hint", "dated", "differing", "hints", "seeding", "seeds"]
+__all__ = ["Hint", "dated", "differing", "hints", "in_place", "seeding", "seeds"]
 
 LEAST = 3.0
 """What a hint must weigh."""
@@ -46,6 +46,9 @@ _KINDS = {
 
 _DATES = ("now", "utcnow", "today")
 """Methods that ask the clock and cannot be heard: those of datetime and date."""
+
+_TIMES = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
+"""Functions that ask a clock, by their names in the source."""
 
 _COURSE = 12
 """Operations of another course that are taken to belong to what was decided."""
@@ -171,6 +174,26 @@ def _dates(line: Line, lines: dict[int, int]) -> Iterator[Hint]:
         far = lines.get(one.first)
         if far is not None and any(map(_asks_date, one.own)):
             yield Hint("time", _line(line, one), "the date", _NEAR[min(far, len(_NEAR) - 1)])
+
+
+def in_place(line: Line) -> Hint | None:
+    """Return the line, of those that a line depends on, that asks a clock in place of what is 0 or None."""
+    lines = distances(line.path, [line.number])
+    found = [one for one in statements(line.path) if one.first in lines and any(map(_falls_back, one.own))]
+    near = min(found, key=lambda one: lines[one.first], default=None)
+    return None if near is None else Hint("time", _line(line, near), "the time", _NEAR[0])
+
+
+def _falls_back(node: ast.AST) -> bool:
+    if not isinstance(node, ast.BoolOp) or not isinstance(node.op, ast.Or):
+        return False
+    return any(_asks_date(part) or _asks_time(part) for value in node.values[1:] for part in ast.walk(value))
+
+
+def _asks_time(node: ast.AST) -> bool:
+    called = node.func if isinstance(node, ast.Call) else None
+    name = called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
+    return name in _TIMES
 
 
 def _asks_date(node: ast.AST) -> bool:

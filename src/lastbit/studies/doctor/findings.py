@@ -88,6 +88,11 @@ class Finding:
     """What that was in each run; of a setting of the optimizer too."""
 
     @property
+    def is_setting(self) -> bool:
+        """Whether a setting of the optimizer is what differs, as `lr`."""
+        return self.root == "scalar" and self.operation is None and any(self.values)
+
+    @property
     def place(self) -> SourceLine | None:
         """The line to look at first."""
         return self.line or self.cause_line

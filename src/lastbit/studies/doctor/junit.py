@@ -19,7 +19,7 @@ def junit_xml(result: DoctorResult, summary: str) -> str:
         result: of the examination.
         summary: as the terminal shows it.
     """
-    name, failed = str(result.task["name"]), int(result.exit_code != 0)
+    name, failed = result.program, int(result.exit_code != 0)
     total = sum(one.seconds for one in result.outcomes)
     suite = ElementTree.Element(
         "testsuite",

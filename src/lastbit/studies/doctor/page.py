@@ -45,7 +45,7 @@ def doctor_page(folder: StudyFolder, result: DoctorResult) -> Page:
     return study_page(
         folder,
         result,
-        title=f"Two runs of {result.task['name']}",
+        title=f"Two runs of {result.program}",
         subtitle="the same program, the same seed",
         kinds=_KINDS,
         sections=sections,

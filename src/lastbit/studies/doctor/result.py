@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
+from lastbit.launch.program import script_of
 from lastbit.store import StudyFolder
 from lastbit.studies.doctor.findings import Confirmation, Finding, Outcome, Tried
 from lastbit.studies.doctor.verdict import NOTHING, confirmation_of, doctor_verdict
@@ -22,6 +23,8 @@ __all__ = ["DoctorResult", "conclude"]
 class DoctorResult(Result):
     """What the doctor concluded."""
 
+    program: str
+    """What is run twice, as a person calls it: `train.py`, the name of a task or of a function."""
     steps: int
     """After which all runs were compared, and equal, of all processes."""
     taken: int
@@ -68,12 +71,14 @@ def conclude(folder: StudyFolder) -> DoctorResult:
     facts: Mapping[str, Any] = folder.facts["cells"][0] if runs else {}
     outcomes = _OUTCOMES.validate_python(facts.get("outcomes", ()))
     tried = _TRIED.validate_python(facts.get("tried", ()))
-    name = folder.facts["task"]["name"]
+    words = folder.facts["spec"].get("command", {}).get("words", ())
+    name = script_of(words) if words else folder.facts["task"]["name"]
     said = doctor_verdict(name, outcomes, tried) if outcomes else NOTHING
     finding = next((one.finding for one in outcomes if one.finding is not None), None)
     last = outcomes[-1] if outcomes else None
     return DoctorResult(
         **head(folder, said, len(runs), 1, "examination"),
+        program=name,
         steps=min((one.steps for one in outcomes), default=0),
         taken=max((one.taken for one in outcomes), default=0),
         tensors=0 if last is None else last.tensors,

@@ -77,7 +77,10 @@ def root_of(found: Break) -> Root:
     told = said.format(first=first, second=second)
     if kind != "scalar":
         return Root(kind, name, line, told, step + 1)
-    argument = "" if op is None or name is None else _argument(op.name, found.detail[0].partition("=")[0])
+    if found.kind == "hyper":
+        argument = found.chain.label
+    else:
+        argument = "" if op is None else _argument(op.name, found.detail[0].partition("=")[0])
     return Root(kind, name, line, told, step + 1, argument, (first[:_LONGEST], second[:_LONGEST]))
 
 

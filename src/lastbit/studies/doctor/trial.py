@@ -15,7 +15,7 @@ from lastbit.launch.function import call_seeded
 from lastbit.launch.pair.call import Call
 from lastbit.launch.pair.outcome import Pair
 from lastbit.launch.pair.run import Recorded, run_pair, run_recorded, run_sequential
-from lastbit.launch.program import CommandProgram
+from lastbit.launch.program import CommandProgram, script_of
 from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.perturb.base import Identity
 from lastbit.studies.doctor.diagnosis import Intervention
@@ -58,7 +58,7 @@ class Trial:
         cwd = None if command is None else Path(command.folder)
         launch = Launch(settings=told, folder=work.output(work.job.run), cwd=cwd, timeout=settings.timeout)
         if command is not None:
-            return cls(command.words, command.name, launch)
+            return cls(command.words, script_of(command.words), launch)
         dtype, device = DTYPES[settings.dtype], work.device
         name = work.task.name
         call = Call(partial(train_once, work.program, dict(work.job.cell.program), settings.seed, dtype, device), name)

@@ -55,6 +55,8 @@ def operation_words(finding: Finding) -> str:
     if finding.root == "operation":
         return f"{finding.operation or 'an operation'} gave another result from equal inputs"
     said = _WHERE.get(finding.root, "where it arose was not seen")
+    if finding.is_setting:
+        said = "a setting of the optimizer differs"
     if any(finding.values):
         both = " against ".join(finding.values)
         said += f": {finding.argument.replace('_', ' ')} {both}" if finding.argument else f": {both}"
@@ -232,6 +234,9 @@ def _differs(name: str, outcomes: Sequence[Outcome], tried: Sequence[Tried]) -> 
         advice = [f"The cause is not known. Tried was: {changes}; the runs differ all the same."]
     elif confirmation is not None and confirmation.confirmed:
         advice.append("Repeated with that change, the difference is gone.")
+    if last.how == "against the record" and found.is_setting and not found.cause_said:
+        there, here = (f"{found.argument} {value}" for value in found.values)
+        advice = [f"The record was made with {there}, this run has {here}: give it the same, or record anew."]
     if last.changed:
         advice.append(f"The record was made with other versions or settings: {_changed(last.changed)}.")
     return Verdict(verdict, "differs", " ".join(part for part in advice if part))

@@ -52,9 +52,8 @@ def interrupted(folder: StudyFolder, done: int, total: int, what: str, did: str 
     """Return the error of a study that the user stopped, which says how to go on, and note the stop in the study."""
     there = f"{done} of {plural(total, what)}"
     folder.event("interrupted", f"{there} finished")
-    return Interrupted(
-        f"stopped with {there} {did} and safe: continue with lastbit {folder.facts['kind']} --resume {folder.path}"
-    )
+    said = f"stopped with {there} {did} and safe" if done or total > 1 else f"stopped before the {what} was {did}"
+    return Interrupted(f"{said}: continue with lastbit {folder.facts['kind']} --resume {folder.path}")
 
 
 def _check_count(flag: str, count: Any) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 from lastbit.launch.pair.tapes import Line
 from lastbit.studies.doctor import interventions
 from lastbit.studies.doctor.causes.case import CLOSE, Case, Row
-from lastbit.studies.doctor.evidence import Hint, dated, seeding
+from lastbit.studies.doctor.evidence import Hint, dated, in_place, seeding
 
 __all__ = [
     "DEFAULT_RNG",
@@ -15,6 +17,7 @@ __all__ = [
     "RANDOM_RANDOM",
     "SEED_CLOCK",
     "SEED_ENTROPY",
+    "SEED_FALLBACK",
     "SEED_PROCESS",
     "SEED_VARIES",
 ]
@@ -40,14 +43,25 @@ def _from(kind: str) -> Callable[[Case], Hint | None]:
         if case.own_generator or case.hint("generator"):
             # Its manual_seed is C's, and leaves nothing: what its argument is made of stands on a line nearby.
             close = next((one for one in case.hints if one.id in ("time", "entropy", "process")), None)
-            return close if close is not None and close.id == kind and close.weight >= CLOSE else None
+            fits = close is not None and close.id == kind and close.weight >= CLOSE
+            return replace(close, said="") if close is not None and fits else None
         seed = _varied_seed(case)
-        if seed is None:
+        if seed is None or seed.line is None:
             return None
-        near = any(tap.kind == kind and _beside(tap.line, seed.line) for tap in case.met)
-        return seed if near or (kind == "time" and seed.line is not None and dated(seed.line)) else None
+        near = next((tap.line for tap in case.met if tap.kind == kind and _beside(tap.line, seed.line)), None)
+        date = dated(seed.line) if near is None and kind == "time" else None
+        asks = near if date is None else date.line
+        if asks is None:
+            return None
+        return replace(seed, said="" if asks == seed.line else f", for which {Path(asks.path).name}:{asks.number} asks")
 
     return holds
+
+
+def _fallback(case: Case) -> Hint | None:
+    """Return the line that takes the clock in place of a seed, by `or`."""
+    seed = None if case.own_generator else _varied_seed(case)
+    return None if seed is None or seed.line is None else in_place(seed.line)
 
 
 def _beside(one: Line | None, other: Line | None) -> bool:
@@ -69,9 +83,17 @@ def _generator_seeded(case: Case) -> Hint | None:
     return (hint and (seeding(hint.line) if hint.line is not None else None)) or hint
 
 
+SEED_FALLBACK = Row(
+    "seed-fallback",
+    'A generator is seeded with the time in place of a seed that is 0 or None: "or" takes 0 for none.',
+    'Write "seed if seed is not None else ..." there, or hand over a seed that is not 0.',
+    interventions.CLOCK,
+    _fallback,
+)
+
 SEED_CLOCK = Row(
     "seed-clock",
-    "A generator is seeded with the time.",
+    "A generator is seeded with the time{said}.",
     "Seed with a fixed number, or print the seed and take it as an option.",
     interventions.CLOCK,
     _from("time"),

@@ -15,6 +15,7 @@ __all__ = ["CAUSES", "causes_of"]
 CAUSES: tuple[Row, ...] = (
     operations.UNINITIALISED,
     draws.DRAWS_IN_TURN,
+    seeds.SEED_FALLBACK,
     seeds.SEED_CLOCK,
     seeds.SEED_ENTROPY,
     seeds.SEED_PROCESS,
