@@ -183,10 +183,10 @@ def test_the_unit_of_the_metric_changes_no_decision(baseline, values, power):
 
 
 def test_more_candidates_than_declared_cost_what_is_said():
-    assert promised_share(0.05, [100] * 40, 60) == pytest.approx(0.05)
-    assert promised_share(0.05, [100] * 100, 0) == pytest.approx(0.05)
+    assert promised_share(0.05, [], left=300, declared=300) == pytest.approx(0.05)
+    assert promised_share(0.05, [100] * 40, left=60, declared=100) == pytest.approx(0.05)
+    assert promised_share(0.05, [100] * 100, left=200, declared=300) == pytest.approx(0.05 * (1 + 2 / 3))
     assert promised_share(0.05, [100] * 100 + [300] * 200) == pytest.approx(0.05 * (1 + 2 / 3))
-    assert promised_share(0.05, [], 300) == pytest.approx(0.05)
     with pytest.raises(LastbitError, match="whole numbers: at least 1 declared"):
         promised_share(0.05, [0])
 

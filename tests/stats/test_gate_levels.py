@@ -52,7 +52,7 @@ def test_at_most_one_keep_in_twenty_is_false(noise, variance, good, record_prope
 @pytest.mark.parametrize("candidates", [1, 10, 100, 1000])
 @pytest.mark.parametrize("variance", [1.0, 2.0])
 def test_the_level_holds_for_few_and_many_candidates(candidates, variance, record_property):
-    sessions = 20_000 // candidates if candidates < 100 else 1000
+    sessions = 20_000 // candidates if candidates < 100 else 3000
     world = World(0.0, "normal", variance, candidates)
     found = gate(world, GateRules(candidates=candidates), sessions=sessions, seed=1002)
     record_property("measured", str(found))
@@ -66,20 +66,19 @@ def test_power_and_runs(record_property):
     record_property("measured", f"{found}; with its last look at 8 runs: {eight}")
     assert found.power > 0.39
     assert found.runs_a_candidate < 3.8
-    assert found.power > eight.power
-    assert found.runs_a_candidate < eight.runs_a_candidate
+    assert found.power > eight.power + 0.1
 
 
 @pytest.mark.evidence
 @pytest.mark.parametrize("good", SHARES)
-def test_without_the_look_at_16_candidates_of_twice_the_variance_break_the_level(good, record_property):
-    """Why the last look is not at 8 runs: there the variance of a candidate is too poorly known."""
-    found, eight = (
-        gate(World(good, variance=2.0), rules, sessions=2000, seed=1004) for rules in (RULES, rules_to_eight())
-    )
-    record_property("measured", f"{found}; with its last look at 8 runs: {eight}")
+@pytest.mark.parametrize("own_above", [1.0, 2.0])
+def test_with_the_last_look_at_8_runs_wide_candidates_break_the_level(own_above, good, record_property):
+    """Why there is a look at 16: from 8 runs the variance of a candidate is too poorly known, however it is used."""
+    eight = gate(World(good, variance=2.0), rules_to_eight(), own_above=own_above, sessions=2000, seed=1004)
+    usual = gate(World(good), rules_to_eight(), own_above=own_above, sessions=2000, seed=1004)
+    record_property("measured", f"twice the variance: {eight}; the baseline's variance: {usual}")
+    found = gate(World(good, variance=2.0), RULES, sessions=2000, seed=1004)
     assert found.false_share[0] < eight.false_share[0]
-    assert found.power >= eight.power
 
 
 @pytest.mark.evidence

@@ -115,8 +115,11 @@ class Baselines:
         return self.square - self.sum**2 / np.maximum(self.n, 1)
 
 
-def gate(world, rules, *, sessions=1000, seed=0, observe=None):
-    """Run sessions by the rules; `observe(rows, values, keeps, k, kept, dropped)` hears every look of every session."""
+def gate(world, rules, *, own_above=1.0, sessions=1000, seed=0, observe=None):
+    """Run sessions by the rules; `observe(rows, values, keeps, k, kept, dropped)` hears every look of every session.
+
+    A candidate's own variance counts where it is more than `own_above` times the baseline's: `look` takes 1.
+    """
     rng = np.random.default_rng(seed)
     tally, base = Tally(sessions), Baselines(sessions)
 
@@ -137,7 +140,7 @@ def gate(world, rules, *, sessions=1000, seed=0, observe=None):
             wide = np.zeros(len(at), bool)
             if n >= 4:
                 own = values[at].var(1, ddof=1)
-                larger, wide = own > sigma2, own > rules.most_spread * sigma2
+                larger, wide = own > own_above * sigma2, own > rules.most_spread * sigma2
                 a = np.where(larger, own, sigma2) / n
                 df = np.where(larger, (a + b) ** 2 / (a**2 / (n - 1) + b**2 / df), df)
             z = (values[at].mean(1) - base.sum[at] / base.n[at]) / np.sqrt(a + b)

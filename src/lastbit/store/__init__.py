@@ -2,16 +2,26 @@
 
 from lastbit.store.database import RunRecord
 from lastbit.store.layout import SCHEMA, DamagedFileError, StorageError, sweep, write_atomically, write_json
+from lastbit.store.ledger import CandidateClaim, Ledger, RunClaim, SessionFullError
+from lastbit.store.ledger_records import LedgerStatus, RunState
+from lastbit.store.ledger_session import Terms
 from lastbit.store.run_files import RunFiles
 from lastbit.store.study_folder import StudyFolder, is_free
 
 __all__ = [
     "SCHEMA",
+    "CandidateClaim",
     "DamagedFileError",
+    "Ledger",
+    "LedgerStatus",
+    "RunClaim",
     "RunFiles",
     "RunRecord",
+    "RunState",
+    "SessionFullError",
     "StorageError",
     "StudyFolder",
+    "Terms",
     "is_free",
     "sweep",
     "write_atomically",

@@ -111,11 +111,17 @@ def _in_memory(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def opened(path: Path, *, write: bool) -> sqlite3.Connection:
-    """Open the SQLite file of one study. One process writes, any number may read."""
+def opened(path: Path, *, write: bool, tables: str = _TABLES) -> sqlite3.Connection:
+    """Open an SQLite file of the store.
+
+    Args:
+        path: the file.
+        write: whether to write; it is then made where there is none.
+        tables: what makes its tables, one named `runs` among them; those of a study by default.
+    """
     address = path.absolute().as_uri()
     if write:
-        return _opened(address, _TABLES)
+        return _opened(address, tables)
     try:
         return _opened(f"{address}?mode=ro", _LOOK)
     except sqlite3.OperationalError:
