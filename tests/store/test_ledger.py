@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.plain import plain
 from lastbit.core.status import RunStatus
 from lastbit.store import StorageError
 from lastbit.store.ledger import Ledger, SessionFullError
@@ -65,6 +66,7 @@ def test_a_whole_session_reads_as_it_was_decided(tmp_path):
         seeds = {run.seed for run in after.runs}
         assert seeds.isdisjoint(run.seed for run in (*kept.runs, *before.runs)), "the new baseline is fresh runs"
     assert not list((tmp_path / "gate.owners").iterdir())
+    assert json.loads(json.dumps(plain(status), allow_nan=False))["candidates"][0]["key"] == "same"
 
 
 def test_only_the_first_run_shares_a_seed_with_the_baseline(ledger):
@@ -229,7 +231,10 @@ def test_another_format_is_refused(tmp_path):
         assert "has format 7, this lastbit reads format 1" in refused(action, tmp_path)
 
 
-@pytest.mark.parametrize("column", ["state = 'perhaps'", "value = 'much', state = 'ok'", "value = 1e999, state = 'ok'"])
+@pytest.mark.parametrize(
+    "column",
+    ["state = 'perhaps'", "value = 'much', state = 'ok'", "value = 1e999, state = 'ok'", "finished_at = 'soon'"],
+)
 def test_a_row_that_cannot_be_is_damage(tmp_path, column):
     with opened(tmp_path) as ledger:
         topped_up(ledger)

@@ -94,13 +94,7 @@ class Ledger:
         self._held = held
 
     @classmethod
-    def open(
-        cls,
-        folder: Path,
-        *,
-        terms: Terms,
-        candidates: int,
-    ) -> Ledger:
+    def open(cls, folder: Path, *, terms: Terms, candidates: int) -> Ledger:
         """Join the session of a folder, or begin one.
 
         Args:

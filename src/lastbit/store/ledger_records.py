@@ -55,7 +55,7 @@ class LedgerRun:
     digest: str | None = None
     message: str = ""
     seconds: float = 0.0
-    finished_at: datetime | None = None
+    finished_at: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,8 @@ class LedgerDecision:
     reasons: Mapping[str, Any]
     epoch: int
     """Of the baseline that the candidate was compared with."""
-    at: datetime
+    at: str
+    """When, in UTC."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,8 @@ class LedgerEpoch(_Runs):
     epoch: int
     candidate: int | None
     """The candidate that became it; None of the first."""
-    since: datetime
+    since: str
+    """When it became the baseline, in UTC."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +120,7 @@ class LedgerCandidate(_Runs):
     declared: int
     counted: bool
     owner: str | None
-    claimed_at: datetime
+    claimed_at: str
     decisions: tuple[LedgerDecision, ...] = ()
 
     @property
@@ -129,7 +131,7 @@ class LedgerCandidate(_Runs):
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerStatus:
-    """The whole ledger as it stood at one moment."""
+    """The whole ledger as it stood at one moment; times are ISO 8601 in UTC, and all of it is plain data."""
 
     label: str
     """What the first baseline is, in words."""
@@ -138,7 +140,8 @@ class LedgerStatus:
     facts: Mapping[str, Any]
     declared: int
     """Candidates declared, N."""
-    begun_at: datetime
+    begun_at: str
+    """When, in UTC."""
     epochs: tuple[LedgerEpoch, ...]
     candidates: tuple[LedgerCandidate, ...]
 
@@ -214,7 +217,7 @@ def _read(database: sqlite3.Connection, session: tuple[Any, ...]) -> LedgerStatu
     decisions: dict[int, list[LedgerDecision]] = {}
     query = "SELECT candidate, choice, reasons, epoch, at FROM decisions ORDER BY decision"
     for candidate, choice, reasons, epoch, at in database.execute(query):
-        made = LedgerDecision(choice=choice, reasons=json.loads(reasons), epoch=epoch, at=datetime.fromisoformat(at))
+        made = LedgerDecision(choice=choice, reasons=json.loads(reasons), epoch=epoch, at=_time(at))
         decisions.setdefault(candidate, []).append(made)
     return LedgerStatus(
         label=label,
@@ -222,12 +225,12 @@ def _read(database: sqlite3.Connection, session: tuple[Any, ...]) -> LedgerStatu
         error_rate=error_rate,
         facts=json.loads(facts),
         declared=declared,
-        begun_at=datetime.fromisoformat(begun_at),
+        begun_at=_time(begun_at),
         epochs=tuple(
             LedgerEpoch(
                 epoch=epoch,
                 candidate=candidate,
-                since=datetime.fromisoformat(since),
+                since=_time(since),
                 runs=tuple(runs.get((epoch, None), ())),
             )
             for epoch, candidate, since in database.execute("SELECT * FROM epochs ORDER BY epoch")
@@ -242,7 +245,7 @@ def _read(database: sqlite3.Connection, session: tuple[Any, ...]) -> LedgerStatu
                 declared=row[5],
                 counted=bool(row[6]),
                 owner=row[7],
-                claimed_at=datetime.fromisoformat(row[8]),
+                claimed_at=_time(row[8]),
                 runs=tuple(runs.get((None, row[0]), ())),
                 decisions=tuple(decisions.get(row[0], ())),
             )
@@ -266,5 +269,11 @@ def _run(row: list[Any]) -> LedgerRun:
         digest=digest,
         message=message,
         seconds=seconds,
-        finished_at=None if finished_at is None else datetime.fromisoformat(finished_at),
+        finished_at=None if finished_at is None else _time(finished_at),
     )
+
+
+def _time(text: str) -> str:
+    """Return a time as it is kept, ISO 8601 in UTC."""
+    datetime.fromisoformat(text)
+    return text

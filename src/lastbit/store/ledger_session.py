@@ -97,7 +97,7 @@ def last_decision(database: sqlite3.Connection, candidate: int) -> LedgerDecisio
     ).fetchone()
     if row is None:
         return None
-    return LedgerDecision(choice=row[0], reasons=json.loads(row[1]), epoch=row[2], at=datetime.fromisoformat(row[3]))
+    return LedgerDecision(choice=row[0], reasons=json.loads(row[1]), epoch=row[2], at=row[3])
 
 
 def status_of(folder: Path, database: sqlite3.Connection) -> LedgerStatus:
