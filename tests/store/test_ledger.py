@@ -360,10 +360,11 @@ steps = st.lists(
 
 @settings(max_examples=12, deadline=None)
 @given(steps)
-def test_whatever_three_do_in_whatever_order_the_ledger_holds(steps):
+def test_whatever_three_do_in_whatever_order_the_ledger_holds(tmp_path_factory, steps):
     """Places, levels and seeds are fixed when they are given; nobody gets what another holds."""
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        ledgers = [stack.enter_context(opened(Path(folder), candidates=4)) for _ in range(3)]
+    folder = tmp_path_factory.mktemp("session")
+    with ExitStack() as stack:
+        ledgers = [stack.enter_context(opened(folder, candidates=4)) for _ in range(3)]
         mine, running, claimed, seeds = [{}, {}, {}], [{}, {}, {}], {}, {}
         for who, step, which in steps:
             ledger, key = ledgers[who], f"k{which}"
@@ -395,7 +396,7 @@ def test_whatever_three_do_in_whatever_order_the_ledger_holds(steps):
                 assert ledger.decide(mine[who].pop(key), choice, {"who": who}, epoch=epoch)
             elif step == "leave":
                 ledger.close()
-                ledgers[who] = stack.enter_context(opened(Path(folder), candidates=4))
+                ledgers[who] = stack.enter_context(opened(folder, candidates=4))
                 mine[who], running[who] = {}, {}
         status = ledgers[0].status()
         assert [one.candidate for one in status.candidates] == list(range(1, len(claimed) + 1))

@@ -64,7 +64,7 @@ def ended_runs(status):
     return {(run.run, run.value, run.finished_at) for run in everything if run.finished_at is not None}
 
 
-@pytest.mark.parametrize("samples", [10, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("samples", [10, pytest.param(100, marks=pytest.mark.slow)])
 def test_killed_between_any_two_statements_nothing_is_lost(tmp_path, samples):
     """What is done after a kill ends as if there had been none: order, levels, seeds, values and decisions."""
     total = statements(tmp_path / "whole")
