@@ -46,12 +46,7 @@ def decide(ledger, key, rules=RULES, patience=30.0):
     while time.monotonic() < last:
         status = ledger.status()
         own, base = status.of(claim.candidate), status.epoch
-        session = Session.of(
-            [epoch.values for epoch in status.epochs],
-            keeps=claim.keeps,
-            candidates=claim.candidate - 1,
-            runs=status.runs_spent,
-        )
+        session = Session.of([epoch.values for epoch in status.epochs], keeps=claim.keeps)
         candidate = Candidate(
             values=own.values,
             crashed=own.count(RunState.CRASHED),

@@ -113,8 +113,6 @@ class Session:
         earlier_sigma: SD of a run, pooled over the session's earlier baselines; 0 where there are none.
         earlier_df: its degrees of freedom.
         keeps: K, keeps when the candidate was claimed.
-        candidates: candidates claimed before this one.
-        runs: runs spent so far.
         runs_left: runs that may still be spent; None for no limit.
     """
 
@@ -122,20 +120,10 @@ class Session:
     earlier_sigma: float = 0.0
     earlier_df: int = 0
     keeps: int = 0
-    candidates: int = 0
-    runs: int = 0
     runs_left: int | None = None
 
     @classmethod
-    def of(
-        cls,
-        baselines: Sequence[ArrayLike],
-        *,
-        keeps: int = 0,
-        candidates: int = 0,
-        runs: int = 0,
-        left: int | None = None,
-    ) -> Session:
+    def of(cls, baselines: Sequence[ArrayLike], *, keeps: int = 0, left: int | None = None) -> Session:
         """Return the session of these baselines: one row of values each, the present one last.
 
         Raises:
@@ -157,8 +145,6 @@ class Session:
             earlier_sigma=math.sqrt(squares / df) * unit if df else 0.0,
             earlier_df=df,
             keeps=keeps,
-            candidates=candidates,
-            runs=runs,
             runs_left=left,
         )
 
