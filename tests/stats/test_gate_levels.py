@@ -82,6 +82,16 @@ def test_with_the_last_look_at_8_runs_wide_candidates_break_the_level(own_above,
 
 
 @pytest.mark.evidence
+@pytest.mark.parametrize("good", [0.1, 0.02])
+@pytest.mark.parametrize("variance", [0.5, 2.0])
+def test_the_level_holds_where_a_new_baseline_spreads_otherwise_than_the_earlier(variance, good, record_property):
+    found = gate(World(good, variance=variance, inherited=True), RULES, sessions=2000, seed=1007)
+    record_property("measured", str(found))
+    share, error = found.false_share
+    assert share + 2 * error <= 0.05
+
+
+@pytest.mark.evidence
 @pytest.mark.parametrize("good", SHARES)
 def test_what_improvised_rules_keep(good, record_property):
     twice, one = (rule(World(good), sessions=4000, seed=1005) for rule in (twice_the_difference, one_run))

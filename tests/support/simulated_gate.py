@@ -23,6 +23,8 @@ class World:
     variance: float = 1.0
     """Of a candidate's runs, in units of the baseline's."""
     candidates: int = 300
+    inherited: bool = False
+    """Whether a candidate that was kept has its variance as a baseline, too, and does not return to 1."""
 
     def draw(self, rng, sessions, n):
         """Return (S, n) runs of mean 0 and variance 1."""
@@ -120,17 +122,20 @@ def gate(world, rules, *, own_above=1.0, sessions=1000, seed=0, observe=None):
 
     A candidate's own variance counts where it is more than `own_above` times the baseline's: `look` takes 1.
     """
-    rng = np.random.default_rng(seed)
+    rng, spread = np.random.default_rng(seed), np.ones((sessions, 1))
     tally, base = Tally(sessions), Baselines(sessions)
 
     def draw(n):
         return world.draw(rng, sessions, n)
 
+    def draw_baseline(n):
+        return draw(n) * spread
+
     for _ in range(world.candidates):
         effects, alpha = world.effects(rng, sessions), rules.error_rate * (tally.keeps + 1) / rules.candidates
         alive, kept, values = np.ones(sessions, bool), np.zeros(sessions, bool), np.zeros((sessions, 0))
         for k, (n, size) in enumerate(zip(rules.looks, rules.baseline_sizes, strict=True)):
-            tally.runs += base.top_up(size, alive, draw, observe is not None)
+            tally.runs += base.top_up(size, alive, draw_baseline, observe is not None)
             new = n - values.shape[1]
             values = np.hstack([values, draw(new) * np.sqrt(world.variance) + effects[:, None]])
             tally.runs += alive * new
@@ -156,6 +161,8 @@ def gate(world, rules, *, own_above=1.0, sessions=1000, seed=0, observe=None):
                 break
         tally.add(effects, kept)
         base.renew(kept)
+        if world.inherited:
+            spread[kept] = np.sqrt(world.variance)
     return tally
 
 
