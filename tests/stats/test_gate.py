@@ -66,7 +66,7 @@ def test_a_session_from_the_first_run_to_the_keep():
         assert short.comparison.level == 0
     kept = decided(Session.of([baseline[:16]]), values[:8])
     assert (kept.choice, kept.why, kept.candidate_runs) == (Choice.KEEP, Why.BETTER, 0)
-    assert kept.comparison.p <= kept.comparison.level == pytest.approx(0.2 * 0.05 / 10)
+    assert kept.comparison.p <= kept.comparison.level == pytest.approx(0.1 * 0.05 / 10)
     fair = runs(16, 1.0, seed=6)
     assert decided(Session.of([baseline[:16]]), fair[:8]).choice is Choice.MORE
     assert decided(Session.of([baseline[:32]]), fair).choice is Choice.KEEP
@@ -77,7 +77,7 @@ def test_each_bound_divides_discard_from_going_on(k):
     n, size, last = RULES.looks[k], RULES.baseline_sizes[k], k == 4
     baseline = tuple(float(x) for x in stats.norm.ppf((np.arange(size) + 0.5) / size))
     sigma = np.std(baseline, ddof=1)
-    edge = stats.t.isf(RULES.alpha(0) * 0.8, size - 1) if last else RULES.futility[k]
+    edge = stats.t.isf(RULES.alpha(0) * 0.9, size - 1) if last else RULES.futility[k]
     for side in (-0.001, 0.001):
         values = ((edge + side) * sigma * math.sqrt(1 / n + 1 / size),) * n
         above = Choice.KEEP if last else Choice.MORE

@@ -52,7 +52,7 @@ def test_at_most_one_keep_in_twenty_is_false(noise, variance, good, record_prope
 @pytest.mark.parametrize("candidates", [1, 10, 100, 1000])
 @pytest.mark.parametrize("variance", [1.0, 2.0])
 def test_the_level_holds_for_few_and_many_candidates(candidates, variance, record_property):
-    sessions = 20_000 // candidates if candidates < 100 else 3000
+    sessions = {1: 20_000, 10: 6000, 100: 3000, 1000: 6000}[candidates]
     world = World(0.0, "normal", variance, candidates)
     found = gate(world, GateRules(candidates=candidates), sessions=sessions, seed=1002)
     record_property("measured", str(found))

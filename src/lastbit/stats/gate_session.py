@@ -24,7 +24,7 @@ class GateRules:
     """What a session declares before its first candidate.
 
     The last look is at 16 runs, which one candidate in 25 reaches: with the last at 8, the same rules find 26% instead
-    of 43% of the good candidates for as many runs in all, and candidates that spread more than the baseline break the
+    of 42% of the good candidates for as many runs in all, and candidates that spread more than the baseline break the
     level. Simulated in `tests/stats/test_gate_levels.py`.
 
     Attributes:
@@ -45,8 +45,8 @@ class GateRules:
     candidates: int = 100
     looks: tuple[int, ...] = (1, 2, 4, 8, 16)
     baseline_sizes: tuple[int, ...] = (5, 8, 8, 16, 32)
-    futility: tuple[float, ...] = (0.25, 0.75, 1.25, 2.0)
-    shares: tuple[float, ...] = (0.0, 0.0, 0.0, 0.2, 0.8)
+    futility: tuple[float, ...] = (0.25, 0.75, 1.25, 2.25)
+    shares: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1, 0.9)
     flag_spread: float = 2.0
     most_spread: float = 4.0
 
