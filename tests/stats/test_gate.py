@@ -203,7 +203,7 @@ def test_more_candidates_than_declared_cost_what_is_said():
         ({"shares": (0.0, 0.0, 0.0, 0.5, 0.6)}, "add up to 1"),
         ({"shares": (0.0, 0.0, 0.0, 1.0, 0.0)}, "the last look's above 0"),
         ({"shares": (0.0, 0.2, 0.0, 0.0, 0.8)}, "nothing is kept before 4 runs"),
-        ({"flag_spread": 5.0}, "flagged"),
+        ({"flag_spread": 5.0}, "flag_spread = 5.0, most_spread = 4.0"),
     ],
 )
 def test_rules_that_do_not_fit_are_refused(wrong, match):

@@ -70,7 +70,8 @@ class GateRules:
             raise LastbitError(f"shares = {self.shares}: nothing is kept before {plural(OWN_SPREAD_FROM, 'run')}")
         if not 1 <= self.flag_spread <= self.most_spread:
             raise LastbitError(
-                "a candidate is flagged at 1 time the baseline's variance or more, and refused above that"
+                f"flag_spread = {self.flag_spread}, most_spread = {self.most_spread}: both at least 1, the second not "
+                "below the first"
             )
 
     def alpha(self, keeps: int) -> float:
