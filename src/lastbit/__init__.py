@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lastbit.studies.doctor.kind import doctor
     from lastbit.studies.eos.kind import eos
     from lastbit.studies.eos.monitor import StabilityMonitor
+    from lastbit.studies.gate.gate import gate, gate_status
     from lastbit.studies.kinds import open_study
     from lastbit.studies.pde.complexity import pde_complexity
     from lastbit.studies.pde.phase import pde_phase
@@ -44,6 +45,7 @@ _HOMES = {
     "compare_sketches": "lastbit.studies.trace.study",
     "open_study": "lastbit.studies.kinds",
     **dict.fromkeys(("ACCURACY", "BINARY_ACCURACY", "MSE", "Metric"), "lastbit.tasks.metric"),
+    **dict.fromkeys(("gate", "gate_status"), "lastbit.studies.gate.gate"),
     **dict.fromkeys(("perturb_optimizer", "perturbed"), "lastbit.launch.contexts"),
     **{kind: f"lastbit.studies.{kind}.kind" for kind in ("audit", "compare", "doctor", "eos", "sharpness", "trace")},
     **{f"pde_{kind}": f"lastbit.studies.pde.{kind}" for kind in _PDE},
@@ -64,6 +66,8 @@ __all__ = [
     "compare_sketches",
     "doctor",
     "eos",
+    "gate",
+    "gate_status",
     "open_study",
     "pde_complexity",
     "pde_phase",

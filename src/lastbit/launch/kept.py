@@ -16,7 +16,7 @@ from typing import Any
 from lastbit.launch.command import CommandRun, ended_run
 from lastbit.launch.settings import LaunchSettings
 
-__all__ = ["KEPT", "KeptRun", "keep", "kept_run", "release"]
+__all__ = ["KEPT", "KeptRun", "keep", "kept_run", "named_files", "release"]
 
 KEPT = "kept.json"
 """Name of the file."""
@@ -59,7 +59,7 @@ def kept_run(words: Sequence[str], folder: Path, settings: LaunchSettings, cwd: 
         kept = KeptRun(ended_run(command, folder, seconds=told["seconds"]), told["began"], told["ended"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return None if any(path.stat().st_mtime > kept.ended for path in _files(command, cwd)) else kept
+    return None if any(path.stat().st_mtime > kept.ended for path in named_files(command, cwd)) else kept
 
 
 def release(folder: Path) -> None:
@@ -74,7 +74,7 @@ def _launched(words: Sequence[str], settings: LaunchSettings, cwd: Path) -> dict
     return copied
 
 
-def _files(words: Sequence[str], cwd: Path) -> Iterator[Path]:
+def named_files(words: Sequence[str], cwd: Path) -> Iterator[Path]:
     """Yield the files that a command names, by themselves or behind `=`."""
     for word in words:
         for part in {word, word.rpartition("=")[2]}:

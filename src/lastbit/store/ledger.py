@@ -339,6 +339,21 @@ class Ledger:
                 database.execute("INSERT INTO epochs VALUES (?, ?, ?)", (epoch + 1, candidate, at))
             return True
 
+    def withdraw(self) -> bool:
+        """Forget a session in which no run has ended and on which no other process works; tell whether it was.
+
+        What was wrong with its first run can then be put right in the same folder.
+        """
+        with self._writing() as database:
+            self._release_the_dead()
+            (others,) = database.execute("SELECT COUNT(*) FROM owners WHERE owner != ?", (self.owner,)).fetchone()
+            (ended,) = database.execute("SELECT COUNT(*) FROM runs WHERE finished_at IS NOT NULL").fetchone()
+            if others or ended:
+                return False
+            for table in ("runs", "decisions", "epochs", "candidates", "declarations", "session"):
+                database.execute(f"DELETE FROM {table}")
+            return True
+
     def _check_mine(self, candidate: int) -> None:
         row = self._database.execute("SELECT owner FROM candidates WHERE candidate = ?", (candidate,)).fetchone()
         if row is None or row[0] != self.owner:

@@ -23,6 +23,7 @@ __all__ = [
     "is_part_of_study",
     "new_folder",
     "numbered_folders",
+    "other_arithmetic",
     "read_by",
     "refuse_changes",
     "stored_facts",
@@ -231,10 +232,15 @@ def refuse_changes(stored: Mapping[str, Any], now: Mapping[str, Any], folder: Pa
             f"the task of {folder} is no longer the one it was begun with (its initial weights, data or sizes differ): "
             "put the task back as it was, or start another study with --out"
         )
-    for name in _SAME_BITS:
-        before, after = stored["environment"].get(name), now["environment"].get(name)
-        if before != after:
-            raise LastbitError(
-                f"{folder} was begun with {name} {before!r}, here it is {after!r}, and the bits would differ: "
-                "resume it where it was begun, or start another study with --out"
-            )
+    other = other_arithmetic(stored["environment"], now["environment"])
+    if other is not None:
+        before, after = stored["environment"].get(other), now["environment"].get(other)
+        raise LastbitError(
+            f"{folder} was begun with {other} {before!r}, here it is {after!r}, and the bits would differ: "
+            "resume it where it was begun, or start another study with --out"
+        )
+
+
+def other_arithmetic(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    """Return the first fact in which two environments differ so that bits would; None where there is none."""
+    return next((name for name in _SAME_BITS if before.get(name) != after.get(name)), None)

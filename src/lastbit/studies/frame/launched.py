@@ -27,6 +27,7 @@ from lastbit.tasks.sources import is_installed
 from lastbit.train.jobs import RunFailed, one_line
 
 __all__ = [
+    "NoStep",
     "call_to_end",
     "is_first",
     "launch_settings",
@@ -35,6 +36,10 @@ __all__ = [
     "run_to_end",
     "versions_of",
 ]
+
+
+class NoStep(RunFailed):
+    """A run in which no optimizer took a step, where one was expected to."""
 
 
 def perturbation_for(job: Job, perturb: str) -> Perturbation:
@@ -77,6 +82,7 @@ def run_to_end(program: CommandProgram, settings: LaunchSettings, folder: Path, 
 
     Raises:
         LastbitError: it failed and is the first, or no optimizer took a step.
+        NoStep: no optimizer took a step, in another run than the first.
         RunFailed: it failed; says with which code, and its last line.
     """
     timeout = program.options["timeout"]
@@ -88,7 +94,7 @@ def run_to_end(program: CommandProgram, settings: LaunchSettings, folder: Path, 
     elif ran.exit_code:
         failed = f"{program.name} ended with {ran.ended_with}: {last}"
     elif not (first or ran.processes):
-        failed = f"{program.name} made no optimizer step, though the first run did: {last}"
+        raise NoStep(f"{program.name} made no optimizer step, though the first run did: {last}")
     if failed:
         raise LastbitError(f"{failed} (all of it: {ran.output})") if first else RunFailed(failed)
     ran.check()

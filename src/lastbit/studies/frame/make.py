@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from lastbit.core.errors import LastbitError, choose
 from lastbit.core.threads import threads as torch_threads
 from lastbit.launch.kept import KEPT
 from lastbit.launch.program import CommandProgram
-from lastbit.launch.scripts import module_folders, scripts_of
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.arms import LETTERS, Arm, Trains
 from lastbit.studies.frame.damage import concluded, set_aside
@@ -31,11 +29,11 @@ from lastbit.studies.frame.rehearsal import no_exit
 from lastbit.studies.frame.result import Result
 from lastbit.studies.frame.runner import Runner
 from lastbit.studies.frame.settings import CommandSettings, StudySettings, command_keywords
+from lastbit.studies.frame.sources import sources_of
 from lastbit.studies.frame.study import Study
 from lastbit.studies.frame.unnamed import go_on_from, study_with_kept_run
 from lastbit.tasks import Task, TaskConfig
 from lastbit.tasks.file_task import file_and_function
-from lastbit.tasks.sources import local_sources
 from lastbit.tasks.summing import SumWarning
 
 __all__ = ["make", "plan_of"]
@@ -308,7 +306,7 @@ def _facts(kind: Kind[S, R], plan: Plan[S], tasks: Mapping[int, Trainee], prints
     return {
         "kind": kind.name,
         "spec": {"settings": settings, **_spec(plan), "fingerprint": "-".join(sorted(set(prints.values())))},
-        "sources": {name: digest for program in plan.programs for name, digest in _sources(program).items()},
+        "sources": {name: digest for program in plan.programs for name, digest in sources_of(program).items()},
         "command": kind.command(plan),
         "cells": [_cell_facts(kind, plan, cell, tasks[cell.number]) for cell in plan.cells],
         "task": _task_facts(kind, plan, first),
@@ -348,18 +346,6 @@ def _check_shared(program: Program, asked: Asked) -> None:
             f"--threads {asked.threads}: --as-is touches nothing of a command: set OMP_NUM_THREADS yourself, or leave "
             "--as-is out"
         )
-
-
-def _sources(program: Program) -> dict[str, str]:
-    """Return digests of the file of a task or the scripts of a command, and of the local modules that they import."""
-    if program.file is not None:
-        path = Path(program.file.task.rpartition(":")[0]).expanduser().resolve()
-        return local_sources([path], base=path.parent)
-    if not isinstance(program.source, CommandProgram):
-        return {}
-    folder = Path(program.source.folder)
-    scripts = scripts_of(program.source.words, folder)
-    return local_sources(scripts, base=folder, folders=module_folders(scripts, folder, os.environ))
 
 
 def _task_facts(kind: Kind[S, R], plan: Plan[S], task: Trainee) -> dict[str, Any]:

@@ -1,0 +1,134 @@
+"""What `lastbit gate` answers, on one candidate or on the session, and the forms in which it is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lastbit.core.errors import LastbitError
+from lastbit.core.exit_codes import ExitCode
+from lastbit.core.plain import plain
+from lastbit.report.blocks import Page
+from lastbit.stats.gate import Comparison
+from lastbit.store import sweep, write_atomically
+from lastbit.studies.frame.result import Verdict
+from lastbit.studies.gate.page import gate_page
+from lastbit.studies.gate.result import SessionRow
+
+__all__ = ["GateAnswer"]
+
+_SCHEMA = 1
+"""Version of the form of `to_json`."""
+
+_EXIT = {"discard": ExitCode.NO, "undecided": ExitCode.UNDECIDED}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateAnswer:
+    """The decision on one candidate, or the state of a session.
+
+    Attributes:
+        said: what stands first.
+        session: as it stands after the decision.
+        command: that asks again.
+        candidate: number of the one that was decided; None of the session alone.
+        before: whether it was decided by an earlier call.
+    """
+
+    said: Verdict
+    session: SessionRow
+    command: str
+    candidate: int | None = None
+    before: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """The answer, one sentence."""
+        return self.said.sentence
+
+    @property
+    def verdict_kind(self) -> str:
+        """`keep`, `discard` or `undecided`; `session` of the session alone."""
+        return self.said.kind
+
+    @property
+    def why(self) -> str:
+        """The reason in one word, as `lastbit.stats.gate.Why` has them; "" of the session alone."""
+        return "" if self.candidate is None else self.session.of(self.candidate).why
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """What the last look saw; None where nothing was compared."""
+        return None if self.candidate is None else self.session.of(self.candidate).comparison
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """How the command ends."""
+        return _EXIT.get(self.verdict_kind, ExitCode.ANSWERED)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON: infinities as "inf" and "-inf", None for what there is not."""
+        one = None if self.candidate is None else self.session.of(self.candidate)
+        found: dict[str, Any] = plain(
+            {
+                "schema": _SCHEMA,
+                "kind": "gate",
+                "verdict": self.verdict,
+                "verdict_kind": self.verdict_kind,
+                "advice": self.said.advice,
+                "why": self.why,
+                "decided_before": self.before,
+                "candidate": one,
+                "session": self.session,
+                "command": self.command,
+            }
+        )
+        return found
+
+    @cached_property
+    def page(self) -> Page:
+        """The page that text, Markdown and HTML are rendered from."""
+        return gate_page(self.session, self.said, self.command, self.candidate)
+
+    def summary(self) -> str:
+        """Return the answer as plain text of at most 110 columns."""
+        from lastbit.report.text import render_text
+
+        return render_text(self.page)
+
+    def print_summary(self) -> None:
+        """Print the answer to the terminal, as wide as it is."""
+        from lastbit.report.text import print_page
+
+        print_page(self.page)
+
+    def _repr_html_(self) -> str:
+        """Return the answer as a notebook shows it."""
+        from lastbit.report.notebook import render_fragment
+
+        return render_fragment(self.page)
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the HTML report with the session as a timeline, one file that opens offline, and return its path.
+
+        Args:
+            path: the file, written atomically; `report.html` beside the ledger by default.
+
+        Raises:
+            LastbitError: the file cannot be written.
+        """
+        # Drawing libraries take a second to import: whoever only asks does not wait for them.
+        from lastbit.report.html import render_html
+
+        target = Path(self.session.folder, "report.html") if path is None else Path(path)
+        text = render_html(self.page)
+        try:
+            sweep(target.parent, target.stem)
+            write_atomically(target, lambda place: place.write_bytes(text.encode(errors="replace")))
+        except OSError as error:
+            raise LastbitError(
+                f"cannot write the report to {target} ({error.strerror or error}): name another file"
+            ) from error
+        return target

@@ -1,0 +1,183 @@
+"""One candidate to its decision: runs of it and of the baseline, until the rules say keep, discard or undecided."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from lastbit.core.errors import LastbitError
+from lastbit.core.plain import plain
+from lastbit.report.formatting import number, plural
+from lastbit.stats.gate import Choice, Decision, Why, look
+from lastbit.stats.gate_session import Candidate, Session
+from lastbit.store import CandidateClaim, Ledger, LedgerStatus, RunClaim, RunState, SessionFullError, StorageError
+from lastbit.store.ledger_records import LedgerEpoch
+from lastbit.studies.gate.contender import Contender, contender
+from lastbit.studies.gate.measured import Measured
+from lastbit.studies.gate.runs import Ended, train_once
+from lastbit.studies.gate.session import rules_of, session_full
+
+__all__ = ["Decider"]
+
+_PAUSE = 0.2
+"""Seconds between two looks at runs that another process does."""
+
+_LOST = 3
+"""Runs of the baseline without a value that one call puts up with, where they are more than those with one."""
+
+
+@dataclass(kw_only=True)
+class Decider:
+    """Decides about candidates of one session, in this process.
+
+    Attributes:
+        ledger: of the session.
+        baseline: the first one.
+        settings: of the runs, by name.
+        measured: the audit that the first baseline is, whose runs need not be trained.
+        threads: of each run.
+        tell: told what happens.
+    """
+
+    ledger: Ledger
+    baseline: Contender
+    settings: Mapping[str, Any]
+    measured: Measured | None
+    threads: int
+    tell: Callable[[str], None]
+    _lost: int = 0
+    _baselines: dict[int, Contender] = field(default_factory=dict)
+
+    @cached_property
+    def _known(self) -> Mapping[int, Ended]:
+        return {} if self.measured is None else self.measured.runs(self.baseline.measure.metric)
+
+    def decide(self, one: Contender, *, again: bool) -> CandidateClaim:
+        """Decide about a candidate; where it was decided before, its claim says so.
+
+        Raises:
+            LastbitError: all that were declared were compared, another process compares it, it makes no optimizer step,
+                the baseline fails, or a program is no longer what it was.
+        """
+        claim = self._claim(one, again)
+        if claim.decision is not None:
+            return claim
+        while True:
+            status = self.ledger.status()
+            decision = self._look(status, claim)
+            if decision.choice is not Choice.MORE:
+                reasons = plain(decision)
+                counted = decision.why is not Why.SAME_BITS
+                epoch = status.epoch.epoch
+                if self.ledger.decide(claim.candidate, decision.choice, reasons, epoch=epoch, counted=counted):
+                    return claim
+                self.tell("another candidate has become the baseline: compared with that one from here on")
+            elif len(status.epoch.values) < decision.baseline_runs:
+                self._run_baseline(status, decision.baseline_runs)
+            else:
+                self._run_candidate(one, claim, status, decision.candidate_runs)
+
+    def _claim(self, one: Contender, again: bool) -> CandidateClaim:
+        facts = {"text": one.text, "folder": one.folder}
+        try:
+            return self.ledger.claim(one.key, label=one.text, facts=facts, again=again)
+        except SessionFullError:
+            raise session_full(self.ledger.folder, self.ledger.status()) from None
+
+    def _look(self, status: LedgerStatus, claim: CandidateClaim) -> Decision:
+        own, budget = status.of(claim.candidate), status.facts["budget"]
+        left = None if budget is None else max(budget - status.runs_spent, 0)
+        return look(
+            rules_of(status, claim.declared),
+            Session.of([epoch.values for epoch in status.epochs], keeps=claim.keeps, left=left),
+            Candidate(
+                values=own.values,
+                crashed=own.count(RunState.CRASHED),
+                diverged=own.count(RunState.DIVERGED),
+                same_bits=status.same_bits(claim.candidate),
+            ),
+            higher_is_better=status.facts["higher_is_better"],
+        )
+
+    def _run_candidate(self, one: Contender, claim: CandidateClaim, status: LedgerStatus, size: int) -> None:
+        own = status.of(claim.candidate)
+        run = self.ledger.candidate_run(claim.candidate, size)
+        if run is None:
+            return
+        what = f"candidate {claim.candidate}"
+        _check_unchanged(one, own.key, what)
+        try:
+            self._finish(run, train_once(one, run, self.ledger.folder, threads=self.threads, first=False), what)
+        except StorageError:
+            raise
+        except LastbitError as error:
+            if not own.values:
+                self._leave_out(claim, status, str(error))
+            raise
+
+    def _leave_out(self, claim: CandidateClaim, status: LedgerStatus, said: str) -> None:
+        """Let a candidate of which nothing was seen take no place of those declared."""
+        reasons = {"choice": "undecided", "why": "no_run", "said": said}
+        self.ledger.decide(claim.candidate, "undecided", reasons, epoch=status.epoch.epoch, counted=False)
+
+    def _run_baseline(self, status: LedgerStatus, size: int) -> None:
+        epoch = status.epoch
+        run = self.ledger.baseline_run(epoch.epoch, size)
+        if run is None:
+            time.sleep(_PAUSE)
+            return
+        if epoch.epoch == 0 and run.seed in self._known:
+            self._finish(run, self._known[run.seed], "baseline, measured before")
+            return
+        one = self._present(status, epoch)
+        first = epoch.epoch == 0 and not epoch.values
+        ended = train_once(one, run, self.ledger.folder, threads=self.threads, first=first)
+        self._finish(run, ended, "baseline")
+        if ended.value is None:
+            self._lost += 1
+            if self._lost >= _LOST and self._lost > len(epoch.values):
+                raise LastbitError(
+                    f"{plural(self._lost, 'run')} of the baseline {one.text} ended without a result, the last with "
+                    f"seed {run.seed}: {ended.message}"
+                )
+
+    def _present(self, status: LedgerStatus, epoch: LedgerEpoch) -> Contender:
+        """Return the baseline of an epoch: the first one, or a candidate that was kept."""
+        if epoch.candidate is None:
+            return self.baseline
+        kept = status.of(epoch.candidate)
+        if epoch.epoch not in self._baselines:
+            self._baselines[epoch.epoch] = contender(kept.facts["text"], self.settings, kept.facts["folder"])
+        one = self._baselines[epoch.epoch]
+        _check_unchanged(one, kept.key, f"candidate {kept.candidate}, the baseline since it was kept,")
+        return one
+
+    def _finish(self, run: RunClaim, ended: Ended, what: str) -> None:
+        self.ledger.finish(
+            run.run,
+            ended.status,
+            value=ended.value,
+            digest=ended.digest,
+            message=ended.message,
+            seconds=ended.seconds,
+        )
+        status = self.ledger.status()
+        metric, unit = status.facts["metric"] or "result", status.facts["unit"]
+        said = ended.message if ended.value is None else f"{metric} {number(ended.value, 5, unit)}"
+        self.tell(f"{what}, seed {run.seed}: {said}")
+
+
+def _check_unchanged(one: Contender, key: str, what: str) -> None:
+    """Refuse a program whose files are no longer those that were claimed.
+
+    Raises:
+        LastbitError: they are not.
+    """
+    if one.key != key:
+        raise LastbitError(
+            f"{what} is no longer what it was, the files of {one.text!r} differ: put them back; a candidate belongs "
+            "into a file of its own, which stays as it is"
+        )
