@@ -71,6 +71,7 @@ def train_once(one: Contender, claim: RunClaim, folder: Path, *, threads: int, f
         files=lambda _: files,
         output=lambda _: output_of(folder, claim.run),
         progress=lambda _: None,
+        say=lambda _: None,
         checkpoint_seconds=20.0,
     )
     try:
