@@ -1,5 +1,7 @@
 """What differs at every step of clean runs is known as such, and what feeds on it is not."""
 
+from dataclasses import replace
+
 from lastbit.launch.pair.noise import differing, harmless
 from lastbit.launch.pair.tapes import Line, Op, Origin, ProcessFacts, Tape, Value
 
@@ -43,6 +45,12 @@ def test_what_feeds_on_what_differs_is_kept():
     found = differing(first, second)
     assert {name for name, _, _ in found} == {"aten.lift", "aten.sub"}
     assert not harmless(first, found)
+
+
+def test_what_another_thread_prepares_is_kept_though_nothing_has_read_it_yet():
+    first, second = workspace("a"), workspace("b")
+    ahead = replace(first, ops=(replace(first.ops[0], thread=2), *first.ops[1:]))
+    assert not harmless(ahead, differing(ahead, second))
 
 
 def test_equal_tapes_in_another_order_do_not_differ():

@@ -17,17 +17,19 @@ from lastbit.launch.site.taps import Tapped, Taps
 
 PROGRAM = """
 import importlib.util, json, sys
-for name in ("lines", "addresses", "changes", "taps"):
+for name in ("lines", "addresses", "rearranged", "digests", "changes", "taps", "handed"):
     full = f"lastbit.launch.site.{name}"
     spec = importlib.util.spec_from_file_location(full, f"{sys.argv[1]}/{name}.py")
     sys.modules[full] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[full])
-taps = sys.modules[full].taps
+taps = sys.modules["lastbit.launch.site.taps"].taps
 taps.install()
+later = taps.calls() | sys.modules[full].calls(taps)
 import random
 import uuid
-for name in ("random", "uuid"):
-    taps.calls()[name]()
+for name in ("random", "uuid", "queue", "concurrent.futures", "multiprocessing.pool"):
+    importlib.import_module(name)
+    later[name]()
 """
 
 MET = {
@@ -53,6 +55,16 @@ MET = {
     "listing": ("import os; os.listdir('sub')", "sub: 2 entries, order crc32 "),
     "glob": ("import glob; glob.glob('sub/*')", "sub: 2 entries, order crc32 "),
     "program": ("import subprocess; subprocess.run(['true'])", "start: ['true']"),
+    "queue": ("import queue; q = queue.Queue(); q.put(3); q.get_nowait()", "queue.Queue.get:  crc32 "),
+    "completed": (
+        "import concurrent.futures as c; p = c.ThreadPoolExecutor(1); "
+        "list(c.as_completed(iter([p.submit(int), p.submit(int)])))",
+        "concurrent.futures.as_completed: number ",
+    ),
+    "unordered": (
+        "from multiprocessing.pool import ThreadPool; list(ThreadPool(1).imap_unordered(str, range(3)))",
+        "multiprocessing.Pool.imap_unordered:  crc32 ",
+    ),
     "network": (
         "import socket; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).connect_ex('gone')",
         "connect: 'gone'",
@@ -63,9 +75,10 @@ MET = {
 UNHEARD = {
     "wait": "import threading; threading.Event().wait(0.001)",
     "timeout": "import queue; queue.Queue(1).put(1, timeout=1)",
+    "task": "import queue, threading; q = queue.Queue(); q.put(3); threading.Thread(target=q.get).start()",
     "given": "import time; time.localtime(0); time.strftime('%Y', time.gmtime(0))",
 }
-"""A library asks the clock, or a time that is given is written in another way."""
+"""A library asks the clock, a time that is given is written in another way, or a thread takes what is to do."""
 
 
 TEMPORARY = "import tempfile; next(tempfile._RandomNameSequence())"
@@ -97,12 +110,31 @@ def test_it_is_noted_with_the_line_that_met_it(name, met):
 
 
 @pytest.mark.parametrize("name", UNHEARD)
-def test_clocks_that_decide_nothing_are_not_noted(name, met):
+def test_what_decides_nothing_is_not_noted(name, met):
     assert not [said for function, said, _ in met if function == name]
 
 
 def test_what_names_temporary_files_is_not_noted(met):
     assert not [said for function, said, _ in met if function == "temporary"]
+
+
+def test_a_thread_is_named_by_the_line_that_started_it_for_as_long_as_it_runs(tmp_path):
+    body = """
+stop = threading.Event()
+def wait(): stop.wait()
+thread = threading.Thread(target=wait)
+thread.start()
+running = sys.modules[full].running
+print([(tap.line[1:], tap.said) for tap in running()])
+stop.set(); thread.join()
+print(running())
+"""
+    (tmp_path / "program.py").write_text(PROGRAM + "import threading" + body)
+    number = len(PROGRAM.splitlines()) + 5
+    done = subprocess.run(
+        [sys.executable, "program.py", str(SITE)], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == f"[(({number}, '<module>'), 'wait')]\n[]\n"
 
 
 def test_of_a_line_the_last_is_kept_with_a_digest_of_all():

@@ -17,6 +17,10 @@ __all__ = ["generators", "settings", "versions"]
 
 
 _WORDS = 624
+"""Of a Mersenne Twister: Python's stands behind the last of them until something draws from it."""
+
+_FRESH = 623
+"""Where NumPy's stands that nobody has seeded or drawn from."""
 
 
 def versions() -> dict[str, str]:
@@ -45,7 +49,7 @@ def settings() -> dict[str, str]:
 def generators() -> dict[str, str]:
     """Return CRC-32s of the states of the global generators, by their library; `NAME drawn` says that it was used.
 
-    NumPy's and Python's are Mersenne Twisters of 624 words, which stand at their end until something draws from them.
+    NumPy's counts as used where somebody has only seeded it.
     """
     numbers = np.random.get_state(legacy=False)  # noqa: NPY002
     place, words = numbers["state"]["pos"], random.getstate()[1]
@@ -54,7 +58,7 @@ def generators() -> dict[str, str]:
         "numpy": numbers["state"]["key"].tobytes() + repr((place, numbers["gauss"])).encode(),
         "random": repr(random.getstate()).encode(),
     }
-    drawn = {"numpy": place < _WORDS, "random": words[-1] < _WORDS}
+    drawn = {"numpy": place != _FRESH, "random": words[-1] < _WORDS}
     return {name: f"{crc32(state):08x}" for name, state in states.items()} | {
         f"{name} drawn": "yes" if was else "no" for name, was in drawn.items()
     }

@@ -25,12 +25,15 @@ def differing(first: Tape, second: Tape) -> set[Output]:
 
 
 def harmless(tape: Tape, outputs: set[Output]) -> bool:
-    """Tell whether none of these results was made of another one of them: what is a workspace only, feeds nothing."""
+    """Tell whether none of these results was made of another one of them: what is a workspace only, feeds nothing.
+
+    What another thread has prepared may be taken later.
+    """
     made: set[tuple[int, int]] = set()
     for op in tape.ops:
         mine = [value for value in op.outputs if _output(op, value.place) in outputs]
         fed = any(value.origin is not None and (value.origin.op, value.storage) in made for value in op.inputs)
-        if mine and fed:
+        if mine and (fed or op.thread):
             return False
         made |= {(op.index, value.storage) for value in mine}
     return True

@@ -30,8 +30,7 @@ from lastbit.launch.pair.pace import Pace
 from lastbit.launch.pair.said import Said
 from lastbit.launch.pair.tape import OpRecorder, RawOp, RawValue
 from lastbit.launch.pair.tapes import Leaf
-from lastbit.launch.pair.told import line_of, origin_of, scalar_of, tap_of
-from lastbit.launch.site.taps import taps
+from lastbit.launch.pair.told import line_of, origin_of, scalar_of, taps_of
 
 __all__ = ["Recording"]
 
@@ -92,7 +91,7 @@ class Recording:
         lines.append(told)
         count = line["count"] + 1
         if line["optimizer"] < 0 or count & (count - 1) == 0:
-            lines.append({"event": "taps", "count": count, "taps": [asdict(tap_of(tap)) for tap in taps.kept.values()]})
+            lines.append({"event": "taps", "count": count, "taps": list(map(asdict, taps_of()))})
         text = "".join(json.dumps(one) + "\n" for one in lines)
         self._size += len(text)
         with (self._folder / self._name).open("a", encoding="utf-8") as file:

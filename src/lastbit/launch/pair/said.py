@@ -10,8 +10,7 @@ from lastbit.launch.pair.facts import generators
 from lastbit.launch.pair.leaves import Standing
 from lastbit.launch.pair.tape import OpRecorder
 from lastbit.launch.pair.tapes import Leaf, ProcessFacts, Tape
-from lastbit.launch.pair.told import op_of, tap_of
-from lastbit.launch.site.taps import taps
+from lastbit.launch.pair.told import op_of, taps_of
 
 __all__ = ["Said"]
 
@@ -59,7 +58,7 @@ class Said:
             self.leaves,
             self.stands.hyper,
             generators(),
-            tuple(map(tap_of, taps.kept.values())),
+            tuple(taps_of()),
             tuple(op_of(self.tape.lost + place, raw) for place, raw in enumerate(self.tape.ops)),
             self.tape.lost,
         )

@@ -114,7 +114,8 @@ class Tap:
     """Something that a run may have met otherwise than another: evidence, and no verdict."""
 
     kind: str
-    """`seed`, `draw`, `entropy`, `process`, `time`, `file`, `folder`, `network`, `program`, `batch`."""
+    """`seed`, `draw`, `entropy`, `process`, `time`, `file`, `folder`, `network`, `program`, `batch`,
+    `taken` from threads or processes as it came, a `thread` that runs."""
     line: Line | None
     said: str
     """What was called and what came of it, or its digest; the last time."""

@@ -13,16 +13,22 @@ import torch
 from lastbit.launch.pair.tape import RawOp, RawValue
 from lastbit.launch.pair.tapes import Line, Op, Origin, Tap, Value, tap_from
 from lastbit.launch.pair.values import Writer
+from lastbit.launch.site.handed import running
 from lastbit.launch.site.lines import Place
 from lastbit.launch.site.taps import Tap as RawTap
 from lastbit.launch.site.taps import taps
 
-__all__ = ["line_of", "op_of", "origin_of", "read_taps", "scalar_of", "tap_of", "write_taps"]
+__all__ = ["line_of", "op_of", "origin_of", "read_taps", "scalar_of", "tap_of", "taps_of", "write_taps"]
 
 
 def tap_of(kept: RawTap) -> Tap:
     """Return what was met as a tape holds it."""
     return Tap(kept.kind, line_of(kept.line), f"{kept.what}: {kept.said}", f"{kept.all:08x}", kept.count, *kept.at)
+
+
+def taps_of() -> list[Tap]:
+    """Return what this process met so far, and the threads that the program has running."""
+    return [tap_of(kept) for kept in (*taps.kept.values(), *running())]
 
 
 def write_taps(path: Path, key: str) -> None:

@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from itertools import count
-from types import FrameType
 from typing import Any
 
 from lastbit.launch.site.addresses import number_of
-from lastbit.launch.site.lines import is_users, packaged
+from lastbit.launch.site.lines import asked_by_program, for_users
+from lastbit.launch.site.rearranged import REARRANGED, Calls
 
 __all__ = ["CHANGES", "calls"]
 
@@ -36,11 +36,6 @@ _RANKS = 1 << 10
 _CLOCKS = ("time", "monotonic", "perf_counter", "process_time")
 
 _CALENDARS = ("localtime", "gmtime", "ctime")
-
-_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-
-Calls = dict[str, Callable[[], None]]
-"""What is done once a module has been imported, by its name."""
 
 
 def _seed(which: Any) -> Calls:
@@ -95,13 +90,13 @@ def _clock(how: Any) -> Calls:
 
     wall = time.time
     for name in _CLOCKS:
-        setattr(time, name, _for_users(getattr(time, name), lambda: now() / 10**9))
-        setattr(time, f"{name}_ns", _for_users(getattr(time, f"{name}_ns"), now))
+        setattr(time, name, for_users(getattr(time, name), lambda: now() / 10**9))
+        setattr(time, f"{name}_ns", for_users(getattr(time, f"{name}_ns"), now))
     for name in _CALENDARS:
         told = getattr(time, name)
-        setattr(time, name, _for_users(told, lambda *at, told=told: told(*(at or (now() / 10**9,)))))
+        setattr(time, name, for_users(told, lambda *at, told=told: told(*(at or (now() / 10**9,)))))
     written = time.strftime
-    time.strftime = _for_users(written, lambda form, *at: written(form, *(at or (time.gmtime(now() / 10**9),))))
+    time.strftime = for_users(written, lambda form, *at: written(form, *(at or (time.gmtime(now() / 10**9),))))
     plain: Any = datetime.datetime
 
     class Kind(type):
@@ -111,7 +106,7 @@ def _clock(how: Any) -> Calls:
     class Fixed(plain, metaclass=Kind):  # type: ignore[misc]
         @classmethod
         def now(cls, tz: Any = None) -> Any:
-            at = now() / 10**9 if _asked_by_program(sys._getframe(1)) else wall()
+            at = now() / 10**9 if asked_by_program(sys._getframe(1)) else wall()
             return cls.fromtimestamp(at, tz)
 
         @classmethod
@@ -137,7 +132,7 @@ def _process(how: Any) -> Calls:
         places = () if multiprocessing is None else multiprocessing.current_process()._identity
         return _PID + _RANKS * (int(rank) if rank.isdigit() else 0) + sum(places)
 
-    os.getpid = _for_users(os.getpid, number)
+    os.getpid = for_users(os.getpid, number)
     return {}
 
 
@@ -195,7 +190,7 @@ def _addresses(how: Any) -> Calls:
 
     def build(body: Any, name: str, *bases: Any, **named: Any) -> Any:
         made = plain(body, name, *bases, **named)
-        if getattr(made, "__hash__", None) is object.__hash__ and _asked_by_program(sys._getframe(1)):
+        if getattr(made, "__hash__", None) is object.__hash__ and asked_by_program(sys._getframe(1)):
             made.__hash__ = number_of
         return made
 
@@ -204,24 +199,8 @@ def _addresses(how: Any) -> Calls:
         torch.nn.Module.__hash__ = torch.Tensor.__hash__ = number_of
 
     system.__build_class__ = build
-    system.id = _for_users(id, number_of)
+    system.id = for_users(id, number_of)
     return {"torch": of_torch}
-
-
-def _for_users(plain: Callable[..., Any], changed: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that answers the program's own lines with something else than everybody."""
-
-    def answer(*args: Any) -> Any:
-        return changed(*args) if _asked_by_program(sys._getframe(1)) else plain(*args)
-
-    return answer
-
-
-def _asked_by_program(frame: FrameType | None) -> bool:
-    """Tell whether a line of the program's own asks: no library's, which keeps its time-outs and its files by it."""
-    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
-        frame = frame.f_back  # what is noted is asked through these files
-    return frame is not None and is_users(frame) and not packaged(frame.f_code.co_filename)
 
 
 CHANGES: dict[str, Callable[[Any], Calls]] = {
@@ -232,6 +211,7 @@ CHANGES: dict[str, Callable[[Any], Calls]] = {
     "folders": _folders,
     "workers": _workers,
     "addresses": _addresses,
+    **REARRANGED,
 }
 """What can be changed inside a program, by name."""
 

@@ -6,11 +6,13 @@ Only the standard library is imported: this is loaded by `sitecustomize.py` befo
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
+from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
-__all__ = ["Place", "is_library", "is_users", "packaged", "place_of"]
+__all__ = ["Place", "asked_by_program", "for_users", "is_library", "is_own", "is_users", "packaged", "place_of"]
 
 Place = tuple[str, int, str]
 """File, number of the line, name of the function."""
@@ -19,6 +21,7 @@ _USER, _LIBRARY, _OWN, _ENGINE, _ASIDE = range(5)
 
 _LASTBIT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 _LAUNCH = _LASTBIT + "launch" + os.sep
+_SITE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _STDLIB = tuple({os.path.realpath(path) + os.sep for path in map(sysconfig.get_path, ("stdlib", "platstdlib")) if path})
 _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _LIBRARIES = ("torch", "numpy", "functorch")
@@ -81,6 +84,30 @@ def _kind_of(frame: FrameType) -> int:
 def is_users(frame: FrameType) -> bool:
     """Tell whether a frame is the user's own, or of a package that is no part of what computes."""
     return _kind_of(frame) == _USER
+
+
+def is_own(frame: FrameType | None) -> bool:
+    """Tell whether a frame is the program's own: of no library at all."""
+    return frame is not None and is_users(frame) and not packaged(frame.f_code.co_filename)
+
+
+def for_users(plain: Callable[..., Any], changed: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that answers the program's own lines with something else than everybody.
+
+    A library keeps its time-outs and its files by what it asks.
+    """
+
+    def answer(*args: Any, **kwargs: Any) -> Any:
+        return (changed if asked_by_program(sys._getframe(1)) else plain)(*args, **kwargs)
+
+    return answer
+
+
+def asked_by_program(frame: FrameType | None) -> bool:
+    """Tell whether a line of the program's own asks."""
+    while frame is not None and frame.f_code.co_filename.startswith(_SITE):
+        frame = frame.f_back  # what is noted is asked through these files
+    return is_own(frame)
 
 
 def place_of(frame: FrameType | None) -> tuple[Place | None, bool, bool]:

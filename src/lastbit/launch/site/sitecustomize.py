@@ -100,12 +100,12 @@ def install(settings: dict[str, Any]) -> None:
     if settings.get("reseed") is not None:
         works.append(loaded("reseeding").calls(settings["reseed"]))
     if settings.get("pair") is not None:
-        loaded("lines")
-        loaded("addresses")
+        for name in ("lines", "addresses", "rearranged", "digests"):  # which the others import
+            loaded(name)
         works += loaded("changes").calls(settings["pair"].get("changes") or {})
         taps = loaded("taps").taps
         taps.install()
-        works.append(taps.calls())
+        works += [taps.calls(), loaded("handed").calls(taps)]
         # What lastbit itself reads when it begins is no evidence.
         works.append({"torch": taps.muted()(lambda: begin(settings))})
     else:

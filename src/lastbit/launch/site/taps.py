@@ -12,7 +12,6 @@ Only the standard library is imported: this is loaded by `sitecustomize.py` befo
 from __future__ import annotations
 
 import os
-import stat
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ from functools import partial, wraps
 from typing import Any
 from zlib import crc32
 
+from lastbit.launch.site.digests import contents, digest, order
 from lastbit.launch.site.lines import Place, is_users, packaged, place_of
 
 __all__ = ["Tap", "Taps", "taps"]
@@ -29,22 +29,9 @@ __all__ = ["Tap", "Taps", "taps"]
 _MOST = 2000
 """Lines that are kept."""
 
-_SMALL = 1 << 20
-"""Bytes up to which the contents of a file are digested."""
-
 _TEXT = 200
 
-_NUMBERING = frozenset(
-    {
-        "logging",
-        "multiprocessing.connection",
-        "multiprocessing.heap",
-        "multiprocessing.queues",
-        "multiprocessing.synchronize",
-        "multiprocessing.util",
-        "tempfile",
-    }
-)
+_NUMBERING = ("logging", "multiprocessing", "tempfile")
 """Modules that name files by the number of the process, or see by it that they were forked."""
 
 _CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "process_time", "process_time_ns")
@@ -187,7 +174,7 @@ class Taps:
         self.note(kind, what, lambda: result.hex() if isinstance(result, bytes) else repr(result), frame)
 
     def _numbered(self, frame: Any, args: tuple[Any, ...], result: Any) -> None:
-        if frame.f_globals.get("__name__") not in _NUMBERING:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] not in _NUMBERING:
             self._returned("process", "os.getpid", frame, args, result)
 
     def _waited(self, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:
@@ -281,7 +268,7 @@ class Taps:
         @wraps(plain)
         def following(loader: Any) -> Any:
             batch = plain(loader)
-            self.note("batch", "DataLoader", lambda: _digest(batch), sys._getframe(1))
+            self.note("batch", "DataLoader", lambda: digest(batch), sys._getframe(1))
             return batch
 
         kind.__next__ = following
@@ -338,13 +325,13 @@ class Taps:
             self._machine(name, lambda: "read", sys._getframe(2))
             return
         writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else flags & 3
-        said = (lambda: "written") if writes else partial(_contents, name)
+        said = (lambda: "written") if writes else partial(contents, name)
         self.note("file", name, said, sys._getframe(2))
 
     def _listed(self, args: tuple[Any, ...]) -> None:
         path = args[0] if args and args[0] is not None else "."
         if isinstance(path, (str, bytes)):
-            self.note("folder", os.fsdecode(path), partial(_order, os.fsdecode(path)), sys._getframe(2))
+            self.note("folder", os.fsdecode(path), partial(order, os.fsdecode(path)), sys._getframe(2))
 
     def _connected(self, args: tuple[Any, ...]) -> None:
         self.note("network", "connect", lambda: repr(args[1]), sys._getframe(2))
@@ -360,43 +347,6 @@ _EVENTS: dict[str, Callable[[Taps, tuple[Any, ...]], None]] = {
     "socket.connect": Taps._connected,
     "subprocess.Popen": Taps._started,
 }
-
-
-def _contents(name: str) -> str:
-    about = os.stat(name)
-    if not stat.S_ISREG(about.st_mode):
-        return "no plain file"
-    if about.st_size > _SMALL:
-        return f"{about.st_size} bytes, changed at {about.st_mtime}"
-    with open(name, "rb") as file:
-        return f"{about.st_size} bytes, crc32 {crc32(file.read()):08x}"
-
-
-def _digest(batch: Any) -> str:
-    """Return the shapes and a CRC-32 of all tensors and numbers in a batch."""
-    torch: Any = sys.modules["torch"]
-    shapes, crc, left = [], 0, [batch]
-    with torch._C._DisableTorchDispatch(), torch.no_grad():
-        while left:
-            one = left.pop()
-            if isinstance(one, torch.Tensor):
-                shapes.append(str(tuple(one.shape)))
-                if one.layout is torch.strided and one.numel():
-                    near = one.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-                    crc = crc32(near.numpy().data, crc)
-            elif isinstance(one, dict):
-                left.extend(one.values())
-            elif isinstance(one, (list, tuple)):
-                left.extend(one)
-            elif isinstance(one, (int, float, str)):
-                crc = crc32(repr(one).encode("utf-8", "replace"), crc)
-    return f"{' '.join(shapes[:4])} crc32 {crc:08x}"
-
-
-def _order(name: str) -> str:
-    names = os.listdir(name)
-    together = ["\0".join(order).encode("utf-8", "replace") for order in (names, sorted(names))]
-    return f"{len(names)} entries, order crc32 {crc32(together[0]):08x}, names crc32 {crc32(together[1]):08x}"
 
 
 taps = Taps()

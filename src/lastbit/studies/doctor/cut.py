@@ -149,10 +149,30 @@ class Cut:
         first, second = there.ops[0].get(mine.op), there.ops[1].get(other.op)
         if first is None or second is None:
             self._break("earlier", step, ops, values, chain)
+        elif not _share_draws(there) and self._handed(ops, (first, second), values):
+            self._break("arrival", step, ops if ops[0] is not None else (first, second), values, chain)
         elif not there.coupled(first, second):
             self._cross(there, step, ops, (first, second), values, chain)
         else:
             self._written(there, step, ops, (first, second), values, chain)
+
+    def _handed(self, ops: tuple[Op | None, Op | None], by: Ops, values: tuple[Value, Value]) -> bool:
+        """Tell whether each run took what another thread had made, one of them what the other has elsewhere.
+
+        Which of a pool makes what is chance, so that one is told by what it holds, where that is unmistakable.
+        """
+        readers = [0 if op is None else op.thread for op in ops]
+        if any(op.thread in (0, reader) for op, reader in zip(by, readers, strict=True)) or by[0].name != by[1].name:
+            return False
+        left = [output_on(op, value.storage) for op, value in zip(by, values, strict=True)]
+        if left[0] is None or left[1] is None or left[0].hash == left[1].hash:
+            return False
+        return any(value is not None and all(self._found(by[0], value, side) == 1 for side in (0, 1)) for value in left)
+
+    def _found(self, like: Op, value: Value, side: int) -> int:
+        """Return how often an operation gave a value in a run, in any step."""
+        made = [op for step in self._steps.values() for op in step.hashes[side].get(value.hash or "", ())]
+        return sum((op.name, op.line) == (like.name, like.line) for op in made)
 
     def _written(
         self,
@@ -301,6 +321,13 @@ class Cut:
     ) -> None:
         place = min((op.index for op in ops if op is not None), default=len(step.tapes[0].ops))
         self.breaks.append(Break(kind, step, ops, values, chain, place, detail))
+
+
+def _share_draws(step: Step) -> bool:
+    """Tell whether several threads draw from the global generator: the same masks go to other rows then."""
+    ops = step.tapes[0].ops
+    drawing = {op.thread for op in ops if op.seeded and not any(text.endswith("=generator") for text in op.scalars)}
+    return len(drawing) > 1
 
 
 def _link(step: Step, ops: Ops, values: Values) -> Link:

@@ -130,6 +130,15 @@ def _unseen(root: Root, cause: Cause | None, taps: tuple[Tap, ...], steps: list[
         said.append(
             "What datetime, hash(), id() and sets give is not heard: that a line asks for it is read in its source."
         )
+    if cause is not None and cause.id == "unfilled-array":
+        said.append(
+            "What an array of numpy.empty holds is not looked at: that a line asks for it is read in its source."
+        )
+    if root.kind == "operation" and cause is None:
+        said.append(
+            f"PyTorch does not list {root.operation} as an operation that is not deterministic: on a CPU with as many "
+            "threads, equal inputs give one result, unless memory is written while it is read."
+        )
     if root.kind == "compiled":
         said.append("What happens inside a compiled kernel is not seen: run without torch.compile to look further.")
     if root.kind == "outside":

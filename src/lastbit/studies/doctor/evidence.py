@@ -19,6 +19,7 @@ from lastbit.studies.doctor.cut import Break
 from lastbit.studies.doctor.diagnosis import Root
 from lastbit.studies.doctor.source import Statement, distances, imported, statements
 from lastbit.studies.doctor.steps import Step
+from lastbit.studies.doctor.unfilled import unfilled
 
 __all__ = ["Hint", "dated", "differing", "hints", "in_place", "seeding", "seeds"]
 
@@ -39,6 +40,7 @@ _KINDS = {
     "folder": 1.5,
     "file": 1.0,
     "machine": 1.0,
+    "taken": 1.0,
     "time": 0.5,
     "process": 0.0,
     "network": 0.0,
@@ -61,7 +63,8 @@ class Hint:
     """Something that may have caused a difference."""
 
     id: str
-    """The kind of tap; `torch` for a draw of torch's own; `hash`, `set`, `address` for what an order may come from."""
+    """The kind of tap; `torch` for a draw of torch's own; `hash`, `set`, `address` for what an order may come from;
+    `empty` for memory of NumPy's."""
     line: Line | None
     said: str
     weight: float
@@ -107,10 +110,10 @@ def hints(found: Break, root: Root, steps: Sequence[Step], workers: tuple[Met, M
     if root.line is not None:
         hashed = latest[0].process.settings.get("PYTHONHASHSEED") == "random"
         weighed += _orders(root.line, lines, hashed)
-        weighed += _dates(root.line, lines)
+        weighed += [*_dates(root.line, lines), *_empties(root.line, lines)]
     if root.kind in ("load", "order", "arrival", "made"):
         weighed += [hint for hint in _loading(workers) if hint.line != root.line]
-    kept = [hint for hint in weighed if hint.weight >= LEAST and hint.id not in ("batch", "program")]
+    kept = [hint for hint in weighed if hint.weight >= LEAST and hint.id not in ("batch", "program", "thread")]
     reordered = _reordered(latest[0].taps, latest[1].taps)
     if any(hint.id == "folder" and hint.line in reordered for hint in kept):
         # That another file is read first follows from the order in which they were listed.
@@ -196,6 +199,14 @@ def _asks_time(node: ast.AST) -> bool:
     return name in _TIMES
 
 
+def _empties(line: Line, lines: dict[int, int]) -> Iterator[Hint]:
+    """Yield lines that ask NumPy for memory which nobody has filled."""
+    for one in statements(line.path):
+        far = lines.get(one.first)
+        if far is not None and any(one.first <= number <= one.last for number in unfilled(line.path)):
+            yield Hint("empty", _line(line, one), "numpy.empty", _NEAR[min(far, len(_NEAR) - 1)])
+
+
 def _asks_date(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _DATES
 
@@ -255,7 +266,7 @@ def _tap(tap: Tap, found: Break, root: Root, lines: dict[int, int]) -> Hint:
         if far is None:
             return Hint(tap.kind, tap.line, tap.said, 0.0, tap)
         weight = _KINDS["machine"] + _NEAR[min(far + 1, len(_NEAR) - 1)]
-    if _received(found) and tap.line == root.line and tap.kind not in ("draw", "file"):
+    if _received(found) and tap.line == root.line and tap.kind not in ("draw", "file", "taken"):
         return Hint(tap.kind, tap.line, tap.said, 0.0, tap)  # how processes talk to each other
     before = (tap.step, tap.op) <= (found.step.count, found.place)
     if tap.step == found.step.count and before and found.place - tap.op <= 2:

@@ -12,7 +12,10 @@ __all__ = [
     "FILES",
     "FOLDERS",
     "HASH",
+    "MEMORY",
+    "NAMES",
     "NUMPY",
+    "ORDER",
     "PROCESS",
     "RANDOM",
     "THREADS",
@@ -37,3 +40,6 @@ ADDRESSES = Intervention(
 THREADS = Intervention("one-thread", "run with one thread", {"OMP_NUM_THREADS": "1"}, {"threads": 1})
 DETERMINISTIC = Intervention("deterministic", "ask torch for deterministic operations", changes={"deterministic": True})
 WORKERS = Intervention("no-workers", "load data without workers", changes={"workers": 0})
+ORDER = Intervention("keep-order", "give results in the order in which they were asked for", changes={"order": "kept"})
+NAMES = Intervention("count-names", "number the names that are chosen at random", changes={"names": "counted"})
+MEMORY = Intervention("fill-memory", "fill what numpy.empty gives with zeros", changes={"memory": "zeros"})

@@ -1,7 +1,7 @@
 """Gradients of parts are summed as their futures complete.
 
 step: any
-cause: thread-order
+cause: completion-order
 """
 
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -25,6 +25,6 @@ with ThreadPoolExecutor(6) as pool:
     for _ in range(5):
         futures = [pool.submit(gradient, part) for part in parts]
         model.weight.grad = torch.zeros_like(model.weight)
-        for future in as_completed(futures):
-            model.weight.grad += future.result()  # <- cause
+        for future in as_completed(futures):  # <- cause
+            model.weight.grad += future.result()
         optimizer.step()

@@ -29,10 +29,10 @@ for _ in range(3):
     threads = [threading.Thread(target=prepare, args=(place,)) for place in range(24)]
     for thread in threads:
         thread.start()
-    taken = [ready.get() for _ in threads]
+    taken = [ready.get() for _ in threads]  # <- cause
     total = torch.zeros(120, 16)
     for place, rows in enumerate(taken):
-        total = total + rows * (1 + place)  # <- cause
+        total = total + rows * (1 + place)
     optimizer.zero_grad()
     model(total).square().mean().backward()
     optimizer.step()

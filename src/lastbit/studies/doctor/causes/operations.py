@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from lastbit.studies.doctor import interventions
 from lastbit.studies.doctor.causes.case import Case, Row, of_kind
-from lastbit.studies.doctor.steps import base_of
+from lastbit.studies.doctor.determinism import is_listed
+from lastbit.studies.doctor.evidence import Hint
 
-__all__ = ["COMPILED", "OPERATION", "OTHER_PROCESS", "THREADS_DIFFER", "UNINITIALISED"]
-
-
-_NOT_DETERMINISTIC = frozenset(
-    ("index_put", "index_put_", "_index_put_impl_", "index_add", "index_add_", "scatter_add", "scatter_add_")
-)
-"""Of themselves, on a CPU with several threads or on a GPU."""
+__all__ = [
+    "COMPILED",
+    "OPERATION",
+    "OTHER_PROCESS",
+    "THREADS_DIFFER",
+    "UNFILLED_ARRAY",
+    "UNINITIALISED",
+    "WRITTEN_MEANWHILE",
+]
 
 
 def _threads_differ(case: Case) -> bool:
@@ -23,8 +26,27 @@ def _threads_differ(case: Case) -> bool:
 
 def _other_process(case: Case) -> bool:
     op = case.found.ops[0]
-    alone = op is not None and base_of(op) in _NOT_DETERMINISTIC
+    alone = op is not None and is_listed(op, case.tape)
     return case.siblings and not alone and case.root.kind in ("outside", "order", "operation")
+
+
+def _not_deterministic(case: Case) -> bool:
+    op = case.found.ops[0]
+    return case.root.kind == "operation" and op is not None and is_listed(op, case.tape)
+
+
+def _written_meanwhile(case: Case) -> Hint | None:
+    """Return the last thread that was started before, and still runs, where nothing else writes what was read."""
+    if case.root.kind not in ("operation", "outside") or _not_deterministic(case):
+        return None
+    place = case.found.step.count, case.found.place
+    threads = [tap for tap in case.tape.taps if tap.kind == "thread" and (tap.step, tap.op) <= place]
+    last = max(threads, key=lambda tap: (tap.step, tap.op), default=None)
+    return None if last is None else Hint("thread", last.line, last.said, 0.0, last)
+
+
+def _unfilled(case: Case) -> Hint | None:
+    return case.hint("empty") if case.root.kind in ("made", "outside") else None
 
 
 UNINITIALISED = Row(
@@ -33,6 +55,14 @@ UNINITIALISED = Row(
     "Make it with torch.zeros, or fill all of it before it is read.",
     interventions.DETERMINISTIC,
     of_kind("uninitialised"),
+)
+
+UNFILLED_ARRAY = Row(
+    "unfilled-array",
+    "An array of numpy.empty is used that was not filled everywhere: it holds what was there before.",
+    "Make it with numpy.zeros or numpy.full, or fill all of it before it is read.",
+    interventions.MEMORY,
+    _unfilled,
 )
 
 THREADS_DIFFER = Row(
@@ -56,7 +86,15 @@ OPERATION = Row(
     "The operation is not deterministic: its threads add in whatever order they come.",
     "Call torch.use_deterministic_algorithms(True), or run with one thread.",
     interventions.DETERMINISTIC,
-    of_kind("operation"),
+    _not_deterministic,
+)
+
+WRITTEN_MEANWHILE = Row(
+    "written-meanwhile",
+    "A thread of the program runs at the same time, and memory was written, past torch, that an operation reads.",
+    "Give the thread a copy of its own, or wait for it (join, a lock) before what it writes is read.",
+    None,
+    _written_meanwhile,
 )
 
 COMPILED = Row(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from lastbit.studies.doctor import interventions
 from lastbit.studies.doctor.causes.case import Case, Row, hinted
+from lastbit.studies.doctor.evidence import Hint
 
 __all__ = [
     "ADDRESS_ORDER",
     "COLLECTIVE_ORDER",
+    "COMPLETION_ORDER",
     "FOLDER_ORDER",
     "HASH_ORDER",
     "OBJECT_ORDER",
@@ -15,16 +17,35 @@ __all__ = [
     "WORKER_ORDER",
 ]
 
+_READY = ("concurrent.futures.as_completed", "multiprocessing.Pool.imap_unordered")
+"""What gives results as they are ready."""
+
+
+def _taken(case: Case) -> Hint | None:
+    """Return where other things came from threads or processes, or in another order: the last such line before."""
+    # What threads do meanwhile is counted too, so that the number of operations before it says little.
+    taps = [tap for tap in case.met if tap.kind == "taken" and (tap.count > 1 or tap.step <= case.found.step.count)]
+    last = max(taps, key=lambda tap: (tap.step, tap.op), default=None)
+    return case.hint("taken") or (None if last is None else Hint("taken", last.line, last.said, 0.0, last))
+
+
+def _as_completed(case: Case) -> Hint | None:
+    hint = _taken(case) if case.hint("taken") or _threaded(case) else None
+    return hint if hint is not None and hint.said.startswith(_READY) else None
+
+
+def _in_turn(case: Case) -> Hint | bool | None:
+    return _taken(case) or True if _threaded(case) else case.hint("taken")
+
 
 def _threaded(case: Case) -> bool:
+    others = [hint for hint in case.hints if hint.id != "taken"]
     if case.root.kind == "load":
         # Another process sent it; what those met was equal, so that it can only be another one's turn.
         read = any(tap.kind == "file" and tap.line == case.root.line for tap in case.tape.taps)
-        return not read and not case.hints
+        return not read and not others
     threads = len({op.thread for op in case.tape.ops}) > 1
-    return case.root.kind == "arrival" or (
-        threads and case.root.kind in ("path", "order", "outside") and not case.hints
-    )
+    return case.root.kind == "arrival" or (threads and case.root.kind in ("path", "order", "outside") and not others)
 
 
 def _workers(case: Case) -> bool:
@@ -60,7 +81,15 @@ THREAD_ORDER = Row(
     "Threads or processes work at the same time, and what they give is taken in the order in which it comes.",
     "Collect what they give by the number of the task, and use it in that order; or use one worker.",
     None,
-    _threaded,
+    _in_turn,
+)
+
+COMPLETION_ORDER = Row(
+    "completion-order",
+    "Results of threads or processes are taken as they are ready, by as_completed() or imap_unordered().",
+    "Use map() or imap(), which keep the order of the tasks, or sort the results by the number of the task.",
+    interventions.ORDER,
+    _as_completed,
 )
 
 FOLDER_ORDER = Row(

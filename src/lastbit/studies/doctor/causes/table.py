@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lastbit.studies.doctor.causes import draws, operations, order, outside, seeds
+from lastbit.studies.doctor.causes import draws, names, operations, order, outside, seeds
 from lastbit.studies.doctor.causes.case import Case, Row
 from lastbit.studies.doctor.diagnosis import Cause
 from lastbit.studies.doctor.evidence import Hint
@@ -14,6 +14,7 @@ __all__ = ["CAUSES", "causes_of"]
 
 CAUSES: tuple[Row, ...] = (
     operations.UNINITIALISED,
+    operations.UNFILLED_ARRAY,
     draws.DRAWS_IN_TURN,
     seeds.SEED_FALLBACK,
     seeds.SEED_CLOCK,
@@ -28,15 +29,18 @@ CAUSES: tuple[Row, ...] = (
     operations.THREADS_DIFFER,
     operations.OTHER_PROCESS,
     operations.OPERATION,
+    operations.WRITTEN_MEANWHILE,
     operations.COMPILED,
     order.COLLECTIVE_ORDER,
     order.WORKER_ORDER,
+    order.COMPLETION_ORDER,
     order.THREAD_ORDER,
     draws.NUMPY_UNSEEDED,
     draws.RANDOM_UNSEEDED,
     seeds.DEFAULT_RNG,
     seeds.RANDOM_RANDOM,
     draws.DRAWS_DIFFER,
+    names.RANDOM_NAMES,
     outside.ENTROPY,
     outside.CLOCK,
     outside.PROCESS_ID,
