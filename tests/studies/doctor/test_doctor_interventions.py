@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from lastbit.cli.app import main
+from lastbit.launch.pair.run import run_pair
+from lastbit.launch.settings import Launch, LaunchSettings
+from lastbit.studies.doctor.interventions import ADDRESSES
 
 DEFECTS = Path(__file__).parent / "defects"
 
@@ -65,3 +68,33 @@ def test_a_change_under_which_the_program_fails_confirms_nothing(tmp_path, monke
     assert (answer["finding"]["cause"], answer["confirmation"]["failed"]) == ("process-id", True)
     assert (answer["confirmation"]["differing_after"], answer["confirmation"]["confirmed"]) == (0, False)
     assert "Cure confirmed: not decided: with the change" in " ".join(capsys.readouterr().out.split())
+
+
+OBJECTS = """
+import torch
+
+torch.manual_seed(0)
+layers = [torch.nn.Linear(4, 4) for _ in range(8)]
+for layer in set(layers):
+    torch.nn.init.normal_(layer.weight)
+model = torch.nn.Sequential(*layers)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+for step in range(3):
+    loss = model(torch.ones(2, 4)).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.slow
+def test_modules_in_a_set_take_no_hash_seed_for_an_order_and_numbers_for_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
+    (tmp_path / "objects.py").write_text(OBJECTS)
+    settings, differ = LaunchSettings(deterministic=False), {}
+    for name, changes in {"plain": {}, "numbered": ADDRESSES.changes}.items():
+        launch = Launch(settings=settings, folder=tmp_path / name, cwd=tmp_path, timeout=180)
+        pair = run_pair([sys.executable, "objects.py"], launch, changes=changes)
+        differ[name] = bool(pair.differences), pair.identical
+    assert differ == {"plain": (True, False), "numbered": (False, True)}
