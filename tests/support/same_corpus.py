@@ -1,0 +1,220 @@
+"""The trainings of `tests/studies/same/corpus` in pairs: some are equal but for rounding, some hold a defect."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+CORPUS = Path(__file__).parents[1] / "studies" / "same" / "corpus"
+SEEDS = (1, 2)
+_LINEAR = ("einsum", "transposed", "columns")
+_CLASSES = ("logsumexp", "onehot", "gathered", "double_loss")
+_NUMBERS = ("squares", "double_loss")
+_SHIFTS = ("unfold", "shifts")
+
+
+@dataclass(frozen=True)
+class Network:
+    """One training of the corpus: what of it can be rewritten, and where defects can be planted."""
+
+    name: str
+    optimizer: str
+    forms: tuple[str, ...]
+    """Those of its layers, losses and steps; those of its optimizer come on top."""
+    layers: tuple[str, ...]
+    """Modules with parameters of their own, first to last."""
+    dropouts: tuple[str, ...] = ()
+    norms: tuple[str, ...] = ()
+    """Batch norms."""
+    averaged: bool = False
+
+    @property
+    def halved(self) -> bool:
+        """Whether its learning rate is halved after every quarter of the steps."""
+        return self.name in ("perceptron", "deep", "depthwise")
+
+    @property
+    def written(self) -> bool:
+        """Whether its optimizer's step is written out in `hand.py`."""
+        return self.optimizer != "NAdam"
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """All forms that are equal in exact arithmetic."""
+        fused = ("fused",) if self.optimizer in ("SGD", "Adam", "AdamW", "Adagrad") else ()
+        hand = ("hand",) if self.written else ()
+        averaged = ("averaged",) if self.averaged else ()
+        return (*self.forms, "scaled", "foreach", *fused, *hand, *averaged)
+
+
+NETWORKS = (
+    Network(
+        "perceptron",
+        "SGD",
+        (*_LINEAR, "product", *_CLASSES, "activations", "halves", "reordered", "autograd", "inductor"),
+        ("first", "second", "last"),
+        averaged=True,
+    ),
+    Network(
+        "convolution",
+        "SGD",
+        (*_SHIFTS, "norms", *_CLASSES, "layout", "reordered", "decomposed"),
+        ("first", "second", "last"),
+        norms=("first_norm", "second_norm"),
+    ),
+    Network(
+        "pictures",
+        "AdamW",
+        (*_SHIFTS, "columns", *_CLASSES, "summed", "activations", "masks"),
+        ("first", "second", "hidden", "last"),
+        dropouts=("early", "late"),
+    ),
+    Network(
+        "residual",
+        "Adam",
+        (*_SHIFTS, "einsum", "norms", *_CLASSES, "summed", "halves", "reordered", "layout", "recomputed", "inductor"),
+        ("stem", "one.enter", "one.leave", "two.enter", "two.leave", "last"),
+        averaged=True,
+    ),
+    Network(
+        "recurrent",
+        "RMSprop",
+        (*_CLASSES, "cells", "onehot_tokens", "indexed", "halves", "reordered"),
+        ("table", "layer", "last"),
+    ),
+    Network(
+        "transformer",
+        "AdamW",
+        ("columns", "logsumexp", "gathered", "norms", "matmul", "by_head", "three", "masks", "indexed", "autograd"),
+        ("table", "places", "one.queries", "one.joined", "one.wide", "two.queries", "two.narrow", "last"),
+        dropouts=("one.dropped", "two.dropped"),
+        averaged=True,
+    ),
+    Network(
+        "autoencoder",
+        "NAdam",
+        (*_LINEAR, *_NUMBERS, "activations", "halves", "reordered", "decomposed", "inductor"),
+        ("enter", "code", "back", "leave"),
+    ),
+    Network(
+        "bag",
+        "Adagrad",
+        (*_LINEAR, "logsumexp", "onehot", "gathered", "onehot_tokens", "indexed", "masks"),
+        ("table", "hidden", "last"),
+        dropouts=("dropped",),
+    ),
+    Network(
+        "deep",
+        "AdamW",
+        (*_LINEAR, *_CLASSES, "norms", "activations", "masks", "inductor"),
+        ("enter", "layers.0", "layers.2", "layers.5", "norms.3", "last"),
+        dropouts=("dropped",),
+    ),
+    Network(
+        "tabular",
+        "Adam",
+        ("einsum", "columns", *_NUMBERS, "norms", "activations", "masks"),
+        ("first", "second", "second_norm", "last"),
+        dropouts=("dropped",),
+        norms=("first_norm", "second_norm"),
+        averaged=True,
+    ),
+    Network(
+        "depthwise",
+        "Adam",
+        (*_SHIFTS, "norms", *_CLASSES, "summed", "activations", "layout", "reordered", "decomposed", "inductor"),
+        ("stem", "depth", "point", "last"),
+        norms=("stem_norm", "depth_norm", "point_norm"),
+    ),
+    Network(
+        "gated",
+        "Adam",
+        (*_LINEAR, *_CLASSES, "cells", "masks", "aot_eager"),
+        ("layer", "last"),
+        dropouts=("dropped",),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A candidate against the reference of its network and seed."""
+
+    network: Network
+    seed: int
+    kind: str
+    """`harmless`, `arithmetic`, or what is wrong."""
+    words: tuple[str, ...]
+    """Options of the candidate, besides the seed."""
+    tensors: tuple[str, ...] = ()
+    """Beginnings of the names of tensors of which one must be named; none: any."""
+    step: int | None = None
+    """The step that must be named; None: any."""
+    environment: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What is typed."""
+        return ("python", str(CORPUS / f"{self.network.name}.py"), "--seed", str(self.seed), *self.words)
+
+
+def harmless(network: Network, seed: int) -> Iterator[Pair]:
+    """Yield candidates that are the reference but for rounding."""
+    yield Pair(network, seed, "harmless", (), environment=(("OMP_NUM_THREADS", "2"),))
+    for place, variant in enumerate(network.variants):
+        # Each form at one seed or two, so that all of it stays below twenty minutes.
+        if (place + seed) % 3:
+            yield Pair(network, seed, "harmless", ("--variant", variant))
+
+
+def arithmetic(network: Network, seed: int) -> Iterator[Pair]:
+    """Yield candidates in lower precision, sound and with a layer's gradient a tenth too long."""
+    layer = network.layers[seed % len(network.layers)]
+    for precision in ("bfloat16", "tf32"):
+        yield Pair(network, seed, "arithmetic", ("--precision", precision))
+        yield Pair(
+            network,
+            seed,
+            f"gradient in {precision}",
+            ("--precision", precision, *_defect("gradient", layer, 0.1)),
+            (f"{layer}.",),
+        )
+
+
+def defects(network: Network, seed: int) -> Iterator[Pair]:
+    """Yield candidates with one defect each."""
+
+    def pair(kind, defect, place="", size=0.0, tensors=(), step=None):
+        return Pair(network, seed, kind, _defect(defect, place, size), tensors, step)
+
+    layers = network.layers
+    for turn, size in enumerate((1e-5, 1e-4, 1e-3)):
+        layer = layers[(seed + turn) % len(layers)]
+        yield pair(f"gradient x (1 + {size})", "gradient", layer, size, (f"{layer}.",))
+    if network.optimizer != "SGD":
+        size = 1e-5 if network.name == "depthwise" else 1e-7
+        yield pair("epsilon", "epsilon", size=size, step=1)
+        if network.written:
+            yield pair("epsilon that no setting shows", "hidden_epsilon", size=size)
+    if network.optimizer in ("Adam", "AdamW"):
+        for defect in ("first_moment", "second_moment", "no_correction"):
+            yield pair("lost bias correction", defect)
+    for dropout in network.dropouts:
+        yield pair("dropout + 0.001", "dropout", dropout, 1e-3)
+    for norm in network.norms:
+        yield pair("batch norm's momentum + 0.001", "momentum", norm, 1e-3, (f"{norm}.running",))
+        yield pair("batch norm's momentum - 0.001", "momentum", norm, -1e-3, (f"{norm}.running",))
+    yield pair("schedule off by one", "schedule", step=30 if network.halved else 1)
+    yield pair("mean over one example fewer", "count", step=1)
+    if network.averaged:
+        for step in (7 * seed, 40 + seed, 100 + seed):
+            yield pair("an average misses one update", "missed", step, step=step)
+    step = 11 + 23 * seed
+    yield pair("one other example", "swapped", step, 5, step=step)
+    yield pair("decay on biases", "decay", size=1e-2, step=1)
+    if network.written:
+        yield pair("decay on biases that no setting shows", "hidden_decay", size=1e-2)
+
+
+def _defect(defect: str, place: object, size: float) -> tuple[str, ...]:
+    words = {"--defect": defect, "--place": str(place), "--size": str(size) if size else ""}
+    return tuple(word for name, value in words.items() if value for word in (name, value))
