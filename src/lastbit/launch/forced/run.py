@@ -22,7 +22,7 @@ from lastbit.launch.pair.call import Call
 from lastbit.launch.process import Launched, launched
 from lastbit.launch.settings import Launch
 
-__all__ = ["ForcedRun", "Side", "run_against", "run_forced", "run_staircase"]
+__all__ = ["ForcedRun", "Side", "run_against", "run_forced", "run_moved", "run_staircase"]
 
 LAST = 10.0
 """Seconds that a run is given to end by itself once it is no longer compared."""
@@ -139,20 +139,27 @@ def run_forced(
 def run_staircase(
     reference: Side, candidate: Side, launch: Launch, *, every: int = 1
 ) -> tuple[ForcedTable, ForcedTable]:
-    """Return how far the gradients of two programs move where their weights move by 2^-18, each along its own run.
+    """Return `run_moved` of two programs.
+
+    Raises:
+        LastbitError: as `run_forced`.
+    """
+    return (
+        run_moved(reference, launch.into("staircase-reference"), every=every),
+        run_moved(candidate, launch.into("staircase-candidate"), every=every),
+    )
+
+
+def run_moved(side: Side, launch: Launch, *, every: int = 1) -> ForcedTable:
+    """Return how far a program's gradients move where its weights move by 2^-18, along its own run.
 
     In a format of few bits, weights that are rounded move by a whole step of it or not at all, and so do gradients.
 
     Raises:
         LastbitError: as `run_forced`.
     """
-    tables = []
-    for name, side in (("reference", reference), ("candidate", candidate)):
-        mine = launch.into(f"staircase-{name}")
-        with Exchange(mine.folder, every=every, objects=(), keeps=False) as exchange:
-            ran = exchange.run(side, [Follow("staircase", side, jitter=(_STAIR, 0))], mine)
-        tables.append(ran.tables["staircase"])
-    return tables[0], tables[1]
+    with Exchange(launch.folder, every=every, objects=(), keeps=False) as exchange:
+        return exchange.run(side, [Follow("staircase", side, jitter=(_STAIR, 0))], launch).tables["staircase"]
 
 
 def run_against(

@@ -1,0 +1,83 @@
+"""A reference of the corpus, recorded once with its units of rounding, and candidates held against it one by one."""
+
+import sys
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from same_corpus import CORPUS, Network, Pair
+
+from lastbit.launch.forced.run import ForcedRun, Side, run_against, run_forced, run_moved
+from lastbit.launch.forced.table import ForcedTable
+from lastbit.launch.settings import Launch, LaunchSettings
+from lastbit.studies.same.evidence import Evidence
+from lastbit.studies.same.judge import Judgement, judge, staircase_needed
+
+SAME = ("bit_for_bit", "same_up_to_rounding")
+
+
+class Reference:
+    """The reference of a network and seed.
+
+    Args:
+        network: of the corpus.
+        seed: of the training.
+        folder: takes the record and what the runs leave.
+    """
+
+    def __init__(self, network: Network, seed: int, folder: Path) -> None:
+        self._words = (sys.executable, str(CORPUS / f"{network.name}.py"), "--seed", str(seed))
+        self._folder = folder
+
+    @cached_property
+    def record(self) -> tuple[Path, ForcedTable]:
+        """The file in which it is kept, and its control; made by seven runs when it is first asked for."""
+        record = self._folder / "reference.zip"
+        side = Side(self._words)
+        return record, run_forced(side, side, self._launch("record"), control=False, record=record).candidate
+
+    @cached_property
+    def _moved(self):
+        return run_moved(Side(self._words), self._launch("moved"))
+
+    def against(self, pair: Pair) -> ForcedRun:
+        """Hold a candidate against the record, with the staircase where it is needed."""
+        side = Side((sys.executable, *pair.command[1:]), dict(pair.environment))
+        record, control = self.record
+        run = replace(run_against(record, side, self._launch("candidate")), control=control)
+        if staircase_needed(thorough_evidence(run)):
+            run = replace(run, staircase=(self._moved, run_moved(side, self._launch("candidate-moved"))))
+        return run
+
+    def _launch(self, name: str) -> Launch:
+        return Launch(settings=LaunchSettings(threads=1), folder=self._folder / name, timeout=600)
+
+
+def thorough_evidence(run: ForcedRun) -> Evidence:
+    """Return what is judged without --quick."""
+    return Evidence.of(
+        run.candidate, control=run.control, jitters=run.jitters, double=run.double, staircase=run.staircase
+    )
+
+
+def quick_evidence(run: ForcedRun) -> Evidence:
+    """Return what of it --quick would have had: one run that measures rounding, no control, no staircase."""
+    return Evidence.of(run.candidate, jitters=run.jitters[:1])
+
+
+def is_right(pair: Pair, judgement: Judgement) -> bool:
+    """Tell whether the answer is that of the pair, with the right tensor or step where there is one."""
+    if pair.kind == "harmless":
+        return judgement.answer in SAME
+    if pair.kind == "arithmetic":
+        return judgement.answer == "other_arithmetic"
+    if judgement.answer != "different":
+        return False
+    first = judgement.findings[0]
+    there = not pair.tensors or first.tensor.startswith(pair.tensors)
+    return there and pair.step in (None, first.step)
+
+
+def both(pair: Pair, run: ForcedRun) -> tuple[Judgement, Judgement]:
+    """Return the judgements without and with --quick."""
+    return judge(thorough_evidence(run)), judge(quick_evidence(run))
