@@ -10,6 +10,7 @@ _LINEAR = ("einsum", "transposed", "columns")
 _CLASSES = ("logsumexp", "onehot", "gathered", "double_loss")
 _NUMBERS = ("squares", "double_loss")
 _SHIFTS = ("unfold", "shifts")
+_GRADIENT = ("gradient_scale", "gradient")
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,8 @@ class Pair:
     """`harmless`, `arithmetic`, or what is wrong."""
     words: tuple[str, ...]
     """Options of the candidate, besides the seed."""
+    what: tuple[str, ...] = ()
+    """What must be named, one of these."""
     tensors: tuple[str, ...] = ()
     """Beginnings of the names of tensors of which one must be named; none: any."""
     step: int | None = None
@@ -170,49 +173,46 @@ def arithmetic(network: Network, seed: int) -> Iterator[Pair]:
     """Yield candidates in lower precision, sound and with a layer's gradient a tenth too long."""
     layer = network.layers[seed % len(network.layers)]
     for precision in ("bfloat16", "tf32"):
-        yield Pair(network, seed, "arithmetic", ("--precision", precision))
-        yield Pair(
-            network,
-            seed,
-            f"gradient in {precision}",
-            ("--precision", precision, *_defect("gradient", layer, 0.1)),
-            (f"{layer}.",),
-        )
+        words = ("--precision", precision)
+        yield Pair(network, seed, "arithmetic", words)
+        longer = (*words, *_defect("gradient", layer, 0.1))
+        yield Pair(network, seed, f"gradient in {precision}", longer, _GRADIENT, (f"{layer}.",))
 
 
 def defects(network: Network, seed: int) -> Iterator[Pair]:
     """Yield candidates with one defect each."""
 
-    def pair(kind, defect, place="", size=0.0, tensors=(), step=None):
-        return Pair(network, seed, kind, _defect(defect, place, size), tensors, step)
+    def pair(kind, what, defect, place="", size=0.0, tensors=(), step=None):
+        return Pair(network, seed, kind, _defect(defect, place, size), what, tensors, step)
 
-    layers = network.layers
+    layers, optimizer = network.layers, ("optimizer",)
     for turn, size in enumerate((1e-5, 1e-4, 1e-3)):
         layer = layers[(seed + turn) % len(layers)]
-        yield pair(f"gradient x (1 + {size})", "gradient", layer, size, (f"{layer}.",))
+        yield pair(f"gradient x (1 + {size})", _GRADIENT, "gradient", layer, size, (f"{layer}.",))
     if network.optimizer != "SGD":
         size = 1e-5 if network.name == "depthwise" else 1e-7
-        yield pair("epsilon", "epsilon", size=size, step=1)
+        yield pair("epsilon", optimizer, "epsilon", size=size, step=1)
         if network.written:
-            yield pair("epsilon that no setting shows", "hidden_epsilon", size=size)
+            yield pair("epsilon that no setting shows", optimizer, "hidden_epsilon", size=size)
     if network.optimizer in ("Adam", "AdamW"):
         for defect in ("first_moment", "second_moment", "no_correction"):
-            yield pair("lost bias correction", defect)
+            yield pair("lost bias correction", optimizer, defect)
     for dropout in network.dropouts:
-        yield pair("dropout + 0.001", "dropout", dropout, 1e-3)
+        yield pair("dropout + 0.001", _GRADIENT, "dropout", dropout, 1e-3)
     for norm in network.norms:
-        yield pair("batch norm's momentum + 0.001", "momentum", norm, 1e-3, (f"{norm}.running",))
-        yield pair("batch norm's momentum - 0.001", "momentum", norm, -1e-3, (f"{norm}.running",))
-    yield pair("schedule off by one", "schedule", step=30 if network.halved else 1)
-    yield pair("mean over one example fewer", "count", step=1)
+        for size, sign in ((1e-3, "+"), (-1e-3, "-")):
+            kind = f"batch norm's momentum {sign} 0.001"
+            yield pair(kind, ("buffer",), "momentum", norm, size, (f"{norm}.running",))
+    yield pair("schedule off by one", ("schedule",), "schedule", step=30 if network.halved else 1)
+    yield pair("mean over one example fewer", _GRADIENT, "count", step=1)
     if network.averaged:
         for step in (7 * seed, 40 + seed, 100 + seed):
-            yield pair("an average misses one update", "missed", step, step=step)
+            yield pair("an average misses one update", ("copy",), "missed", step, step=step)
     step = 11 + 23 * seed
-    yield pair("one other example", "swapped", step, 5, step=step)
-    yield pair("decay on biases", "decay", size=1e-2, step=1)
+    yield pair("one other example", ("data", "gradient"), "swapped", step, 5, step=step)
+    yield pair("decay on biases", optimizer, "decay", size=1e-2, step=1)
     if network.written:
-        yield pair("decay on biases that no setting shows", "hidden_decay", size=1e-2)
+        yield pair("decay on biases that no setting shows", optimizer, "hidden_decay", size=1e-2)
 
 
 def _defect(defect: str, place: object, size: float) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def quick_evidence(run: ForcedRun) -> Evidence:
 
 
 def is_right(pair: Pair, judgement: Judgement) -> bool:
-    """Tell whether the answer is that of the pair, with the right tensor or step where there is one."""
+    """Tell whether the answer is that of the pair, and names first what is other, the tensor and step where known."""
     if pair.kind == "harmless":
         return judgement.answer in SAME
     if pair.kind == "arithmetic":
@@ -75,7 +75,7 @@ def is_right(pair: Pair, judgement: Judgement) -> bool:
         return False
     first = judgement.findings[0]
     there = not pair.tensors or first.tensor.startswith(pair.tensors)
-    return there and pair.step in (None, first.step)
+    return first.what in pair.what and there and pair.step in (None, first.step)
 
 
 def both(pair: Pair, run: ForcedRun) -> tuple[Judgement, Judgement]:
