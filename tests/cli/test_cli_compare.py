@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sqlite3
 
 import pytest
 
@@ -68,3 +69,53 @@ def test_no_line_is_wider_than_the_terminal(tables, columns):
     arms = ["old.csv", "new.csv", "same.csv"]
     page = lb.compare(*arms, better="higher", pairs="all", worth=3, quiet=True).page
     assert max(map(len, render_text(page, columns).splitlines())) <= columns
+
+
+def test_a_study_file_names_arms_and_settings_and_flags_win(tables, capsys):
+    (tables / "study.toml").write_text(
+        'arms = ["old.csv", "same.csv"]\nbetter = "higher"\nworth = 0.001\nout = "from-file"\n'
+    )
+    assert main(["compare", "study.toml", "--quiet"]) == 4
+    assert main(["compare", "study.toml", "--worth", "2", "--out", "other", "--quiet"]) == 0
+    flags = ["--better", "higher", "--worth", "2", "--out", "flags", "--quiet"]
+    assert main(["compare", "old.csv", "same.csv", *flags]) == 0
+    one, two = (json.loads((tables / name / "result.json").read_text()) for name in ("other", "flags"))
+    assert {name for name in one if one[name] != two[name]} <= {"command"}
+
+
+def test_programs_of_a_study_file_are_trained_and_gone_on_with(tables):
+    small = "epochs = 1\ntrain_size = 64\nwidth = 2\nseeds = 2\nworkers = 1\n"
+    (tables / "study.toml").write_text(f'a = "digits"\nb = "digits --lr 0.1"\nout = "study"\n{small}')
+    assert main(["compare", "study.toml", "--quiet"]) == 4
+    before = lb.open_study("study").result
+    assert [arm.seeds for arm in before.arms] == [2, 2]
+    with sqlite3.connect("study/runs.sqlite") as database:
+        database.execute("DELETE FROM runs WHERE run = 'b-seed001-p000'")
+    assert main(["compare", "study.toml", "--resume", "study", "--quiet"]) == 4
+    after = lb.open_study("study").result
+    assert (after.arms, after.difference) == (before.arms, before.difference)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a = 3", "a = 3 in study.toml: give text"),
+        ("arm = 'digits'", "arm = 'digits' in study.toml: give texts in [brackets]"),
+        ("arms = [1, 2]", "arms = [1, 2] in study.toml: give texts in [brackets]"),
+        ("c = 'digits'", "unknown setting in study.toml 'c'"),
+        ("arms = ['old.csv', 'new.csv']\nworth = -1\nbetter = 'higher'", "--worth must be above 0"),
+        (None, "there is no study file study.toml"),
+    ],
+)
+def test_a_mistake_in_a_study_file_is_one_line(tables, capsys, text, said):
+    if text is not None:
+        (tables / "study.toml").write_text(text)
+    assert main(["compare", "study.toml", "--quiet"]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert len(told.splitlines()) == 1
+
+
+def test_a_study_file_stands_alone(tables, capsys):
+    assert main(["compare", "old.csv", "study.toml", "--better", "higher"]) == 2
+    assert "study.toml is a study file, which stands alone" in capsys.readouterr().err

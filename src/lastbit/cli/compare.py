@@ -14,17 +14,21 @@ from lastbit.cli.output import check_writable, json_alone, present
 from lastbit.cli.studies import Json, Quiet
 from lastbit.core.errors import LastbitError
 from lastbit.studies.compare.settings import CompareSettings
-from lastbit.studies.frame.settings import study_keywords
+from lastbit.studies.frame.settings import read_study_file, study_keywords
 
 __all__ = ["compare_command"]
 
 _ARMS = "The arms"
 
+_NAMED = ("arms", "a", "b", "arm")
+"""What a study file calls its arms."""
+
 Arms: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[A B ...]",
-        help="Arms that were measured before: folders of audits, or CSV files (seed,value in rows, or a run a column).",
+        metavar="[A B ...|STUDY.toml]",
+        help="Arms that were measured before: folders of audits, or CSV files (seed,value in rows, or a run a column); "
+        "or a file with the same names as the flags, which override it.",
         show_default=False,
     ),
 ]
@@ -64,6 +68,15 @@ def _compare(
         raise LastbitError(
             "a comparison has several programs: write each in quotes, --a 'python a.py' --b 'python b.py'"
         )
+    files = [one for one in arms or () if one.endswith(".toml")]
+    if files:
+        if len(arms or ()) > 1:
+            raise LastbitError(f"{files[0]} is a study file, which stands alone: name the arms in it, arms = [...]")
+        settings = {**_read(Path(files[0]), resumes="resume" in settings), **settings}
+        arms, a, b = settings.pop("arms", None), a or settings.pop("a", None), b or settings.pop("b", None)
+        arm = arm or settings.pop("arm", None)
+        for name in ("a", "b", "arm"):
+            settings.pop(name, None)
     named = [*(arms or []), *(one for one in (a, b) if one is not None), *(arm or [])]
     folders = [Path(settings[name]) for name in ("out", "resume") if name in settings]
     check_writable(json, reads=named, studies=folders)
@@ -74,3 +87,20 @@ def _compare(
         study = compare(*named, **settings, quiet=quiet)
         present(study, json=writer, quiet=quiet)
     return judged(conditions, study.to_json(), study.result.exit_code)
+
+
+def _read(path: Path, *, resumes: bool) -> dict[str, Any]:
+    """Return what a study file says: `arms`, those that were measured, or `a`, `b` and `arm`, and settings.
+
+    Raises:
+        LastbitError: it cannot be read, or a value is none that a flag could have.
+    """
+    known = [one.name for one in study_keywords(CompareSettings) if one.name != "resume"]
+    told = read_study_file(path, [*_NAMED, *known])
+    for name in ("arms", "arm"):
+        value = told.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise LastbitError(f"{name} = {value!r} in {path}: give texts in [brackets]")
+    if resumes:
+        told.pop("out", None)
+    return told

@@ -2,9 +2,11 @@
 
 import re
 import shlex
+import shutil
 
 import pytest
 
+import lastbit as lb
 from lastbit.cli.app import main
 
 MEASURED = [
@@ -13,6 +15,9 @@ MEASURED = [
     ("a.csv", "two arms or more, got 1"),
     ("a.csv ./a.csv --better higher", "a.csv is named twice"),
     ("a.csv none.csv --better higher", "there is no none.csv"),
+    ("a.csv copy.csv --better higher", "copy.csv holds the very runs of a.csv"),
+    ("a.csv unseeded.csv --better higher", "line 3 of unseeded.csv names no seed"),
+    ("a.csv table.csv --better higher", "one column beside seed, and has acc, loss"),
     ("a.csv flat.csv --better higher", "all 3 values of flat are 97.1"),
     ("one.csv other.csv --better higher", "one run an arm says nothing"),
     ("a.csv b.csv one.csv --better higher", "one run an arm says nothing"),
@@ -48,6 +53,11 @@ PROGRAMS = [
 @pytest.mark.parametrize(("words", "said"), MEASURED + PROGRAMS)
 def test_one_line_says_what_to_write(words, said, desk, capsys):
     tables = {"flat": "97.1,97.1,97.1", "one": "97", "other": "98", "row": "97,98,97.5", "apart": "seed,v\n8,97\n9,98"}
+    tables |= {
+        "copy": (desk / "a.csv").read_text(),
+        "unseeded": "seed,v\n1,97\n,98",
+        "table": "seed,acc,loss\n1,97,0.1",
+    }
     for name, text in tables.items():
         (desk / f"{name}.csv").write_text(text)
     before = sorted(path.name for path in desk.iterdir())
@@ -63,6 +73,7 @@ def test_one_line_says_what_to_write(words, said, desk, capsys):
     ("arms", "said"),
     [
         ("--a FILE:calm --b FILE:regression", "arm A is measured by accuracy and B by"),
+        ("--a FILE:calm --b FILE:elsewhere", "the test sets of arm A and B ask for other targets"),
         ("--a FILE:calm --b FILE:lively", "has a test set of 40 examples and B one of 96"),
         ("--a FILE:calm --b FILE:still --metric nothing", "unknown metric 'nothing'"),
         ("--a FILE:calm --b FILE:still --arm FILE:deadly --sequential", "--sequential compares two arms"),
@@ -77,3 +88,15 @@ def test_tasks_that_are_not_measured_alike(arms, said, task_file, desk, capsys):
 def test_studies_of_another_kind_are_no_arms(trained, desk, capsys):
     assert main(["compare", str(trained.path), "a.csv", "--better", "higher"]) == 2
     assert "is a study of kind 'compare': a comparison reads audits and CSV files" in capsys.readouterr().err
+
+
+def test_a_copy_of_a_study_says_nothing_of_it(audited, desk, capsys):
+    shutil.copytree(audited.path, desk / "copy")
+    assert main(["compare", str(audited.path), "copy"]) == 2
+    assert "copy holds the very runs of " in capsys.readouterr().err
+
+
+def test_audits_of_other_test_sets_of_one_size_are_not_compared(audited, task_file, desk, capsys):
+    lb.audit(f"{task_file}:elsewhere", seeds=2, perturbations=1, workers=1, out=desk / "other", quiet=True)
+    assert main(["compare", str(audited.path), "other"]) == 2
+    assert "the test sets of arm A and B ask for other targets" in capsys.readouterr().err

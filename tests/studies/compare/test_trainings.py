@@ -237,3 +237,30 @@ def test_two_audits_of_before_are_arms_and_an_unfinished_one_is_said_to_be(tmp_p
     assert [arm.name for arm in result.arms] == ["audit", "audit-unfinished"]
     assert result.examples.both + result.examples.neither + result.examples.only_a + result.examples.only_b > 0
     assert any(one.startswith("B: unfinished: ") for one in result.remarks)
+
+
+def test_an_audit_whose_control_failed_is_said_to_be_one(audited, task_file, desk):
+    lb.audit(f"{task_file}:unseeded", seeds=3, perturbations=2, workers=1, out=desk / "unseeded", **QUIET)
+    result = lb.compare(audited, "unseeded", **QUIET).result
+    assert any(one.startswith("B: ") and "an exact repeat differed" in one for one in result.remarks)
+    assert result.last_bit.can_flip is None
+
+
+def test_a_change_that_altered_nothing_is_said_to(task_file, audited, desk):
+    again = lb.audit(
+        f"{task_file}:calm", seeds=2, perturbations=2, perturb="rounding", workers=1, out=desk / "b", **QUIET
+    )
+    result = lb.compare(audited, again, **QUIET).result
+    assert result.verdict_kind == "undecided"
+    assert any(one.startswith("B gave the very value of A with every seed") for one in result.remarks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("other", "kinds"),
+    [("--lr 0.303", {"undecided", "no_difference"}), ("--norm none --lr 0.05 --weight-decay 5e-4", {"real"})],
+)
+def test_on_the_digits_one_percent_is_not_seen_and_the_calm_setting_is(other, kinds, tmp_path):
+    result = lb.compare("digits", f"digits {other}", seeds=5, worth=1, out=tmp_path / "study", **QUICK).result
+    assert result.verdict_kind in kinds
+    assert all(arm.seeds == 5 for arm in result.arms)

@@ -53,6 +53,7 @@ class ArmRuns:
         left_out: which runs do not count, and why.
         lost: how many those are.
         test_size: examples of its test set; None where nothing is known of it.
+        test_targets: digest of what its test set asks for; empty where nothing is known of it.
         silent: why its runs of one seed do not differ in the last bit alone; empty where they do, or nobody knows.
         remark: what else must be known of it.
     """
@@ -66,6 +67,7 @@ class ArmRuns:
     left_out: str = ""
     lost: int = 0
     test_size: int | None = None
+    test_targets: str = ""
     silent: str = ""
     remark: str = ""
 
@@ -92,15 +94,31 @@ _ARMS = TypeAdapter(tuple[ArmRuns, ...])
 
 
 def refuse_twice(arms: Sequence[Any]) -> None:
-    """Refuse a study or file that is named twice.
+    """Refuse a study or file that is named twice, or beside a copy of it.
 
     Raises:
         LastbitError: one is.
     """
     paths = [Path(arm) for arm in arms if isinstance(arm, str | Path)]
     for place, path in enumerate(paths):
-        if any(path.resolve() == other.resolve() for other in paths[:place]):
-            raise LastbitError(f"{path} is named twice: a study says nothing about itself; name another")
+        for other in paths[:place]:
+            if path.resolve() == other.resolve():
+                raise LastbitError(f"{path} is named twice: a study says nothing about itself; name another")
+            if _is_copy(path, other):
+                raise LastbitError(
+                    f"{path} holds the very runs of {other}: a study says nothing about itself; name another"
+                )
+
+
+def _is_copy(path: Path, other: Path) -> bool:
+    """Return whether two studies have the same runs to the nanosecond that they took, or two files the same content."""
+    if path.is_dir() and other.is_dir():
+        with StudyFolder.read(path) as one, StudyFolder.read(other) as two:
+            runs = [[(run.run, run.seconds) for run in folder.runs()] for folder in (one, two)]
+        return bool(runs[0]) and runs[0] == runs[1]
+    if path.is_file() and other.is_file():
+        return read_table(path) == read_table(other)
+    return False
 
 
 def read_arm(path: Path, metric: str | None) -> ArmRuns:
@@ -124,7 +142,9 @@ def read_arm(path: Path, metric: str | None) -> ArmRuns:
             [arm] = arms_of_study(folder, [path.resolve().name], settings)
             if not arm.values:
                 raise LastbitError(f"{path} has no run that counts: {arm.left_out or 'none is in'}")
-            return replace(arm, remark=_state(folder), silent=_silent(folder))
+            silent = _silent(folder)
+            said = (_state(folder), silent, arm.remark)
+            return replace(arm, remark="; ".join(one for one in said if one), silent=silent)
     if not path.exists():
         raise LastbitError(f"there is no {path}: name a study's folder or a CSV file, or programs by --a and --b")
     values, seeds = read_table(path)
@@ -233,6 +253,7 @@ def _arm(
         left_out=", ".join([*shown, *["…"] * (len(others) > _SHOWN)]),
         lost=len(others),
         test_size=task.get("test_size"),
+        test_targets=task.get("test_targets", ""),
         remark=_chosen(_spec(facts, arm)),
     )
 
@@ -259,7 +280,9 @@ def _state(folder: StudyFolder) -> str:
 def _silent(folder: StudyFolder) -> str:
     control = compare_repeats(folder, folder.runs())
     return (
-        "" if control.first_difference is None else "an exact repeat differed, so that runs of one seed differ in more"
+        ""
+        if control.first_difference is None
+        else "an exact repeat differed, so that runs of one seed differ in more than the last bit"
     )
 
 

@@ -34,6 +34,13 @@ def check_alike(arms: Sequence[ArmRuns]) -> None:
             f"arm {a.upper()} has a test set of {plural(one, 'example')} and {b.upper()} one of {count(two)}: measure "
             "both on one"
         )
+    sets = {arm.test_targets: letter for letter, arm in known if arm.test_targets}
+    if len(sets) > 1:
+        a, b = list(sets.values())[:2]
+        raise LastbitError(
+            f"the test sets of arm {a.upper()} and {b.upper()} ask for other targets, as many as they are: measure "
+            "both on one"
+        )
 
 
 def check_comparable(arms: Sequence[ArmRuns], *, paired: bool = False) -> None:

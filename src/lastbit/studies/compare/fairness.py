@@ -46,9 +46,20 @@ def remarks_on(found: Decided, arms: Sequence[ArmRuns]) -> tuple[str, ...]:
                 f"{letter} is one run: were it the best of {count(most)}, choosing it alone would add "
                 f"{show(adds, found.points).value}"
             )
+    if len(arms) == 2 and _same_values(*arms):
+        said.append("B gave the very value of A with every seed that both have: the change altered nothing that shows")
     name = found.metric.lower()
     if "best" in name.replace("-", "_").split("_"):
         said.append(
             f"by its name {found.metric} is the best of several checkpoints, to which choosing adds: compare the last"
         )
     return tuple(said)
+
+
+def _same_values(a: ArmRuns, b: ArmRuns) -> bool:
+    """Return whether the seeds that both arms name, two or more, gave the same values in both."""
+    if a.seeds is None or b.seeds is None:
+        return False
+    one, other = a.by_seed, b.by_seed
+    shared = one.keys() & other.keys()
+    return len(shared) > 1 and all(one[seed] == other[seed] for seed in shared)

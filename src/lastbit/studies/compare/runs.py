@@ -14,6 +14,7 @@ from lastbit.store import StudyFolder
 from lastbit.studies.audit.worker import rehearse as rehearse_task
 from lastbit.studies.compare.settings import CompareSettings
 from lastbit.studies.frame.arms import LETTERS
+from lastbit.studies.frame.fingerprint import targets_of_test
 from lastbit.studies.frame.kind import Cell, Job, Plan, Pointless
 from lastbit.studies.frame.program import Program, Trainee
 from lastbit.tasks import Task
@@ -134,6 +135,10 @@ def _check_alike(first: Task, other: Task, letter: str, settings: CompareSetting
     if len(first.test) != len(other.test):
         sizes = f"of {plural(len(first.test), 'example')} and {letter} one of {count(len(other.test))}"
         raise LastbitError(f"arm A has a test set {sizes}: measure both on one")
+    if targets_of_test(first) != targets_of_test(other):
+        raise LastbitError(
+            f"the test sets of arm A and {letter} ask for other targets, as many as they are: measure both on one"
+        )
 
 
 def refuse_one_run(folder: StudyFolder, plan: Plan[CompareSettings]) -> None:

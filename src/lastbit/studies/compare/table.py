@@ -39,8 +39,12 @@ def read_table(path: Path) -> tuple[tuple[float, ...], tuple[str, ...] | None]:
     width = len(rows[0][1])
     if header is not None and "seed" in header:
         if width != 2 or len(header) != 2:
-            raise LastbitError(f"{path} has {len(header)} columns beside seeds: keep seed and one value")
+            beside = ", ".join(name for name in header if name != "seed") or "none"
+            raise LastbitError(f"{path} must have one column beside seed, and has {beside}: keep seed and one value")
         seed = header.index("seed")
+        for line, row in rows:
+            if not row[seed]:
+                raise LastbitError(f"line {line} of {path} names no seed: write it, or leave that run out")
         values = [_number(path, line, row, 1 - seed) for line, row in rows]
         return tuple(values), tuple(row[seed] for _, row in rows)
     if len(rows) == 1:

@@ -28,7 +28,7 @@ from lastbit.tasks.stepping import make_optimizers
 from lastbit.train.executors.processes import ProcessExecutor
 from lastbit.train.jobs import Crashed, Event, Finished, Job
 
-__all__ = ["check_processes", "fingerprint", "other_elsewhere"]
+__all__ = ["check_processes", "fingerprint", "other_elsewhere", "targets_of_test"]
 
 _EXAMPLES, _BYTES = 4, 32 << 20
 """Examples that the loss is taken of; bytes of a tensor that are read, evenly spread over its rows."""
@@ -95,6 +95,16 @@ def _settings(task: Task) -> bytes:
 def _data(task: Task) -> bytes:
     splits = [split for split in (task.train, task.test, task.validation) if split is not None]
     return b"".join(_content(tensor) for split in splits for tensor in _examples(split))
+
+
+def targets_of_test(task: Task) -> str:
+    """Return a digest of what a task's test set asks for: targets alone, for inputs may be prepared otherwise."""
+    return hashlib.blake2b(_repeatable(_targets, task), digest_size=16).hexdigest()
+
+
+def _targets(task: Task) -> bytes:
+    # Of a pair the last tensor is its targets.
+    return _content(_examples(task.test)[-1])
 
 
 def _examples(split: Split) -> list[Tensor]:

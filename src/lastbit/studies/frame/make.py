@@ -19,7 +19,7 @@ from lastbit.studies.frame.arms import LETTERS, Arm, Trains
 from lastbit.studies.frame.damage import concluded, set_aside
 from lastbit.studies.frame.environment import environment
 from lastbit.studies.frame.execution import Asked, Interrupted
-from lastbit.studies.frame.fingerprint import check_processes, fingerprint
+from lastbit.studies.frame.fingerprint import check_processes, fingerprint, targets_of_test
 from lastbit.studies.frame.folders import arms_of, begin_study, check_origin, stored_facts
 from lastbit.studies.frame.kind import Cell, Kind, Plan, Pointless, distinct
 from lastbit.studies.frame.notes import notes
@@ -361,6 +361,7 @@ def _task_facts(kind: Kind[S, R], plan: Plan[S], task: Trainee) -> dict[str, Any
         ],
         "train_size": len(task.train),
         "test_size": len(task.test),
+        "test_targets": targets_of_test(task),
         "batch_size": task.batch_size,
         "full_batch": task.batch_size >= len(task.train),
         "steps": kind.steps(plan.settings_of(plan.cells[0]), task),

@@ -204,7 +204,7 @@ def read_study_file(path: Path, known: Iterable[str]) -> dict[str, Any]:
     settings = {name.replace("-", "_"): value for name, value in content.items()}
     for name, value in settings.items():
         choose(name, known, f"setting in {path}")
-        if name in ("task", "out") and not isinstance(value, str):
+        if name in ("task", "out", "a", "b") and not isinstance(value, str):
             raise LastbitError(f"{name} = {value!r} in {path}: give text")
         if value == [] or isinstance(value, dict):
             raise LastbitError(f"{name} = {value!r} in {path}: give a value, or several in [brackets]")
