@@ -16,7 +16,10 @@ STUDIES = Path(__file__).parent / "data" / "studies-format-1"
 EXCERPTS = {"lastbit.train.twins.lock_step": "a piece of a caller's loop, whose task and device it takes"}
 """Examples that do not stand alone, with the reason."""
 
-OPENS = {"lastbit.studies.doctor.study.DoctorStudy": "lastbit.studies.doctor.kind.doctor"}
+OPENS = {
+    "lastbit.studies.doctor.study.DoctorStudy": "lastbit.studies.doctor.kind.doctor",
+    "lastbit.studies.same.study.SameStudy": "lastbit.studies.same.kind.same",
+}
 """Examples that open the study of another, which runs before them: there is none in `STUDIES`."""
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lastbit.studies.pde.simulate import pde_simulate
     from lastbit.studies.pde.stability import pde_stability
     from lastbit.studies.pde.window import pde_window
+    from lastbit.studies.same.kind import same
     from lastbit.studies.sharpness.kind import sharpness
     from lastbit.studies.trace.kind import trace
     from lastbit.studies.trace.study import compare_sketches
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from lastbit.tasks.stepping import State
 
 __version__ = "0.1.0"
+
+_KINDS = ("audit", "compare", "doctor", "eos", "same", "sharpness", "trace")
 
 _PDE = ("complexity", "phase", "simulate", "stability", "window")
 
@@ -47,7 +50,10 @@ _HOMES = {
     **dict.fromkeys(("ACCURACY", "BINARY_ACCURACY", "MSE", "Metric"), "lastbit.tasks.metric"),
     **dict.fromkeys(("gate", "gate_status"), "lastbit.studies.gate.gate"),
     **dict.fromkeys(("perturb_optimizer", "perturbed"), "lastbit.launch.contexts"),
-    **{kind: f"lastbit.studies.{kind}.kind" for kind in ("audit", "compare", "doctor", "eos", "sharpness", "trace")},
+    **{
+        kind: f"lastbit.studies.{kind}.kind"
+        for kind in ("audit", "compare", "doctor", "eos", "same", "sharpness", "trace")
+    },
     **{f"pde_{kind}": f"lastbit.studies.pde.{kind}" for kind in _PDE},
 }
 
@@ -76,6 +82,7 @@ __all__ = [
     "pde_window",
     "perturb_optimizer",
     "perturbed",
+    "same",
     "sharpness",
     "trace",
 ]

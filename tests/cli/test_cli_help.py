@@ -12,7 +12,7 @@ from lastbit.cli.app import app, main
 GOLDEN = Path(__file__).parent / "golden"
 COMMANDS = [
     (),
-    *((name,) for name in ("audit", "trace", "eos", "sharpness", "doctor", "compare", "gate", "report", "pde")),
+    *((name,) for name in ("audit", "trace", "eos", "sharpness", "doctor", "compare", "gate", "same", "report", "pde")),
     *(("pde", name) for name in ("stability", "simulate", "window", "phase", "complexity")),
 ]
 

@@ -17,7 +17,7 @@ def test_help_shows_every_setting_as_a_keyword_and_says_what_it_is(name):
     parameters = inspect.signature(function).parameters
     settings = {one.name: one for one in study_keywords(kind_named(name).settings)}
     asked = {one for one, parameter in parameters.items() if parameter.kind is not parameter.VAR_POSITIONAL}
-    assert asked - {"quiet", "checkpoint_seconds"} == settings.keys()
+    assert asked - {"quiet", "checkpoint_seconds", "reference", "candidate"} == settings.keys()
     assert all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values())
     assert all(parameters[one].default == settings[one].default for one in settings if one != "task")
     assert not [one for one in asked if f"\n    {one}: " not in function.__doc__]

@@ -21,6 +21,7 @@ from lastbit.cli import pde, report
 from lastbit.cli.compare import compare_command
 from lastbit.cli.fields import SeveralValues
 from lastbit.cli.gate import gate_command
+from lastbit.cli.same import same_command
 from lastbit.cli.studies import add_studies
 from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode, exit_codes_help
@@ -40,6 +41,7 @@ app = typer.Typer(
 add_studies(app)
 app.command("compare", cls=SeveralValues)(compare_command())
 app.command("gate", cls=SeveralValues)(gate_command())
+app.command("same", cls=SeveralValues)(same_command())
 app.command("report")(report.report)
 app.add_typer(pde.app, name="pde")
 

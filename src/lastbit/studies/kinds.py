@@ -21,6 +21,7 @@ KINDS = {
     "sharpness": "lastbit.studies.sharpness.kind:SHARPNESS",
     "doctor": "lastbit.studies.doctor.kind:DOCTOR",
     "compare": "lastbit.studies.compare.kind:COMPARE",
+    "same": "lastbit.studies.same.kind:SAME",
 }
 """Where each kind stands: `module:name`, so that the names can be listed without importing torch."""
 

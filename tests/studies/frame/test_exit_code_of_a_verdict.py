@@ -47,6 +47,12 @@ DECIDED = {
         ExitCode.NOT_REPRODUCIBLE: {"no_runs"},
         ExitCode.ALL_DIVERGED: {"all_diverged"},
     },
+    "same": {
+        ExitCode.ANSWERED: {"bit_for_bit", "same_up_to_rounding", "other_arithmetic", "recorded"},
+        ExitCode.NO: {"different"},
+        ExitCode.UNDECIDED: {"undecided"},
+        ExitCode.NOT_REPRODUCIBLE: {"not_reproducible", "no_runs"},
+    },
 }
 
 

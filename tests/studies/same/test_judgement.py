@@ -65,7 +65,7 @@ def test_what_goes_wrong_on_the_way_back_is_told_by_where_gradients_begin_to_agr
     found = planted(found, difference=(ALL, column("fc1.weight", G), 1e-4))
     first = _first(found)
     assert (first.what, first.tensor, first.tensors) == ("gradient", "conv1.weight", ("conv1.weight", "fc1.weight"))
-    assert "up to fc1.weight differ and those from fc1.bias on agree" in first.said
+    assert "gradients from fc1.bias on agree, so it comes in on the way back from there to fc1.weight" in first.said
 
 
 def test_one_step_with_another_batch_is_its_data() -> None:
@@ -80,9 +80,10 @@ def test_another_order_inside_batches_that_changes_nothing_is_no_finding() -> No
     assert judge(evidence(table(9, mismatches=mismatches))).answer == "same_up_to_rounding"
 
 
-def test_one_step_without_another_batch_is_a_step_in_which_everything_differs() -> None:
+def test_one_step_in_which_everything_differs_is_its_data_though_no_loader_gave_another_batch() -> None:
     first = _first(planted(table(9), difference=(16, slice(0, 1 + len(LAYERS)), 0.1)))
-    assert (first.what, first.step, first.steps, first.tensor) == ("gradient", 17, 1, "")
+    assert (first.what, first.step, first.steps, first.tensor) == ("data", 17, 1, "")
+    assert first.said.endswith("though no loader gave another batch")
 
 
 def test_a_loss_that_differs_while_all_gradients_agree_alters_no_training() -> None:

@@ -129,6 +129,8 @@ class Work(Generic[S]):
     """What is trained: a `Task`, or a training function for the kinds that take one."""
     program: Program
     """From which another process can make the task again."""
+    programs: tuple[Program, ...]
+    """Of all arms, for a job that is about several."""
     settings: S
     device: torch.device
     files: Callable[[str], RunFiles]
@@ -255,6 +257,8 @@ class Kind(Generic[S, R]):
     """Returns what the runs that are in say, in a few words for the progress."""
     differs: Callable[[StudyFolder, Mapping[str, RunRecord], Cell], Difference | None] = _never
     """Returns where a cell's exact repeat first differs, which makes every other run pointless."""
+    repeat: Callable[[Plan[S]], str] | None = None
+    """Returns the command that repeats the study exactly, where its programs stand otherwise than behind `--a`."""
     enough: Callable[[StudyFolder, Plan[S]], bool] = _all_of_them
     """Tells whether the runs that are in settle what was asked, so that no other is needed.
 
@@ -271,6 +275,8 @@ class Kind(Generic[S, R]):
 
     def command(self, plan: Plan[S]) -> str:
         """Return the command, or the Python call, that repeats the study exactly."""
+        if self.repeat is not None:
+            return self.repeat(plan)
         if len(plan.programs) > 1:
             return self._command_of_several(plan)
         if isinstance(plan.program.source, TaskConfig):

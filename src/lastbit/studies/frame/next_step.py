@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from lastbit.studies.frame.folders import arms_of
 from lastbit.studies.frame.settings import CommandSettings, command_line
 from lastbit.tasks import TaskConfig
 
@@ -18,7 +19,8 @@ def doctor_command(facts: Mapping[str, Any]) -> str:
     Args:
         facts: what `study.json` says.
     """
-    spec, threads = facts["spec"], facts.get("execution", {}).get("threads")
+    # Of several programs the first is what the others are held against.
+    spec, threads = arms_of(facts["spec"])[0], facts.get("execution", {}).get("threads")
     if command := spec.get("command"):
         taken = {
             name: command.get(name) for name in ("reseed", "deterministic") if name in CommandSettings.model_fields

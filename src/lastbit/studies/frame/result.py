@@ -28,6 +28,7 @@ _EXIT_CODES = {
     "exits_differ": ExitCode.NOT_REPRODUCIBLE,
     "timed_out": ExitCode.UNDECIDED,
     "undecided": ExitCode.UNDECIDED,
+    "different": ExitCode.NO,
     "no_runs": ExitCode.NOT_REPRODUCIBLE,
     "all_diverged": ExitCode.ALL_DIVERGED,
     "not_finite": ExitCode.ALL_DIVERGED,
@@ -39,7 +40,7 @@ _EXIT_CODES = {
 _ANSWERS = {("trace", "undecided")}
 """Kinds of study and verdict of which the word is an answer, where that of another kind is none."""
 
-_MEASURED = ("diverged", "diverging", "undecided")
+_MEASURED = ("diverged", "diverging", "undecided", "different")
 """Kinds of verdict that have another exit code than an answer and are measured all the same."""
 
 _NAMED = 6

@@ -79,6 +79,7 @@ class JobWorker:
                 job=job,
                 task=self._task(job.cell),
                 program=order.plan.programs[job.cell.arm],
+                programs=order.plan.programs,
                 settings=order.plan.settings_of(job.cell),
                 device=self._device,
                 files=lambda run: RunFiles(order.folder, run),

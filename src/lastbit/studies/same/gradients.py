@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lastbit.launch.forced.table import Role
-from lastbit.report.formatting import amplification, number, plural
+from lastbit.report.formatting import amplification, count, number, plural
 from lastbit.stats.forced_flags import LIMITS, Flag, gradient_flags, hidden_bias, step_flags
 from lastbit.stats.rounding_unit import RoundingUnit
 from lastbit.studies.same.evidence import Evidence, Floats
@@ -23,6 +23,9 @@ _ALONG = 0.9
 
 _ALIKE = 0.05
 """Up to this share of what they are away from 1, factors of several gradients are one."""
+
+_COUNTED = 100.0
+"""Units of rounding from which they are counted in whole ones."""
 
 _ODD = 8.0
 """Times a gradient's usual difference, of all gradients at once: inside a coarser arithmetic, other data."""
@@ -150,15 +153,16 @@ def _single_steps(evidence: Evidence, at: Bools) -> list[Finding]:
     rows = np.flatnonzero(at)
     if not len(rows):
         return []
-    real = real_gradients(evidence)
+    often = 2 * len(rows) > len(at)
+    cause = "" if often else ", as from other examples or other random draws, though no loader gave another batch"
     return [
         Finding(
-            what="gradient",
+            what="gradient" if often else "data",
             step=int(evidence.steps[rows[0]]),
             steps=len(rows),
             tensor="",
-            tensors=tuple(evidence.tensors[place].name for place in real) if 2 * len(rows) > len(at) else (),
-            said="the loss and the gradients of the whole network are others",
+            tensors=tuple(evidence.tensors[place].name for place in real_gradients(evidence)),
+            said=f"the loss and the gradients of the whole network are others{cause}",
         )
     ]
 
@@ -258,13 +262,14 @@ def _other(evidence: Evidence, flags: Sequence[Flag], kept: Bools) -> Finding:
     with np.errstate(invalid="ignore"):
         middle = {place: float(np.nanmedian(evidence.units[kept, place])) for place in places}
     most = max(places, key=lambda place: middle[place])
-    said = f"its gradient is off by {number(middle[most], 2)} units of rounding in the middle of the steps"
+    units = count(middle[most]) if middle[most] >= _COUNTED else number(middle[most], 2)
+    said = f"its gradient is off by {units} units of rounding in the middle of the steps"
     # What is wrong in the backward pass is wrong in all that comes after it there, and that stands before it here.
     real = real_gradients(evidence)
     last = max((real.index(place) for place in places if place in real), default=-1)
     if len(places) > 1 and 0 <= last < len(real) - 1:
         until, after = evidence.tensors[real[last]].name, evidence.tensors[real[last + 1]].name
-        said += f"; gradients up to {until} differ and those from {after} on agree"
+        said += f"; gradients from {after} on agree, so it comes in on the way back from there to {until}"
     names = tuple(evidence.tensors[place].name for place in sorted(places, key=lambda place: -middle[place]))
     return Finding(
         what="gradient",

@@ -56,6 +56,8 @@ class Judgement:
     staircase: float | None
     """How much further the candidate's gradients move than the reference's when the weights move by 2^-18; None where
     it was not asked."""
+    widely: bool
+    """Whether most gradients differ by more than rounding, so that another arithmetic may be why."""
 
 
 def judge(evidence: Evidence) -> Judgement:
@@ -64,7 +66,8 @@ def judge(evidence: Evidence) -> Judgement:
     after = [*settings, *in_updates(evidence, settings), *in_copies(evidence)]
     before, buffers = in_gradients(evidence), in_buffers(evidence)
     ratio = None if evidence.moved is None else _staircase(evidence)
-    coarser = ratio is not None and ratio > LIMITS.staircase and everywhere(evidence, before)
+    widely = _may_be_coarser(evidence, before)
+    coarser = ratio is not None and ratio > LIMITS.staircase and widely
     found = [*after, *hidden_in_gradients(evidence)] if coarser else [*after, *before, *buffers]
     findings = ordered(found)
     return Judgement(
@@ -72,12 +75,19 @@ def judge(evidence: Evidence) -> Judgement:
         findings=findings,
         tensors=_rows(evidence, findings),
         staircase=None if ratio is None or math.isnan(ratio) else ratio,
+        widely=widely,
     )
 
 
 def staircase_needed(evidence: Evidence) -> bool:
     """Tell whether gradients differ so widely that another arithmetic may be why."""
-    return everywhere(evidence, in_gradients(evidence))
+    return _may_be_coarser(evidence, in_gradients(evidence))
+
+
+def _may_be_coarser(evidence: Evidence, findings: Sequence[Finding]) -> bool:
+    """Tell whether most gradients differ, step after step, and neither by a factor nor for other data."""
+    known = [one for one in findings if one.what == "gradient" and 2 * one.steps > len(evidence.steps)]
+    return everywhere(evidence, known)
 
 
 def _answer(evidence: Evidence, findings: Sequence[Finding], *, coarser: bool) -> Answer:
