@@ -50,10 +50,7 @@ _HOMES = {
     **dict.fromkeys(("ACCURACY", "BINARY_ACCURACY", "MSE", "Metric"), "lastbit.tasks.metric"),
     **dict.fromkeys(("gate", "gate_status"), "lastbit.studies.gate.gate"),
     **dict.fromkeys(("perturb_optimizer", "perturbed"), "lastbit.launch.contexts"),
-    **{
-        kind: f"lastbit.studies.{kind}.kind"
-        for kind in ("audit", "compare", "doctor", "eos", "same", "sharpness", "trace")
-    },
+    **{kind: f"lastbit.studies.{kind}.kind" for kind in _KINDS},
     **{f"pde_{kind}": f"lastbit.studies.pde.{kind}" for kind in _PDE},
 }
 
