@@ -66,6 +66,7 @@ def train_once(one: Contender, claim: RunClaim, folder: Path, *, threads: int, f
         job=Job(cell=cell, run=name),
         task=one.task,
         program=plan.program,
+        programs=plan.programs,
         settings=plan.settings,
         device=plan.device,
         files=lambda _: files,

@@ -57,6 +57,7 @@ def train(work: Work[SameSettings]) -> Trained:
     evidence, runs = _evidence(run, alone), tuple(run.became)
     _check_objects(run, work.settings)
     if not (work.settings.quick or work.settings.against or run.timed_out) and staircase_needed(evidence):
+        work.say("gradients differ widely: how far they move says whether it is another arithmetic")
         staircase = run_staircase(*_sides(work), _launch(work).into("staircase"), every=work.settings.every)
         evidence = _evidence(replace(run, staircase=staircase), alone)
         runs += _STAIRCASE
@@ -79,7 +80,7 @@ def _forced(work: Work[SameSettings]) -> ForcedRun:
     settings, launch = work.settings, _launch(work)
     reference, candidate = _sides(work)
     if settings.against is not None:
-        return run_against(Path(settings.against), candidate, launch)
+        return run_against(Path(settings.against), candidate, launch, progress=work.say)
     alone = is_recorded_alone(settings, len(work.programs))
     return run_forced(
         reference,
@@ -91,6 +92,7 @@ def _forced(work: Work[SameSettings]) -> ForcedRun:
         objects=settings.objects,
         control=not (settings.quick or alone),
         record=None if settings.record is None else Path(settings.record),
+        progress=work.say,
     )
 
 
