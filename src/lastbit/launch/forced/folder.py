@@ -29,7 +29,7 @@ from torch import Tensor
 
 from lastbit.launch.forced.flat import Flat, Layout, layout_of
 
-__all__ = ["Inbox", "Message", "Outbox", "claimed", "made", "read_message"]
+__all__ = ["Inbox", "Message", "Outbox", "claimed", "is_done", "made", "read_message"]
 
 MOST = 256 << 20
 """Bytes that may lie in the folder for one process of the reference, in more than two messages."""
@@ -183,7 +183,7 @@ class Inbox:
 
     def __init__(self, folder: Path, role: str, process: str, *, keeps: bool) -> None:
         self._folder, self._mine = folder, folder / "inbox" / role
-        self._inbox = self._mine / process
+        self._inbox, self._claim = self._mine / process, folder / "claims" / role / process
         self._keeps = keeps
         self._layouts: dict[str, Layout] = {}
 
@@ -221,12 +221,19 @@ class Inbox:
             found = self._layouts[key] = layout_of(tuple(names), tuple(map(tuple, shapes)))
         return found
 
-    def close(self) -> None:
-        """Hear no more, and say so."""
+    def close(self, *, early: bool) -> None:
+        """Hear no more; say so where the process goes on without."""
         if not self._keeps:
             shutil.rmtree(self._inbox, ignore_errors=True)
-        with suppress(OSError):
-            (self._mine / "done").touch()
+        if early:
+            with suppress(OSError):
+                (self._claim / "done").touch()
+
+
+def is_done(folder: Path, role: str) -> bool:
+    """Tell whether there is nothing more to come of a follower, although its processes may go on."""
+    claims = list((folder / "claims" / role).glob("*"))
+    return bool(claims) and all((claim / "done").exists() for claim in claims)
 
 
 def made(folder: Path, roles: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from lastbit.launch.forced.jitter import Jitter
 from lastbit.launch.forced.measures import same
 from lastbit.launch.forced.moment import Evaluation, Here, is_compared, is_sent, step_name
 from lastbit.launch.forced.objects import Found, Objects
-from lastbit.launch.forced.randomness import digests, restore
+from lastbit.launch.forced.randomness import Draws, restore
 from lastbit.launch.forced.refusal import refusal
 from lastbit.launch.forced.rows import TableWriter
 from lastbit.launch.forced.standing import Counter, Trained, by_place
@@ -51,6 +51,7 @@ class Follower:
         self._held: dict[str, Flat] = {}
         self._names: dict[int, frozenset[str]] = {}
         self._classes: dict[str, list[str]] = {}
+        self._draws = Draws()
         self._over = False
 
     def constructed(self, one: Trained, count: int) -> None:
@@ -69,7 +70,7 @@ class Follower:
                 names |= names or names_of(one.alive())
                 self._comparing.initial(0, flat, mine, names)
             self._put_weights(flat, into, equal=same(mine, flat.values))
-        restore(message.tensors, message.about["generators"])
+        self._restore(message)
         self._table.flush()
         self._pass(on=True)
 
@@ -118,7 +119,7 @@ class Follower:
         if place == len(about["losses"]) - 1:
             if not self._light:
                 self._comparing.words(step, "batch", about["batches"], evaluation.batches)
-                self._comparing.words(step, "generator", about["drawn"], digests())
+                self._comparing.words(step, "generator", about["drawn"], self._draws.since())
             self._compare_objects(message, step)
         returned: float | None = about["returned"][place]
         return None if returned == evaluation.returned else returned
@@ -177,7 +178,7 @@ class Follower:
             self._message = None
             if message is not None:
                 self._settle(one, message, compared=compared)
-                restore(message.tensors, message.about["generators"])
+                self._restore(message)
         self._table.flush()
         self._pass(on=True)
 
@@ -238,6 +239,11 @@ class Follower:
                     spread(flat.layout, flat.values, [found.tensors[role][name] for name in flat.layout.names])
                 self._held[f"{role}/{key.partition('/')[2]}"] = flat
 
+    def _restore(self, message: Message) -> None:
+        restore(message.tensors, message.about["generators"])
+        if not self._light:
+            self._draws.begin()
+
     def ended(self) -> None:
         """Compare how far the reference came, and the copies after the last step."""
         self._pass(on=False)
@@ -256,7 +262,7 @@ class Follower:
             return
         if message is not None and self._every == 1:
             self._compare_objects(message, mine + 1, (Role.COPY,))
-        self.close()
+        self._stop(early=False)
 
     def _ends(self, step: int, reference: str, mine: str) -> None:
         if not self._light:
@@ -264,7 +270,10 @@ class Follower:
         self.close()
 
     def close(self) -> None:
-        """Hear no more."""
+        """Hear no more, while the process goes on."""
+        self._stop(early=True)
+
+    def _stop(self, *, early: bool) -> None:
         self._pass(on=False)
         if self._over:
             return
@@ -273,7 +282,7 @@ class Follower:
         if self._double is not None:
             self._table.facts(double=self._double.facts())
         self._table.flush()
-        self._inbox.close()
+        self._inbox.close(early=early)
 
     def _pass(self, *, on: bool) -> None:
         """Have operations computed in double precision, from after a step to before the next."""

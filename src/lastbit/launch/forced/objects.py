@@ -33,6 +33,10 @@ class Found:
     left_out: list[str] = field(default_factory=list)
     """Neither floating-point tensors nor single numbers."""
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is a buffer or number of this name."""
+        return name in self.tensors[Role.BUFFER] or name in self.counters
+
     def add(self, role: Role, name: str, tensor: Tensor) -> None:
         """Take a tensor."""
         if tensor.is_floating_point():
@@ -67,7 +71,8 @@ class Objects:
         found = Found()
         for prefix, module in self._models:
             for name, tensor in module.named_buffers():
-                found.add(Role.BUFFER, prefix + plain_name(name), tensor)
+                short = plain_name(name)
+                found.add(Role.BUFFER, prefix + short if found.has(short) else short, tensor)
         for prefix, module in self._copies:
             for name, tensor in _state(module):
                 found.add(Role.COPY, prefix + plain_name(name), tensor)
@@ -90,7 +95,8 @@ class Objects:
 
     def _look(self, trained: Mapping[int, int]) -> None:
         # Not isinstance: some objects make or say something when they are asked for their class.
-        modules: list[nn.Module] = [one for one in gc.get_objects() if issubclass(type(one), nn.Module)]
+        every: list[nn.Module] = [one for one in gc.get_objects() if issubclass(type(one), nn.Module)]
+        modules = [one for one in every if not type(one).__module__.startswith("torch.fx.")]  # the compiler's own
         children = {id(child) for module in modules for child in module._modules.values() if child is not None}
         roots = [module for module in modules if id(module) not in children]
         named = {id(one) for file, name in self._named for one in _modules(_looked_up(file, name))}
@@ -99,8 +105,7 @@ class Objects:
         copies = [root for root in roots if places.get(id(root)) == -1 and next(root.parameters(), None) is not None]
         shapes = {tuple(one.shape) for model in models for one in model.parameters()}
         copies = [root for root in copies if {tuple(one.shape) for one in root.parameters()} & shapes]
-        several = len(models) > 1
-        self._models = [(f"model {place}: " if several else "", one) for place, one in enumerate(models, 1)]
+        self._models = [(f"model {place}: ", one) for place, one in enumerate(models, 1)]
         self._copies = [(f"copy {place}: ", one) for place, one in enumerate(copies, 1)]
 
 

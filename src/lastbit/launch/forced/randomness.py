@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["digests", "restore", "states"]
+__all__ = ["Draws", "restore", "states"]
 
 _NUMPY, _PYTHON = "generator/numpy", "generator/python"
 
@@ -51,7 +51,30 @@ def restore(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
             torch.cuda.set_rng_state(there.clone(), library)
 
 
-def digests() -> dict[str, str]:
+class Draws:
+    """What is drawn from the generators after a moment at which they stand alike in all runs.
+
+    Where nothing is drawn it does not matter where a generator stands: one that nobody seeds stands elsewhere in every
+    process.
+    """
+
+    def __init__(self) -> None:
+        self._stood: dict[str, str] = {}
+
+    def begin(self) -> None:
+        """Take note of the moment."""
+        self._stood = _digests()
+
+    def since(self) -> dict[str, str]:
+        """Return where each generator stands now, in words; nothing where no moment is known."""
+        now = _digests() if self._stood else {}
+        return {
+            library: "nothing was drawn" if stands == self._stood.get(library) else f"stands at {stands}"
+            for library, stands in now.items()
+        }
+
+
+def _digests() -> dict[str, str]:
     """Return a CRC-32 of where each generator stands."""
     tensors, rest = states()
     found = {}

@@ -19,7 +19,7 @@ from lastbit.launch.forced.folder import Outbox
 from lastbit.launch.forced.kept import Keeper
 from lastbit.launch.forced.moment import Evaluation, Here, is_compared, is_sent, step_name
 from lastbit.launch.forced.objects import Found, Objects
-from lastbit.launch.forced.randomness import digests, states
+from lastbit.launch.forced.randomness import Draws, states
 from lastbit.launch.forced.standing import Trained, by_place
 from lastbit.launch.forced.table import Role
 
@@ -44,6 +44,7 @@ class Recorder:
         self._thins = self._every > 1 or self._keeper is not None
         """Whether some steps may not be forced, after which all that stands must be put back."""
         self._before: dict[str, Flat] = {}
+        self._draws = Draws()
         self._begin()
 
     def _begin(self) -> None:
@@ -83,7 +84,7 @@ class Recorder:
         self._about["losses"].append([evaluation.loss, evaluation.dtype])
         self._about["returned"].append(evaluation.returned)
         self._about["batches"] = self._about.get("batches", {}) | dict(evaluation.batches)
-        self._about["drawn"] = digests()
+        self._about["drawn"] = self._draws.since()
         self._add_objects()
 
     def _add_objects(self) -> None:
@@ -144,6 +145,7 @@ class Recorder:
         tensors, rest = states()
         self._tensors |= tensors
         self._about["generators"] = rest
+        self._draws.begin()
 
     def ended(self) -> None:
         """Say that there is no further step."""

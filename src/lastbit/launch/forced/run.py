@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from lastbit.core.errors import LastbitError
 from lastbit.launch.command import CommandRun, what_became_of
-from lastbit.launch.forced.folder import made
+from lastbit.launch.forced.folder import is_done, made
 from lastbit.launch.forced.moment import STEPPED
 from lastbit.launch.forced.record import RECORD, read_about, save_record, unpack
 from lastbit.launch.forced.rows import read_rows
@@ -284,7 +284,7 @@ def _wait(runs: Mapping[str, Launched], folder: Path, timeout: float | None) -> 
                 shutil.rmtree(inbox, ignore_errors=True)
             elif "reference" in over:
                 (inbox / "over").touch()
-            if (inbox / "done").exists():
+            if is_done(folder, role):
                 done.setdefault(role, now)
         said = {role for role, since in done.items() if now - since > LAST}
         if runs.keys() - over <= said or any(folder.glob("refused-*")):
