@@ -151,7 +151,7 @@ def test_commands_are_understood(page, desk, until_understood, capsys):
             assert words[0] in alone, line
             continue
         command_alone = [word for word in words if not word.startswith("-")] == words and len(words) < 3
-        asked = [*words, "--help"] if command_alone and words[0] in ("pde", "report", "compare") else words
+        asked = [*words, "--help"] if command_alone and words[0] in ("pde", "report", "compare", "same") else words
         try:
             code = main(asked)
         except Understood:

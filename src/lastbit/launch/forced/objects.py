@@ -58,6 +58,9 @@ class Objects:
         self._named = [(file, name) for one in named for file, name in _names(one)]
         self._models: list[tuple[str, nn.Module]] = []
         self._copies: list[tuple[str, nn.Module]] = []
+        self._layers: list[str] = []
+        self._seen: dict[str, bool] = {}
+        """Whether a named object that was there holds any tensor."""
 
     def now(self, step: int, trained: Mapping[int, int]) -> Found:
         """Return what there is.
@@ -78,7 +81,10 @@ class Objects:
                 found.add(Role.COPY, prefix + plain_name(name), tensor)
         for file, name in self._named:
             value = _looked_up(file, name)
-            for path, tensor in _tensors(value, name, _DEPTH):
+            held = list(_tensors(value, name, _DEPTH))
+            if value is not None:
+                self._seen[name] = bool(held) or self._seen.get(name, False)
+            for path, tensor in held:
                 role = Role.BUFFER if _holds(value, trained) else Role.COPY
                 if id(tensor) not in trained:
                     found.add(role, path, tensor)
@@ -89,8 +95,10 @@ class Objects:
         return {
             "models": [f"{prefix}{type(module).__name__}" for prefix, module in self._models],
             "copies": [f"{prefix}{type(module).__name__}" for prefix, module in self._copies],
-            "objects": [name for file, name in self._named if _looked_up(file, name) is not None],
-            "objects not found": [name for file, name in self._named if _looked_up(file, name) is None],
+            "layers": self._layers,
+            "objects": list(self._seen),
+            "objects not found": [name for _, name in self._named if name not in self._seen],
+            "objects without tensors": [name for name, holds in self._seen.items() if not holds],
         }
 
     def _look(self, trained: Mapping[int, int]) -> None:
@@ -105,6 +113,8 @@ class Objects:
         copies = [root for root in roots if places.get(id(root)) == -1 and next(root.parameters(), None) is not None]
         shapes = {tuple(one.shape) for model in models for one in model.parameters()}
         copies = [root for root in copies if {tuple(one.shape) for one in root.parameters()} & shapes]
+        trains = [root for root in roots if next(_places(root, trained), None) is not None]
+        self._layers = sorted({type(one).__name__ for root in trains for one in root.modules()})
         self._models = [(f"model {place}: ", one) for place, one in enumerate(models, 1)]
         self._copies = [(f"copy {place}: ", one) for place, one in enumerate(copies, 1)]
 
