@@ -93,6 +93,48 @@ def test_another_part_of_equal_memory_is_a_number():
     assert (found.root.argument, found.root.values) == ("index", ("3", "5"))
 
 
+def test_another_part_that_is_written_over_is_a_number():
+    tapes = []
+    for side, place, rest in (("a", 3, "first rows"), ("b", 5, "last rows")):
+        one = Written().op("randn.default", [], [(1, "rows")], 2, generator="state")
+        one.op("slice.Tensor", [1], [(1, None)], 4, scalars=("args.1=0", f"args.2={place}"))
+        one.op("fill_.Tensor", [1], [(1, rest)], 4)
+        tapes.append(chain(one, f"x{side}", f"g{side}"))
+    found = of(*tapes)
+    assert (found.root.kind, found.root.operation, found.root.values) == ("scalar", "aten.slice.Tensor", ("3", "5"))
+
+
+def test_another_number_for_a_seed_counts_wherever_it_is_given(tmp_path, monkeypatch):
+    path = tmp_path / "train.py"
+    path.write_text(
+        "def stream(name):\n    return Random(hash(name))\n\n\ndef cut(rows, rng):\n    use(rng.random())\n"
+    )
+    monkeypatch.setattr("hand_written_tapes.line", lambda number: type(LINE)(str(path), number, "cut", ""))
+    tapes = []
+    for side in "ab":
+        one = Written().op("lift_fresh.default", [1], [(1, f"noise {side}")], 6)
+        one.tap("seed", f"random.Random: {ord(side)}", 2, side)
+        tapes.append(chain(one, f"x{side}", f"g{side}"))
+    found = of(*tapes)
+    assert (found.cause.id, found.line.number) == ("seed-varies", 2)
+
+
+@pytest.mark.parametrize(("given", "number"), [("self.rng = RandomState(seed)", 3), ("rng = RandomState(None)", 2)])
+def test_numpys_generator_that_is_given_a_seed_asks_for_entropy_in_vain(given, number, tmp_path, monkeypatch):
+    path = tmp_path / "train.py"
+    path.write_text(f"import numpy\nrng = {given}\nmix = SeedSequence(None)\nuse(rng, mix)\n")
+    texts = {2: given, 3: "mix = SeedSequence(None)", 4: "use(rng, mix)"}
+    monkeypatch.setattr(
+        "hand_written_tapes.line", lambda number: type(LINE)(str(path), number, "<module>", texts.get(number, ""))
+    )
+    tapes = []
+    for side in "ab":
+        one = Written().tap("entropy", "os.urandom: 16 bytes", 2, side).tap("entropy", "os.urandom: 16 bytes", 3, side)
+        tapes.append(chain(one.op("lift_fresh.default", [1], [(1, side)], 4), f"x{side}", f"g{side}"))
+    found = of(*tapes)
+    assert (found.cause.id, found.line.number) == ("entropy", number)
+
+
 @pytest.mark.parametrize(("name", "kind"), [("cat.default", "unknown"), ("lift_fresh.default", "made")])
 def test_of_an_earlier_step_that_was_not_kept_no_more_is_said_than_its_operation_tells(name, kind):
     tapes = []

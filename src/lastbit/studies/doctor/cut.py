@@ -130,8 +130,14 @@ class Cut:
             if value.hash != twin.hash or value.shape != twin.shape:
                 self._trace(step, ops, (value, twin), chain)
                 found = True
-        if not found:
+        if not found and not self._elsewhere(step, ops, chain):
             self._break("op", step, ops, (None, None), chain)
+
+    def _elsewhere(self, step: Step, ops: Ops, chain: Chain) -> bool:
+        """Tell whether an operation wrote over another part of a memory in each run, as after a slice; look there."""
+        theirs = {value.place: value for value in ops[1].inputs}
+        pairs = [(value, theirs.get(value.place)) for value in ops[0].inputs if fills(ops[0], value)]
+        return any(twin is not None and self._views(step, ops, (value, twin), chain) for value, twin in pairs)
 
     def _trace(self, step: Step, ops: tuple[Op | None, Op | None], values: tuple[Value, Value], chain: Chain) -> None:
         """Go from a value that differs to who wrote it."""

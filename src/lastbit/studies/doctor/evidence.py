@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,9 @@ _DATES = ("now", "utcnow", "today")
 
 _TIMES = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
 """Functions that ask a clock, by their names in the source."""
+
+_GIVEN_SEED = re.compile(r"\bRandomState\((?!\s*(None\s*)?\))")
+"""NumPy's RandomState asks for entropy even where it is given a number, and does not use it then."""
 
 _COURSE = 12
 """Operations of another course that are taken to belong to what was decided."""
@@ -114,6 +118,10 @@ def hints(found: Break, root: Root, steps: Sequence[Step], workers: tuple[Met, M
     if root.kind in ("load", "order", "arrival", "made"):
         weighed += [hint for hint in _loading(workers) if hint.line != root.line]
     kept = [hint for hint in weighed if hint.weight >= LEAST and hint.id not in ("batch", "program", "thread")]
+    asking = [hint for hint in kept if hint.id == "entropy"]
+    given = [hint for hint in asking if hint.line is not None and _GIVEN_SEED.search(hint.line.text)]
+    if len(given) < len(asking):
+        kept = [hint for hint in kept if hint not in given]
     reordered = _reordered(latest[0].taps, latest[1].taps)
     if any(hint.id == "folder" and hint.line in reordered for hint in kept):
         # That another file is read first follows from the order in which they were listed.
@@ -266,6 +274,9 @@ def _tap(tap: Tap, found: Break, root: Root, lines: dict[int, int]) -> Hint:
         if far is None:
             return Hint(tap.kind, tap.line, tap.said, 0.0, tap)
         weight = _KINDS["machine"] + _NEAR[min(far + 1, len(_NEAR) - 1)]
+    if tap.kind == "seed" and not tap.said.endswith(": None"):
+        # Another number for a seed is no accident, wherever it is given: what draws may be handed on as an argument.
+        weight = max(weight, LEAST)
     if _received(found) and tap.line == root.line and tap.kind not in ("draw", "file", "taken"):
         return Hint(tap.kind, tap.line, tap.said, 0.0, tap)  # how processes talk to each other
     before = (tap.step, tap.op) <= (found.step.count, found.place)
