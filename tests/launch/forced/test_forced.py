@@ -205,3 +205,110 @@ def test_gradients_move_by_much_more_than_a_bit_on_the_staircase(tmp_path):
     for table in (first, second):
         moved = np.nanmedian(table.difference[:, column(table, Role.GRADIENT, "6.weight")])
         assert 1e-7 < moved / np.nanmedian(table.size[:, column(table, Role.GRADIENT, "6.weight")]) < 1e-3
+
+
+PROGRAMS = Path(__file__).parents[1] / "programs"
+
+STAND_INS = {
+    "two optimizers": (["gan.py"], 20),
+    "closure": (["closure.py"], 6),
+    "gradient scaler": (["scaled.py"], 2),
+    "sparse and complex": (["unperturbable.py"], 36),
+    "own optimizer, average": (["own_optimizer.py"], 60),
+    "optimizer in backward": (["in_backward.py"], 240),
+    "compiled": (["compiled.py"], 5),
+    "forked child": (["forks.py"], 12),
+    "spawned trainers": (["hogwild.py", "spawn"], 5),
+    "two ranks": (["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "ranks.py"], 6),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "steps"), STAND_INS.values(), ids=STAND_INS)
+def test_a_program_is_equal_to_itself_and_moves_with_its_weights(words, steps, tmp_path):
+    side = Side([sys.executable, *(str(PROGRAMS / word) if word.endswith(".py") else word for word in words)])
+    follows = [Follow("control", side, light=False), Follow("jitter-1", side, jitter=(None, 0))]
+    with Exchange(tmp_path, every=1, objects=(), keeps=False) as exchange:
+        ran = exchange.run(side, follows, launch(tmp_path))
+    assert ran.tables["control"].equal
+    assert ran.tables["control"].steps.tolist() == list(range(1, steps + 1))
+    assert {run.exit_code for run in ran.became.values()} == {0}
+    assert all(not run.troubles for run in ran.became.values())
+    if words != ["scaled.py"]:  # half precision hides a bit
+        assert (ran.tables["jitter-1"].unequal > 0).any()
+
+
+NAMED = """
+import sys, torch
+def main(misses):
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 3)
+    average = {name: param.detach().clone() for name, param in model.named_parameters()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for step in range(1, 6):
+        optimizer.zero_grad()
+        model(torch.randn(5, 4)).square().mean().backward()
+        optimizer.step()
+        if step != misses:
+            for name, param in model.named_parameters():
+                average[name] = 0.9 * average[name] + 0.1 * param.detach()
+main(int(sys.argv[1]))
+"""
+
+
+def test_a_named_object_is_compared_after_each_step(tmp_path):
+    (tmp_path / "train.py").write_text(NAMED)
+    words = [sys.executable, str(tmp_path / "train.py")]
+    follows = [Follow(str(step), Side([*words, str(step)]), light=False) for step in (0, 3, 5)]
+    with Exchange(tmp_path, every=1, objects=["train.py:average,other"], keeps=False) as exchange:
+        tables = exchange.run(Side([*words, "0"]), follows, launch(tmp_path)).tables
+    assert tables["0"].equal
+    for step in (3, 5):
+        table = tables[str(step)]
+        assert unequal(table) == {("copy", "average.weight"), ("copy", "average.bias")}
+        assert table.steps[(table.unequal > 0).any(axis=1)].tolist() == [step]
+        assert (table.facts["objects"], table.facts["objects not found"]) == (["average"], ["other"])
+
+
+BAD = """
+import os, sys, time, torch
+torch.manual_seed(0)
+model = torch.nn.Linear(2, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(6):
+    if step == 3:
+        exec(sys.argv[1])
+    if sys.argv[1] != "pass; pass":
+        model(torch.ones(3, 2)).sum().backward()
+        optimizer.step()
+"""
+
+ENDS = {
+    "killed": ("os.kill(os.getpid(), 9)", r"failed by itself \(signal 9\)"),
+    "raised": ("raise ValueError('planted')", r"failed by itself \(exit code 1\): ValueError: planted"),
+    "no step": ("pass; pass", "made no optimizer step"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("planted", "said"), ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("first", [False, True])
+def test_a_program_that_fails_is_named_in_one_line(planted, said, first, tmp_path):
+    (tmp_path / "bad.py").write_text(BAD)
+    words = [sys.executable, str(tmp_path / "bad.py")]
+    sides = [Side([*words, "pass"]), Side([*words, planted])]
+    with pytest.raises(LastbitError, match=said):
+        run_forced(*(sides[::-1] if first else sides), launch(tmp_path), jitters=1, double=False, control=False)
+    assert not (tmp_path / "exchange").exists()
+
+
+@pytest.mark.slow
+def test_a_program_that_hangs_leaves_what_it_had(tmp_path):
+    (tmp_path / "bad.py").write_text(BAD)
+    words = [sys.executable, str(tmp_path / "bad.py")]
+    settings = Launch(settings=LaunchSettings(threads=1), folder=tmp_path, timeout=60)
+    sides = Side([*words, "pass"]), Side([*words, "time.sleep(1000)"])
+    run = run_forced(*sides, settings, jitters=0, double=False, control=False)
+    assert run.timed_out
+    assert run.candidate.steps.tolist() == [1, 2, 3]
+    assert not (run.candidate.unequal > 0).any()

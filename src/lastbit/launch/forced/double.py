@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
 
+from lastbit.launch.pair.operations import Operation
 from lastbit.launch.pair.tape import BottomMode
 
 __all__ = ["Double"]
@@ -69,7 +70,8 @@ class Double:
     def __init__(self) -> None:
         self.on = False
         self._left: dict[str, str] = {}
-        self._plain: dict[Any, bool] = {}
+        self._kinds: dict[Any, Operation | None] = {}
+        """None of those that run as they are."""
         _Computing(self).__enter__()  # type: ignore[no-untyped-call]
 
     def facts(self) -> dict[str, Any]:
@@ -79,10 +81,10 @@ class Double:
     @_disable_dynamo
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operation."""
-        plain = self._plain.get(func)
-        if plain is None:
-            plain = self._plain[func] = _is_plain(func)
-        if plain or (_adds(func) and float(kwargs.get("alpha", args[2] if len(args) > 2 else 1)) == 1.0):
+        if func not in self._kinds:
+            self._kinds[func] = _kind(func)
+        kind = self._kinds[func]
+        if kind is None or (_adds(func) and float(kwargs.get("alpha", args[2] if len(args) > 2 else 1)) == 1.0):
             return func(*args, **kwargs)
         widened: list[tuple[Tensor, Tensor]] = []
         wide = [_mapped(value, lambda one: _wide(one, widened)) for value in args]
@@ -96,12 +98,11 @@ class Double:
         except (RuntimeError, NotImplementedError) as error:
             self._left.setdefault(str(func), next(iter(str(error).splitlines()), ""))
             return func(*args, **kwargs)
-        # Batch norms write what their schema does not say they do.
-        silent = "batch_norm" in func.__name__
-        if func._schema.is_mutable or silent:
-            for before, after in widened:
-                if after._version or silent:
-                    before.copy_(after)
+        written = {id(after) for _, after in kind.writes(tuple(wide), named)}
+        for before, after in widened:
+            # Batch norms write what their schema does not say they do.
+            if id(after) in written or "batch_norm" in kind.name:
+                before.copy_(after)
         originals = {id(after): before for before, after in widened}
         return _mapped(result, lambda one: originals.get(id(one), one.float() if one.dtype is torch.float64 else one))
 
@@ -119,16 +120,12 @@ class _Computing(BottomMode):
         return self._double.run(func, args, kwargs or {})
 
 
-def _is_plain(func: Any) -> bool:
-    """Tell whether an operation gives the same either way, or must not be computed otherwise."""
+def _kind(func: Any) -> Operation | None:
+    """Return what is known of an operation; None where it runs as it is."""
+    kind = Operation(func)
     name = func.__name__.split(".")[0].lstrip("_")
-    seeded = torch.Tag.nondeterministic_seeded in getattr(func, "tags", ())
-    return (
-        name in _MOVES | _CHOOSES | _ROUNDED
-        or seeded
-        or getattr(func, "is_view", False)
-        or not hasattr(func, "_schema")
-    )
+    exact = name in _MOVES | _CHOOSES | _ROUNDED or name.startswith("amp_") or not hasattr(func, "_schema")
+    return None if exact or kind.seeded or kind.views or kind.empty or kind.arrives else kind
 
 
 def _adds(func: Any) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lastbit.launch.forced.comparing import Comparing
@@ -51,6 +53,7 @@ class Follower:
         self._held: dict[str, Flat] = {}
         self._names: dict[int, frozenset[str]] = {}
         self._classes: dict[str, list[str]] = {}
+        self._sparse: list[str] = []
         self._draws = Draws()
         self._over = False
 
@@ -128,6 +131,7 @@ class Follower:
         parameters = one.parameters()
         gradients = one.gradients(parameters)
         missing = set(gradients)
+        self._sparse += [n for n, g in gradients.items() if g.layout is not torch.strided and n not in self._sparse]
         for key in _keys(message, f"gradient.{place}"):
             flat = message.flats[key]
             missing -= set(flat.layout.names)
@@ -278,7 +282,8 @@ class Follower:
         if self._over:
             return
         self._over, self._message = True, None
-        self._table.facts(**self._objects.facts(), classes=self._classes)
+        compiled = "torch._inductor.compile_fx" in sys.modules
+        self._table.facts(**self._objects.facts(), classes=self._classes, sparse=self._sparse, compiled=compiled)
         if self._double is not None:
             self._table.facts(double=self._double.facts())
         self._table.flush()

@@ -56,6 +56,9 @@ class Objects:
 
     def __init__(self, named: Sequence[str]) -> None:
         self._named = [(file, name) for one in named for file, name in _names(one)]
+        self._known: dict[str, Any] = {}
+        """What the names stood for last: a function's variables are gone when it has returned."""
+        self._left_out: list[str] = []
         self._models: list[tuple[str, nn.Module]] = []
         self._copies: list[tuple[str, nn.Module]] = []
         self._layers: list[str] = []
@@ -80,15 +83,22 @@ class Objects:
             for name, tensor in _state(module):
                 found.add(Role.COPY, prefix + plain_name(name), tensor)
         for file, name in self._named:
-            value = _looked_up(file, name)
+            value = self._named_now(file, name)
             held = list(_tensors(value, name, _DEPTH))
             if value is not None:
                 self._seen[name] = bool(held) or self._seen.get(name, False)
+            role = Role.BUFFER if _holds(value, trained) else Role.COPY
             for path, tensor in held:
-                role = Role.BUFFER if _holds(value, trained) else Role.COPY
                 if id(tensor) not in trained:
                     found.add(role, path, tensor)
+        self._left_out = found.left_out
         return found
+
+    def _named_now(self, file: str, name: str) -> Any:
+        value = _looked_up(file, name)
+        if value is not None:
+            self._known[name] = value
+        return self._known.get(name)
 
     def facts(self) -> dict[str, Any]:
         """Return what was found and what was not."""
@@ -99,6 +109,7 @@ class Objects:
             "objects": list(self._seen),
             "objects not found": [name for _, name in self._named if name not in self._seen],
             "objects without tensors": [name for name, holds in self._seen.items() if not holds],
+            "left out": self._left_out,
         }
 
     def _look(self, trained: Mapping[int, int]) -> None:
@@ -107,7 +118,7 @@ class Objects:
         modules = [one for one in every if not type(one).__module__.startswith("torch.fx.")]  # the compiler's own
         children = {id(child) for module in modules for child in module._modules.values() if child is not None}
         roots = [module for module in modules if id(module) not in children]
-        named = {id(one) for file, name in self._named for one in _modules(_looked_up(file, name))}
+        named = {id(one) for file, name in self._named for one in _modules(self._named_now(file, name))}
         places = {id(root): min(_places(root, trained), default=-1) for root in roots if id(root) not in named}
         models = sorted((root for root in roots if places.get(id(root), -1) >= 0), key=lambda root: places[id(root)])
         copies = [root for root in roots if places.get(id(root)) == -1 and next(root.parameters(), None) is not None]

@@ -95,7 +95,6 @@ class Recorder:
             if role is Role.COPY:
                 self._change(role, flats)
         self._about["counted"] = _values(found)
-        self._about["objects"] = {**self._objects.facts(), "left out": found.left_out}
 
     def stepped(self, one: Trained) -> None:
         """Say where the optimizer stands after its step."""
