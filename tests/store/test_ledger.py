@@ -48,6 +48,20 @@ def decided(ledger, key, choice, **given):
     return claim
 
 
+def test_a_session_in_which_no_run_ended_can_be_withdrawn(tmp_path):
+    with opened(tmp_path) as ledger, opened(tmp_path) as other:
+        ledger.claim("good")
+        assert not ledger.withdraw(), "another process works on it"
+        other.close()
+        assert ledger.withdraw()
+    anew = Terms(fingerprint="f11", label="other.py", error_rate=0.1)
+    with opened(tmp_path, anew, 3) as ledger:
+        assert (ledger.status().label, ledger.status().declared, ledger.status().candidates) == ("other.py", 3, ())
+        topped_up(ledger, 1)
+        assert not ledger.withdraw(), "a run has ended"
+        assert ledger.status().runs_spent == 1
+
+
 def test_a_whole_session_reads_as_it_was_decided(tmp_path):
     with opened(tmp_path) as ledger:
         said = [driver.decide(ledger, key) for key in EFFECTS]

@@ -56,7 +56,7 @@ def _gate(
     Ends with 0 for keep, 5 for discard and 4 for undecided.
     """
     words = context.meta.get(COMMAND)
-    check_writable(json, reads=[baseline], studies=[ledger] if ledger else [])
+    check_writable(json, studies=[ledger] if ledger else [])
     from lastbit.studies.gate.gate import gate, gate_status
 
     with json_alone(json) as writer:

@@ -34,6 +34,10 @@ def worse(seed):
     return trained(seed + 900, -5.0)
 
 
+def bad(seed):
+    return trained(seed + 500, -30.0)
+
+
 def better(seed):
     return trained(seed + 100, 9.0)
 

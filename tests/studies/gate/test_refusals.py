@@ -46,6 +46,7 @@ def test_a_baseline_whose_file_was_edited_is_another(desk):
             r"no seed reaches python x.py, .*\{seed\}",
         ),
         ("nowhere", "digits", {}, "'nowhere' is neither a folder nor a command: name an audit's folder, a task"),
+        (f"python x.py --name {'x' * 300}", "digits", {}, "which number of x is compared"),
         ("digits", "", {}, "a program is a task with its options, or a command"),
         ("digits", (), {}, "there is no program: write it behind --"),
         ("digits", "digits", {"candidates": 0}, "--candidates"),

@@ -25,6 +25,8 @@ class CandidateMark:
     place: int
     label: str
     values: Sequence[float]
+    shown: float | None
+    """Where its mark stands; None where nothing is known of a place for it."""
     choice: str
     said: str
     at: str
@@ -74,7 +76,7 @@ def session_timeline(
         own = [one for one in candidates if one.choice == choice]
         dots = [(one, value) for one in own for value in one.values if len(one.values) > 1]
         _scatter(figure, dots, choice, {"symbol": "circle", "size": 4, "color": colour, "opacity": 0.55}, unit)
-        means = [(one, sum(one.values) / len(one.values)) for one in own if one.values]
+        means = [(one, one.shown) for one in own if one.shown is not None]
         size = 12 if choice == "keep" else 9
         line = {"width": 2, "color": colour}
         _scatter(figure, means, choice, {"symbol": _SYMBOLS[choice], "size": size, "color": colour, "line": line}, unit)
@@ -92,7 +94,7 @@ def session_timeline(
         shapes=shapes,
         xaxis=axis("candidate, in the order of claims", range=[0.4, last + 0.6], tickformat="d", anchor="y2"),
         yaxis=axis(f"{metric} ({unit})" if unit else metric, domain=[0.3, 1]),
-        yaxis2=axis("α left", domain=[0, 0.2], range=[0, 105], ticksuffix="%", tickvals=[0, 50, 100]),
+        yaxis2=axis("α left", domain=[0, 0.2], range=[0, 105], tickvals=[0, 50, 100], ticktext=["0%", "50%", "100%"]),
     )
     return figure
 

@@ -127,7 +127,7 @@ def _audit(baseline: Any) -> Path | None:
     """
     if isinstance(baseline, Study):
         return baseline.path
-    if isinstance(baseline, Path) or (isinstance(baseline, str) and baseline and Path(baseline).is_dir()):
+    if isinstance(baseline, Path) or (isinstance(baseline, str) and _is_folder(baseline)):
         return Path(baseline)
     if isinstance(baseline, str) and len(baseline.split()) == 1:
         word = baseline.strip()
@@ -137,6 +137,13 @@ def _audit(baseline: Any) -> Path | None:
                 "command in quotes, 'python train.py --seed {seed}'"
             )
     return None
+
+
+def _is_folder(text: str) -> bool:
+    try:
+        return bool(text) and Path(text).is_dir()
+    except (OSError, ValueError):  # a command that is longer than any name
+        return False
 
 
 def _text(program: Any) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
+from collections.abc import Sequence
 
 from lastbit.report.blocks import (
     Block,
@@ -169,6 +171,10 @@ def _baselines(session: SessionRow) -> Block:
     return table_of(session.baselines, each)
 
 
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
 def _timeline(session: SessionRow) -> FigureBlock:
     taken, marks = 0.0, []
     for one in session.candidates:
@@ -178,6 +184,7 @@ def _timeline(session: SessionRow) -> FigureBlock:
                 place=one.candidate,
                 label=shorter(one.text),
                 values=one.values,
+                shown=_mean(one.values) if one.values else session.baselines[one.epoch].mean,
                 choice=one.choice,
                 said="\n".join(textwrap.wrap(f"{one.choice}: {reason_of(session, one)}", _HOVER)),
                 at=(one.decided_at or one.claimed_at)[:19].replace("T", " "),
@@ -192,7 +199,8 @@ def _timeline(session: SessionRow) -> FigureBlock:
         figure=session_timeline(marks, _spans(session), metric, session.unit),
         height=520,
         describe=f"{metric} of every candidate in the order of claims, with the baseline of its time; below, α left",
-        caption="Small points are runs, marks their means. A baseline that begins anew is estimated by fresh runs.",
+        caption="Small points are runs, marks their means; a candidate without a result lies on the baseline, and a "
+        "new baseline is estimated by fresh runs.",
         legend=[
             LegendEntry("baseline, with one SD of a run", SEED, "baseline", "line"),
             *legend,
