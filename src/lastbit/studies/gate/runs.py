@@ -87,7 +87,7 @@ def train_once(one: Contender, claim: RunClaim, folder: Path, *, threads: int, f
             f"(what it printed: {output_of(folder, claim.run)})"
         ) from None
     except (Exception, SystemExit) as error:
-        ended = Ended(status=RunStatus.CRASHED, message=one_line(error))
+        ended = Ended(status=RunStatus.CRASHED, message=one_line(error).removeprefix(f"{one.name} "))
     # The ledger keeps the value and the digest, and what was printed stays; a run that is interrupted goes on later.
     files.arrays_path.unlink(missing_ok=True)
     files.drop_checkpoint()
