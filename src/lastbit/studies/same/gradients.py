@@ -263,7 +263,9 @@ def _other(evidence: Evidence, flags: Sequence[Flag], kept: Bools) -> Finding:
         middle = {place: float(np.nanmedian(evidence.units[kept, place])) for place in places}
     most = max(places, key=lambda place: middle[place])
     units = count(middle[most]) if middle[most] >= _COUNTED else number(middle[most], 2)
-    said = f"its gradient is off by {units} units of rounding in the middle of the steps"
+    by = f"by {units} units of rounding in the middle of the steps"
+    whole = len(places) > 1 and set(places) >= set(real_gradients(evidence))
+    said = f"every gradient is another, {evidence.tensors[most].name} {by}" if whole else f"its gradient is off {by}"
     # What is wrong in the backward pass is wrong in all that comes after it there, and that stands before it here.
     real = real_gradients(evidence)
     last = max((real.index(place) for place in places if place in real), default=-1)
@@ -275,7 +277,7 @@ def _other(evidence: Evidence, flags: Sequence[Flag], kept: Bools) -> Finding:
         what="gradient",
         step=int(evidence.steps[min(flag.first for flag in flags)]),
         steps=int((evidence.units[kept, most] > LIMITS.median).sum()),
-        tensor=evidence.tensors[most].name,
+        tensor="" if whole else evidence.tensors[most].name,
         tensors=names,
         said=said,
     )

@@ -57,7 +57,9 @@ def by_nature(evidence: Evidence, findings: Sequence[Finding]) -> tuple[Nature, 
         found += [_REORDERED] if drops else []
     elif drops or _drew_otherwise(evidence):
         found.append(_MASKS)
-    if _has_batch_norm(evidence, layers):
+    # Other parts of a batch show in its statistics first, where those are compared.
+    known = any(one.role == Role.BUFFER for one in evidence.tensors)
+    if _has_batch_norm(evidence, layers) and (not known or any(one.what == "buffer" for one in findings)):
         found.append(_ACCUMULATED)
     return tuple(found)
 

@@ -127,7 +127,9 @@ def _different(judgement: Judgement, steps: int, nature: Sequence[Nature]) -> Ve
     sentence = f"different {step_words(first, steps)}{where}: {first.said}."
     advice = []
     if judgement.widely and judgement.staircase is None:
-        advice.append("Whether it is another arithmetic, such as bfloat16 or TF32, was not looked at.")
+        advice.append(
+            "Whether it is another arithmetic, as bfloat16 or TF32, is not looked at by --quick or --against."
+        )
     if nature:
         advice.append(f"Before it is called a defect: {' '.join(f'{one.what} {one.cure}' for one in nature)}")
     if others:
