@@ -10,6 +10,7 @@ from tests.support.forced_tables import LAYERS, STEPS, column, planted, table
 
 import lastbit as lb
 from lastbit.cli.app import main
+from lastbit.core.errors import LastbitError
 from lastbit.launch.command import CommandRun
 from lastbit.launch.forced.run import ForcedRun
 from lastbit.launch.forced.table import Role
@@ -139,6 +140,29 @@ def test_a_candidate_that_runs_out_of_time_is_undecided(forced, capsys):
     assert "the candidate was ended when the time of --timeout ran out after 40 steps" in " ".join(
         capsys.readouterr().out.split()
     )
+
+
+def plain_training(seed):
+    """Train nothing: the runs of these tests are made by hand."""
+
+
+def rewritten_training(seed):
+    """Train nothing either."""
+
+
+def test_functions_are_held_against_each_other(forced):
+    study = lb.same(plain_training, rewritten_training, quiet=True)
+    assert (study.result.ran.reference, study.result.ran.candidate) == ("plain_training", "rewritten_training")
+    assert forced["candidate"].program.name == "rewritten_training"
+    assert study.result.command.startswith("lb.same(<'plain_training'>, <'rewritten_training'>, ")
+
+
+def test_a_check_is_gone_on_with_where_it_was_left(forced, monkeypatch):
+    path = lb.same("python train.py", candidate_env={"A": "b"}, objects="train.py:ema", quiet=True).path
+    monkeypatch.setattr(worker, "run_forced", None)  # nothing is left to run
+    assert lb.same(resume=path, quiet=True).result.verdict_kind == "same_up_to_rounding"
+    with pytest.raises(LastbitError, match="was begun with --every 1, not 2"):
+        lb.same(resume=path, every=2, quiet=True)
 
 
 @pytest.mark.parametrize(
