@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -41,14 +42,14 @@ class Comparing:
     def settings(
         self, step: int, reference: Mapping[str, Mapping[str, list[str]]], mine: Mapping[str, Mapping[str, list[str]]]
     ) -> None:
-        """Compare hyper-parameters, parameter by parameter, whatever the groups."""
+        """Compare hyper-parameters, parameter by parameter, whatever the groups, as far as float32 holds them."""
         if reference == mine:
             return
         for setting in sorted(reference.keys() & mine.keys()):
             there, here = _by_parameter(reference[setting]), _by_parameter(mine[setting])
             pairs: dict[tuple[str, str], list[str]] = {}
             for name in there.keys() & here.keys():
-                if there[name] != here[name]:
+                if not _alike(there[name], here[name]):
                     pairs.setdefault((there[name], here[name]), []).append(name)
             for words, names in pairs.items():
                 whose = "" if len(names) == len(there) else f" of {', '.join(sorted(names))}"
@@ -126,3 +127,13 @@ def _columns(layout: Layout, role: Role, dtype: str, label: str) -> tuple[Forced
 
 def _by_parameter(values: Mapping[str, list[str]]) -> dict[str, str]:
     return {name: value for value, names in values.items() for name in names}
+
+
+def _alike(one: str, other: str) -> bool:
+    """Tell whether two values in words are the same, or numbers that a tensor of float32 does not tell apart."""
+    if one == other:
+        return True
+    try:
+        return math.isclose(float(one), float(other), rel_tol=2.0**-23, abs_tol=0.0)
+    except ValueError:
+        return False

@@ -307,12 +307,14 @@ def _left(runs: Mapping[str, Launched], stopped: set[str], folder: Path, names: 
     if said := [path.read_text("utf-8") for path in folder.glob("refused-*")]:
         raise LastbitError(f"{names['candidate']} trains other tensors than {names['reference']}: {said[0]}")
     for role, run in became.items():
-        if role in stopped or role not in ("reference", "candidate", "control"):
+        if role not in ("reference", "candidate", "control"):
             continue
-        if run.exit_code:
+        if run.exit_code and role not in stopped:
             raise LastbitError(f"{names[role]} failed by itself ({run.ended_with}): {run.last_line}")
         if run.troubles:
             raise LastbitError(f"lastbit cannot work inside {names[role]}: {run.troubles[0]}")
+        if role in stopped:
+            continue
         run.check_steps(int((runs[role].records / STEPPED).exists()))
     return Ran({role: _table(runs[role].records) for role in runs if role != "reference"}, became, timed_out)
 
