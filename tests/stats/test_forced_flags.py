@@ -126,12 +126,25 @@ def test_a_coarser_arithmetic_moves_far_more_and_a_gradient_scale_shows_inside_i
     moved = draw.lognormal(size=(50, 3))
     assert staircase_ratio(moved, moved * 1.4) < LIMITS.staircase < staircase_ratio(moved, moved * 16)
     assert np.isnan(staircase_ratio(np.zeros((2, 1)), np.ones((2, 1))))
+    assert np.isnan(staircase_ratio(np.full((2, 1), np.nan), np.ones((2, 1))))
     size, shares = np.ones((50, 2)), 4e-3 * draw.normal(size=(50, 2))
     assert hidden_bias(shares, size) == []
     shares[:, 1] += 1e-2
     (flag,) = hidden_bias(shares, size)
     assert flag.tensor == 1
     assert flag.value == pytest.approx(1e-2, rel=0.2)
+
+
+def test_a_staircase_is_seen_where_a_small_layer_stands_still_in_most_steps_and_a_few_kinks_are_none() -> None:
+    draw = np.random.default_rng(9)
+    moved = draw.lognormal(size=(50, 3))
+    seldom = np.where(draw.random((50, 3)) < 0.4, 40 * moved, 0.0)
+    assert (np.median(seldom, axis=0) == 0).all()
+    assert staircase_ratio(moved, seldom) > LIMITS.staircase
+    seldom[:, 1] = np.nan
+    assert staircase_ratio(moved, seldom) > LIMITS.staircase
+    kinks = np.where(draw.random((50, 1)) < 0.1, 1e3, moved)
+    assert staircase_ratio(moved, kinks) < LIMITS.staircase
 
 
 def test_the_bias_is_a_median_that_few_steps_do_not_move() -> None:

@@ -224,21 +224,30 @@ def staircase_ratio(reference: Floats, candidate: Floats) -> float:
     """Return how much further the candidate's gradients move than the reference's when the weights move by 2^-18.
 
     The weights are rounded to fewer digits in a coarser arithmetic, so that they move on a staircase: seldom, and then
-    by a whole step, which is far more.
+    by a whole step, which is far more. The gradient of a small layer stands still in most steps, so the tensors of a
+    step are taken together, each in units of its usual movement in the reference.
 
     Args:
         reference: (S, T) how far each gradient of the reference moves.
         candidate: (S, T) the same of the candidate.
 
     Returns:
-        The median over steps and tensors; NaN where nothing moves.
+        Of the mean over the tensors, the upper quartile over the steps: a quarter of them may be at a kink; NaN where
+        nothing moves.
 
     Example:
         >>> staircase_ratio(np.full((5, 2), 1e-5), np.full((5, 2), 4e-4))
         40.0
     """
-    moved = (reference > 0) & np.isfinite(candidate)
-    return float(np.median(candidate[moved] / reference[moved])) if moved.any() else math.nan
+    known = np.isfinite(reference) & np.isfinite(candidate)
+    usual = np.array([np.median(one[at]) if at.any() else 0.0 for one, at in zip(reference.T, known.T, strict=True)])
+    known &= usual > 0
+    rows = known.any(axis=1)
+    if not rows.any():
+        return math.nan
+    units = [np.where(known, one, np.nan)[rows] / np.where(usual > 0, usual, np.nan) for one in (candidate, reference)]
+    ours, theirs = (np.quantile(np.nanmean(one, axis=1), 1 - LIMITS.kinks) for one in units)
+    return float(ours / theirs)
 
 
 def hidden_bias(projection: Floats, size: Floats, limits: Limits = LIMITS) -> list[Flag]:
