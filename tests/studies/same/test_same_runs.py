@@ -12,7 +12,7 @@ from lastbit.core.errors import LastbitError
 
 PAGE = (Path(__file__).parents[3] / "docs" / "same.md").read_text("utf-8")
 PROGRAM = re.search(r"```python excerpt: a test of its own runs it\n(.*?)```", PAGE, re.DOTALL)[1]
-SHOWN = re.findall(r"\$ (lastbit same .*)\n((?:[A-Z].*\n(?:[a-z].*\n)*))", PAGE)
+SHOWN = re.findall(r"\$ (lastbit same .*--own.*)\n((?:[A-Z].*\n(?:[a-z].*\n)*))", PAGE)
 
 pytestmark = pytest.mark.slow
 
