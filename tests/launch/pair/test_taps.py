@@ -75,10 +75,15 @@ MET = {
 UNHEARD = {
     "wait": "import threading; threading.Event().wait(0.001)",
     "timeout": "import queue; queue.Queue(1).put(1, timeout=1)",
+    "welcome": (
+        "import multiprocessing.connection as c; import os; a, b = c.Pipe(); "
+        "os.fork() or (c.answer_challenge(b, b'key'), os._exit(0)); c.deliver_challenge(a, b'key'); os.wait()"
+    ),
     "task": "import queue, threading; q = queue.Queue(); q.put(3); threading.Thread(target=q.get).start()",
     "given": "import time; time.localtime(0); time.strftime('%Y', time.gmtime(0))",
 }
-"""A library asks the clock, a time that is given is written in another way, or a thread takes what is to do."""
+"""A library asks the clock, a time that is given is written in another way, a process shows that it belongs to the
+program, or a thread takes what is to do."""
 
 
 TEMPORARY = "import tempfile; next(tempfile._RandomNameSequence())"

@@ -105,15 +105,15 @@ def test_numpy_is_found_by_whatever_name_it_has(tmp_path):
     assert unfilled(str(path) + "x") == frozenset()
 
 
-def sharded(side, *, made="file", names="ab", entries=4):
+def sharded(side, *, made="file", names="ab", entries=4, held="other"):
     """Return a run that writes files on line 1 or names them by entropy on line 2, lists them and reads one."""
     name, one = names["ab".index(side)], Written()
-    if made == "file":
-        one.tap("file", f"tmp/{name}.pt: written", 1)
+    if made in ("file", "part"):
+        one.tap("file", f"tmp/{name}.{'pt' if made == 'file' else 'pt.part'}: written", 1)
     elif made == "entropy":
         one.tap("entropy", f"os.urandom: {name}", 2)
     one.tap("folder", f"tmp: {entries} entries, order crc32 {name}, names crc32 {name}", 3)
-    one.tap("file", f"tmp/{name}.pt: 5 bytes, crc32 {side}", 4)
+    one.tap("file", f"tmp/{name}.pt: 5 bytes, crc32 {side if held == 'other' else held}", 4)
     return ended(one.op("set_.source_Storage", [1], [(1, f"rows {side}")], 4), side)
 
 
@@ -121,6 +121,7 @@ def sharded(side, *, made="file", names="ab", entries=4):
     ("how", "cause", "line"),
     [
         ({}, "random-names", 1),
+        ({"made": "part"}, "random-names", 1),
         ({"made": "entropy"}, "random-names", 2),
         ({"made": "nobody"}, "file-left", 4),
         ({"entries": 1}, "file-left", 4),
@@ -133,3 +134,13 @@ def test_files_whose_names_are_drawn(how, cause, line, tmp_path, monkeypatch):
     monkeypatch.setattr("hand_written_tapes.line", lambda number: Line(str(path), number, "<module>", ""))
     found = of(sharded("a", **how), sharded("b", **how))
     assert (found.cause.id, found.line.number) == (cause, line)
+
+
+def test_the_same_files_in_a_folder_of_each_runs_own_are_left_by_nobody(tmp_path, monkeypatch):
+    path = tmp_path / "train.py"
+    path.write_text("write(x)\nname = uuid4()\nfor path in sorted(os.listdir(tmp)):\n    use(torch.load(path))\n")
+    monkeypatch.setattr("hand_written_tapes.line", lambda number: Line(str(path), number, "<module>", ""))
+    how = {"made": "nobody", "entries": 1}
+    found = of(*(sharded(side, **how, held="both") for side in "ab"))
+    assert "file-left" not in [cause.id for cause in (found.cause, *found.others)]
+    assert of(*(sharded(side, **how) for side in "ab")).cause.id == "file-left"

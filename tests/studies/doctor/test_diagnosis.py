@@ -104,6 +104,19 @@ def test_another_part_that_is_written_over_is_a_number():
     assert (found.root.kind, found.root.operation, found.root.values) == ("scalar", "aten.slice.Tensor", ("3", "5"))
 
 
+def test_an_index_is_followed_to_the_draw_that_gave_it():
+    tapes = []
+    for side, place in (("a", 3), ("b", 5)):
+        one = made(side).op("multinomial.default", [1], [(3, f"drawn {side}")], 5, generator="state")
+        one.op("randn.default", [], [(4, "rows")], 6, generator="later")
+        one.op("select.int", [4], [(4, None)], 7, scalars=("args.1=0", f"args.2={place}"))
+        one.holds[4] = f"row {place}", one.holds[4][1]
+        one.op("mul.Tensor", [4, 0], [(2, f"x{side}")], 8).op("mm.default", [2], [(9, f"g{side}")], 9)
+        tapes.append(one)
+    found = of(*tapes)
+    assert (found.root.kind, found.root.line.number) == ("made", 4)
+
+
 def test_another_number_for_a_seed_counts_wherever_it_is_given(tmp_path, monkeypatch):
     path = tmp_path / "train.py"
     path.write_text(

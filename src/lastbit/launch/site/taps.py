@@ -32,7 +32,8 @@ _MOST = 2000
 _TEXT = 200
 
 _NUMBERING = ("logging", "multiprocessing", "tempfile")
-"""Modules that name files by the number of the process, or see by it that they were forked."""
+"""Modules that name files by the number of the process, see by it that they were forked, or prove by entropy to
+another process that they are of the same program."""
 
 _CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "process_time", "process_time_ns")
 
@@ -144,8 +145,8 @@ class Taps:
 
     def install(self) -> None:
         """Begin, with what is there before anything is imported."""
-        os.urandom = Tapped(os, "urandom", partial(self._returned, "entropy", "os.urandom"))
-        os.getpid = Tapped(os, "getpid", self._numbered)
+        os.urandom = Tapped(os, "urandom", partial(self._unless_numbering, "entropy", "os.urandom"))
+        os.getpid = Tapped(os, "getpid", partial(self._unless_numbering, "process", "os.getpid"))
         if hasattr(os, "getrandom"):
             os.getrandom = Tapped(os, "getrandom", partial(self._returned, "entropy", "os.getrandom"))
         for name in _CLOCKS:
@@ -173,9 +174,9 @@ class Taps:
     def _returned(self, kind: str, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:
         self.note(kind, what, lambda: result.hex() if isinstance(result, bytes) else repr(result), frame)
 
-    def _numbered(self, frame: Any, args: tuple[Any, ...], result: Any) -> None:
+    def _unless_numbering(self, kind: str, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:
         if str(frame.f_globals.get("__name__")).partition(".")[0] not in _NUMBERING:
-            self._returned("process", "os.getpid", frame, args, result)
+            self._returned(kind, what, frame, args, result)
 
     def _waited(self, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:
         if is_users(frame):

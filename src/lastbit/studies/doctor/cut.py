@@ -297,7 +297,18 @@ class Cut:
                         after = Chain(chain.label, _link(step, ops, (None, None)), chain)
                         self._push(step, (op, twin), (mine, other), after)
                         return
-        self._break("scalar", step, ops, (None, None), chain, texts)
+        if not self._drawn(step, ops, chain):
+            self._break("scalar", step, ops, (None, None), chain, texts)
+
+    def _drawn(self, step: Step, ops: Ops, chain: Chain) -> bool:
+        """Look at the last draw before that came out otherwise from equal generators: `.tolist()` leaves no trace."""
+        for op, twin in reversed(step.pairs()):
+            if op.index < ops[0].index and op.seeded and op.generator == twin.generator:
+                drew = _differing(op, twin)
+                if drew is not None:
+                    self._push(step, (op, twin), drew, Chain(chain.label, _link(step, ops, (None, None)), chain))
+                    return True
+        return False
 
     def _part(self, step: Step, chain: Chain) -> None:
         """Look at where two runs went apart: by a number that an operation gave, or by the program itself."""

@@ -9,7 +9,7 @@ from lastbit.studies.doctor.causes.case import Case
 from lastbit.studies.doctor.causes.table import causes_of
 from lastbit.studies.doctor.cut import Break, Chain, Cut
 from lastbit.studies.doctor.diagnosis import Cause, Diagnosis, Root
-from lastbit.studies.doctor.evidence import differing, hints
+from lastbit.studies.doctor.evidence import differing, differing_in_workers, hints
 from lastbit.studies.doctor.roots import first_of, root_of
 from lastbit.studies.doctor.steps import Step
 
@@ -67,8 +67,8 @@ def _process(process: ProcessPair, pair: Pair) -> tuple[Diagnosis, int]:
     evidence = hints(found, root, steps, pair.taps)
     met = differing(last.tapes[0].taps, last.tapes[1].taps)
     others = [one for one in pair.processes if one.rank is None and one.key != process.key]
-    loaders = any(map(bool, pair.taps))
-    causes = causes_of(Case(found, root, evidence, met, loaders, bool(others)))
+    loaders, loading = any(map(bool, pair.taps)), differing_in_workers(pair.taps)
+    causes = causes_of(Case(found, root, evidence, met, loaders, loading, bool(others)))
     cause = causes[0] if causes else None
     taps: tuple[Tap, ...] = tuple(hint.tap for hint in evidence if hint.tap is not None)
     unseen = tuple(_unseen(root, cause, taps, steps))

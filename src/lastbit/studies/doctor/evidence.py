@@ -22,7 +22,7 @@ from lastbit.studies.doctor.source import Statement, distances, imported, statem
 from lastbit.studies.doctor.steps import Step
 from lastbit.studies.doctor.unfilled import unfilled
 
-__all__ = ["Hint", "dated", "differing", "hints", "in_place", "seeding", "seeds"]
+__all__ = ["Hint", "dated", "differing", "differing_in_workers", "hints", "in_place", "seeding", "seeds"]
 
 LEAST = 3.0
 """What a hint must weigh."""
@@ -145,10 +145,16 @@ def _swapped(one: list[str], other: list[str]) -> bool:
     return one[0] != other[0] and one[1:] == other[1:]
 
 
+def differing_in_workers(workers: tuple[Met, Met]) -> tuple[Tap, ...]:
+    """Return what processes that only load data met otherwise, each held against the one of its key."""
+    first, second = map(dict, workers)
+    return tuple(tap for key in sorted(first.keys() & second.keys()) for tap in differing(first[key], second[key]))
+
+
 def _loading(workers: tuple[Met, Met]) -> Iterator[Hint]:
     """Yield what workers met otherwise, each held against the one of its key."""
     first, second = map(dict, workers)
-    for key in first.keys() & second.keys():
+    for key in sorted(first.keys() & second.keys()):
         found = [*differing(first[key], second[key]), *(tap for tap in first[key] if _unseeded(tap))]
         for tap in found:
             weight = _KINDS.get(tap.kind, 0.0) + _WORKER + (0.5 if _unseeded(tap) else 0.0)
@@ -274,8 +280,10 @@ def _tap(tap: Tap, found: Break, root: Root, lines: dict[int, int]) -> Hint:
         if far is None:
             return Hint(tap.kind, tap.line, tap.said, 0.0, tap)
         weight = _KINDS["machine"] + _NEAR[min(far + 1, len(_NEAR) - 1)]
-    if tap.kind == "seed" and not tap.said.endswith(": None"):
-        # Another number for a seed is no accident, wherever it is given: what draws may be handed on as an argument.
+    given = tap.kind == "seed" and not tap.said.endswith(": None")
+    if given or (tap.kind == "taken" and root.kind == "made"):
+        # Another number for a seed, or another order of what comes, is no accident, wherever it stands: what draws or
+        # what came may be handed on as an argument.
         weight = max(weight, LEAST)
     if _received(found) and tap.line == root.line and tap.kind not in ("draw", "file", "taken"):
         return Hint(tap.kind, tap.line, tap.said, 0.0, tap)  # how processes talk to each other

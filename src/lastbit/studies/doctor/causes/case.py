@@ -28,6 +28,8 @@ class Case:
     """All that the process met otherwise in each run, wherever it stands."""
     loaders: bool
     """Whether processes of the program only load data."""
+    loading: Sequence[Tap]
+    """What those met otherwise in each run."""
     siblings: bool
     """Whether other processes of the program train too, that are no ranks."""
 

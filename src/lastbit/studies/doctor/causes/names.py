@@ -18,11 +18,11 @@ def _random_names(case: Case) -> Hint | None:
     runs = [tape.taps for tape in case.found.step.tapes]
     if case.hint("file", "folder", "entropy") is None or case.root.kind == "draw" or not _listed_others(*runs):
         return None
-    read = [{path.name for path, _ in _files(taps, written=False)} for taps in runs]
+    read = [{_stem(path) for path, _ in _files(taps, written=False)} for taps in runs]
     alone = read[0] - read[1]
     if not alone or not read[1] - read[0]:
         return None
-    made = next((tap for path, tap in _files(runs[0], written=True) if path.name in alone), None)
+    made = next((tap for path, tap in _files(runs[0], written=True) if _stem(path) in alone), None)
     made = made or _drawn(case)
     return None if made is None else Hint("names", made.line, made.said, 0.0, made)
 
@@ -32,6 +32,11 @@ def _files(taps: Sequence[Tap], *, written: bool) -> Iterable[tuple[Path, Tap]]:
         path, _, said = tap.said.rpartition(": ")
         if tap.kind == "file" and (said == "written") is written:
             yield Path(path), tap
+
+
+def _stem(path: Path) -> str:
+    """Return a name without its endings: a file is often written under another one, and renamed once it is whole."""
+    return path.name.lstrip(".").partition(".")[0]
 
 
 def _listed_others(first: Sequence[Tap], second: Sequence[Tap]) -> bool:

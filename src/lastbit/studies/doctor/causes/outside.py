@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from lastbit.launch.pair.tapes import Tap
 from lastbit.studies.doctor import interventions
 from lastbit.studies.doctor.causes.case import Case, Row, hinted
 from lastbit.studies.doctor.evidence import Hint
@@ -11,7 +15,24 @@ __all__ = ["CLOCK", "ENTROPY", "FILE_LEFT", "MACHINE_STATE", "NETWORK", "PROCESS
 
 def _left_file(case: Case) -> Hint | None:
     hint = case.hint("file")
-    return hint if hint is not None and not hint.said.endswith(": written") else None
+    return None if hint is None or hint.said.endswith(": written") or _renamed(case, hint) else hint
+
+
+def _renamed(case: Case, hint: Hint) -> bool:
+    """Tell whether a file is read in one run only, and the other reads mostly the same under names of its own."""
+    runs = [dict(_read(tape.taps)) for tape in case.found.step.tapes]
+    alone = [{path: held for path, held in runs[side].items() if path not in runs[1 - side]} for side in (0, 1)]
+    if hint.said.rpartition(": ")[0] not in alone[0] | alone[1]:
+        return False
+    held = [Counter(files.values()) for files in alone]
+    return 2 * (held[0] & held[1]).total() >= max(one.total() for one in held)
+
+
+def _read(taps: Sequence[Tap]) -> Iterator[tuple[str, str]]:
+    for tap in taps:
+        path, _, said = tap.said.rpartition(": ")
+        if tap.kind == "file" and said != "written":
+            yield path, said
 
 
 ENTROPY = Row(

@@ -48,7 +48,9 @@ def _from(kind: str) -> Callable[[Case], Hint | None]:
         seed = _varied_seed(case)
         if seed is None or seed.line is None:
             return None
-        near = next((tap.line for tap in case.met if tap.kind == kind and _beside(tap.line, seed.line)), None)
+        near = next(
+            (tap.line for tap in (*case.met, *case.loading) if tap.kind == kind and _beside(tap.line, seed.line)), None
+        )
         date = dated(seed.line) if near is None and kind == "time" else None
         asks = near if date is None else date.line
         if asks is None:

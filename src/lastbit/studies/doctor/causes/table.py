@@ -46,13 +46,13 @@ CAUSES: tuple[Row, ...] = (
     outside.PROCESS_ID,
     order.FOLDER_ORDER,
     outside.FILE_LEFT,
+    draws.NUMPY_IN_LIBRARY,
+    draws.RANDOM_IN_LIBRARY,
     outside.MACHINE_STATE,
     outside.NETWORK,
     order.HASH_ORDER,
     order.OBJECT_ORDER,
     order.ADDRESS_ORDER,
-    draws.NUMPY_IN_LIBRARY,
-    draws.RANDOM_IN_LIBRARY,
 )
 """Those that the root itself shows come first; the first that holds is the cause."""
 
