@@ -105,6 +105,18 @@ def test_numpy_is_found_by_whatever_name_it_has(tmp_path):
     assert unfilled(str(path) + "x") == frozenset()
 
 
+def test_an_array_that_is_handed_on_as_an_argument(tmp_path, monkeypatch):
+    path = tmp_path / "train.py"
+    path.write_text("import numpy as np\ndef pad(x):\n    return np.empty(3)\n\ndef given(rows):\n    use(rows)\n")
+    monkeypatch.setattr("hand_written_tapes.line", lambda _: Line(str(path), 6, "given", ""))
+    found = of(*(ended(Written().op("lift_fresh.default", [1], [(1, f"rows {side}")], 6), side) for side in "ab"))
+    assert (found.cause.id, found.line.number) == ("unfilled-array", 3)
+    nearer = [Written().op("lift_fresh.default", [1], [(1, f"rows {side}")], 6) for side in "ab"]
+    for side, one in zip("ab", nearer, strict=True):
+        one.tap("seed", f"random.Random: {ord(side)}", 6, side)
+    assert of(*(ended(one, side) for one, side in zip(nearer, "ab", strict=True))).cause.id == "seed-varies"
+
+
 def sharded(side, *, made="file", names="ab", entries=4, held="other"):
     """Return a run that writes files on line 1 or names them by entropy on line 2, lists them and reads one."""
     name, one = names["ab".index(side)], Written()

@@ -114,7 +114,7 @@ def hints(found: Break, root: Root, steps: Sequence[Step], workers: tuple[Met, M
     if root.line is not None:
         hashed = latest[0].process.settings.get("PYTHONHASHSEED") == "random"
         weighed += _orders(root.line, lines, hashed)
-        weighed += [*_dates(root.line, lines), *_empties(root.line, lines)]
+        weighed += [*_dates(root.line, lines), *_empties(root, root.line, lines)]
     if root.kind in ("load", "order", "arrival", "made"):
         weighed += [hint for hint in _loading(workers) if hint.line != root.line]
     kept = [hint for hint in weighed if hint.weight >= LEAST and hint.id not in ("batch", "program", "thread")]
@@ -213,12 +213,17 @@ def _asks_time(node: ast.AST) -> bool:
     return name in _TIMES
 
 
-def _empties(line: Line, lines: dict[int, int]) -> Iterator[Hint]:
-    """Yield lines that ask NumPy for memory which nobody has filled."""
+def _empties(root: Root, line: Line, lines: dict[int, int]) -> Iterator[Hint]:
+    """Yield lines that ask NumPy for memory which nobody has filled.
+
+    What came in from NumPy may have been handed on as an argument, so that any such line of the file may have made it.
+    """
     for one in statements(line.path):
         far = lines.get(one.first)
-        if far is not None and any(one.first <= number <= one.last for number in unfilled(line.path)):
-            yield Hint("empty", _line(line, one), "numpy.empty", _NEAR[min(far, len(_NEAR) - 1)])
+        if any(one.first <= number <= one.last for number in unfilled(line.path)):
+            apart = LEAST if root.kind == "made" else 0.0
+            weight = apart if far is None else _NEAR[min(far, len(_NEAR) - 1)]
+            yield Hint("empty", _line(line, one), "numpy.empty", weight)
 
 
 def _asks_date(node: ast.AST) -> bool:
