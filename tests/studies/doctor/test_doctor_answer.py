@@ -227,6 +227,12 @@ def test_it_is_kept_and_opened_again(examined):
     assert json.loads((study.path / "result.json").read_text())["finding"]["line"]["number"] == 31
 
 
+def test_what_decides_by_a_clock_is_named_beside_the_answer(examined):
+    assert "A clock decides" not in examined(SAME, IN_TURN).result.advice
+    four = examined(SAME, replace(IN_TURN, clocks=(LINE,) * 4)).result.advice
+    assert f"A clock decides at {', '.join(['train.py:31'] * 3)}, …: runs at another pace may differ" in four
+
+
 @pytest.mark.parametrize(
     ("outcomes", "kind", "code", "said"),
     [

@@ -157,6 +157,8 @@ class Outcome:
     """Of these, what the run in a record had otherwise."""
     failed: tuple[str, str] = ("", "")
     """How each run failed by itself, where nothing that is trained differed before; empty where it did not."""
+    clocks: tuple[SourceLine, ...] = ()
+    """Lines of equal runs that decide by a clock, so that they may differ at another pace."""
     stacks: tuple[str, str] = ("", "")
     """Where the threads of each run stood when the time ran out."""
 

@@ -27,6 +27,9 @@ FILE_LEFT = "file-left"
 
 NOTHING = Verdict("nothing was compared yet.", "no_runs", "")
 
+_CLOCKS = 3
+"""Lines that are named of those that decide by a clock."""
+
 _WHERE = {
     "batch": "a batch came in different",
     "load": "what was loaded differs",
@@ -197,7 +200,15 @@ def _equal(name: str, outcomes: Sequence[Outcome]) -> Verdict:
         whole = f"{plural(once.steps, 'step')} of {plural(once.tensors, 'tensor')} ({size(once.bytes)})"
         each = f"{whole} compared at once, and {count(last.steps)} of them in turn"
     said = f"identical: {name}, run twice at once and twice in turn, agrees bit for bit in {each}."
-    return Verdict(said, "identical", holds)
+    return Verdict(said, "identical", f"{holds}{_paced(last)}")
+
+
+def _paced(last: Outcome) -> str:
+    """Return that a clock decides something, which these runs asked at one pace."""
+    if not last.clocks:
+        return ""
+    where = ", ".join(map(at, last.clocks[:_CLOCKS])) + (", …" if len(last.clocks) > _CLOCKS else "")
+    return f" A clock decides at {where}: runs at another pace may differ; count steps there instead."
 
 
 def _first(outcomes: Sequence[Outcome], what: str) -> PrintedDifference | None:

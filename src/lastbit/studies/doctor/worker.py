@@ -13,9 +13,10 @@ from lastbit.core.plain import plain
 from lastbit.core.status import RunStatus
 from lastbit.launch.pair.against import check_alike, held_against
 from lastbit.launch.pair.outcome import Pair
-from lastbit.launch.pair.recorded import load_record, save_record
+from lastbit.launch.pair.recorded import load_record, read_steps, save_record
 from lastbit.report.formatting import plural
-from lastbit.studies.doctor.compare import changed_between, check_ran, holds_under, outcome_of
+from lastbit.studies.doctor.clocks import deciding
+from lastbit.studies.doctor.compare import changed_between, check_ran, holds_under, outcome_of, source_line
 from lastbit.studies.doctor.confirm import confirmed_of
 from lastbit.studies.doctor.diagnose import diagnose
 from lastbit.studies.doctor.findings import Outcome, Tried
@@ -76,7 +77,9 @@ def _examined(trial: Trial, work: Work[DoctorSettings]) -> tuple[list[Outcome], 
         return [*outcomes, *found], tried
     records = trial.launch.folder / "in-turn" / "first" / "records"
     settings = holds_under(records)
-    outcomes.append(outcome_of("one after the other", later, None, settings=settings))
+    equal = outcome_of("one after the other", later, None, settings=settings)
+    clocks = map(source_line, deciding(read_steps(records)))
+    outcomes.append(replace(equal, clocks=tuple(line for line in clocks if line is not None)))
     cwd = trial.launch.cwd or Path.cwd()
     other = first_against_later(pair, later, records=records, cwd=cwd, since=since, settings=settings)
     return [*outcomes, other] if other is not None else outcomes, ()
