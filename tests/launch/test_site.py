@@ -194,8 +194,12 @@ def test_the_start_costs_little(desk, python):
 
 def test_it_is_a_file_of_the_package():
     assert {file.name for file in Path(SITE).glob("*.py")} == {
+        "addresses.py",
         "changes.py",
+        "digests.py",
+        "handed.py",
         "lines.py",
+        "rearranged.py",
         "reseeding.py",
         "sitecustomize.py",
         "taps.py",

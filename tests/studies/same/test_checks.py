@@ -16,6 +16,7 @@ from lastbit.launch.forced.run import ForcedRun
 from lastbit.launch.forced.table import Role
 from lastbit.report.figures.units import unit_map
 from lastbit.report.text import render_text
+from lastbit.studies.frame.condition import numbers_of
 from lastbit.studies.same import worker
 
 BOTH = ["--reference", "python train.py", "--candidate", "python train.py --compile"]
@@ -80,6 +81,12 @@ def test_a_reference_that_does_not_repeat_itself_ends_with_three_and_names_the_d
     told = " ".join(capsys.readouterr().out.split())
     assert told.startswith("Undecided: the reference does not repeat itself from step 5 on, in fc2.weight")
     assert "lastbit doctor --deterministic --threads 1 -- python train.py" in told
+
+
+def test_every_number_of_its_result_may_be_asked_for(forced):
+    study = lb.same("python train.py", "python train.py --compile", quiet=True)
+    numbers = {n for n, v in study.to_json().items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    assert 2 < len(numbers) == len(numbers & set(numbers_of(study.result.json_schema())))
 
 
 def test_json_names_step_tensor_what_and_factor(forced):
