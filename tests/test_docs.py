@@ -116,7 +116,8 @@ def until_understood(monkeypatch):
         raise Understood
 
     monkeypatch.setattr("lastbit.studies.frame.make.make", make)
-    monkeypatch.setattr("lastbit.studies.compare.kind.make", make)
+    for kind in ("compare", "same"):
+        monkeypatch.setattr(f"lastbit.studies.{kind}.kind.make", make)
 
     def understood(*told, **more):
         raise Understood

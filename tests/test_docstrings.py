@@ -19,6 +19,7 @@ EXCERPTS = {"lastbit.train.twins.lock_step": "a piece of a caller's loop, whose 
 OPENS = {
     "lastbit.studies.doctor.study.DoctorStudy": "lastbit.studies.doctor.kind.doctor",
     "lastbit.studies.same.study.SameStudy": "lastbit.studies.same.kind.same",
+    "lastbit.studies.gate.gate.gate_status": "lastbit.studies.gate.gate.gate",
 }
 """Examples that open the study of another, which runs before them: there is none in `STUDIES`."""
 

@@ -234,7 +234,7 @@ def gate_status(ledger: str | Path | None = None) -> GateAnswer:
 
     Example:
         >>> from lastbit import gate_status
-        >>> gate_status("lastbit-studies/gate-train").session.keeps  # doctest: +SKIP
+        >>> gate_status().session.keeps  # doctest: +SKIP
         3
     """
     folder = the_only_session() if ledger is None else Path(ledger)
