@@ -412,6 +412,16 @@ def test_a_set_that_one_hash_seed_leaves_in_another_order_is_one_of_objects(seed
     assert cause.line.number == 1
 
 
+def test_of_two_sets_the_one_nearer_to_its_use_is_told(tmp_path, monkeypatch):
+    path = tmp_path / "train.py"
+    path.write_text("seen = set()\nevery = {name for name in names}\nleft = every - seen\nuse(left)\n")
+    monkeypatch.setattr("hand_written_tapes.line", lambda _: type(LINE)(str(path), 4, "<module>", ""))
+    ops = [Written().op("lift_fresh.default", [1], [(1, f"rows {side}")]) for side in "ab"]
+    tapes = [chain(one, f"x{side}", f"g{side}") for one, side in zip(ops, "ab", strict=True)]
+    found = diagnose(pair_of(*(tape.tape(9, settings={"PYTHONHASHSEED": "random"}) for tape in tapes)))
+    assert (found.cause.id, found.line.number) == ("hash-order", 2)
+
+
 @pytest.mark.parametrize(("names", "cause"), [("same", "folder-order"), ("others", "file-left")])
 def test_another_file_is_read_as_the_folder_was_listed_in_another_order(names, cause, tmp_path, monkeypatch):
     path = tmp_path / "train.py"

@@ -113,7 +113,8 @@ def hints(found: Break, root: Root, steps: Sequence[Step], workers: tuple[Met, M
     weighed += _draws(found, root, steps, lines)
     if root.line is not None:
         hashed = latest[0].process.settings.get("PYTHONHASHSEED") == "random"
-        weighed += _orders(root.line, lines, hashed)
+        # Of sets that are as near, that which is made last is nearest to what uses it.
+        weighed += reversed(list(_orders(root.line, lines, hashed)))
         weighed += [*_dates(root.line, lines), *_empties(root, root.line, lines)]
     if root.kind in ("load", "order", "arrival", "made"):
         weighed += [hint for hint in _loading(workers) if hint.line != root.line]
