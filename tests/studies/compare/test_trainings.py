@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 from in_this_process import InThisProcess
 
 import lastbit as lb
+from lastbit.cli.app import app
 from lastbit.core.errors import LastbitError
 from lastbit.store import StudyFolder
 
@@ -70,6 +72,9 @@ def test_it_is_opened_drawn_exported_and_repeated(trained, tmp_path):
     assert list(table["arm"].values) == ["A"] * 6 + ["B"] * 6
     assert trained.report(tmp_path / "page.html").stat().st_size > 10_000
     assert trained.result.command.startswith("lastbit compare --a ")
+    flags = {word for word in trained.result.command.split() if word.startswith("--")}
+    taken = typer.main.get_command(app).get_command(None, "compare").params
+    assert flags <= {name for one in taken for name in (*one.opts, *one.secondary_opts)}
     assert lb.compare(resume=trained.path, **QUICK).result == trained.result
 
 

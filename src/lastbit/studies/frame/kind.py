@@ -281,12 +281,12 @@ class Kind(Generic[S, R]):
             return self._command_of_several(plan)
         if isinstance(plan.program.source, TaskConfig):
             program = {name: v for name, v in plan.program.settings().items() if name not in self.settings.decides}
-            return command_line(self.name, {**program, **plan.settings.model_dump()})
+            return command_line(self.name, {**program, **plan.settings.model_dump()}, self.settings)
         own = {*self.settings.of_tasks} if plan.program.is_opaque else set()
         options = ", ".join(f"{n}={value!r}" for n, value in plan.settings.model_dump(mode="json", exclude=own).items())
         if isinstance(plan.program.source, CommandProgram):
             ours = {**plan.program.source.options, **plan.settings.model_dump(exclude=own)}
-            return f"{command_line(self.name, ours)} -- {shlex.join(plan.program.source.words)}"
+            return f"{command_line(self.name, ours, self.settings)} -- {shlex.join(plan.program.source.words)}"
         what = "function" if plan.program.is_opaque else "Task"
         return f"lb.{self.name}(<{what} {plan.program.name!r}>, {options})"
 
@@ -298,5 +298,5 @@ class Kind(Generic[S, R]):
             return f"lb.{self.name}({names}, {options})"
         first = [word for letter, text in zip(LETTERS, texts, strict=False) for word in (f"--{letter}", text or "")]
         commands = [one.source.options for one in plan.programs if isinstance(one.source, CommandProgram)]
-        words = command_words({**(commands[0] if commands else {}), **plan.settings.model_dump()})
+        words = command_words({**(commands[0] if commands else {}), **plan.settings.model_dump()}, self.settings)
         return shlex.join(["lastbit", self.name, *first, *words])

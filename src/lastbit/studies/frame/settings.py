@@ -211,22 +211,27 @@ def read_study_file(path: Path, known: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
-def command_line(command: str, settings: Mapping[str, Any]) -> str:
-    """Return the command that repeats a study exactly: every setting spelled out."""
-    return shlex.join(["lastbit", command, *command_words(settings)])
+def command_line(command: str, settings: Mapping[str, Any], own: type[StudySettings] | None = None) -> str:
+    """Return the command that repeats a study exactly: every setting spelled out, as in `command_words`."""
+    return shlex.join(["lastbit", command, *command_words(settings, own)])
 
 
-def command_words(settings: Mapping[str, Any]) -> list[str]:
+def command_words(settings: Mapping[str, Any], own: type[StudySettings] | None = None) -> list[str]:
     """Return the words that spell out every setting; a sequence as several words.
 
     A setting of commands after `--` that takes several values is a flag for each.
+
+    Args:
+        settings: by name.
+        own: those of the kind of study, of which some may have no word for what is off.
     """
     words: list[str] = []
     known = {one.name: one for one in keywords(CommandSettings)}
+    flagged = known | {one.name: one for one in (keywords(own) if own is not None else ())}
     for name, value in settings.items():
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
-            flags = known[name].flags if name in known else ()
+            flags = flagged[name].flags if name in flagged else ()
             yes, _, no = (flags[0] if flags else f"{flag}/--no{flag[1:]}").partition("/")
             words += [yes] if value else [no] if no else []
         elif isinstance(value, tuple) and name in known:
