@@ -79,6 +79,7 @@ UNHEARD = {
         "import multiprocessing.connection as c; import os; a, b = c.Pipe(); "
         "os.fork() or (c.answer_challenge(b, b'key'), os._exit(0)); c.deliver_challenge(a, b'key'); os.wait()"
     ),
+    "handing": "import multiprocessing.connection as c; met = c.Listener('met'); c.Client('met')",
     "task": "import queue, threading; q = queue.Queue(); q.put(3); threading.Thread(target=q.get).start()",
     "given": "import time; time.localtime(0); time.strftime('%Y', time.gmtime(0))",
 }

@@ -175,7 +175,7 @@ class Taps:
         self.note(kind, what, lambda: result.hex() if isinstance(result, bytes) else repr(result), frame)
 
     def _unless_numbering(self, kind: str, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:
-        if str(frame.f_globals.get("__name__")).partition(".")[0] not in _NUMBERING:
+        if not _numbers(frame):
             self._returned(kind, what, frame, args, result)
 
     def _waited(self, what: str, frame: Any, args: tuple[Any, ...], result: Any) -> None:
@@ -335,10 +335,15 @@ class Taps:
             self.note("folder", os.fsdecode(path), partial(order, os.fsdecode(path)), sys._getframe(2))
 
     def _connected(self, args: tuple[Any, ...]) -> None:
-        self.note("network", "connect", lambda: repr(args[1]), sys._getframe(2))
+        if not _numbers(sys._getframe(2)):  # processes of one program talk through sockets too
+            self.note("network", "connect", lambda: repr(args[1]), sys._getframe(2))
 
     def _started(self, args: tuple[Any, ...]) -> None:
         self.note("program", "start", lambda: repr(args[1]), sys._getframe(2))
+
+
+def _numbers(frame: Any) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in _NUMBERING
 
 
 _EVENTS: dict[str, Callable[[Taps, tuple[Any, ...]], None]] = {

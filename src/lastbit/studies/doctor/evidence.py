@@ -119,16 +119,16 @@ def hints(found: Break, root: Root, steps: Sequence[Step], workers: tuple[Met, M
     if root.kind in ("load", "order", "arrival", "made"):
         weighed += [hint for hint in _loading(workers) if hint.line != root.line]
     kept = [hint for hint in weighed if hint.weight >= LEAST and hint.id not in ("batch", "program", "thread")]
-    asking = [hint for hint in kept if hint.id == "entropy"]
-    given = [hint for hint in asking if hint.line is not None and _GIVEN_SEED.search(hint.line.text)]
-    if len(given) < len(asking):
-        kept = [hint for hint in kept if hint not in given]
     reordered = _reordered(latest[0].taps, latest[1].taps)
     if any(hint.id == "folder" and hint.line in reordered for hint in kept):
         # That another file is read first follows from the order in which they were listed.
         both = {_what(tap) for tap in latest[0].taps} & {_what(tap) for tap in latest[1].taps}
         kept = [hint for hint in kept if hint.id != "file" or hint.tap is None or _what(hint.tap) in both]
-    return sorted(kept, key=lambda hint: -hint.weight)
+    return sorted(kept, key=lambda hint: (_in_vain(hint), -hint.weight))
+
+
+def _in_vain(hint: Hint) -> bool:
+    return hint.id == "entropy" and hint.line is not None and _GIVEN_SEED.search(hint.line.text) is not None
 
 
 def _reordered(first: Iterable[Tap], second: Iterable[Tap]) -> set[Line | None]:
