@@ -15,4 +15,6 @@ for _ in range(6):
     optimizer.step()
 if dist.get_rank() == 0:
     print(f"sum: {model.module.weight.sum().item()!r}")
+dist.barrier()  # a rank that leaves while the other still speaks to it may abort at its end
+del model
 dist.destroy_process_group()

@@ -162,7 +162,7 @@ def test_where_one_of_two_hangs_the_time_out_ends_it_with_what_is_known(home):
 def test_a_program_that_asks_for_input_needs_a_terminal(home, capsys):
     Path("asks.py").write_text("import torch\ninput('how many? ')\n")
     assert examined(script="asks.py")[0] == 2
-    assert "asks needs a terminal" in capsys.readouterr().err
+    assert "asks.py needs a terminal" in capsys.readouterr().err
 
 
 def test_an_audit_whose_repeat_differs_names_the_doctor(home):
