@@ -64,9 +64,7 @@ def _settle(settings: AuditSettings, program: Program) -> AuditSettings:
     """
     if not program.is_opaque:
         return settings
-    for name in AuditSettings.of_tasks:
-        if getattr(settings, name) != AuditSettings.model_fields[name].default:
-            raise LastbitError(f"--{name} belongs to tasks: {program.name} decides it itself")
+    settings.check_of_tasks(program.name)
     if settings.perturb == "reorder":
         raise LastbitError("--perturb reorder needs a task: here write auto, rescale, rounding or ulp")
     changes: dict[str, Any] = {} if "perturb" in settings.model_fields_set else {"perturb": "auto"}

@@ -63,9 +63,7 @@ def settle(settings: CompareSettings, program: Program) -> CompareSettings:
         raise LastbitError(f"--metric {' and '.join(settings.metric)}: arms are compared in one metric, name it")
     if not program.is_opaque:
         return settings
-    for name in CompareSettings.of_tasks:
-        if getattr(settings, name) != CompareSettings.model_fields[name].default:
-            raise LastbitError(f"--{name} belongs to tasks: {program.name} decides it itself")
+    settings.check_of_tasks(program.name)
     if settings.perturb == "reorder":
         raise LastbitError("--perturb reorder needs a task: here write auto, rescale, rounding or ulp")
     changes: dict[str, Any] = {} if "perturb" in settings.model_fields_set else {"perturb": "auto"}

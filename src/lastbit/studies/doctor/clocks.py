@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from lastbit.launch.pair.recorded import ProcessSteps
 from lastbit.launch.pair.tapes import Line
+from lastbit.launch.site.lines import packaged
 from lastbit.studies.doctor.source import Statement, statements
 
 __all__ = ["deciding"]
@@ -15,7 +16,7 @@ __all__ = ["deciding"]
 def deciding(processes: Iterable[ProcessSteps]) -> tuple[Line, ...]:
     """Return the program's own lines that asked a clock and that a condition stands on, each once, in their order."""
     asked = (tap.line for process in processes for tap in process.met if tap.kind == "time")
-    own = (line for line in asked if line is not None and "site-packages" not in line.path)
+    own = (line for line in asked if line is not None and not packaged(line.path))
     return tuple(dict.fromkeys(line for line in own if any(_decided(line))))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lastbit.launch.pair.outcome import Met
 from lastbit.launch.pair.tapes import Line, Tap, Tape
+from lastbit.launch.site.lines import packaged
 from lastbit.studies.doctor.cut import Break
 from lastbit.studies.doctor.diagnosis import Root
 from lastbit.studies.doctor.source import Statement, distances, imported, statements
@@ -242,7 +243,7 @@ def _seeds_itself(node: ast.AST) -> bool:
 
 def _unseeded(tap: Tap) -> bool:
     known = tap.said in ("numpy.random.default_rng: None", "random.Random: None")
-    return known and tap.line is not None and "site-packages" not in tap.line.path
+    return known and tap.line is not None and not packaged(tap.line.path)
 
 
 def _state(tap: Tap) -> bool:
@@ -270,7 +271,7 @@ def _weight(line: Line | None, root: Root, lines: dict[int, int]) -> float:
     if line is None or root.line is None:
         return 0.0
     if line.path != root.line.path:
-        return 1.0 if "site-packages" not in line.path else -2.0
+        return -2.0 if packaged(line.path) else 1.0
     if not lines:  # the source cannot be read
         return 0.4
     far = lines.get(line.number)

@@ -29,9 +29,7 @@ def _settle(settings: DoctorSettings, program: Program) -> DoctorSettings:
         LastbitError: such a setting is given.
     """
     if program.is_opaque:
-        for name in DoctorSettings.of_tasks:
-            if getattr(settings, name) != DoctorSettings.model_fields[name].default:
-                raise LastbitError(f"--{name} belongs to tasks: {program.name} decides it itself")
+        settings.check_of_tasks(program.name)
     source = program.source
     if isinstance(source, CommandProgram) and settings.seed and not source.seeded:
         raise LastbitError(

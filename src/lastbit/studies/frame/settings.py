@@ -87,6 +87,16 @@ class StudySettings(Config):
     shown: ClassVar[Mapping[str, str]] = shown_defaults()
     """Defaults of the task's settings in words, where this kind prefers none of its own."""
 
+    def check_of_tasks(self, program: str) -> None:
+        """Refuse, for a function or command of this name, a setting that it decides itself.
+
+        Raises:
+            LastbitError: such a setting is not at its default.
+        """
+        for name in self.of_tasks:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise LastbitError(f"--{name} belongs to tasks: {program} decides it itself")
+
 
 class CommandSettings(Config):
     """What a study must be told of the user's command after `--`."""

@@ -29,9 +29,7 @@ def _settle(settings: SameSettings, program: Program) -> SameSettings:
         LastbitError: such a setting is given.
     """
     if program.is_opaque:
-        for name in SameSettings.of_tasks:
-            if getattr(settings, name) != SameSettings.model_fields[name].default:
-                raise LastbitError(f"--{name} belongs to tasks: {program.name} decides it itself")
+        settings.check_of_tasks(program.name)
     source = program.source
     if isinstance(source, CommandProgram) and settings.seed and not source.seeded:
         raise LastbitError(

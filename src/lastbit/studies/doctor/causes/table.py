@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from lastbit.launch.site.lines import packaged
 from lastbit.studies.doctor.causes import draws, names, operations, order, outside, seeds
 from lastbit.studies.doctor.causes.case import Case, Row
 from lastbit.studies.doctor.diagnosis import Cause
@@ -75,6 +76,6 @@ def _holding(case: Case) -> Iterator[Cause]:
         speaks = row.holds(case)
         if speaks:
             line = speaks.line if isinstance(speaks, Hint) else None
-            own = line is not None and "site-packages" not in line.path
+            own = line is not None and not packaged(line.path)
             said = row.said.replace("{said}", speaks.said) if isinstance(speaks, Hint) else row.said
             yield Cause(row.id, said, row.cure, row.intervention, line if own else None)
