@@ -1,0 +1,93 @@
+"""The time that a claim takes on this machine, foretold from steps that are measured here and now."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from lastbit.pde import make_scheme
+from lastbit.pde.linear.analysis import analyse
+from lastbit.pde.linear.grids import Grid
+from lastbit.pde.linear.simulation import simulate
+from lastbit.studies.paper.claim import Piece
+from lastbit.studies.paper.lab import one_thread
+
+__all__ = ["STEPS", "measured_seconds", "seconds_of"]
+
+_LONG_ENOUGH, _REPEATS = 0.05, 3
+"""Seconds that a measurement lasts at least, and how many are taken; their median counts."""
+
+
+def _heat() -> Callable[[], int]:
+    heat = analyse("heat")
+    grid = Grid(shape=(64,), spacing=(1.0,))
+    start = np.ones(64)
+    scheme = make_scheme("euler")
+
+    def steps() -> int:
+        simulate(heat.von_neumann.equation, scheme, grid, start, 0.4, 200)
+        return 200
+
+    return steps
+
+
+def _training(width: int, depth: int, side: int, batch: int, channels: int = 1) -> Callable[[], Callable[[], int]]:
+    """Return what makes one step of a convolutional network of about this cost."""
+
+    def made() -> Callable[[], int]:
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+        for _ in range(depth - 1):
+            layers += [nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+        model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+        images, labels = torch.zeros(batch, channels, side, side), torch.zeros(batch, dtype=torch.int64)
+
+        def step() -> int:
+            optimizer.zero_grad()
+            torch.autograd.backward(nn.functional.cross_entropy(model(images), labels))
+            optimizer.step()
+            return 1
+
+        return step
+
+    return made
+
+
+STEPS: Mapping[str, Callable[[], Callable[[], int]]] = {
+    "heat": _heat,
+    "digits": _training(8, 3, 8, 32),
+    "fashion": _training(16, 8, 28, 128),
+    "cifar": _training(32, 56, 32, 128, 3),
+}
+"""What is measured, by name: each makes a function that takes some steps and returns how many. `heat`: of a small
+simulation of the heat equation; `digits`: of the built-in network on a batch of 32; `fashion`: of a network as
+dear as ResNet-8 on a batch of 128; `cifar`: of one as dear as ResNet-56 on a batch of 128."""
+
+
+def measured_seconds(names: Iterable[str]) -> dict[str, float]:
+    """Return the seconds of one step of each name, on one thread of this machine as it is loaded now."""
+    return {name: _measured(STEPS[name]()) for name in names}
+
+
+def seconds_of(pieces: Iterable[Piece], step: Mapping[str, float], workers: int = 1) -> float:
+    """Return the seconds that pieces take, given those of each step, spread over `workers` processes."""
+    return sum(count * step[name] for piece in pieces for name, count in piece.steps.items()) / workers
+
+
+def _measured(steps: Callable[[], int]) -> float:
+    # A measurement must touch no generator that whoever asks draws from.
+    with one_thread(), torch.random.fork_rng(devices=[]):
+        steps()
+        return statistics.median(_timed(steps) for _ in range(_REPEATS))
+
+
+def _timed(steps: Callable[[], int]) -> float:
+    begun, taken = time.perf_counter(), 0
+    while (passed := time.perf_counter() - begun) < _LONG_ENOUGH:
+        taken += steps()
+    return passed / taken

@@ -1,0 +1,60 @@
+"""What several rules share: thresholds that were foretold, and brackets in which they were found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lastbit.stats import Estimate
+
+__all__ = ["Bracket", "agreement"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bracket:
+    """A threshold foretold, and the bracket in which it was found.
+
+    Attributes:
+        what: of what it is the threshold.
+        foretold: by the theory.
+        low: the largest value found on the near side.
+        high: the smallest found beyond.
+    """
+
+    what: str
+    foretold: float
+    low: float
+    high: float
+
+    @property
+    def deviation(self) -> Estimate:
+        """Found over foretold, less 1; the interval is the bracket's, which is certain."""
+        ends = [self.low / self.foretold - 1, self.high / self.foretold - 1]
+        return Estimate(sum(ends) / 2, ends[0], ends[1], 1, "the interval is the bracket of a bisection")
+
+    def agrees(self, tolerance: float) -> bool | None:
+        """Whether the bracket lies within `tolerance` of what was foretold; None where it lies partly outside."""
+        ends = self.low / self.foretold - 1, self.high / self.foretold - 1
+        if max(map(abs, ends)) <= tolerance:
+            return True
+        return False if ends[0] > tolerance or ends[1] < -tolerance else None
+
+
+def agreement(brackets: Sequence[Bracket], tolerance: float) -> tuple[bool | None, Bracket | None]:
+    """Return whether all agree, none can be told to differ, or one differs; and the bracket that decides.
+
+    Args:
+        brackets: at least one, else nothing is told.
+        tolerance: relative.
+
+    Returns:
+        True with the one that deviates most; False with the first that differs; None with one that cannot tell.
+    """
+    said = [(one.agrees(tolerance), one) for one in brackets]
+    for answer in (False, None):
+        for agrees, one in said:
+            if agrees is answer:
+                return answer, one
+    if not said:
+        return None, None
+    return True, max(brackets, key=lambda one: max(abs(one.low / one.foretold - 1), abs(one.high / one.foretold - 1)))

@@ -1,0 +1,37 @@
+"""What `lastbit paper run` may be told. Nothing here imports PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from lastbit.core.config import Config
+from lastbit.core.keywords import setting
+
+__all__ = ["IDS", "SCALES", "PaperSettings", "Scale"]
+
+Scale = Literal["small", "medium", "full"]
+
+SCALES: tuple[Scale, ...] = ("small", "medium", "full")
+"""From minutes on a laptop to the published one."""
+
+IDS = ("C5",)
+"""Of the claims, in order."""
+
+_OUTPUT = "Output"
+
+
+class PaperSettings(Config):
+    """At which scale claims are measured, and where."""
+
+    scale: Annotated[
+        Scale, setting("small: minutes on two cores; medium: an hour or two; full: as published, for GPUs")
+    ] = "small"
+    device: Annotated[str, setting("where networks are trained: auto, cpu, cuda or cuda:N")] = "cpu"
+    workers: Annotated[
+        int | None, setting("number of processes, which decides no number; 1 stays in this one", shown="cores", ge=1)
+    ] = None
+    out: Annotated[
+        str | Path | None,
+        setting("folder, new or of the same scale to go on with", panel=_OUTPUT, shown="lastbit-studies/paper-SCALE"),
+    ] = None
