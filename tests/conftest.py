@@ -31,6 +31,16 @@ MEMORY = Path("/dev/shm")
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
+LIGHT = str(Path(__file__).parent / "support" / "light")
+collect_ignore = [LIGHT]
+WHOLE = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry not in ("", LIGHT)]
+
+
+@pytest.fixture
+def whole_torch(monkeypatch):
+    """Let the processes that a test starts have torch as users have it, and as tests marked `evidence` have it."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(WHOLE))
+
 
 @pytest.fixture(autouse=True, scope="session")
 def no_strangers():
@@ -69,5 +79,7 @@ class EvidenceWriter:
 
 
 def pytest_configure(config):
+    if config.getoption("markexpr") != "evidence":
+        os.environ["PYTHONPATH"] = os.pathsep.join([LIGHT, *WHOLE])
     if target := os.environ.get("LASTBIT_EVIDENCE"):
         config.pluginmanager.register(EvidenceWriter(config.rootpath / target))

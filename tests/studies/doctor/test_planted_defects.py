@@ -17,6 +17,7 @@ from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.studies.doctor.diagnose import diagnose
 
 HERE = Path(__file__).parent
+pytestmark = pytest.mark.usefixtures("whole_torch")
 QUICK = ("torch_unseeded", "numpy_noise", "set_vocabulary", "compiled_input")
 
 
