@@ -52,6 +52,9 @@ RARER = {
 }
 """Those whose way of being run another one has too: five runs of a program each are more than CI has time for."""
 
+WHOLE = {"argparse", "compiled", "two ranks"}
+"""Those that have torch as users have it; the others differ from them in what they do with it."""
+
 
 def audited(words, metric, folder):
     options = ["--metric", metric, "--perturbations", "2", "--out", str(folder), "--quiet"]
@@ -64,8 +67,10 @@ def cases():
 
 
 @pytest.mark.parametrize(("words", "metric", "steps", "how"), list(cases()))
-def test_a_stand_in_repeats_and_is_perturbed(words, metric, steps, how, tmp_path, monkeypatch):
+def test_a_stand_in_repeats_and_is_perturbed(words, metric, steps, how, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
+    if request.node.callspec.id in WHOLE:
+        request.getfixturevalue("whole_torch")
     bare = plain(words)
     assert audited(words, metric, tmp_path / "study") == 0
     result = json.loads((tmp_path / "study.json").read_text())
@@ -80,6 +85,11 @@ def test_a_stand_in_repeats_and_is_perturbed(words, metric, steps, how, tmp_path
     assert {one.name: [other.steps for other in optimizers] for one in optimizers} == steps
     perturbed = {one.perturbed for process in read_processes(three / "records") for one in process.optimizers}
     assert perturbed == {how} if how else perturbed <= {"rescale", "rounding"}
+    if words is RANKS:
+        for run in (base, three):
+            first, second = read_processes(run / "records")
+            assert (first.rank, second.rank) == (0, 1)
+            assert first.optimizers[0].records[-1].checksum == second.optimizers[0].records[-1].checksum
     four = run_command(words, Launch(settings=LaunchSettings(perturbation=Rescale(k=4)), folder=tmp_path / "four"))
     assert four.stdout.read_bytes() == bare.stdout
     assert four.processes

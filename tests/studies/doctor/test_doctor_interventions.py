@@ -27,17 +27,18 @@ CHANGED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "words", "cause", "change"), CHANGED.values(), ids=CHANGED)
-def test_the_cure_is_confirmed(name, words, cause, change, tmp_path, monkeypatch):
+def test_the_change_cures(name, words, cause, change, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     script = shutil.copy(DEFECTS / f"{name}.py", tmp_path)
-    options = ["--runs", "3", "--progress", "none", "--json", "answer.json"]
+    # One pair each way, in which the difference does not hang on chance; how many confirm a cure is arithmetic.
+    options = ["--runs", "1", "--progress", "none", "--json", "answer.json"]
     code = main(["doctor", *options, "--", sys.executable, *words, script])
     answer = json.loads(Path("answer.json").read_text())
     confirmation = answer["confirmation"]
     assert (code, answer["finding"]["cause"], confirmation["intervention"]) == (3, cause, change)
-    assert (confirmation["differing_before"], confirmation["differing_after"]) == (3, 0)
-    assert confirmation["confirmed"]
+    assert (confirmation["differing_before"], confirmation["differing_after"]) == (1, 0)
+    assert not confirmation["failed"]
 
 
 FAILS = """
@@ -87,7 +88,9 @@ for step in range(3):
 """
 
 
+# Whether addresses end alike in two runs hangs on all that was imported before.
 @pytest.mark.slow
+@pytest.mark.usefixtures("whole_torch")
 def test_modules_in_a_set_take_no_hash_seed_for_an_order_and_numbers_for_one(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONHASHSEED", "0")

@@ -39,7 +39,7 @@ def test_the_page_shows_what_is_answered(train, capsys, command, said):
 
 def test_the_digits_under_one_and_two_threads_are_the_same_up_to_rounding(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    study = lb.same("digits", candidate_env={"OMP_NUM_THREADS": "2"}, epochs=1, threads=1, quiet=True)
+    study = lb.same("digits", candidate_env={"OMP_NUM_THREADS": "2"}, epochs=1, threads=1, quick=True, quiet=True)
     assert study.result.verdict_kind == "same_up_to_rounding"
 
 
