@@ -1,9 +1,11 @@
 """Brackets agree, differ, or cannot tell, as interval arithmetic has it."""
 
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastbit.studies.paper.rules import Bracket, agreement
+from lastbit.studies.paper.rules import Bracket, agreement, most
 
 RATIO = st.floats(0.5, 2.0)
 
@@ -26,3 +28,15 @@ def test_one_that_differs_decides_before_one_that_cannot_tell():
     assert agreement([good, wide], 0.01) == (None, wide)
     assert agreement([good], 0.01) == (True, good)
     assert agreement([], 0.01) == (None, None)
+
+
+def test_most_is_told_by_an_exact_test_at_one_in_twenty():
+    answers = {(k, n): most(k, n)[0] for n in range(9) for k in range(n + 1)}
+    for (k, n), answer in answers.items():
+        # By hand: of n fair coins, how likely are k heads or more, and k or fewer?
+        above = sum(math.comb(n, i) for i in range(k, n + 1)) / 2**n
+        below = sum(math.comb(n, i) for i in range(k + 1)) / 2**n
+        assert answer is (True if above < 0.05 else False if below < 0.05 else None)
+    assert answers[5, 5]
+    assert answers[7, 8]
+    assert answers[4, 4] is None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lastbit.stats import Estimate
+from lastbit.stats import Estimate, proportion_estimate
 
-__all__ = ["Bracket", "agreement"]
+__all__ = ["Bracket", "agreement", "most"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,3 +58,17 @@ def agreement(brackets: Sequence[Bracket], tolerance: float) -> tuple[bool | Non
     if not said:
         return None, None
     return True, max(brackets, key=lambda one: max(abs(one.low / one.foretold - 1), abs(one.high / one.foretold - 1)))
+
+
+def most(count: int, n: int) -> tuple[bool | None, Estimate]:
+    """Return whether something happens more often than not, by how often it did; None where that cannot be told.
+
+    Either end of the exact interval is missed by one in twenty, so 5 of 5 tell, and 7 of 8, but not 4 of 4.
+
+    Returns:
+        The answer, and the chance that it happens once more with its 90% interval.
+    """
+    chance = proportion_estimate(count, n, level=0.9)
+    if chance.low is not None and chance.low > 0.5:
+        return True, chance
+    return (False if chance.high is not None and chance.high < 0.5 else None), chance

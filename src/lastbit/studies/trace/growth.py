@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lastbit.dynamics.growth_over_steps import half_share
+
 __all__ = [
     "Jump",
     "TangentRate",
@@ -54,7 +56,7 @@ def half_of_growth(arrays: Mapping[str, np.ndarray]) -> float | None:
 
     Median over perturbed twins; growth is that of the running maximum of the distance, on a logarithmic scale, so that
     the scatter about a level does not count; steps count from the first at which the twin differs. Even exponential
-    growth all along gives one half.
+    growth all along gives one half (`dynamics.growth_over_steps`).
     """
     shares = []
     for distance, removed in zip(arrays["all_l2"][1:], arrays["log_removed"][1:], strict=True):
@@ -63,10 +65,8 @@ def half_of_growth(arrays: Mapping[str, np.ndarray]) -> float | None:
             continue
         spans = np.diff(arrays["step"][use]).astype(np.float64)
         gains = np.diff(np.maximum.accumulate(np.log(distance[use]) + removed[use]))
-        order = np.argsort(-gains / spans)
-        grown, spent = np.cumsum(gains[order]), np.cumsum(spans[order])
-        if grown[-1] > 0:
-            shares.append(float(np.interp(grown[-1] / 2, np.append(0, grown), np.append(0, spent))) / float(spent[-1]))
+        share = half_share(spans, gains)
+        shares += [] if share is None else [share]
     return float(np.median(shares)) if shares else None
 
 
