@@ -5,8 +5,10 @@ import pytest
 from tests.support.forced_tables import LAYERS, STEPS, TENSORS, column, evidence, planted, table
 
 from lastbit.launch.forced.table import Role
+from lastbit.stats.forced_flags import LIMITS
 from lastbit.studies.same.evidence import Evidence
 from lastbit.studies.same.judge import judge, staircase_needed
+from lastbit.studies.same.nature import by_nature
 
 G, W, S = Role.GRADIENT, Role.WEIGHT, Role.STATE
 ALL = slice(None)
@@ -205,3 +207,42 @@ def test_what_a_study_keeps_gives_the_same_evidence() -> None:
     again = Evidence.from_kept(found.arrays(), found.told())
     np.testing.assert_array_equal(again.units, found.units)
     assert judge(again) == judge(found)
+
+
+def test_a_switch_that_no_update_feels_is_no_defect():
+    mismatches = [(step, "hyper-parameter", "group 0, decoupled_weight_decay", "True", "False") for step in (1, 2)]
+    alike = evidence(table(3, mismatches=mismatches))
+    assert judge(alike).answer == "same_up_to_rounding"
+    (nature,) = by_nature(alike, ())
+    assert nature.what.startswith("group 0, decoupled_weight_decay is True in the reference and False in the candidate")
+    place = column("fc1.weight", Role.WEIGHT)
+    felt = evidence(planted(table(3, mismatches=mismatches), worst=(4, place, 1e4)))
+    assert judge(felt).answer == "different"
+    assert judge(felt).findings[0].said == "True in the reference, False in the candidate"
+    assert not by_nature(felt, judge(felt).findings)
+
+
+@pytest.mark.parametrize(("share", "answer"), [(4e-6, "same_up_to_rounding"), (8e-6, "different")])
+def test_an_average_may_round_its_decay(share, answer):
+    place = column("ema.fc1.weight", Role.COPY)
+    copy = table(3)
+    copy = planted(copy, bias=(slice(None), place, share), change=(slice(None), place, 0.01))
+    assert judge(evidence(copy)).answer == answer  # 2^-24 |a| / |update| = 6e-6
+
+
+def test_a_rounded_decay_moves_an_average_by_as_much_as_it_may():
+    """Two ways to write one average, of weights that move as an SGD's do."""
+    draw = np.random.default_rng(4)
+    weights = np.cumsum(draw.normal(0, 1e-3, (400, 500)), axis=0) + draw.normal(0, 1, 500)
+    shares = []
+    mean = weights[0].astype(np.float32)
+    for w in weights[1:].astype(np.float32):
+        one = np.float32(0.999) * mean + np.float32(1 - 0.999) * w
+        other = mean + (w - mean) * np.float32(1 - 0.999)
+        step = (other - mean).astype(np.float64)
+        difference = one.astype(np.float64) - other
+        allowed = 2.0**-24 * np.linalg.norm(mean) / np.linalg.norm(step)
+        shares.append((difference @ step) / (step @ step))
+        assert abs(shares[-1]) < allowed
+        mean = other
+    assert abs(np.median(shares)) > LIMITS.update_bias

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lastbit.launch.forced.table import Role
+from lastbit.launch.forced.table import Mismatch, Role
 from lastbit.studies.same.evidence import Evidence
 from lastbit.studies.same.findings import Finding
 from lastbit.studies.same.gradients import everywhere, other_batches
+from lastbit.studies.same.updates import unfelt_switches
 
 __all__ = ["Nature", "by_nature"]
 
@@ -46,6 +47,20 @@ _MASKS = Nature(
 
 
 def by_nature(evidence: Evidence, findings: Sequence[Finding]) -> tuple[Nature, ...]:
+    """Return what is other and no defect: switches that no update felt, and what may explain the gradients."""
+    switches = {one.name: one for one in unfelt_switches(evidence)}
+    return (*map(_unfelt, switches.values()), *_of_gradients(evidence, findings))
+
+
+def _unfelt(one: Mismatch) -> Nature:
+    return Nature(
+        what=f"{one.name} is {one.reference} in the reference and {one.candidate} in the candidate, and every update "
+        "agrees to rounding: the optimizers do the same by other switches.",
+        cure="Nothing needs to be done.",
+    )
+
+
+def _of_gradients(evidence: Evidence, findings: Sequence[Finding]) -> tuple[Nature, ...]:
     """Return what may explain that the gradients of a whole network are others step after step."""
     in_gradients = [one for one in findings if one.what in ("gradient", "data") and 2 * one.steps > len(evidence.steps)]
     if not in_gradients or not everywhere(evidence, in_gradients) or not _far(evidence):

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
+from lastbit.dynamics.rounding import unit_roundoff
 from lastbit.launch.forced.table import Mismatch, Role
 from lastbit.report.formatting import amplification, count, number, plural
 from lastbit.stats.forced_flags import LIMITS, Flag, bias_of, buffer_flags, update_flags
@@ -14,7 +16,7 @@ from lastbit.stats.rounding_unit import RoundingUnit
 from lastbit.studies.same.evidence import Evidence
 from lastbit.studies.same.findings import Finding, What
 
-__all__ = ["in_buffers", "in_copies", "in_settings", "in_updates"]
+__all__ = ["in_buffers", "in_copies", "in_settings", "in_updates", "unfelt_switches"]
 
 _HOW = ("foreach", "fused", "capturable", "differentiable")
 """Options of optimizers that say how an update is computed, and not which."""
@@ -38,9 +40,10 @@ def in_settings(evidence: Evidence) -> list[Finding]:
     """Return what the list of mismatches says: initial weights, hyper-parameters, counters, states, the length."""
     kinds: dict[str, What] = {"initial weights": "initial_weights", "counter": "counter", "length": "length"}
     found: list[Finding] = []
+    unfelt = unfelt_switches(evidence)
     groups: dict[tuple[str, str], list[Mismatch]] = {}
     for one in evidence.mismatches:
-        if one.what in ("hyper-parameter", "state", *kinds) and not _alike(one):
+        if one.what in ("hyper-parameter", "state", *kinds) and not (_alike(one) or one in unfelt):
             name = "" if one.what in ("initial weights", "length") else one.name
             groups.setdefault((one.what, name), []).append(one)
     for (what, _), several in groups.items():
@@ -58,6 +61,20 @@ def in_settings(evidence: Evidence) -> list[Finding]:
             )
         )
     return found
+
+
+def unfelt_switches(evidence: Evidence) -> list[Mismatch]:
+    """Return the settings that are true in one and false in the other, where every update agrees to rounding.
+
+    Such a setting says which formula is applied. An optimizer written out by hand may apply it without its switch: what
+    counts is what was done to the weights. A number that differs, as another epsilon, counts however little it does.
+    """
+    switches = [
+        one
+        for one in evidence.mismatches
+        if one.what == "hyper-parameter" and {one.reference, one.candidate} == {"True", "False"} and not _alike(one)
+    ]
+    return [] if switches and in_updates(evidence, ()) else switches
 
 
 def _last(name: str) -> str:
@@ -178,7 +195,7 @@ def _leans(evidence: Evidence, column: int, onto: np.ndarray) -> tuple[float, fl
 def in_copies(evidence: Evidence) -> list[Finding]:
     """Return the copies of weights, such as running averages, that were updated otherwise."""
     columns = evidence.columns(Role.COPY)
-    flags = _flags(evidence, columns, np.full(len(columns), LIMITS.update_bias))
+    flags = _flags(evidence, columns, np.array([_copy_limit(evidence, place) for place in columns]))
     if not flags:
         return []
     first = min(flags, key=lambda flag: flag.first)
@@ -186,10 +203,23 @@ def in_copies(evidence: Evidence) -> list[Finding]:
     said = "its update is another"
     if abs(share + 1.0) < 0.01:
         said = "it was not updated, or its update came too late"
-    elif math.isfinite(share) and abs(share) > LIMITS.update_bias:
+    elif math.isfinite(share) and abs(share) > _copy_limit(evidence, first.tensor):
         said = f"its update is {amplification(1.0 + share)} times as large"
     rows = (evidence.worst[:, [flag.tensor for flag in flags]] > LIMITS.worst).any(axis=1)
     return [_of_flags(evidence, "copy", flags, first, said, int(rows.sum()) or len(evidence.steps))]
+
+
+def _copy_limit(evidence: Evidence, column: int) -> float:
+    """Return the bias from which the update of a copy is another.
+
+    An average `d a + (1 - d) w` holds its decay to the digits of its format: rounding `d` by a unit roundoff u moves
+    the update by `u |a|`, the same way in every step, which is `u |a| / |update|` of it.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = evidence.size[:, column] / evidence.change[:, column]
+    known = ratio[np.isfinite(ratio)]
+    roundoff = unit_roundoff(getattr(torch, evidence.tensors[column].dtype))
+    return max(LIMITS.update_bias, roundoff * float(np.median(known))) if len(known) else LIMITS.update_bias
 
 
 def in_buffers(evidence: Evidence) -> list[Finding]:
