@@ -9,7 +9,7 @@ from torch import nn
 
 from lastbit.core.errors import LastbitError
 from lastbit.tasks.models import ACTIVATIONS, MODELS, NORMS, build_model
-from lastbit.tasks.models.layers import Swish, norm_layer
+from lastbit.tasks.models.layers import Swish, kept_init, norm_layer
 from lastbit.tasks.models.networks import ResidualBlock, resnet
 
 
@@ -146,3 +146,19 @@ def test_unknown_choices_are_refused():
         make(activation="gelu")
     with pytest.raises(LastbitError, match=r"6n \+ 2 layers, got depth 18"):
         resnet((3, 32, 32), 10, depth=18, width=16, norm="batch", activation="relu")
+
+
+def test_kept_weights_keep_the_size_of_signals_where_the_default_loses_it():
+    # The mean square of tanh's fixed point at a gain of 5/3 is near a half; PyTorch's default loses a factor a layer.
+    torch.manual_seed(0)
+    x, sizes = torch.randn(256, 400), {}
+    for name in ("default", "kept"):
+        layers = [part for _ in range(8) for part in (nn.Linear(400, 400), nn.Tanh())]
+        network = nn.Sequential(*layers) if name == "default" else kept_init(nn.Sequential(*layers), "tanh")
+        with torch.no_grad():
+            sizes[name] = float(network(x).square().mean())
+    assert 0.3 < sizes["kept"] < 0.7
+    assert sizes["default"] < 0.01
+    assert not any(layer.bias.any() for layer in network if isinstance(layer, nn.Linear))
+    with pytest.raises(LastbitError, match="activation"):
+        kept_init(nn.Linear(2, 2), "swish")

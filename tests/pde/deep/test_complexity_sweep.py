@@ -9,6 +9,7 @@ from scipy import stats
 
 from lastbit.core.errors import LastbitError
 from lastbit.pde.deep import complexity_sweep, deep_bounds
+from lastbit.pde.deep.network import kept_gain
 
 SMALL = {"image_size": 6, "images": 2}
 
@@ -100,3 +101,18 @@ def test_stable_learning_rate_falls_with_depth_width_and_kernel(activation):
 def test_bad_sweeps_are_refused_in_one_line(arguments, message):
     with pytest.raises(LastbitError, match=message):
         complexity_sweep(**arguments)
+
+
+@pytest.mark.parametrize(("activation", "gain"), [("linear", 1.0), ("swish", None)])
+def test_signals_keep_their_size_at_the_kept_gain(activation, gain):
+    """By brute force: a wide layer of unit signals answers with signals of mean square 1."""
+    found = kept_gain(activation)
+    z = math.sqrt(found) * np.random.default_rng(0).standard_normal(1_000_000)
+    signals = z / (1 + np.exp(-z)) if activation == "swish" else z
+    assert np.mean(signals**2) == pytest.approx(1, abs=0.01)
+    assert gain is None or found == gain
+
+
+def test_a_gain_of_nothing_is_refused():
+    with pytest.raises(LastbitError, match="beta"):
+        kept_gain("swish", -1.0)

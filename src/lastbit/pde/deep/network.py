@@ -15,9 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.optimize import brentq
+from scipy.special import expit
 from torch import Tensor
 
 from lastbit.core.device import resolve_device
@@ -26,7 +30,7 @@ from lastbit.core.seeds import torch_stream
 from lastbit.pde.cnn.images import make_image
 from lastbit.pde.cnn.problem import CnnProblem
 
-__all__ = ["ACTIVATIONS", "DeepProblem", "deep_problem", "initial_kernels"]
+__all__ = ["ACTIVATIONS", "DeepProblem", "deep_problem", "initial_kernels", "kept_gain"]
 
 ACTIVATIONS = ("swish", "linear")
 
@@ -191,3 +195,31 @@ def initial_kernels(problem: DeepProblem, *, seed: int = 0, gain: float = 2.0) -
         normal = torch.randn(shape, dtype=torch.float64, generator=torch_stream(seed, "pde", "deep kernel", layer))
         parts.append((normal * math.sqrt(gain / math.prod(shape[1:]))).ravel())
     return torch.cat(parts).to(problem.images_BCHW)
+
+
+@cache
+def kept_gain(activation: str, beta: float = 1.0) -> float:
+    """Return the gain of `initial_kernels` at which signals keep their size: `E[r(√gain z)²] = 1`, z standard normal.
+
+    A layer then takes signals of mean square 1 to such signals, on average over its weights; `swish` needs 2.55, the
+    identity 1. With a smaller gain signals shrink with depth, with a larger one they grow.
+
+    Raises:
+        LastbitError: an unknown activation, or a beta that is not positive and finite.
+
+    Example:
+        >>> kept_gain("linear")
+        1.0
+    """
+    if choose(activation, ACTIVATIONS, "activation") == "linear":
+        return 1.0
+    if not (math.isfinite(beta) and beta > 0):
+        raise LastbitError(f"beta = {beta}: use a positive number")
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+
+    def excess(gain: float) -> float:
+        z = math.sqrt(gain) * nodes
+        return float(weights @ (z * expit(beta * z)) ** 2 / math.sqrt(2 * math.pi) - 1)
+
+    # Swish lies between half the identity and the identity, whose mean squares are gain / 4 and gain.
+    return float(brentq(excess, 1.0, 4.0))

@@ -26,7 +26,7 @@ from lastbit.report.formatting import number, plural, show
 from lastbit.stats import Estimate, mean_estimate, not_measured
 from lastbit.studies.eos.cell_result import EosCell
 
-__all__ = ["QUANTITIES", "SizeTrend", "quantity_of", "size_trends", "trend_sentence"]
+__all__ = ["QUANTITIES", "SizeTrend", "power_of_size", "quantity_of", "size_trends", "trend_sentence"]
 
 _SIZES = ("depth", "width", "kernel")
 """The settings by which a network grows."""
@@ -92,7 +92,7 @@ def _lines(axis: str, quantity: str, cells: Sequence[EosCell]) -> tuple[list[flo
 def _trend(axis: str, quantity: str, cells: Sequence[EosCell]) -> SizeTrend:
     sizes, lines = _lines(axis, quantity, cells)
     whole = {key: line for key, line in lines.items() if np.isfinite(line).all() and (line > 0).all()}
-    exponent = _exponent(np.log(sizes), whole)
+    exponent = power_of_size(np.log(sizes), whole)
     ranked = [line for line in lines.values() if not np.isnan(line).any() and len(set(line)) > 1]
     ranks = [float(stats.spearmanr(sizes, line).statistic) for line in ranked]
     rank, used = float(np.mean(ranks)) if ranks else None, len(whole) * len(sizes)
@@ -119,7 +119,13 @@ def _direction(exponent: Estimate, rank: float | None) -> str:
     return "falls" if exponent.high < 0 else "rises"
 
 
-def _exponent(logs: np.ndarray, lines: Mapping[tuple[Any, ...], np.ndarray]) -> Estimate:
+def power_of_size(logs: np.ndarray, lines: Mapping[tuple[Any, ...], np.ndarray]) -> Estimate:
+    """Return the exponent of a power law over sizes, with Student's interval over the seeds.
+
+    Args:
+        logs: (S,) logarithms of the sizes.
+        lines: by seed and whatever else is alike in a line, (S,) positive values at the sizes.
+    """
     if not lines:
         return not_measured("no line of the sweep has it at every size")
     seeds = [seed for seed, *_ in lines]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lastbit.core.errors import choose
 from lastbit.tasks.models import ACTIVATIONS, NORMS
 
-__all__ = ["GlobalMean", "Swish", "activation_layer", "conv3x3", "he_init", "norm_layer"]
+__all__ = ["GlobalMean", "Swish", "activation_layer", "conv3x3", "he_init", "kept_init", "norm_layer"]
 
 
 class Swish(nn.Module):
@@ -62,6 +62,23 @@ def he_init(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return model
+
+
+def kept_init(model: nn.Module, activation: str) -> nn.Module:
+    """Draw every weight from N(0, gain² / fan_in), so that signals keep their size from layer to layer; biases 0.
+
+    PyTorch's default has variance 1 / (3 fan_in): through tanh layers signals and gradients shrink with depth.
+
+    Args:
+        model: linear and convolutional layers, drawn anew.
+        activation: between them, `tanh` or `relu`; the gain is `torch.nn.init.calculate_gain` of it.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity=choose(activation, ("tanh", "relu"), "activation"))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return model
