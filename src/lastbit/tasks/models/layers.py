@@ -76,9 +76,11 @@ def kept_init(model: nn.Module, activation: str) -> nn.Module:
         model: linear and convolutional layers, drawn anew.
         activation: between them, `tanh` or `relu`; the gain is `torch.nn.init.calculate_gain` of it.
     """
+    gain = nn.init.calculate_gain("tanh" if choose(activation, ("tanh", "relu"), "activation") == "tanh" else "relu")
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity=choose(activation, ("tanh", "relu"), "activation"))
+            fan_in = module.weight[0].numel()
+            nn.init.normal_(module.weight, std=gain / fan_in**0.5)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return model

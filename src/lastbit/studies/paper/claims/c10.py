@@ -87,8 +87,8 @@ def _grows(network: Sequence[Training]) -> Judged:
     name = network[0].network
     if bad := next((one for one in network if one.unsound), None):
         return undecided(f"{bad.named}, seed {bad.seed}: {bad.unsound}, so no growth is the last bit's")
-    indices = [(one, index) for one in network if (index := one.localised) is not None]
-    index = over_seeds([one for one, _ in indices], [value for _, value in indices])
+    told = [one for one in network if one.localised is not None]
+    index = over_seeds(told, [one.localised for one in told])
     said = Number(
         name="localisation",
         says=f"(share of growth - share of steps above the threshold) / (1 - share of steps), {name}",

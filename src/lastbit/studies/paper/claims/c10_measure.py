@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 import xarray as xr
 
@@ -15,6 +15,7 @@ from lastbit.core.status import RunStatus
 from lastbit.report.formatting import number
 from lastbit.stats import Estimate, mean_estimate, not_measured
 from lastbit.studies.eos.cell_result import EosCell
+from lastbit.studies.eos.result import EosStudy
 from lastbit.studies.paper.claim import Piece
 from lastbit.studies.paper.lab import Lab
 
@@ -228,11 +229,11 @@ def _piece(size: Size) -> Piece:
     what = f"batches of {size.batch}" if size.batch else "full batch"
 
     def measure(lab: Lab) -> Mapping[str, Any]:
-        study = lab.study("eos", size.name, size.task, **size.settings)
+        study = cast(EosStudy, lab.study("eos", size.name, size.task, **size.settings))
         cells = study.result.cells
         first = min(cell.seed for cell in cells)
         courses = [_course(size, cell, study.to_xarray(cell.name)) for cell in cells if cell.seed == first]
-        return plain({"trainings": [_training(size, cell) for cell in cells], "courses": courses})
+        return {"trainings": plain([_training(size, cell) for cell in cells]), "courses": plain(courses)}
 
     return Piece(name=size.name, says=f"{size.network} at its edge, {what}", measure=measure, steps=size.steps)
 

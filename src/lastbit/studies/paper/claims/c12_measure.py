@@ -225,23 +225,22 @@ def _trends(items: Sequence[_Grown], found: Sequence[tuple[float, float]]) -> li
     groups: dict[tuple[str, str], _Lines] = defaultdict(lambda: defaultdict(dict))
     for one, rates in zip(items, found, strict=True):
         groups[one.model, one.axis][(one.seed,)][one.size] = rates
-    first = items[0]
-    return [
-        Trend(
-            network=f"tanh {model}",
-            by="training",
-            init=first.init,
-            axis=axis,
-            batch=first.batch,
-            when=when,
-            sizes=(sizes := sorted(next(iter(lines.values())))),
-            **_fit(sizes, {seed: [by_size[size][place] for size in sizes] for seed, by_size in lines.items()}),
-        )
-        for (model, axis), lines in groups.items()
-        for place, when in enumerate(("start", "lowest"))
-        # What the first measurement says is that of the full batch.
-        if not (first.batch and when == "start")
-    ]
+    # What the first measurement says is that of the full batch.
+    first, whens = items[0], (("start", 0), ("lowest", 1))[1 if items[0].batch else 0 :]
+    trends = []
+    for (model, axis), lines in groups.items():
+        sizes = sorted(next(iter(lines.values())))
+        for when, place in whens:
+            rows = {seed: [by_size[size][place] for size in sizes] for seed, by_size in lines.items()}
+            known: dict[str, Any] = {
+                "init": first.init,
+                "axis": axis,
+                "batch": first.batch,
+                "when": when,
+                "sizes": sizes,
+            }
+            trends.append(Trend(network=f"tanh {model}", by="training", sizes=sizes, **known, **_fit(sizes, rows)))
+    return trends
 
 
 def gathered(pieces: Mapping[str, Mapping[str, Any]]) -> Trends:
