@@ -27,9 +27,6 @@ _FALLS = 0.5
 
 _COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00")
 
-_DEARER = 1.3
-"""What a step costs with its recording and the half of it in float64, in measured steps."""
-
 
 def _control(measured: Swept) -> Judged | None:
     odd = [one for one in measured.trainings if not one.sound]
@@ -133,7 +130,7 @@ def _pieces(scale: str) -> Sequence[Piece]:
             name=activation,
             says=f"{plural(len(size.rates), 'learning rate')} in two formats with {activation}",
             measure=lambda lab: _swept(activation, lab),
-            steps={size.measured: runs * size.steps * _DEARER},
+            steps={size.measured: runs * size.steps * size.dearer},
         )
 
     return tuple(map(piece, ACTIVATIONS))

@@ -35,6 +35,7 @@ class Size:
         twins: perturbed runs of each.
         steps: of a run at the highest rate, from which the time is foretold.
         measured: which measured step is as dear.
+        dearer: what a step costs with its recording and half of all in float64, in measured steps.
         settings: of the trace and of the task; the epochs are those of the highest rate.
     """
 
@@ -44,6 +45,7 @@ class Size:
     twins: int
     steps: int
     measured: str
+    dearer: float
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -58,6 +60,7 @@ SIZES: dict[str, Size] = {
         twins=2,
         steps=310,
         measured="digits",
+        dearer=2.0,
         settings={"epochs": 10, "every": 10, **_STRONG},
     ),
     "medium": Size(
@@ -67,6 +70,7 @@ SIZES: dict[str, Size] = {
         twins=2,
         steps=310,
         measured="digits",
+        dearer=2.0,
         settings={"epochs": 10, "every": 10, **_STRONG},
     ),
     "full": Size(
@@ -76,6 +80,7 @@ SIZES: dict[str, Size] = {
         twins=5,
         steps=78_200,
         measured="cifar",
+        dearer=1.5,
         settings={"model": "resnet56", "epochs": 200, "schedule": "step"},
     ),
 }

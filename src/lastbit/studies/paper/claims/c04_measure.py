@@ -24,7 +24,10 @@ CHANCE = 0.05
 """Of divisions of the growth by chance, how many are as localised as a twin must be."""
 
 _COLUMNS = 160
-"""Steps at which the map of filters is kept."""
+"""Steps at which the map of filters is kept, at most."""
+
+_GROWN = 0.9
+"""Of the growth: the map ends as long after it as it takes, for later nothing changes in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +144,7 @@ def kept(found: TwinsFound, arrays: Arrays) -> Mapping[str, Any]:
             "late_rise": rise,
             "tensors": [[name, size, g] for (name, size), g in zip(sizes.items(), tensors, strict=True)],
             "filters": [[f"{name}[{index}]", sizes[name] // count[name], g] for name, index, g in rows],
-            **_map(arrays, of, filters),
+            **_map(arrays, of, filters, _window(_gains(distance, bound))),
         }
     )
     return numbers
@@ -187,12 +190,21 @@ def _late(steps: np.ndarray, distance: np.ndarray) -> tuple[bool, float | None]:
     return trend.grows(third, TOLERATED_RISE * math.log(10)), trend.slope * third / math.log(10)
 
 
-def _map(arrays: Arrays, of: list[str], growth: list[float]) -> dict[str, Any]:
-    """Return the differences of the filters of the convolution that grew most."""
+def _window(gains: np.ndarray) -> tuple[int, int]:
+    """Return the first and the last record of the map: around the growth, with as much before and after it."""
+    if not gains.sum() > 0:
+        return 1, len(gains) + 1
+    first, grown = int(np.argmax(gains > 0)), int(np.argmax(np.cumsum(gains) >= _GROWN * gains.sum()))
+    margin = grown - first + 1
+    return max(first + 1 - margin, 1), min(grown + 2 + margin, len(gains) + 1)
+
+
+def _map(arrays: Arrays, of: list[str], growth: list[float], window: tuple[int, int]) -> dict[str, Any]:
+    """Return the differences of the filters of the convolution that grew most, over a window of records."""
     if not of:
         return {"map_steps": [], "map_rows": [], "map_of": ""}
     most = max(dict.fromkeys(of), key=lambda name: sum(g for place, g in zip(of, growth, strict=True) if place == name))
-    at = np.unique(np.linspace(1, len(arrays["step"]) - 1, _COLUMNS).astype(int))
+    at = np.unique(np.linspace(*window, _COLUMNS).astype(int))
     rows = np.flatnonzero(np.array(of) == most)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = arrays["filter_l2"][np.ix_(at, rows)] / arrays["filter_norm"][np.ix_(at, rows)]
