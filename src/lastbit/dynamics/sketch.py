@@ -52,7 +52,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import chdtri
 from torch import Tensor
 
 from lastbit.core.blocks import block_elements
@@ -401,6 +400,8 @@ def distance_interval(width: int = 64, level: float = 0.95) -> tuple[float, floa
     """
     if not 0 < level < 1:
         raise LastbitError(f"level = {level}: write a probability between 0 and 1, such as 0.95")
-    # chdtri inverts the survival function.
+    from scipy.special import chdtri  # imports much, and every program that is launched makes sketches
+
+    # It inverts the survival function.
     upper, lower = chdtri(width, (1 - level) / 2), chdtri(width, (1 + level) / 2)
     return float(np.sqrt(width / upper)), float(np.sqrt(width / lower))
