@@ -52,7 +52,7 @@ RARER = {
 }
 """Those whose way of being run another one has too: five runs of a program each are more than CI has time for."""
 
-WHOLE = {"argparse", "compiled", "two ranks"}
+WHOLE = {"argparse", "compiled"}
 """Those that have torch as users have it; the others differ from them in what they do with it."""
 
 
