@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ RATIO = st.floats(0.5, 2.0)
 @given(low=RATIO, width=st.floats(0.0, 0.5), foretold=st.floats(1e-6, 1e6), tolerance=st.floats(1e-3, 0.3))
 def test_a_bracket_is_compared_by_its_ends(low, width, foretold, tolerance):
     bracket = Bracket(what="it", foretold=foretold, low=low * foretold, high=(low + width) * foretold)
-    near, far = bracket.low / foretold - 1, bracket.high / foretold - 1
+    near, far = (bracket.low - foretold) / foretold, (bracket.high - foretold) / foretold
     inside = [-tolerance <= end <= tolerance for end in (near, far)]
     apart = near > tolerance or far < -tolerance
     assert bracket.agrees(tolerance) is (True if all(inside) else False if apart else None)
@@ -40,3 +41,14 @@ def test_most_is_told_by_an_exact_test_at_one_in_twenty():
     assert answers[5, 5]
     assert answers[7, 8]
     assert answers[4, 4] is None
+
+
+def test_a_threshold_of_zero_deviates_by_shares_of_a_scale_and_a_negative_one_of_its_size():
+    at_zero = Bracket(what="zero", foretold=0.0, low=-0.02, high=0.01, scale=2.0)
+    assert at_zero.agrees(0.01) is True
+    assert at_zero.agrees(0.009) is None
+    assert (at_zero.deviation.low, at_zero.deviation.high) == (-0.01, 0.005)
+    negative = Bracket(what="negative", foretold=-2.0, low=-2.1, high=-2.06)
+    assert negative.agrees(0.01) is False
+    assert negative.agrees(0.1) is True
+    assert negative.deviation.low == pytest.approx(-0.05)

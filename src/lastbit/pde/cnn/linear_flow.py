@@ -6,7 +6,7 @@ Here stability is observed, not computed: a mode is stepped and its growth measu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -17,15 +17,24 @@ from lastbit.pde.builtin_schemes import EULER, descent_direction
 from lastbit.pde.cnn.simulation import norms
 from lastbit.pde.schemes import TimeScheme
 
-__all__ = ["SimulatedBounds", "growth", "simulated_bounds"]
+__all__ = ["SimulatedBounds", "growth", "linear_path", "simulated_bounds"]
 
 
 @dataclass(frozen=True)
 class SimulatedBounds:
-    """Weight decays between which the stepped modes decay."""
+    """Weight decays between which the stepped modes decay.
+
+    Attributes:
+        alpha_min: lower end, the middle of its bracket.
+        alpha_max: upper end, likewise.
+        alpha_min_range: largest weight decay below it found to grow, and smallest above it found to decay.
+        alpha_max_range: largest found to decay, and smallest found to grow.
+    """
 
     alpha_min: float
     alpha_max: float
+    alpha_min_range: tuple[float, float]
+    alpha_max_range: tuple[float, float]
 
 
 def growth(
@@ -69,6 +78,33 @@ def growth(
     return total
 
 
+def linear_path(
+    operator: Callable[[Tensor], Tensor],
+    start_MCnm: Tensor,
+    *,
+    dt: float,
+    weight_decay_M: Tensor,
+    source_MCnm: Tensor | float = 0.0,
+    steps: int,
+) -> Iterator[Tensor]:
+    """Yield the states of `d/dt v = -(source + J v + alpha v)` by Euler's scheme, the start first.
+
+    Args:
+        operator: J, on the shape of the starts, members first.
+        start_MCnm: one start per member.
+        dt: the step.
+        weight_decay_M: one per member.
+        source_MCnm: the gradient where `v` is zero.
+        steps: of the scheme.
+    """
+    v = start_MCnm
+    decay = weight_decay_M.to(v).reshape(-1, *(1,) * (v.ndim - 1))
+    yield v
+    for _ in range(steps):
+        v = v - dt * (source_MCnm + operator(v) + decay * v)
+        yield v
+
+
 def simulated_bounds(
     operator: Callable[[Tensor], Tensor],
     low_CHW: Tensor,
@@ -87,7 +123,8 @@ def simulated_bounds(
 
     Args:
         operator: J, symmetric, on `[M, C, n, m]`.
-        low_CHW: unit eigenvector of its smallest eigenvalue.
+        low_CHW: unit eigenvector of its smallest eigenvalue, or any unit kernel that has a part of it: then `steps`
+            must be enough for the eigenvector to outgrow the rest.
         high_CHW: likewise of the largest.
         dt: the step.
         scheme: of the steps.
@@ -114,8 +151,9 @@ def simulated_bounds(
             first = int(grows.int().argmax()) if bool(grows.any()) else len(trials)
             edges = [stable, *trials.tolist(), unstable]
             stable, unstable = edges[first], edges[first + 1]
-        found.append((stable + unstable) / 2)
-    return SimulatedBounds(*found)
+        found.append((min(stable, unstable), max(stable, unstable)))
+    lower, upper = found
+    return SimulatedBounds(sum(lower) / 2, sum(upper) / 2, lower, upper)
 
 
 def _stable_decay(

@@ -11,6 +11,9 @@ import torch
 from torch import nn
 
 from lastbit.pde import make_scheme
+from lastbit.pde.cnn.flow import CnnFlow
+from lastbit.pde.cnn.images import checkerboard
+from lastbit.pde.cnn.problem import CnnProblem, initial_kernels
 from lastbit.pde.linear.analysis import analyse
 from lastbit.pde.linear.grids import Grid
 from lastbit.pde.linear.simulation import simulate
@@ -32,6 +35,18 @@ def _heat() -> Callable[[], int]:
     def steps() -> int:
         simulate(heat.von_neumann.equation, scheme, grid, start, 0.4, 200)
         return 200
+
+    return steps
+
+
+def _flow() -> Callable[[], int]:
+    problem = CnnProblem.of(checkerboard(64), kernel=32)
+    flow, members = CnnFlow(problem), torch.ones(8)
+    state = flow.init(initial_kernels(problem).expand(8, -1, -1, -1), 0.05 * members, 20 * members, members)
+
+    def steps() -> int:
+        flow.step(state)
+        return len(members)
 
     return steps
 
@@ -60,12 +75,14 @@ def _training(width: int, depth: int, side: int, batch: int, channels: int = 1) 
 
 STEPS: Mapping[str, Callable[[], Callable[[], int]]] = {
     "heat": _heat,
+    "flow": _flow,
     "digits": _training(8, 3, 8, 32),
     "fashion": _training(16, 8, 28, 128),
     "cifar": _training(32, 56, 32, 128, 3),
 }
 """What is measured, by name: each makes a function that takes some steps and returns how many. `heat`: of a small
-simulation of the heat equation; `digits`: of the built-in network on a batch of 32; `fashion`: of a network as
+simulation of the heat equation; `flow`: of one member of the one-layer CNN's flow, a window of 32 x 32 on an image of
+64 x 64; `digits`: of the built-in network on a batch of 32; `fashion`: of a network as
 dear as ResNet-8 on a batch of 128; `cifar`: of one as dear as ResNet-56 on a batch of 128."""
 
 

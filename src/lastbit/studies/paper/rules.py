@@ -9,6 +9,8 @@ from lastbit.stats import Estimate, proportion_estimate
 
 __all__ = ["Bracket", "agreement", "most"]
 
+_OF_A_BISECTION = "the interval is the bracket of a bisection"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bracket:
@@ -19,22 +21,35 @@ class Bracket:
         foretold: by the theory.
         low: the largest value found on the near side.
         high: the smallest found beyond.
+        scale: what deviations are relative to, where it is not the foretold value, which may be zero.
     """
 
     what: str
     foretold: float
     low: float
     high: float
+    scale: float | None = None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """By how much each end exceeds what was foretold, relative to its size or to `scale`."""
+        scale = abs(self.foretold) if self.scale is None else self.scale
+        return (self.low - self.foretold) / scale, (self.high - self.foretold) / scale
 
     @property
     def deviation(self) -> Estimate:
         """Found over foretold, less 1; the interval is the bracket's, which is certain."""
-        ends = [self.low / self.foretold - 1, self.high / self.foretold - 1]
-        return Estimate(sum(ends) / 2, ends[0], ends[1], 1, "the interval is the bracket of a bisection")
+        low, high = self.ends
+        return Estimate((low + high) / 2, low, high, 1, _OF_A_BISECTION)
+
+    @property
+    def located(self) -> Estimate:
+        """Where it was found; the interval is the bracket's, which is certain."""
+        return Estimate((self.low + self.high) / 2, self.low, self.high, 1, _OF_A_BISECTION)
 
     def agrees(self, tolerance: float) -> bool | None:
         """Whether the bracket lies within `tolerance` of what was foretold; None where it lies partly outside."""
-        ends = self.low / self.foretold - 1, self.high / self.foretold - 1
+        ends = self.ends
         if max(map(abs, ends)) <= tolerance:
             return True
         return False if ends[0] > tolerance or ends[1] < -tolerance else None
@@ -57,7 +72,7 @@ def agreement(brackets: Sequence[Bracket], tolerance: float) -> tuple[bool | Non
                 return answer, one
     if not said:
         return None, None
-    return True, max(brackets, key=lambda one: max(abs(one.low / one.foretold - 1), abs(one.high / one.foretold - 1)))
+    return True, max(brackets, key=lambda one: max(map(abs, one.ends)))
 
 
 def most(count: int, n: int) -> tuple[bool | None, Estimate]:
