@@ -148,6 +148,7 @@ MORE_THAN_SIX = {
     "launch.forced.run:run_forced": "what is run, and how often and how closely it is looked at, as keywords",
     "optimizers.registry:register": "one row of the register: what is known of an optimizer, every part optional",
     "pde.cnn.linear_flow:simulated_bounds": PUBLIC,
+    "pde.linear.threshold:simulated_limit": PUBLIC,
     "pde.cnn.phase:phase_diagram": PUBLIC,
     "pde.cnn.time_loop:simulate": PUBLIC,
     "pde.cnn.status:flow_status": "the histories that the rule reads, and its two precisions",
