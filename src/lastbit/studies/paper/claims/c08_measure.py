@@ -51,7 +51,8 @@ SIZES: Mapping[str, Sizes] = {
 _SHOWN = 200
 """Steps of a loss that are kept to be drawn."""
 
-_WINDOW_TRIALS = 52
+_WINDOW_TRIALS = 75
+"""Members of a search for both ends, with the search for its rest."""
 
 
 def window_steps(setting: FlowSetting) -> float:
