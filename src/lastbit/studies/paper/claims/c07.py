@@ -9,6 +9,7 @@ from typing import Any
 from lastbit.pde.cnn.activation import REGIMES
 from lastbit.report.blocks import Column, Table, table_of
 from lastbit.report.figures.printed import Drawing, Level, Panel, Series
+from lastbit.report.figures.style import LAST_BIT, REAL
 from lastbit.report.formatting import change, number, plural
 from lastbit.stats import Estimate, mean_estimate, not_measured
 from lastbit.studies.paper.claim import Claim, Form, Judged, Number, Piece, held, not_held, undecided
@@ -205,9 +206,12 @@ def _drawings(measured: Regimes) -> Sequence[Drawing]:
                 Panel(
                     title="Activated: factor of Ī²",
                     x_label="kernel",
-                    y_label="g·H g / |g|⁴, by automatic differentiation",
+                    y_label="factor, g·Hg / |g|⁴",
                     series=[Series(label="", x=range(1, len(factors) + 1), y=factors, mark="points")],
-                    levels=(Level(value=_EIGHTH, label="published: 1/8"), Level(value=_QUARTER, label="derived: 1/4")),
+                    levels=(
+                        Level(value=_EIGHTH, label="published: 1/8", colour=LAST_BIT),
+                        Level(value=_QUARTER, label="derived: 1/4", colour=REAL),
+                    ),
                 ),
                 Panel(
                     title="The three regimes of the swish",
