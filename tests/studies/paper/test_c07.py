@@ -67,8 +67,7 @@ def test_a_thin_sample_is_undecided(judge, factor):
 
 @pytest.mark.slow
 def test_it_runs_cut_down_and_finds_a_quarter(monkeypatch):
-    monkeypatch.setitem(c07_measure.SEEDS, "full", 3)
-    monkeypatch.setattr(c07_measure, "_STEPS", 400)
+    monkeypatch.setitem(c07_measure.SIZES, "full", (3, 1000))
     lab = Lab(scale="full", device=torch.device("cpu"), folder=Path(), workers=1)
     measured = CLAIM.gather({one.name: plain(one.measure(lab)) for one in CLAIM.pieces("full")})
     assert judge_quarter(measured).kind == "held"

@@ -13,7 +13,7 @@ from lastbit.report.figures.style import LAST_BIT, REAL
 from lastbit.report.formatting import change, number, plural
 from lastbit.stats import Estimate, mean_estimate, not_measured
 from lastbit.studies.paper.claim import Claim, Form, Judged, Number, Piece, held, not_held, undecided
-from lastbit.studies.paper.claims.c07_measure import SEEDS, measured_regime, settings_of, slopes
+from lastbit.studies.paper.claims.c07_measure import SIZES, measured_regime, settings_of, slopes
 from lastbit.studies.paper.lab import Lab
 from lastbit.studies.paper.rules import Bracket, agreement
 
@@ -160,8 +160,8 @@ def _pieces(scale: str) -> Sequence[Piece]:
             name="regimes",
             says="the flow linearised by automatic differentiation in each regime, and its bounds simulated",
             measure=_regimes,
-            # A bisection of a kernel this small costs about as much as so many steps.
-            steps={"flow": 4000 * len(settings_of(scale))},
+            # A bisection of a kernel this small costs about as much as four of its steps.
+            steps={"flow": 4 * sum(one.steps for one in settings_of(scale))},
         ),
         Piece(name="slopes", says="derivatives of the swish", measure=_slopes, steps={"flow": 1}),
     )
@@ -286,7 +286,9 @@ CLAIM = Claim[Regimes](
         "held if one lies outside; undecided as the published form.",
         judge=judge_quarter,
     ),
-    scales={scale: f"{plural(count, 'image')} and kernels of each regime and label" for scale, count in SEEDS.items()},
+    scales={
+        scale: f"{plural(count, 'image')} and kernels of each regime and label" for scale, (count, _) in SIZES.items()
+    },
     pieces=_pieces,
     gather=_gather,
     drawings=_drawings,

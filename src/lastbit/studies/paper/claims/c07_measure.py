@@ -16,10 +16,11 @@ from lastbit.pde.cnn.linear_flow import simulated_bounds
 from lastbit.pde.cnn.problem import CnnProblem, initial_kernels
 from lastbit.pde.cnn.regimes import RegimeStability, regime_stability
 
-__all__ = ["SEEDS", "Setting", "measured_regime", "settings_of", "slopes"]
+__all__ = ["SIZES", "Setting", "measured_regime", "settings_of", "slopes"]
 
-SEEDS: Mapping[str, int] = {"small": 5, "medium": 20, "full": 50}
-"""Images and kernels of each regime, by scale."""
+SIZES: Mapping[str, tuple[int, int]] = {"small": (5, 1000), "medium": (20, 6000), "full": (50, 10_000)}
+"""Kernels of each row, and steps of a trial, by scale: among more kernels are some whose worst mode outgrows the next
+more slowly."""
 
 _SHIFT = 5.0
 """Mean of an image whose positions all have the sign of the kernel's."""
@@ -30,19 +31,20 @@ _SHARP, _TINY = 1e7, 1e-5
 _MEAN = 0.7
 """Of an image that does not vanish on average."""
 
-_STEPS, _RTOL, _START_SEED = 1000, 1e-3, 99
+_RTOL, _START_SEED = 1e-3, 99
 
 _SHARE = 0.7
 """Of a step: its product with the largest eigenvalue, so that bounds move by a large part where an eigenvalue does."""
 
 
 class Setting(NamedTuple):
-    """A regime, a label and a seed; `mean` tells whether the image has one where the activation transitions."""
+    """A row of the table, a seed, and the steps of a trial; `mean` tells whether a transitioning image has one."""
 
     regime: str
     label: float
+    mean: bool
     seed: int
-    mean: bool = False
+    steps: int
 
     @property
     def words(self) -> str:
@@ -54,7 +56,8 @@ class Setting(NamedTuple):
 def settings_of(scale: str) -> list[Setting]:
     """Return what is measured at a scale."""
     rows = [*((regime, label, False) for regime in REGIMES for label in (1.0, 0.0)), ("transitioning", 1.0, True)]
-    return [Setting(regime, label, seed, mean) for regime, label, mean in rows for seed in range(SEEDS[scale])]
+    kernels, steps = SIZES[scale]
+    return [Setting(*row, seed, steps) for row in rows for seed in range(kernels)]
 
 
 def measured_regime(setting: Setting) -> Mapping[str, Any]:
@@ -71,7 +74,7 @@ def measured_regime(setting: Setting) -> Mapping[str, Any]:
     def stepped(v: Tensor) -> Tensor:
         return (v.flatten(1) @ hessian).reshape(v.shape)
 
-    found = simulated_bounds(stepped, start, start, dt=dt, steps=_STEPS, rtol=_RTOL)
+    found = simulated_bounds(stepped, start, start, dt=dt, steps=setting.steps, rtol=_RTOL)
     return {
         "regime": setting.regime,
         "label": setting.label,
