@@ -31,7 +31,7 @@ class Size:
     Attributes:
         task: name of a built-in one.
         rates: learning rates, the highest first.
-        seeds: how many trainings at each rate, in each format, with each activation.
+        seeds: of the trainings at each rate, in each format, with each activation.
         twins: perturbed runs of each.
         steps: of a run at the highest rate, from which the time is foretold.
         measured: which measured step is as dear.
@@ -41,7 +41,7 @@ class Size:
 
     task: str
     rates: tuple[float, ...]
-    seeds: int
+    seeds: tuple[int, ...]
     twins: int
     steps: int
     measured: str
@@ -56,7 +56,7 @@ SIZES: dict[str, Size] = {
     "small": Size(
         task="digits",
         rates=(0.6, 0.3, 0.15),
-        seeds=1,
+        seeds=(1,),
         twins=2,
         steps=310,
         measured="digits",
@@ -66,7 +66,7 @@ SIZES: dict[str, Size] = {
     "medium": Size(
         task="digits",
         rates=(0.6, 0.3, 0.15, 0.075, 0.0375),
-        seeds=2,
+        seeds=(1, 2),
         twins=2,
         steps=310,
         measured="digits",
@@ -76,7 +76,7 @@ SIZES: dict[str, Size] = {
     "full": Size(
         task="cifar10",
         rates=(0.1, 0.05, 0.025, 0.0125),
-        seeds=6,
+        seeds=tuple(range(6)),
         twins=5,
         steps=78_200,
         measured="cifar",
@@ -84,7 +84,7 @@ SIZES: dict[str, Size] = {
         settings={"model": "resnet56", "epochs": 200, "schedule": "step"},
     ),
 }
-"""By scale."""
+"""By scale. On the digits seed 0 was the pilot by which the rule of the narrower form was fixed: it is left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,11 +168,11 @@ class Swept:
 
 
 def measure(
-    lab: Lab, task: str, rates: Sequence[float], seeds: int, settings: Mapping[str, Any]
+    lab: Lab, task: str, rates: Sequence[float], seeds: Sequence[int], settings: Mapping[str, Any]
 ) -> list[Mapping[str, Any]]:
     """Train every rate for the same scaled time in both formats, and return what is kept of each."""
     found: list[Mapping[str, Any]] = []
-    for seed in range(seeds):
+    for seed in seeds:
         sweep = {"lr": list(rates), "scaled_time": True, "dtype": ["float32", "float64"], "seed": seed}
         study = lab.study("trace", f"{settings['activation']}-seed{seed}", task, **settings, **sweep)
         with StudyFolder.read(study.path) as folder:
