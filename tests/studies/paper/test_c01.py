@@ -58,7 +58,9 @@ def test_a_twin_that_is_no_longer_finite_has_not_reached_order_one():
     assert judge(diverged((0.0, 3e-8, 1e-4, float("nan")), STAYED, STAYED)).kind == "not_held"
 
 
-@pytest.mark.parametrize("scale", ["small", pytest.param("medium", marks=pytest.mark.slow), "full"])
+@pytest.mark.parametrize(
+    "scale", ["small", *(pytest.param(scale, marks=pytest.mark.slow) for scale in ("medium", "full"))]
+)
 def test_pieces_run_from_end_to_end_cut_down(scale, tmp_path, monkeypatch):
     size = c01.SIZES[scale]
     cut = {"epochs": 1, "train_size": 20, "batch_size": 10, **({"width": 2} if scale == "full" else {})}
