@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lastbit.studies.eos.monitor import StabilityMonitor
     from lastbit.studies.gate.gate import gate, gate_status
     from lastbit.studies.kinds import open_study
+    from lastbit.studies.paper.run import paper, paper_report
     from lastbit.studies.pde.complexity import pde_complexity
     from lastbit.studies.pde.phase import pde_phase
     from lastbit.studies.pde.simulate import pde_simulate
@@ -49,6 +50,7 @@ _HOMES = {
     "open_study": "lastbit.studies.kinds",
     **dict.fromkeys(("ACCURACY", "BINARY_ACCURACY", "MSE", "Metric"), "lastbit.tasks.metric"),
     **dict.fromkeys(("gate", "gate_status"), "lastbit.studies.gate.gate"),
+    **dict.fromkeys(("paper", "paper_report"), "lastbit.studies.paper.run"),
     **dict.fromkeys(("perturb_optimizer", "perturbed"), "lastbit.launch.contexts"),
     **{kind: f"lastbit.studies.{kind}.kind" for kind in _KINDS},
     **{f"pde_{kind}": f"lastbit.studies.pde.{kind}" for kind in _PDE},
@@ -72,6 +74,8 @@ __all__ = [
     "gate",
     "gate_status",
     "open_study",
+    "paper",
+    "paper_report",
     "pde_complexity",
     "pde_phase",
     "pde_simulate",

@@ -17,7 +17,7 @@ import typer
 from pydantic import ValidationError
 from typer.exceptions import Abort, TyperException
 
-from lastbit.cli import pde, report
+from lastbit.cli import paper, pde, report
 from lastbit.cli.compare import compare_command
 from lastbit.cli.fields import SeveralValues
 from lastbit.cli.gate import gate_command
@@ -44,6 +44,7 @@ app.command("gate", cls=SeveralValues)(gate_command())
 app.command("same", cls=SeveralValues)(same_command())
 app.command("report")(report.report)
 app.add_typer(pde.app, name="pde")
+app.add_typer(paper.app, name="paper")
 
 
 def _version(wanted: bool) -> None:

@@ -222,6 +222,8 @@ class Picture:
 
     source: Callable[[], str]
     describe: str
+    file: str = ""
+    """Its file, relative to the page's, for what holds no image itself; "" where there is none."""
 
 
 Block = Cards | Prose | Code | Facts | Table | FigureBlock | Picture
@@ -238,6 +240,8 @@ class Section:
     """Whether it may share a row with its neighbour on a wide screen."""
     brief: bool = False
     """Whether it belongs to the short form of the page: the terminal's and Markdown's."""
+    folded: bool = False
+    """Whether its heading alone is shown until it is asked for."""
     training: str = ""
     """The training of a sweep that it shows, by which it is chosen; "" where it shows the whole study."""
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from urllib.parse import quote
 
 from lastbit.core.terminal import visible
-from lastbit.report.blocks import Block, Cards, Code, Facts, FigureBlock, Page, Prose, Table
+from lastbit.report.blocks import Block, Cards, Code, Facts, FigureBlock, Page, Picture, Prose, Table
 
 __all__ = ["render_markdown"]
 
@@ -47,6 +48,9 @@ def _shown(block: Block) -> Iterator[str]:
         case FigureBlock():
             if block.text:
                 yield _fenced("\n".join(block.text))
+        case Picture():
+            if block.file:
+                yield f"![{_text(block.describe)}]({quote(block.file)})"
         case Code():
             yield _fenced(block.text)
 

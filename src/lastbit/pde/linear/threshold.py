@@ -12,6 +12,11 @@ from lastbit.pde.schemes import TimeScheme
 
 __all__ = ["simulated_limit"]
 
+_GROWTH = 10.0
+"""Number of e-foldings, and more, by which growth shows beyond doubt."""
+
+_FEWEST = 100
+
 
 def simulated_limit(
     equation: LinearEquation,
@@ -19,36 +24,33 @@ def simulated_limit(
     grid: Grid,
     u0: Field,
     *,
-    stable: float,
-    unstable: float,
+    between: tuple[float, float],
     steps: int,
-    width: float = 1e-3,
 ) -> tuple[float, float]:
     """Bisect between a step that is stable and one that blows up, by simulation alone.
 
     A step `1 + δ` times a limit set by one wave multiplies it by `1 + O(δ)`: over `steps` steps growth shows for `δ`
-    above about `10 / steps`, so the bracket is believed no narrower than that.
+    above about `10 / steps`, and the bisection ends there.
 
     Args:
         equation: what is stepped.
         scheme: how.
         grid: where.
         u0: the start, with every wave of the grid in it.
-        stable: a step that should not blow up.
-        unstable: a larger one that should.
-        steps: of each simulation, at least `10 / width`.
-        width: relative width at which the bisection ends.
+        between: a step that should not blow up, and a larger one that should.
+        steps: of each simulation; the bracket's relative width becomes `10 / steps`.
 
     Returns:
         The largest step found stable, and the smallest found to blow up.
 
     Raises:
-        LastbitError: the two steps are not as they should be, or `steps` is too small to show `width`.
+        LastbitError: the two steps are not as they should be, or there are too few to show growth.
     """
-    if not (0 < stable < unstable and steps * width >= 10):
+    stable, unstable = between
+    if not (0 < stable < unstable and steps >= _FEWEST):
         raise LastbitError(
-            f"a bisection between {stable} and {unstable} to {width} in {steps} steps: give 0 < stable < unstable, and "
-            "at least 10 / width steps"
+            f"a bisection between {stable} and {unstable} by {steps} steps: give 0 < stable < unstable, and at least "
+            f"{_FEWEST} steps"
         )
 
     def blows_up(dt: float) -> bool:
@@ -56,7 +58,7 @@ def simulated_limit(
 
     if blows_up(stable) or not blows_up(unstable):
         raise LastbitError(f"the limit does not lie between the steps {stable} and {unstable}: give others")
-    while unstable - stable > width * stable:
+    while unstable - stable > _GROWTH / steps * stable:
         middle = (stable + unstable) / 2
         if blows_up(middle):
             unstable = middle

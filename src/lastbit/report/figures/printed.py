@@ -1,7 +1,7 @@
 """Figures as a publication prints them: panels of lines, points and heat, described as data and drawn once.
 
-The form of a figure is plain data, so what a claim draws can be tested without a renderer; `save` writes it as PNG and
-SVG, whose bytes depend on the data alone.
+The form of a figure is plain data, so what a claim draws can be tested without a renderer; the bytes of its PNG and SVG
+depend on the data alone.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Drawing", "Heat", "Level", "Panel", "Series", "data_url", "draw", "save"]
+__all__ = ["Drawing", "Heat", "Level", "Panel", "Series", "data_url", "draw", "printed"]
 
 _COLOURS = (SEED, LAST_BIT, REAL, "#cc79a7", "#e69f00", "#56b4e9", "#8a6fc0", SAMPLING)
 """Of series that name none: Okabe and Ito (2008), those of one meaning first."""
@@ -144,26 +143,18 @@ def draw(drawing: Drawing) -> Figure:
     return figure
 
 
-def save(drawing: Drawing, folder: Path) -> list[Path]:
-    """Write `NAME.png` and `NAME.svg` into a folder that exists, and return their paths.
-
-    Raises:
-        OSError: they cannot be written.
-    """
-    paths = []
-    for form in ("png", "svg"):
-        path = folder / f"{drawing.name}.{form}"
-        path.write_bytes(_printed(drawing, form))
-        paths.append(path)
-    return paths
-
-
 def data_url(drawing: Drawing) -> str:
     """Return the figure as a `data:` URL of its SVG, which a page holds."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(_printed(drawing, 'svg')).decode('ascii')}"
+    return f"data:image/svg+xml;base64,{base64.b64encode(printed(drawing, 'svg')).decode('ascii')}"
 
 
-def _printed(drawing: Drawing, form: str) -> bytes:
+def printed(drawing: Drawing, form: str) -> bytes:
+    """Return the content of the figure's file.
+
+    Args:
+        drawing: the figure.
+        form: `png` or `svg`.
+    """
     from matplotlib import rc_context
 
     written = io.BytesIO()

@@ -96,7 +96,7 @@ def _parts(setting: _Setting) -> tuple[LinearEquation, Grid, np.ndarray[Any, Any
 def _limit(setting: _Setting) -> Bracket:
     equation, grid, start, limit = _parts(setting)
     low, high = simulated_limit(
-        equation, make_scheme("euler"), grid, start, stable=0.7 * limit, unstable=1.3 * limit, steps=_STEPS
+        equation, make_scheme("euler"), grid, start, between=(0.7 * limit, 1.3 * limit), steps=_STEPS
     )
     what = f"{setting.dim}-D, dx = {number(setting.dx)}"
     return Bracket(what=what, foretold=limit, low=low, high=high)

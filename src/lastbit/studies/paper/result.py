@@ -1,0 +1,150 @@
+"""What the claims are judged to be: a row for each, in typed and frozen form, and the sentence that comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lastbit.core.errors import LastbitError
+from lastbit.report.formatting import plural
+from lastbit.store.claim_folder import ClaimFolder
+from lastbit.studies.frame.result import Verdict
+from lastbit.studies.paper.claim import Claim, Form, Judged, Number, undecided
+
+__all__ = ["JUDGED", "ClaimRow", "FormRow", "claim_row", "measured_of", "paper_verdict"]
+
+JUDGED = {"held": "held", "not_held": "not held", "undecided": "undecided", "not_measured": "not measured"}
+"""The kinds of verdict on a claim, in words."""
+
+_NOTHING = "nothing of it was measured here"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormRow:
+    """A form of a claim, judged.
+
+    Attributes:
+        says: the claim in this form.
+        rule: that decides, in words.
+        verdict_kind: `held`, `not_held`, `undecided` or `not_measured`.
+        why: the reason.
+        numbers: that decide.
+    """
+
+    says: str
+    rule: str
+    verdict_kind: str
+    why: str
+    numbers: tuple[Number, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimRow:
+    """A claim, judged as it was published and, where it was found narrower, in that form too.
+
+    Attributes:
+        id: "C1" to "C12".
+        title: in one line.
+        printed: the figure or table of the publication.
+        verdict_kind: as published.
+        rule: as published, in words.
+        why: the reason of the verdict.
+        numbers: that decide.
+        published: the form itself.
+        found: the narrower form; None where there is none.
+        measures: what was measured at this scale.
+        remarks: what a reader should know.
+        seconds: that its pieces took.
+        command: that measures it again.
+    """
+
+    id: str
+    title: str
+    printed: str
+    verdict_kind: str
+    rule: str
+    why: str
+    numbers: tuple[Number, ...]
+    published: FormRow
+    found: FormRow | None
+    measures: str
+    remarks: tuple[str, ...]
+    seconds: float
+    command: str
+
+
+def measured_of(claim: Claim[Any], folder: ClaimFolder) -> Any | None:
+    """Return what was measured of a claim; None where a piece is missing.
+
+    Raises:
+        LastbitError: a piece is not what this version measures.
+    """
+    pieces = {one.name: folder.piece(claim.id, one.name) for one in claim.pieces(str(folder.facts["scale"]))}
+    if any(one is None for one in pieces.values()):
+        return None
+    try:
+        return claim.gather({name: one["measured"] for name, one in pieces.items() if one is not None})
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise LastbitError(
+            f"{folder.path / claim.id} is not what this lastbit measures ({type(error).__name__}: {error}): delete "
+            f"that folder and run lastbit paper run {claim.id} --out {folder.path} again"
+        ) from error
+
+
+def claim_row(claim: Claim[Any], folder: ClaimFolder, measured: Any | None, failed: str = "") -> ClaimRow:
+    """Judge a claim.
+
+    Args:
+        claim: to judge.
+        folder: in which it was measured.
+        measured: what was; None where a piece is missing.
+        failed: why it could not be measured, "" where nothing stood in the way.
+    """
+    scale = str(folder.facts["scale"])
+    published = _judged(claim.published, measured, failed)
+    found = None if claim.found is None else _judged(claim.found, measured, failed)
+    pieces = [folder.piece(claim.id, one.name) for one in claim.pieces(scale)]
+    return ClaimRow(
+        id=claim.id,
+        title=claim.title,
+        printed=claim.printed,
+        verdict_kind=published.verdict_kind,
+        rule=published.rule,
+        why=published.why,
+        numbers=published.numbers,
+        published=published,
+        found=found,
+        measures=claim.scales[scale],
+        remarks=() if measured is None else tuple(claim.remarks(measured)),
+        seconds=sum(float(one["seconds"]) for one in pieces if one is not None),
+        command=f"lastbit paper run {claim.id} --scale {scale}",
+    )
+
+
+def _judged(form: Form[Any], measured: Any | None, failed: str) -> FormRow:
+    if measured is not None:
+        judged: Judged = form.judge(measured)
+    else:
+        judged = undecided(failed or _NOTHING)
+    kind = "not_measured" if measured is None and not failed else judged.kind
+    return FormRow(says=form.says, rule=form.rule, verdict_kind=kind, why=judged.why, numbers=judged.numbers)
+
+
+def paper_verdict(rows: Sequence[ClaimRow], scale: str) -> Verdict:
+    """Return what stands first: how many claims held as published, which did not, which did in their narrower form."""
+    by_kind: Mapping[str, list[ClaimRow]] = {kind: [one for one in rows if one.verdict_kind == kind] for kind in JUDGED}
+    held, against = by_kind["held"], by_kind["not_held"]
+    parts = [f"{len(held)} of {plural(len(rows), 'claim')} held as published at scale {scale}"]
+    others = ("not_held", "undecided", "not_measured")
+    parts += [f"{JUDGED[kind]}: {', '.join(one.id for one in by_kind[kind])}" for kind in others if by_kind[kind]]
+    narrower = [one.id for one in against if one.found is not None and one.found.verdict_kind == "held"]
+    if narrower:
+        parts.append(f"in the narrower form that was found here, held too: {', '.join(narrower)}")
+    if by_kind["not_measured"]:
+        kind, advice = "undecided", "Run the same command again: it goes on where it was stopped."
+    elif by_kind["undecided"]:
+        kind, advice = "undecided", "What is missing to decide stands beside each claim."
+    else:
+        kind, advice = ("not_held" if against else "held"), ""
+    return Verdict("; ".join(parts), kind, advice)
