@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lastbit.core.errors import LastbitError
 
-__all__ = ["check_command"]
+__all__ = ["check_command", "check_script"]
 
 _PYTHON = re.compile(r"python(\d+(\.\d+)*)?(t|d)?$")
 _TAKES_VALUE = "WX"
@@ -41,6 +41,21 @@ def check_command(words: Sequence[str], *, cwd: Path, environment: Mapping[str, 
         _check_options(words[1:], shlex.join(words))
     else:
         _check_options(_shebang(program), f"the first line of {words[0]}")
+
+
+def check_script(words: Sequence[str], *, cwd: Path) -> None:
+    """Check that there is the script that a command gives Python, so that no other program is trained before it fails.
+
+    Args:
+        words: the command, word by word.
+        cwd: where it is to run.
+
+    Raises:
+        LastbitError: there is no such file.
+    """
+    named = next((word for word in words[1:] if not word.startswith("-")), "")
+    if _PYTHON.match(Path(words[0]).name) and named.endswith(".py") and not (cwd / named).is_file():
+        raise LastbitError(f"there is no {named} in {cwd}: name the script by its path from there")
 
 
 def _found(word: str, cwd: Path, path: str) -> str:

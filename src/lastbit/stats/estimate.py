@@ -96,12 +96,15 @@ class Estimate:
 
         Args:
             digits: significant digits of the estimate (of the upper end where the estimate is 0); the ends of the
-                interval get as many decimals as the estimate, so that small numbers show as plainly as large ones.
+                interval get as many decimals as the estimate, so that small numbers show as plainly as large ones, but
+                one digit at least: an end that is not 0 never shows as it.
             unit: written after the estimate, `"%"` without a space.
 
         Example:
             >>> Estimate(0.0042, 0.0031, 0.0067, 12).format(digits=2, unit="points")
             '0.0042 points [0.0031, 0.0067] (n = 12)'
+            >>> Estimate(-0.1, -0.2, -0.004, 3).format()
+            '-0.10 [-0.20, -0.004] (n = 3)'
         """
         if digits < 1:
             raise LastbitError(f"digits = {digits}: an estimate is shown to at least 1 significant digit")
@@ -114,7 +117,10 @@ class Estimate:
         style = f".{max(decimals, 0)}f" if fixed else f".{digits - 1}e"
 
         def shown(number: float | None) -> str:
-            return "not measured" if number is None else "0" if number == 0 and not fixed else f"{number:{style}}"
+            if number is None:
+                return "not measured"
+            text = "0" if number == 0 and not fixed else f"{number:{style}}"
+            return f"{number:.1g}" if number and not float(text) else text
 
         space = "" if unit in ("", "%") else " "
         interval = (

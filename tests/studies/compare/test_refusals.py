@@ -46,6 +46,7 @@ PROGRAMS = [
     ("--a 'python x.py' --b 'python y.py' --metric loss", "give --better higher or lower"),
     ("--a 'python x.py' --b 'python y.py' --metric a --metric b --better lower", "compared in one metric"),
     ("--a 'python x.py' --b 'python y.py' --metric a --better lower --perturb reorder", "reorder needs a task"),
+    (f"--a 'sh {'a' * 300} a.csv' --b 'python -u x.py' --metric loss --better lower", "there is no x.py in"),
     ("-- python x.py", "write each in quotes"),
 ]
 

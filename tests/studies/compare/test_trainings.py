@@ -112,6 +112,7 @@ def train(seed):
     return {"score": 1000 + weight.item()}
 """)
     stands_in(monkeypatch, lambda loss: f"score {-loss:.6f}\n")
+    (tmp_path / "train.py").touch()
     arms = low, "python train.py {seed}", "mine.py:train"
     result = lb.compare(*arms, metric="score", better="higher", seeds=3, **QUICK).result
     assert [arm.runs for arm in result.arms] == [3, 3, 3]
@@ -189,6 +190,8 @@ def test_looks_wait_for_whole_pairs(tmp_path, monkeypatch):
 
 def stands_in(monkeypatch, said):
     stand_in = InThisProcess(said)
+    for name in "ab":
+        Path(f"{name}.py").touch()
     monkeypatch.setattr("lastbit.studies.frame.launched.run_command", stand_in)
     return stand_in
 
@@ -212,6 +215,28 @@ def test_commands_are_compared_by_what_they_print(tmp_path, monkeypatch):
     assert not result.higher_is_better
     assert "B (--lr 2) is better than A (--lr 1)" in result.verdict
     assert json.loads((tmp_path / "study" / "study.json").read_text())["spec"]["arms"][1]["command"]
+
+
+def test_an_arm_that_prints_another_metric_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran = stands_in(monkeypatch, lambda loss: f"{'score' if 'b.py' in ran.ran[-1] else 'loss'} {loss:.6f}\n")
+    with pytest.raises(LastbitError, match="b: the output has no number behind the name 'loss'"):
+        lb.compare("python a.py {seed}", "python b.py {seed}", metric="loss", better="lower", seeds=3, **QUICK)
+
+
+def test_one_metric_of_audited_commands_is_compared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    stands_in(monkeypatch, lambda loss: f"loss {loss:.6f}\nminus {-loss:.6f}\n")
+    asked = {"metric": ("loss", "minus"), "better": ("lower", "higher"), "seeds": 2, "perturbations": 1, "threads": 1}
+    audits = [lb.audit(["python", f"{one}.py", "{seed}"], **asked, out=one, **QUICK) for one in "ab"]
+    for one in audits:
+        assert one.result.finished
+    (tmp_path / "other.csv").write_text("1\n2\n3\n")
+    result = lb.compare(audits[0], "other.csv", metric="minus", quiet=True).result
+    assert (result.metric, result.higher_is_better) == ("minus", True)
+    assert all(value < 0 for value in result.arms[0].values)
+    with pytest.raises(LastbitError, match=r"'acc'.*choose one of loss, minus"):
+        lb.compare(*audits, metric="acc", quiet=True)
 
 
 def test_an_audit_is_an_arm_with_its_own_metric_and_last_bit(audited, desk):

@@ -21,6 +21,7 @@ from lastbit.report.formatting import number, plural
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.frame.kind import Trained, Work
 from lastbit.studies.frame.launched import (
+    NoMetric,
     call_to_end,
     is_first,
     launch_settings,
@@ -30,7 +31,6 @@ from lastbit.studies.frame.launched import (
     versions_of,
 )
 from lastbit.tasks.function import TrainingFunction
-from lastbit.train.jobs import RunFailed
 
 __all__ = ["call", "launch"]
 
@@ -65,7 +65,8 @@ def launch(work: Work[G], program: CommandProgram) -> Trained:
     Raises:
         LastbitError: of the first run: it failed, no metric is named, or none can be read; of any run: no optimizer
             took a step.
-        RunFailed: the command failed, which says with which code and its last line, or its metric cannot be read.
+        RunFailed: the command failed, which says with which code and its last line.
+        NoMetric: its metric cannot be read.
     """
     job, folder, cwd = work.job, work.output(work.job.run), Path(program.folder)
     settings, first = launch_settings(program, job, work.settings.perturb), is_first(job)
@@ -86,9 +87,10 @@ def launch(work: Work[G], program: CommandProgram) -> Trained:
     try:
         metrics, described = read_metrics(program, ran, kept.began)
     except LastbitError as error:
+        said = f"{program.name}: {error}" if len(work.programs) > 1 else str(error)
         if first:
-            raise LastbitError(f"{error} ({_KEPT})") from None
-        raise RunFailed(str(error)) from None
+            raise LastbitError(f"{said} ({_KEPT})") from None
+        raise NoMetric(said) from None
     work.files(job.run).arrays(record_arrays(ran.processes))
     release(folder)
     facts = {"metrics": described, "steps": ran.steps, "perturbed": ran.perturbed}

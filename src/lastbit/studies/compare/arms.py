@@ -229,8 +229,8 @@ def _arm(
     task = facts["tasks"][arm] if "tasks" in facts else facts["task"]
     known = metrics_of({"task": task, "cells": [one for one in cells if one.get("arm", 0) == arm]})
     metric = known[0]
-    # The metrics of a command are those that were asked for, under names of their own.
-    if settings.metric and records and "command" not in _spec(facts, arm):
+    # The one metric of a command that was trained here is the one asked for, under a name of its own.
+    if settings.metric and records and (facts.get("kind") == "audit" or "command" not in _spec(facts, arm)):
         by_name = {one["name"]: one for one in known}
         metric = by_name[choose(settings.metric[0], by_name, "metric")]
     higher = metric["higher_is_better"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -136,7 +137,7 @@ def _is_measured(arm: Any) -> bool:
     if isinstance(arm, str):
         # A word alone is no command: it is a task, or a path that may be misspelt.
         word = len(arm.split()) == 1 and arm.strip() not in TASKS and not is_task_file(arm)
-        return word or bool(arm and Path(arm).is_dir()) or Path(arm).suffix.lower() in (".csv", ".tsv")
+        return word or os.path.exists(arm)  # False, too, of a command that is longer than any name
     if isinstance(arm, list | tuple):
         return not all(isinstance(word, str) for word in arm)
     return not (isinstance(arm, Task) or callable(arm))

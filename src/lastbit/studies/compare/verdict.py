@@ -142,18 +142,18 @@ def _of_several(decided: Decided) -> Verdict:
     real = [pair for pair in decided.pairs if pair.verdict == "real"]
     none = [pair for pair in decided.pairs if pair.verdict == "no_difference"]
     kind = "real" if real else "no_difference" if len(none) == len(decided.pairs) else "undecided"
-    parts = [_order(real)] if real else []
+    parts = [f"{_order(real)}{_in(decided)}"] if real else []
     pairs = plural(len(decided.pairs), "pair")
-    if none:
-        worth = _worth(decided)
-        parts.append(f"of {pairs}, {count(len(none))} cannot differ by {worth} or more")
-    left = len(decided.pairs) - len(real) - len(none)
-    if left:
-        part = f"{count(left)} of {pairs} cannot be told apart"
-        parts.append(part if real or none else f"none of {pairs} can be told apart")
-    sentence = f"{'; '.join(parts)}{_in(decided)}, {_seeds(decided)}."
+    open_ = len(decided.pairs) - len(real) - len(none)
+    rest = [f"of {pairs}, {count(len(none))} cannot differ by {_worth(decided)} or more"] if none else []
+    if open_:
+        rest.append(f"{count(open_)}{'' if none else f' of {pairs}'} cannot be told apart")
+    if rest:
+        said = " and ".join(rest) if real or none else f"none of {pairs} can be told apart"
+        parts.append(said if real else f"{said}{_in(decided)}")
+    sentence = f"{'; '.join(parts)}, {_seeds(decided)}."
     advice = [f"{capitalised(pair.reason)}." for pair in decided.pairs if pair.reason]
-    if left:
+    if open_:
         advice.append("A pair that cannot be told apart is not shown to be equal.")
     return Verdict(sentence, kind, " ".join(dict.fromkeys(advice)))
 

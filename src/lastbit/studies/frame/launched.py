@@ -27,6 +27,7 @@ from lastbit.tasks.sources import is_installed
 from lastbit.train.jobs import RunFailed, one_line
 
 __all__ = [
+    "NoMetric",
     "NoStep",
     "call_to_end",
     "is_first",
@@ -36,6 +37,10 @@ __all__ = [
     "run_to_end",
     "versions_of",
 ]
+
+
+class NoMetric(RunFailed):
+    """A run that came to a good end, and of which the metric cannot be read."""
 
 
 class NoStep(RunFailed):

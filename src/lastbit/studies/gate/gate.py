@@ -84,8 +84,8 @@ def gate(
     path = _audit(baseline)
     measured = None if path is None else read_baseline(path)
     if measured is not None:
-        _check_metric(measured, given)
-        given = {**measured.settings, **given}
+        measured = measured.under({**given, "threads": threads})
+        given = {**measured.settings_for(given), **given}
     first = contender(measured.text, given, measured.folder) if measured else contender(_text(baseline), given)
     one = contender(_text(candidate), given)
     _check(first, one, measured)
@@ -162,18 +162,6 @@ def _text(program: Any) -> str:
         "a session outlives this process, which a function or a Task of it does not: give a command, a task with its "
         "options, or FILE.py:FUNCTION"
     )
-
-
-def _check_metric(measured: Measured, given: Mapping[str, Any]) -> None:
-    for name, value in given.items():
-        before = measured.settings.get(name)
-        asked = (value,) if isinstance(value, str) else value
-        if name.startswith("metric") and before is not None and tuple(before) != tuple(asked):
-            flag = f"--{name.replace('_', '-')}"
-            raise LastbitError(
-                f"{measured.path} was measured by {' and '.join(before)}, not by {' and '.join(asked)}: leave {flag} "
-                "out, or give its command as the baseline"
-            )
 
 
 def _check(first: Contender, one: Contender, measured: Measured | None) -> None:

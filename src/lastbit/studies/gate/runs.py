@@ -17,7 +17,7 @@ from lastbit.core.threads import threads as torch_threads
 from lastbit.store import RunClaim, RunFiles, RunRecord
 from lastbit.studies.audit.worker import train
 from lastbit.studies.frame.kind import Cell, Job, Work
-from lastbit.studies.frame.launched import NoStep
+from lastbit.studies.frame.launched import NoMetric, NoStep
 from lastbit.studies.gate.contender import Contender
 from lastbit.train.jobs import one_line
 
@@ -86,6 +86,10 @@ def train_once(one: Contender, claim: RunClaim, folder: Path, *, threads: int, f
             f"{one.text} made no optimizer step: what a candidate trains must be updated by a torch.optim.Optimizer "
             f"(what it printed: {output_of(folder, claim.run)})"
         ) from None
+    except NoMetric as error:
+        # What reads its own metric instead is advice for a program alone: a session has one metric.
+        said = one_line(error).partition(": write ")[0]
+        ended = Ended(status=RunStatus.CRASHED, message=f"{said}; the session is about {one.measure.metric}")
     except (Exception, SystemExit) as error:
         ended = Ended(status=RunStatus.CRASHED, message=one_line(error).removeprefix(f"{one.name} "))
     # The ledger keeps the value and the digest, and what was printed stays; a run that is interrupted goes on later.
