@@ -1,4 +1,4 @@
-"""The process-wide random generators (torch on the CPU and on one device, NumPy, Python): saved, restored and lent.
+"""The process-wide random generators (torch on the CPU and on devices, NumPy, Python): saved, restored and lent.
 
 A user's layers, data sets and augmentations may draw from any of them.
 """
@@ -20,25 +20,27 @@ __all__ = ["CPU", "LentGenerators", "replayed", "restore", "save"]
 CPU = torch.device("cpu")
 
 
-def save(device: torch.device = CPU) -> dict[str, Any]:
-    """Return the state of every generator, that of `device` under its type, without moving any."""
+def save(*devices: torch.device) -> dict[str, Any]:
+    """Return the state of every generator, those of devices under their names, without moving any."""
     state = {
         "torch": torch.get_rng_state(),
         "numpy": np.random.get_state(),  # noqa: NPY002
         "python": random.getstate(),
     }
-    if device.type != "cpu":
-        state[device.type] = torch.get_device_module(device).get_rng_state(device)
+    for device in devices:
+        if device.type != "cpu":
+            state[str(device)] = torch.get_device_module(device).get_rng_state(device)
     return state
 
 
-def restore(state: Mapping[str, Any], device: torch.device = CPU) -> None:
+def restore(state: Mapping[str, Any], *devices: torch.device) -> None:
     """Set every generator to a state that `save` returned."""
     torch.set_rng_state(state["torch"])
     np.random.set_state(state["numpy"])  # noqa: NPY002
     random.setstate(state["python"])
-    if device.type != "cpu":
-        torch.get_device_module(device).set_rng_state(state[device.type], device)
+    for device in devices:
+        if device.type != "cpu":
+            torch.get_device_module(device).set_rng_state(state[str(device)], device)
 
 
 @contextmanager

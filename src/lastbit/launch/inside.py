@@ -14,7 +14,6 @@ from typing import Any, NoReturn, Protocol
 
 from lastbit.core.determinism import make_deterministic
 from lastbit.launch.everywhere import Everywhere, Met
-from lastbit.launch.record import Recorder
 from lastbit.launch.settings import perturbation_of
 
 __all__ = ["begin"]
@@ -45,6 +44,8 @@ class _Inside:
 
             return ForcedPart(told, self._trouble)
         if told.get("pair") is None:
+            from lastbit.launch.record import Recorder
+
             return Recorder(self._folder, told["every"])
         from lastbit.launch.pair.inside import PairRecorder
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from lastbit.core.ulp import ulp
-from lastbit.launch.forced.flat import gathered, norms, spread
-from lastbit.launch.forced.measures import measured, same
+from lastbit.launch.forced.flat import gathered, spread
+from lastbit.launch.forced.measures import measured, norms, same
 
 
 def tensors(seed, dtype):
@@ -23,7 +23,7 @@ def test_columns_are_what_they_are_defined_as(dtype):
     (name,) = gathered(reference)
     flats = [gathered(one)[name] for one in (reference, before, found)]
     layout = flats[0].layout
-    change = norms(layout, flats[0].values.double() - flats[1].values.double()).numpy()
+    change = norms(layout, flats[0].values, flats[1].values).numpy()
     columns = measured(layout, flats[2].values, flats[0].values, flats[1].values, change)
     for place, key in enumerate(reference):
         r, b, f = (one[key].double().numpy().reshape(-1) for one in (reference, before, found))

@@ -327,7 +327,7 @@ def test_ranks_of_one_job_are_traced_as_one(tmp_path):
     [
         (["--tangent", "--", "python", "x.py"], "--tangent belongs to tasks"),
         (["--lr", "0.1", "--", "python", "x.py"], "--lr belongs to tasks"),
-        (["--seed", "3", "--", "python", "x.py"], "nothing varies the seed of x: write {seed}"),
+        (["--seed", "3", "--", "python", "x.py"], "nothing sets the seed of x: write {seed}"),
         (["--", "no-such-program"], "no-such-program"),
         (["--from", "nowhere"], "there is no study at nowhere"),
         (["--from", "a", "--", "python", "x.py"], "leave a task or command out"),

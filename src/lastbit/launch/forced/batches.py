@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from functools import wraps
 from importlib import import_module
 from typing import Any
 from zlib import crc32
 
 import torch
 from torch import Tensor
+
+from lastbit.launch.site.loaders import hear_batches
 
 __all__ = ["Batches"]
 
@@ -21,20 +22,15 @@ class Batches:
 
     def begin(self) -> None:
         """See them from now on."""
-        kind: Any = import_module("torch.utils.data.dataloader")._BaseDataLoaderIter
-        plain = kind.__next__
+        import_module("torch.utils.data.dataloader")
+        hear_batches(self._heard)
 
-        @wraps(plain)
-        def following(loader: Any) -> Any:
-            batch = plain(loader)
-            try:
-                with torch._C._DisableTorchDispatch(), torch.no_grad():
-                    self._take(batch, "batch")
-            except Exception:  # what cannot be read is not compared
-                self._parts["batch"] = ["not readable", 0, 0]
-            return batch
-
-        kind.__next__ = following
+    def _heard(self, batch: Any, frame: Any) -> None:
+        try:
+            with torch._C._DisableTorchDispatch(), torch.no_grad():
+                self._take(batch, "batch")
+        except Exception:  # what cannot be read is not compared
+            self._parts["batch"] = ["not readable", 0, 0]
 
     def _take(self, value: Any, path: str) -> None:
         if isinstance(value, Tensor):

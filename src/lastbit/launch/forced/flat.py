@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lastbit.core.ulp import local
 
-__all__ = ["Flat", "Layout", "dtype_name", "gathered", "joined", "layout_of", "near", "norms", "parts_of", "spread"]
+__all__ = ["Flat", "Layout", "dtype_name", "gathered", "joined", "layout_of", "near", "parts_of", "spread"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class Layout:
     def ends(self) -> NDArray[np.int64]:
         """Where each ends."""
         return np.cumsum(np.array(self.sizes, dtype=np.int64))
+
+    @cached_property
+    def begins(self) -> NDArray[np.int64]:
+        """Where each begins."""
+        return self.ends - np.array(self.sizes, dtype=np.int64)
 
     @cached_property
     def key(self) -> str:
@@ -99,8 +104,3 @@ def parts_of(layout: Layout, values: Tensor) -> Iterator[tuple[str, Tensor]]:
     parts = torch.split(values, list(layout.sizes))
     for name, shape, part in zip(layout.names, layout.shapes, parts, strict=True):
         yield name, part.view(shape)
-
-
-def norms(layout: Layout, values: Tensor) -> Tensor:
-    """Return the Euclidean norm of each tensor, in float64."""
-    return torch.stack(torch._foreach_norm(list(torch.split(values.double(), list(layout.sizes)))))

@@ -23,11 +23,12 @@ from pathlib import Path
 from time import monotonic, sleep  # bound here: those that a program finds there may be replaced
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lastbit.launch.forced.flat import Flat, Layout, layout_of
+from lastbit.launch.forced.flat import Flat, Layout, dtype_name, layout_of
 
 __all__ = ["Inbox", "Message", "Outbox", "claimed", "is_done", "made", "read_message"]
 
@@ -44,6 +45,7 @@ class Message:
 
     about: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
+    """Small ones, of one dimension."""
     flats: Mapping[str, Flat]
     """By what they are and their format: `gradient/float32`."""
 
@@ -71,9 +73,21 @@ def read_message(path: Path, layouts: Callable[[str], Layout]) -> Message:
     """
     with safe_open(path, framework="pt") as file:
         about = json.loads(file.metadata()["about"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    flats = {name: Flat(layouts(key), tensors[name]) for name, key in about["layouts"].items()}
+        held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    flats = {name: Flat(layouts(key), held[name]) for name, key in about["layouts"].items()}
+    tensors: dict[str, Tensor] = {}
+    for packed, sizes in about["packed"].items():
+        tensors |= zip(sizes, held[packed].split(list(sizes.values())), strict=True)
     return Message(about, tensors, flats)
+
+
+def _packed(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, dict[str, int]]]:
+    """Return small tensors of one dimension as one for each format, and their sizes: a file of few is soon read."""
+    kinds: dict[str, list[str]] = {}
+    for name, tensor in tensors.items():
+        kinds.setdefault(f"packed/{dtype_name(tensor.dtype)}", []).append(name)
+    joined = {kind: torch.cat([tensors[name] for name in names]) for kind, names in kinds.items()}
+    return joined, {kind: {name: tensors[name].numel() for name in names} for kind, names in kinds.items()}
 
 
 class Outbox:
@@ -90,6 +104,8 @@ class Outbox:
         self._roles = [role for role in roles if self._opened(role)]
         self._layouts: set[str] = set()
         self._lying: list[tuple[list[Path], int]] = []
+        """What was not taken when it was looked at last, with its size."""
+        self._bytes = 0
 
     def _opened(self, role: str) -> bool:
         """Open the inbox of a follower's process, and tell whether the follower is there."""
@@ -108,10 +124,12 @@ class Outbox:
             The file, which is the caller's to remove.
         """
         layouts = {key: self._known(flat.layout) for key, flat in flats.items()}
-        told = {"about": json.dumps({**about, "layouts": layouts})}
+        small, sizes = _packed(tensors)
+        told = {"about": json.dumps({**about, "layouts": layouts, "packed": sizes})}
         path = self._folder / f"{self._process}.{name}"
-        save_file({key: flat.values for key, flat in flats.items()} | dict(tensors), path, metadata=told)
-        self._wait(path.stat().st_size)
+        save_file({key: flat.values for key, flat in flats.items()} | small, path, metadata=told)
+        size = path.stat().st_size
+        self._wait(size)
         lying = []
         for role in list(self._roles):
             into = self._folder / "inbox" / role / self._process / name
@@ -121,7 +139,8 @@ class Outbox:
                 self._roles.remove(role)
             else:
                 lying.append(into)
-        self._lying.append((lying, path.stat().st_size))
+        self._lying.append((lying, size))
+        self._bytes += size
         return path
 
     def _known(self, layout: Layout) -> str:
@@ -138,9 +157,10 @@ class Outbox:
     def _wait(self, size: int) -> None:
         """Wait until there is room."""
         began, pause = monotonic(), 0.0005
-        while True:
-            self._lying = [(left, bytes_) for paths, bytes_ in self._lying if (left := list(filter(_lies, paths)))]
-            if len(self._lying) < 2 or sum(bytes_ for _, bytes_ in self._lying) + size <= MOST:
+        while len(self._lying) >= 2 and self._bytes + size > MOST:
+            lying = [(left, bytes_) for paths, bytes_ in self._lying if (left := list(filter(_lies, paths)))]
+            self._lying, self._bytes = lying, sum(bytes_ for _, bytes_ in lying)
+            if len(lying) < 2 or self._bytes + size <= MOST:
                 return
             sleep(pause)
             pause = min(2 * pause, 0.02)

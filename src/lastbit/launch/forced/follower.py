@@ -18,7 +18,7 @@ from lastbit.launch.forced.jitter import Jitter
 from lastbit.launch.forced.measures import same
 from lastbit.launch.forced.moment import Evaluation, Here, is_compared, is_sent, step_name
 from lastbit.launch.forced.objects import Found, Objects
-from lastbit.launch.forced.randomness import Draws, restore
+from lastbit.launch.forced.randomness import Generators
 from lastbit.launch.forced.refusal import refusal
 from lastbit.launch.forced.rows import TableWriter
 from lastbit.launch.forced.standing import Counter, Trained, by_place
@@ -54,7 +54,9 @@ class Follower:
         self._names: dict[int, frozenset[str]] = {}
         self._classes: dict[str, list[str]] = {}
         self._sparse: list[str] = []
-        self._draws = Draws()
+        self._generators = Generators()
+        self._aside: list[tuple[Tensor, Tensor]] = []
+        """Gradients that a step is not to see, with their parameters."""
         self._over = False
 
     def constructed(self, one: Trained, count: int) -> None:
@@ -122,10 +124,19 @@ class Follower:
         if place == len(about["losses"]) - 1:
             if not self._light:
                 self._comparing.words(step, "batch", about["batches"], evaluation.batches)
-                self._comparing.words(step, "generator", about["drawn"], self._draws.since())
+                self._comparing.words(step, "generator", about["drawn"], self._generators.drawn())
             self._compare_objects(message, step)
+        if self._light and evaluation.returned is None and one.steps:
+            self._spare(one)
         returned: float | None = about["returned"][place]
         return None if returned == evaluation.returned else returned
+
+    def _spare(self, one: Trained) -> None:
+        """Have a step do nothing: the reference's weights come after it, and what it makes is not compared."""
+        if type(one.alive()).__module__.startswith("torch.optim."):
+            self._aside = [(param, param.grad) for param in by_place(one.alive()).values() if param.grad is not None]
+            for param, _ in self._aside:
+                param.grad = None
 
     def _compare_gradients(self, one: Trained, message: Message, place: int) -> None:
         parameters = one.parameters()
@@ -175,6 +186,9 @@ class Follower:
     def stepped(self, one: Trained) -> None:
         """Compare what the step made, and put the reference's in its place."""
         step = self._here.step
+        for param, grad in self._aside:
+            param.grad = grad
+        self._aside = []
         if not self._over and is_sent(step, self._every):
             message, compared = self._message, self._message is not None
             if message is None:
@@ -244,9 +258,8 @@ class Follower:
                 self._held[f"{role}/{key.partition('/')[2]}"] = flat
 
     def _restore(self, message: Message) -> None:
-        restore(message.tensors, message.about["generators"])
-        if not self._light:
-            self._draws.begin()
+        there = {name: message.tensors[f"generator/{name}"] for name in message.about["generators"]}
+        self._generators.restore(there, message.about["generators"])
 
     def ended(self) -> None:
         """Compare how far the reference came, and the copies after the last step."""

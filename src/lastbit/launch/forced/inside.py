@@ -63,7 +63,8 @@ class ForcedPart:
         self._forks: tuple[int, ...] = ()
         self._children = 0
         self._fresh()
-        self._batches.begin()
+        if not told["forced"].get("light"):  # which compares none
+            self._batches.begin()
         self._hear_losses()
         self._hear_constructors()
         register_optimizer_step_pre_hook(self._about_to_step)

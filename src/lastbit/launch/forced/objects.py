@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from lastbit.launch.forced.standing import Counter, filled, plain_name
 from lastbit.launch.forced.table import Role
+from lastbit.launch.pair.leaves import living_modules
 
 __all__ = ["Found", "Objects"]
 
@@ -113,9 +113,8 @@ class Objects:
         }
 
     def _look(self, trained: Mapping[int, int]) -> None:
-        # Not isinstance: some objects make or say something when they are asked for their class.
-        every: list[nn.Module] = [one for one in gc.get_objects() if issubclass(type(one), nn.Module)]
-        modules = [one for one in every if not type(one).__module__.startswith("torch.fx.")]  # the compiler's own
+        # Without the compiler's own.
+        modules = [one for one in living_modules() if not type(one).__module__.startswith("torch.fx.")]
         children = {id(child) for module in modules for child in module._modules.values() if child is not None}
         roots = [module for module in modules if id(module) not in children]
         named = {id(one) for file, name in self._named for one in _modules(self._named_now(file, name))}

@@ -1,8 +1,7 @@
-"""The states of the process-wide generators (torch on the CPU and CUDA devices, NumPy, Python) as tensors and JSON."""
+"""The process-wide generators as bytes that another process can be put onto."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from typing import Any
 from zlib import crc32
@@ -11,75 +10,75 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Draws", "restore", "states"]
+from lastbit.core import generators
 
-_NUMPY, _PYTHON = "generator/numpy", "generator/python"
-
-
-def states() -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return where the generators stand, without moving any: words, and what is no word."""
-    kind, words, place, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
-    version, numbers, left = random.getstate()
-    tensors = {
-        "generator/torch": torch.default_generator.get_state(),
-        _NUMPY: torch.from_numpy(np.asarray(words, dtype=np.int64)),
-        _PYTHON: torch.from_numpy(np.array(numbers, dtype=np.int64)),
-    }
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        for index in range(torch.cuda.device_count()):
-            tensors[f"generator/cuda:{index}"] = torch.cuda.get_rng_state(index)
-    return tensors, {"numpy": [kind, int(place), int(has_gauss), float(gauss)], "python": [version, left]}
+__all__ = ["Generators"]
 
 
-def restore(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Set the generators to what `states` returned."""
-    mine, rest = states()
-    for name, held in mine.items():
-        there = tensors.get(name)
-        library = name.removeprefix("generator/")
-        if there is None or (torch.equal(held, there) and rest.get(library) == about.get(library)):
-            continue
-        if name == _NUMPY:
-            kind, place, has_gauss, gauss = about["numpy"]
-            np.random.set_state((kind, there.numpy().astype(np.uint32), place, has_gauss, gauss))  # noqa: NPY002
-        elif name == _PYTHON:
-            version, left = about["python"]
-            random.setstate((version, tuple(there.tolist()), left))
-        elif library == "torch":
-            torch.default_generator.set_state(there.clone())
-        else:
-            torch.cuda.set_rng_state(there.clone(), library)
-
-
-class Draws:
-    """What is drawn from the generators after a moment at which they stand alike in all runs.
+class Generators:
+    """Those of this process, and what was drawn from each since a moment at which they stood alike in all runs.
 
     Where nothing is drawn it does not matter where a generator stands: one that nobody seeds stands elsewhere in every
     process.
     """
 
     def __init__(self) -> None:
-        self._stood: dict[str, str] = {}
+        self._stood: dict[str, tuple[bytes, str]] = {}
 
-    def begin(self) -> None:
-        """Take note of the moment."""
-        self._stood = _digests()
+    def said(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Return where they stand, as bytes and as what is no number; it is the moment from now on."""
+        self._stood = _plain(generators.save(*_devices()))
+        tensors = {
+            name: torch.frombuffer(bytearray(held), dtype=torch.uint8) for name, (held, _) in self._stood.items()
+        }
+        return tensors, {name: rest for name, (_, rest) in self._stood.items()}
 
-    def since(self) -> dict[str, str]:
-        """Return where each generator stands now, in words; nothing where no moment is known."""
-        now = _digests() if self._stood else {}
+    def restore(self, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
+        """Put them where those of another process stood that said so; it is the moment from now on."""
+        state = generators.save(*_devices())
+        mine = _plain(state)
+        there = {name: (tensors[name].numpy().tobytes(), about[name]) for name in mine.keys() & tensors.keys()}
+        if any(mine[name] != held for name, held in there.items()):
+            generators.restore(state | {name: _state(name, *held) for name, held in there.items()}, *_devices())
+        self._stood = mine | there
+
+    def drawn(self) -> dict[str, str]:
+        """Return where each stands now, in words; nothing where no moment is known."""
+        now = _plain(generators.save(*_devices())) if self._stood else {}
         return {
-            library: "nothing was drawn" if stands == self._stood.get(library) else f"stands at {stands}"
-            for library, stands in now.items()
+            name: "nothing was drawn"
+            if held == self._stood.get(name)
+            else f"stands at crc32 {crc32(held[0], crc32(held[1].encode())):08x}"
+            for name, held in now.items()
         }
 
 
-def _digests() -> dict[str, str]:
-    """Return a CRC-32 of where each generator stands."""
-    tensors, rest = states()
+def _devices() -> list[torch.device]:
+    used = torch.cuda.device_count() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]
+    return [torch.device("cuda", index) for index in range(used)]
+
+
+def _plain(state: Mapping[str, Any]) -> dict[str, tuple[bytes, str]]:
+    """Return states as bytes, and what is no number in them."""
     found = {}
-    for name, held in tensors.items():
-        library = name.removeprefix("generator/")
-        crc = crc32(held.numpy().data, crc32(repr(rest.get(library)).encode()))
-        found[library] = f"crc32 {crc:08x}"
+    for name, held in state.items():
+        if name == "numpy":
+            kind, words, place, has_gauss, gauss = held
+            found[name] = (np.asarray(words, np.uint32).tobytes(), f"{kind} {place} {has_gauss} {float(gauss).hex()}")
+        elif name == "python":
+            version, numbers, left = held
+            found[name] = (np.array(numbers, np.uint32).tobytes(), f"{version} {'' if left is None else left.hex()}")
+        else:
+            found[name] = (held.numpy().tobytes(), "")
     return found
+
+
+def _state(name: str, held: bytes, rest: str) -> Any:
+    """Return the state of a generator that was made plain."""
+    if name == "numpy":
+        kind, place, has_gauss, gauss = rest.split(" ")
+        return kind, np.frombuffer(held, np.uint32), int(place), int(has_gauss), float.fromhex(gauss)
+    if name == "python":
+        version, left = rest.split(" ")
+        return int(version), tuple(np.frombuffer(held, np.uint32).tolist()), float.fromhex(left) if left else None
+    return torch.frombuffer(bytearray(held), dtype=torch.uint8)

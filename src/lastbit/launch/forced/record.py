@@ -28,7 +28,7 @@ __all__ = ["RECORD", "read_about", "save_record", "unpack"]
 RECORD = "record"
 """The folder in that of an exchange in which messages are kept."""
 
-_VERSION = 1
+_VERSION = 2
 
 _INSIDE = re.compile(r"(layouts/[0-9a-f]+\.json|messages/([\w.-]+)/([\w-]+)|tables/([\w-]+)\.npz)")
 

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lastbit.launch.forced.flat import Flat, gathered, norms
+from lastbit.launch.forced.flat import Flat, gathered
 from lastbit.launch.forced.folder import Outbox
 from lastbit.launch.forced.kept import Keeper
+from lastbit.launch.forced.measures import norms
 from lastbit.launch.forced.moment import Evaluation, Here, is_compared, is_sent, step_name
 from lastbit.launch.forced.objects import Found, Objects
-from lastbit.launch.forced.randomness import Draws, states
+from lastbit.launch.forced.randomness import Generators
 from lastbit.launch.forced.standing import Trained, by_place
 from lastbit.launch.forced.table import Role
 
@@ -44,7 +45,7 @@ class Recorder:
         self._thins = self._every > 1 or self._keeper is not None
         """Whether some steps may not be forced, after which all that stands must be put back."""
         self._before: dict[str, Flat] = {}
-        self._draws = Draws()
+        self._generators = Generators()
         self._begin()
 
     def _begin(self) -> None:
@@ -84,7 +85,7 @@ class Recorder:
         self._about["losses"].append([evaluation.loss, evaluation.dtype])
         self._about["returned"].append(evaluation.returned)
         self._about["batches"] = self._about.get("batches", {}) | dict(evaluation.batches)
-        self._about["drawn"] = self._draws.since()
+        self._about["drawn"] = self._generators.drawn()
         self._add_objects()
 
     def _add_objects(self) -> None:
@@ -126,12 +127,12 @@ class Recorder:
             key = f"{name}/{dtype}"
             before = self._before.get(key)
             if before is not None and before.layout == flat.layout:
-                moved = flat.values.double() - before.values.double()
+                moved = norms(flat.layout, flat.values, before.values)
             elif name.startswith(Role.STATE):  # it began with nothing
-                moved = flat.values.double()
+                moved = self._tensors[f"size:{key}"]
             else:
-                moved = torch.full_like(flat.values, torch.nan)
-            self._tensors[f"change:{key}"] = norms(flat.layout, moved)
+                moved = torch.full((len(flat.layout.names),), torch.nan, dtype=torch.float64)
+            self._tensors[f"change:{key}"] = moved
             self._before[key] = flat
 
     def _add(self, name: str, flats: Mapping[str, Flat], *, sized: bool = False) -> None:
@@ -141,10 +142,8 @@ class Recorder:
                 self._tensors[f"size:{name}/{dtype}"] = norms(flat.layout, flat.values)
 
     def _add_generators(self) -> None:
-        tensors, rest = states()
-        self._tensors |= tensors
-        self._about["generators"] = rest
-        self._draws.begin()
+        tensors, self._about["generators"] = self._generators.said()
+        self._tensors |= {f"generator/{name}": held for name, held in tensors.items()}
 
     def ended(self) -> None:
         """Say that there is no further step."""

@@ -86,14 +86,24 @@ def standing(optimizer: Optimizer, memories: Memories, before: Mapping[str, str 
     return Standing(tuple(leaves), hyper, size)
 
 
+def living_modules() -> list[nn.Module]:
+    """Return every module of this process, found among all living objects by their classes."""
+    kinds, new = {nn.Module}, [nn.Module]
+    while new:
+        inner = {one for kind in new for one in type.__subclasses__(kind)} - kinds
+        kinds |= inner
+        new = list(inner)
+    # Not isinstance: some objects make or say something when they are asked for their class.
+    return [one for one in gc.get_objects() if type(one) in kinds]
+
+
 def names_of(optimizer: Optimizer) -> dict[str, str]:
     """Return the names that the program's modules have for the parameters, by `group.place`.
 
     The living objects are looked through, so this is done once, when a tape is written.
     """
     wanted = {id(param): place for place, param in parameters(optimizer)}
-    # Not isinstance: some objects make or say something when they are asked for their class.
-    modules: list[nn.Module] = [one for one in gc.get_objects() if issubclass(type(one), nn.Module)]
+    modules = living_modules()
     children = {id(child) for module in modules for child in module._modules.values() if child is not None}
     names: dict[str, str] = {}
     for module in modules:

@@ -100,7 +100,7 @@ def install(settings: dict[str, Any]) -> None:
     if settings.get("reseed") is not None:
         works.append(loaded("reseeding").calls(settings["reseed"]))
     if settings.get("pair") is not None:
-        for name in ("lines", "addresses", "rearranged", "digests"):  # which the others import
+        for name in ("lines", "addresses", "rearranged", "digests", "loaders"):  # which the others import
             loaded(name)
         works += loaded("changes").calls(settings["pair"].get("changes") or {})
         taps = loaded("taps").taps

@@ -23,6 +23,7 @@ from zlib import crc32
 
 from lastbit.launch.site.digests import contents, digest, order
 from lastbit.launch.site.lines import Place, is_users, packaged, place_of
+from lastbit.launch.site.loaders import hear_batches
 
 __all__ = ["Tap", "Taps", "taps"]
 
@@ -263,16 +264,7 @@ class Taps:
                 setattr(module, name, tapped)
 
     def _loader(self) -> None:
-        kind: Any = sys.modules["torch.utils.data.dataloader"]._BaseDataLoaderIter
-        plain = kind.__next__
-
-        @wraps(plain)
-        def following(loader: Any) -> Any:
-            batch = plain(loader)
-            self.note("batch", "DataLoader", lambda: digest(batch), sys._getframe(1))
-            return batch
-
-        kind.__next__ = following
+        hear_batches(lambda batch, frame: self.note("batch", "DataLoader", lambda: digest(batch), frame))
 
     def _worker(self) -> None:
         module: Any = sys.modules["torch.utils.data._utils.worker"]

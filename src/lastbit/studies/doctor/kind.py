@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.keywords import takes
-from lastbit.launch.program import CommandProgram
 from lastbit.studies.doctor.page import doctor_page
 from lastbit.studies.doctor.result import DoctorResult, conclude
 from lastbit.studies.doctor.settings import DoctorSettings
@@ -15,6 +14,7 @@ from lastbit.studies.doctor.study import DoctorStudy
 from lastbit.studies.doctor.worker import rehearse, train
 from lastbit.studies.frame.kind import Cell, Kind, Plan
 from lastbit.studies.frame.make import make
+from lastbit.studies.frame.own_process import check_seed
 from lastbit.studies.frame.program import Program, Trainee
 from lastbit.studies.frame.settings import study_keywords
 from lastbit.tasks import Task
@@ -30,12 +30,7 @@ def _settle(settings: DoctorSettings, program: Program) -> DoctorSettings:
     """
     if program.is_opaque:
         settings.check_of_tasks(program.name)
-    source = program.source
-    if isinstance(source, CommandProgram) and settings.seed and not source.seeded:
-        raise LastbitError(
-            f"--seed {settings.seed}: nothing sets the seed of {program.name}: write {{seed}} where it takes one "
-            "(-- python train.py --seed {seed}), or give --reseed"
-        )
+    check_seed(settings.seed, program, "(-- python train.py --seed {seed}), or give --reseed")
     if settings.record is not None and settings.record == settings.against:
         raise LastbitError(f"--record and --against both name {settings.record}: name another file for one of them")
     return settings

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import Any
 
-import torch
-
-from lastbit.launch.function import call_seeded
 from lastbit.launch.pair.call import Call
 from lastbit.launch.pair.outcome import Pair
 from lastbit.launch.pair.run import Recorded, run_pair, run_recorded, run_sequential
 from lastbit.launch.program import CommandProgram, script_of
-from lastbit.launch.settings import Launch, LaunchSettings
-from lastbit.perturb.base import Identity
+from lastbit.launch.settings import Launch
 from lastbit.studies.doctor.diagnosis import Intervention
 from lastbit.studies.doctor.settings import DoctorSettings
-from lastbit.studies.frame.kind import DTYPES, Work
-from lastbit.studies.frame.program import Program
-from lastbit.tasks import Task
-from lastbit.tasks.function import TrainingFunction
-from lastbit.train.random_streams import streams
-from lastbit.train.training import Training
+from lastbit.studies.frame.kind import Work
+from lastbit.studies.frame.own_process import launch_of, launchable
 
-__all__ = ["LAUNCHED", "Trial", "train_once"]
+__all__ = ["LAUNCHED", "Trial"]
 
 LAUNCHED = ("threads", "deterministic")
 """Changes of an intervention that are settings of how the program is launched; others are made inside it."""
@@ -45,24 +34,9 @@ class Trial:
     @classmethod
     def of(cls, work: Work[DoctorSettings]) -> Trial:
         """Return the trial that a job is about."""
-        settings, source = work.settings, work.program.source
-        command = source if isinstance(source, CommandProgram) else None
-        reseed = command is not None and command.options["reseed"]
-        told = LaunchSettings(
-            seed=None if reseed else settings.seed,
-            reseed=settings.seed if reseed else None,
-            deterministic=settings.deterministic,
-            # As it is, a command has the threads that its environment says.
-            threads=None if command is not None and not settings.deterministic else torch.get_num_threads(),
-        )
-        cwd = None if command is None else Path(command.folder)
-        launch = Launch(settings=told, folder=work.output(work.job.run), cwd=cwd, timeout=settings.timeout)
-        if command is not None:
-            return cls(command.words, script_of(command.words), launch)
-        dtype, device = DTYPES[settings.dtype], work.device
-        name = work.task.name
-        call = Call(partial(train_once, work.program, dict(work.job.cell.program), settings.seed, dtype, device), name)
-        return cls(call, name, launch)
+        source = work.program.source
+        name = script_of(source.words) if isinstance(source, CommandProgram) else work.task.name
+        return cls(launchable(work.program, dict(work.job.cell.program), name, work), name, launch_of(work))
 
     def pair(self, name: str, under: Intervention | None = None, until: int | None = None) -> Pair:
         """Run it twice at once, as it is or under an intervention, to the end or to so many equal steps."""
@@ -82,21 +56,3 @@ class Trial:
     def recorded(self, name: str) -> Recorded:
         """Run it once and record every step."""
         return run_recorded(self.program, self.launch.into(name))
-
-
-def train_once(
-    program: Program, changes: Mapping[str, Any], seed: int, dtype: torch.dtype, device: torch.device
-) -> Any:
-    """Train a Task from its first step to its last, or call a training function; runs in a process of its own."""
-    task = program.task(changes)
-    if isinstance(task, TrainingFunction):
-        return call_seeded(task.function, seed, device)
-    assert isinstance(task, Task), "a command is launched as it is"
-    training = Training(task, streams(seed), Identity(), device=device, dtype=dtype)
-    try:
-        with training.active():
-            for _ in range(training.total_steps):
-                training.step()
-    finally:
-        training.close()
-    return None

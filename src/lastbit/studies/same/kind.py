@@ -6,10 +6,10 @@ from typing import Any, cast
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.keywords import takes
-from lastbit.launch.program import CommandProgram
 from lastbit.studies.frame.arms import Trains, arm_of
 from lastbit.studies.frame.kind import Cell, Job, Kind, Plan
 from lastbit.studies.frame.make import make
+from lastbit.studies.frame.own_process import check_seed
 from lastbit.studies.frame.program import Program, Trainee
 from lastbit.studies.frame.settings import study_keywords
 from lastbit.studies.same.names import names_of_sides, repeated
@@ -30,12 +30,7 @@ def _settle(settings: SameSettings, program: Program) -> SameSettings:
     """
     if program.is_opaque:
         settings.check_of_tasks(program.name)
-    source = program.source
-    if isinstance(source, CommandProgram) and settings.seed and not source.seeded:
-        raise LastbitError(
-            f"--seed {settings.seed}: nothing sets the seed of {program.name}: write {{seed}} where it takes one "
-            "('python train.py --seed {seed}')"
-        )
+    check_seed(settings.seed, program, "('python train.py --seed {seed}')")
     return settings
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-
-import torch
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.plain import plain
@@ -17,12 +14,10 @@ from lastbit.launch.command import CommandRun
 from lastbit.launch.forced.record import read_about
 from lastbit.launch.forced.run import ForcedRun, Side, run_against, run_forced, run_staircase
 from lastbit.launch.metrics.read import read_metric
-from lastbit.launch.pair.call import Call
 from lastbit.launch.program import CommandProgram
-from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.report.formatting import plural
-from lastbit.studies.doctor.trial import train_once
-from lastbit.studies.frame.kind import DTYPES, Cell, Plan, Trained, Work
+from lastbit.studies.frame.kind import Cell, Plan, Trained, Work
+from lastbit.studies.frame.own_process import launch_of, launchable
 from lastbit.studies.frame.program import Program, Trainee
 from lastbit.studies.same.evidence import Evidence
 from lastbit.studies.same.judge import judge, staircase_needed
@@ -58,7 +53,7 @@ def train(work: Work[SameSettings]) -> Trained:
     _check_objects(run, work.settings)
     if not (work.settings.quick or work.settings.against or run.timed_out) and staircase_needed(evidence):
         work.say("gradients differ widely: how far they move says whether it is another arithmetic")
-        staircase = run_staircase(*_sides(work), _launch(work).into("staircase"), every=work.settings.every)
+        staircase = run_staircase(*_sides(work), launch_of(work).into("staircase"), every=work.settings.every)
         evidence = _evidence(replace(run, staircase=staircase), alone)
         runs += _STAIRCASE
     ran = _ran(work, run, runs, time.monotonic() - began)
@@ -77,7 +72,7 @@ _STAIRCASE = tuple(f"staircase-{place}" for place in range(1, 5))
 
 
 def _forced(work: Work[SameSettings]) -> ForcedRun:
-    settings, launch = work.settings, _launch(work)
+    settings, launch = work.settings, launch_of(work)
     reference, candidate = _sides(work)
     if settings.against is not None:
         return run_against(Path(settings.against), candidate, launch, progress=work.say)
@@ -119,29 +114,8 @@ def _check_objects(run: ForcedRun, settings: SameSettings) -> None:
 
 def _sides(work: Work[SameSettings]) -> tuple[Side, Side]:
     """Return what is run as the reference and as the candidate."""
-    reference, candidate = work.programs[0], work.programs[-1]
-    return Side(_program(reference, work)), Side(_program(candidate, work), work.settings.environment)
-
-
-def _program(program: Program, work: Work[SameSettings]) -> Sequence[str] | Call:
-    if isinstance(program.source, CommandProgram):
-        return program.source.words
-    settings = work.settings
-    once = partial(train_once, program, {}, settings.seed, DTYPES[settings.dtype], work.device)
-    return Call(once, program.name)
-
-
-def _launch(work: Work[SameSettings]) -> Launch:
-    settings = work.settings
-    commands = [one.source for one in work.programs if isinstance(one.source, CommandProgram)]
-    told = LaunchSettings(
-        seed=settings.seed,
-        deterministic=settings.deterministic,
-        # As it is, a command has the threads that its environment says.
-        threads=None if commands and not settings.deterministic else torch.get_num_threads(),
-    )
-    cwd = Path(commands[0].folder) if commands else None
-    return Launch(settings=told, folder=work.output(work.job.run), cwd=cwd, timeout=settings.timeout)
+    reference, candidate = (launchable(one, {}, one.name, work) for one in (work.programs[0], work.programs[-1]))
+    return Side(reference), Side(candidate, work.settings.environment)
 
 
 def _ran(work: Work[SameSettings], run: ForcedRun, runs: tuple[str, ...], seconds: float) -> Ran:

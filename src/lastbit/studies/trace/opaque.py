@@ -22,6 +22,7 @@ from lastbit.studies.frame.launched import (
     run_to_end,
     versions_of,
 )
+from lastbit.studies.frame.own_process import check_seed
 from lastbit.studies.frame.program import Program
 from lastbit.studies.trace.settings import TraceSettings
 from lastbit.tasks.function import TrainingFunction
@@ -43,7 +44,7 @@ def settled(settings: TraceSettings, program: Program) -> TraceSettings:
     """Refuse what needs a Task, and perturb a function or command in whichever way its optimizers allow.
 
     Raises:
-        LastbitError: such a setting is given, or a seed that nothing varies.
+        LastbitError: such a setting is given, or a seed that nothing sets.
     """
     for name in TraceSettings.of_tasks:
         if getattr(settings, name) != TraceSettings.model_fields[name].default:
@@ -56,11 +57,7 @@ def settled(settings: TraceSettings, program: Program) -> TraceSettings:
             f"--every {settings.every}: the runs of {program.name} are recorded at powers of two and their multiples: "
             "write 1, 2, 4, 8, ..."
         )
-    if settings.seed and isinstance(program.source, CommandProgram) and not program.source.seeded:
-        raise LastbitError(
-            f"--seed {settings.seed}: nothing varies the seed of {program.name}: write {{seed}} where it takes one "
-            "(-- python train.py --seed {seed}), or give --reseed"
-        )
+    check_seed(settings.seed, program, "(-- python train.py --seed {seed}), or give --reseed")
     return settings if "perturb" in settings.model_fields_set else settings.model_copy(update={"perturb": "auto"})
 
 
