@@ -100,13 +100,17 @@ class CommandRun:
             name = shlex.join(self.words)
             raise LastbitError(f"no optimizer of {name} can be perturbed: {self.optimizers[0].refused}")
 
-    def check_steps(self, steps: int) -> None:
+    def check_steps(self, steps: int, name: str = "") -> None:
         """Check that there were steps at all.
+
+        Args:
+            steps: that were made.
+            name: of what was run; the command without.
 
         Raises:
             LastbitError: there were none, which says how far lastbit got.
         """
-        name = shlex.join(self.words)
+        name = name or shlex.join(self.words)
         if not steps and self.troubles:
             lacks = "No module named" in self.troubles[0]
             cure = "; install lastbit into the environment of the Python that trains" if lacks else ""

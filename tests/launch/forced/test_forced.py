@@ -282,6 +282,7 @@ for step in range(6):
     if sys.argv[1] != "pass; pass":
         model(torch.ones(3, 2)).sum().backward()
         optimizer.step()
+        model.weight.grad.norm()  # steps that are not made leave it there too
 """
 
 ENDS = {
@@ -314,3 +315,12 @@ def test_a_program_that_hangs_leaves_what_it_had(tmp_path):
     assert run.timed_out
     assert run.candidate.steps.tolist() == [1, 2, 3]
     assert not (run.candidate.unequal > 0).any()
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_where_weights_are_moved_is_no_measure_of_rounding(tmp_path):
+    text = BAD.replace("optimizer =", "torch.nn.init.ones_(model.weight); torch.nn.init.ones_(model.bias)\noptimizer =")
+    (tmp_path / "bad.py").write_text(text.replace("lr=0.1", "lr=0.25"))
+    side = Side([sys.executable, str(tmp_path / "bad.py"), "assert model.weight.frac().mul(4).frac().sum() == 0"])
+    with pytest.raises(LastbitError, match=r"fails where its weights are moved by a bit \(exit code 1\)"):
+        run_forced(side, side, launch(tmp_path), jitters=1, double=False, control=False)

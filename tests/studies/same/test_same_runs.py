@@ -70,3 +70,27 @@ def test_objects_are_refused_that_are_none_or_hold_nothing(train):
     for name in ("emma", "targets.shape"):
         with pytest.raises(LastbitError, match=f"{name} (is no variable of|holds no tensors in)"):
             lb.same(train, f"{train} --own", objects=f"train.py:{name}", quick=True, quiet=True)
+
+
+STEP = """
+import torch
+
+def build(seed, factor=1.0):
+    model = torch.nn.Linear(8, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    def step():
+        optimizer.zero_grad()
+        (factor * model(torch.randn(16, 8)).square().mean()).backward()
+        optimizer.step()
+    return step
+
+def longer(seed):
+    return build(seed, 1.001)
+"""
+
+
+def test_functions_may_build_a_step(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("steps.py").write_text(STEP)
+    found = lb.same("steps.py:build", "steps.py:longer", steps=9, quick=True, quiet=True).result
+    assert (found.verdict_kind, found.what, found.steps) == ("different", "gradient_scale", 9)

@@ -124,13 +124,18 @@ class Objects:
         shapes = {tuple(one.shape) for model in models for one in model.parameters()}
         copies = [root for root in copies if {tuple(one.shape) for one in root.parameters()} & shapes]
         trains = [root for root in roots if next(_places(root, trained), None) is not None]
-        self._layers = sorted({type(one).__name__ for root in trains for one in root.modules()})
+        self._layers = sorted({type(one).__name__ for root in trains for one in root.modules() if not _is_idle(one)})
         self._models = [(f"model {place}: ", one) for place, one in enumerate(models, 1)]
         self._copies = [(f"copy {place}: ", one) for place, one in enumerate(copies, 1)]
 
 
 def _places(module: nn.Module, trained: Mapping[int, int]) -> Iterator[int]:
     return (trained[id(param)] for param in module.parameters() if id(param) in trained)
+
+
+def _is_idle(module: nn.Module) -> bool:
+    """Tell whether it is a dropout that drops nothing."""
+    return "Dropout" in type(module).__name__ and getattr(module, "p", None) == 0
 
 
 def _holds(value: Any, trained: Mapping[int, int]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,9 @@ def check_seed(seed: int, program: Program, instead: str) -> None:
         )
 
 
-def launchable(program: Program, changes: Mapping[str, Any], name: str, work: Work[Any]) -> Sequence[str] | Call:
+def launchable(
+    program: Program, changes: Mapping[str, Any], name: str, work: Work[Any], *, steps: int = 0
+) -> Sequence[str] | Call:
     """Return the words of a command, or a call that trains what is none.
 
     Args:
@@ -51,11 +53,13 @@ def launchable(program: Program, changes: Mapping[str, Any], name: str, work: Wo
         changes: of the task's settings.
         name: by which a call is known.
         work: the job, whose settings have the seed and the format.
+        steps: times that a step is called, where a function trains nothing and returns one.
     """
     if isinstance(program.source, CommandProgram):
         return program.source.words
     settings = work.settings
-    return Call(partial(train_once, program, changes, settings.seed, DTYPES[settings.dtype], work.device), name)
+    once = partial(train_once, program, changes, settings.seed, DTYPES[settings.dtype], work.device, steps=steps)
+    return Call(once, name)
 
 
 def launch_of(work: Work[Any]) -> Launch:
@@ -75,12 +79,12 @@ def launch_of(work: Work[Any]) -> Launch:
 
 
 def train_once(
-    program: Program, changes: Mapping[str, Any], seed: int, dtype: torch.dtype, device: torch.device
+    program: Program, changes: Mapping[str, Any], seed: int, dtype: torch.dtype, device: torch.device, *, steps: int = 0
 ) -> Any:
     """Train a Task from its first step to its last, or call a training function; runs in a process of its own."""
     task = program.task(changes)
     if isinstance(task, TrainingFunction):
-        return call_seeded(task.function, seed, device)
+        return call_seeded(partial(_stepped, task.function, steps), seed, device)
     assert isinstance(task, Task), "a command is launched as it is"
     training = Training(task, streams(seed), Identity(), device=device, dtype=dtype)
     try:
@@ -89,4 +93,14 @@ def train_once(
                 training.step()
     finally:
         training.close()
+    return None
+
+
+def _stepped(function: Callable[[int], Any], steps: int, seed: int) -> Any:
+    """Call a function, and then what it returns, so many times, where that is a step."""
+    returned = function(seed)
+    if not (steps and callable(returned)):
+        return returned
+    for _ in range(steps):
+        returned()
     return None

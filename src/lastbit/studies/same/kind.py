@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.keywords import takes
+from lastbit.launch.program import CommandProgram
 from lastbit.studies.frame.arms import Trains, arm_of
 from lastbit.studies.frame.kind import Cell, Job, Kind, Plan
 from lastbit.studies.frame.make import make
@@ -30,8 +31,16 @@ def _settle(settings: SameSettings, program: Program) -> SameSettings:
     """
     if program.is_opaque:
         settings.check_of_tasks(program.name)
+    if settings.steps != SameSettings.model_fields["steps"].default and not _is_function(program):
+        raise LastbitError(
+            f"--steps is for functions that build a step: {program.name} decides itself how long it trains"
+        )
     check_seed(settings.seed, program, "('python train.py --seed {seed}')")
     return settings
+
+
+def _is_function(program: Program) -> bool:
+    return program.is_opaque and not isinstance(program.source, CommandProgram)
 
 
 def _cells(settings: SameSettings, program: Program) -> list[Cell]:
@@ -84,7 +93,8 @@ def same(reference: Trains = None, candidate: Trains = None, *, quiet: bool = Fa
 
     Args:
         reference: the text of a command (`"python train.py"`) or of a task with its options (`"digits --lr 0.1"`), the
-            words of a command as a list, `"FILE.py:FUNCTION"`, a `Task` or a function `train(seed)`.
+            words of a command as a list, `"FILE.py:FUNCTION"`, a `Task` or a function of a seed, which trains or
+            returns a step that is called `steps` times.
         candidate: likewise; without it the reference under `candidate_env`.
         **settings: of the check, and of both where they are tasks.
         quiet: show no progress.

@@ -88,6 +88,7 @@ class SameSettings(StudySettings):
         _File, setting("keep the reference in this file too, for --against on another machine or version")
     ] = None
     against: Annotated[_File, setting("the reference in this file of --record, in place of --reference")] = None
+    steps: Annotated[int, setting("times that a step is called, where a function builds one and returns it", ge=1)] = 64
     seed: Annotated[int, setting("seed of every run, where the program takes one", ge=0)] = 0
     # Of every program, not of commands alone: all of them run in processes of their own.
     deterministic: Deterministic = True

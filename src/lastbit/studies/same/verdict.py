@@ -126,12 +126,12 @@ def _different(judgement: Judgement, steps: int, nature: Sequence[Nature]) -> Ve
     where = f" in {first.tensor}" if first.tensor else ""
     sentence = f"different {step_words(first, steps)}{where}: {first.said}."
     advice = []
+    if nature:
+        advice.append(f"Before it is called a defect: {' '.join(f'{one.what} {one.cure}' for one in nature)}")
     if judgement.widely and judgement.staircase is None:
         advice.append(
             "Whether it is another arithmetic, as bfloat16 or TF32, is not looked at by --quick or --against."
         )
-    if nature:
-        advice.append(f"Before it is called a defect: {' '.join(f'{one.what} {one.cure}' for one in nature)}")
     if others:
         more = plural(len(others), "more thing")
         advice.append(f"{more} {'differs' if len(others) == 1 else 'differ'}, below; what differs first may be why.")

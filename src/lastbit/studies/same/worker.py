@@ -114,7 +114,8 @@ def _check_objects(run: ForcedRun, settings: SameSettings) -> None:
 
 def _sides(work: Work[SameSettings]) -> tuple[Side, Side]:
     """Return what is run as the reference and as the candidate."""
-    reference, candidate = (launchable(one, {}, one.name, work) for one in (work.programs[0], work.programs[-1]))
+    both, steps = (work.programs[0], work.programs[-1]), work.settings.steps
+    reference, candidate = (launchable(one, {}, one.name, work, steps=steps) for one in both)
     return Side(reference), Side(candidate, work.settings.environment)
 
 
