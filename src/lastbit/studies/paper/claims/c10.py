@@ -181,8 +181,8 @@ CLAIM = Claim[Edges](
         judge=judge,
     ),
     found=Form(
-        says="Full-batch training does as published. With mini-batches neither sharpness hovers at the threshold: the "
-        "batch sharpness stays below 2/lr, the further the smaller the batches.",
+        says="Full-batch training does as published. With mini-batches batch sharpness stays below 2/lr, the further "
+        "the smaller the batches.",
         rule="Held if the published form is, the mean of batch sharpness over threshold, last third, is certainly "
         "below 1 for each size of batches, and certainly higher for the larger, seed by seed; not held if the "
         "published form is not, or one of them is certainly the other way round; else undecided.",

@@ -74,10 +74,10 @@ SIZES: Mapping[str, tuple[Size, ...]] = {
         "digits",
         "digits",
         {"seeds": 3, "twins": 1, "every": 9},
-        ("mlp", _MLP, 20.0, {"lr": (0.1, 0.2), "steps": 1000}),
-        ("cnn", _CNN, 20.0, {**_PLAIN_CNN, "train_size": 300, "lr": (0.4,), "steps": 450, "every": 7}),
-        ("batch-32", _MLP, 8.0, {"lr": (0.2,), "batch_size": 32, "steps": 1500, "every": 15}),
-        ("batch-128", _MLP, 8.0, {"lr": (0.2,), "batch_size": 128, "steps": 1500, "every": 15}),
+        ("mlp", _MLP, 9.0, {"lr": (0.1, 0.2), "steps": 1000}),
+        ("cnn", _CNN, 13.0, {**_PLAIN_CNN, "train_size": 200, "lr": (0.4,), "steps": 900, "every": 13}),
+        ("batch-32", _MLP, 4.5, {"lr": (0.2,), "batch_size": 32, "steps": 1500, "every": 25}),
+        ("batch-128", _MLP, 4.5, {"lr": (0.2,), "batch_size": 128, "steps": 1500, "every": 25}),
     ),
     "medium": _sizes(
         "fashion-mnist",
@@ -148,7 +148,8 @@ class Training:
     @property
     def named(self) -> str:
         """The group in words."""
-        return f"{_trained(self.network, self.batch)}, rate {number(self.lr)}"
+        batches = f", batches of {self.batch}" if self.batch else ""
+        return f"{self.network}{batches}, rate {number(self.lr)}"
 
     @property
     def localised(self) -> float | None:
@@ -188,11 +189,6 @@ class Course:
     batch_steps: Sequence[int]
     batch_sharpness: Sequence[float | None]
 
-    @property
-    def trained(self) -> str:
-        """Network and batch in words."""
-        return _trained(self.network, self.batch)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Edges:
@@ -214,10 +210,6 @@ def over_seeds(group: Sequence[Training], values: Sequence[float | None]) -> Est
     if not known or len(known) < len(values):
         return not_measured("a training has no such number", n=len(known))
     return mean_estimate(known, seeds=[one.seed for one in group])
-
-
-def _trained(network: str, batch: int) -> str:
-    return f"{network}, batches of {batch}" if batch else network
 
 
 def pieces_of(scale: str) -> Sequence[Piece]:

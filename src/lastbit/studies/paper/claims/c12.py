@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from lastbit.report.blocks import Column, Table, table_of
 from lastbit.report.figures.printed import Drawing, Panel, Series
 from lastbit.report.formatting import number, plural, show
@@ -137,15 +139,24 @@ def _tables(measured: Trends) -> Sequence[Table]:
 
 
 def _remarks(measured: Trends) -> Sequence[str]:
-    rising = [one for one in measured.trends if falls(one.exponent) is False]
-    if not rising or any(one.init == "kept" for one in rising):
-        return ()
-    axes = " and ".join(dict.fromkeys(one.axis for one in rising))
-    return (
-        f"All trends that do not fall ({axes}) are of PyTorch's weights. These have a variance of 1/(3 fan-in), with "
-        "which signals and gradients shrink from layer to layer, and with them the curvature: the trend is then the "
-        "initialisation's.",
-    )
+    steady = [one for one in measured.trends if falls(one.exponent) is False]
+    said = [_without_smallest(one) for one in steady if one.init == "kept" and one.rates]
+    of_kept = [one for one in measured.trends if one.init == "kept"]
+    kept = {axis: [falls(one.exponent) for one in of_kept if one.axis == axis] for axis in AXES}
+    if axes := [axis for axis in AXES if all(kept[axis]) and any(one.axis == axis for one in steady)]:
+        said.append(
+            f"With {' and '.join(axes)} the rate fails to fall with PyTorch's weights alone. These have a variance of "
+            "1/(3 fan-in), with which signals and gradients shrink from layer to layer, and with them the curvature: "
+            "the trend is then the initialisation's."
+        )
+    return said
+
+
+def _without_smallest(one: Trend) -> str:
+    """Return what a trend that does not fall does from its second size on."""
+    slope = float(np.polyfit(np.log(one.sizes[1:]), np.log(one.rates[1:]), 1)[0])
+    sizes = f"{one.axis} {one.sizes[1]} to {one.sizes[-1]}"
+    return f"{_named(one)}: over {sizes} alone, means over the seeds go as {one.axis}^{number(slope, 2)}."
 
 
 CLAIM = Claim[Trends](
