@@ -52,7 +52,7 @@ def _judged(measured: Trends, inits: Sequence[str]) -> Judged:
     told = [one for one in trends if one not in thin]
     if steady := [one for one in told if falls(one.exponent) is False]:
         first = _least(steady)
-        also = f", and neither in {plural(len(steady) - 1, 'other trend')}" if len(steady) > 1 else ""
+        also = f", nor does it in {plural(len(steady) - 1, 'other trend')}" if len(steady) > 1 else ""
         said = f"{_named(first)}: the stable rate does not fall, it goes as {first.axis}^{show(first.exponent)}{also}"
         return not_held(said, *_numbers(trends, first))
     if missing or thin:
@@ -109,12 +109,13 @@ def _panel(measured: Trends, by: str, axis: str) -> Panel:
             label=f"{one.network}{f', batches of {one.batch}' if one.batch else ''}: {one.init}",
             x=one.sizes,
             y=one.rates,
-            mark="both",
+            # Batches mostly lie on the line of the full batch.
+            mark="points" if one.batch else "line" if by == "training" else "both",
         )
         for one in shown
     ]
     title = f"{axis.capitalize()}, {'by theory' if by == 'theory' else 'along trainings'}"
-    return Panel(title=title, x_label=axis, y_label="stable learning rate", series=series, log_x=True, log_y=True)
+    return Panel(title=title, x_label=axis, y_label="stable learning rate", series=series, log_y=True)
 
 
 def _tables(measured: Trends) -> Sequence[Table]:
