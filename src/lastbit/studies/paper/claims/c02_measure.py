@@ -44,6 +44,7 @@ ESTIMATES = {
     "seeds": "sigma_seed",
     "total": "sigma_total",
     "share": "last_bit_variance_share",
+    "distance": "weight_distance_last_bit",
     "churn_last_bit": "churn_last_bit",
     "churn_seeds": "churn_seed",
 }
@@ -57,6 +58,7 @@ class Size:
     Attributes:
         task: built-in.
         seeds: each another order of the batches, all from the same initial weights.
+        more: seeds of the rows that take another number.
         perturbations: runs of each seed, the unperturbed one among them.
         rates: learning rates of the rows that do not take Nesterov's. Plain SGD takes ten times as much, which is what
             momentum 0.9 makes of a step.
@@ -74,6 +76,7 @@ class Size:
     steps: float
     begin: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, int] = field(default_factory=dict)
 
 
 SIZES: Mapping[str, Size] = {
@@ -86,6 +89,7 @@ SIZES: Mapping[str, Size] = {
         steps=480,
         begin=3000,
         settings={"lr": 0.3, "weight_decay": 5e-3, "epochs": 10},
+        more={RESTLESS: 18},
     ),
     "medium": Size(
         task="fashion-mnist",
@@ -140,6 +144,7 @@ class Grid:
         seeds: SD over seeds, without the last bit's.
         total: SD of a fresh run with a fresh seed.
         share: of the variance, that is the last bit's.
+        distance: mean relative L1 distance of the weights of one seed's runs.
         churn_last_bit: share of the test examples on which two runs of one seed disagree.
         churn_seeds: the same of two seeds.
         labels: of the perturbations.
@@ -155,6 +160,7 @@ class Grid:
     seeds: Estimate
     total: Estimate
     share: Estimate
+    distance: Estimate
     churn_last_bit: Estimate
     churn_seeds: Estimate
     labels: Sequence[str]
@@ -174,7 +180,7 @@ def settings_of(row: str, size: Size) -> dict[str, Any]:
 
 def _audit(row: str, lab: Lab) -> Mapping[str, Any]:
     size = SIZES[lab.scale]
-    grid = {"seeds": size.seeds, "perturbations": size.perturbations, "vary": "order"}
+    grid = {"seeds": size.more.get(row, size.seeds), "perturbations": size.perturbations, "vary": "order"}
     study = lab.study("audit", row, size.task, **grid, **settings_of(row, size))
     result, runs = study.result, study.to_xarray()
     final = runs["accuracy"].isel(epoch=-1).transpose("perturbation", "seed")
@@ -198,14 +204,14 @@ def grid_of(measured: Mapping[str, Any]) -> Grid:
 
 def pieces(scale: str) -> Sequence[Piece]:
     """Return one audit for each row."""
-    size = SIZES[scale]
-    steps = size.begin + size.steps * size.seeds * (size.perturbations + 1)
-    return [
-        Piece(
-            name=name,
-            says=f"{words}: {plural(size.seeds, 'seed')} by {plural(size.perturbations, 'perturbation')}",
-            measure=partial(_audit, name),
-            steps={size.step: steps},
-        )
-        for name, words in ROWS.items()
-    ]
+    return [_piece(name, SIZES[scale]) for name in ROWS]
+
+
+def _piece(name: str, size: Size) -> Piece:
+    seeds = size.more.get(name, size.seeds)
+    return Piece(
+        name=name,
+        says=f"{ROWS[name]}: {plural(seeds, 'seed')} by {plural(size.perturbations, 'perturbation')}",
+        measure=partial(_audit, name),
+        steps={size.step: size.begin + size.steps * seeds * (size.perturbations + 1)},
+    )
