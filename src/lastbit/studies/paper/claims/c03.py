@@ -147,41 +147,48 @@ def _gather(pieces: Mapping[str, Mapping[str, Any]]) -> Swept:
 
 
 def _drawings(measured: Swept) -> Sequence[Drawing]:
-    panels = []
-    for activation in ACTIVATIONS:
-        mine = [one for one in measured.trainings if one.activation == activation]
-        shown = [one for one in mine if one.seed == mine[0].seed]
-        series = [
-            Series(
-                label=f"lr {number(one.lr)}" if place == 0 and one.dtype == "float32" else "",
-                x=[step * one.lr for step in one.steps],
-                y=[x if x > 0 else math.nan for x in twin.distance],
-                colour=_COLOURS[measured.rates.index(one.lr) % len(_COLOURS)],
-            )
-            for one in shown
-            for place, twin in enumerate(one.twins)
-        ]
-        series += [
-            Series(
-                label="what rounding adds up to" if one is shown[0] else "",
-                x=[step * one.lr for step in one.steps],
-                y=one.bound,
-                mark="dashed",
-                colour=NEUTRAL,
-            )
-            for one in shown
-        ]
-        panels.append(
-            Panel(
-                title=f"{activation}: float32 above, float64 below",
-                x_label="scaled time: learning rate x steps",
-                y_label="relative L2 distance of the weights",
-                series=series,
-                log_y=True,
-            )
+    describe = "The distance of twins over scaled time at several learning rates, in either format, with"
+    return tuple(
+        Drawing(
+            name=f"rates-{activation}",
+            panels=[_panel(measured, activation, dtype) for dtype in ("float32", "float64")],
+            describe=f"{describe} {activation}",
         )
-    describe = "The distance of twins over scaled time at several learning rates, by activation, in both formats"
-    return (Drawing(name="rates", panels=panels, describe=describe),)
+        for activation in ACTIVATIONS
+    )
+
+
+def _panel(measured: Swept, activation: str, dtype: str) -> Panel:
+    """Return the curves of one activation in one format, of its first seed."""
+    mine = [one for one in measured.trainings if (one.activation, one.dtype) == (activation, dtype)]
+    shown = [one for one in mine if one.seed == mine[0].seed]
+    series = [
+        Series(
+            label=f"lr {number(one.lr)}" if place == 0 else "",
+            x=[step * one.lr for step in one.steps],
+            y=[x if x > 0 else math.nan for x in twin.distance],
+            colour=_COLOURS[measured.rates.index(one.lr) % len(_COLOURS)],
+        )
+        for one in shown
+        for place, twin in enumerate(one.twins)
+    ]
+    series += [
+        Series(
+            label="what rounding adds up to" if one is shown[0] else "",
+            x=[step * one.lr for step in one.steps],
+            y=one.bound,
+            mark="dashed",
+            colour=NEUTRAL,
+        )
+        for one in shown
+    ]
+    return Panel(
+        title=f"{activation}, {dtype}",
+        x_label="scaled time: learning rate x steps",
+        y_label="relative L2 distance of the weights",
+        series=series,
+        log_y=True,
+    )
 
 
 def _tables(measured: Swept) -> Sequence[Table]:
@@ -216,7 +223,7 @@ def _remarks(measured: Swept) -> Sequence[str]:
     found = []
     if stays["swish"]:
         found.append(
-            f"At rate {number(low)} twins of the smooth network still leave what rounding adds up to. Their growth on "
+            f"Even at rate {number(low)}, smooth twins leave what rounding adds up to. Their growth on "
             f"scaled time goes with the rate to the power {power}: a power vanishes only towards rate 0, which "
             "takes as many more steps, so it was not seen to vanish here. Medium scale goes down to a sixteenth of the "
             "highest rate."
