@@ -181,7 +181,7 @@ CLAIM = Claim[Trends](
     ),
     scales={
         "small": "theory: depth 1 to 4, width 2 to 8, kernel 1 to 5, 12 seeds; digits: depth 1 to 8, width 16 to 128, "
-        "kernel 1 to 7, six seeds, full batch and batches of 32",
+        "kernel 1 to 7, ten seeds, full batch and batches of 32",
         "medium": "theory: depth to 6, width to 16, kernel to 7, 24 seeds; Fashion-MNIST with six seeds",
         "full": "theory: depth to 8, width to 32, 48 seeds; 5,000 images of CIFAR-10, depth to 16, six seeds",
     },

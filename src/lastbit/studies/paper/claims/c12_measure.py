@@ -232,13 +232,7 @@ def _trends(items: Sequence[_Grown], found: Sequence[tuple[float, float]]) -> li
         sizes = sorted(next(iter(lines.values())))
         for when, place in whens:
             rows = {seed: [by_size[size][place] for size in sizes] for seed, by_size in lines.items()}
-            known: dict[str, Any] = {
-                "init": first.init,
-                "axis": axis,
-                "batch": first.batch,
-                "when": when,
-                "sizes": sizes,
-            }
+            known: dict[str, Any] = {"init": first.init, "axis": axis, "batch": first.batch, "when": when}
             trends.append(Trend(network=f"tanh {model}", by="training", sizes=sizes, **known, **_fit(sizes, rows)))
     return trends
 

@@ -61,7 +61,7 @@ SIZES: Mapping[str, Sizes] = {
         steps=60,
         every=15,
         lr={"mlp": 0.005, "cnn": 0.05},
-        trained_seeds=6,
+        trained_seeds=10,
         grown=_GROWN,
     ),
     "medium": Sizes(
