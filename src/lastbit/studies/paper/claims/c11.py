@@ -172,7 +172,8 @@ CLAIM = Claim[Decayed](
     remarks=lambda measured: (
         "A decay of α removes lr times α of every weight in each step, twice the relative shift lr times α/2 of the "
         "limit: on a loss that does not hold its weights up they collapse, and nothing is left to sharpen.",
-        "Small batches hold the sharpness of the whole loss below its limit with decay and without.",
+        "Batches of a quarter of the examples are at the same edge as all of them; much smaller ones hold the "
+        "sharpness of the whole loss below it, with decay and without (docs/edge-of-stability.md).",
     ),
 )
 """The claim."""

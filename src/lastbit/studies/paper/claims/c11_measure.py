@@ -8,13 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from lastbit.core.plain import plain
 from lastbit.pde.cnn import CnnProblem, checkerboard, find_window
 from lastbit.pde.cnn.images import white_noise
 from lastbit.pde.cnn.linear_flow import simulated_bounds
 from lastbit.pde.cnn.linearisation import linearise_regime
+from lastbit.pde.lanczos import extreme_eigenpairs
 from lastbit.report.formatting import number
 from lastbit.stats import Estimate
 from lastbit.studies.paper.claim import Piece
@@ -130,14 +129,14 @@ def _smallest(flow: _Flow) -> Bracket:
     """Return the weight decay below which a mode of the linear flow grows, foretold and found."""
     problem = _problem(flow.image, flow.size, flow.kernel)
     operator = linearise_regime(problem, "transitioning")
-    entries = int(torch.tensor(problem.kernel_shape).prod())
-    identity = torch.eye(entries, dtype=torch.float64).reshape(entries, *problem.kernel_shape)
-    values, vectors = torch.linalg.eigh(operator(identity).reshape(entries, entries))
-    low, high = (vectors[:, place].reshape(problem.kernel_shape) for place in (0, -1))
-    found = simulated_bounds(operator, low, high, dt=0.7 / float(values.abs().max()), rtol=_TOLERANCE).alpha_min
+    ends = extreme_eigenpairs(operator, (1, *problem.kernel_shape), like=problem.images_BCHW, tolerance=1e-6)
+    least, most = float(ends.low_M[0]), float(ends.high_M[0])
+    low, high = ends.low_vector_MCnm[0], ends.high_vector_MCnm[0]
+    dt = 0.7 / max(abs(least), abs(most))
+    found = simulated_bounds(operator, low, high, dt=dt, rtol=_TOLERANCE).alpha_min
     return Bracket(
         what=f"{flow.image}, {number(flow.size)} by {number(flow.size)}",
-        foretold=-float(values[0]),
+        foretold=-least,
         low=found * (1 - _TOLERANCE),
         high=found * (1 + _TOLERANCE),
     )
@@ -146,7 +145,7 @@ def _smallest(flow: _Flow) -> Bracket:
 def _growing(lab: Lab) -> Mapping[str, Any]:
     size = SIZES[lab.scale]
     flows = [_Flow(image, size.image, size.kernel, 0.0) for image in _IMAGES]
-    return {"growing": [plain(one) for one in lab.map(_smallest, flows)]}
+    return {"growing": [plain(_smallest(flow)) for flow in flows]}
 
 
 def _train(name: str, lab: Lab) -> Mapping[str, Any]:
@@ -177,23 +176,23 @@ def edge_of(measured: Mapping[str, Any]) -> Edge:
 def pieces(scale: str) -> Sequence[Piece]:
     """Return the flows, and each training."""
     size = SIZES[scale]
-    of_flow = 3000 * (size.image / 24) ** 2
+    points, every = (size.image / 24) ** 2, size.settings.get("every", 3)
     networks = [
         Piece(
             name=name,
             says=f"{words}: sharpness along the training",
             measure=partial(_train, name),
-            steps={"digits": 3000 * len(size.trained)},
+            steps={"digits": 1500 * (1 + 75 / every) * len(size.trained)},
         )
         for name, (words, _, _) in TRAININGS.items()
     ]
     return [
-        Piece(name="growing", says="modes that grow", measure=_growing, steps={"heat": of_flow}),
+        Piece(name="growing", says="modes that grow", measure=_growing, steps={"digits": 200 * points}),
         Piece(
             name="windows",
             says="ends of the flows' windows",
             measure=_windows,
-            steps={"digits": of_flow * len(size.decays)},
+            steps={"digits": 1800 * points * len(size.decays)},
         ),
         *networks,
     ]

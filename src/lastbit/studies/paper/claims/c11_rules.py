@@ -133,7 +133,9 @@ def _at_edge(edge: Edge | None, name: str, wanted: bool) -> _Part:
         reference=1.0,
         source="2/lr - decay",
     )
-    return _Part(None if found is None else found is wanted, f"{said} {stands[found]} ({show(edge.ratio)})", (value,))
+    return _Part(
+        None if found is None else found is wanted, f"{said} {stands[found]} ({show(edge.ratio, digits=3)})", (value,)
+    )
 
 
 def most_decayed(measured: Decayed, name: str) -> Edge | None:
