@@ -125,6 +125,8 @@ def until_understood(monkeypatch):
     for name in ("joined", "gate_status"):  # a session that is joined has valid settings and programs
         monkeypatch.setattr(f"lastbit.studies.gate.gate.{name}", understood)
     monkeypatch.setattr("lastbit.studies.gate.contender.Contender.check", lambda one: None)
+    for name in ("run.resolve_device", "run.paper_report", "listing.listed"):  # by then claims and settings are valid
+        monkeypatch.setattr(f"lastbit.studies.paper.{name}", understood)
     for found in iter_modules(lastbit.studies.pde.__path__, "lastbit.studies.pde."):
         module = import_module(found.name)
         if (validated := getattr(module, "validated", None)) is not None:
@@ -159,7 +161,7 @@ def test_commands_are_understood(page, desk, until_understood, capsys):
             assert words[0] in alone, line
             continue
         command_alone = [word for word in words if not word.startswith("-")] == words and len(words) < 3
-        takes_more = ("pde", "report", "compare", "same", "gate")
+        takes_more = ("pde", "paper", "report", "compare", "same", "gate")
         asked = [*words, "--help"] if command_alone and words[0] in takes_more else words
         try:
             code = main(asked)

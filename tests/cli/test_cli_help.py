@@ -12,7 +12,9 @@ from lastbit.cli.app import app, main
 GOLDEN = Path(__file__).parent / "golden"
 COMMANDS = [
     (),
-    *((name,) for name in ("audit", "trace", "eos", "sharpness", "doctor", "compare", "gate", "same", "report", "pde")),
+    *((name,) for name in ("audit", "trace", "eos", "sharpness", "doctor", "compare", "gate", "same", "report")),
+    *((name,) for name in ("pde", "paper")),
+    *(("paper", name) for name in ("list", "run", "report")),
     *(("pde", name) for name in ("stability", "simulate", "window", "phase", "complexity")),
 ]
 
@@ -56,7 +58,7 @@ def test_no_flag_of_before_is_gone(name):
     assert {f"--{flag}" for flag in FLAGS_OF_BEFORE[name].split()} <= taken
 
 
-@pytest.mark.parametrize("words", [[], ["pde"]])
+@pytest.mark.parametrize("words", [[], ["pde"], ["paper"]])
 def test_without_a_command_the_help_is_the_message(words, capsys):
     assert main(words) == 2
     told = capsys.readouterr()
@@ -70,7 +72,7 @@ if __name__ == "__main__":
         print(golden(one), file=sys.stderr)
 
 
-@pytest.mark.parametrize("command", [[], ["pde"]], ids=["lastbit", "pde"])
+@pytest.mark.parametrize("command", [[], ["pde"], ["paper"]], ids=["lastbit", "pde", "paper"])
 def test_a_command_that_lacks_one_prints_its_help_and_is_incomplete(command, capsys):
     assert main([*command, "--help"]) == 0
     help_itself = capsys.readouterr().out

@@ -15,7 +15,7 @@ Scale = Literal["small", "medium", "full"]
 SCALES: tuple[Scale, ...] = ("small", "medium", "full")
 """From minutes on a laptop to the published one."""
 
-IDS = ("C5",)
+IDS = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11", "C12")
 """Of the claims, in order."""
 
 _OUTPUT = "Output"
