@@ -27,7 +27,7 @@ from lastbit.studies.frame import make as frame
 ROOT = Path(__file__).parents[1]
 FRONT = ROOT / "README.md"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "bench").glob("*.md"))]
-PROSE = [page for page in PAGES if page.name not in ("CHANGELOG.md", "RESULTS.md", "evidence.md")]
+PROSE = [page for page in PAGES if page.name not in ("CHANGELOG.md", "RESULTS.md", "evidence.md", "paper.md")]
 """Pages whose formulas are maths; the others are records."""
 
 PARSER = MarkdownIt("commonmark").enable("table")

@@ -83,6 +83,8 @@ _COUNTED = re.compile(
 )
 NEVER_ONE = {
     "kind": "a word",
+    "init": "a word",
+    "number(low)": "a rate",
     "count(last.step)": "the number of a step",
     "NO_SPREAD": "a word",
     "steps": "a share",
@@ -148,7 +150,6 @@ MORE_THAN_SIX = {
     "launch.forced.run:run_forced": "what is run, and how often and how closely it is looked at, as keywords",
     "optimizers.registry:register": "one row of the register: what is known of an optimizer, every part optional",
     "pde.cnn.linear_flow:simulated_bounds": PUBLIC,
-    "pde.linear.threshold:simulated_limit": PUBLIC,
     "pde.cnn.phase:phase_diagram": PUBLIC,
     "pde.cnn.time_loop:simulate": PUBLIC,
     "pde.cnn.status:flow_status": "the histories that the rule reads, and its two precisions",

@@ -199,6 +199,7 @@ def test_it_is_a_file_of_the_package():
         "digests.py",
         "handed.py",
         "lines.py",
+        "loaders.py",
         "rearranged.py",
         "reseeding.py",
         "sitecustomize.py",

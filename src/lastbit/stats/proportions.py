@@ -27,7 +27,7 @@ def proportion_estimate(count: int, n: int, *, level: float = 0.95) -> Estimate:
 
     Example:
         >>> print(proportion_estimate(1, 6))
-        0.17 [0.00, 0.64] (n = 6)
+        0.17 [0.004, 0.64] (n = 6)
     """
     check_level(level)
     if not 0 <= count <= n:

@@ -176,7 +176,8 @@ CLAIM = Claim[Trends](
     found=Form(
         says="With an initialisation that keeps the signals' size, the stable learning rate falls as the network "
         "grows.",
-        rule="The same rule on the trends with weights that keep the signals' size.",
+        rule="Held if every interval of the trends with weights that keep the signals' size lies below 0; not held if "
+        "one lies above -0.1 and not below 0; undecided as the published form.",
         judge=judge_kept,
     ),
     scales={

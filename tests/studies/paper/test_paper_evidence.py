@@ -1,0 +1,75 @@
+"""What docs/paper.md says of scale small, a fresh run says too: the same verdicts, numbers within their intervals."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lastbit.studies.paper.register import claims
+from lastbit.studies.paper.run import paper
+from lastbit.studies.paper.settings import IDS, SCALES
+
+ROOT = Path(__file__).parents[3]
+STORED = ROOT / "tests" / "data" / "paper-small.json"
+
+ALIKE = 0.01
+"""Relative, of a number without an interval on another machine."""
+
+
+def forms(row):
+    return [row["published"], *([row["found"]] if row["found"] else [])]
+
+
+def is_within(fresh, stored):
+    """Whether a fresh estimate lies in the stored interval, or near the stored number where there is none."""
+    if fresh["estimate"] is None or stored["estimate"] is None:
+        return fresh["estimate"] == stored["estimate"]
+    if stored["low"] is not None and stored["high"] is not None:
+        return stored["low"] <= fresh["estimate"] <= stored["high"]
+    return fresh["estimate"] == pytest.approx(stored["estimate"], rel=ALIKE, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("fresh", "stored", "said"),
+    [
+        ((1.0, None, None), (1.001, None, None), True),
+        ((1.0, None, None), (1.1, None, None), False),
+        ((1.2, 1.0, 1.4), (1.0, 0.9, 1.3), True),
+        ((1.4, 1.2, 1.6), (1.0, 0.9, 1.3), False),
+        ((None, None, None), (1.0, 0.9, 1.3), False),
+    ],
+)
+def test_numbers_are_compared_by_intervals(fresh, stored, said):
+    names = ("estimate", "low", "high")
+    assert is_within(dict(zip(names, fresh, strict=True)), dict(zip(names, stored, strict=True))) is said
+
+
+def test_the_page_is_that_of_the_stored_result():
+    stored = json.loads(STORED.read_text("utf-8"))
+    page = (ROOT / "docs" / "paper.md").read_text("utf-8")
+    assert [row["id"] for row in stored["claims"]] == list(IDS)
+    assert stored["verdict"] in page.replace("\\", "")
+    for row in stored["claims"]:
+        assert row["why"] in page.replace("\\", ""), row["id"]
+        assert list((ROOT / "docs" / "images" / "paper").glob(f"{row['id']}-*.png")), row["id"]
+
+
+def test_every_claim_is_complete():
+    for claim in claims(["all"]):
+        assert set(claim.scales) == set(SCALES)
+        names = [piece.name for piece in claim.pieces("small")]
+        assert len(names) == len(set(names)) > 0
+        for form in claim.forms.values():
+            assert all(word in form.rule.lower() for word in ("held", "undecided")), (claim.id, form.rule)
+
+
+@pytest.mark.evidence
+def test_a_fresh_run_says_the_same(tmp_path, record_property):
+    stored = json.loads(STORED.read_text("utf-8"))
+    fresh = paper("all", scale="small", out=tmp_path, quiet=True).to_json()
+    record_property("measured", fresh["verdict"])
+    for before, now in zip(stored["claims"], fresh["claims"], strict=True):
+        for old, new in zip(forms(before), forms(now), strict=True):
+            assert new["verdict_kind"] == old["verdict_kind"], before["id"]
+            for was, one in zip(old["numbers"], new["numbers"], strict=True):
+                assert is_within(one["value"], was["value"]), (before["id"], was["name"])
