@@ -40,6 +40,11 @@ class ClaimFolder:
     def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
         self.path, self.facts = path, facts
 
+    @staticmethod
+    def is_one(path: Path) -> bool:
+        """Whether claims were measured into a folder."""
+        return (path / _FACTS).exists()
+
     @classmethod
     def read(cls, path: Path) -> ClaimFolder:
         """Open one to read.
@@ -47,7 +52,7 @@ class ClaimFolder:
         Raises:
             LastbitError: there is none, or it is of another version.
         """
-        if not (path / _FACTS).exists():
+        if not cls.is_one(path):
             raise LastbitError(f"{path} holds no measured claims: name the folder of a lastbit paper run")
         facts = read_json(path / _FACTS)
         if facts.get("schema") != _SCHEMA:
@@ -69,7 +74,7 @@ class ClaimFolder:
         Raises:
             LastbitError: another process holds it, the folder is something else's, or it cannot be written.
         """
-        begun = (path / _FACTS).exists()
+        begun = cls.is_one(path)
         with disk_errors(path, begun=begun):
             path.mkdir(parents=True, exist_ok=True)
             foreign = [one.name for one in path.iterdir() if one.name not in LOCKS]

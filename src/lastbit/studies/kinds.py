@@ -6,7 +6,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-from lastbit.core.errors import choose
+from lastbit.core.errors import LastbitError, choose
 
 if TYPE_CHECKING:
     from lastbit.studies.frame.kind import Kind
@@ -43,7 +43,10 @@ def open_study(path: str | Path) -> Study[Any]:
         LastbitError: the folder holds no study, one of another format, or one of a kind that cannot be opened.
     """
     from lastbit.store import StudyFolder
+    from lastbit.store.claim_folder import ClaimFolder
 
+    if ClaimFolder.is_one(Path(path)):
+        raise LastbitError(f"{path} holds measured claims and is no study: lastbit paper report {path} draws them")
     with StudyFolder.read(Path(path)) as folder:
         kind = kind_named(str(folder.facts.get("kind")))
     return kind.study(Path(path), kind)

@@ -14,6 +14,7 @@ from lastbit.core.exit_codes import ExitCode
 from lastbit.report.figures.printed import Drawing, Panel, Series
 from lastbit.report.html import render_html
 from lastbit.report.markdown import render_markdown
+from lastbit.studies.kinds import open_study
 from lastbit.studies.paper import run
 from lastbit.studies.paper.claim import Claim, Form, Number, Piece, computed, held, not_held, undecided
 from lastbit.studies.paper.result import paper_verdict
@@ -137,6 +138,13 @@ def test_another_scale_or_folder_is_refused(tmp_path, with_claims):
         paper("C5", out=tmp_path / "mine", quiet=True)
     with pytest.raises(LastbitError, match="holds no measured claims"):
         paper_report(tmp_path / "mine")
+
+
+def test_a_report_of_a_study_says_which_command_draws_claims(tmp_path, with_claims):
+    with_claims(made([]))
+    paper("C5", out=tmp_path, quiet=True)
+    with pytest.raises(LastbitError, match=f"lastbit paper report {tmp_path} draws them"):
+        open_study(tmp_path)
 
 
 @pytest.mark.parametrize(
