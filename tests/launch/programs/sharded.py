@@ -22,4 +22,6 @@ for _ in range(6):
 total = sum(parameter.full_tensor().double().sum() for parameter in model.parameters())
 if dist.get_rank() == 0:
     print(f"sum: {total.item()!r}")
+dist.barrier()  # a rank that leaves while the other still speaks to it may abort at its end
+del optimizer, model
 dist.destroy_process_group()
