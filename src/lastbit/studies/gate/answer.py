@@ -7,12 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode
 from lastbit.core.plain import plain
 from lastbit.report.blocks import Page
 from lastbit.stats.gate import Comparison
-from lastbit.store import sweep, write_atomically
+from lastbit.studies.frame.presented import Presented
 from lastbit.studies.frame.result import Verdict
 from lastbit.studies.gate.page import gate_page
 from lastbit.studies.gate.result import SessionRow
@@ -26,7 +25,7 @@ _EXIT = {"discard": ExitCode.NO, "undecided": ExitCode.UNDECIDED}
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateAnswer:
+class GateAnswer(Presented):
     """The decision on one candidate, or the state of a session.
 
     Attributes:
@@ -92,43 +91,7 @@ class GateAnswer:
         """The page that text, Markdown and HTML are rendered from."""
         return gate_page(self.session, self.said, self.command, self.candidate)
 
-    def summary(self) -> str:
-        """Return the answer as plain text of at most 110 columns."""
-        from lastbit.report.text import render_text
-
-        return render_text(self.page)
-
-    def print_summary(self) -> None:
-        """Print the answer to the terminal, as wide as it is."""
-        from lastbit.report.text import print_page
-
-        print_page(self.page)
-
-    def _repr_html_(self) -> str:
-        """Return the answer as a notebook shows it."""
-        from lastbit.report.notebook import render_fragment
-
-        return render_fragment(self.page)
-
-    def report(self, path: str | Path | None = None) -> Path:
-        """Write the HTML report with the session as a timeline, one file that opens offline, and return its path.
-
-        Args:
-            path: the file, written atomically; `report.html` beside the ledger by default.
-
-        Raises:
-            LastbitError: the file cannot be written.
-        """
-        # Drawing libraries take a second to import: whoever only asks does not wait for them.
-        from lastbit.report.html import render_html
-
-        target = Path(self.session.folder, "report.html") if path is None else Path(path)
-        text = render_html(self.page)
-        try:
-            sweep(target.parent, target.stem)
-            write_atomically(target, lambda place: place.write_bytes(text.encode(errors="replace")))
-        except OSError as error:
-            raise LastbitError(
-                f"cannot write the report to {target} ({error.strerror or error}): name another file"
-            ) from error
-        return target
+    @property
+    def default_report(self) -> Path:
+        """Beside the ledger."""
+        return Path(self.session.folder, "report.html")

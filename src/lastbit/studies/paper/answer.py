@@ -12,8 +12,8 @@ from lastbit.core.exit_codes import ExitCode
 from lastbit.core.plain import plain
 from lastbit.report.blocks import Page
 from lastbit.report.figures.printed import printed
-from lastbit.store import sweep, write_atomically
 from lastbit.store.claim_folder import ClaimFolder
+from lastbit.studies.frame.presented import Presented, write_page
 from lastbit.studies.paper.claim import Claim
 from lastbit.studies.paper.page import ClaimShown, paper_page
 from lastbit.studies.paper.result import ClaimRow, claim_row, measured_of, paper_verdict
@@ -24,7 +24,7 @@ _SCHEMA = 1
 """Version of the form of `to_json`."""
 
 
-class PaperAnswer:
+class PaperAnswer(Presented):
     """The claims of a folder, judged.
 
     Args:
@@ -94,36 +94,10 @@ class PaperAnswer:
         """The page that text and HTML are rendered from."""
         return paper_page(self.shown, self._said, self._folder.facts)
 
-    def summary(self) -> str:
-        """Return the answer as plain text of at most 110 columns."""
-        from lastbit.report.text import render_text
-
-        return render_text(self.page)
-
-    def print_summary(self) -> None:
-        """Print the answer to the terminal, as wide as it is."""
-        from lastbit.report.text import print_page
-
-        print_page(self.page)
-
-    def _repr_html_(self) -> str:
-        """Return the answer as a notebook shows it."""
-        from lastbit.report.notebook import render_fragment
-
-        return render_fragment(self.page)
-
-    def report(self, path: str | Path | None = None) -> Path:
-        """Write the HTML report, one file that opens offline with every figure in it, and return its path.
-
-        Args:
-            path: the file, written atomically; `report.html` in the folder by default.
-
-        Raises:
-            LastbitError: the file cannot be written.
-        """
-        from lastbit.report.html import render_html
-
-        return _written(Path(path) if path is not None else self.path / "report.html", render_html(self.page).encode())
+    @property
+    def default_report(self) -> Path:
+        """In the folder."""
+        return self.path / "report.html"
 
     def markdown(self, path: str | Path) -> Path:
         """Write the whole page as Markdown, its figures into `images/NAME` beside it, and return its path.
@@ -145,15 +119,6 @@ class PaperAnswer:
             raise LastbitError(f"cannot make {images} ({error.strerror or error}): name another file") from error
         for one in self.shown:
             for drawing in one.drawings:
-                _written(images / f"{one.row.id}-{drawing.name}.png", printed(drawing, "png"))
+                write_page(images / f"{one.row.id}-{drawing.name}.png", printed(drawing, "png"))
         page = paper_page(self.shown, self._said, self._folder.facts, pictures=beside)
-        return _written(target, render_markdown(page).encode())
-
-
-def _written(target: Path, content: bytes) -> Path:
-    try:
-        sweep(target.parent, target.stem)
-        write_atomically(target, lambda place: place.write_bytes(content))
-    except OSError as error:
-        raise LastbitError(f"cannot write {target} ({error.strerror or error}): name another file") from error
-    return target
+        return write_page(target, render_markdown(page).encode())
