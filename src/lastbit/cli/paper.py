@@ -12,6 +12,7 @@ from lastbit.cli.fields import SeveralValues, command_from, completing, option
 from lastbit.cli.output import JSON_HELP, check_writable, hand_over, json_alone
 from lastbit.core.exit_codes import ExitCode
 from lastbit.core.keywords import keywords
+from lastbit.core.terminal import say
 from lastbit.studies.paper.settings import IDS, PaperSettings
 
 __all__ = ["app"]
@@ -47,6 +48,7 @@ def list_claims(json: Json = None) -> ExitCode:
     check_writable(json)
     from lastbit.studies.paper.listing import listed
 
+    say("timing the steps that the claims are made of ...", error=True)
     with json_alone(json) as writer:
         found = listed()
         files: dict[str, Callable[[], Path | None]] = {}

@@ -387,6 +387,20 @@ def seconds(value: float | None) -> str:
     return f"{value:.1f} s" if value < 10 else f"{count(value)} s"
 
 
+def duration(value: float) -> str:
+    """Return an expected time in the unit that a person plans in: two digits are as much as is known of it.
+
+    Example:
+        >>> duration(42.4), duration(400.0), duration(9000.0), duration(1.02e7)
+        ('42 s', '6.7 min', '2.5 h', '118 days')
+    """
+    units = (("days", 86_400.0, 172_800.0), ("h", 3_600.0, 5_400.0), ("min", 60.0, 120.0))
+    for unit, length, from_here_on in units:
+        if value >= from_here_on:
+            return number(value / length, 2 if value < 100 * length else 3, unit)
+    return seconds(value)
+
+
 def decades(value: float | None) -> str:
     """Return a rise in powers of ten.
 

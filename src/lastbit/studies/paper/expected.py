@@ -26,59 +26,64 @@ _LONG_ENOUGH, _REPEATS = 0.05, 3
 """Seconds that a measurement lasts at least, and how many are taken; their median counts."""
 
 
-def _heat() -> Callable[[], int]:
+def _heat() -> Callable[[], float]:
     heat = analyse("heat")
     grid = Grid(shape=(64,), spacing=(1.0,))
     start = np.ones(64)
     scheme = make_scheme("euler")
 
-    def steps() -> int:
+    def steps() -> float:
         simulate(heat.von_neumann.equation, scheme, grid, start, 0.4, 200)
         return 200
 
     return steps
 
 
-def _flow() -> Callable[[], int]:
+def _flow() -> Callable[[], float]:
     problem = CnnProblem.of(checkerboard(64), kernel=32)
     flow, members = CnnFlow(problem), torch.ones(8)
     state = flow.init(initial_kernels(problem).expand(8, -1, -1, -1), 0.05 * members, 20 * members, members)
 
-    def steps() -> int:
+    def steps() -> float:
         flow.step(state)
         return len(members)
 
     return steps
 
 
-def _training(width: int, depth: int, side: int, batch: int, channels: int = 1) -> Callable[[], Callable[[], int]]:
-    """Return what makes one step of a convolutional network of about this cost."""
+def _training(
+    width: int, depth: int, side: int, batch: int, *, channels: int = 1, part: int = 1
+) -> Callable[[], Callable[[], float]]:
+    """Return what makes one step of a convolutional network of about this cost.
 
-    def made() -> Callable[[], int]:
+    Of a large one a batch `part` times smaller is measured, and counts as that part of a step.
+    """
+
+    def made() -> Callable[[], float]:
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
         for _ in range(depth - 1):
             layers += [nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
         model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-        images, labels = torch.zeros(batch, channels, side, side), torch.zeros(batch, dtype=torch.int64)
+        images, labels = torch.zeros(batch // part, channels, side, side), torch.zeros(batch // part, dtype=torch.int64)
 
-        def step() -> int:
+        def step() -> float:
             optimizer.zero_grad()
             torch.autograd.backward(nn.functional.cross_entropy(model(images), labels))
             optimizer.step()
-            return 1
+            return 1 / part
 
         return step
 
     return made
 
 
-STEPS: Mapping[str, Callable[[], Callable[[], int]]] = {
+STEPS: Mapping[str, Callable[[], Callable[[], float]]] = {
     "heat": _heat,
     "flow": _flow,
     "digits": _training(8, 3, 8, 32),
-    "fashion": _training(16, 8, 28, 128),
-    "cifar": _training(32, 56, 32, 128, 3),
+    "fashion": _training(16, 8, 28, 128, part=8),
+    "cifar": _training(32, 56, 32, 128, channels=3, part=32),
 }
 """What is measured, by name: each makes a function that takes some steps and returns how many. `heat`: of a small
 simulation of the heat equation; `flow`: of one member of the one-layer CNN's flow, a window of 32 x 32 on an image of
@@ -96,15 +101,15 @@ def seconds_of(pieces: Iterable[Piece], step: Mapping[str, float], workers: int 
     return sum(count * step[name] for piece in pieces for name, count in piece.steps.items()) / workers
 
 
-def _measured(steps: Callable[[], int]) -> float:
+def _measured(steps: Callable[[], float]) -> float:
     # A measurement must touch no generator that whoever asks draws from.
     with one_thread(), torch.random.fork_rng(devices=[]):
         steps()
         return statistics.median(_timed(steps) for _ in range(_REPEATS))
 
 
-def _timed(steps: Callable[[], int]) -> float:
-    begun, taken = time.perf_counter(), 0
+def _timed(steps: Callable[[], float]) -> float:
+    begun, taken = time.perf_counter(), 0.0
     while (passed := time.perf_counter() - begun) < _LONG_ENOUGH:
         taken += steps()
     return passed / taken

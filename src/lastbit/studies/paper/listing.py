@@ -9,7 +9,7 @@ from typing import Any
 
 from lastbit.core.plain import plain
 from lastbit.report.blocks import Column, Columns, Page, Section, table_of
-from lastbit.report.formatting import plural, seconds
+from lastbit.report.formatting import duration, plural
 from lastbit.studies.paper.expected import measured_seconds, seconds_of
 from lastbit.studies.paper.register import claims
 from lastbit.studies.paper.settings import SCALES
@@ -63,12 +63,12 @@ class Listed:
             Column("claim"): lambda one: one.id,
             Column("says"): lambda one: one.title,
             Column("drawn as"): lambda one: one.printed,
-            Column("small", True): lambda one: seconds(one.seconds["small"]),
-            Column("medium", True): lambda one: seconds(one.seconds["medium"]),
-            Column("full", True): lambda one: seconds(one.seconds["full"]),
+            Column("small", True): lambda one: duration(one.seconds["small"]),
+            Column("medium", True): lambda one: duration(one.seconds["medium"]),
+            Column("full", True): lambda one: duration(one.seconds["full"]),
         }
         totals = {scale: sum(one.seconds[scale] for one in self.claims) for scale in SCALES}
-        caption = f"All of them: small {seconds(totals['small'])}, medium {seconds(totals['medium'])}."
+        caption = f"All of them: small {duration(totals['small'])}, medium {duration(totals['medium'])}."
         return Page(
             title="The published claims",
             subtitle="",

@@ -17,7 +17,7 @@ from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import keywords, takes
 from lastbit.core.plain import plain
 from lastbit.core.terminal import say
-from lastbit.report.formatting import plural, seconds
+from lastbit.report.formatting import duration, plural
 from lastbit.store import StorageError
 from lastbit.store.claim_folder import ClaimFolder
 from lastbit.studies.frame.environment import environment
@@ -148,11 +148,11 @@ class _Measuring:
         if not left:
             return
         step = measured_seconds({name for _, piece in left for name in piece.steps})
-        whole = seconds(seconds_of([piece for _, piece in left], step, self.workers))
+        whole = duration(seconds_of([piece for _, piece in left], step, self.workers))
         self.tell(f"{plural(len(left), 'piece')} of {plural(len(chosen), 'claim')} to measure, about {whole} here")
         for place, (claim, piece) in enumerate(left, 1):
             if claim.id not in self.failed:
-                expected = seconds(seconds_of([piece], step, self.workers))
+                expected = duration(seconds_of([piece], step, self.workers))
                 self.tell(f"[{place}/{len(left)}] {claim.id}: {piece.says} (about {expected})")
                 self._measure(claim.id, piece)
 
