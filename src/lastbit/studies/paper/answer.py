@@ -35,16 +35,17 @@ class PaperAnswer(Presented):
 
     def __init__(self, folder: ClaimFolder, claims: Sequence[Claim[Any]], failed: Mapping[str, str]) -> None:
         self._folder = folder
-        found = [(one, measured_of(one, folder)) for one in claims]
+        scale = str(folder.facts["scale"])
+        found = [(one, *measured_of(one, folder)) for one in claims]
         self.shown = [
             ClaimShown(
-                claim_row(one, folder, measured, failed.get(one.id, "")),
+                claim_row(one, scale, measured, taken, failed.get(one.id, "")),
                 () if measured is None else one.drawings(measured),
                 () if measured is None else one.tables(measured),
             )
-            for one, measured in found
+            for one, measured, taken in found
         ]
-        self._said = paper_verdict(self.claims, str(folder.facts["scale"]))
+        self._said = paper_verdict(self.claims, scale)
 
     @property
     def claims(self) -> list[ClaimRow]:

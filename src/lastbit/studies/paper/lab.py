@@ -6,7 +6,7 @@ Whatever decides bits is fixed here rather than chosen by a machine's load: the 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,11 +86,6 @@ class Lab:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(self.workers, len(items)), context, initializer=_alone) as pool:
             return list(pool.map(function, items))
-
-    @property
-    def on(self) -> Mapping[str, Any]:
-        """What a result depends on besides the scale."""
-        return {"device": str(self.device), "threads": 1}
 
 
 def _alone() -> None:

@@ -74,17 +74,19 @@ class ClaimRow:
     command: str
 
 
-def measured_of(claim: Claim[Any], folder: ClaimFolder) -> Any | None:
-    """Return what was measured of a claim; None where a piece is missing.
+def measured_of(claim: Claim[Any], folder: ClaimFolder) -> tuple[Any | None, float]:
+    """Return what was measured of a claim, None where a piece is missing, and the seconds that its pieces took.
 
     Raises:
         LastbitError: a piece is not what this version measures.
     """
-    pieces = {one.name: folder.piece(claim.id, one.name) for one in claim.pieces(str(folder.facts["scale"]))}
-    if any(one is None for one in pieces.values()):
-        return None
+    asked = [one.name for one in claim.pieces(str(folder.facts["scale"]))]
+    pieces = {name: piece for name in asked if (piece := folder.piece(claim.id, name)) is not None}
     try:
-        return claim.gather({name: one["measured"] for name, one in pieces.items() if one is not None})
+        taken = sum(float(one["seconds"]) for one in pieces.values())
+        if len(pieces) < len(asked):
+            return None, taken
+        return claim.gather({name: one["measured"] for name, one in pieces.items()}), taken
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise LastbitError(
             f"{folder.path / claim.id} is not what this lastbit measures ({type(error).__name__}: {error}): delete "
@@ -92,19 +94,18 @@ def measured_of(claim: Claim[Any], folder: ClaimFolder) -> Any | None:
         ) from error
 
 
-def claim_row(claim: Claim[Any], folder: ClaimFolder, measured: Any | None, failed: str = "") -> ClaimRow:
+def claim_row(claim: Claim[Any], scale: str, measured: Any | None, taken: float, failed: str = "") -> ClaimRow:
     """Judge a claim.
 
     Args:
         claim: to judge.
-        folder: in which it was measured.
+        scale: at which it was measured.
         measured: what was; None where a piece is missing.
+        taken: seconds that its pieces took.
         failed: why it could not be measured, "" where nothing stood in the way.
     """
-    scale = str(folder.facts["scale"])
     published = _judged(claim.published, measured, failed)
     found = None if claim.found is None else _judged(claim.found, measured, failed)
-    pieces = [folder.piece(claim.id, one.name) for one in claim.pieces(scale)]
     return ClaimRow(
         id=claim.id,
         title=claim.title,
@@ -117,7 +118,7 @@ def claim_row(claim: Claim[Any], folder: ClaimFolder, measured: Any | None, fail
         found=found,
         measures=claim.scales[scale],
         remarks=() if measured is None else tuple(claim.remarks(measured)),
-        seconds=sum(float(one["seconds"]) for one in pieces if one is not None),
+        seconds=taken,
         command=f"lastbit paper run {claim.id} --scale {scale}",
     )
 
