@@ -316,7 +316,7 @@ def test_a_gan_has_two_maps(tmp_path):
 
 @pytest.mark.slow
 def test_ranks_of_one_job_are_traced_as_one(tmp_path):
-    torchrun = "torch.distributed.run --standalone --nproc-per-node 2".split()
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [sys.executable, "-m", *torchrun, str(PROGRAMS / "ranks.py")]
     study = traced(command, tmp_path / "s", twins=1)
     assert [(m.name, m.optimizer) for m in study.result.members] == [("seed000", "SGD of ranks 0 and 1")]
