@@ -58,10 +58,10 @@ SIZES: dict[str, Size] = {
         task="fashion-mnist",
         seeds=2,
         twins=3,
-        steps=480,
+        steps=320,
         measured="fashion",
         dearer=1.5,
-        settings={"model": "resnet8", "train_size": 2048, "epochs": 30},
+        settings={"model": "resnet8", "train_size": 2048, "epochs": 20},
     ),
     "full": Size(
         task="cifar10",

@@ -97,7 +97,7 @@ SIZES: Mapping[str, Size] = {
         perturbations=3,
         rates={"sgd": 3.0, "adamw": 0.01, CALM: 0.01},
         step="fashion",
-        steps=87,
+        steps=60,
         begin=40,
         settings={
             "model": "resnet8",
@@ -105,7 +105,7 @@ SIZES: Mapping[str, Size] = {
             "lr": 0.3,
             "weight_decay": 5e-3,
             "epochs": 3,
-            "train_size": 6400,
+            "train_size": 4000,
             "batch_size": 64,
         },
     ),

@@ -260,7 +260,7 @@ CLAIM = Claim[Swept](
     ),
     scales={
         "small": "a small network on the digits, rates 0.6 to 0.15, 2 twins",
-        "medium": "a small network on the digits, rates 0.6 to 0.0375, 2 seeds with 2 twins each",
+        "medium": "a small network on the digits, rates 0.6 to 0.075, 2 seeds with 2 twins each",
         "full": "ResNet-56 on CIFAR-10, rates 0.1 to 0.0125 for 200 to 1,600 epochs, 6 seeds with 5 twins each",
     },
     pieces=_pieces,

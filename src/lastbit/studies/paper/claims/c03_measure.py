@@ -65,7 +65,7 @@ SIZES: dict[str, Size] = {
     ),
     "medium": Size(
         task="digits",
-        rates=(0.6, 0.3, 0.15, 0.075, 0.0375),
+        rates=(0.6, 0.3, 0.15, 0.075),
         seeds=(1, 2),
         twins=2,
         steps=310,
