@@ -71,6 +71,8 @@ class Limits:
     """Of a mean bias inside another arithmetic, in its standard errors."""
     hidden_bias: float = 1e-3
     """Least mean bias inside another arithmetic: rounding to fewer digits may have a small one."""
+    hidden_share: float = 2.0
+    """Times the usual relative difference of the other gradients there, which is all that rounding could lean by."""
 
 
 LIMITS = Limits()
@@ -170,12 +172,16 @@ def step_flags(units: Floats, loss_units: Floats, limits: Limits = LIMITS) -> Bo
     return (least > limits.step) | (loss_units > limits.loss)
 
 
-def update_flags(worst: Floats, bias: Floats, bias_limit: Floats, limits: Limits = LIMITS) -> list[Flag]:
+def update_flags(worst: Floats, bias: Floats, share: Floats, bias_limit: Floats, limits: Limits = LIMITS) -> list[Flag]:
     """Return the weights, states and copies that differ after a step from equal gradients.
+
+    A sum that cancels in one element, as of a gradient and the decay of its weight, magnifies the rounding of its
+    terms without limit. So one element in one step tells nothing where the tensor as a whole was changed alike.
 
     Args:
         worst: (S, T) of the largest difference of an element in its unit, ulp(r) + 2^-23 |change|.
-        bias: (S, T) share of the change that the difference is.
+        bias: (S, T) projection of the difference on the change, as a share of the change.
+        share: (S, T) norm of the difference over that of the change.
         bias_limit: (T,) of its median.
         limits: beyond which it is no rounding.
     """
@@ -184,9 +190,10 @@ def update_flags(worst: Floats, bias: Floats, bias_limit: Floats, limits: Limits
         column = worst[:, tensor]
         if not np.isfinite(column).any() and not np.isposinf(column).any():
             continue
-        largest = float(np.nanmax(column))
-        if largest > limits.worst:
-            first = int(np.flatnonzero(column > limits.worst)[0])
+        largest, beyond = float(np.nanmax(column)), column > limits.worst
+        cancelled = beyond.sum() == 1 and bool(share[beyond, tensor][0] <= limits.update_bias)
+        if beyond.any() and not cancelled:
+            first = int(np.flatnonzero(beyond)[0])
             found.append(Flag(tensor=tensor, first=first, measure="worst", value=largest, limit=limits.worst))
             continue
         middle, z = bias_of(bias[:, tensor])
@@ -250,26 +257,40 @@ def staircase_ratio(reference: Floats, candidate: Floats) -> float:
     return float(ours / theirs)
 
 
-def hidden_bias(projection: Floats, size: Floats, limits: Limits = LIMITS) -> list[Flag]:
+def hidden_bias(difference: Floats, projection: Floats, size: Floats, limits: Limits = LIMITS) -> list[Flag]:
     """Return the gradients that lean to one side by more than a coarser arithmetic explains.
 
-    The mean share of the gradient that the difference is, held against its standard error over the steps.
+    The mean share of the gradient that the difference is, held against its standard error over the steps. It must be
+    more than twice the usual difference of the other gradients as a whole, since what is rounded to fewer digits once
+    and for all, such as a weight or the factor of a dropout, leans the same way in every step.
 
     Args:
+        difference: (S, T) norms of the differences.
         projection: (S, T) inner products of the differences and the reference's gradients.
         size: (S, T) norms of the reference's gradients.
         limits: beyond which it is no rounding.
     """
     shares, found = _shares(projection, size), []
+    usual = _usual(difference, size)
     for tensor in range(shares.shape[1]):
         known = shares[:, tensor][np.isfinite(shares[:, tensor])]
         if len(known) < 2:
             continue
+        rounding = limits.hidden_share * float(np.median(np.delete(usual, tensor))) if len(usual) > 1 else 0.0
+        limit = max(limits.hidden_bias, rounding)
         mean, error = float(known.mean()), float(known.std(ddof=1)) / math.sqrt(len(known))
-        if abs(mean) > limits.hidden_bias and abs(mean) > limits.hidden_z * error:
-            first = _onset(np.sign(mean) * shares[:, tensor] > limits.hidden_bias)
-            found.append(Flag(tensor=tensor, first=first, measure="bias", value=mean, limit=limits.hidden_bias))
+        if abs(mean) > limit and abs(mean) > limits.hidden_z * error:
+            first = _onset(np.sign(mean) * shares[:, tensor] > limit)
+            found.append(Flag(tensor=tensor, first=first, measure="bias", value=mean, limit=limit))
     return found
+
+
+def _usual(difference: Floats, size: Floats) -> Floats:
+    """Return the median over steps of each tensor's relative difference, 0 of one that was never compared."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = np.where(size > 0, difference / size, np.nan)
+    known = [column[np.isfinite(column)] for column in relative.T]
+    return np.array([np.median(column) if len(column) else 0.0 for column in known])
 
 
 def _onset(beyond: Bools) -> int:

@@ -69,7 +69,7 @@ def hidden_in_gradients(evidence: Evidence) -> list[Finding]:
     usual = np.nanmedian(relative, axis=0) if len(relative) else np.empty(0)
     odd = (relative > _ODD * usual).all(axis=1) & other_batches(evidence) if columns else np.zeros(0, bool)
     kept = ~odd
-    flags = hidden_bias(evidence.projection[kept][:, columns], evidence.size[kept][:, columns])
+    flags = hidden_bias(*(getattr(evidence, name)[kept][:, columns] for name in ("difference", "projection", "size")))
     return _data(evidence, odd) + _of_tensors(evidence, _placed(columns, flags, kept), kept)
 
 
@@ -150,6 +150,37 @@ def _data(evidence: Evidence, at: Bools) -> list[Finding]:
 
 
 def _single_steps(evidence: Evidence, at: Bools) -> list[Finding]:
+    rescaled = at & _rescaled(evidence)
+    return _rescaling(evidence, np.flatnonzero(rescaled)) + _others(evidence, at & ~rescaled)
+
+
+def _rescaled(evidence: Evidence) -> Bools:
+    """Return at which steps each of several gradients differs along itself, as no other examples would have it."""
+    columns = real_gradients(evidence)
+    if len(columns) < 2:
+        return np.zeros(len(evidence.steps), bool)
+    difference, projection, size = (
+        getattr(evidence, name)[:, columns] for name in ("difference", "projection", "size")
+    )
+    return np.asarray((np.abs(projection) > _ALONG * difference * size).all(axis=1))
+
+
+def _rescaling(evidence: Evidence, rows: NDArray[np.intp]) -> list[Finding]:
+    if not len(rows):
+        return []
+    return [
+        Finding(
+            what="gradient_scale",
+            step=int(evidence.steps[rows[0]]),
+            steps=len(rows),
+            tensor="",
+            tensors=tuple(evidence.tensors[place].name for place in real_gradients(evidence)),
+            said=f"every gradient is longer or shorter in {plural(len(rows), 'step')}, as clipping makes it",
+        )
+    ]
+
+
+def _others(evidence: Evidence, at: Bools) -> list[Finding]:
     rows = np.flatnonzero(at)
     if not len(rows):
         return []
@@ -193,7 +224,9 @@ def _of_tensors(evidence: Evidence, flags: Sequence[Flag], kept: Bools) -> list[
     for flag in flags:
         share, along = _leans(evidence, flag.tensor, kept)
         (scaled if flag.measure == "bias" or along > _ALONG else other).append((flag, share))
-    found = [_scale(evidence, group, kept) for group in _alike(scaled)]
+    # The largest factor first: others may be what clipping makes of it.
+    groups = sorted(_alike(scaled), key=lambda group: -abs(group[0][1]))
+    found = [_scale(evidence, group, kept) for group in groups]
     return found + ([_other(evidence, [flag for flag, _ in other], kept)] if other else [])
 
 

@@ -139,7 +139,9 @@ def _bias_limit(name: str) -> float:
 
 def _flags(evidence: Evidence, columns: Sequence[int], limits: np.ndarray) -> list[Flag]:
     lost = np.where((evidence.unequal > 0) & np.isnan(evidence.worst), np.inf, evidence.worst)
-    flags = update_flags(lost[:, columns], evidence.bias[:, columns], limits)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = evidence.difference[:, columns] / evidence.change[:, columns]
+    flags = update_flags(lost[:, columns], evidence.bias[:, columns], share, limits)
     return [
         Flag(tensor=columns[one.tensor], first=one.first, measure=one.measure, value=one.value, limit=one.limit)
         for one in flags
