@@ -88,6 +88,22 @@ def test_one_step_in_which_everything_differs_is_its_data_though_no_loader_gave_
     assert first.said.endswith("though no loader gave another batch")
 
 
+def test_what_clipping_makes_of_one_scaled_gradient_is_no_other_data() -> None:
+    rows = slice(3, 13)
+    found = table(9)
+    for name in LAYERS:
+        place = column(name, G)
+        found = planted(found, difference=(rows, place, 2e-4), projection=(rows, place, -2e-4))
+    clipped = judge(evidence(found)).findings
+    assert [(one.what, one.step, one.steps) for one in clipped] == [("gradient_scale", 4, 10)]
+    first, second = judge(evidence(_scaled(found, "fc1.weight", 1e-3))).findings
+    assert (first.what, first.tensor, first.step) == ("gradient_scale", "fc1.weight", 1)
+    assert second.said == "every gradient is longer or shorter in 10 steps, as clipping makes it"
+    # Other examples turn the gradients: not all of the difference lies along them.
+    found = planted(found, projection=(rows, column("conv1.weight", G), 1e-4))
+    assert _first(found).what == "data"
+
+
 def test_a_loss_that_differs_while_all_gradients_agree_alters_no_training() -> None:
     assert judge(evidence(planted(table(9), difference=(ALL, 0, 0.1)))).answer == "same_up_to_rounding"
 
