@@ -15,7 +15,7 @@ from lastbit.studies.paper.lab import Lab
 from lastbit.studies.trace.result import members_found
 from lastbit.studies.trace.twins_found import TwinsFound
 
-__all__ = ["Arrays", "Reader", "Training", "floats", "trace_each"]
+__all__ = ["Arrays", "Reader", "TracedSize", "Training", "floats", "trace_each"]
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -36,6 +36,42 @@ class Training:
     name: str
     task: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TracedSize:
+    """The trainings that a claim traces at a scale.
+
+    Attributes:
+        task: name of a built-in one.
+        seeds: how many trainings, each with twins of its own.
+        twins: perturbed runs of each, besides the base run and its exact repeat.
+        steps: of each run, from which the time is foretold.
+        measured: which measured step is as dear.
+        dearer: what a step costs with its recording, in measured steps; recording counts for less where steps are dear.
+        settings: of the task.
+    """
+
+    task: str
+    seeds: int
+    twins: int = 1
+    steps: int
+    measured: str
+    dearer: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def cost(self) -> Mapping[str, float]:
+        """How many of the measured steps all runs take."""
+        return {self.measured: self.seeds * (self.twins + 2) * self.steps * self.dearer}
+
+    @property
+    def trainings(self) -> Sequence[Training]:
+        """What is traced, by seed."""
+        known = {"twins": self.twins, **self.settings}
+        return [
+            Training(name=f"seed{seed}", task=self.task, settings={**known, "seed": seed}) for seed in range(self.seeds)
+        ]
 
 
 def trace_each(lab: Lab, trainings: Sequence[Training], read: Reader) -> list[Mapping[str, Any]]:

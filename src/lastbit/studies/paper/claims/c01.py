@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,10 @@ from lastbit.stats import mean_estimate
 from lastbit.studies.paper.claim import Claim, Form, Judged, Number, Piece, computed, held, not_held, undecided
 from lastbit.studies.paper.lab import Lab
 from lastbit.studies.paper.rules import most
-from lastbit.studies.paper.traced import Arrays, Training, floats, trace_each
+from lastbit.studies.paper.traced import Arrays, TracedSize, floats, trace_each
 from lastbit.studies.trace.twins_found import TwinsFound
 
-__all__ = ["CLAIM", "SIZES", "Apart", "Diverged", "Size", "judge"]
+__all__ = ["CLAIM", "SIZES", "Apart", "Diverged", "judge"]
 
 _LAST_BIT, _ORDER_ONE = 1e-7, 1e-1
 """Mean relative L1 differences: of weights in float32 whose last bit differs, and of weights that are others."""
@@ -29,32 +29,9 @@ _LAST_BIT, _ORDER_ONE = 1e-7, 1e-1
 _COLOURS = (LAST_BIT, SEED, REAL, "#e69f00", "#56b4e9", SAMPLING)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """What a scale trains.
-
-    Attributes:
-        task: name of a built-in one.
-        seeds: how many trainings, each with twins of its own.
-        twins: perturbed runs of each, besides the base run and its exact repeat.
-        steps: of each run, from which the time is foretold.
-        measured: which measured step is as dear.
-        dearer: what a step costs with its recording, in measured steps; recording counts for less where steps are dear.
-        settings: of the task.
-    """
-
-    task: str
-    seeds: int
-    twins: int
-    steps: int
-    measured: str
-    dearer: float
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-SIZES: dict[str, Size] = {
-    "small": Size(task="digits", seeds=3, twins=4, steps=620, measured="digits", dearer=2.5),
-    "medium": Size(
+SIZES: Mapping[str, TracedSize] = {
+    "small": TracedSize(task="digits", seeds=3, twins=4, steps=620, measured="digits", dearer=2.5),
+    "medium": TracedSize(
         task="fashion-mnist",
         seeds=2,
         twins=3,
@@ -63,7 +40,7 @@ SIZES: dict[str, Size] = {
         dearer=1.5,
         settings={"model": "resnet8", "train_size": 2048, "epochs": 20},
     ),
-    "full": Size(
+    "full": TracedSize(
         task="cifar10",
         seeds=6,
         twins=5,
@@ -159,21 +136,17 @@ def _kept(found: TwinsFound, arrays: Arrays) -> Mapping[str, Any]:
 
 
 def _trainings(lab: Lab) -> Mapping[str, Any]:
-    size = SIZES[lab.scale]
-    settings = {"twins": size.twins, **size.settings}
-    each = [Training(name=f"seed{i}", task=size.task, settings={**settings, "seed": i}) for i in range(size.seeds)]
-    return {"trainings": trace_each(lab, each, _kept)}
+    return {"trainings": trace_each(lab, SIZES[lab.scale].trainings, _kept)}
 
 
 def _pieces(scale: str) -> Sequence[Piece]:
     size = SIZES[scale]
-    runs = size.seeds * (size.twins + 2)
     return (
         Piece(
             name="twins",
             says=f"{plural(size.seeds, 'training')} with {plural(size.twins, 'twin')} each",
             measure=_trainings,
-            steps={size.measured: runs * size.steps * size.dearer},
+            steps=size.cost,
         ),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,38 +18,17 @@ from lastbit.studies.paper.claim import Claim, Form, Judged, Number, Piece, comp
 from lastbit.studies.paper.claims.c04_measure import CHANCE, Grown, from_plain, kept, spread
 from lastbit.studies.paper.lab import Lab
 from lastbit.studies.paper.rules import most
-from lastbit.studies.paper.traced import Training, trace_each
+from lastbit.studies.paper.traced import TracedSize, trace_each
 
-__all__ = ["CLAIM", "SIZES", "Restrained", "Size", "judge"]
+__all__ = ["CLAIM", "SIZES", "Restrained", "judge"]
 
 _FEW_FILTERS = 0.5
 """Of the filters that growth in proportion to their weights would take: effectively this part or less is localised."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """What a scale trains: each seed with one twin, whose filters can then be told apart at every recorded step.
-
-    Attributes:
-        task: name of a built-in one.
-        seeds: how many trainings.
-        steps: of each run, from which the time is foretold.
-        measured: which measured step is as dear.
-        dearer: what a step costs with its recording, in measured steps; recording counts for less where steps are dear.
-        settings: of the task.
-    """
-
-    task: str
-    seeds: int
-    steps: int
-    measured: str
-    dearer: float
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-SIZES: dict[str, Size] = {
-    "small": Size(task="digits", seeds=6, steps=620, measured="digits", dearer=2.5),
-    "medium": Size(
+SIZES: Mapping[str, TracedSize] = {
+    "small": TracedSize(task="digits", seeds=6, steps=620, measured="digits", dearer=2.5),
+    "medium": TracedSize(
         task="fashion-mnist",
         seeds=6,
         steps=320,
@@ -57,7 +36,7 @@ SIZES: dict[str, Size] = {
         dearer=1.5,
         settings={"model": "resnet8", "train_size": 2048, "epochs": 20},
     ),
-    "full": Size(
+    "full": TracedSize(
         task="cifar10",
         seeds=6,
         steps=78_200,
@@ -67,9 +46,6 @@ SIZES: dict[str, Size] = {
     ),
 }
 """By scale."""
-
-_RUNS = 3
-"""Base, repeat and twin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,12 +133,7 @@ def judge(measured: Restrained) -> Judged:
 
 
 def _twins(lab: Lab) -> Mapping[str, Any]:
-    size = SIZES[lab.scale]
-    each = [
-        Training(name=f"seed{seed}", task=size.task, settings={"twins": 1, **size.settings, "seed": seed})
-        for seed in range(size.seeds)
-    ]
-    return {"twins": trace_each(lab, each, kept)}
+    return {"twins": trace_each(lab, SIZES[lab.scale].trainings, kept)}
 
 
 def _pieces(scale: str) -> Sequence[Piece]:
@@ -172,7 +143,7 @@ def _pieces(scale: str) -> Sequence[Piece]:
             name="twins",
             says=f"{plural(size.seeds, 'training')} with one twin each",
             measure=_twins,
-            steps={size.measured: size.seeds * _RUNS * size.steps * size.dearer},
+            steps=size.cost,
         ),
     )
 
