@@ -77,6 +77,8 @@ def test_a_loop_reads_the_exit_code_and_json(asked, tmp_path, capsys):
         (["--", "digits"], "there is no baseline: give --baseline"),
         (["--status", "--ledger", "night", "--", "digits"], "--status prints a session and runs nothing"),
         (["--status", "--ledger", "nowhere"], "nowhere has no ledger"),
+        (["--status", "--baseline", "python p.py"], "the baseline 'python p.py' is no audit's folder"),
+        (["--status", "--baseline", "."], "-gate has no ledger"),
         (["--baseline", "nowhere", "--", "digits"], "neither a folder nor a command"),
     ],
 )

@@ -61,9 +61,11 @@ def _gate(
 
     with json_alone(json) as writer:
         if status:
-            if words is not None or baseline is not None or settings:
-                raise LastbitError("--status prints a session and runs nothing: give --ledger alone with it")
-            answer = gate_status(ledger)
+            if words is not None or settings:
+                raise LastbitError(
+                    "--status prints a session and runs nothing: give --ledger or --baseline alone with it"
+                )
+            answer = gate_status(ledger, baseline=baseline)
         elif words is None:
             raise LastbitError("there is no candidate: write it behind --, as in lastbit gate ... -- python train.py")
         elif baseline is None:

@@ -211,21 +211,29 @@ def _options(own: GateSettings, given: Mapping[str, Any], measured: Measured | N
     return command_words({**told, **{name: v for name, v in several.items() if known.get(name) != v}})
 
 
-def gate_status(ledger: str | Path | None = None) -> GateAnswer:
+def gate_status(ledger: str | Path | None = None, *, baseline: str | Path | Study[Any] | None = None) -> GateAnswer:
     """Return what a session holds: its candidates, keeps, the error rate that is left and the runs spent.
 
     Args:
-        ledger: folder of the session; by default the only one in `lastbit-studies`.
+        ledger: folder of the session; by default that beside the baseline, or the only one in `lastbit-studies`.
+        baseline: the audit that the session began with.
 
     Raises:
-        LastbitError: there is no session, or its ledger is damaged.
+        LastbitError: there is no session, its ledger is damaged, or the baseline is no audit.
 
     Example:
         >>> from lastbit import gate_status
         >>> gate_status().session.keeps  # doctest: +SKIP
         3
     """
-    folder = the_only_session() if ledger is None else Path(ledger)
+    audit = None if baseline is None else _audit(baseline)
+    if audit is None and baseline is not None:
+        raise LastbitError(
+            f"the baseline {baseline!r} is no audit's folder: name the folder of the session with --ledger"
+        )
+    if ledger is None:
+        ledger = the_only_session() if audit is None else default_folder(audit, "")
+    folder = Path(ledger)
     session = session_row(folder, Ledger.read(folder))
     said = Verdict(session_verdict(session), "session", "")
     return GateAnswer(

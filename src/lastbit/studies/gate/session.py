@@ -39,7 +39,9 @@ def default_folder(audit: Path | None, name: str) -> Path:
         name: of its program.
     """
     if audit is not None:
-        return audit.with_name(f"{audit.resolve().name}-gate")
+        whole = audit.resolve()
+        beside = whole if audit.name in ("", "..") else audit
+        return beside.with_name(f"{whole.name}-gate")
     return Path(_PLACE) / ("gate-" + "".join(c if c.isalnum() or c in "-_" else "-" for c in name)[:50])
 
 
