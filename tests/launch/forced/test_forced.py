@@ -167,9 +167,9 @@ def test_other_initial_weights_are_named_and_put_back(tables):
 def test_a_program_that_ends_early_or_goes_on_is_told_from_its_last_step_on(tables):
     longer, shorter = tables["longer"], tables["shorter"]
     assert [(one.step, one.what) for one in longer.mismatches] == [(13, "length")]
-    assert longer.mismatches[0].candidate == "go on"
+    assert longer.mismatches[0].candidate == "went on"
     assert [(one.step, one.what) for one in shorter.mismatches] == [(9, "length")]
-    assert shorter.mismatches[0].candidate == "end at step 8"
+    assert shorter.mismatches[0].candidate == "ended at step 8"
 
 
 @pytest.mark.slow

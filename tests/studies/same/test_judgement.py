@@ -115,7 +115,7 @@ def test_a_loss_that_differs_while_all_gradients_agree_alters_no_training() -> N
         ((1, "hyper-parameter", "group 0, eps", "1e-08", "1e-07"), "optimizer", 1),
         ((3, "counter", "conv1.weight.step", "3", "2"), "counter", 3),
         ((0, "initial weights", "conv1.weight", "a", "b"), "initial_weights", 0),
-        ((21, "length", "", "40", "20"), "length", 21),
+        ((21, "length", "", "went on", "ended at step 20"), "length", 21),
     ],
 )
 def test_settings_counters_and_the_length_are_named_from_the_step_on(mismatch: tuple, what: str, step: int) -> None:

@@ -87,7 +87,7 @@ class Follower:
             return
         message = self._inbox.take(step_name(step))
         if message is None:
-            self._ends(step, f"end at step {step - 1}", "go on")
+            self._ends(step, f"ended at step {step - 1}", "went on")
             return
         if message.about["optimizer"] != one.index:
             self._ends(step, *(f"of optimizer {index + 1}" for index in (message.about["optimizer"], one.index)))
@@ -117,7 +117,9 @@ class Follower:
             return None
         place, about = evaluation.place, message.about
         if place >= len(about["losses"]):
-            self._comparing.mismatch(step, "length", "closure", f"called {len(about['losses'])} times", "more often")
+            self._comparing.mismatch(
+                step, "length", "closure", f"called its closure {len(about['losses'])} times", "more often"
+            )
             return None
         self._comparing.loss(step, tuple(about["losses"][place]), evaluation)
         self._compare_gradients(one, message, place)
@@ -270,12 +272,12 @@ class Follower:
         following = next(step for step in range(mine + 1, mine + 1 + self._every) if is_compared(step, self._every))
         message = None if self._light else self._inbox.take(step_name(following))
         if message is not None:
-            self._ends(mine + 1, "go on", f"end at step {mine}")
+            self._ends(mine + 1, "went on", f"ended at step {mine}")
             return
         message = self._inbox.take("end") if not self._light else None
         if message is not None and message.about["steps"] != mine:
             there = message.about["steps"]
-            self._ends(min(mine, there) + 1, f"end at step {there}", f"end at step {mine}")
+            self._ends(min(mine, there) + 1, f"ended at step {there}", f"ended at step {mine}")
             return
         if message is not None and self._every == 1:
             self._compare_objects(message, mine + 1, (Role.COPY,))

@@ -100,12 +100,8 @@ def _said(what: str, one: Mismatch, names: int) -> str:
         more = f", like {plural(names - 1, 'other tensor')}" if names > 1 else ""
         return f"the weights before the first step are others{more}"
     if what == "length":
-        return f"the reference took {_steps(one.reference)} and the candidate {_steps(one.candidate)}"
+        return f"the reference {one.reference} and the candidate {one.candidate}"
     return f"{one.reference} in the reference, {one.candidate} in the candidate"
-
-
-def _steps(said: str) -> str:
-    return plural(int(said), "step") if said.isdecimal() else said
 
 
 def in_updates(evidence: Evidence, settings: Sequence[Finding]) -> list[Finding]:
