@@ -124,6 +124,8 @@ def test_settings_counters_and_the_length_are_named_from_the_step_on(mismatch: t
         found = planted(found, worst=(slice(max(step, 1) - 1, None), column("fc1.weight", W), 1e4))
     first = _first(found)
     assert (first.what, first.step) == (what, step)
+    if what == "length":
+        assert first.said == "the reference went on and the candidate ended at step 20"
 
 
 @pytest.mark.parametrize(
