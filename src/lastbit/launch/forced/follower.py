@@ -90,7 +90,7 @@ class Follower:
             self._ends(step, f"ended at step {step - 1}", "went on")
             return
         if message.about["optimizer"] != one.index:
-            self._ends(step, *(f"of optimizer {index + 1}" for index in (message.about["optimizer"], one.index)))
+            self._ends(step, *(f"stepped optimizer {index + 1}" for index in (message.about["optimizer"], one.index)))
             return
         parameters = one.parameters()
         mine = {name: tuple(near(param).shape) for name, param in parameters.items()}

@@ -12,7 +12,7 @@ from lastbit.report.formatting import amplification, count, number, plural
 from lastbit.stats.forced_flags import LIMITS, Flag, gradient_flags, hidden_bias, step_flags
 from lastbit.stats.rounding_unit import RoundingUnit
 from lastbit.studies.same.evidence import Evidence, Floats
-from lastbit.studies.same.findings import Finding
+from lastbit.studies.same.findings import Finding, What
 
 __all__ = ["everywhere", "hidden_in_gradients", "in_gradients", "loss_alone", "other_batches"]
 
@@ -69,7 +69,7 @@ def hidden_in_gradients(evidence: Evidence) -> list[Finding]:
     usual = np.nanmedian(relative, axis=0) if len(relative) else np.empty(0)
     odd = (relative > _ODD * usual).all(axis=1) & other_batches(evidence) if columns else np.zeros(0, bool)
     kept = ~odd
-    flags = hidden_bias(*(getattr(evidence, name)[kept][:, columns] for name in ("difference", "projection", "size")))
+    flags = hidden_bias(*_norms(evidence, columns, kept))
     return _data(evidence, odd) + _of_tensors(evidence, _placed(columns, flags, kept), kept)
 
 
@@ -110,11 +110,17 @@ def _steps(evidence: Evidence) -> Bools:
 
 
 def _flags(evidence: Evidence, columns: list[int], kept: Bools) -> list[Flag]:
-    difference, projection, size = (
-        getattr(evidence, name)[kept][:, columns] for name in ("difference", "projection", "size")
-    )
     unit = RoundingUnit(evidence.unit.sigma[kept][:, columns], evidence.unit.noise[columns])
-    return gradient_flags(difference, projection, size, unit)
+    return gradient_flags(*_norms(evidence, columns, kept), unit)
+
+
+def _norms(evidence: Evidence, columns: list[int], kept: Bools | slice = slice(None)) -> tuple[Floats, Floats, Floats]:
+    """Return difference, projection and size of some columns and steps."""
+    return (
+        evidence.difference[kept][:, columns],
+        evidence.projection[kept][:, columns],
+        evidence.size[kept][:, columns],
+    )
 
 
 def _placed(columns: Sequence[int], flags: Sequence[Flag], kept: Bools) -> list[Flag]:
@@ -133,25 +139,24 @@ def _placed(columns: Sequence[int], flags: Sequence[Flag], kept: Bools) -> list[
 
 
 def _data(evidence: Evidence, at: Bools) -> list[Finding]:
-    rows = np.flatnonzero(at)
-    if not len(rows):
-        return []
-    step = int(evidence.steps[rows[0]])
-    return [
-        Finding(
-            what="data",
-            step=step,
-            steps=len(rows),
-            tensor="",
-            tensors=tuple(evidence.tensors[place].name for place in real_gradients(evidence)),
-            said="the batch is another, and so are the loss and every gradient",
-        )
-    ]
+    return _of_steps(evidence, at, "data", "the batch is another, and so are the loss and every gradient")
 
 
 def _single_steps(evidence: Evidence, at: Bools) -> list[Finding]:
     rescaled = at & _rescaled(evidence)
-    return _rescaling(evidence, np.flatnonzero(rescaled)) + _others(evidence, at & ~rescaled)
+    others = at & ~rescaled
+    often = 2 * others.sum() > len(others)
+    cause = "" if often else ", as from other examples or other random draws, though no loader gave another batch"
+    longer = f"every gradient is longer or shorter in {plural(int(rescaled.sum()), 'step')}, as clipping makes it"
+    return [
+        *_of_steps(evidence, rescaled, "gradient_scale", longer),
+        *_of_steps(
+            evidence,
+            others,
+            "gradient" if often else "data",
+            f"the loss and the gradients of the whole network are others{cause}",
+        ),
+    ]
 
 
 def _rescaled(evidence: Evidence) -> Bools:
@@ -159,43 +164,17 @@ def _rescaled(evidence: Evidence) -> Bools:
     columns = real_gradients(evidence)
     if len(columns) < 2:
         return np.zeros(len(evidence.steps), bool)
-    difference, projection, size = (
-        getattr(evidence, name)[:, columns] for name in ("difference", "projection", "size")
-    )
+    difference, projection, size = _norms(evidence, columns)
     return np.asarray((np.abs(projection) > _ALONG * difference * size).all(axis=1))
 
 
-def _rescaling(evidence: Evidence, rows: NDArray[np.intp]) -> list[Finding]:
-    if not len(rows):
-        return []
-    return [
-        Finding(
-            what="gradient_scale",
-            step=int(evidence.steps[rows[0]]),
-            steps=len(rows),
-            tensor="",
-            tensors=tuple(evidence.tensors[place].name for place in real_gradients(evidence)),
-            said=f"every gradient is longer or shorter in {plural(len(rows), 'step')}, as clipping makes it",
-        )
-    ]
-
-
-def _others(evidence: Evidence, at: Bools) -> list[Finding]:
+def _of_steps(evidence: Evidence, at: Bools, what: What, said: str) -> list[Finding]:
+    """Return what is other in the whole network at some steps; nothing where there are none."""
     rows = np.flatnonzero(at)
     if not len(rows):
         return []
-    often = 2 * len(rows) > len(at)
-    cause = "" if often else ", as from other examples or other random draws, though no loader gave another batch"
-    return [
-        Finding(
-            what="gradient" if often else "data",
-            step=int(evidence.steps[rows[0]]),
-            steps=len(rows),
-            tensor="",
-            tensors=tuple(evidence.tensors[place].name for place in real_gradients(evidence)),
-            said=f"the loss and the gradients of the whole network are others{cause}",
-        )
-    ]
+    names = tuple(evidence.tensors[place].name for place in real_gradients(evidence))
+    return [Finding(what=what, step=int(evidence.steps[rows[0]]), steps=len(rows), tensor="", tensors=names, said=said)]
 
 
 def _not_finite(evidence: Evidence, columns: Sequence[int]) -> list[Finding]:
