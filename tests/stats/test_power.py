@@ -23,7 +23,7 @@ def audit(sigma=0.3, df=30.0):
 def test_of_many_seeds_it_is_the_two_sample_t_test():
     oracle = pytest.importorskip("statsmodels.stats.power").TTestIndPower()
     for n, power, level in ((20, 0.8, 0.95), (60, 0.9, 0.99)):
-        row = smallest_resolvable_difference(audit(1.0, 1e9), n_seeds=(n,), power=power, level=level)[0]
+        row = smallest_resolvable_difference(audit(1.0), n_seeds=(n,), power=power, level=level)[0]
         expected = oracle.solve_power(nobs1=n, alpha=1 - level, power=power)
         # Welch's t has hardly less power than the oracle's with its pooled SD.
         assert expected < row.difference.estimate < 1.005 * expected
@@ -47,17 +47,13 @@ def test_of_single_runs_it_is_found_by_the_audits_spread_as_often_as_it_says(df)
     assert found == pytest.approx(0.8, abs=4 * math.sqrt(0.8 * 0.2 / repeats))
 
 
-@pytest.mark.parametrize("df", [4.0, 8.0, 1e9])
-@pytest.mark.parametrize("n", [3, 5])
-def test_of_several_runs_it_is_found_by_their_own_spread_as_often_as_it_says(n, df):
-    # Each repetition has an audit of its own, whose SD is as uncertain as its degrees of freedom say.
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_of_several_runs_it_is_found_by_their_own_spread_as_often_as_it_says(n):
     rng, repeats = np.random.default_rng(2), 40_000
-    delta = smallest_resolvable_difference(audit(0.3, df), n_seeds=(n,))[0].difference.estimate
-    delta = delta * np.sqrt(rng.chisquare(df, (repeats, 1)) / df)
-    a, b = rng.normal(0, 0.3, (repeats, n)), rng.normal(0, 0.3, (repeats, n)) + delta
+    delta = smallest_resolvable_difference(audit(0.3), n_seeds=(n,))[0].difference.estimate
+    a, b = rng.normal(0, 0.3, (repeats, n)), rng.normal(delta, 0.3, (repeats, n))
     found = np.mean(stats.ttest_ind(b, a, axis=1, equal_var=False).pvalue <= 0.05)
-    # Exact where the SD is known; else within a point, for the factor is that of the normal test.
-    assert found == pytest.approx(0.8, abs=4 * math.sqrt(0.8 * 0.2 / repeats) + (0.01 if df < 1e6 else 0.0))
+    assert found == pytest.approx(0.8, abs=4 * math.sqrt(0.8 * 0.2 / repeats))
 
 
 def test_seeds_needed_are_the_fewest_that_resolve():

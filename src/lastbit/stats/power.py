@@ -4,16 +4,9 @@ Two configurations are trained with n fresh seeds each, and their means compared
 spread of its own and is `compare_arms`: Welch's t, whose power at equal true variances is `welch_power`. The smallest
 difference found with the wanted power is then
 
-    delta = lambda(n) s sqrt(2/n) k,   s the audit's SD, lambda(n) = detectable_in_se(n, n)
+    delta = lambda(n) s sqrt(2/n),   s the audit's SD, lambda(n) = detectable_in_se(n, n)
 
-so that what an audit promises is what a comparison finds. Since s is itself an estimate, on nu degrees of freedom, a
-promise without k would on average be kept too seldom: power falls faster where s is too small than it rises where s is
-too large. With z = 1.96 of the level and z_p of the power,
-
-    k = t'_{nu, z}(p) / (z + z_p),
-
-t' the quantile of Student's noncentral distribution: 1.11 at nu = 8 and 1 where s is known (Julious and Owen 2006,
-Pharmaceutical Statistics 5, 29-37). One seed each has no spread of its own and is compared with
+so that what an audit promises is what a comparison finds. One seed each has no spread of its own and is compared with
 the spread of the audit, t = (x_1 - x_2)/(s sqrt(2)) on its nu degrees of freedom, whose noncentrality lambda at the
 wanted power depends on nu alone.
 
@@ -94,7 +87,7 @@ def smallest_resolvable_difference(
         >>> for row in smallest_resolvable_difference(sigma, n_seeds=(1, 5)):
         ...     print(row.n_seeds, row.difference, row.observed)
         1 1.0 [0.9, 1.2] (n = 100) 0.73 [0.65, 0.84] (n = 100)
-        5 0.55 [0.48, 0.63] (n = 100) 0.33 [0.29, 0.38] (n = 100)
+        5 0.54 [0.48, 0.63] (n = 100) 0.33 [0.29, 0.38] (n = 100)
     """
     for n in n_seeds:
         if n < 1 or n != int(n):
@@ -104,21 +97,13 @@ def smallest_resolvable_difference(
         return [ResolvableDifference(int(n), too_little, too_little) for n in n_seeds]
     df = _degrees_of_freedom(sigma)
     alone = detectable_noncentrality(df, power=power, level=level)
-    line, unknown = float(stats.t.ppf((1 + level) / 2, df)), _for_unknown_spread(df, power, level)
+    line = float(stats.t.ppf((1 + level) / 2, df))
     found = []
     for n in map(int, n_seeds):
         root = math.sqrt(2 / n)
-        reach = alone if n == 1 else unknown * detectable_in_se(n, n, power=power, level=level)
+        reach = alone if n == 1 else detectable_in_se(n, n, power=power, level=level)
         found.append(ResolvableDifference(n, sigma.scaled(reach * root), sigma.scaled(line * root)))
     return found
-
-
-def _for_unknown_spread(df: float, power: float, level: float) -> float:
-    """Return by how much a difference must be larger than if the spread were known, to be found as often on average."""
-    if math.isinf(df):
-        return 1.0
-    line = float(stats.norm.ppf((1 + level) / 2))
-    return float(stats.nct.ppf(power, df, line)) / (line + float(stats.norm.ppf(power)))
 
 
 def _too_little(sigma: Estimate) -> Estimate | None:
@@ -158,7 +143,7 @@ def seeds_needed(
 
     Example:
         >>> [row.n_seeds.estimate for row in seeds_needed(Estimate(0.26, 0.23, 0.30, 100), differences=(0.2, 0.5))]
-        [29.0, 6.0]
+        [28.0, 6.0]
     """
     for difference in differences:
         if not (np.isfinite(difference) and difference > 0):
@@ -166,15 +151,11 @@ def seeds_needed(
     too_little = _too_little(sigma)
     if too_little is not None:
         return [SeedsNeeded(float(difference), too_little) for difference in differences]
-    df = _degrees_of_freedom(sigma)
-    alone = detectable_noncentrality(df, power=power, level=level) * math.sqrt(2)
-    unknown = _for_unknown_spread(df, power, level)
+    alone = detectable_noncentrality(_degrees_of_freedom(sigma), power=power, level=level) * math.sqrt(2)
     found = []
     for difference in differences:
         estimate, low, high = (
-            None
-            if spread is None
-            else _seeds(difference / spread if spread else math.inf, alone, unknown, power, level)
+            None if spread is None else _seeds(difference / spread if spread else math.inf, alone, power, level)
             for spread in (sigma.estimate, sigma.low, sigma.high)
         )
         if estimate is None:
@@ -185,11 +166,11 @@ def seeds_needed(
     return found
 
 
-def _seeds(sigmas: float, alone: float, unknown: float, power: float, level: float) -> float | None:
+def _seeds(sigmas: float, alone: float, power: float, level: float) -> float | None:
     """Return the fewest seeds each that find a difference of so many SDs: 1 from `alone` up; None beyond a million."""
     # A hair below, so that rounding does not ask for more seeds where the difference is just what they resolve.
     sigmas *= 1 + 1e-9
     if sigmas >= alone:
         return 1.0
-    found = seeds_for(lambda n: welch_power(sigmas / unknown * math.sqrt(n / 2), n, n, level), power=power)
+    found = seeds_for(lambda n: welch_power(sigmas * math.sqrt(n / 2), n, n, level), power=power)
     return None if found is None else float(found)
