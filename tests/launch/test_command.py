@@ -213,6 +213,13 @@ def test_no_orphan_is_left_even_one_that_ignores_sigterm_in_a_session_of_its_own
     assert not alive(int(run.stdout.read_text()))
 
 
+def test_the_last_line_is_the_programs_own_not_what_follows_when_it_is_ended(tmp_path):
+    script = "trap 'echo Terminated >&2; exit 1' TERM; echo epoch 3; while true; do sleep 0.05; done"
+    run = run_command(["sh", "-c", script], Launch(settings=LaunchSettings(), folder=tmp_path, timeout=1))
+    assert (run.last_line, run.output) == ("epoch 3", run.stdout)
+    assert run.stderr.read_text() == "Terminated\n"
+
+
 # Whoever started the tests may ignore Ctrl-C, as a shell does for what it runs in the background.
 LAUNCHER = """
 import signal, sys

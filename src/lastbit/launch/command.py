@@ -41,11 +41,8 @@ class CommandRun:
     """How far lastbit got: `nothing`, `python` or `torch`, in whichever process it got farthest."""
     troubles: tuple[str, ...]
     """What went wrong in lastbit's own part, which the program never saw."""
-
-    @property
-    def output(self) -> Path:
-        """Where the last lines are from."""
-        return self.stderr if _tail(self.stderr) else self.stdout
+    output: Path
+    """Where the last lines are from."""
 
     @property
     def ended_with(self) -> str:
@@ -153,11 +150,19 @@ def what_became_of(one: Launched) -> CommandRun:
         LastbitError: it could not be run.
     """
     code = one.program.exit_code
-    return ended_run(one.words, one.folder, exit_code=code, seconds=one.seconds, timed_out=one.timed_out)
+    return ended_run(
+        one.words, one.folder, exit_code=code, seconds=one.seconds, timed_out=one.timed_out, own=one.own
+    )
 
 
 def ended_run(
-    words: Sequence[str], folder: Path, *, seconds: float, exit_code: int = 0, timed_out: bool = False
+    words: Sequence[str],
+    folder: Path,
+    *,
+    seconds: float,
+    exit_code: int = 0,
+    timed_out: bool = False,
+    own: tuple[int, int] | None = None,
 ) -> CommandRun:
     """Return what a run left in its folder.
 
@@ -167,8 +172,13 @@ def ended_run(
         seconds: that it took.
         exit_code: with which it ended.
         timed_out: whether it was ended for taking too long.
+        own: bytes of its stdout and stderr before it was told to end; all by default.
     """
     stdout, stderr, records = folder / "stdout.txt", folder / "stderr.txt", folder / "records"
+    printed, complained = own or (None, None)
+    last, output = _tail(stderr, complained), stderr
+    if not last:
+        last, output = _tail(stdout, printed), stdout
     return CommandRun(
         tuple(words),
         exit_code,
@@ -176,15 +186,18 @@ def ended_run(
         timed_out,
         stdout,
         stderr,
-        _tail(stderr) or _tail(stdout),
+        last,
         read_processes(records),
         next((name for name in ("torch", "python") if (records / name).exists()), "nothing"),
         tuple(line for path in sorted(records.glob("trouble-*.txt")) for line in path.read_text("utf-8").splitlines()),
+        output,
     )
 
 
-def _tail(path: Path) -> str:
+def _tail(path: Path, size: int | None) -> str:
+    """Return the last lines of the first bytes of a file."""
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 8192))
-        lines = file.read().decode("utf-8", "replace").splitlines()
+        end = path.stat().st_size if size is None else size
+        file.seek(max(0, end - 8192))
+        lines = file.read(min(end, 8192)).decode("utf-8", "replace").splitlines()
     return "\n".join(lines[-_LAST_LINES:]).strip()

@@ -36,6 +36,13 @@ class Launched:
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
     """That it took, when it has ended."""
+    own: tuple[int, int] | None = None
+    """Bytes of stdout and stderr when it was told to end; None where it ended by itself."""
+
+    @property
+    def outputs(self) -> tuple[Path, Path]:
+        """The files of its stdout and stderr."""
+        return self.folder / "stdout.txt", self.folder / "stderr.txt"
 
     @property
     def records(self) -> Path:
@@ -103,6 +110,8 @@ def launched(
         try:
             yield one
         finally:
+            if not one.over:  # what follows is what a shell says of a process that was ended
+                one.own = tuple(path.stat().st_size for path in one.outputs)
             program.end()
             one.seconds = time.monotonic() - began
 

@@ -47,7 +47,7 @@ def said(capsys):
         ("echo one; echo no data >&2; exit 3", [], "sh ended with exit code 3: no data", "stderr.txt"),
         ("echo last words; exit 1", [], "sh ended with exit code 1: last words", "stdout.txt"),
         ("echo bye; kill -11 $$", [], "sh ended with signal 11: bye", "stdout.txt"),
-        ("echo wait; sleep 60", ["--timeout", "0.3"], "sh ran longer than --timeout 0.3: wait", "stdout.txt"),
+        ("echo wait; sleep 60", ["--timeout", "1"], "sh ran longer than --timeout 1: wait", "stdout.txt"),
         ("echo loss: 1", [], "sh -c 'echo loss: 1' made no optimizer step: no Python was reached", None),
     ],
 )

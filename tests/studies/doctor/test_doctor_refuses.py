@@ -52,7 +52,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(words, said, tmp_path, monkeyp
 
 def run(tmp_path, *, exit_code=1, last_lines="ValueError: no data", timed_out=False):
     paths = tmp_path / "stdout.txt", tmp_path / "stderr.txt"
-    return CommandRun(("python", "train.py"), exit_code, 1.0, timed_out, *paths, last_lines, (), "torch", ())
+    return CommandRun(("python", "train.py"), exit_code, 1.0, timed_out, *paths, last_lines, (), "torch", (), paths[1])
 
 
 def process(**said):

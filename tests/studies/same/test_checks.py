@@ -32,7 +32,7 @@ def forced(tmp_path, monkeypatch):
     def became(role, said):
         path = tmp_path / f"{role}.txt"
         path.write_text(said)
-        return CommandRun(("python",), 0, 1.0, False, path, path, said, (), "torch", ())
+        return CommandRun(("python",), 0, 1.0, False, path, path, said, (), "torch", (), path)
 
     def run(reference, candidate, launch, *, jitters, control, **told):
         asked.update(told, reference=reference, candidate=candidate, jitters=jitters, controlled=control, launch=launch)
