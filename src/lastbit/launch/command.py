@@ -150,9 +150,7 @@ def what_became_of(one: Launched) -> CommandRun:
         LastbitError: it could not be run.
     """
     code = one.program.exit_code
-    return ended_run(
-        one.words, one.folder, exit_code=code, seconds=one.seconds, timed_out=one.timed_out, own=one.own
-    )
+    return ended_run(one.words, one.folder, exit_code=code, seconds=one.seconds, timed_out=one.timed_out, own=one.own)
 
 
 def ended_run(
