@@ -111,7 +111,8 @@ def launched(
             yield one
         finally:
             if not one.over:  # what follows is what a shell says of a process that was ended
-                one.own = tuple(path.stat().st_size for path in one.outputs)
+                stdout, stderr = one.outputs
+                one.own = stdout.stat().st_size, stderr.stat().st_size
             program.end()
             one.seconds = time.monotonic() - began
 
