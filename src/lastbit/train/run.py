@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lastbit.core.recorder import Recorder
+from lastbit.core.recorder import Checkpoint, Recorder
 from lastbit.core.status import RunStatus
 from lastbit.perturb.base import Identity, Perturbation
 from lastbit.tasks import Task
@@ -20,7 +20,7 @@ from lastbit.train.random_streams import Streams, streams
 from lastbit.train.training import Evaluation, Training
 from lastbit.train.tree import pack, unpack
 
-__all__ = ["RunOutcome", "run_training", "step_seconds"]
+__all__ = ["RunBook", "RunOutcome", "run_training", "step_seconds"]
 
 
 _FORM = 2
@@ -121,55 +121,106 @@ def run_training(
         Exception: whatever the task's own code raises.
     """
     recorder = recorder or Recorder()
-    started = saved = time.perf_counter()
-    progress = _Progress()
-    weights_first: np.ndarray[tuple[int], np.dtype[np.floating]] | None = None
-    evaluation: Evaluation | None = None
     training = Training(task, streams, perturbation, device=device, dtype=dtype)
     with closing(training), training.active():
-        checkpoint = recorder.load_checkpoint()
-        # The number of threads decides the order of sums: with another, a run begins again.
-        if checkpoint is not None and _fits(checkpoint[1]):
-            tensors, facts = checkpoint
-            training.restore(checkpoint)
-            weights_first = tensors["weights_first"].numpy()
-            progress = _Progress(**unpack(facts["progress"], tensors))
-        before = progress.spent
+        book = RunBook(training, recorder, how={})
+        book.restore()
+        saved = time.perf_counter()
         while training.position < training.total_steps:
             training.step()
-            if training.position == 1:
-                weights_first = training.weights()
             on_step(training.position)
-            if training.position % training.steps_per_epoch == 0:
-                evaluation = progress.add(training)
-                if progress.ended(task):
-                    break
-            if time.perf_counter() - saved > checkpoint_seconds and weights_first is not None:
-                tensors, facts = training.state()
-                tensors["weights_first"] = torch.from_numpy(weights_first)
-                progress.spent = before + time.perf_counter() - started
-                facts |= {"progress": pack(vars(progress), "progress", tensors)}
-                recorder.save_checkpoint(tensors, facts | {"threads": torch.get_num_threads(), "form": _FORM})
+            if book.stepped():
+                break
+            if time.perf_counter() - saved > checkpoint_seconds:
+                book.save()
                 saved = time.perf_counter()
-        status, message = _status(training)
-        arrays = {
-            "weights_first": weights_first if weights_first is not None else training.weights(),
-            "losses": torch.stack(training.losses).double().cpu().numpy(),
-            **(progress.kept or _kept(training, evaluation or training.evaluate())),
+        return book.conclude()
+
+
+class RunBook:
+    """What is kept of a training under way, and made of it at its end; every method is called while it is active.
+
+    Args:
+        training: before its first step.
+        recorder: takes arrays and checkpoints.
+        how: facts of how its steps are computed that decide their bits, beside the number of threads; a checkpoint of
+            other ones is not gone on from.
+        share: of the time that passes, what is counted as this training's.
+    """
+
+    def __init__(self, training: Training, recorder: Recorder, *, how: Mapping[str, Any], share: float = 1.0) -> None:
+        self.training = training
+        self._recorder, self._share = recorder, share
+        # The number of threads decides the order of sums: with another, a run begins again.
+        self._how = {"form": _FORM, "threads": torch.get_num_threads(), "how": dict(how)}
+        self._progress = _Progress()
+        self._weights_first: np.ndarray[Any, Any] | None = None
+        self._evaluation: Evaluation | None = None
+        self._begun = time.perf_counter()
+        self._before = 0.0
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return the checkpoint that can be gone on from, where there is one."""
+        checkpoint = self._recorder.load_checkpoint()
+        fits = checkpoint is not None and all(checkpoint[1].get(name, {}) == fact for name, fact in self._how.items())
+        return checkpoint if fits else None
+
+    def restore(self) -> None:
+        """Go on from the checkpoint, where there is one."""
+        checkpoint = self.checkpoint()
+        if checkpoint is not None:
+            tensors, facts = checkpoint
+            self.training.restore(checkpoint)
+            self._weights_first = tensors["weights_first"].numpy()
+            self._progress = _Progress(**unpack(facts["progress"], tensors))
+            self._before = self._progress.spent
+
+    def stepped(self) -> bool:
+        """Look at the training after each step, and tell whether it ends early."""
+        training = self.training
+        if training.position == 1:
+            self._weights_first = training.weights()
+        if training.position % training.steps_per_epoch:
+            return False
+        self._evaluation = self._progress.add(training)
+        return self._progress.ended(training.task)
+
+    @property
+    def _seconds(self) -> float:
+        return self._before + self._share * (time.perf_counter() - self._begun)
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        tensors, facts = self.training.state()
+        assert self._weights_first is not None
+        tensors["weights_first"] = torch.from_numpy(self._weights_first)
+        self._progress.spent = self._seconds
+        facts |= {
+            "progress": pack(vars(self._progress), "progress", tensors),
+            "position": self.training.position,
         }
-        recorder.arrays(arrays)
-    return RunOutcome(
-        status=status,
-        message=message,
-        seconds=before + time.perf_counter() - started,
-        steps=tuple(progress.steps),
-        metrics=progress.metrics,
-        selected=progress.selected,
-    )
+        self._recorder.save_checkpoint(tensors, facts | self._how)
 
-
-def _fits(facts: Mapping[str, Any]) -> bool:
-    return facts.get("form") == _FORM and facts.get("threads") == torch.get_num_threads()
+    def conclude(self) -> RunOutcome:
+        """Give the recorder the arrays, and return how the run ended."""
+        training, progress = self.training, self._progress
+        status, message = _status(training)
+        first = self._weights_first
+        self._recorder.arrays(
+            {
+                "weights_first": first if first is not None else training.weights(),
+                "losses": torch.stack(training.losses).double().cpu().numpy(),
+                **(progress.kept or _kept(training, self._evaluation or training.evaluate())),
+            }
+        )
+        return RunOutcome(
+            status=status,
+            message=message,
+            seconds=self._seconds,
+            steps=tuple(progress.steps),
+            metrics=progress.metrics,
+            selected=progress.selected,
+        )
 
 
 def _status(training: Training) -> tuple[RunStatus, str]:

@@ -91,7 +91,8 @@ class Training:
         self.losses: list[Tensor] = []
         """Training loss at each step so far (0-d, on the device)."""
         self.device = device
-        self._train = task.train.to(device, dtype)
+        self.examples = task.train.to(device, dtype)
+        """Those that it trains on, where they lie."""
         self._test = task.test.to(device, dtype)
         self._validation = None if task.validation is None else task.validation.to(device, dtype)
         self._generators = generators.LentGenerators(streams.augment, device)
@@ -146,21 +147,35 @@ class Training:
             loss = self.task.step(self.handed, batch)
             if not isinstance(loss, Tensor) or loss.ndim != 0:
                 raise LastbitError(f"step {self.position + 1} must return a scalar loss, got {arrived(loss)}")
+        self._stepped(loss)
+
+    def step_along(self, loss: Tensor) -> None:
+        """Take one optimizer step along the gradients that the weights hold, which are those of `loss`."""
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+        self._stepped(loss)
+
+    def _stepped(self, loss: Tensor) -> None:
         self.losses.append(loss.detach())
         self.position += 1
         self._step_schedules()
 
     def next_batch(self) -> Any:
         """Return the batch of the next step, augmented."""
+        index_B, draws_BK = self.next_draw()
+        batch = self.examples.batch(index_B)
+        if self.task.augment is None or draws_BK is None:
+            return batch
+        inputs, targets = self.pair(batch)
+        return self.task.augment(inputs, draws_BK.to(inputs.device)), targets
+
+    def next_draw(self) -> tuple[Tensor, Tensor | None]:
+        """Return which examples the batch of the next step has, and what each of them is augmented by, on the CPU."""
         epoch, within = divmod(self.position, self.steps_per_epoch)
         if epoch != self._epoch:
             self._start_epoch(epoch)
         index_B = self._batches[within]
-        batch = self._train.batch(index_B)
-        if self.task.augment is None or self._draws_NK is None:
-            return batch
-        inputs, targets = self.pair(batch)
-        return self.task.augment(inputs, self._draws_NK[index_B].to(inputs.device)), targets
+        return index_B, None if self._draws_NK is None else self._draws_NK[index_B]
 
     def _built_in_step(self, batch: Any) -> Tensor:
         inputs, targets = self.pair(batch)
