@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lastbit.studies.trace.study import compare_sketches
     from lastbit.tasks import Task
     from lastbit.tasks.metric import ACCURACY, BINARY_ACCURACY, MSE, Metric
+    from lastbit.tasks.padding import padded
     from lastbit.tasks.stepping import State
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ _HOMES = {
     "Task": "lastbit.tasks",
     "compare_sketches": "lastbit.studies.trace.study",
     "open_study": "lastbit.studies.kinds",
+    "padded": "lastbit.tasks.padding",
     **dict.fromkeys(("ACCURACY", "BINARY_ACCURACY", "MSE", "Metric"), "lastbit.tasks.metric"),
     **dict.fromkeys(("gate", "gate_status"), "lastbit.studies.gate.gate"),
     **dict.fromkeys(("paper", "paper_report"), "lastbit.studies.paper.run"),
@@ -74,6 +76,7 @@ __all__ = [
     "gate",
     "gate_status",
     "open_study",
+    "padded",
     "paper",
     "paper_report",
     "pde_complexity",

@@ -120,6 +120,28 @@ def test_batches_lie_on_the_device_asked_for(source):
     assert torch.equal(inputs.cpu(), X[[5, 1]])
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_batches_that_are_read_go_to_a_gpu_through_pinned_memory(monkeypatch):
+    copies = []
+    to = torch.Tensor.to
+
+    def watched(tensor, *args, **options):
+        copies.append((tensor.is_pinned(), options.get("non_blocking")))
+        return to(tensor, *args, **options)
+
+    split = Split(Items()).to("cuda", torch.float32)
+    monkeypatch.setattr(torch.Tensor, "to", watched)
+    inputs, _ = split.batch(torch.tensor([5, 1]))
+    assert copies == [(True, True), (True, True)]
+    assert torch.equal(inputs.cpu(), X[[5, 1]])
+
+
+def test_nothing_is_pinned_for_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "pin_memory", None)
+    assert not Split(Items()).to("cpu", torch.float32).batch(torch.tensor([5]))[0].is_pinned()
+
+
 @pytest.mark.parametrize("source", [(X, Y), Items()], ids=["tensors", "dataset"])
 def test_a_subset_keeps_the_order_given(source):
     part = Split(source).subset(torch.tensor([6, 2, 3]))
@@ -134,10 +156,11 @@ def test_a_subset_keeps_the_order_given(source):
         ((X, torch.tensor(1)), "must agree in their first axis"),
         ((X, {"labels": Y[:3]}), r"train: inputs \(8, 3\) and targets \(3,\) must agree"),
         ((X, [0, 1]), "got tuple of Tensor, list"),
-        ("digits", "must be tensors, as .inputs, targets., got str"),
+        ("digits", "must be tensors or arrays, as .inputs, targets., got str"),
         ((X[:0], Y[:0]), "train: no examples"),
-        (Stream(), "Stream cannot be read by index: pass a map-style dataset"),
-        (DataLoader(Stream()), "Stream cannot be read by index"),
+        (Stream(), "Stream has no length"),
+        ((X, np.array(["a"] * 8)), "an array of <U1 makes no tensor"),
+        ((X, np.arange(8)[::-1]), "an array of int64 makes no tensor"),
         (DataLoader(Items(), batch_size=None), "batch_size=None makes no batches"),
         (DataLoader(Items(), sampler=SubsetRandomSampler([1, 2])), r"draws with SubsetRandomSampler, .*\.Subset"),
         (DataLoader(Items(), sampler=WeightedRandomSampler([1.0] * 8, 8)), "draws with WeightedRandomSampler"),

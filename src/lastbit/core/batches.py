@@ -19,6 +19,7 @@ __all__ = [
     "leaves_of",
     "mapped",
     "pair_of",
+    "pinned",
     "placed",
     "size_of",
     "tensors_of",
@@ -35,16 +36,22 @@ def apply_model(model: nn.Module, inputs: Any) -> Any:
     return model(inputs)
 
 
-def mapped(value: Any, change: Callable[[Tensor], Any]) -> Any:
-    """Return `value` with every tensor in its tuples, lists and mappings changed; what else it holds stays as it is."""
-    if isinstance(value, Tensor):
+def mapped(value: Any, change: Callable[[Any], Any], kind: type | tuple[type, ...] = Tensor) -> Any:
+    """Return `value` with every tensor in its tuples, lists and mappings changed; what else it holds stays as it is.
+
+    Args:
+        value: a nesting of tuples, lists and mappings.
+        change: what to make of a tensor.
+        kind: what is changed in place of tensors.
+    """
+    if isinstance(value, kind):
         return change(value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(mapped(each, change) for each in value))
+        return type(value)(*(mapped(each, change, kind) for each in value))
     if isinstance(value, tuple | list):
-        return type(value)(mapped(each, change) for each in value)
+        return type(value)(mapped(each, change, kind) for each in value)
     if isinstance(value, Mapping):
-        items = {key: mapped(each, change) for key, each in value.items()}
+        items = {key: mapped(each, change, kind) for key, each in value.items()}
         return items if type(value) is dict else type(value)(items)  # type: ignore[call-arg]
     return value
 
@@ -69,8 +76,25 @@ def size_of(value: Any) -> int:
 
 
 def placed(value: Any, device: torch.device | str | None, dtype: torch.dtype | None) -> Any:
-    """Return `value` with its tensors on `device`, in `dtype` those that hold floats; others keep their type."""
-    return mapped(value, lambda x: x.to(device=device, dtype=dtype if x.is_floating_point() else x.dtype))
+    """Return `value` with its tensors on `device`, in `dtype` those that hold floats; others keep their type.
+
+    A copy from pinned memory to a GPU is not waited for: what computes with it there comes after it.
+    """
+    return mapped(
+        value,
+        lambda x: x.to(
+            device=device,
+            dtype=dtype if x.is_floating_point() else x.dtype,
+            non_blocking=x.device.type == "cpu" and x.is_pinned(),
+        ),
+    )
+
+
+def pinned(value: Any, device: torch.device | str | None) -> Any:
+    """Return `value` with its tensors in pinned memory where `device` is a GPU, which then copies them by itself."""
+    if device is None or torch.device(device).type != "cuda":
+        return value
+    return mapped(value, lambda x: x.pin_memory() if x.device.type == "cpu" else x)
 
 
 def widened(value: Any) -> Any:

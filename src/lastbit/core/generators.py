@@ -15,7 +15,7 @@ import torch
 
 from lastbit.core.seeds import stream_seed
 
-__all__ = ["CPU", "LentGenerators", "replayed", "restore", "save"]
+__all__ = ["CPU", "LentGenerators", "replayed", "restore", "same", "save", "seed_all"]
 
 CPU = torch.device("cpu")
 
@@ -43,6 +43,28 @@ def restore(state: Mapping[str, Any], *devices: torch.device) -> None:
             torch.get_device_module(device).set_rng_state(state[str(device)], device)
 
 
+def same(state: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether the CPU's generators stand alike in two states that `save` returned."""
+    (_, keys, *at), (_, other_keys, *other_at) = state["numpy"], other["numpy"]
+    return (
+        torch.equal(state["torch"], other["torch"])
+        and state["python"] == other["python"]
+        and at == other_at
+        and bool((keys == other_keys).all())
+    )
+
+
+def seed_all(seed: int, device: torch.device = CPU) -> None:
+    """Set every generator, that of `device` too, to the start of its stream of `seed`."""
+    # Not torch.manual_seed, which would seed every other accelerator of the process too.
+    torch.default_generator.manual_seed(stream_seed(seed, "torch"))
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(stream_seed(seed, "torch"))
+    np.random.seed(stream_seed(seed, "numpy") % 2**32)  # noqa: NPY002
+    random.seed(stream_seed(seed, "python"))
+
+
 @contextmanager
 def replayed(state: Mapping[str, Any], device: torch.device = CPU) -> Iterator[None]:
     """Run the body from `state`, the same each time, and leave the generators as they were found."""
@@ -63,13 +85,7 @@ class LentGenerators:
     def __init__(self, seed: int, device: torch.device = CPU) -> None:
         self._device = device
         with replayed(save(device), device):
-            # Not torch.manual_seed, which would seed every other accelerator of the process too.
-            torch.default_generator.manual_seed(stream_seed(seed, "torch"))
-            if device.type == "cuda":
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(stream_seed(seed, "torch"))
-            np.random.seed(stream_seed(seed, "numpy") % 2**32)  # noqa: NPY002
-            random.seed(stream_seed(seed, "python"))
+            seed_all(seed, device)
             self._state = save(device)
 
     @contextmanager

@@ -147,13 +147,18 @@ def _file_task(config: TaskConfig, arguments: Mapping[str, Any]) -> Task | Train
 
 
 def _part(task: Task, size: int) -> Split:
-    """Keep `size` training examples, balanced over integer labels where these are known, else a fixed random part."""
+    """Keep `size` training examples, balanced over integer labels where these are known, else a fixed random part.
+
+    Of a stream these are its first.
+    """
     if size > len(task.train):
         raise LastbitError(
             f"train_size = {size}: {task.name} has {plural(len(task.train), 'training example')}: write at most that"
         )
-    labels = task.train.tensors[-1] if isinstance(task.train.tensors, tuple) else None
-    if isinstance(labels, torch.Tensor) and labels.ndim == 1 and not labels.is_floating_point():
+    labels = task.train.targets
+    if task.train.is_stream:
+        order = np.arange(size)
+    elif labels is not None and labels.ndim == 1 and not labels.is_floating_point():
         order = stratified_order(labels.cpu().numpy(), name=task.name)
     else:
         order = numpy_stream(0, "part", task.name).permutation(len(task.train))

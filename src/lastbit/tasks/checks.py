@@ -20,7 +20,8 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.generators import LentGenerators
 from lastbit.core.words import plural
 from lastbit.tasks.metric import Tally
-from lastbit.tasks.sampling import batches_of
+from lastbit.tasks.reading import UnreadableExample
+from lastbit.tasks.sampling import batches_in_order, batches_of
 from lastbit.tasks.split import Split
 from lastbit.tasks.stepping import State, make_optimizers, make_schedules, needs_closure
 
@@ -37,6 +38,9 @@ def check_task(task: Task) -> None:
             steps = task.steps_per_epoch
         if steps == 0:
             raise LastbitError(too_few(task))
+        for split in (task.train, task.test, task.validation):
+            if split is not None:
+                split.check()
         model = _build(task)
         state = _begin(task, model)
         if task.step is None:
@@ -70,6 +74,15 @@ def _in_one_line(what: str, on: str = "", *, but: type[Exception] | tuple[()] = 
     except (Exception, SystemExit) as error:
         first_line = str(error).strip().partition("\n")[0]
         raise LastbitError(f"{what} raised {type(error).__name__}: {first_line}{on}") from error
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Report an example that cannot be read as what is wrong with the task."""
+    try:
+        yield
+    except UnreadableExample as error:
+        raise LastbitError(str(error)) from error
 
 
 def _build(task: Task) -> nn.Module:
@@ -130,7 +143,8 @@ def _batch(task: Task, model: nn.Module, split: Split) -> Any:
     indices = torch.arange(min(task.batch_size, len(split)))
     if split is task.train and task.sampler is not None:
         indices = batches_of(len(split), task.batch_size, torch.Generator().manual_seed(0), sampler=task.sampler)[0]
-    batch = placed(split.batch(indices), some.device, some.dtype)
+    with _readable():
+        batch = placed(split.batch(indices), some.device, some.dtype)
     if split is not task.train or task.augment is None:
         return batch
     inputs, targets = pair_of(batch, call_names(model), f"a batch of {split.name}")
@@ -180,7 +194,7 @@ def _check_labels(task: Task, outputs: Any, targets: Any) -> None:
     if targets.is_floating_point():
         raise LastbitError(f"cross entropy needs integer labels, got {arrived(targets)}: write targets.long()")
     for split in (task.train, task.test):
-        labels = split.tensors[-1] if isinstance(split.tensors, tuple) else targets
+        labels = targets if split.targets is None else split.targets
         low, high = int(labels.min()), int(labels.max())
         if high >= outputs.shape[1]:
             raise LastbitError(f"the model gives {plural(outputs.shape[1], 'output')} but the labels go up to {high}")
@@ -246,9 +260,11 @@ def _check_whole(task: Task, model: nn.Module, split: Split) -> None:
     if not tallies:
         return
     some, names = next(model.parameters()), call_names(model)
-    with torch.no_grad():
-        for indices in torch.split(torch.arange(len(split)), task.batch_size):
-            inputs, targets = pair_of(placed(split.batch(indices), some.device, some.dtype), names)
+    batches = batches_in_order(len(split), task.batch_size, drop_last=False)
+    feed = split.feed(batches)
+    with torch.no_grad(), _readable():
+        for number in range(len(batches)):
+            inputs, targets = pair_of(placed(feed.take(number), some.device, some.dtype), names)
             outputs = apply_model(model, inputs)
             for tally in tallies:
                 tally.add(outputs, targets)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import inspect
-import sys
-import traceback
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +12,7 @@ from typing import Any
 from lastbit.core.errors import LastbitError
 from lastbit.tasks.function import TrainingFunction, is_training
 from lastbit.tasks.task import Task
+from lastbit.tasks.task_module import last_line, task_module
 
 __all__ = ["file_and_function", "load_file_task"]
 
@@ -69,7 +66,7 @@ def _load(
     path: Path, shown: str, function: str, changed: int, size: int, arguments: tuple[tuple[str, Any], ...]
 ) -> Task | TrainingFunction:
     """Import, call and check; `changed` and `size` serve to notice another version of the file."""
-    make, given = _function(_module(path, shown, changed, size), shown, function), dict(arguments)
+    make, given = _function(task_module(path, shown, changed, size), shown, function), dict(arguments)
     if is_training(make):
         if given:
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
@@ -79,33 +76,13 @@ def _load(
     try:
         task = make(**given)
     except (Exception, SystemExit) as error:
-        raise LastbitError(f"{shown}:{function} raised {_last_line(error, path)}") from error
+        raise LastbitError(f"{shown}:{function} raised {last_line(error, path)}") from error
     if not isinstance(task, Task):
         raise LastbitError(
             f"{shown}:{function} must return a lastbit Task, got {type(task).__name__} "
             f"(a function that trains takes the seed: `def {function}(seed): ...`)"
         )
     return task
-
-
-@lru_cache(maxsize=8)
-def _module(path: Path, shown: str, changed: int, size: int) -> ModuleType:
-    name = f"lastbit_task_{hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise LastbitError(f"{shown} cannot be imported as a Python file")
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    module = importlib.util.module_from_spec(spec)
-    # Registered by name while it runs, because dataclasses and pickling look their module up.
-    sys.modules[name] = module
-    try:
-        # Not by the loader: it takes the bytecode of a file that was edited within a second to the same size.
-        exec(compile(path.read_bytes(), path, "exec"), vars(module))
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise LastbitError(f"{shown} raised on import: {_last_line(error, path)}") from error
-    return module
 
 
 def _function(module: ModuleType, shown: str, name: str) -> Callable[..., Any]:
@@ -137,11 +114,3 @@ def _check_arguments(make: Callable[..., Any], shown: str, function: str, given:
     except TypeError:
         needs, alone = ", ".join(parameters), f"with {', '.join(given)} alone" if given else "without arguments"
         raise LastbitError(f"{shown}:{function} must work {alone}, but it takes ({needs})") from None
-
-
-def _last_line(error: BaseException, path: Path) -> str:
-    """The last line of the traceback, and the last line of the user's file that led there."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
-    line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
-    text = traceback.format_exception_only(error)[-1].strip().removeprefix("lastbit.core.errors.")
-    return f"{text} (line {line})" if line else text

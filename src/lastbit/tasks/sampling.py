@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from lastbit.core.errors import LastbitError
 
-__all__ = ["Sampler", "batches_of", "count_batches"]
+__all__ = ["Sampler", "batches_in_order", "batches_of", "count_batches"]
 
 _MOST = 10_000_000
 """Draws of an epoch beyond ten times the examples: a sampler of more has no end."""
@@ -46,6 +46,15 @@ def batches_of(
         if any(isinstance(one, Sized) and not (isinstance(one, Tensor) and one.ndim == 0) for one in drawn):
             return [_indices(one, examples) for one in drawn]
         order = _indices(drawn, examples)
+    return _cut(order, size, drop_last)
+
+
+def batches_in_order(examples: int, size: int, *, drop_last: bool = True) -> list[Tensor]:
+    """Return the indices (int64, CPU) of every batch where the examples are taken as they come."""
+    return _cut(torch.arange(examples), size, drop_last)
+
+
+def _cut(order: Tensor, size: int, drop_last: bool) -> list[Tensor]:
     batches = list(torch.split(order, size))
     return batches[:-1] if drop_last and batches and len(batches[-1]) < size else batches
 

@@ -18,8 +18,9 @@ from torch.utils import data
 from lastbit.core.errors import LastbitError, choose
 from lastbit.tasks.checks import check_task
 from lastbit.tasks.metric import ACCURACY, PREDICTIONS, Metric
+from lastbit.tasks.reading import Collate
 from lastbit.tasks.sampling import Sampler, count_batches
-from lastbit.tasks.split import Source, Split
+from lastbit.tasks.split import Source, Split, read_alike
 from lastbit.tasks.stepping import Optimizers, Schedules, Step
 from lastbit.tasks.summing import SumWarning, said_of_a_sum
 
@@ -30,6 +31,12 @@ _LONGEST = 200
 
 _MOST = 10**9
 """Of any number: what is larger is a slip of the pen."""
+
+_MOST_WORKERS = 1_000
+"""Processes that read."""
+
+_LEAST = {"epochs": 1, "batch_size": 1, "augment_draws": 0, "patience": 1, "loader_workers": 0}
+"""Of the fields that are whole numbers."""
 
 SELECTIONS = ("last", "best", "early")
 """Which epoch's network is the result."""
@@ -90,7 +97,8 @@ class Task:
     Attributes:
         name: its name.
         model: makes a new network; called under a seeded global random generator, which decides the initial weights.
-        train: the training examples; tensors, a map-style dataset or a `DataLoader` are accepted (see `Split`).
+        train: the training examples; tensors, arrays (memory-mapped ones too), a dataset or a `DataLoader` are accepted
+            (see `Split`).
         test: the test examples, likewise.
         optimizer: makes the optimizer from the parameters, `lambda params: torch.optim.SGD(params, lr=0.1)`; or
             several, in a list or by name; or a mapping of such functions, each of which gets the parameters of the
@@ -121,6 +129,10 @@ class Task:
             first metric on the validation examples, or that one with the training ended `"early"`, once no epoch was
             better for `patience` epochs. Selection is part of what is repeated.
         patience: see `select`.
+        collate: makes a batch of a list of examples, for datasets whose examples cannot just be stacked, as
+            `lastbit.padded()`.
+        loader_workers: processes that read the examples of datasets ahead of the training; 0 reads them in the process
+            that trains. It changes no bit. Each process of a study starts as many, unless its cores are taken.
         settings: plain values to print and store with the study; the sizes are added to them.
 
     Raises:
@@ -162,6 +174,8 @@ class Task:
     validation: OptionalExamples = OptionalExamples()
     select: str = "last"
     patience: int = 5
+    collate: Collate | None = None
+    loader_workers: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -172,6 +186,7 @@ class Task:
         if self.predict is None:
             object.__setattr__(self, "predict", next((f for metric, f in PREDICTIONS if metric == self.metric), None))
         self._check_fields()
+        self._settle_reading()
         sizes = {
             "name": self.name,
             "metric": self.metric.name,
@@ -210,6 +225,14 @@ class Task:
             )
         object.__setattr__(self, "metric", given[0])
 
+    def _settle_reading(self) -> None:
+        """Let all examples be read with the task's collate function, and by the same processes."""
+        splits = {"train": self.train, "test": self.test, "validation": self.validation}
+        there = {name: split for name, split in splits.items() if split is not None}
+        self.__dict__.update(read_alike(there, self.collate, self.loader_workers))
+        if self.train.is_stream and self.sampler is not None:
+            raise LastbitError("sampler draws examples by index, but train is a stream, with an order of its own")
+
     @property
     def all_metrics(self) -> tuple[Metric, ...]:
         """Every metric, first the one that the training is judged by."""
@@ -234,7 +257,7 @@ class Task:
                 f"model must be a function that makes a new network, got an instance of {type(self.model).__name__}: "
                 f"write model=lambda: {type(self.model).__name__}(...)"
             )
-        for name in ("model", "optimizer", "loss", "step", "predict", "schedule", "augment", "sampler"):
+        for name in ("model", "optimizer", "loss", "step", "predict", "schedule", "augment", "sampler", "collate"):
             self._check_function(name, getattr(self, name))
         choose(str(self.select), SELECTIONS, "select")
         if self.select != "last" and self.validation is None:
@@ -243,12 +266,13 @@ class Task:
             )
         if not isinstance(self.drop_last, bool):
             raise LastbitError(f"drop_last must be True or False, got {self.drop_last!r}")
-        for name, least in (("epochs", 1), ("batch_size", 1), ("augment_draws", 0), ("patience", 1)):
+        for name, least in _LEAST.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise LastbitError(f"{name} must be a whole number of at least {least}, got {value!r}")
-            if value > _MOST:
-                raise LastbitError(f"{name} must be at most {_MOST}, got {value:.3g}")
+            most = _MOST_WORKERS if name == "loader_workers" else _MOST
+            if value > most:
+                raise LastbitError(f"{name} must be at most {most}, got {value:.3g}")
         if self.augment_draws and self.augment is None:
             raise LastbitError(f"augment_draws = {self.augment_draws}, but there is no augment to use them")
 

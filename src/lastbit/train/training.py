@@ -18,13 +18,14 @@ from lastbit.core.batches import apply_model, arrived, call_names, pair_of, wide
 from lastbit.core.determinism import deterministic
 from lastbit.core.errors import LastbitError
 from lastbit.core.recorder import Checkpoint
-from lastbit.core.seeds import torch_stream
+from lastbit.core.seeds import stream_seed, torch_stream
 from lastbit.perturb.base import Attachment, Perturbation
 from lastbit.tasks import Task
 from lastbit.tasks.checks import check_schedules, too_few
 from lastbit.tasks.metric import Tally
-from lastbit.tasks.sampling import batches_of
-from lastbit.tasks.split import Split
+from lastbit.tasks.reading import Draws
+from lastbit.tasks.sampling import batches_in_order, batches_of
+from lastbit.tasks.split import Feed, Split
 from lastbit.tasks.stepping import State, make_optimizers, make_schedules, needs_closure, one_of
 from lastbit.train.random_streams import Streams
 from lastbit.train.tree import pack, unpack
@@ -33,6 +34,9 @@ __all__ = ["Evaluation", "Training"]
 
 _EVALUATION_BATCH = 512
 """Samples per forward pass of an evaluation: large enough to fill two cores, small enough for their caches."""
+
+_EVALUATION_BYTES = 64 << 20
+"""Of the samples of a forward pass: fewer are taken where they are large."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ class Training:
             self.perturb(perturbation)
         self._epoch = -1
         self._batches: list[Tensor] = []
+        self._feed: Feed | None = None
         self._draws_NK: Tensor | None = None
         self._validated: tuple[int, Evaluation] | None = None
 
@@ -161,16 +166,25 @@ class Training:
         self._step_schedules()
 
     def next_batch(self) -> Any:
-        """Return the batch of the next step, augmented."""
-        index_B, draws_BK = self.next_draw()
-        batch = self.examples.batch(index_B)
+        """Return the batch of the next step, augmented.
+
+        Raises:
+            UnreadableExample: an example could not be read.
+            LastbitError: the examples make no batch.
+        """
+        _, draws_BK = self.next_draw()
+        assert self._feed is not None
+        batch = self._feed.take(self.position % self.steps_per_epoch)
         if self.task.augment is None or draws_BK is None:
             return batch
         inputs, targets = self.pair(batch)
         return self.task.augment(inputs, draws_BK.to(inputs.device)), targets
 
     def next_draw(self) -> tuple[Tensor, Tensor | None]:
-        """Return which examples the batch of the next step has, and what each of them is augmented by, on the CPU."""
+        """Return which examples the batch of the next step has, and what each of them is augmented by, on the CPU.
+
+        What a dataset draws while it is read is not among that: see `next_batch`.
+        """
         epoch, within = divmod(self.position, self.steps_per_epoch)
         if epoch != self._epoch:
             self._start_epoch(epoch)
@@ -230,7 +244,10 @@ class Training:
         task, samples = self.task, len(self.task.train)
         self._epoch = epoch
         order = torch_stream(self.streams.order, epoch)
-        self._batches = batches_of(samples, task.batch_size, order, sampler=task.sampler, drop_last=task.drop_last)
+        if self.examples.is_stream:
+            self._batches = batches_in_order(samples, task.batch_size, drop_last=task.drop_last)
+        else:
+            self._batches = batches_of(samples, task.batch_size, order, sampler=task.sampler, drop_last=task.drop_last)
         if len(self._batches) != self.steps_per_epoch:
             raise LastbitError(
                 f"the sampler gives {len(self._batches)} batches in epoch {epoch + 1} and {self.steps_per_epoch} in "
@@ -239,6 +256,9 @@ class Training:
         if task.augment is not None:
             draws = torch_stream(self.streams.augment, "augmentation", epoch)
             self._draws_NK = torch.rand(samples, task.augment_draws, generator=draws)
+        # What a stream draws decides its order.
+        seed = self.streams.order if self.examples.is_stream else self.streams.augment
+        self._feed = self.examples.feed(self._batches, Draws(seed, epoch))
 
     def evaluate(self) -> Evaluation:
         """Measure the model on the test set; leaves every mode, buffer and generator as it was."""
@@ -260,8 +280,11 @@ class Training:
         tallies = tuple(Tally(metric) for metric in self.task.all_metrics)
         try:
             with torch.no_grad(), generators.replayed(drawn, self.device):
-                for index_B in torch.split(torch.arange(len(split)), _EVALUATION_BATCH):
-                    inputs, targets = self.pair(split.batch(index_B))
+                size = min(_EVALUATION_BATCH, max(1, _EVALUATION_BYTES // max(1, split.example_bytes)))
+                batches = batches_in_order(len(split), size, drop_last=False)
+                feed = split.feed(batches, Draws(stream_seed(self.streams.augment, split.name)))
+                for number, index_B in enumerate(batches):
+                    inputs, targets = self.pair(feed.take(number))
                     outputs = widened(apply_model(self.model, inputs))
                     if self.task.loss is not None:
                         losses.append(self.task.loss(outputs, targets).double() * len(index_B))

@@ -23,6 +23,7 @@ from lastbit.launch.program import CommandProgram
 from lastbit.studies.frame.program import Trainee
 from lastbit.tasks import Task, TaskConfig
 from lastbit.tasks.build import build_task
+from lastbit.tasks.reading import UnreadableExample
 from lastbit.tasks.split import Split
 from lastbit.tasks.stepping import make_optimizers
 from lastbit.train.executors.processes import ProcessExecutor
@@ -34,7 +35,7 @@ _EXAMPLES, _BYTES = 4, 32 << 20
 """Examples that the loss is taken of; bytes of a tensor that are read, evenly spread over its rows."""
 
 _ITEMS = 64
-"""Items of a data set that are read, evenly spread."""
+"""Items of a data set that are read, evenly spread, fewer where they are large; of a stream its first."""
 
 _HASH_SEEDS = ("1", "2")
 """Of the processes that are compared. Sets of few words may come in the same order in two of three processes."""
@@ -45,7 +46,8 @@ def fingerprint(task: Trainee) -> str:
 
     Of a training function it is one of its code, of a command one of its words.
 
-    It tells a changed file, data set or model from the one a study was begun with; it is no proof of equality. What is
+    It tells a changed file, data set or model from the one a study was begun with; it is no proof of equality: of large
+    data a bounded, evenly spread part is read. What is
     drawn anew each time, whatever the seed, has no part in it: that is for a study's control to find.
     """
     digest = hashlib.blake2b(digest_size=16)
@@ -108,8 +110,15 @@ def _targets(task: Task) -> bytes:
 
 
 def _examples(split: Split) -> list[Tensor]:
-    held = split.tensors is not None
-    return tensors_of(split.tensors if held else split.batch(torch.arange(0, len(split), max(1, len(split) // _ITEMS))))
+    """Return all examples where they are held, else a few: a data set may be larger than memory, and slow to read."""
+    if split.tensors is not None:
+        return tensors_of(split.tensors)
+    try:
+        items = max(1, min(_ITEMS, _BYTES // max(1, split.example_bytes)))
+        apart = 1 if split.is_stream else max(1, len(split) // items)
+        return tensors_of(split.batch(torch.arange(0, len(split), apart)[:items]))
+    except UnreadableExample as error:
+        raise LastbitError(str(error)) from error
 
 
 def _network(task: Task) -> bytes:

@@ -49,7 +49,12 @@ def notes(plan: Plan[Any], task: Trainee, *, selects: bool) -> list[str]:
     settings = plan.settings_of(plan.cells[0])
     dtype = getattr(settings, "dtype", "float32")
     formats = (dtype,) if isinstance(dtype, str) else tuple(dtype)
-    found = [_format_note(task, formats), said_of_a_sum(task), _landing_note(plan, task, formats[0])]
+    found = [
+        _format_note(task, formats),
+        _stream_note(task),
+        said_of_a_sum(task),
+        _landing_note(plan, task, formats[0]),
+    ]
     if task.select != "last" and not selects:
         found.append(f"Every epoch is followed here: select={task.select!r} of the task has no part in it.")
     return [note for note in found if note]
@@ -65,6 +70,16 @@ def _format_note(task: Task, formats: tuple[str, ...]) -> str:
     able = [name for name in other if name in DTYPES]
     cure = f"--dtype {able[0]} trains it in that" if able else f"--dtype takes {', '.join(DTYPES)}"
     return f"The model is made in {' and '.join(other)}, but is trained in {' and '.join(formats)} ({cure})."
+
+
+def _stream_note(task: Task) -> str:
+    """Say what of the order a seed decides where that is the examples' own."""
+    if not task.train.is_stream:
+        return ""
+    return (
+        "The training examples are a stream, in an order of its own: a seed varies it only where the stream draws from "
+        "the global random generators."
+    )
 
 
 def _landing_note(plan: Plan[Any], task: Task, dtype: str) -> str:

@@ -9,6 +9,7 @@ from functools import cache
 
 import torch
 
+from lastbit.core.threads import own_cores
 from lastbit.core.words import plural
 from lastbit.train.executors.processes import ProcessExecutor
 from lastbit.train.executors.serial import SerialExecutor
@@ -33,7 +34,7 @@ def gpus() -> list[str]:
 
 def default_workers() -> int:
     """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return own_cores()
 
 
 @dataclass(frozen=True)

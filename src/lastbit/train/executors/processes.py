@@ -22,6 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.threads import PROCESSES
 from lastbit.train.executors.channel import receive, send, unpacked
 from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Finished, Job, Progressed, Started, WorkerFactory
 
@@ -122,6 +123,7 @@ class ProcessExecutor:
         place = min(set(range(self._workers)) - {child.place for child in self._children})
         own = self._places[place % len(self._places)] if self._places else {}
         environment = {**os.environ, **self._environment, **own, "OMP_NUM_THREADS": str(self._threads)}
+        environment[PROCESSES] = str(self._workers)
         # Threads that wait for each other give their core to other programs; PyTorch reads this as it is imported.
         environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         process = subprocess.Popen(command, bufsize=0, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
