@@ -103,7 +103,7 @@ def test_an_example_that_cannot_be_read_is_named_with_the_line_of_the_users_own(
 
 def test_a_collate_function_that_raises_is_named():
     with pytest.raises(
-        UnreadableExample, match=r"^train examples 0, 1, 2, 3, \.\.\., in collate: ZeroDivisionError: .*"
+        UnreadableExample, match=r"^examples 0, 1, 2, 3, \.\.\. of train, in collate: ZeroDivisionError: .*"
     ):
         Split(DataLoader(Rows(), collate_fn=lambda items: 1 / 0), name="train").batch(torch.arange(5))
 

@@ -13,6 +13,7 @@ from lastbit.perturb.base import Identity
 from lastbit.store import RunFiles
 from lastbit.tasks import Task
 from lastbit.tasks.metric import ACCURACY, MSE, Metric
+from lastbit.tasks.reading import UnreadableExample
 from lastbit.train.tree import unpack
 
 
@@ -162,18 +163,20 @@ def test_weights_that_overflow_in_the_last_step_are_a_divergence():
     assert outcome.message == "weights are not finite at the end"
 
 
-def test_what_the_task_raises_comes_out_as_it_is():
-    def broken():
-        raise RuntimeError("no data")
-
+def test_what_the_task_raises_comes_out_as_it_is_and_a_dataset_with_the_example():
     class Broken(torch.utils.data.Dataset):
         def __len__(self):
             return 16
 
         def __getitem__(self, index):
-            return broken()
+            raise RuntimeError("no data")
 
-    with pytest.raises(RuntimeError, match="no data"):
+    def broken(outputs, targets):
+        raise RuntimeError("no loss")
+
+    with pytest.raises(RuntimeError, match="no loss"):
+        train(make_task(loss=broken))
+    with pytest.raises(UnreadableExample, match=r"^train example \d+: RuntimeError: no data \(test_run_training.py"):
         train(make_task(train=Broken()))
     with pytest.raises(LastbitError, match="batch size 99"):
         train(make_task(batch_size=99))

@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import Any, cast
 from weakref import WeakSet
 
-import numpy as np
 from torch import Tensor
 
 from lastbit.core.determinism import make_deterministic
 from lastbit.core.errors import LastbitError
 from lastbit.core.threads import own_cores, processes
-from lastbit.tasks.mapped import MappedArray
-from lastbit.tasks.reading import Draws, Reader, UnreadableExample
+from lastbit.tasks.mapped import ByPlace
+from lastbit.tasks.reading import Collate, Draws, Reader, UnreadableExample
 from lastbit.tasks.task_module import task_module, task_modules
 
 __all__ = ["LoadedFeed", "Loader"]
@@ -88,7 +87,7 @@ class Loader:
         """
         reader = self._readers[name]
         try:
-            _Checking(_Nowhere()).dump(reader)
+            _Checking(_Nowhere()).dump((reader.dataset, reader.collate))
         except Exception as error:
             said = " ".join(str(error).split())[:200]
             raise LastbitError(
@@ -198,19 +197,11 @@ class LoadedFeed:
         self._queue.append((number, self._loader.ask(self._name, indices, self._draws)))
 
 
-class _ByPlace:
-    """A mixin for picklers: arrays in mapped files travel as the place where they lie."""
-
-    def reducer_override(self, value: Any) -> Any:
-        place = MappedArray.of(value) if isinstance(value, np.ndarray) else None
-        return NotImplemented if place is None else (MappedArray.open, (place,))
-
-
-class _Sending(_ByPlace, ForkingPickler):
+class _Sending(ByPlace, ForkingPickler):
     """Sends tensors by shared memory, of which all processes see the same."""
 
 
-class _Checking(_ByPlace, pickle.Pickler):
+class _Checking(ByPlace, pickle.Pickler):
     """Copies and shares nothing."""
 
 
@@ -232,7 +223,8 @@ class _Sent:
 
     def __reduce__(self) -> tuple[Callable[..., _Arrived], tuple[bytes, dict[str, str]]]:
         body = io.BytesIO()
-        _Sending(body, pickle.HIGHEST_PROTOCOL).dump(self._readers)
+        parts = {name: (reader.dataset, reader.collate) for name, reader in self._readers.items()}
+        _Sending(body, pickle.HIGHEST_PROTOCOL).dump(parts)
         sent = body.getvalue()
         files = {name: str(path) for name, path in task_modules().items() if name.encode() in sent}
         return _Arrived, (sent, files)
@@ -269,7 +261,8 @@ def _start(sent: _Arrived) -> None:
             if name not in sys.modules:
                 stat = Path(path).stat()
                 task_module(Path(path), path, stat.st_mtime_ns, stat.st_size)
-        _readers.update(cast(dict[str, Reader], pickle.loads(sent.body)))  # noqa: S301
+        parts: dict[str, tuple[Any, Collate]] = pickle.loads(sent.body)  # noqa: S301
+        _readers.update({name: Reader(*part, name=name) for name, part in parts.items()})
     except (Exception, SystemExit) as error:
         said = " ".join(str(error).split())[:300]
         _failed.append(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import mmap
+import pickle
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["MappedArray", "Pages", "mapped_file", "tensor_of"]
+__all__ = ["ByPlace", "MappedArray", "Pages", "mapped_file", "pickled", "tensor_of"]
 
 Array = np.ndarray[Any, Any]
 
@@ -81,6 +83,26 @@ class MappedArray:
         """
         whole = np.memmap(self.path, dtype=np.uint8, mode=self.mode)  # type: ignore[call-overload]
         return np.ndarray(self.shape, self.dtype, buffer=whole, offset=self.offset, strides=self.strides)
+
+
+class ByPlace:
+    """A mixin for picklers: an array in a mapped file travels as the place where it lies."""
+
+    def reducer_override(self, value: Any) -> Any:
+        """Return how to make `value` again."""
+        place = MappedArray.of(value) if isinstance(value, np.ndarray) else None
+        return NotImplemented if place is None else (MappedArray.open, (place,))
+
+
+class _Pickler(ByPlace, pickle.Pickler):
+    pass
+
+
+def pickled(value: Any) -> bytes:
+    """Return `value` pickled, with the place of arrays that lie in files in place of what the files hold."""
+    body = io.BytesIO()
+    _Pickler(body, pickle.HIGHEST_PROTOCOL).dump(value)
+    return body.getvalue()
 
 
 class Pages:

@@ -6,6 +6,7 @@ process reads it, what was read before, or where in an epoch a run goes on.
 
 from __future__ import annotations
 
+import pickle
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from lastbit.core.batches import arrived, mapped, tensors_of
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.core.threads import threads
+from lastbit.tasks.mapped import pickled
 from lastbit.tasks.sources import is_installed
 
 __all__ = ["Collate", "Draws", "Reader", "UnreadableExample", "collated", "named"]
@@ -70,6 +72,13 @@ class Reader:
         self._draws = False
         """Whether an example was seen to draw."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what makes the same reader in another process."""
+        return {"parts": pickled((self.dataset, self.collate)), "name": self.name}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(*pickle.loads(state["parts"]), name=state["name"])  # type: ignore[misc]  # noqa: S301
+
     def changed(self, name: str, collate: Collate | None = None) -> Reader:
         """Return it under another name, or with another collate function; itself where nothing differs."""
         collate = collate or self.collate
@@ -111,7 +120,7 @@ class Reader:
 
     def _fetched(self, fetch: Callable[[list[int]], Any], indices: Sequence[int]) -> list[Any]:
         try:
-            with named(f"{self.name} examples {_listed(indices)}"):
+            with named(f"examples {_listed(indices)} of {self.name}"):
                 return list(fetch(list(indices)))
         except UnreadableExample:
             for index in indices:  # the one that is to blame says so itself
@@ -141,7 +150,7 @@ def collated(items: list[Any], indices: Sequence[int], draws: Draws, collate: Co
         except (TypeError, RuntimeError) as error:
             raise LastbitError(_no_batch(items, indices, name, error)) from None
     else:
-        with named(f"{name} examples {_listed(indices)}, in collate"):
+        with named(f"examples {_listed(indices)} of {name}, in collate"):
             batch = collate(items)
     if not tensors_of(batch):
         raise LastbitError(f"{name}: a collated batch must hold tensors, got {arrived(batch)}")
