@@ -62,20 +62,18 @@ def one_parser():
 
 
 class EvidenceWriter:
-    """Keeps the reports of every stage of every test until the session ends."""
+    """Writes what became of each test as soon as it is over, so that nothing is lost with those that follow."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
         self.tests: dict[str, dict[str, pytest.TestReport]] = defaultdict(dict)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep one."""
+        """Keep the report of a stage, and write the row when it is the last."""
         self.tests[report.nodeid][report.when] = report
-
-    def pytest_sessionfinish(self) -> None:
-        """Write the table."""
-        before = self.target.read_text("utf-8") if self.target.exists() else ""
-        self.target.write_text(evidence_table(map(final, self.tests.values()), before), "utf-8")
+        if report.when == "teardown":
+            before = self.target.read_text("utf-8") if self.target.exists() else ""
+            self.target.write_text(evidence_table([final(self.tests.pop(report.nodeid))], before), "utf-8")
 
 
 def pytest_configure(config):

@@ -1,9 +1,12 @@
 """A reference of the corpus, recorded once with its units of rounding, and candidates held against it one by one."""
 
+import shutil
 import sys
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
+from typing import Self
 
 from same_corpus import CORPUS, Network, Pair
 
@@ -28,6 +31,15 @@ class Reference:
     def __init__(self, network: Network, seed: int, folder: Path) -> None:
         self._words = (sys.executable, str(CORPUS / f"{network.name}.py"), "--seed", str(seed))
         self._folder = folder
+        self._once = Lock()
+
+    def __enter__(self) -> Self:
+        """Record it, for candidates that are held against it at once."""
+        assert self.record
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        shutil.rmtree(self._folder)
 
     @cached_property
     def record(self) -> tuple[Path, ForcedTable]:
@@ -44,9 +56,12 @@ class Reference:
         """Hold a candidate against the record, with the staircase where it is needed."""
         side = Side((sys.executable, *pair.command[1:]), dict(pair.environment))
         record, control = self.record
-        run = replace(run_against(record, side, self._launch("candidate")), control=control)
+        own = "-".join(("candidate", *pair.words, *map("=".join, pair.environment)))
+        run = replace(run_against(record, side, self._launch(own)), control=control)
         if staircase_needed(thorough_evidence(run)):
-            run = replace(run, staircase=(self._moved, run_moved(side, self._launch("candidate-moved"))))
+            with self._once:
+                moved = self._moved
+            run = replace(run, staircase=(moved, run_moved(side, self._launch(f"{own}-moved"))))
         return run
 
     def _launch(self, name: str) -> Launch:
@@ -78,6 +93,6 @@ def is_right(pair: Pair, judgement: Judgement) -> bool:
     return first.what in pair.what and there and pair.step in (None, first.step)
 
 
-def both(pair: Pair, run: ForcedRun) -> tuple[Judgement, Judgement]:
+def both(run: ForcedRun) -> tuple[Judgement, Judgement]:
     """Return the judgements without and with --quick."""
     return judge(thorough_evidence(run)), judge(quick_evidence(run))

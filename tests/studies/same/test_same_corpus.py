@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 
 import pytest
-from same_corpus import CORPUS, NETWORKS, SEEDS, arithmetic, defects, harmless
+from same_corpus import CORPUS, NETWORKS, PAIRS, SEEDS, defects
 
 EQUAL = 1e-10
 DEFECT = 1e-8
@@ -65,8 +65,9 @@ def test_the_corpus_is_as_large_as_is_said():
     kinds = Counter(
         pair.kind
         for network in NETWORKS
-        for seed in SEEDS
-        for pairs in (harmless, arithmetic, defects)
+        for group, made in PAIRS.items()
+        for seed in SEEDS[group]
+        for pairs in made
         for pair in pairs(network, seed)
     )
     assert kinds["harmless"] >= 200
