@@ -14,7 +14,10 @@ from lastbit.store import RunFiles
 from lastbit.tasks import Task
 from lastbit.tasks.metric import ACCURACY, MSE, Metric
 from lastbit.tasks.reading import UnreadableExample
-from lastbit.train.tree import unpack
+from lastbit.train.tree import pack, unpack
+from lastbit.train.weighed import weighed
+
+NAMES = [name for name, _ in Net().named_parameters()]
 
 
 def test_a_run_reports_what_it_did():
@@ -27,7 +30,9 @@ def test_a_run_reports_what_it_did():
     assert seen == list(range(1, 11))
     assert {len(values) for values in outcome.metrics.values()} == {2}
     arrays = recorder.arrays_
-    assert arrays.keys() == {"weights_first", "weights_final", "buffers_final", "losses", "per_example", "predictions"}
+    of_tensors = {f"{what}_{part}" for what in ("weights", "buffers") for part in ("name", "size", "format")}
+    digests = {"weights_first_digest", "weights_final_digest", "buffers_final_digest"}
+    assert arrays.keys() == {*of_tensors, *digests, "losses", "per_example", "predictions"}
     assert arrays["losses"].shape == (10,)
     means = arrays["losses"].reshape(2, 5).mean(1)
     assert outcome.metrics["train_loss"] == pytest.approx(means, rel=1e-12)  # float64 sums of five
@@ -35,15 +40,17 @@ def test_a_run_reports_what_it_did():
     assert np.array_equal(arrays["predictions"] == LABELS[:20].numpy(), right.astype(bool))
     assert arrays["predictions"].dtype == np.uint8
     assert outcome.metrics["accuracy"][-1] == 100 * right.mean()
-    assert arrays["weights_first"].shape == arrays["weights_final"].shape
-    assert not np.array_equal(arrays["weights_first"], arrays["weights_final"])
+    assert arrays["weights_first_digest"].shape == arrays["weights_final_digest"].shape == (len(NAMES), 32)
+    assert (arrays["weights_first_digest"] != arrays["weights_final_digest"]).any(axis=1).all()
+    assert arrays["weights_name"].tolist() == NAMES
+    assert set(arrays["weights_format"].tolist()) == {"float32"}
 
 
 def test_the_first_weights_are_those_after_one_step():
     _, one = train(make_task(schedule="constant"))
     _, other = train(make_task(schedule="constant", train=(IMAGES[:8], LABELS[:8]), epochs=1))
-    assert one.arrays_["weights_first"].shape == other.arrays_["weights_first"].shape
-    assert bits(other.arrays_["weights_first"]) == bits(other.arrays_["weights_final"])
+    assert bits(one.arrays_["weights_first_digest"]) != bits(one.arrays_["weights_final_digest"])
+    assert bits(other.arrays_["weights_first_digest"]) == bits(other.arrays_["weights_final_digest"])
 
 
 def test_a_repeat_is_equal_and_a_perturbed_twin_is_not(odd_settings):
@@ -190,8 +197,8 @@ def test_other_formats_run_and_resume(folder, dtype):
         train(recorder=Memory(files, die_at=6), checkpoint_seconds=0, dtype=dtype)
     assert result(*train(recorder=Memory(files), dtype=dtype)) == whole
     assert whole[0] == RunStatus.OK
-    stored = np.float64 if dtype == torch.float64 else np.float32
-    assert whole[4]["weights_final"][0] == np.dtype(stored).str
+    _, recorder = train(dtype=dtype)
+    assert set(recorder.arrays_["weights_format"].tolist()) == {str(dtype).removeprefix("torch.")}
 
 
 def test_a_regression_has_float_scores_and_no_predictions():
@@ -255,3 +262,32 @@ def test_a_users_task_of_data_sets_and_loaders(folder):
     with pytest.raises(KeyboardInterrupt):
         train(task, recorder=Memory(files, die_at=3), checkpoint_seconds=0)
     assert result(*train(task, recorder=Memory(files))) == whole
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_checkpoint_that_holds_weights_as_before_is_gone_on_from(folder, dtype):
+    fields = {"validation": (IMAGES[20:40], LABELS[20:40]), "select": "best", "epochs": 4}
+    whole, files, seen = result(*train(make_task(**fields), dtype=dtype)), folder.files("cut"), {}
+
+    def weigh(when, weights, buffers):
+        flat = torch.cat([weight.float().reshape(-1) for weight in weights.values()])
+        seen[when] = (
+            flat.clone(),
+            torch.cat([buffer.double().reshape(-1) for buffer in buffers.values()] or [torch.empty(0)]),
+        )
+        return weighed(when, weights, buffers)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(make_task(**fields), recorder=Memory(files, die_at=12), checkpoint_seconds=0, dtype=dtype, weigh=weigh)
+    tensors, facts = files.load_checkpoint()
+    progress = unpack(facts["progress"], tensors)
+    kept = {name: array for name, array in progress["kept"].items() if not name.startswith(("weights_", "buffers_"))}
+    final, buffers = (one.numpy() for one in seen["final"])
+    kept |= {"weights_final": final, "buffers_final": buffers}
+    tensors |= {"weights_first": seen["first"][0]}
+    former = {**facts, "form": 2, "progress": pack({**progress, "kept": kept}, "former", tensors)}
+    files.save_checkpoint(tensors, {name: fact for name, fact in former.items() if name != "first"})
+    taken = []
+    found = train(make_task(**fields), recorder=Memory(files), dtype=dtype, on_step=taken.append)
+    assert taken[0] == 13
+    assert result(*found) == whole

@@ -206,7 +206,7 @@ def test_the_best_epoch_is_that_of_a_training_which_ends_there():
     assert outcome.selected == outcome.steps[best]
     shorter, kept = train(make_task(**{**fields, "epochs": best + 1}))
     assert shorter.selected is None
-    for name in ("weights_final", "buffers_final", "per_example", "predictions"):
+    for name in ("weights_final_digest", "buffers_final_digest", "per_example", "predictions"):
         assert bits(recorder.arrays_[name]) == bits(kept.arrays_[name])
     assert len(recorder.arrays_["losses"]) == 40
     assert outcome.metrics["validation_loss"][: best + 1] == shorter.metrics["validation_loss"]

@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from torch import Tensor
 
-__all__ = ["Checkpoint", "Recorder"]
+__all__ = ["MOMENTS", "Checkpoint", "Moment", "Recorder"]
+
+Moment = Literal["first", "final"]
+"""When weights are looked at: after the first step, and of the network that is the result."""
+
+MOMENTS: tuple[Moment, ...] = get_args(Moment)
 
 Checkpoint = tuple[dict[str, Tensor], dict[str, Any]]
 """Tensors by name, and JSON-able facts."""

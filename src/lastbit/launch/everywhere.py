@@ -8,20 +8,18 @@ the one inside it steps. A subclass whose `step` calls that of its parent is met
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from lastbit.core.batches import widened
 from lastbit.core.errors import LastbitError
 from lastbit.core.ulp import has_last_bit, local
 from lastbit.perturb.auto import Auto
@@ -44,8 +42,8 @@ class Met:
     refused: str = ""
     """Why it could not be perturbed."""
     steps: int = 0
-    first: np.ndarray[Any, Any] | None = None
-    """Its weights after its first step, flat."""
+    first: dict[str, Tensor] | None = None
+    """Its weights after its first step, by their names in `tensors`."""
     left_alone: int = 0
     """Elements of what it trains that are not perturbed: sparse, by themselves or in their gradient, or complex."""
     _tensors: dict[str, Tensor] = field(default_factory=dict, repr=False)
@@ -77,10 +75,13 @@ class Met:
         """Let go of what it trained."""
         self._tensors, self.attachment = {}, None
 
-    def weights(self) -> np.ndarray[Any, Any]:
-        """Return its weights, flat, half precision as float32."""
-        parts = [widened(param.detach()).reshape(-1).cpu() for param in self.tensors().values()]
-        return torch.cat(parts).numpy().copy() if parts else np.empty(0, dtype=np.float32)
+    def weights(self) -> dict[str, Tensor]:
+        """Return a copy of its weights, in their formats."""
+        return {name: param.detach().cpu().clone() for name, param in self.tensors().items()}
+
+
+def _named(sets: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {f"opt{place}.{name}": one for place, each in enumerate(sets) for name, one in each.items()}
 
 
 def _left_alone(param: Tensor) -> bool:
@@ -157,14 +158,13 @@ class Everywhere:
                 met.attachment.detach()
         Everywhere._active = None
 
-    def weights(self) -> np.ndarray[Any, Any]:
-        """Return the present weights of every optimizer that was met, flat."""
-        return np.concatenate([met.weights() for met in self.met]) if self.met else np.empty(0, dtype=np.float32)
+    def weights(self) -> dict[str, Tensor]:
+        """Return the present weights of every optimizer that was met, as `opt0.group.place`."""
+        return _named(met.weights() for met in self.met)
 
-    def first_weights(self) -> np.ndarray[Any, Any]:
-        """Return the weights after each optimizer's first step, flat."""
-        kept = [met.first for met in self.met if met.first is not None]
-        return np.concatenate(kept) if kept else np.empty(0, dtype=np.float32)
+    def first_weights(self) -> dict[str, Tensor]:
+        """Return the weights after each optimizer's first step, as `weights` names them."""
+        return _named(met.first or {} for met in self.met)
 
     # Compiled steps call these as they are.
     @_disable_dynamo

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lastbit.core.determinism import deterministic
 from lastbit.core.errors import LastbitError
@@ -35,8 +36,17 @@ class FunctionRun:
     """Steps of all optimizers."""
     perturbed: dict[str, str]
     """How each kind of optimizer was perturbed, or why not, by its class."""
+    first: dict[str, Tensor]
+    """The weights of all optimizers after their first step, by `opt0.group.place`."""
+    final: dict[str, Tensor]
+    """The same after the last."""
     arrays: dict[str, np.ndarray[Any, Any]]
-    """`weights_first` and `weights_final`, of all optimizers after their first and last step, and those of `arrays`."""
+    """What was recorded of the steps, see `launch.arrays`."""
+
+    @property
+    def finite(self) -> bool:
+        """Whether every final weight is a finite number."""
+        return all(bool(torch.isfinite(weight).all()) for weight in self.final.values())
 
 
 def run_function(
@@ -76,8 +86,8 @@ def run_function(
         recorder = Recorder(Path(folder), every, let_go=False)
         returned = function(seed)
         recorder.finish()
-        arrays = {"weights_first": everywhere.first_weights(), "weights_final": everywhere.weights()}
-        arrays |= record_arrays(read_processes(Path(folder)))
+        first, final = everywhere.first_weights(), everywhere.weights()
+        arrays = record_arrays(read_processes(Path(folder)))
     if not everywhere.steps:
         raise LastbitError(
             f"{name} made no optimizer step: what it trains must be updated by a torch.optim.Optimizer in this process"
@@ -86,7 +96,7 @@ def run_function(
     if len(refused) == len(everywhere.met):
         raise LastbitError(f"no optimizer of {name} can be perturbed: {refused[0]}")
     perturbed = {met.name: met.refused or met.perturbed for met in everywhere.met}
-    return FunctionRun(returned, everywhere.steps, perturbed, arrays)
+    return FunctionRun(returned, everywhere.steps, perturbed, first, final, arrays)
 
 
 def call_seeded(function: Callable[[int], Any], seed: int, device: torch.device | None = None) -> Any:

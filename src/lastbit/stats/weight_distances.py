@@ -21,6 +21,9 @@ __all__ = ["WeightDistance", "mean_relative_l1", "weight_distance"]
 FARTHEST = 2.0
 """The mean relative L1 difference of weights that have opposite signs everywhere."""
 
+_BLOCK = 1 << 20
+"""Weights that are compared at a time: the working memory is some ten times as many numbers."""
+
 
 @dataclass(frozen=True)
 class WeightDistance:
@@ -131,7 +134,14 @@ def mean_relative_l1(a: ArrayLike, b: ArrayLike) -> float:
         raise LastbitError(f"weights to compare must have one shape, got {left.shape} and {right.shape}")
     if not left.size:
         raise LastbitError("weights to compare are empty")
-    pair = finite_array(np.stack([left.reshape(-1), right.reshape(-1)]), "the weights to compare", 2)
+    left, right = left.reshape(-1), right.reshape(-1)
+    blocks = [slice(start, start + _BLOCK) for start in range(0, left.size, _BLOCK)]
+    means = [_mean_ratio(left[block], right[block]) for block in blocks]
+    return means[0] if len(means) == 1 else float(np.average(means, weights=[left[block].size for block in blocks]))
+
+
+def _mean_ratio(left: Floats, right: Floats) -> float:
+    pair = finite_array(np.stack([left, right]), "the weights to compare", 2)
     # Sums of two of the largest numbers overflow; a quarter of them is exact.
     one, other = pair / 4 if unit_of(pair) >= 2.0**1000 else pair
     size = np.abs(one) + np.abs(other)

@@ -1,6 +1,6 @@
 """A study on disk: one folder that can be copied, resumed, and read without lastbit."""
 
-from lastbit.store.database import RunRecord
+from lastbit.store.database import LandedCount, RunRecord
 from lastbit.store.layout import SCHEMA, DamagedFileError, StorageError, sweep, write_atomically, write_json
 from lastbit.store.ledger import CandidateClaim, Ledger, RunClaim, SessionFullError
 from lastbit.store.ledger_records import LedgerStatus, RunState
@@ -12,6 +12,7 @@ __all__ = [
     "SCHEMA",
     "CandidateClaim",
     "DamagedFileError",
+    "LandedCount",
     "Ledger",
     "LedgerStatus",
     "RunClaim",

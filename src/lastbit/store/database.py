@@ -15,7 +15,19 @@ from typing import Any
 
 from lastbit.core.status import Role, RunStatus
 
-__all__ = ["RunRecord", "add_event", "add_run", "keep_checksum", "opened", "read_checksums", "read_runs"]
+__all__ = [
+    "LandedCount",
+    "RunRecord",
+    "add_event",
+    "add_run",
+    "keep_checksum",
+    "keep_count",
+    "last_finished",
+    "opened",
+    "read_checksums",
+    "read_counts",
+    "read_runs",
+]
 
 # `metrics.value` has no declared type: SQLite would keep a REAL -0.0 as the integer 0. NaN has no place in it: NULL.
 _TABLES = """
@@ -33,6 +45,9 @@ CREATE TABLE IF NOT EXISTS metrics (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS selected (
     run TEXT PRIMARY KEY REFERENCES runs(run), step INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS landed (
+    run TEXT PRIMARY KEY, weights INTEGER NOT NULL, first INTEGER, last INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS events (
     at TEXT NOT NULL, run TEXT, kind TEXT NOT NULL, message TEXT NOT NULL
@@ -82,6 +97,28 @@ class RunRecord:
         """Each metric's value of the network that is the result; NaN where there is none."""
         at = -1 if self.selected is None else list(self.steps).index(self.selected)
         return {name: values[at] if values else math.nan for name, values in self.metrics.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandedCount:
+    """In how many of its weights a perturbed run differs from its base."""
+
+    weights: int
+    """How many it has."""
+    first: int | None
+    """After the first step; None where that was not seen."""
+    last: int | None
+    """Of the network that is the result."""
+
+    @property
+    def first_share(self) -> float | None:
+        """Share of the weights that differ after the first step."""
+        return None if self.first is None else self.first / self.weights
+
+    @property
+    def last_share(self) -> float | None:
+        """Share of the weights of the result that differ."""
+        return None if self.last is None else self.last / self.weights
 
 
 def _now() -> str:
@@ -167,6 +204,22 @@ def _insert_checksums(database: sqlite3.Connection, checksums: Mapping[str, str]
     database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", checksums.items())
 
 
+def keep_count(database: sqlite3.Connection, run: str, count: LandedCount) -> None:
+    """Keep in how many weights a run differs from its base."""
+    with database:
+        database.execute(
+            "INSERT OR REPLACE INTO landed VALUES (:run, :weights, :first, :last)", {**vars(count), "run": run}
+        )
+
+
+def read_counts(database: sqlite3.Connection) -> dict[str, LandedCount]:
+    """Return in how many weights the runs differ from their bases, by run."""
+    if not _has_table(database, "landed"):
+        return {}
+    rows = database.execute("SELECT run, weights, first, last FROM landed")
+    return {run: LandedCount(weights=weights, first=first, last=last) for run, weights, first, last in rows}
+
+
 def read_checksums(database: sqlite3.Connection) -> dict[str, str]:
     """Return the checksums of the files, by name."""
     return _pairs(database, "files", "name, checksum")
@@ -174,9 +227,12 @@ def read_checksums(database: sqlite3.Connection) -> dict[str, str]:
 
 def _pairs(database: sqlite3.Connection, table: str, columns: str) -> dict[str, Any]:
     """Return the two columns of a table; nothing of a study whose lastbit kept no such table."""
-    if not database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone():
-        return {}
-    return dict(database.execute(f"SELECT {columns} FROM {table}"))
+    return dict(database.execute(f"SELECT {columns} FROM {table}")) if _has_table(database, table) else {}
+
+
+def _has_table(database: sqlite3.Connection, table: str) -> bool:
+    found = database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))
+    return found.fetchone() is not None
 
 
 def last_finished(database: sqlite3.Connection) -> datetime | None:

@@ -6,11 +6,13 @@ DIR/runs.sqlite           runs, metrics, events (WAL)
 DIR/result.json           what the study concluded, once it has
 DIR/arrays/RUN.npz        arrays of a finished run (allow_pickle=False)
 DIR/checkpoints/RUN.safetensors   where an unfinished run stands; its facts are JSON in the header
+DIR/checkpoints/RUN.first, .final   weights that other runs are still to be compared with (safetensors)
+DIR/weights/RUN.safetensors   final weights and buffers by name, in their own formats, where they are kept
 DIR/lock                  held by the process that works on the folder
 ```
 
 The database keeps the BLAKE2 checksum of `result.json` and of every file of arrays; a checkpoint, which workers replace
-without the database, holds its own.
+without the database, holds its own. The SHA-256 digests of weights are in the arrays of their run.
 """
 
 from __future__ import annotations

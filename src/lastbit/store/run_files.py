@@ -1,4 +1,4 @@
-"""The files of one run: its checkpoint while it is under way, its arrays once it is finished."""
+"""The files of one run: its checkpoint while it is under way, its arrays once it is finished, weights where asked."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 import torch
 from numpy.lib import format as npy
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
 from lastbit.core.errors import LastbitError
-from lastbit.core.recorder import Checkpoint, Recorder
+from lastbit.core.recorder import MOMENTS, Checkpoint, Moment, Recorder
 from lastbit.store.layout import DamagedFileError, checksum, disk_errors, opened_file, write_atomically
 
 __all__ = ["RunFiles"]
@@ -38,6 +38,7 @@ class RunFiles(Recorder):
         self.folder = folder
         self.checkpoint_path = folder / "checkpoints" / f"{run}.safetensors"
         self.arrays_path = folder / "arrays" / f"{run}.npz"
+        self.weights_path = folder / "weights" / f"{run}.safetensors"
 
     def arrays(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Write the arrays of the finished run, whole or not at all.
@@ -131,6 +132,55 @@ class RunFiles(Recorder):
         """Remove the checkpoint of a run that no longer needs one."""
         with suppress(FileNotFoundError):
             self.checkpoint_path.unlink()
+
+    def lent_path(self, when: Moment) -> Path:
+        """Return where the weights of a moment stand for as long as other runs are to be compared with them."""
+        return self.folder / "checkpoints" / f"{self.checkpoint_path.stem}.{when}"
+
+    def keep_weights(self, tensors: Mapping[str, Tensor]) -> None:
+        """Write the weights that stay in the study, in their own formats, whole or not at all.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written.
+        """
+        with disk_errors(self.folder):
+            self.weights_path.parent.mkdir(exist_ok=True)
+        self._write_weights(self.weights_path, tensors)
+
+    def lend_weights(self, when: Moment, tensors: Mapping[str, Tensor]) -> None:
+        """Write the weights of a moment, for other runs to be compared with until `drop_lent`.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written.
+        """
+        self._write_weights(self.lent_path(when), tensors)
+
+    def _write_weights(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
+        plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        with disk_errors(self.folder):
+            write_atomically(path, lambda temporary: temporary.write_bytes(save(plain)))
+
+    def load_weights(self, when: Moment) -> dict[str, Tensor] | None:
+        """Return the weights of a moment by name; None where they are not there or cannot be read.
+
+        The tensors are views of the file, whose pages the system reads and forgets as it needs.
+
+        Args:
+            when: `final` for those that stay in the study too.
+        """
+        for path in (*((self.weights_path,) if when == "final" else ()), self.lent_path(when)):
+            try:
+                opened_file(path).close()  # refuses what is no file of the study
+                with safe_open(path, framework="pt") as file:
+                    return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            except (OSError, SafetensorError, LastbitError):
+                continue
+        return None
+
+    def drop_lent(self) -> None:
+        """Remove the weights that no other run needs any more."""
+        for when in MOMENTS:
+            self.lent_path(when).unlink(missing_ok=True)
 
 
 def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:

@@ -14,13 +14,16 @@ import numpy as np
 
 from lastbit.core.errors import LastbitError
 from lastbit.store.database import (
+    LandedCount,
     RunRecord,
     add_event,
     add_run,
     keep_checksum,
+    keep_count,
     last_finished,
     opened,
     read_checksums,
+    read_counts,
     read_runs,
 )
 from lastbit.store.layout import (
@@ -102,7 +105,7 @@ class StudyFolder:
             _refuse_links(path)
             stack.enter_context(locked(path))
             database = stack.enter_context(closing(opened(path / "runs.sqlite", write=True)))
-            for name in ("", "arrays", "checkpoints"):
+            for name in ("", "arrays", "checkpoints", "weights"):
                 sweep(path / name)
             return cls(path, facts, database, stack.pop_all())
 
@@ -184,6 +187,16 @@ class StudyFolder:
             DamagedFileError: there are none, or the file is not the one that was written.
         """
         return self.files(run).load_arrays(self._checksum(f"arrays/{run}"))
+
+    def keep_count(self, run: str, count: LandedCount) -> None:
+        """Keep in how many of its weights a perturbed run differs from its base."""
+        with disk_errors(self.path):
+            keep_count(self._database, run, count)
+
+    def counts(self) -> dict[str, LandedCount]:
+        """Return in how many weights the perturbed runs differ from their bases, by run, where that was counted."""
+        with disk_errors(self.path):
+            return read_counts(self._database)
 
     def why_unreadable(self, run: str) -> str:
         """Return why the arrays of a finished run cannot be read; "" where they can."""
@@ -276,7 +289,7 @@ _OUTPUT, _PRINTED = "output", ("stdout.txt", "stderr.txt", "records")
 
 def _clear(path: Path, *, folder_too: bool) -> None:
     """Remove a study that could not be made, for the same command to do once the reason is gone."""
-    for name in ("arrays", "checkpoints"):
+    for name in ("arrays", "checkpoints", "weights"):
         shutil.rmtree(path / name, ignore_errors=True)
     for name in (*_DATABASE, "study.json", *LOCKS):
         with suppress(OSError):
@@ -291,6 +304,6 @@ _DATABASE = ("runs.sqlite", "runs.sqlite-wal", "runs.sqlite-shm", "runs.sqlite-j
 
 def _refuse_links(path: Path) -> None:
     """Refuse to write through a link, which may stand in a study from elsewhere for any file of the user's."""
-    for name in ("arrays", "checkpoints", *_DATABASE):
+    for name in ("arrays", "checkpoints", "weights", *_DATABASE):
         if (path / name).is_symlink():
             raise LastbitError(f"{path / name} is a link to another place, where lastbit would write: put a copy there")

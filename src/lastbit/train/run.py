@@ -19,12 +19,16 @@ from lastbit.tasks import Task
 from lastbit.train.random_streams import Streams, streams
 from lastbit.train.training import Evaluation, Training
 from lastbit.train.tree import pack, unpack
+from lastbit.train.weighed import Weigh, described, first_weighed, result_weighed, weighed, weighed_of_before
 
 __all__ = ["RunBook", "RunOutcome", "run_training", "step_seconds"]
 
 
-_FORM = 2
-"""Of a checkpoint: one of another form is not gone on from."""
+_FORM = 3
+"""Of a checkpoint: one of a form after or long before it is not gone on from."""
+
+_WITH_WEIGHTS = 2
+"""The form before, which held the weights themselves."""
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -57,7 +61,7 @@ class _Progress:
     kept: Arrays = field(default_factory=dict)
     """Of the selected epoch."""
 
-    def add(self, training: Training) -> Evaluation:
+    def add(self, training: Training, weigh: Weigh) -> Evaluation:
         """Evaluate the epoch that ends here, and keep its network if it is the best one so far."""
         task, evaluation = training.task, training.evaluate()
         self.steps.append(training.position)
@@ -67,7 +71,8 @@ class _Progress:
             validated = training.validate()
             row |= _row("validation_", "validation_loss", validated)
             if task.select != "last" and task.metric.better(validated.metric, self.best):
-                self.selected, self.best, self.kept = training.position, validated.metric, _kept(training, evaluation)
+                self.selected, self.best = training.position, validated.metric
+                self.kept = _kept(training, evaluation, weigh)
         for name, value in row.items():
             self.metrics.setdefault(name, []).append(value)
         return evaluation
@@ -96,14 +101,16 @@ def run_training(
     recorder: Recorder | None = None,
     checkpoint_seconds: float = 20.0,
     on_step: Callable[[int], None] = lambda position: None,
+    weigh: Weigh = weighed,
 ) -> RunOutcome:
     """Train `task` once and report to `recorder`.
 
     The run stops at the end of the first epoch in which a loss was not finite, with status `diverged`. Arrays given to
-    the recorder: `weights_first` and `weights_final` (flat, trainable), `buffers_final`, `losses` (per step),
-    `per_example` (packed bits for a boolean score, else floats; see `Tally.scores`), where the task has classes
-    `predictions`, and where it has several metrics `sampling_error`, that of each. All but the first and the losses
-    are those of the selected epoch.
+    the recorder: `losses` (per step), `per_example` (packed bits for a boolean score, else floats; see `Tally.scores`),
+    where the task has classes `predictions`, and where it has several metrics `sampling_error`, that of each. Of the
+    weights (trainable ones) and of the buffers their `weights_name`, `weights_size`, `weights_format`, and so on; what
+    `weigh` returns as `weights_first_…` and `weights_final_…`; and `buffers_final_digest`. All but the first and the
+    losses are those of the selected epoch.
 
     Args:
         task: what is trained.
@@ -115,6 +122,7 @@ def run_training(
             number of threads in use.
         checkpoint_seconds: time between checkpoints; a run shorter than that writes none.
         on_step: called with the number of steps taken, after each.
+        weigh: what is kept of the weights; their digests by default.
 
     Raises:
         LastbitError: something the user can fix (a full disk, a state that cannot be checkpointed).
@@ -123,7 +131,7 @@ def run_training(
     recorder = recorder or Recorder()
     training = Training(task, streams, perturbation, device=device, dtype=dtype)
     with closing(training), training.active():
-        book = RunBook(training, recorder, how={})
+        book = RunBook(training, recorder, how={}, weigh=weigh)
         book.restore()
         saved = time.perf_counter()
         while training.position < training.total_steps:
@@ -146,15 +154,24 @@ class RunBook:
         how: facts of how its steps are computed that decide their bits, beside the number of threads; a checkpoint of
             other ones is not gone on from.
         share: of the time that passes, what is counted as this training's.
+        weigh: what is kept of the weights.
     """
 
-    def __init__(self, training: Training, recorder: Recorder, *, how: Mapping[str, Any], share: float = 1.0) -> None:
+    def __init__(
+        self,
+        training: Training,
+        recorder: Recorder,
+        *,
+        how: Mapping[str, Any],
+        share: float = 1.0,
+        weigh: Weigh = weighed,
+    ) -> None:
         self.training = training
-        self._recorder, self._share = recorder, share
+        self._recorder, self._share, self._weigh = recorder, share, weigh
         # The number of threads decides the order of sums: with another, a run begins again.
         self._how = {"form": _FORM, "threads": torch.get_num_threads(), "how": dict(how)}
         self._progress = _Progress()
-        self._weights_first: np.ndarray[Any, Any] | None = None
+        self._first: Arrays = {}
         self._evaluation: Evaluation | None = None
         self._begun = time.perf_counter()
         self._before = 0.0
@@ -162,8 +179,10 @@ class RunBook:
     def checkpoint(self) -> Checkpoint | None:
         """Return the checkpoint that can be gone on from, where there is one."""
         checkpoint = self._recorder.load_checkpoint()
-        fits = checkpoint is not None and all(checkpoint[1].get(name, {}) == fact for name, fact in self._how.items())
-        return checkpoint if fits else None
+        if checkpoint is None:
+            return None
+        facts = checkpoint[1] | ({"form": _FORM} if checkpoint[1].get("form") == _WITH_WEIGHTS else {})
+        return checkpoint if all(facts.get(name, {}) == fact for name, fact in self._how.items()) else None
 
     def restore(self) -> None:
         """Go on from the checkpoint, where there is one."""
@@ -171,18 +190,22 @@ class RunBook:
         if checkpoint is not None:
             tensors, facts = checkpoint
             self.training.restore(checkpoint)
-            self._weights_first = tensors["weights_first"].numpy()
             self._progress = _Progress(**unpack(facts["progress"], tensors))
+            if facts["form"] == _WITH_WEIGHTS:
+                kept = self._progress.kept
+                self._first = weighed_of_before(self.training, tensors["weights_first"], kept, self._weigh)
+            else:
+                self._first = unpack(facts["first"], tensors)
             self._before = self._progress.spent
 
     def stepped(self) -> bool:
         """Look at the training after each step, and tell whether it ends early."""
         training = self.training
         if training.position == 1:
-            self._weights_first = training.weights()
+            self._first = first_weighed(training, self._weigh)
         if training.position % training.steps_per_epoch:
             return False
-        self._evaluation = self._progress.add(training)
+        self._evaluation = self._progress.add(training, self._weigh)
         return self._progress.ended(training.task)
 
     @property
@@ -192,11 +215,10 @@ class RunBook:
     def save(self) -> None:
         """Write a checkpoint."""
         tensors, facts = self.training.state()
-        assert self._weights_first is not None
-        tensors["weights_first"] = torch.from_numpy(self._weights_first)
         self._progress.spent = self._seconds
         facts |= {
             "progress": pack(vars(self._progress), "progress", tensors),
+            "first": pack(self._first, "first", tensors),
             "position": self.training.position,
         }
         self._recorder.save_checkpoint(tensors, facts | self._how)
@@ -205,12 +227,12 @@ class RunBook:
         """Give the recorder the arrays, and return how the run ended."""
         training, progress = self.training, self._progress
         status, message = _status(training)
-        first = self._weights_first
         self._recorder.arrays(
             {
-                "weights_first": first if first is not None else training.weights(),
+                **described(training),
+                **self._first,
                 "losses": torch.stack(training.losses).double().cpu().numpy(),
-                **(progress.kept or _kept(training, self._evaluation or training.evaluate())),
+                **(progress.kept or _kept(training, self._evaluation or training.evaluate(), self._weigh)),
             }
         )
         return RunOutcome(
@@ -228,17 +250,16 @@ def _status(training: Training) -> tuple[RunStatus, str]:
     if not bool(finite.all()):
         step = int(torch.nonzero(~finite)[0]) + 1
         return RunStatus.DIVERGED, f"the training loss is not finite from step {step} on"
-    if not np.isfinite(training.weights()).all():
+    if not all(bool(torch.isfinite(weight).all()) for weight in training.trained().values()):
         return RunStatus.DIVERGED, "weights are not finite at the end"
     return RunStatus.OK, ""
 
 
-def _kept(training: Training, evaluation: Evaluation) -> Arrays:
+def _kept(training: Training, evaluation: Evaluation, weigh: Weigh) -> Arrays:
     """Return what is kept of the network that is the result."""
     per_example = evaluation.tallies[0].scores
     arrays: Arrays = {
-        "weights_final": training.weights(),
-        "buffers_final": training.buffers(),
+        **result_weighed(training, weigh),
         "per_example": np.packbits(per_example) if per_example.dtype == bool else per_example,
     }
     if evaluation.predictions_N is not None:

@@ -1,5 +1,6 @@
 """The audit as a whole: the grid, the controls before the numbers, the verdict."""
 
+import hashlib
 import json
 import math
 import sqlite3
@@ -7,6 +8,7 @@ import sqlite3
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from lastbit import audit, open_study
 from lastbit.core.errors import LastbitError
@@ -172,7 +174,9 @@ def test_the_study_can_be_read_without_lastbit(lively_study):
     with sqlite3.connect(lively_study.path / "runs.sqlite") as database:
         assert database.execute("SELECT count(*) FROM runs WHERE status = 'ok'").fetchone() == (12,)
     arrays = np.load(lively_study.path / "arrays" / "seed000-p000.npz", allow_pickle=False)
-    assert arrays["weights_final"].dtype == np.float32
+    kept = load_file(lively_study.path / "weights" / "seed000-p000.safetensors")
+    for name, digest in zip(arrays["weights_name"].tolist(), arrays["weights_final_digest"], strict=True):
+        assert hashlib.sha256(kept[name].numpy().tobytes()).digest() == digest.tobytes()
     facts = json.loads((lively_study.path / "study.json").read_text())
     assert facts["command"].startswith("lastbit audit --task")
     assert not list((lively_study.path / "checkpoints").iterdir())

@@ -113,7 +113,7 @@ def test_it_has_the_bits_of_the_same_task(tmp_path):
     for what, name in ((task, "t"), (function, "f")):
         one = lb.audit(what, seeds=1, perturbations=4, perturb="rescale", workers=1, quiet=True, out=tmp_path / name)
         with one._folder() as folder:
-            weights.append([folder.arrays(f"seed000-p{p:03d}")["weights_final"] for p in range(4)])
+            weights.append([folder.arrays(f"seed000-p{p:03d}")["weights_final_digest"] for p in range(4)])
     for as_task, as_function in zip(*weights, strict=True):
         assert np.array_equal(as_task, as_function)
     assert not np.array_equal(weights[1][0], weights[1][1])

@@ -20,6 +20,8 @@ from lastbit.studies.frame.control import (
     landing_of,
     other_records,
 )
+from lastbit.studies.frame.landed import count_between
+from lastbit.studies.frame.stored_weights import without_weights
 
 __all__ = [
     "Divergence",
@@ -71,25 +73,25 @@ def compare_repeats(folder: StudyFolder, records: Sequence[RunRecord]) -> Contro
 
 def compare_twins(folder: StudyFolder, records: Sequence[RunRecord]) -> Landing:
     """Compare every perturbed run with its base."""
-    rows = []
+    rows, counts = [], folder.counts()
     usable = [r for r in records if r.status != RunStatus.CRASHED]
-    bases = {r.cell: (r, folder.arrays(r.run)) for r in usable if r.role == Role.BASE}
+    bases = {r.cell: (r, without_weights(folder.arrays(r.run))) for r in usable if r.role == Role.BASE}
     for record in usable:
         if record.role == Role.TWIN and record.cell in bases:
             base, of_base = bases[record.cell]
             arrays = folder.arrays(record.run)
-            first, last = (_share(arrays, of_base, name) for name in ("weights_first", "weights_final"))
+            count = counts.get(record.run)
+            if count is None:
+                # Before both are in, and where a former lastbit made them, the weights are there to be counted.
+                count = count_between(folder, record.run, arrays, base.run, folder.arrays(base.run))
+            first, last = (None, None) if count is None else (count.first_share, count.last_share)
             known = [share for share in (first, last) if share is not None]
             # A program that keeps no weights shows a landed perturbation by whatever it does keep.
             apart = other_records(arrays, of_base) is not None
-            landed = any(known) if known else apart or _differ(arrays, of_base) or record.metrics != base.metrics
+            seen = apart or _differ(arrays, of_base) or record.metrics != base.metrics
+            landed = any(known) or (len(known) < 2 and seen)
             rows.append(LandedRun(run=record.run, landed=landed, first_step=first, last_step=last))
     return landing_of(folder.facts["spec"]["settings"]["perturb"], rows)
-
-
-def _share(arrays: Mapping[str, np.ndarray], base: Mapping[str, np.ndarray], name: str) -> float | None:
-    """Return the share of weights that differ, None where they were not recorded."""
-    return float(np.mean(arrays[name] != base[name])) if name in arrays and name in base else None
 
 
 def _differ(arrays: Mapping[str, np.ndarray], base: Mapping[str, np.ndarray]) -> bool:

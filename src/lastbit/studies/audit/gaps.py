@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +16,11 @@ from lastbit.report.figures.lines import Line
 from lastbit.report.figures.strips import WeightDistance
 from lastbit.report.figures.style import NEUTRAL
 from lastbit.report.formatting import plural
-from lastbit.stats import mean_relative_l1
 from lastbit.store import RunRecord, StudyFolder
-from lastbit.studies.audit.sketched import relative_l2, weights_of
+from lastbit.studies.audit.distances import Distances
 
 __all__ = ["MAX_LINES", "POINTS", "Gaps", "curves", "read_gaps", "rms_bins", "spread_within_seeds"]
 
-Arrays = Mapping[str, np.ndarray]
 Colours = Mapping[int, str]
 """The colour of each seed."""
 
@@ -44,6 +43,8 @@ class Gaps:
     between: list[Line] = field(default_factory=list)
     """The root mean square of that gap between two seeds, one line where there are several."""
     weights: list[WeightDistance] = field(default_factory=list)
+    sketched: bool = False
+    """Whether the distances of weights are estimated from sketches."""
     left_out: int = 0
     """The number of twins beyond `MAX_LINES`."""
 
@@ -56,26 +57,26 @@ def read_gaps(folder: StudyFolder, records: Sequence[RunRecord], colours: Colour
         records: its runs; repeats and crashed runs are passed over.
         colours: of the seeds.
     """
-    gaps = Gaps()
+    gaps, distances = Gaps(), Distances(folder)
     rows = [r for r in records if r.role != Role.REPEAT and r.status != RunStatus.CRASHED]
-    bases = {r.cell: (r, found) for r in rows if r.role == Role.BASE and (found := folder.arrays(r.run))}
+    bases = {
+        r.cell: (r, found)
+        for r in rows
+        if r.role == Role.BASE and (found := distances.noted(r.run, folder.arrays(r.run)))
+    }
     twins = [r for r in rows if r.role == Role.TWIN and r.cell in bases]
     gaps.left_out = max(0, len(twins) - MAX_LINES)
     points = max(50, min(POINTS, _ALL_POINTS // max(1, min(len(twins), MAX_LINES))))
     for record in twins[:MAX_LINES]:
-        arrays, (_, base) = folder.arrays(record.run), bases[record.cell]
+        arrays, (_, base) = distances.noted(record.run, folder.arrays(record.run)), bases[record.cell]
         if "losses" in base and "losses" in arrays:
             shared = min(len(base["losses"]), len(arrays["losses"]))
             with np.errstate(invalid="ignore"):
                 difference = arrays["losses"][:shared] - base["losses"][:shared]
             gaps.twins.append(Line(**_of(record, colours), **_even(difference, points)))
-        gaps.weights += _distance(record.cell, f"{record.run}, {record.label}", arrays, base)
-    # Each base against the next seed's, in a ring: enough to show the level, without every pair.
     ring = list(bases.values())
-    for (record, arrays), (other, against) in zip(ring, ring[1:] + ring[:1], strict=True):
-        if other is not record:
-            label = f"{record.run} to {other.run}"
-            gaps.weights += _distance(record.cell, label, arrays, against, between_seeds=True)
+    gaps.weights = _distances(distances, twins[:MAX_LINES], [record for record, _ in ring])
+    gaps.sketched = not distances.exact
     losses = [arrays["losses"] for _, arrays in ring if "losses" in arrays]
     if len(losses) > 1:
         shared = min(len(row) for row in losses)
@@ -96,21 +97,21 @@ def _even(difference: np.ndarray, points: int) -> dict[str, Any]:
     return {"x0": (1 + width) / 2, "dx": width, "y": values}
 
 
-def _distance(
-    seed: int, label: str, arrays: Arrays, against: Arrays, *, between_seeds: bool = False
-) -> list[WeightDistance]:
-    """Return the distance of two runs' weights; none where they were not kept, or a diverged run's are not finite."""
-    mine, yours = weights_of(arrays), weights_of(against)
-    try:
-        if "weights_final" in arrays:
-            value = mean_relative_l1(arrays["weights_final"], against["weights_final"])
-        elif mine is not None and yours is not None:
-            value = relative_l2(mine, yours)
-        else:
-            return []
-    except (KeyError, LastbitError):
+def _distances(distances: Distances, twins: Sequence[RunRecord], bases: Sequence[RunRecord]) -> list[WeightDistance]:
+    """Return how far twins are from their bases and seeds from each other; without those of runs that diverged."""
+    if not (distances.exact or distances.sketched):
         return []
-    return [WeightDistance(seed=seed, label=label, value=value, between_seeds=between_seeds)]
+    base_of = {record.cell: record for record in bases}
+    pairs = [(twin, base_of[twin.cell], f"{twin.run}, {twin.label}", False) for twin in twins]
+    # Each base against the next seed's, in a ring: enough to show the level, without every pair.
+    ring = zip(bases, [*bases[1:], *bases[:1]], strict=True)
+    pairs += [(one, other, f"{one.run} to {other.run}", True) for one, other in ring if other is not one]
+    found = []
+    for one, other, label, between_seeds in pairs:
+        with suppress(LastbitError):  # weights that are not finite
+            value = distances.between(one.run, other.run)
+            found.append(WeightDistance(seed=one.cell, label=label, value=value, between_seeds=between_seeds))
+    return found
 
 
 def curves(records: Sequence[RunRecord], metric: str, colours: Colours) -> list[Line]:

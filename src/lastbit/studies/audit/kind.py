@@ -17,9 +17,10 @@ from lastbit.studies.audit.page import audit_page
 from lastbit.studies.audit.result import AuditResult, conclude
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.audit.study import AuditStudy
-from lastbit.studies.audit.worker import engine, grid, rehearse, train, train_in_step
+from lastbit.studies.audit.worker import grid, rehearse, train
 from lastbit.studies.frame.control import Difference, compare_repeat
-from lastbit.studies.frame.kind import Cell, InStep, Kind
+from lastbit.studies.frame.kind import Cell, Kind
+from lastbit.studies.frame.landed import count_landed
 from lastbit.studies.frame.make import make
 from lastbit.studies.frame.program import Program, Trainee
 from lastbit.studies.frame.settings import study_keywords
@@ -65,6 +66,8 @@ def _settle(settings: AuditSettings, program: Program) -> AuditSettings:
     if not program.is_opaque:
         return settings
     settings.check_of_tasks(program.name)
+    if isinstance(program.source, CommandProgram):
+        settings.check_of_command(program.name)
     if settings.perturb == "reorder":
         raise LastbitError("--perturb reorder needs a task: here write auto, rescale, rounding or ulp")
     changes: dict[str, Any] = {} if "perturb" in settings.model_fields_set else {"perturb": "auto"}
@@ -97,9 +100,9 @@ AUDIT = Kind(
     jobs=grid,
     rehearse=rehearse,
     train=train,
-    in_step=InStep(engine=engine, train=train_in_step),
     so_far=_so_far,
     differs=_differs,
+    gather=count_landed,
     conclude=conclude,
     page=audit_page,
 )

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
 from lastbit.launch.arrays import record_arrays
@@ -30,11 +28,19 @@ from lastbit.studies.frame.launched import (
     run_to_end,
     versions_of,
 )
+from lastbit.studies.frame.weighing import Weigher
 from lastbit.tasks.function import TrainingFunction
+from lastbit.train.weighed import of_weights
 
-__all__ = ["call", "launch"]
+__all__ = ["call", "launch", "weigher"]
 
 G = TypeVar("G", bound=AuditSettings)
+
+
+def weigher(work: Work[G]) -> Weigher:
+    """Return what weighs the networks of a run, of a Task or of a function."""
+    settings, job = work.settings, work.job
+    return Weigher(work.files(job.run), job.role, settings.keep_weights, lends=settings.perturbations > 1)
 
 
 def call(work: Work[G], task: TrainingFunction) -> Trained:
@@ -44,15 +50,15 @@ def call(work: Work[G], task: TrainingFunction) -> Trained:
     ran = call_to_end(task, job, perturbation)
     measured = task.measured(ran.returned)
     predictions = {} if measured.predictions_N is None else {"predictions": measured.predictions_N}
-    work.files(job.run).arrays({**ran.arrays, **predictions})
-    finite = bool(np.isfinite(ran.arrays["weights_final"]).all())
+    weights = of_weights(ran.first, ran.final, weigher(work))
+    work.files(job.run).arrays({**ran.arrays, **weights, **predictions})
     described = [{"name": name, "unit": "", "higher_is_better": True} for name in measured.metrics]
     return _trained(
         work,
         measured.metrics,
         {"metrics": described, "steps": ran.steps, "perturbed": ran.perturbed},
         took=time.perf_counter() - began,
-        message="" if finite else "weights are not finite at the end",
+        message="" if ran.finite else "weights are not finite at the end",
     )
 
 

@@ -129,7 +129,7 @@ def _spread_sections(folder: StudyFolder, result: AuditResult) -> list[Section]:
         figures.variance_section(result),
         *figures.curves_sections(result, records, gaps, colours, legend),
         *figures.churn_sections(result),
-        *figures.weights_sections(gaps, colours, legend, sketched=result.recorded is not None),
+        *figures.weights_sections(gaps, colours, legend, sketched=gaps.sketched),
         *_metrics_section(result),
         Section("All estimates", [_estimates_table(result)], brief=True),
         *([Section("Planning a comparison", plan, planning, brief=True)] if plan else []),

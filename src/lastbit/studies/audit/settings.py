@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict
 
+from lastbit.core.errors import LastbitError
 from lastbit.core.keywords import setting
 from lastbit.studies.frame.settings import Device, Format, PerturbAny, StudySettings
 
@@ -26,3 +27,24 @@ class AuditSettings(StudySettings):
     perturb: PerturbAny = "rescale"
     dtype: Annotated[Format, setting("format of the weights", panel="The arithmetic")] = "float32"
     device: Device = "auto"
+    keep_weights: Annotated[
+        Literal["all", "base", "none"] | None,
+        setting(
+            "whose final weights stay in the study: of all runs, of each seed's unperturbed one (base), of none",
+            panel="Output",
+            shown="all up to 524,288 weights, none above",
+            remarks={"all": "default up to 524,288 weights", "none": "default above"},
+        ),
+    ] = None
+
+    def check_of_command(self, program: str) -> None:
+        """Refuse, for a command of this name, what lastbit cannot do for it.
+
+        Raises:
+            LastbitError: its weights are to be kept.
+        """
+        if self.keep_weights is not None:
+            raise LastbitError(
+                f"--keep-weights {self.keep_weights}: the weights of {program} stay in its own processes: let the "
+                "command save them itself, and leave --keep-weights out"
+            )

@@ -11,13 +11,11 @@ import numpy as np
 
 from lastbit import stats
 from lastbit.core.errors import LastbitError
-from lastbit.dynamics.sketch import distance_interval
-from lastbit.launch.record import WIDTH
 from lastbit.report.formatting import number
 from lastbit.stats import DistributionSpread, Estimate, ResolvableDifference, SeedsNeeded, VarianceComponents
 from lastbit.store import RunRecord, StudyFolder
+from lastbit.studies.audit.distances import Distances
 from lastbit.studies.audit.metrics import MetricSpread, Printed, metric_spreads, metrics_of
-from lastbit.studies.audit.sketched import relative_l2, weights_of
 from lastbit.studies.audit.tabulate import finite_runs, largest, mean_of, table_of
 
 __all__ = ["ChurnMatrix", "LossSpread", "Metric", "Spreads", "estimate_spreads", "no_spreads", "noting_the_step"]
@@ -67,8 +65,8 @@ class Spreads:
         last_bit_variance_share: share of the variance of fresh runs, between 0 and 1.
         churn_last_bit: share of examples predicted differently by two runs of one seed.
         churn_seed: the same for two seeds.
-        weight_distance_last_bit: mean relative L1 distance of a seed's runs from its base; of a command, whose weights
-            are not kept, the relative L2 distance, estimated from sketches (its note says how well).
+        weight_distance_last_bit: mean relative L1 distance of a seed's runs from its base; of a large network, or one
+            whose weights are not kept, the relative L2 distance, estimated from sketches (its note says how well).
         weight_distance_seed: the same between the bases of two seeds.
         smallest_resolvable_difference: what n seeds of each of two configurations can tell apart.
         seeds_needed: how many seeds of each a true difference takes.
@@ -145,7 +143,8 @@ def estimate_spreads(folder: StudyFolder, records: Sequence[RunRecord]) -> Sprea
     metrics = metrics_of(folder.facts)
     name, unit = metrics[0]["name"], metrics[0]["unit"]
     seeds = [record.cell for record in records]
-    arrays = [folder.arrays(record.run) for record in records]
+    distances = Distances(folder)
+    arrays = [distances.noted(record.run, folder.arrays(record.run)) for record in records]
     counted, left_out = finite_runs(records, name)
     table = table_of(counted, name)
     components = stats.variance_components(table)
@@ -163,7 +162,7 @@ def estimate_spreads(folder: StudyFolder, records: Sequence[RunRecord]) -> Sprea
         metric=Metric(name=name, unit=unit, mean=mean_of(counted, name).truncated(-most if most > 100 else 0.0, most)),
         **{part: getattr(components, part).truncated(0.0, most / 2) for part in _SPREADS},
         **{part: getattr(components, part) for part in ("last_bit_variance_share", "method", "balanced", "level")},
-        **_weight_distance(arrays, seeds),
+        **_weight_distance(distances, records, seeds),
         **_churn(records, arrays, seeds),
         smallest_resolvable_difference=tuple(
             replace(row, difference=_possible(row.difference, most), observed=_possible(row.observed, most))
@@ -198,27 +197,25 @@ def _loss(records: Sequence[RunRecord]) -> tuple[LossSpread | str, str]:
     return LossSpread(**vars(components), mean=mean_of(counted, "test_loss")), left_out
 
 
-def _weight_distance(arrays: Arrays, seeds: Sequence[int]) -> dict[str, Any]:
-    if all("weights_final" in found for found in arrays):
-        found = stats.weight_distance([found["weights_final"] for found in arrays], seeds)
-        return {"weight_distance_last_bit": found.last_bit, "weight_distance_seed": found.seed}
-    sketches = [one for one in map(weights_of, arrays) if one is not None]
-    if len(sketches) < len(arrays):
-        missing = stats.not_measured("weight distance: the runs keep no weights", len(arrays))
+def _weight_distance(distances: Distances, records: Sequence[RunRecord], seeds: Sequence[int]) -> dict[str, Any]:
+    runs = [record.run for record in records]
+    if not (distances.exact or distances.sketched):
+        missing = stats.not_measured("weight distance: the runs keep no weights", len(runs))
         return dict.fromkeys(_DISTANCE, missing)
     try:
-        found = stats.weight_distance(sketches, seeds, distance=relative_l2)
+        found = stats.weight_distance(runs, seeds, distance=distances.between)
     except LastbitError:
-        missing = stats.not_measured("weight distance: the runs did not train the same finite weights", len(arrays))
+        missing = stats.not_measured("weight distance: the runs did not train the same finite weights", len(runs))
         return dict.fromkeys(_DISTANCE, missing)
-    return {"weight_distance_last_bit": _sketched(found.last_bit), "weight_distance_seed": _sketched(found.seed)}
+    both = {"weight_distance_last_bit": found.last_bit, "weight_distance_seed": found.seed}
+    return both if distances.exact else {name: _sketched(one, distances.error) for name, one in both.items()}
 
 
-def _sketched(distance: Estimate) -> Estimate:
+def _sketched(distance: Estimate, error: tuple[float, float]) -> Estimate:
     """Return a distance with what sketches leave open in its interval and its note."""
     if distance.estimate is None:
         return distance
-    low, high = distance_interval(WIDTH)
+    low, high = error
     least = None if distance.low is None else low * distance.low
     most = None if distance.high is None else high * distance.high
     open_by = f"relative L2, by sketches: the true one is {number(low, 2)} to {number(high, 3)} times as large"

@@ -37,6 +37,7 @@ from lastbit.studies.frame.arms import LETTERS, Trains, arm_of
 from lastbit.studies.frame.environment import environment
 from lastbit.studies.frame.folders import begin_study
 from lastbit.studies.frame.kind import Kind, Plan
+from lastbit.studies.frame.landed import count_landed
 from lastbit.studies.frame.make import make
 from lastbit.studies.frame.settings import command_words, study_keywords
 from lastbit.studies.frame.study import Study
@@ -72,6 +73,7 @@ COMPARE = Kind(
     rehearse=rehearse,
     train=train,
     enough=enough,
+    gather=count_landed,
     announce=_announce,
     conclude=conclude,
     page=compare_page,

@@ -66,6 +66,8 @@ def settle(settings: CompareSettings, program: Program) -> CompareSettings:
     if not program.is_opaque:
         return settings
     settings.check_of_tasks(program.name)
+    if isinstance(program.source, CommandProgram):
+        settings.check_of_command(program.name)
     if settings.perturb == "reorder":
         raise LastbitError("--perturb reorder needs a task: here write auto, rescale, rounding or ulp")
     changes: dict[str, Any] = {} if "perturb" in settings.model_fields_set else {"perturb": "auto"}

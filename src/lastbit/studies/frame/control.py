@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lastbit.core.recorder import Moment
 from lastbit.store import RunRecord, StudyFolder
+from lastbit.studies.frame.stored_weights import digested
 
 __all__ = [
     "OWN_NOT_REPRODUCIBLE",
@@ -142,13 +144,24 @@ def other_records(one: Mapping[str, np.ndarray], two: Mapping[str, np.ndarray]) 
     return min(steps, default=None)
 
 
+def _other_tensor(one: Mapping[str, np.ndarray], two: Mapping[str, np.ndarray], what: str, when: Moment) -> str | None:
+    """Return the name of the first tensor whose digest differs; None where none does, or none is kept."""
+    name = f"{what}_{when}_digest"
+    if name not in one or name not in two or len(one[name]) != len(two[name]):
+        return None
+    apart = np.flatnonzero((one[name] != two[name]).any(axis=1))
+    names = one[f"{what}_name"] if len(one[f"{what}_name"]) == len(one[name]) else range(1, 1 + len(one[name]))
+    return str(names[apart[0]]) if len(apart) else None
+
+
 def compare_repeat(folder: StudyFolder, base: RunRecord, repeat: RunRecord) -> Difference | None:
     """Compare two finished runs bit for bit: the loss of every step, every metric, every array.
 
     Returns:
         None where every bit is the same; else the earliest step at which a difference shows.
     """
-    one, two = folder.arrays(base.run), folder.arrays(repeat.run)
+    kept, again = folder.arrays(base.run), folder.arrays(repeat.run)
+    one, two = digested(kept, again), digested(again, kept)
     found: list[Difference] = []
 
     def differ(step: int, what: str, a: float | None = None, b: float | None = None) -> None:
@@ -172,7 +185,14 @@ def compare_repeat(folder: StudyFolder, base: RunRecord, repeat: RunRecord) -> D
     last = len(losses[0]) or max(base.steps, default=0)
     if "weights_first" in one and one["weights_first"].tobytes() != two["weights_first"].tobytes():
         differ(1, "weights after the first step")
-    for name in sorted(name for name in set(one) | set(two) if not name.startswith(RECORDED)):
+    if (tensor := _other_tensor(one, two, "weights", "first")) is not None:
+        differ(1, f"weights after the first step, in {tensor}")
+    for what in ("weights", "buffers"):
+        if (tensor := _other_tensor(one, two, what, "final")) is not None:
+            differ(last, f"{what} of the result, in {tensor}")
+    # Sketches and norms of the weights follow from the weights.
+    compared = {name for name in set(one) | set(two) if not name.startswith((*RECORDED, "weights_final_"))}
+    for name in sorted(name for name in compared if not (name.endswith("_digest") and name in one and name in two)):
         if name not in one or name not in two or one[name].tobytes() != two[name].tobytes():
             differ(last, name.replace("_", " "))
     if base.steps != repeat.steps or base.status != repeat.status:

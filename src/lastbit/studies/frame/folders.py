@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-_PARTS = ("study.json", "result.json", "lock", "arrays", "checkpoints", "output")
+_PARTS = ("study.json", "result.json", "lock", "arrays", "checkpoints", "weights", "output")
 """What a study folder holds besides its database."""
 
 _SAME_BITS = ("torch", "processor", "vector instructions", "gpu", "cudnn")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -21,14 +21,13 @@ from lastbit.studies.frame.control import Difference
 from lastbit.studies.frame.program import Program, Trainee
 from lastbit.studies.frame.result import Result
 from lastbit.studies.frame.settings import StudySettings, command_line, command_words
-from lastbit.tasks import Task, TaskConfig
-from lastbit.train.jobs import Together
+from lastbit.tasks import TaskConfig
 
 if TYPE_CHECKING:
     from lastbit.report.blocks import Page
     from lastbit.studies.frame.study import Study
 
-__all__ = ["DTYPES", "Cell", "InStep", "Job", "Kind", "Plan", "Pointless", "Trained", "Work", "distinct"]
+__all__ = ["DTYPES", "Cell", "Job", "Kind", "Plan", "Pointless", "Trained", "Work", "distinct"]
 
 S = TypeVar("S", bound=StudySettings)
 R = TypeVar("R", bound=Result)
@@ -189,14 +188,8 @@ def _never(folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) ->
     return None
 
 
-@dataclass(frozen=True, kw_only=True)
-class InStep(Generic[S]):
-    """How several runs of a kind are trained in step with each other."""
-
-    engine: Callable[[Plan[S], Cell, Task], tuple[str | None, str]]
-    """Returns the engine that can train the task of a cell, None where none can, and why better ones cannot."""
-    train: Callable[[Sequence[Work[S]], Together], list[Trained | Exception]]
-    """Does jobs whose cells train one task with one set of settings: what `Kind.train` does with each."""
+def _leave(folder: StudyFolder, jobs: Sequence[Job], finished: Collection[str]) -> None:
+    """Leave everything as the runs left it."""
 
 
 class Pointless(LastbitError):
@@ -238,8 +231,6 @@ class Kind(Generic[S, R]):
     """Returns what the runs that are in say."""
     page: Callable[[StudyFolder, R], Page]
     """Composes the page that terminal text, Markdown and HTML are rendered from."""
-    in_step: InStep[S] | None = None
-    """How several jobs are done in step with each other, for a kind of which they can be."""
     defaults: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _nothing
     """Returns settings of a built-in task that this kind prefers to the task's own, given those that were asked."""
     settle: Callable[[S, Program], S] = _as_given
@@ -270,6 +261,8 @@ class Kind(Generic[S, R]):
     """Returns what the runs that are in say, in a few words for the progress."""
     differs: Callable[[StudyFolder, Mapping[str, RunRecord], Cell], Difference | None] = _never
     """Returns where a cell's exact repeat first differs, which makes every other run pointless."""
+    gather: Callable[[StudyFolder, Sequence[Job], Collection[str]], None] = _leave
+    """Takes what the finished runs of a cell have left for each other, given its jobs and the names of those runs."""
     repeat: Callable[[Plan[S]], str] | None = None
     """Returns the command that repeats the study exactly, where its programs stand otherwise than behind `--a`."""
     enough: Callable[[StudyFolder, Plan[S]], bool] = _all_of_them

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,8 @@ from lastbit.studies.frame.kind import DTYPES, Cell, Job, Kind, Plan, Trained, W
 from lastbit.studies.frame.program import Trainee
 from lastbit.studies.frame.progress import GridProgress, grid_progress
 from lastbit.tasks import Task
-from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Finished, Progressed, Started, Together
+from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Finished, Progressed, Started
 from lastbit.train.jobs import Job as Queued
-from lastbit.train.replicas.engines import ENGINES
 from lastbit.train.run import step_seconds
 
 __all__ = ["JobWorker", "JobWorkerFactory", "Runner"]
@@ -74,34 +73,21 @@ class JobWorker:
 
     def run(self, job: Job, progress: Callable[[int | str], None]) -> Trained:
         """Do one job; `progress` receives the number of steps taken, now and then, and what else is to be said."""
-        return self._order.kind.train(self._work(job, progress))
-
-    def alike(self, job: Job) -> Hashable:
-        """Return what jobs agree in that are of one task, trained with one set of settings."""
-        return job.cell.sets, repr(sorted(job.cell.settings.items()))
-
-    def run_together(
-        self, jobs: Sequence[Job], progress: Sequence[Callable[[int | str], None]], how: Together
-    ) -> list[Trained | Exception]:
-        """Do jobs that are alike in step with each other."""
-        kind = self._order.kind
-        assert kind.in_step is not None
-        return kind.in_step.train([self._work(job, told) for job, told in zip(jobs, progress, strict=True)], how)
-
-    def _work(self, job: Job, progress: Callable[[int | str], None]) -> Work[Any]:
         order = self._order
-        return Work(
-            job=job,
-            task=self._task(job.cell),
-            program=order.plan.programs[job.cell.arm],
-            programs=order.plan.programs,
-            settings=order.plan.settings_of(job.cell),
-            device=self._device,
-            files=lambda run: RunFiles(order.folder, run),
-            output=lambda run: order.folder / "output" / run,
-            progress=now_and_then(progress),
-            say=progress,
-            checkpoint_seconds=order.checkpoint_seconds,
+        return order.kind.train(
+            Work(
+                job=job,
+                task=self._task(job.cell),
+                program=order.plan.programs[job.cell.arm],
+                programs=order.plan.programs,
+                settings=order.plan.settings_of(job.cell),
+                device=self._device,
+                files=lambda run: RunFiles(order.folder, run),
+                output=lambda run: order.folder / "output" / run,
+                progress=now_and_then(progress),
+                say=progress,
+                checkpoint_seconds=order.checkpoint_seconds,
+            )
         )
 
     def step_seconds(self) -> float:
@@ -151,6 +137,7 @@ class Runner:
             home=os.getpid(),
         )
         self.crashed = ""
+        self._jobs = kind.jobs(plan)
 
     def run(self, *, quiet: bool, form: str | None = None) -> None:
         """Do what is left, unless an exact repeat does not match.
@@ -162,7 +149,7 @@ class Runner:
         Raises:
             LastbitError: something that no other job would get past, every job crashed, or the user interrupted.
         """
-        jobs = self.kind.jobs(self.plan)
+        jobs = self._jobs
         self._withdraw_damaged(jobs)
         left = [Queued(name=job.run, payload=job) for job in jobs if job.run not in self.records]
         done, most = len(jobs) - len(left), max(self.steps.values())
@@ -178,12 +165,14 @@ class Runner:
                 if done:
                     progress.event(f"{plural(done, counted)} already there")
                 for cell in self.plan.cells:
+                    self._gather(cell)
                     self._check_control(cell)
                 self._check_enough()
                 if left:
                     self._execute(left, progress)
         except _NoMoreNeeded:
-            pass
+            for job in jobs:
+                self.folder.files(job.run).drop_lent()
         except KeyboardInterrupt:
             there = {record.run for record in self.folder.runs()}
             raise interrupted(self.folder, sum(job.run in there for job in jobs), len(jobs), counted) from None
@@ -209,7 +198,6 @@ class Runner:
             measured=not any(program.is_opaque for program in programs),
             shared=any(isinstance(program.source, CommandProgram) for program in programs),
             small=not any(isinstance(task, Task) and needs_threads(task.model, task.batch_size) for task in tasks),
-            engine=self._engine,
         )
         executor.run(left, lambda event: self._on_event(event, progress))
         if self.crashed and not self.records:
@@ -217,21 +205,6 @@ class Runner:
                 f"every run of {self.tasks[self.plan.cells[0].number].name} crashed, tried {ATTEMPTS} times each: "
                 f"{self.crashed}"
             )
-
-    def _engine(self) -> tuple[str | None, str]:
-        """Return what can take the steps of several runs of every task at once, and why better ways cannot."""
-        assert self.kind.in_step is not None
-        found, said, seen = [], [], set()
-        for cell in self.plan.cells:
-            task = self.tasks[cell.number]
-            if cell.sets not in seen and isinstance(task, Task):
-                seen.add(cell.sets)
-                name, reasons = self.kind.in_step.engine(self.plan, cell, task)
-                found.append(name)
-                said.append(reasons)
-        # One for all tasks of the study: the one that the most reluctant of them allows.
-        worst = max(found, key=lambda name: len(ENGINES) if name is None else list(ENGINES).index(name))
-        return worst, said[found.index(worst)]
 
     def _on_event(self, event: Event, progress: GridProgress) -> None:
         job: Job = event.job.payload
@@ -260,6 +233,7 @@ class Runner:
         elif isinstance(event, Finished):
             self._keep(job, event.attempt, event.result)
             progress.finished(name, event.result.said, self._so_far())
+            self._gather(job.cell)
             self._check_control(job.cell)
             self._check_enough()
 
@@ -290,6 +264,9 @@ class Runner:
                     f"{self.folder.path} was begun with {name} {before[name]}, and {job.run} had {name} {version}, "
                     "where the bits would differ: run it where it was begun, or start another study with --out"
                 )
+
+    def _gather(self, cell: Cell) -> None:
+        self.kind.gather(self.folder, [job for job in self._jobs if job.cell == cell], self.records.keys())
 
     def _check_control(self, cell: Cell) -> None:
         difference = self.kind.differs(self.folder, self.records, cell)

@@ -18,6 +18,7 @@ from lastbit.store import RunClaim, RunFiles, RunRecord
 from lastbit.studies.audit.worker import train
 from lastbit.studies.frame.kind import Cell, Job, Work
 from lastbit.studies.frame.launched import NoMetric, NoStep
+from lastbit.studies.frame.stored_weights import is_former
 from lastbit.studies.gate.contender import Contender
 from lastbit.train.jobs import one_line
 
@@ -67,7 +68,7 @@ def train_once(one: Contender, claim: RunClaim, folder: Path, *, threads: int, f
         task=one.task,
         program=plan.program,
         programs=plan.programs,
-        settings=plan.settings,
+        settings=plan.settings.model_copy(update={"keep_weights": "none"}),
         device=plan.device,
         files=lambda _: files,
         output=lambda _: output_of(folder, claim.run),
@@ -123,7 +124,8 @@ def ended_of(record: RunRecord, metric: str, arrays: Mapping[str, np.ndarray[Any
     if record.status == RunStatus.DIVERGED or not math.isfinite(value):
         message = record.message or "its result is not finite"
         return Ended(status=RunStatus.DIVERGED, message=message, seconds=record.seconds)
-    digest = digest_of(arrays, value)
+    # What a former lastbit kept of its weights has no digest to be held against.
+    digest = None if is_former(arrays) else digest_of(arrays, value)
     return Ended(status=record.status, value=value, digest=digest, message=record.message, seconds=record.seconds)
 
 

@@ -27,6 +27,7 @@ from lastbit.studies.frame.program import Program
 from lastbit.studies.trace.settings import TraceSettings
 from lastbit.tasks.function import TrainingFunction
 from lastbit.train.jobs import RunFailed
+from lastbit.train.weighed import of_weights, weighed
 
 __all__ = ["run_alone", "separate_jobs", "settled"]
 
@@ -90,8 +91,8 @@ def run_alone(work: Work[TraceSettings]) -> Trained:
         perturbation = perturbation_for(job, settings.perturb)
         ran = call_to_end(program, job, perturbation, every=settings.every)
         metrics = {} if ran.returned is None else program.measured(ran.returned).metrics
-        arrays, steps, perturbed = ran.arrays, ran.steps, ran.perturbed
-        if not np.isfinite(arrays["weights_final"]).all():
+        arrays, steps, perturbed = ran.arrays | of_weights(ran.first, ran.final, weighed), ran.steps, ran.perturbed
+        if not ran.finite:
             message = "weights are not finite at the end"
     else:
         assert isinstance(program, CommandProgram), "a Task is trained in lock step"
