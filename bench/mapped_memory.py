@@ -144,7 +144,7 @@ def main() -> int:
                 ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                 found = json.loads(ended.stdout.splitlines()[-1])
                 assert found["identical"], "the control run differs"
-                peaks.append(found["VmRSS" if way == "array" else "RssAnon"])
+                peaks.append(found["VmRSS"])
                 resident, private = found["VmRSS"] / 1e6, found["RssAnon"] / 1e6
                 seconds = found["seconds"]
                 print(

@@ -14,13 +14,17 @@ import torch
 from lastbit.core.errors import LastbitError
 from lastbit.train.executors.choose import ExecutorChoice, choose_executor, default_workers
 from lastbit.train.executors.processes import ProcessExecutor
+from lastbit.train.executors.replicas import ReplicasExecutor
 from lastbit.train.executors.serial import SerialExecutor
-from lastbit.train.jobs import Crashed, Finished, Job, Progressed, Started
+from lastbit.train.jobs import Crashed, Finished, Job, Progressed, Started, Together
 
 HELPERS = str(Path(__file__).parents[1] / "train")
 EXECUTORS = {
     "serial": lambda factory, workers, threads: SerialExecutor(factory, threads=threads),
     "processes": lambda factory, workers, threads: ProcessExecutor(factory, workers=workers, threads=threads),
+    "replicas": lambda factory, workers, threads: ReplicasExecutor(
+        factory, together=Together("stack", 3), threads=threads
+    ),
 }
 every_executor = pytest.mark.parametrize("executor", EXECUTORS.values(), ids=EXECUTORS)
 
@@ -470,3 +474,11 @@ def test_ctrl_c_ends_the_grid_and_its_processes_say_nothing(tmp_path):
         script.wait()
     assert script.returncode != 0
     assert not alive(child)
+
+
+def test_what_raises_in_a_step_of_all_takes_none_of_the_others_with_it(factory):
+    work = jobs(("square", 2), ("spoils", 0), ("square", 3), ("square", 4))
+    events = run(ReplicasExecutor(factory, together=Together("stack", 3), threads=1), work)
+    crashed = [(e.job.name, e.attempt, e.final) for e in events if isinstance(e, Crashed)]
+    assert crashed == [("job0", 1, False), ("job1", 1, False), ("job2", 1, False), ("job1", 2, True)]
+    assert {name: value for name, (value, _) in results(events).items()} == {"job0": 4, "job2": 9, "job3": 16}

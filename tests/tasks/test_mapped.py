@@ -9,13 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from readable import reading_task
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from lastbit.core.errors import LastbitError
 from lastbit.studies.frame.fingerprint import fingerprint
 from lastbit.tasks import split as splits
 from lastbit.tasks.loader import _Checking, _Nowhere
-from lastbit.tasks.mapped import MappedArray, Pages, mapped_file
+from lastbit.tasks.mapped import MappedArray, Pages, files_kept_by, mapped_file
 from lastbit.tasks.split import Split
 
 ROWS = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
@@ -145,11 +145,27 @@ def test_a_pass_over_a_file_leaves_it_out_of_memory(tmp_path, monkeypatch):
     with (tmp_path / "sparse").open("wb") as made:
         made.truncate(size)
     array = np.memmap(tmp_path / "sparse", np.uint8, "r", shape=(size >> 16, 1 << 16))
-    split = Split((array, np.zeros(len(array), np.int64)))
-    before = resident()
-    for part in torch.split(torch.randperm(len(array), generator=torch.Generator().manual_seed(0)), 64):
-        split.batch(part)
-    assert resident() - before < 100 << 20
+    for source in ((array, np.zeros(len(array), np.int64)), Kept(array), Subset(Kept(array), range(len(array)))):
+        split = Split(source)
+        before = resident()
+        for part in torch.split(torch.randperm(len(array), generator=torch.Generator().manual_seed(0)), 64):
+            split.batch(part)
+        assert resident() - before < 100 << 20
+
+
+def test_files_are_found_where_a_dataset_keeps_them(tmp_path):
+    with (tmp_path / "sparse").open("wb") as made:
+        made.truncate(80 << 20)
+    array = np.memmap(tmp_path / "sparse", np.uint8, "r", shape=(80, 1 << 20))
+    file = mapped_file(array)[1]
+    for kept in (array, array[3:], [array], {"rows": (1, array)}, Kept(array)):
+        assert files_kept_by(Subset(Kept(kept), [0])) == [file]
+    private = np.memmap(tmp_path / "sparse", np.uint8, "c", shape=(80, 1 << 20))
+    for other in (ROWS, private, [Kept(ROWS)]):
+        assert files_kept_by(Kept(other)) == []
+    looped = Kept(array)
+    looped.rows = [looped, array]
+    assert files_kept_by(looped) == [file]
 
 
 def resident():

@@ -36,6 +36,23 @@ class Worker:
         note(self.plan.folder, f"ran {action} {value}")
         return getattr(self, action)(value, progress)
 
+    def alike(self, payload):
+        return payload[0] == "imports"
+
+    def run_together(self, payloads, progress, how):
+        assert len(payloads) <= how.size
+        if any(action == "spoils" for action, _ in payloads):
+            raise RuntimeError("a step of all")
+        results = []
+        for payload, told in zip(payloads, progress, strict=True):
+            try:
+                results.append(self.run(payload, told))
+            except LastbitError:
+                raise
+            except (Exception, SystemExit) as error:
+                results.append(error)
+        return results
+
     def square(self, value, progress):
         progress(value)
         return value * value, os.getpid()

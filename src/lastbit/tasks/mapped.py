@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils import data
 
-__all__ = ["ByPlace", "MappedArray", "Pages", "mapped_file", "pickled", "tensor_of"]
+from lastbit.core.batches import leaves_of
+
+__all__ = ["ByPlace", "MappedArray", "Pages", "files_kept_by", "mapped_file", "pickled", "tensor_of"]
 
 Array = np.ndarray[Any, Any]
 
 _TOUCHED = 64 << 20
-"""Bytes that are read before the pages are given back."""
+"""Bytes that are read before the pages are given back; a file of fewer keeps them."""
 
 _AROUND = 64 << 10
 """Bytes of a mapped file that Linux maps around each that is read."""
@@ -85,6 +88,25 @@ class MappedArray:
         return np.ndarray(self.shape, self.dtype, buffer=whole, offset=self.offset, strides=self.strides)
 
 
+def files_kept_by(dataset: Any) -> list[mmap.mmap]:
+    """Return the large mapped files of which a dataset, or one that it is made from, keeps arrays as attributes."""
+    found: dict[int, mmap.mmap] = {}
+    left, seen = [dataset], set()
+    while left:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        for leaf in leaves_of(list(getattr(one, "__dict__", {}).values())):
+            if isinstance(leaf, data.Dataset):
+                left.append(leaf)
+            elif isinstance(leaf, np.ndarray) and (there := mapped_file(leaf)) is not None:
+                whole, file = there
+                if whole.mode != "c" and len(file) > _TOUCHED:
+                    found[id(file)] = file
+    return list(found.values())
+
+
 class ByPlace:
     """A mixin for picklers: an array in a mapped file travels as the place where it lies."""
 
@@ -123,6 +145,10 @@ class Pages:
         """Note that so many rows of `size` bytes were read."""
         self._read += rows * (size + _AROUND)
         if self._read >= _TOUCHED:
-            self._read = 0
-            for file in self._files:
-                file.madvise(mmap.MADV_DONTNEED)
+            self.give_back()
+
+    def give_back(self) -> None:
+        """Give back what was read so far."""
+        self._read = 0
+        for file in self._files:
+            file.madvise(mmap.MADV_DONTNEED)

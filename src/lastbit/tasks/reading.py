@@ -24,7 +24,7 @@ from lastbit.core.batches import arrived, mapped, tensors_of
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import stream_seed
 from lastbit.core.threads import threads
-from lastbit.tasks.mapped import pickled
+from lastbit.tasks.mapped import Pages, files_kept_by, pickled
 from lastbit.tasks.sources import is_installed
 
 __all__ = ["Collate", "Draws", "Reader", "UnreadableExample", "collated", "named"]
@@ -69,6 +69,7 @@ class Reader:
         self.dataset = dataset
         self.collate = collate
         self.name = name
+        self._pages = Pages(files_kept_by(dataset))
         self._draws = False
         """Whether an example was seen to draw."""
 
@@ -101,6 +102,8 @@ class Reader:
                 return collated(items, indices, draws, self.collate, self.name)
         finally:
             generators.restore(found)
+            # How much of a file an example takes is not known here.
+            self._pages.give_back()
 
     @cached_property
     def example_bytes(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,8 @@ __all__ = [
     "Progressed",
     "RunFailed",
     "Started",
+    "Together",
+    "TogetherWorker",
     "Worker",
     "WorkerFactory",
     "one_line",
@@ -86,6 +88,28 @@ class Worker(Protocol):
 
     def step_seconds(self) -> float:
         """Measure one step of the work."""
+
+
+@dataclass(frozen=True)
+class Together:
+    """How jobs are done together, which decides their bits."""
+
+    engine: str
+    """Name of what takes their steps, in `lastbit.train.replicas.engines`."""
+    size: int
+    """How many there are at most; fewer are computed as so many."""
+
+
+class TogetherWorker(Worker, Protocol):
+    """A worker that can do several jobs in step with each other."""
+
+    def alike(self, payload: Any) -> Hashable:
+        """Return what jobs must agree in to be done together."""
+
+    def run_together(
+        self, payloads: Sequence[Any], progress: Sequence[Callable[[Any], None]], how: Together
+    ) -> list[Any]:
+        """Do jobs that are alike, and return the result of each, or the exception that it alone raised."""
 
 
 WorkerFactory = Callable[[], Worker]

@@ -17,9 +17,9 @@ from lastbit.studies.audit.page import audit_page
 from lastbit.studies.audit.result import AuditResult, conclude
 from lastbit.studies.audit.settings import AuditSettings
 from lastbit.studies.audit.study import AuditStudy
-from lastbit.studies.audit.worker import grid, rehearse, train
+from lastbit.studies.audit.worker import engine, grid, rehearse, train, train_in_step
 from lastbit.studies.frame.control import Difference, compare_repeat
-from lastbit.studies.frame.kind import Cell, Kind
+from lastbit.studies.frame.kind import Cell, InStep, Kind
 from lastbit.studies.frame.landed import count_landed
 from lastbit.studies.frame.make import make
 from lastbit.studies.frame.program import Program, Trainee
@@ -100,6 +100,7 @@ AUDIT = Kind(
     jobs=grid,
     rehearse=rehearse,
     train=train,
+    in_step=InStep(engine=engine, train=train_in_step),
     so_far=_so_far,
     differs=_differs,
     gather=count_landed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -19,11 +20,14 @@ from lastbit.studies.frame.program import Trainee
 from lastbit.studies.frame.rehearsal import first_step
 from lastbit.tasks.function import TrainingFunction
 from lastbit.tasks.task import Task
+from lastbit.train.jobs import Together
 from lastbit.train.random_streams import streams
-from lastbit.train.run import run_training
+from lastbit.train.replicas.engines import choose_engine
+from lastbit.train.replicas.together import Replica, run_together
+from lastbit.train.run import RunOutcome, run_training
 from lastbit.train.training import Training
 
-__all__ = ["grid", "rehearse", "train"]
+__all__ = ["engine", "grid", "rehearse", "train", "train_in_step"]
 
 G = TypeVar("G", bound=AuditSettings)
 """The settings of an audit, or of another kind of study with a grid of seeds and perturbations."""
@@ -101,10 +105,48 @@ def train(work: Work[G]) -> Trained:
         on_step=work.progress,
         weigh=weigher(work),
     )
+    return _trained(work, outcome)
+
+
+def engine(plan: Plan[G], cell: Cell, task: Task) -> tuple[str | None, str]:
+    """Return the engine that can take the steps of several runs of a cell's task at once; see `choose_engine`."""
+    settings = plan.settings_of(cell)
+    perturbation = _perturbation(settings, cell.seed, min(1, settings.perturbations - 1))
+    return choose_engine(task, perturbation, device=plan.device, dtype=DTYPES[settings.dtype])
+
+
+def train_in_step(works: Sequence[Work[G]], together: Together) -> list[Trained | Exception]:
+    """Train several runs of the grid that are of one task."""
+    first = works[0]
+    settings = first.settings
+    replicas = [
+        Replica(
+            streams=streams(work.job.cell.seed, settings.vary),
+            perturbation=_perturbation(settings, work.job.cell.seed, work.job.twin),
+            recorder=work.files(work.job.run),
+            on_step=work.progress,
+        )
+        for work in works
+    ]
+    outcomes = run_together(
+        first.task,
+        replicas,
+        together=together,
+        device=first.device,
+        dtype=DTYPES[settings.dtype],
+        checkpoint_seconds=first.checkpoint_seconds,
+    )
+    return [
+        outcome if isinstance(outcome, Exception) else _trained(work, outcome)
+        for work, outcome in zip(works, outcomes, strict=True)
+    ]
+
+
+def _trained(work: Work[G], outcome: RunOutcome) -> Trained:
+    job, metric = work.job, work.task.metric
     if outcome.status == RunStatus.OK:
-        status, message = blow_up(files.load_arrays()["losses"])
+        status, message = blow_up(work.files(job.run).load_arrays()["losses"])
         outcome = replace(outcome, status=status, message=message)
     record = job.record(**vars(outcome))
-    metric = task.metric
     said = f"{metric.name} {number(record.final[metric.name], 4, metric.unit)}"
     return Trained(records=(record,), said=said if record.status == RunStatus.OK else record.message)

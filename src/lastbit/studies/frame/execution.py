@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from lastbit.core.errors import LastbitError
+import torch
+
+from lastbit.core.errors import LastbitError, choose
 from lastbit.core.exit_codes import ExitCode
+from lastbit.core.threads import threads as torch_threads
 from lastbit.report.formatting import plural
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.progress import GridProgress
-from lastbit.train.executors.choose import ExecutorChoice, choose_executor, gpus, unmeasured_choice
-from lastbit.train.jobs import Executor, WorkerFactory
+from lastbit.train.executors.choose import EXECUTORS, ExecutorChoice, choose_executor, gpus, unmeasured_choice
+from lastbit.train.jobs import Executor, Together, WorkerFactory
 
 __all__ = ["Asked", "Interrupted", "choose_execution", "interrupted", "now_and_then"]
 
 _PROGRESS_SECONDS = 0.3
 """Shortest time between two progress reports of one run."""
 
+
+_ON_CPU, _ON_GPU = 8, 32
+"""Runs that are taken in step unless otherwise asked: activations of so many fit a cache, or feed an accelerator."""
 
 _MOST = 4096
 """Processes or threads: more is a slip of the pen, and each costs memory."""
@@ -35,11 +41,24 @@ class Asked:
     """Intra-op threads of each."""
     checkpoint_seconds: float = 20.0
     """Time between the checkpoints of a run."""
+    executor: str | None = None
+    """A key of `EXECUTORS`; None measures."""
+    replicas: int | None = None
+    """How many runs are taken in step with each other."""
 
     def __post_init__(self) -> None:
         """Refuse what is no number of either."""
         _check_count("--workers", self.workers)
         _check_count("--threads", self.threads)
+        _check_count("--replicas", self.replicas)
+        if self.executor is not None:
+            choose(self.executor, EXECUTORS, "--executor")
+        if self.replicas is not None and self.executor != "replicas":
+            raise LastbitError(f"--replicas {self.replicas} belongs to --executor replicas: write both")
+        if self.executor in ("serial", "replicas") and (self.workers or 1) > 1:
+            raise LastbitError(
+                f"--workers {self.workers}: --executor {self.executor} has one process: leave one of them out"
+            )
 
 
 class Interrupted(LastbitError):
@@ -78,6 +97,7 @@ def choose_execution(
     measured: bool,
     shared: bool,
     small: bool,
+    engine: Callable[[], tuple[str | None, str]],
 ) -> Executor:
     """Return the executor for the runs that are left, and keep the choice in the study before any step is taken.
 
@@ -93,9 +113,11 @@ def choose_execution(
         shared: whether the runs write into one folder.
         travels: whether other processes could rebuild what is trained; else the runs stay in this one.
         small: whether every step is too small for several threads to share.
+        engine: finds what can take the steps of several runs at once, None where nothing can, and why.
 
     Raises:
-        LastbitError: other threads are asked for than those that the study was begun with; a step raised.
+        LastbitError: another executor, number of replicas or number of threads is asked for than
+            that which the study was begun with; a step raised.
     """
     workers, before, one_gpu = asked.workers, folder.facts.get("execution"), False
     if not travels and workers != 1 and jobs > 1:
@@ -104,18 +126,30 @@ def choose_execution(
             "(put it in a file and name it FILE.py:FUNCTION to use every core)"
         )
         workers = 1
+    workers = 1 if asked.executor == "serial" else workers
     if before is not None:
+        _check_resumed(folder, before, asked)
         threads = before["threads"]
         if asked.threads not in (None, threads):
             raise LastbitError(
                 f"{folder.path} was begun with --threads {threads}, not {asked.threads}: the number decides the order "
                 "of sums; leave --threads out to resume, or start another study with --out"
             )
-        choice = ExecutorChoice(min(workers or before["workers"], jobs), threads, "as the study was begun")
+        in_step = before.get("together")
+        choice = ExecutorChoice(
+            min(workers or before["workers"], jobs),
+            threads,
+            "as the study was begun",
+            executor=before.get("executor", ""),
+            together=None if in_step is None else Together(**in_step),
+        )
         one_gpu = before.get("one_gpu", False)
         executor = choice.build(factory, places=_one_gpu_each() if one_gpu else ())
+    elif asked.executor == "replicas":
+        choice = _in_step(asked, jobs, progress, small=small, engine=engine)
+        executor = choice.build(factory)
     else:
-        if measured:
+        if measured and asked.executor is None:
             progress.event("choosing processes and threads: as asked, or by a few measured steps ...")
             choice, executor = choose_executor(factory, workers, jobs, threads=asked.threads, small=small)
         else:
@@ -125,10 +159,59 @@ def choose_execution(
         progress.event(
             f"{plural(choice.workers, 'process', 'processes')} × {plural(choice.threads, 'thread')} ({choice.reason})"
         )
-    chosen = {"workers": choice.workers, "threads": choice.threads, "reason": choice.reason}
+    chosen: dict[str, Any] = {"workers": choice.workers, "threads": choice.threads, "reason": choice.reason}
+    if choice.executor:
+        chosen["executor"] = choice.executor
+    if choice.together is not None:
+        chosen["together"] = asdict(choice.together)
     # How many a run sees decides its bits: so it stays, whatever number of processes the study is resumed with.
     folder.update_facts(execution={**chosen, "one_gpu": True} if one_gpu else chosen)
     return executor
+
+
+def _check_resumed(folder: StudyFolder, before: Mapping[str, Any], asked: Asked) -> None:
+    """Refuse to go on in a way that gives other bits than the one in which a study was begun.
+
+    Raises:
+        LastbitError: says how it was begun.
+    """
+    was, size = before.get("executor", ""), before.get("together", {}).get("size")
+    if asked.executor is not None and (asked.executor == "replicas") != (was == "replicas"):
+        how = "with --executor replicas" if was == "replicas" else "without --executor replicas"
+        raise LastbitError(
+            f"{folder.path} was begun {how}, which decides the last bits: leave --executor out to resume, or start "
+            "another study with --out"
+        )
+    if asked.replicas not in (None, size):
+        raise LastbitError(
+            f"{folder.path} was begun with "
+            + (f"--replicas {size}" if size else "runs one after another, as the task refused to be stacked")
+            + f", not {asked.replicas}: leave --replicas out to resume"
+        )
+
+
+def _in_step(
+    asked: Asked,
+    jobs: int,
+    progress: GridProgress,
+    *,
+    small: bool,
+    engine: Callable[[], tuple[str | None, str]],
+) -> ExecutorChoice:
+    """Choose how runs are taken in step with each other: by the best engine that what is trained allows."""
+    threads = asked.threads or (1 if small else torch.get_num_threads())
+    size = asked.replicas or min(jobs, _ON_GPU if gpus() else _ON_CPU)
+    progress.event("trying one step of runs together ...")
+    with torch_threads(threads):
+        name, said = engine()
+    if name is None:
+        progress.event(f"runs go one after another: {said}")
+        return ExecutorChoice(1, threads, f"one after another: {said}", executor="replicas")
+    if said:
+        progress.event(f"runs go in step by {name}: {said}")
+    return ExecutorChoice(
+        1, threads, f"{size} runs in step, by {name}", executor="replicas", together=Together(name, size)
+    )
 
 
 def _one_gpu_each() -> list[dict[str, str]]:

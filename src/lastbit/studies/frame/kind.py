@@ -21,13 +21,14 @@ from lastbit.studies.frame.control import Difference
 from lastbit.studies.frame.program import Program, Trainee
 from lastbit.studies.frame.result import Result
 from lastbit.studies.frame.settings import StudySettings, command_line, command_words
-from lastbit.tasks import TaskConfig
+from lastbit.tasks import Task, TaskConfig
+from lastbit.train.jobs import Together
 
 if TYPE_CHECKING:
     from lastbit.report.blocks import Page
     from lastbit.studies.frame.study import Study
 
-__all__ = ["DTYPES", "Cell", "Job", "Kind", "Plan", "Pointless", "Trained", "Work", "distinct"]
+__all__ = ["DTYPES", "Cell", "InStep", "Job", "Kind", "Plan", "Pointless", "Trained", "Work", "distinct"]
 
 S = TypeVar("S", bound=StudySettings)
 R = TypeVar("R", bound=Result)
@@ -192,6 +193,16 @@ def _leave(folder: StudyFolder, jobs: Sequence[Job], finished: Collection[str]) 
     """Leave everything as the runs left it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class InStep(Generic[S]):
+    """How several runs of a kind are trained in step with each other."""
+
+    engine: Callable[[Plan[S], Cell, Task], tuple[str | None, str]]
+    """Returns the engine that can train the task of a cell, None where none can, and why better ones cannot."""
+    train: Callable[[Sequence[Work[S]], Together], list[Trained | Exception]]
+    """Does jobs whose cells train one task with one set of settings: what `Kind.train` does with each."""
+
+
 class Pointless(LastbitError):
     """What the runs that are in show makes every other one pointless: the study is withdrawn, and begun anew."""
 
@@ -231,6 +242,8 @@ class Kind(Generic[S, R]):
     """Returns what the runs that are in say."""
     page: Callable[[StudyFolder, R], Page]
     """Composes the page that terminal text, Markdown and HTML are rendered from."""
+    in_step: InStep[S] | None = None
+    """How several jobs are done in step with each other, for a kind of which they can be."""
     defaults: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _nothing
     """Returns settings of a built-in task that this kind prefers to the task's own, given those that were asked."""
     settle: Callable[[S, Program], S] = _as_given

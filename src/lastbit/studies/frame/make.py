@@ -51,6 +51,8 @@ def make(
     resume: str | Path | None = None,
     workers: int | None = None,
     threads: int | None = None,
+    executor: str | None = None,
+    replicas: int | None = None,
     quiet: bool = False,
     progress: str | None = None,
     trust: bool = False,
@@ -69,6 +71,9 @@ def make(
         resume: folder of an unfinished study to continue, in place of `out`.
         workers: number of processes; 1 stays in this process; None measures both ways.
         threads: of each process for one operation; None measures.
+        executor: `serial`, `processes` or `replicas`, which takes runs in step with each other in this process; None
+            measures the first two.
+        replicas: how many runs `replicas` takes in step.
         quiet: show no progress.
         progress: `bar`, `plain`, `json` or `none`; by default a bar on a terminal and `plain` elsewhere.
         trust: resume a study that another user or another computer began, which runs the task file that it names.
@@ -84,10 +89,11 @@ def make(
     """
     if from_audit is not None:
         told = {"task": task, "out": out, "resume": resume, "workers": workers, "threads": threads, **settings}
+        told |= {"executor": executor, "replicas": replicas}
         return _of_audit(kind, Path(from_audit), [name for name, value in told.items() if value is not None])
     if progress is not None:
         choose(progress, FORMS, "--progress")
-    asked = Asked(workers, threads, checkpoint_seconds)
+    asked = Asked(workers, threads, checkpoint_seconds, executor, replicas)
     stored = stored_facts(kind.name, kind.called, out, resume)
     if stored is not None and not (trust or arms) and task is None and settings.get("task") is None:
         check_origin(stored, Path(resume or ""))
@@ -97,6 +103,7 @@ def make(
             plan = plan_of(kind, task, settings, stored, arms)
             for program in plan.programs:
                 _check_shared(program, asked)
+                _check_in_step(kind, program, asked)
             tasks = {cell.number: plan.task(cell) for cell in plan.cells}
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SumWarning)  # a note of the study says it
@@ -345,6 +352,26 @@ def _check_shared(program: Program, asked: Asked) -> None:
         raise LastbitError(
             f"--threads {asked.threads}: --as-is touches nothing of a command: set OMP_NUM_THREADS yourself, or leave "
             "--as-is out"
+        )
+
+
+def _check_in_step(kind: Kind[S, R], program: Program, asked: Asked) -> None:
+    """Refuse to take runs in step whose steps nobody can take from outside.
+
+    Raises:
+        LastbitError: the kind or the program allows no such thing; says which ones do.
+    """
+    if asked.executor != "replicas":
+        return
+    if kind.in_step is None:
+        raise LastbitError(
+            f"--executor replicas takes the runs of an audit in step, not those of {kind.name}: leave it out"
+        )
+    if program.is_opaque:
+        what = "a command" if isinstance(program.source, CommandProgram) else "a training function"
+        raise LastbitError(
+            f"--executor replicas needs a Task, whose steps can be taken from outside, and {program.name} is {what}: "
+            "leave it out, or use --workers"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from lastbit.studies.frame.kind import DTYPES, Cell, Job, Kind, Plan, Trained, W
 from lastbit.studies.frame.program import Trainee
 from lastbit.studies.frame.progress import GridProgress, grid_progress
 from lastbit.tasks import Task
-from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Finished, Progressed, Started
+from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Finished, Progressed, Started, Together
 from lastbit.train.jobs import Job as Queued
+from lastbit.train.replicas.engines import ENGINES
 from lastbit.train.run import step_seconds
 
 __all__ = ["JobWorker", "JobWorkerFactory", "Runner"]
@@ -73,21 +74,34 @@ class JobWorker:
 
     def run(self, job: Job, progress: Callable[[int | str], None]) -> Trained:
         """Do one job; `progress` receives the number of steps taken, now and then, and what else is to be said."""
+        return self._order.kind.train(self._work(job, progress))
+
+    def alike(self, job: Job) -> Hashable:
+        """Return what jobs agree in that are of one task, trained with one set of settings."""
+        return job.cell.sets, repr(sorted(job.cell.settings.items()))
+
+    def run_together(
+        self, jobs: Sequence[Job], progress: Sequence[Callable[[int | str], None]], how: Together
+    ) -> list[Trained | Exception]:
+        """Do jobs that are alike in step with each other."""
+        kind = self._order.kind
+        assert kind.in_step is not None
+        return kind.in_step.train([self._work(job, told) for job, told in zip(jobs, progress, strict=True)], how)
+
+    def _work(self, job: Job, progress: Callable[[int | str], None]) -> Work[Any]:
         order = self._order
-        return order.kind.train(
-            Work(
-                job=job,
-                task=self._task(job.cell),
-                program=order.plan.programs[job.cell.arm],
-                programs=order.plan.programs,
-                settings=order.plan.settings_of(job.cell),
-                device=self._device,
-                files=lambda run: RunFiles(order.folder, run),
-                output=lambda run: order.folder / "output" / run,
-                progress=now_and_then(progress),
-                say=progress,
-                checkpoint_seconds=order.checkpoint_seconds,
-            )
+        return Work(
+            job=job,
+            task=self._task(job.cell),
+            program=order.plan.programs[job.cell.arm],
+            programs=order.plan.programs,
+            settings=order.plan.settings_of(job.cell),
+            device=self._device,
+            files=lambda run: RunFiles(order.folder, run),
+            output=lambda run: order.folder / "output" / run,
+            progress=now_and_then(progress),
+            say=progress,
+            checkpoint_seconds=order.checkpoint_seconds,
         )
 
     def step_seconds(self) -> float:
@@ -198,6 +212,7 @@ class Runner:
             measured=not any(program.is_opaque for program in programs),
             shared=any(isinstance(program.source, CommandProgram) for program in programs),
             small=not any(isinstance(task, Task) and needs_threads(task.model, task.batch_size) for task in tasks),
+            engine=self._engine,
         )
         executor.run(left, lambda event: self._on_event(event, progress))
         if self.crashed and not self.records:
@@ -205,6 +220,21 @@ class Runner:
                 f"every run of {self.tasks[self.plan.cells[0].number].name} crashed, tried {ATTEMPTS} times each: "
                 f"{self.crashed}"
             )
+
+    def _engine(self) -> tuple[str | None, str]:
+        """Return what can take the steps of several runs of every task at once, and why better ways cannot."""
+        assert self.kind.in_step is not None
+        found, said, seen = [], [], set()
+        for cell in self.plan.cells:
+            task = self.tasks[cell.number]
+            if cell.sets not in seen and isinstance(task, Task):
+                seen.add(cell.sets)
+                name, reasons = self.kind.in_step.engine(self.plan, cell, task)
+                found.append(name)
+                said.append(reasons)
+        # One for all tasks of the study: the one that the most reluctant of them allows.
+        worst = max(found, key=lambda name: len(ENGINES) if name is None else list(ENGINES).index(name))
+        return worst, said[found.index(worst)]
 
     def _on_event(self, event: Event, progress: GridProgress) -> None:
         job: Job = event.job.payload

@@ -153,6 +153,23 @@ class FolderSettings(Config):
             ge=1,
         ),
     ] = None
+    executor: Annotated[
+        Literal["serial", "processes", "replicas"] | None,
+        setting(
+            "how runs are executed: one after another, in processes, or in step with each other in this one",
+            panel=_PANEL,
+            shown="serial or processes, as measured",
+        ),
+    ] = None
+    replicas: Annotated[
+        int | None,
+        setting(
+            "runs that the executor replicas takes in step; in a stack the number decides the last bits",
+            panel=_PANEL,
+            shown="8, on a GPU 32",
+            ge=1,
+        ),
+    ] = None
     progress: Annotated[
         Literal["bar", "plain", "json", "none"] | None,
         setting(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,10 +12,11 @@ import torch
 from lastbit.core.threads import own_cores
 from lastbit.core.words import plural
 from lastbit.train.executors.processes import ProcessExecutor
+from lastbit.train.executors.replicas import ReplicasExecutor
 from lastbit.train.executors.serial import SerialExecutor
-from lastbit.train.jobs import Executor, WorkerFactory
+from lastbit.train.jobs import Executor, Together, WorkerFactory
 
-__all__ = ["ExecutorChoice", "choose_executor", "default_workers", "gpus", "unmeasured_choice"]
+__all__ = ["EXECUTORS", "ExecutorChoice", "choose_executor", "default_workers", "gpus", "unmeasured_choice"]
 
 _MEASUREMENTS = 2
 """Times each way to execute a grid is measured."""
@@ -44,6 +45,10 @@ class ExecutorChoice:
     workers: int
     threads: int
     reason: str
+    executor: str = ""
+    """A key of `EXECUTORS`; empty for the one that follows from the number of processes."""
+    together: Together | None = None
+    """How runs are done in step with each other, where they are."""
 
     def build(self, factory: WorkerFactory, *, places: Sequence[Mapping[str, str]] = ()) -> Executor:
         """Make the executor.
@@ -52,9 +57,30 @@ class ExecutorChoice:
             factory: makes a worker.
             places: variables of the first, second, ... process, over again where there are more processes.
         """
-        if self.workers == 1 and not places:
-            return SerialExecutor(factory, threads=self.threads)
-        return ProcessExecutor(factory, workers=self.workers, threads=self.threads, places=places)
+        name = self.executor or ("serial" if self.workers == 1 and not places else "processes")
+        return EXECUTORS[name](self, factory, places)
+
+
+def _serial(choice: ExecutorChoice, factory: WorkerFactory, places: Sequence[Mapping[str, str]]) -> Executor:
+    return SerialExecutor(factory, threads=choice.threads)
+
+
+def _processes(choice: ExecutorChoice, factory: WorkerFactory, places: Sequence[Mapping[str, str]]) -> Executor:
+    return ProcessExecutor(factory, workers=choice.workers, threads=choice.threads, places=places)
+
+
+def _replicas(choice: ExecutorChoice, factory: WorkerFactory, places: Sequence[Mapping[str, str]]) -> Executor:
+    if choice.together is None:  # what is trained refuses every way to be stepped with others
+        return SerialExecutor(factory, threads=choice.threads)
+    return ReplicasExecutor(factory, together=choice.together, threads=choice.threads)
+
+
+EXECUTORS: dict[str, Callable[[ExecutorChoice, WorkerFactory, Sequence[Mapping[str, str]]], Executor]] = {
+    "serial": _serial,
+    "processes": _processes,
+    "replicas": _replicas,
+}
+"""What makes each executor, given the choice, what makes a worker, and variables of the processes."""
 
 
 def choose_executor(

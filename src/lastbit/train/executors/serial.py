@@ -10,7 +10,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.threads import threads as torch_threads
 from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Finished, Job, Progressed, Started, WorkerFactory, one_line
 
-__all__ = ["SerialExecutor"]
+__all__ = ["CallerRaisedError", "SerialExecutor", "progressed"]
 
 
 class SerialExecutor:
@@ -28,10 +28,10 @@ class SerialExecutor:
                 for attempt in range(1, ATTEMPTS + 1):
                     on_event(Started(job, attempt))
                     try:
-                        result = worker.run(job.payload, partial(_progress, on_event, job))
+                        result = worker.run(job.payload, partial(progressed, on_event, job))
                     except LastbitError:
                         raise
-                    except _CallerRaisedError as raised:
+                    except CallerRaisedError as raised:
                         raise raised.error from None
                     except (Exception, SystemExit) as error:  # a process of its own would end by either, alone
                         on_event(Crashed(job, attempt, one_line(error), attempt == ATTEMPTS))
@@ -53,15 +53,20 @@ class SerialExecutor:
         """Nothing to end: this process stays."""
 
 
-class _CallerRaisedError(BaseException):
+class CallerRaisedError(BaseException):
     """Carries what the caller's `on_event` raised past the job in which it was called, and which is not to blame."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
 
-def _progress(on_event: Callable[[Event], None], job: Job, state: Any) -> None:
+def progressed(on_event: Callable[[Event], None], job: Job, state: Any) -> None:
+    """Tell the caller how a job gets on.
+
+    Raises:
+        CallerRaisedError: the caller raised.
+    """
     try:
         on_event(Progressed(job, state))
     except Exception as error:
-        raise _CallerRaisedError(error) from None
+        raise CallerRaisedError(error) from None

@@ -1,0 +1,1 @@
+"""Many runs of one task that take each step together in one process."""
