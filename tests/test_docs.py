@@ -109,7 +109,8 @@ def until_understood(monkeypatch):
     def make(kind, task=None, *, resume=None, from_audit=None, **settings):
         if from_audit is not None and kind.of_audit is not None:  # nothing is trained, and no setting is taken
             raise Understood
-        for name in ("out", "workers", "threads", "quiet", "trust", "checkpoint_seconds"):
+        on = ("executor", "ray_address", "per_run_cpus", "per_run_gpus")
+        for name in ("out", "workers", "threads", *on, "quiet", "trust", "checkpoint_seconds"):
             settings.pop(name, None)
         arms = settings.pop("arms", ())
         frame.plan_of(kind, task, settings, arms=arms)

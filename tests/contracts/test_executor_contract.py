@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -10,23 +11,56 @@ from pathlib import Path
 
 import pytest
 import torch
+from ray_clusters import started_cluster
 
 from lastbit.core.errors import LastbitError
-from lastbit.train.executors.choose import ExecutorChoice, choose_executor, default_workers
+from lastbit.train.executors.away import Luggage
+from lastbit.train.executors.choose import EXECUTORS, ExecutorChoice, choose_executor, default_workers
+from lastbit.train.executors.on_ray import RayExecutor, RayRoom
 from lastbit.train.executors.processes import ProcessExecutor
+from lastbit.train.executors.ray_cluster import joined
 from lastbit.train.executors.replicas import ReplicasExecutor
 from lastbit.train.executors.serial import SerialExecutor
 from lastbit.train.jobs import Crashed, Finished, Job, Progressed, Started, Together
 
-HELPERS = str(Path(__file__).parents[1] / "train")
-EXECUTORS = {
+HELPERS = str(Path(__file__).parents[1] / "support")
+
+
+def on_ray(factory, workers, threads):
+    luggage = Luggage(factory=pickle.dumps(factory), threads=threads, modules=(HELPERS,))
+    return RayExecutor(luggage, RayRoom(address="auto", most=workers))
+
+
+MADE = {
     "serial": lambda factory, workers, threads: SerialExecutor(factory, threads=threads),
     "processes": lambda factory, workers, threads: ProcessExecutor(factory, workers=workers, threads=threads),
     "replicas": lambda factory, workers, threads: ReplicasExecutor(
         factory, together=Together("stack", 3), threads=threads
     ),
+    "ray": on_ray,
 }
-every_executor = pytest.mark.parametrize("executor", EXECUTORS.values(), ids=EXECUTORS)
+SLOWLY = {"ray": [pytest.mark.slow]}
+every_executor = pytest.mark.parametrize(
+    "executor", [pytest.param(name, marks=SLOWLY.get(name, ())) for name in MADE], indirect=True
+)
+
+
+@pytest.fixture
+def executor(request):
+    if request.param == "ray":
+        request.getfixturevalue("on_a_cluster")
+    return MADE[request.param]
+
+
+@pytest.fixture(scope="module")
+def on_a_cluster():
+    """A cluster of two nodes of one CPU each, which this process is in."""
+    with started_cluster(nodes=2) as cluster, joined(cluster.address, 1):
+        yield cluster
+
+
+def test_every_executor_of_the_register_keeps_the_contract():
+    assert MADE.keys() == {*EXECUTORS, "ray"}
 
 
 @pytest.fixture
@@ -193,15 +227,15 @@ class Stop(Exception):
 
 SLOW = [(Finished, Stop), (Finished, KeyboardInterrupt), (Progressed, KeyboardInterrupt)]
 CALLERS = [
-    pytest.param(executor, kind, error, id=f"{name}-{kind.__name__}-{error.__name__}", marks=marks)
-    for name, executor in EXECUTORS.items()
+    pytest.param(name, kind, error, id=f"{name}-{kind.__name__}-{error.__name__}", marks=marks)
+    for name in MADE
     for kind in (Started, Progressed, Finished)
     for error in (Stop, KeyboardInterrupt)
-    for marks in ([pytest.mark.slow] if name == "processes" and (kind, error) in SLOW else [],)
+    for marks in ([pytest.mark.slow] if name == "processes" and (kind, error) in SLOW else SLOWLY.get(name, ()),)
 ]
 
 
-@pytest.mark.parametrize(("executor", "kind", "error"), CALLERS)
+@pytest.mark.parametrize(("executor", "kind", "error"), CALLERS, indirect=["executor"])
 def test_a_caller_that_raises_leaves_no_process_alive(executor, factory, kind, error):
     """What `on_event` raises is the caller's: no job is blamed for it or tried again."""
     seen, threads = [], torch.get_num_threads()

@@ -12,6 +12,7 @@ __all__ = [
     "Executor",
     "Finished",
     "Job",
+    "MeasuredExecutor",
     "Progressed",
     "RunFailed",
     "Started",
@@ -126,15 +127,19 @@ class Executor(Protocol):
             LastbitError: a worker met something that no other run would get past (a full disk).
         """
 
+    def close(self) -> None:
+        """End what it started, whatever that is doing."""
+
+
+class MeasuredExecutor(Executor, Protocol):
+    """One whose speed can be measured before the jobs, which go on in what was started for it."""
+
     def steps_per_second(self) -> float:
         """Measure a few steps of the work, of all processes together.
 
         Raises:
             LastbitError: a step of the work raised, or a process died.
         """
-
-    def close(self) -> None:
-        """End what it started, whatever that is doing."""
 
 
 ATTEMPTS = 2

@@ -86,7 +86,7 @@ def test_processes_take_their_places_in_turn(monkeypatch):
         def __init__(self, process, heard, place):
             self.place = place
 
-    monkeypatch.setattr("lastbit.train.executors.processes.subprocess.Popen", start)
+    monkeypatch.setattr("lastbit.train.executors.started.subprocess.Popen", start)
     executor = ProcessExecutor(None, workers=3, places=[{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}])
     for others in ([], [0], [0, 1], [0, 2]):
         executor._children = [Child(None, None, place) for place in others]

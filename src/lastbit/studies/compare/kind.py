@@ -34,7 +34,6 @@ from lastbit.studies.compare.runs import cells, check_number, jobs, rehearse, se
 from lastbit.studies.compare.settings import CompareSettings
 from lastbit.studies.compare.study import CompareStudy
 from lastbit.studies.frame.arms import LETTERS, Trains, arm_of
-from lastbit.studies.frame.environment import environment
 from lastbit.studies.frame.folders import begin_study
 from lastbit.studies.frame.kind import Kind, Plan
 from lastbit.studies.frame.landed import count_landed
@@ -44,6 +43,7 @@ from lastbit.studies.frame.study import Study
 from lastbit.tasks import Task
 from lastbit.tasks.config import is_task_file
 from lastbit.tasks.registry import TASKS
+from lastbit.train.environment import environment
 
 __all__ = ["COMPARE", "CompareArm", "compare"]
 

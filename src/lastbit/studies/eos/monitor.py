@@ -23,7 +23,7 @@ from lastbit.studies.eos.follow import record_arrays
 from lastbit.studies.eos.monitor_page import monitor_page
 from lastbit.studies.eos.result import conclude
 from lastbit.studies.eos.verdict import RATIO_DIGITS
-from lastbit.studies.frame.environment import environment
+from lastbit.train.environment import environment
 
 __all__ = ["StabilityMonitor"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,10 +13,23 @@ import torch
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.exit_codes import ExitCode
 from lastbit.core.threads import threads as torch_threads
+from lastbit.core.words import typed
 from lastbit.report.formatting import plural
 from lastbit.store import StudyFolder
+from lastbit.studies.frame.kind import Plan
 from lastbit.studies.frame.progress import GridProgress
-from lastbit.train.executors.choose import EXECUTORS, ExecutorChoice, choose_executor, gpus, unmeasured_choice
+from lastbit.studies.frame.travel import home_of, luggage_of
+from lastbit.train.executors.away import Luggage
+from lastbit.train.executors.choose import (
+    EXECUTORS,
+    ExecutorChoice,
+    choose_executor,
+    default_workers,
+    gpus,
+    unmeasured_choice,
+)
+from lastbit.train.executors.on_ray import RayExecutor, RayRoom
+from lastbit.train.executors.ray_cluster import check_address, check_installed
 from lastbit.train.jobs import Executor, Together, WorkerFactory
 
 __all__ = ["Asked", "Interrupted", "choose_execution", "interrupted", "now_and_then"]
@@ -31,7 +45,7 @@ _MOST = 4096
 """Processes or threads: more is a slip of the pen, and each costs memory."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Asked:
     """How the user wants the runs executed; a number that is None is for a measurement to decide."""
 
@@ -42,23 +56,39 @@ class Asked:
     checkpoint_seconds: float = 20.0
     """Time between the checkpoints of a run."""
     executor: str | None = None
-    """A key of `EXECUTORS`; None measures."""
+    """A key of `EXECUTORS`, or `ray`; None measures."""
     replicas: int | None = None
     """How many runs are taken in step with each other."""
+    ray_address: str | None = None
+    """Of a cluster, as `lastbit.train.executors.ray_cluster.joined` takes it."""
+    per_run_cpus: float | None = None
+    """Of a run on a cluster; None is its threads."""
+    per_run_gpus: float | None = None
+    """Of a run on a cluster; None is 0, or 1 where it trains on a GPU."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no number of either."""
+        """Refuse what is no number, and what does not go together."""
         _check_count("--workers", self.workers)
         _check_count("--threads", self.threads)
         _check_count("--replicas", self.replicas)
         if self.executor is not None:
-            choose(self.executor, EXECUTORS, "--executor")
+            choose(self.executor, (*EXECUTORS, "ray"), "--executor")
         if self.replicas is not None and self.executor != "replicas":
             raise LastbitError(f"--replicas {self.replicas} belongs to --executor replicas: write both")
         if self.executor in ("serial", "replicas") and (self.workers or 1) > 1:
             raise LastbitError(
                 f"--workers {self.workers}: --executor {self.executor} has one process: leave one of them out"
             )
+        if self.executor == "ray":
+            check_installed()
+            check_address(self.ray_address)
+            _check_share("--per-run-cpus", self.per_run_cpus, zero=False)
+            _check_share("--per-run-gpus", self.per_run_gpus, zero=True)
+            return
+        for name in ("ray_address", "per_run_cpus", "per_run_gpus"):
+            if getattr(self, name) is not None:
+                flag = f"--{name.replace('_', '-')}"
+                raise LastbitError(f"{flag} {getattr(self, name)} belongs to --executor ray: add that, or leave it out")
 
 
 class Interrupted(LastbitError):
@@ -86,6 +116,19 @@ def _check_count(flag: str, count: Any) -> None:
         raise LastbitError(f"{flag} = {count!r}: give a whole number of {what}, 1 to {_MOST}")
 
 
+def _check_share(flag: str, share: Any, *, zero: bool) -> None:
+    """Refuse what is no number of CPUs or GPUs as Ray shares them out: whole, or a part of one.
+
+    Raises:
+        LastbitError: says what to write.
+    """
+    if share is None or (zero and share == 0 and not isinstance(share, bool)):
+        return
+    number = isinstance(share, int | float) and not isinstance(share, bool)
+    if not number or not 0.001 <= share <= _MOST or (share > 1 and share != int(share)):
+        raise LastbitError(f"{flag} {share}: give a whole number, or a part of one such as 0.25")
+
+
 def choose_execution(
     folder: StudyFolder,
     factory: WorkerFactory,
@@ -93,6 +136,7 @@ def choose_execution(
     jobs: int,
     progress: GridProgress,
     *,
+    plan: Plan[Any],
     travels: bool,
     measured: bool,
     shared: bool,
@@ -109,6 +153,7 @@ def choose_execution(
         asked: what the user fixed.
         jobs: number of runs that are left.
         progress: told what was chosen.
+        plan: what is trained.
         measured: whether steps of it can be taken to measure how fast they are.
         shared: whether the runs write into one folder.
         travels: whether other processes could rebuild what is trained; else the runs stay in this one.
@@ -120,6 +165,21 @@ def choose_execution(
             that which the study was begun with; a step raised.
     """
     workers, before, one_gpu = asked.workers, folder.facts.get("execution"), False
+    if before is not None:
+        _check_resumed(folder, before, asked)
+    if asked.executor == "ray":
+        threads = before["threads"] if before else asked.threads or max(1, int(asked.per_run_cpus or 1))
+        if not travels:
+            names = ", ".join(program.name for program in plan.programs if not program.travels)
+            raise LastbitError(
+                f"--executor ray: {names} cannot be sent to other machines: put it in a file and name it "
+                "FILE.py:FUNCTION"
+            )
+        luggage = luggage_of(factory, plan, folder.path.absolute(), threads)
+        on_ray = _on_ray(luggage, asked, progress, shared=shared)
+        told = {"workers": asked.workers or 0, "threads": threads, "reason": "as asked", "executor": "ray"}
+        folder.update_facts(execution=told | ({"one_gpu": True} if before and before.get("one_gpu") else {}))
+        return on_ray
     if not travels and workers != 1 and jobs > 1:
         progress.event(
             "what is trained cannot be sent to other processes: runs go one after another "
@@ -127,20 +187,16 @@ def choose_execution(
         )
         workers = 1
     workers = 1 if asked.executor == "serial" else workers
+    executor: Executor
     if before is not None:
-        _check_resumed(folder, before, asked)
-        threads = before["threads"]
-        if asked.threads not in (None, threads):
-            raise LastbitError(
-                f"{folder.path} was begun with --threads {threads}, not {asked.threads}: the number decides the order "
-                "of sums; leave --threads out to resume, or start another study with --out"
-            )
-        in_step = before.get("together")
+        in_step, was = before.get("together"), before.get("executor", "")
+        # What a cluster had is no measure of what this machine bears.
+        several = before["workers"] if was != "ray" else max(1, default_workers() // before["threads"])
         choice = ExecutorChoice(
-            min(workers or before["workers"], jobs),
-            threads,
+            min(workers or several, jobs),
+            before["threads"],
             "as the study was begun",
-            executor=before.get("executor", ""),
+            executor="" if was == "ray" else was,
             together=None if in_step is None else Together(**in_step),
         )
         one_gpu = before.get("one_gpu", False)
@@ -169,6 +225,23 @@ def choose_execution(
     return executor
 
 
+def _on_ray(luggage: Luggage, asked: Asked, progress: GridProgress, *, shared: bool) -> RayExecutor:
+    """Return the executor of a cluster; runs that share a folder go one after another, unless otherwise asked."""
+    gpus = asked.per_run_gpus if asked.per_run_gpus is not None else float(luggage.device.startswith("cuda"))
+    most = asked.workers or (1 if shared else None)
+    if shared and asked.workers is None:
+        progress.event("one run after another, for the runs share a folder: --workers N runs N at once")
+    cpus = "" if asked.per_run_cpus is None else f" and {typed(asked.per_run_cpus)} CPUs"
+    each = plural(luggage.threads, "thread") + cpus + (f" and {typed(gpus)} GPUs" if gpus else "")
+    progress.event(f"on Ray ({asked.ray_address or 'RAY_ADDRESS, else local'}), {each} for each run")
+    return RayExecutor(
+        luggage,
+        RayRoom(address=asked.ray_address, cpus=asked.per_run_cpus, gpus=gpus, most=most),
+        home=home_of(Path(luggage.home)),
+        say=progress.event,
+    )
+
+
 def _check_resumed(folder: StudyFolder, before: Mapping[str, Any], asked: Asked) -> None:
     """Refuse to go on in a way that gives other bits than the one in which a study was begun.
 
@@ -181,6 +254,11 @@ def _check_resumed(folder: StudyFolder, before: Mapping[str, Any], asked: Asked)
         raise LastbitError(
             f"{folder.path} was begun {how}, which decides the last bits: leave --executor out to resume, or start "
             "another study with --out"
+        )
+    if asked.threads not in (None, before["threads"]):
+        raise LastbitError(
+            f"{folder.path} was begun with --threads {before['threads']}, not {asked.threads}: the number decides the "
+            "order of sums; leave --threads out to resume, or start another study with --out"
         )
     if asked.replicas not in (None, size):
         raise LastbitError(

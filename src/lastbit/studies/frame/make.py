@@ -17,7 +17,6 @@ from lastbit.launch.program import CommandProgram
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.arms import LETTERS, Arm, Trains
 from lastbit.studies.frame.damage import concluded, set_aside
-from lastbit.studies.frame.environment import environment
 from lastbit.studies.frame.execution import Asked, Interrupted
 from lastbit.studies.frame.fingerprint import check_processes, fingerprint, targets_of_test
 from lastbit.studies.frame.folders import arms_of, begin_study, check_origin, stored_facts
@@ -35,6 +34,7 @@ from lastbit.studies.frame.unnamed import go_on_from, study_with_kept_run
 from lastbit.tasks import Task, TaskConfig
 from lastbit.tasks.file_task import file_and_function
 from lastbit.tasks.summing import SumWarning
+from lastbit.train.environment import environment
 
 __all__ = ["make", "plan_of"]
 
@@ -53,6 +53,9 @@ def make(
     threads: int | None = None,
     executor: str | None = None,
     replicas: int | None = None,
+    ray_address: str | None = None,
+    per_run_cpus: float | None = None,
+    per_run_gpus: float | None = None,
     quiet: bool = False,
     progress: str | None = None,
     trust: bool = False,
@@ -71,9 +74,12 @@ def make(
         resume: folder of an unfinished study to continue, in place of `out`.
         workers: number of processes; 1 stays in this process; None measures both ways.
         threads: of each process for one operation; None measures.
-        executor: `serial`, `processes` or `replicas`, which takes runs in step with each other in this process; None
-            measures the first two.
+        executor: `serial`, `processes`, `replicas`, which takes runs in step with each other in this process, or `ray`;
+            None measures the first two.
         replicas: how many runs `replicas` takes in step.
+        ray_address: of a Ray cluster, `local`, `auto` or `HOST:PORT`; None is what `RAY_ADDRESS` says, or `local`.
+        per_run_cpus: of a run on Ray; None is its threads.
+        per_run_gpus: likewise; None is 0, or 1 where it trains on a GPU.
         quiet: show no progress.
         progress: `bar`, `plain`, `json` or `none`; by default a bar on a terminal and `plain` elsewhere.
         trust: resume a study that another user or another computer began, which runs the task file that it names.
@@ -93,7 +99,16 @@ def make(
         return _of_audit(kind, Path(from_audit), [name for name, value in told.items() if value is not None])
     if progress is not None:
         choose(progress, FORMS, "--progress")
-    asked = Asked(workers, threads, checkpoint_seconds, executor, replicas)
+    asked = Asked(
+        workers=workers,
+        threads=threads,
+        checkpoint_seconds=checkpoint_seconds,
+        executor=executor,
+        replicas=replicas,
+        ray_address=ray_address,
+        per_run_cpus=per_run_cpus,
+        per_run_gpus=per_run_gpus,
+    )
     stored = stored_facts(kind.name, kind.called, out, resume)
     if stored is not None and not (trust or arms) and task is None and settings.get("task") is None:
         check_origin(stored, Path(resume or ""))

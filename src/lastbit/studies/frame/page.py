@@ -114,7 +114,9 @@ def _environment_facts(result: Result) -> Facts:
     """Return what the result may depend on besides its settings."""
     rows = [(str(name), _plain(value)) for name, value in result.environment.items()]
     if execution := result.execution:
-        how = f"{plural(execution['workers'], 'process', 'processes')} × {plural(execution['threads'], 'thread')}"
+        where = plural(execution["workers"], "process", "processes")
+        where = "on Ray" if execution.get("executor") == "ray" else where
+        how = f"{where} × {plural(execution['threads'], 'thread')}"
         rows.append(("execution", f"{how} ({execution['reason']})" if execution.get("reason") else how))
     return Facts(rows)
 

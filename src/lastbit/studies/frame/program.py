@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from lastbit.core.config import validated
@@ -142,6 +143,17 @@ class Program:
     def file(self) -> TaskConfig | None:
         """The settings of a task in a file; None of any other."""
         return self.source if isinstance(self.source, TaskConfig) and self.source.is_file else None
+
+    def under(self, root: Path) -> Program:
+        """Return the same program where the user's files lie under `root` by their full paths."""
+        if self.file is None:
+            return self
+        name, _, function = self.file.task.rpartition(":")
+        path = Path(name).expanduser()
+        if not path.is_absolute():
+            return self
+        there = f"{root.joinpath(*path.parts[1:])}:{function}"
+        return replace(self, source=self.file.model_copy(update={"task": there}))
 
     def split(self, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return which changes are settings of the task, and which are arguments of the function in a file."""

@@ -54,6 +54,16 @@ class JobWorkerFactory:
         """Make the worker."""
         return JobWorker(self)
 
+    def moved(self, folder: Path, root: Path | None) -> JobWorkerFactory:
+        """Return the same for another machine, with files in `folder`, and the user's under `root`."""
+        plan, checkpoint = self.plan, getattr(self.plan.settings, "checkpoint", None)
+        if root is not None:
+            plan = replace(plan, programs=tuple(program.under(root) for program in plan.programs))
+            if checkpoint and (path := Path(checkpoint).expanduser()).is_absolute():
+                there = str(root.joinpath(*path.parts[1:]))
+                plan = replace(plan, settings=plan.settings.model_copy(update={"checkpoint": there}))
+        return replace(self, folder=folder, plan=plan, home=0)
+
 
 class JobWorker:
     """Does the jobs of a study, one after another; a task is built when its cell first comes up."""
@@ -208,6 +218,7 @@ class Runner:
             self.asked,
             len(left),
             progress,
+            plan=self.plan,
             travels=all(program.travels for program in programs),
             measured=not any(program.is_opaque for program in programs),
             shared=any(isinstance(program.source, CommandProgram) for program in programs),

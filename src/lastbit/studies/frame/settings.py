@@ -138,7 +138,38 @@ class AgainSettings(Config):
     ] = None
 
 
-class FolderSettings(Config):
+class ExecutorSettings(Config):
+    """What runs are executed on: nothing of what they measure."""
+
+    executor: Annotated[
+        Literal["serial", "processes", "replicas", "ray"] | None,
+        setting(
+            "how runs are executed: one after another, in processes, in step with each other in this one, or on a Ray "
+            "cluster",
+            panel=_PANEL,
+            shown="measured",
+        ),
+    ] = None
+    ray_address: Annotated[
+        str | None,
+        setting(
+            "with --executor ray, the cluster: local, auto, or HOST:PORT of its head",
+            panel=_PANEL,
+            shown="what RAY_ADDRESS says, else local",
+        ),
+    ] = None
+    per_run_cpus: Annotated[
+        float | None, setting("with --executor ray, CPUs that a run takes", panel=_PANEL, shown="its threads", gt=0)
+    ] = None
+    per_run_gpus: Annotated[
+        float | None,
+        setting(
+            "with --executor ray, GPUs that a run takes, or a part of one", panel=_PANEL, shown="0, or 1 on cuda", ge=0
+        ),
+    ] = None
+
+
+class FolderSettings(ExecutorSettings):
     """Where a study lies and in how many processes it runs: nothing of what it measures."""
 
     workers: Annotated[
@@ -151,14 +182,6 @@ class FolderSettings(Config):
             panel=_PANEL,
             shown="measured; 1 for small networks",
             ge=1,
-        ),
-    ] = None
-    executor: Annotated[
-        Literal["serial", "processes", "replicas"] | None,
-        setting(
-            "how runs are executed: one after another, in processes, or in step with each other in this one",
-            panel=_PANEL,
-            shown="serial or processes, as measured",
         ),
     ] = None
     replicas: Annotated[

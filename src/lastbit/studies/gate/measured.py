@@ -14,12 +14,12 @@ from lastbit.core.status import Role, RunStatus
 from lastbit.launch.metrics.spec import MetricSpec, metric_specs
 from lastbit.store import StudyFolder
 from lastbit.studies.audit.settings import AuditSettings
-from lastbit.studies.frame.environment import environment
 from lastbit.studies.frame.folders import arms_of, other_arithmetic
 from lastbit.studies.frame.former import present_facts
 from lastbit.studies.frame.settings import CommandSettings, command_words
 from lastbit.studies.gate.runs import Ended, ended_of
 from lastbit.tasks import TaskConfig
+from lastbit.train.environment import environment
 
 __all__ = ["Measured", "read_baseline"]
 

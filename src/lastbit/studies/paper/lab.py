@@ -19,6 +19,8 @@ from threadpoolctl import threadpool_limits
 from lastbit.core.threads import threads as torch_threads
 from lastbit.studies.frame.study import Study
 from lastbit.studies.kinds import kind_named
+from lastbit.studies.paper.on_ray import mapped_on_ray
+from lastbit.train.executors.on_ray import RayRoom
 
 __all__ = ["Lab", "one_thread"]
 
@@ -43,6 +45,7 @@ class Lab:
         folder: of the claim; studies lie in it.
         workers: number of processes; 1 stays in this one. It decides no number.
         quiet: show no progress.
+        room: on the Ray cluster that this process is in; None is on this machine.
     """
 
     scale: str
@@ -50,6 +53,7 @@ class Lab:
     folder: Path
     workers: int = 2
     quiet: bool = False
+    room: RayRoom | None = None
 
     def study(self, kind: str, name: str, task: Any = None, **settings: Any) -> Study[Any]:
         """Return a finished study, made anew or gone on with where it was stopped.
@@ -70,7 +74,11 @@ class Lab:
         given = {"device": str(self.device), **settings}
         where: dict[str, Any] = {"resume": path} if begun else {"out": path, "threads": 1}
         asked = {} if begun else given
-        return make(kind_named(kind), None if begun else task, workers=self.workers, quiet=self.quiet, **where, **asked)
+        on: dict[str, Any] = {"workers": self.workers}
+        if self.room is not None:
+            on = {"executor": "ray", "workers": self.room.most, "ray_address": self.room.address}
+            on |= {"per_run_cpus": self.room.cpus, "per_run_gpus": self.room.gpus}
+        return make(kind_named(kind), None if begun else task, quiet=self.quiet, **on, **where, **asked)
 
     def map(self, function: Callable[[T], U], items: Sequence[T]) -> list[U]:
         """Return what a function of a module says of each item, in order; with one thread each.
@@ -79,6 +87,8 @@ class Lab:
             function: at the top level of a module, and deterministic.
             items: that another process can be given.
         """
+        if self.room is not None:
+            return mapped_on_ray(function, items, self.room, self.folder, str(self.device))
         if self.workers == 1 or len(items) < 2:
             with one_thread():
                 return [function(item) for item in items]

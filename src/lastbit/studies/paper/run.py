@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,16 +21,19 @@ from lastbit.core.terminal import say
 from lastbit.report.formatting import duration, plural
 from lastbit.store import StorageError
 from lastbit.store.claim_folder import ClaimFolder
-from lastbit.studies.frame.environment import environment
-from lastbit.studies.frame.execution import Interrupted
+from lastbit.studies.frame.execution import Asked, Interrupted
 from lastbit.studies.frame.folders import other_arithmetic
+from lastbit.studies.frame.settings import ExecutorSettings
 from lastbit.studies.paper.answer import PaperAnswer
 from lastbit.studies.paper.claim import Claim, Piece
 from lastbit.studies.paper.expected import measured_seconds, seconds_of
 from lastbit.studies.paper.lab import Lab, one_thread
 from lastbit.studies.paper.register import claims as claims_named
 from lastbit.studies.paper.settings import PaperSettings
+from lastbit.train.environment import environment
 from lastbit.train.executors.choose import default_workers
+from lastbit.train.executors.on_ray import RayRoom
+from lastbit.train.executors.ray_cluster import check_room, joined, nodes_alive
 
 __all__ = ["paper", "paper_report"]
 
@@ -77,10 +81,11 @@ def paper(claims: str | Sequence[str] = "all", *, quiet: bool = False, **setting
     with ClaimFolder.measuring(folder, facts) as held:
         _check_the_same(held, facts)
         failed: dict[str, str] = {}
-        workers = asked.workers or default_workers()
-        measuring = _Measuring(held=held, workers=workers, device=device, quiet=quiet, failed=failed)
         try:
-            measuring.all_of(chosen)
+            with _on(asked) as room:
+                workers = 1 if asked.executor == "serial" else asked.workers or default_workers()
+                measuring = _Measuring(held=held, workers=workers, device=device, quiet=quiet, failed=failed, room=room)
+                measuring.all_of(chosen)
         except KeyboardInterrupt:
             raise Interrupted("stopped; what is measured is safe, and the same command goes on from it") from None
         answer = PaperAnswer(held, chosen, failed)
@@ -102,6 +107,22 @@ def paper_report(folder: str | Path) -> PaperAnswer:
     held = ClaimFolder.read(Path(folder))
     there = [one for one in claims_named(["all"]) if (held.path / one.id).is_dir()]
     return PaperAnswer(held, there, {})
+
+
+@contextmanager
+def _on(asked: PaperSettings) -> Iterator[RayRoom | None]:
+    """Join the cluster that is asked for, once for all claims; None is this machine."""
+    if asked.executor == "replicas":
+        raise LastbitError("--executor replicas takes the runs of an audit in step, not those of claims: leave it out")
+    told = Asked(workers=asked.workers, threads=1, **{n: getattr(asked, n) for n in ExecutorSettings.model_fields})
+    if told.executor != "ray":
+        yield None
+        return
+    cpus, gpus = told.per_run_cpus, told.per_run_gpus
+    gpus = float(resolve_device(asked.device).type == "cuda") if gpus is None else gpus
+    with joined(told.ray_address, max(default_workers(), asked.workers or 1)):
+        check_room(nodes_alive(), 1.0 if cpus is None else cpus, gpus)
+        yield RayRoom(address="auto", cpus=cpus, gpus=gpus, most=asked.workers)
 
 
 def _check_the_same(held: ClaimFolder, now: Mapping[str, Any]) -> None:
@@ -133,6 +154,7 @@ class _Measuring:
     workers: int
     device: torch.device
     quiet: bool
+    room: RayRoom | None
     failed: dict[str, str]
     """Filled with why a claim could not be measured, by its id."""
 
@@ -163,6 +185,7 @@ class _Measuring:
             folder=self.held.of(claim),
             workers=self.workers,
             quiet=self.quiet,
+            room=self.room,
         )
         begun = time.perf_counter()
         try:

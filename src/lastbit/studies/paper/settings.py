@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from lastbit.core.config import Config
 from lastbit.core.keywords import setting
+from lastbit.studies.frame.settings import ExecutorSettings
 
 __all__ = ["IDS", "SCALES", "PaperSettings", "Scale"]
 
@@ -21,7 +21,7 @@ IDS = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11", "C12"
 _OUTPUT = "Output"
 
 
-class PaperSettings(Config):
+class PaperSettings(ExecutorSettings):
     """At which scale claims are measured, and where."""
 
     scale: Annotated[

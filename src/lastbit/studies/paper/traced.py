@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,15 +76,27 @@ class TracedSize:
 
 def trace_each(lab: Lab, trainings: Sequence[Training], read: Reader) -> list[Mapping[str, Any]]:
     """Return what is kept of each training, in order; those that are finished are not trained again."""
-    alone = replace(lab, workers=1, quiet=lab.quiet or lab.workers > 1)
-    return lab.map(partial(_traced, alone, read), trainings)
+    alone = replace(lab, workers=1, quiet=lab.quiet or lab.workers > 1 or lab.room is not None, room=None)
+    return lab.map(_Traced(alone, read), trainings)
 
 
-def _traced(lab: Lab, read: Reader, training: Training) -> Mapping[str, Any]:
-    study = lab.study("trace", training.name, training.task, **training.settings)
-    with StudyFolder.read(study.path) as folder:
-        ((found, arrays),) = members_found(folder)
-    return read(found, arrays)
+@dataclass(frozen=True)
+class _Traced:
+    """Traces a training, and reads what is kept of it."""
+
+    lab: Lab
+    read: Reader
+
+    def __call__(self, training: Training) -> Mapping[str, Any]:
+        """Return what is kept."""
+        study = self.lab.study("trace", training.name, training.task, **training.settings)
+        with StudyFolder.read(study.path) as folder:
+            ((found, arrays),) = members_found(folder)
+        return self.read(found, arrays)
+
+    def moved(self, folder: Path) -> _Traced:
+        """Return the same for another machine, with studies in `folder`."""
+        return replace(self, lab=replace(self.lab, folder=folder))
 
 
 def floats(values: Iterable[float | str | None]) -> tuple[float, ...]:

@@ -75,6 +75,8 @@ def main(threads: int, parent: int) -> None:
         try:
             worker = worker or factory()
             if kind == "run":
+                # The task of the run before may have set another number.
+                torch.set_num_threads(threads)
                 result = worker.run(payload, lambda state: send(outgoing, ("progress", state)))
             else:
                 result = worker.step_seconds() if kind == "measure" else None

@@ -14,7 +14,7 @@ from lastbit.core.words import plural
 from lastbit.train.executors.processes import ProcessExecutor
 from lastbit.train.executors.replicas import ReplicasExecutor
 from lastbit.train.executors.serial import SerialExecutor
-from lastbit.train.jobs import Executor, Together, WorkerFactory
+from lastbit.train.jobs import Executor, MeasuredExecutor, Together, WorkerFactory
 
 __all__ = ["EXECUTORS", "ExecutorChoice", "choose_executor", "default_workers", "gpus", "unmeasured_choice"]
 
@@ -50,7 +50,7 @@ class ExecutorChoice:
     together: Together | None = None
     """How runs are done in step with each other, where they are."""
 
-    def build(self, factory: WorkerFactory, *, places: Sequence[Mapping[str, str]] = ()) -> Executor:
+    def build(self, factory: WorkerFactory, *, places: Sequence[Mapping[str, str]] = ()) -> MeasuredExecutor:
         """Make the executor.
 
         Args:
@@ -61,21 +61,21 @@ class ExecutorChoice:
         return EXECUTORS[name](self, factory, places)
 
 
-def _serial(choice: ExecutorChoice, factory: WorkerFactory, places: Sequence[Mapping[str, str]]) -> Executor:
+def _serial(choice: ExecutorChoice, factory: WorkerFactory, places: Sequence[Mapping[str, str]]) -> MeasuredExecutor:
     return SerialExecutor(factory, threads=choice.threads)
 
 
-def _processes(choice: ExecutorChoice, factory: WorkerFactory, places: Sequence[Mapping[str, str]]) -> Executor:
+def _processes(choice: ExecutorChoice, factory: WorkerFactory, places: Sequence[Mapping[str, str]]) -> MeasuredExecutor:
     return ProcessExecutor(factory, workers=choice.workers, threads=choice.threads, places=places)
 
 
-def _replicas(choice: ExecutorChoice, factory: WorkerFactory, places: Sequence[Mapping[str, str]]) -> Executor:
+def _replicas(choice: ExecutorChoice, factory: WorkerFactory, places: Sequence[Mapping[str, str]]) -> MeasuredExecutor:
     if choice.together is None:  # what is trained refuses every way to be stepped with others
         return SerialExecutor(factory, threads=choice.threads)
     return ReplicasExecutor(factory, together=choice.together, threads=choice.threads)
 
 
-EXECUTORS: dict[str, Callable[[ExecutorChoice, WorkerFactory, Sequence[Mapping[str, str]]], Executor]] = {
+EXECUTORS: dict[str, Callable[[ExecutorChoice, WorkerFactory, Sequence[Mapping[str, str]]], MeasuredExecutor]] = {
     "serial": _serial,
     "processes": _processes,
     "replicas": _replicas,

@@ -7,82 +7,26 @@ over the pipes of their standard input and output (`channel`): for each process 
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import MappingProxyType
 from typing import Any
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.threads import PROCESSES
-from lastbit.train.executors.channel import receive, send, unpacked
+from lastbit.train.executors.channel import unpacked
+from lastbit.train.executors.started import Child, start_child
 from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Finished, Job, Progressed, Started, WorkerFactory
 
 __all__ = ["ProcessExecutor"]
 
 
-_LASTBIT = Path(__file__).parents[3]
-"""The folder that this lastbit is imported from."""
-
-_START = """
-import sys
-sys.path[:0] = [sys.argv[3]] * (sys.argv[3] not in sys.path)
-sys.path += [folder for folder in sys.argv[4:] if folder not in sys.path]
-from lastbit.train.executors.child import main
-main(*map(int, sys.argv[1:3]))
-"""
-
 _LOOK = 1.0
 """Seconds after which a wait begins anew: on Windows, Ctrl-C is seen between two waits."""
-
-
-@dataclass(eq=False)
-class _Child:
-    process: subprocess.Popen[bytes]
-    heard: SimpleQueue[tuple[_Child, bytes | None]]
-    """What it says, beside what its siblings say; None is its end."""
-    place: int
-    """Its number among those that there are at once, from 0."""
-    job: Job | None = None
-    attempt: int = 0
-    listener: threading.Thread = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.listener = threading.Thread(target=self._listen, daemon=True)
-        self.listener.start()
-
-    def _listen(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as stream:
-            message: bytes | None = b""
-            while message is not None:
-                message = receive(stream)
-                self.heard.put((self, message))
-
-    def tell(self, message: Any) -> None:
-        assert self.process.stdin is not None
-        with suppress(OSError):  # a child that is gone is found when it should answer
-            send(self.process.stdin, message)
-
-    def end(self, seconds: float) -> None:
-        """Wait for it to end, and no longer than this before it is killed."""
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        # A process that it started may hold its pipe; nobody waits for that one.
-        self.listener.join(1)
 
 
 class ProcessExecutor:
@@ -113,31 +57,25 @@ class ProcessExecutor:
         self._threads = threads
         self._environment = environment
         self._places = places
-        self._children: list[_Child] = []
-        self._heard: SimpleQueue[tuple[_Child, bytes | None]] = SimpleQueue()
+        self._children: list[Child] = []
+        self._heard: SimpleQueue[tuple[Child, bytes | None]] = SimpleQueue()
 
     def _start_child(self) -> None:
-        said = [self._threads, os.getpid()]
-        # -P: nothing in the working folder is imported in place of a module of Python's.
-        command = [sys.executable, "-P", "-c", _START, *map(str, said), str(_LASTBIT), *filter(None, sys.path)]
         place = min(set(range(self._workers)) - {child.place for child in self._children})
         own = self._places[place % len(self._places)] if self._places else {}
-        environment = {**os.environ, **self._environment, **own, "OMP_NUM_THREADS": str(self._threads)}
-        environment[PROCESSES] = str(self._workers)
-        # Threads that wait for each other give their core to other programs; PyTorch reads this as it is imported.
-        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        process = subprocess.Popen(command, bufsize=0, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._children.append(_Child(process, self._heard, place))
+        environment, modules = {**self._environment, **own, PROCESSES: str(self._workers)}, sys.path
+        child = start_child(self._heard, threads=self._threads, place=place, environment=environment, modules=modules)
+        self._children.append(child)
         self._children[-1].tell(self._factory)
 
-    def _next(self) -> tuple[_Child, str, Any]:
+    def _next(self) -> tuple[Child, str, Any]:
         """Wait for the next that a child says, and return it with its kind; one that died says so."""
         while True:
             with suppress(Empty):
                 child, message = self._heard.get(timeout=_LOOK)
                 break
         if message is None:
-            return child, "died", _exit_reason(child.process)
+            return child, "died", child.ended_with()
         return child, *unpacked(message)
 
     def run(self, jobs: Sequence[Job], on_event: Callable[[Event], None]) -> None:
@@ -211,13 +149,3 @@ class ProcessExecutor:
         self._children.clear()
         # What they said last is for nobody.
         self._heard = SimpleQueue()
-
-
-def _exit_reason(process: subprocess.Popen[bytes]) -> str:
-    try:
-        code = process.wait(5)
-    except subprocess.TimeoutExpired:
-        return "it closed its pipe"
-    if code == -9:
-        return "killed by signal 9, often because memory ran out"
-    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
