@@ -125,6 +125,7 @@ def train_in_step(works: Sequence[Work[G]], together: Together) -> list[Trained 
             perturbation=_perturbation(settings, work.job.cell.seed, work.job.twin),
             recorder=work.files(work.job.run),
             on_step=work.progress,
+            weigh=weigher(work),
         )
         for work in works
     ]

@@ -288,7 +288,7 @@ def _in_step(
     if said:
         progress.event(f"runs go in step by {name}: {said}")
     return ExecutorChoice(
-        1, threads, f"{size} runs in step, by {name}", executor="replicas", together=Together(name, size)
+        1, threads, f"{plural(size, 'run')} in step, by {name}", executor="replicas", together=Together(name, size)
     )
 
 

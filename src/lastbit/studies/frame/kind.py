@@ -189,10 +189,6 @@ def _never(folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) ->
     return None
 
 
-def _leave(folder: StudyFolder, jobs: Sequence[Job], finished: Collection[str]) -> None:
-    """Leave everything as the runs left it."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class InStep(Generic[S]):
     """How several runs of a kind are trained in step with each other."""
@@ -201,6 +197,10 @@ class InStep(Generic[S]):
     """Returns the engine that can train the task of a cell, None where none can, and why better ones cannot."""
     train: Callable[[Sequence[Work[S]], Together], list[Trained | Exception]]
     """Does jobs whose cells train one task with one set of settings: what `Kind.train` does with each."""
+
+
+def _leave(folder: StudyFolder, jobs: Sequence[Job], finished: Collection[str]) -> None:
+    """Leave everything as the runs left it."""
 
 
 class Pointless(LastbitError):

@@ -96,7 +96,7 @@ class Stack:
         drawn = [training.next_draw() for training in self.trainings]
         sizes = {len(index_B) for index_B, _ in drawn}
         if len(sizes) > 1:
-            raise Refused(f"its sampler gives batches of {min(sizes)} and of {max(sizes)} examples in one step")
+            raise Refused(f"its sampler gives batches of unequal sizes in one step, {min(sizes)} and {max(sizes)}")
         index_N = torch.cat([index_B for index_B, _ in drawn])
         batch = first.pair(first.examples.batch(index_N))
         draws = [draws_BK for _, draws_BK in drawn if draws_BK is not None]

@@ -20,6 +20,7 @@ from lastbit.train.replicas.refused import Refused, reason_of
 from lastbit.train.replicas.stack import Stack
 from lastbit.train.run import RunBook, RunOutcome
 from lastbit.train.training import Training
+from lastbit.train.weighed import Weigh, weighed
 
 __all__ = ["Replica", "run_together", "trainings_of"]
 
@@ -36,6 +37,8 @@ class Replica:
     """Takes its arrays and checkpoints."""
     on_step: Callable[[int], None] = lambda position: None
     """Called with the number of steps taken, after each."""
+    weigh: Weigh = weighed
+    """What is kept of its weights."""
 
 
 def trainings_of(
@@ -96,7 +99,7 @@ def run_together(
         stack = Stack(trainings)
         how = {"engine": together.engine, "replicas": together.size}
         books = [
-            RunBook(training, one.recorder, how=how, share=1 / len(replicas))
+            RunBook(training, one.recorder, how=how, share=1 / len(replicas), weigh=one.weigh)
             for training, one in zip(trainings, replicas, strict=False)
         ]
         _restore(books, trainings[len(books) :])
