@@ -39,7 +39,10 @@ def test_a_script_with_the_name_of_a_standard_module_is_not_run(here):
     (here / "html.py").write_text("print('imported')")
     done = subprocess.run([*LASTBIT, "report", "nowhere"], capture_output=True, text=True, cwd=here)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: there is no study at nowhere: give the folder that --out named\n"
+    assert done.stderr == (
+        "error: there is no study at nowhere: give the folder that --out named; one that was stopped before its first "
+        "run began is not there, so run its command again\n"
+    )
 
 
 SLOW = """

@@ -129,6 +129,19 @@ def test_every_job_once_with_its_result(executor, factory, helpers):
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.parametrize("how", ["fails", "refuses", "ends"])
+def test_a_ctrl_c_that_a_job_swallows_stops_the_jobs_of_this_process(how, factory, monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    events = []
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            SerialExecutor(factory, threads=1).run(jobs(("stopped", how), ("square", 2)), events.append)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    # What had ended is kept, and nothing is taken for a crash.
+    assert [type(event) for event in events] == [Started, *[Finished] * (how == "ends")]
+
+
 @every_executor
 def test_no_jobs_is_no_work(executor, factory):
     assert run(executor(factory, 2, 1), []) == []

@@ -169,7 +169,7 @@ def test_more_candidates_than_declared_are_refused_until_more_are_declared(ledge
         ledger.claim("one more")
     assert caught.value.declared == 6
     assert ledger.claim("c0").decision is not None, "old ones are still told"
-    assert "only more can be" in refused(ledger.declare, 6)
+    assert "declared already: give more" in refused(ledger.declare, 6)
     ledger.declare(7)
     assert ledger.claim("one more").declared == 7
     assert [one.declared for one in ledger.status().candidates] == [6] * 6 + [7]

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,15 @@ class Worker:
             except (Exception, SystemExit) as error:
                 results.append(error)
         return results
+
+    def stopped(self, value, progress):
+        """Lose a Ctrl-C, as an import does that catches everything, and fail of it or not."""
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        if value == "fails":
+            raise AttributeError("half a module")
+        if value == "refuses":
+            raise LastbitError("half a module")
 
     def square(self, value, progress):
         progress(value)

@@ -98,7 +98,7 @@ def anytime_t_test(
     difference = Estimate(mean, ends[0], ends[1], n, note, 2.0 * n - 2).scaled(given.unit)
     remark = ""
     if verdict == "real":
-        remark = "an early decision: the difference is overstated, since chance helped to make it large"
+        remark = "an early decision: the difference tends to be overstated, since chance helped to make it large"
     # E is at most 1 in expectation, so that 1/E is a p value, valid at whatever look one stops.
     p_value = min(1.0, math.exp(-evidence))
     return SequentialDecision(verdict, difference, p_value, 1 - level, first.n, second.n, None, procedure, remark)

@@ -150,7 +150,11 @@ def sequential_boundary(
         test.df,
     )
     early = verdict == "real" and not last
-    remark = "an early decision: the difference is overstated, since chance helped to make it large" if early else ""
+    remark = (
+        "an early decision: the difference tends to be overstated, since chance helped to make it large"
+        if early
+        else ""
+    )
     return SequentialDecision(
         verdict, apart.scaled(given.unit), test.p_value, real * share, first.n, second.n, most, procedure, remark
     )

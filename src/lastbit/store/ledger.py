@@ -148,7 +148,7 @@ class Ledger:
         """
         with self._writing() as database:
             if candidates <= (declared := declared_now(database)):
-                raise LastbitError(f"candidates = {candidates}: {declared} are declared already, and only more can be")
+                raise LastbitError(f"candidates = {candidates}: {declared} are declared already: give more")
             database.execute("INSERT INTO declarations (candidates, at) VALUES (?, ?)", (candidates, now()))
 
     def claim(

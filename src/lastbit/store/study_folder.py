@@ -124,7 +124,10 @@ class StudyFolder:
     @staticmethod
     def _facts(path: Path) -> dict[str, Any]:
         if not path.is_dir():
-            raise LastbitError(f"there is no study at {path}: give the folder that --out named")
+            raise LastbitError(
+                f"there is no study at {path}: give the folder that --out named; one "
+                "that was stopped before its first run began is not there, so run its command again"
+            )
         facts = read_json(path / "study.json")
         schema = facts.get("schema")
         if schema not in (SCHEMA, *FORMER_SCHEMAS):

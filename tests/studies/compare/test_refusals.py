@@ -8,6 +8,7 @@ import pytest
 
 import lastbit as lb
 from lastbit.cli.app import main
+from lastbit.core.errors import LastbitError
 
 MEASURED = [
     ("a.csv b.csv", "give --better higher or --better lower"),
@@ -15,9 +16,11 @@ MEASURED = [
     ("a.csv", "two arms or more, got 1"),
     ("a.csv ./a.csv --better higher", "a.csv is named twice"),
     ("a.csv none.csv --better higher", "there is no none.csv"),
-    ("a.csv copy.csv --better higher", "copy.csv holds the very runs of a.csv"),
+    ("a.csv copy.csv --better higher", "a and copy hold the same runs, which say nothing of each other"),
     ("a.csv unseeded.csv --better higher", "line 3 of unseeded.csv names no seed"),
-    ("a.csv table.csv --better higher", "one column beside seed, and has acc, loss"),
+    ("a.csv table.csv --better higher", "one column beside seed, and has acc, loss: say which by --metric"),
+    ("table.csv loss.csv --better higher --metric acc", "column of loss.csv"),
+    ("acc.csv loss.csv --better higher", "arm A is measured by acc and B by loss"),
     ("a.csv flat.csv --better higher", "all 3 values of flat are 97.1"),
     ("one.csv other.csv --better higher", "one run an arm says nothing"),
     ("a.csv b.csv one.csv --better higher", "one run an arm says nothing"),
@@ -58,6 +61,8 @@ def test_one_line_says_what_to_write(words, said, desk, capsys):
         "copy": (desk / "a.csv").read_text(),
         "unseeded": "seed,v\n1,97\n,98",
         "table": "seed,acc,loss\n1,97,0.1",
+        "acc": "seed,acc\n1,97\n2,98",
+        "loss": "seed,loss\n1,.2\n2,.3",
     }
     for name, text in tables.items():
         (desk / f"{name}.csv").write_text(text)
@@ -101,3 +106,18 @@ def test_audits_of_other_test_sets_of_one_size_are_not_compared(audited, task_fi
     lb.audit(f"{task_file}:elsewhere", seeds=2, perturbations=1, workers=1, out=desk / "other", quiet=True)
     assert main(["compare", str(audited.path), "other"]) == 2
     assert "the test sets of arm A and B ask for other targets" in capsys.readouterr().err
+
+
+def test_numbers_are_not_held_against_themselves(desk):
+    runs = [97.1, 97.4, 96.9]
+    with pytest.raises(LastbitError, match="hold the same runs"):
+        lb.compare(runs, list(runs), better="higher", worth=1.0, quiet=True)
+
+
+def test_rows_of_one_seed_are_named(desk):
+    (desk / "twice.csv").write_text("seed,acc\n1,97.2\n1,97.3\n2,97.4\n3,97.9\n")
+    (desk / "once.csv").write_text("seed,acc\n1,98.2\n2,98.4\n3,98.1\n")
+    study = lb.compare("twice.csv", "once.csv", better="higher", quiet=True)
+    assert "rows of one seed, as 1, are taken for runs that differ by the last bit" in study.summary().replace(
+        "\n", " "
+    )

@@ -94,7 +94,7 @@ def lossy(seed):
 
 
 def test_functions_that_return_other_numbers_are_refused_after_a_run_of_each(tmp_path):
-    with pytest.raises(LastbitError, match="arm A is measured by score in no unit and B loss"):
+    with pytest.raises(LastbitError, match="arm A is measured by score and B by loss"):
         lb.compare(low, lossy, better="higher", seeds=3, out=tmp_path / "study", **QUICK)
     assert not (tmp_path / "study").exists()
 

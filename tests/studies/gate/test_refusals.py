@@ -15,7 +15,7 @@ from lastbit.core.errors import LastbitError
         ({"better": "lower"}, "higher_is_better = True, not False"),
         ({"error_rate": 0.1}, "promises an error rate of 0.05, not 0.1"),
         ({"metric": "score"}, "metric = '', not 'score'"),
-        ({"declare": 3}, "--declare 3: 20 are declared already, and only more can be"),
+        ({"declare": 3}, "--declare 3: 20 are declared already: give more, or leave it out"),
     ],
 )
 def test_a_session_is_joined_on_its_own_terms(night, changed, said):

@@ -241,3 +241,13 @@ def test_a_single_step_that_is_far_off_is_drawn_however_many_steps_there_are():
     assert z.shape[1] <= 480
     assert z[1].max() == 5
     assert z[0].max() < 0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_environment_that_the_reference_has_already_changes_nothing(forced, capsys, threads):
+    words = ["same", "--reference", "python train.py", "--threads", str(threads)]
+    assert main([*words, "--candidate-env", f"OMP_NUM_THREADS={threads}"]) == 2
+    said = capsys.readouterr().err
+    assert f"--candidate-env OMP_NUM_THREADS={threads} changes nothing: the reference has it already" in said
+    assert "write another number" in said
+    assert main([*words, "--candidate-env", f"OMP_NUM_THREADS={3 - threads}"]) == 0

@@ -54,6 +54,7 @@ class ArmRuns:
         lost: how many those are.
         test_size: examples of its test set; None where nothing is known of it.
         test_targets: digest of what its test set asks for; empty where nothing is known of it.
+        plain: whether it is numbers alone, of which nobody said a unit.
         silent: why its runs of one seed do not differ in the last bit alone; empty where they do, or nobody knows.
         remark: what else must be known of it.
     """
@@ -68,6 +69,7 @@ class ArmRuns:
     lost: int = 0
     test_size: int | None = None
     test_targets: str = ""
+    plain: bool = False
     silent: str = ""
     remark: str = ""
 
@@ -94,7 +96,7 @@ _ARMS = TypeAdapter(tuple[ArmRuns, ...])
 
 
 def refuse_twice(arms: Sequence[Any]) -> None:
-    """Refuse a study or file that is named twice, or beside a copy of it.
+    """Refuse a study or file that is named twice, or a study beside a copy of it.
 
     Raises:
         LastbitError: one is.
@@ -111,13 +113,11 @@ def refuse_twice(arms: Sequence[Any]) -> None:
 
 
 def _is_copy(path: Path, other: Path) -> bool:
-    """Return whether two studies have the same runs to the nanosecond that they took, or two files the same content."""
+    """Return whether two studies have the same runs to the nanosecond that they took."""
     if path.is_dir() and other.is_dir():
         with StudyFolder.read(path) as one, StudyFolder.read(other) as two:
             runs = [[(run.run, run.seconds) for run in folder.runs()] for folder in (one, two)]
         return bool(runs[0]) and runs[0] == runs[1]
-    if path.is_file() and other.is_file():
-        return read_table(path) == read_table(other)
     return False
 
 
@@ -147,8 +147,15 @@ def read_arm(path: Path, metric: str | None) -> ArmRuns:
             return replace(arm, remark="; ".join(one for one in said if one), silent=silent)
     if not path.exists():
         raise LastbitError(f"there is no {path}: name a study's folder or a CSV file, or programs by --a and --b")
-    values, seeds = read_table(path)
-    return arm_of_numbers(values, seeds, name=path.stem)
+    table = read_table(path, metric)
+    arm = arm_of_numbers(table.values, table.seeds, name=path.stem)
+    return replace(arm, metric=table.metric, remark=_repeated(arm))
+
+
+def _repeated(arm: ArmRuns) -> str:
+    """Return what is made of a seed that stands in several rows."""
+    seed = next((seed for seed, values in arm.by_seed.items() if len(values) > 1), None)
+    return "" if seed is None else f"rows of one seed, as {seed}, are taken for runs that differ by the last bit"
 
 
 def arm_of_numbers(
@@ -186,7 +193,7 @@ def arm_of_numbers(
         raise LastbitError(
             f"{name} has {plural(len(numbers), 'value')} and {plural(len(named), 'seed')}: give one each"
         )
-    return ArmRuns(name=name, metric="", unit="", higher_is_better=None, values=numbers, seeds=named)
+    return ArmRuns(name=name, metric="", unit="", higher_is_better=None, values=numbers, seeds=named, plain=True)
 
 
 def arms_of_study(

@@ -20,11 +20,19 @@ def check_alike(arms: Sequence[ArmRuns]) -> None:
     """
     # Of a function nothing is known before a run of it is in.
     known = [(letter, arm) for letter, arm in zip(LETTERS, arms, strict=False) if arm.values]
-    named = {(arm.metric, arm.unit): letter for letter, arm in known if arm.metric}
+    named = {arm.metric.lower(): (letter.upper(), arm.metric) for letter, arm in known if arm.metric}
     if len(named) > 1:
-        ((first, unit), a), ((second, other), b) = list(named.items())[:2]
-        said = f"{first} in {unit or 'no unit'} and {b.upper()} {second} in {other or 'no unit'}"
-        raise LastbitError(f"arm {a.upper()} is measured by {said}: name a metric that both have by --metric")
+        (a, first), (b, second) = list(named.values())[:2]
+        raise LastbitError(
+            f"arm {a} is measured by {first} and {b} by {second}: name a metric that both have by --metric"
+        )
+    units = {arm.unit: (letter.upper(), arm.metric) for letter, arm in known if arm.metric and not arm.plain}
+    if len(units) > 1:
+        (unit, (a, metric)), (other, (b, _)) = list(units.items())[:2]
+        raise LastbitError(
+            f"arm {a} is measured by {metric} in {unit or 'numbers without a unit'} and {b} in "
+            f"{other or 'numbers without a unit'}: measure both alike"
+        )
     if len({arm.higher_is_better for _, arm in known if arm.higher_is_better is not None}) > 1:
         raise LastbitError("one arm says that higher is better and another that lower is: say which by --better")
     sizes = {arm.test_size: letter for letter, arm in known if arm.test_size is not None}
@@ -55,6 +63,13 @@ def check_comparable(arms: Sequence[ArmRuns], *, paired: bool = False) -> None:
             has one run, or they cannot be paired.
     """
     check_alike(arms)
+    plain = [arm for arm in arms if arm.plain]
+    for place, arm in enumerate(plain):
+        for other in plain[:place]:
+            if (arm.values, arm.seeds) == (other.values, other.seeds):
+                raise LastbitError(
+                    f"{other.name} and {arm.name} hold the same runs, which say nothing of each other: give others"
+                )
     if all(arm.higher_is_better is None for arm in arms):
         raise LastbitError("which is better is not known: give --better higher or --better lower")
     seeds = [len(set(arm.seed_of)) for arm in arms]

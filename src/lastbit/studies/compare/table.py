@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from lastbit.core.errors import LastbitError
+from lastbit.core.errors import LastbitError, choose
 
-__all__ = ["read_table"]
+__all__ = ["Table", "read_table"]
 
 _FORMS = "a header seed,value with a row for each run, or one row of numbers, a column for each run"
 
 
-def read_table(path: Path) -> tuple[tuple[float, ...], tuple[str, ...] | None]:
+_UNNAMED = ("value", "values")
+"""Headings that say nothing of what was measured."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The results of runs."""
+
+    values: tuple[float, ...]
+    seeds: tuple[str, ...] | None
+    """Of each; None where it names none."""
+    metric: str = ""
+    """What its column is called; empty where that is `value`, or there is no column."""
+
+
+def read_table(path: Path, metric: str | None = None) -> Table:
     """Return the values of a table, and the seed of each where it names them.
 
     Three forms are read: `seed,value` in rows under a header; one row of numbers, with names of the runs above it or
@@ -22,9 +39,11 @@ def read_table(path: Path) -> tuple[tuple[float, ...], tuple[str, ...] | None]:
 
     Args:
         path: of the file; fields are separated by commas, tabs or semicolons.
+        metric: the column to read, where there are several beside the seed or their names are to be checked.
 
     Raises:
-        LastbitError: it cannot be read, is of another form, or a value is no finite number; says in which line.
+        LastbitError: it cannot be read, is of another form, has no such column, or a value is no finite number; says in
+            which line.
     """
     rows = _rows(path)
     line, first = rows[0]
@@ -33,28 +52,51 @@ def read_table(path: Path) -> tuple[tuple[float, ...], tuple[str, ...] | None]:
         for place in range(len(first)):
             _number(path, line, first, place)
     else:
-        header = [word.lower() for word in rows.pop(0)[1]]
+        header = rows.pop(0)[1]
     if not rows:
         raise LastbitError(f"{path} has no numbers: write {_FORMS}")
     width = len(rows[0][1])
-    if header is not None and "seed" in header:
-        if width != 2 or len(header) != 2:
-            beside = ", ".join(name for name in header if name != "seed") or "none"
-            raise LastbitError(f"{path} must have one column beside seed, and has {beside}: keep seed and one value")
-        seed = header.index("seed")
+    names = [word.lower() for word in header or ()]
+    if header is not None and "seed" in names:
+        seed = names.index("seed")
+        beside = [name for place, name in enumerate(header) if place != seed]
+        if not beside or (len(beside) > 1 and metric is None):
+            raise LastbitError(
+                f"{path} must have one column beside seed, and has {', '.join(beside) or 'none'}: "
+                + ("say which by --metric" if beside else "write seed and the value")
+            )
+        name = _column(path, beside, metric)
+        place = header.index(name)
         for line, row in rows:
             if not row[seed]:
                 raise LastbitError(f"line {line} of {path} names no seed: write it, or leave that run out")
-        values = [_number(path, line, row, 1 - seed) for line, row in rows]
-        return tuple(values), tuple(row[seed] for _, row in rows)
+        values = tuple(_number(path, line, row, place) for line, row in rows)
+        return Table(values, tuple(row[seed] for _, row in rows), _named(name))
+    if width == 1 and len(rows) > 1:
+        name = _column(path, header, metric) if header else ""
+        return Table(tuple(_number(path, line, row, 0) for line, row in rows), None, _named(name))
     if len(rows) == 1:
         line, row = rows[0]
-        return tuple(_number(path, line, row, place) for place in range(len(row))), None
-    if width == 1:
-        return tuple(_number(path, line, row, 0) for line, row in rows), None
+        return Table(tuple(_number(path, line, row, place) for place in range(len(row))), None)
     raise LastbitError(
         f"{path} has {len(rows)} rows of {width} columns, and which of them are runs is not clear: {_FORMS}"
     )
+
+
+def _column(path: Path, names: Sequence[str], metric: str | None) -> str:
+    """Return the column that is meant, be it by another case; one that says nothing is what the user calls it.
+
+    Raises:
+        LastbitError: there is no such column.
+    """
+    if metric is None or (len(names) == 1 and not _named(names[0])):
+        return names[0]
+    by_name = {name.lower(): name for name in names}
+    return by_name[choose(metric.lower(), by_name, f"column of {path}")]
+
+
+def _named(name: str) -> str:
+    return "" if name.lower() in _UNNAMED else name
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
@@ -86,6 +128,9 @@ def _is_number(word: str) -> bool:
 
 def _number(path: Path, line: int, row: Sequence[str], place: int) -> float:
     word = row[place]
+    if re.fullmatch(r"[-+]?\d+,\d+", word):
+        point = word.replace(",", ".")
+        raise LastbitError(f"line {line} of {path} has {word!r}: write {point}, with a point")
     if not _is_number(word) or not math.isfinite(float(word)):
         raise LastbitError(
             f"line {line} of {path} has {word!r} where a finite number must stand: leave that run out, or mend it"

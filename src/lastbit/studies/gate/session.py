@@ -105,7 +105,9 @@ def _declare(ledger: Ledger, settings: GateSettings) -> None:
     if asked is not None and asked > status.declared:
         ledger.declare(asked)
     elif asked is not None and asked < status.declared:
-        raise LastbitError(f"--declare {asked}: {count(status.declared)} are declared already, and only more can be")
+        raise LastbitError(
+            f"--declare {asked}: {count(status.declared)} are declared already: give more, or leave it out"
+        )
     elif asked is None and settings.candidates is not None and settings.candidates > status.declared:
         raise LastbitError(
             f"--candidates {settings.candidates}: the session in {ledger.folder} declared {count(status.declared)}; "

@@ -39,10 +39,12 @@ _REORDERED = Nature(
     cure="Give both the same batches in the same order, or set dropout to 0 in both.",
 )
 _MASKS = Nature(
-    what="The candidate drew other random numbers: dropout masks are others by nature in torch.compile, which draws "
-    "from a generator of its own, and with channels-last, which fills masks in another order.",
-    cure="Set torch._inductor.config.fallback_random = True (in the environment TORCHINDUCTOR_FALLBACK_RANDOM=1), or "
-    "set dropout to 0 in both; then what is left is rounding or a defect.",
+    what="The candidate dropped others, at another rate or by other random numbers. At the same rate, masks are others "
+    "by nature in torch.compile, which draws from a generator of its own, and with channels-last, which fills them in "
+    "another order.",
+    cure="Compare the rates first. Where they are the same, set torch._inductor.config.fallback_random = True (in the "
+    "environment TORCHINDUCTOR_FALLBACK_RANDOM=1), or set dropout to 0 in both; then what is left is rounding or a "
+    "defect.",
 )
 
 

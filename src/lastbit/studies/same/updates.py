@@ -101,7 +101,21 @@ def _said(what: str, one: Mismatch, names: int) -> str:
         return f"the weights before the first step are others{more}"
     if what == "length":
         return f"the reference {one.reference} and the candidate {one.candidate}"
-    return f"{one.reference} in the reference, {one.candidate} in the candidate"
+    here, there = _short(one.reference, one.candidate), _short(one.candidate, one.reference)
+    return f"{here} in the reference, {there} in the candidate"
+
+
+def _short(value: str, other: str) -> str:
+    """Return a number in as few digits as tell it from the other."""
+    try:
+        numbers = float(value), float(other)
+    except ValueError:
+        return value
+    for digits in range(4, 17):
+        short, beside = (number(one, digits) for one in numbers)
+        if short != beside:
+            return short if len(short) < len(value) else value
+    return value
 
 
 def in_updates(evidence: Evidence, settings: Sequence[Finding]) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -48,6 +49,7 @@ def train(work: Work[SameSettings]) -> Trained:
         LastbitError: a program fails by itself, makes no optimizer step, or trains other tensors than the reference.
     """
     began = time.monotonic()
+    _check_environment(work)
     run, alone = _forced(work), is_recorded_alone(work.settings, len(work.programs))
     evidence, runs = _evidence(run, alone), tuple(run.became)
     _check_objects(run, work.settings)
@@ -89,6 +91,24 @@ def _forced(work: Work[SameSettings]) -> ForcedRun:
         record=None if settings.record is None else Path(settings.record),
         progress=work.say,
     )
+
+
+def _check_environment(work: Work[SameSettings]) -> None:
+    """Refuse an environment of the candidate that is the reference's, where nothing else is other.
+
+    Raises:
+        LastbitError: it is.
+    """
+    given, threads = work.settings.environment, launch_of(work).settings.threads
+    if not given or work.settings.against is not None or work.programs[0].spec() != work.programs[-1].spec():
+        return
+    there = dict(os.environ)
+    if threads is not None:
+        there |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    if all(there.get(name) == value for name, value in given.items()):
+        said = " ".join(f"{name}={value}" for name, value in given.items())
+        why = f", for it runs with {plural(threads, 'thread')}; write another number" if threads is not None else ""
+        raise LastbitError(f"--candidate-env {said} changes nothing: the reference has it already{why}")
 
 
 def _evidence(run: ForcedRun, alone: bool) -> Evidence:

@@ -7,6 +7,7 @@ from functools import cache, partial
 from typing import Any
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.interrupts import noticed
 from lastbit.core.threads import threads as torch_threads
 from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Finished, Job, Progressed, Started, WorkerFactory, one_line
 
@@ -22,7 +23,7 @@ class SerialExecutor:
 
     def run(self, jobs: Sequence[Job], on_event: Callable[[Event], None]) -> None:
         """Run every job; see `Executor.run`."""
-        with torch_threads(self._threads):
+        with torch_threads(self._threads), noticed() as interrupts:
             worker = self._worker()
             for job in jobs:
                 for attempt in range(1, ATTEMPTS + 1):
@@ -30,13 +31,16 @@ class SerialExecutor:
                     try:
                         result = worker.run(job.payload, partial(progressed, on_event, job))
                     except LastbitError:
+                        interrupts.check()
                         raise
                     except CallerRaisedError as raised:
                         raise raised.error from None
                     except (Exception, SystemExit) as error:  # a process of its own would end by either, alone
+                        interrupts.check()
                         on_event(Crashed(job, attempt, one_line(error), attempt == ATTEMPTS))
                     else:
                         on_event(Finished(job, attempt, result))
+                        interrupts.check()
                         break
 
     def steps_per_second(self) -> float:
