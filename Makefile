@@ -12,7 +12,7 @@ WORKERS := -n 2 --dist worksteal
 # places, the one is often built without CUDA and the other with: it cannot load then, and whoever finds it breaks on it.
 LOADABLE = $(BIN)/python -c 'import torchvision' 2>/dev/null || $(BIN)/python -m pip uninstall -qq -y torchvision
 
-.PHONY: demo test test-slow evidence check golden plotly images bench clean
+.PHONY: demo test test-slow evidence check golden plotly images bench gpu-check clean
 
 demo: $(STAMP)
 	@rm -rf demo-study
@@ -53,6 +53,11 @@ bench: $(STAMP)
 	@PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q -e '.[bench]'
 	@$(LOADABLE)
 	@for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
+
+# All that needs a GPU, in some six minutes on one: its tests, the replicas' bench, an audit, a trace, an eos. Without one it does
+# as much as a processor can.
+gpu-check: $(STAMP)
+	$(BIN)/python tools/gpu_check.py
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -109,7 +109,7 @@ def until_understood(monkeypatch):
     def make(kind, task=None, *, resume=None, from_audit=None, **settings):
         if from_audit is not None and kind.of_audit is not None:  # nothing is trained, and no setting is taken
             raise Understood
-        on = ("executor", "ray_address", "per_run_cpus", "per_run_gpus")
+        on = ("executor", "replicas", "ray_address", "per_run_cpus", "per_run_gpus")
         for name in ("out", "workers", "threads", *on, "quiet", "trust", "checkpoint_seconds"):
             settings.pop(name, None)
         arms = settings.pop("arms", ())

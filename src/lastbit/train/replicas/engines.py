@@ -7,11 +7,11 @@ import torch
 from lastbit.perturb.base import Perturbation
 from lastbit.tasks import Task
 from lastbit.train.replicas.refused import Refused
-from lastbit.train.replicas.trial import check_stack
+from lastbit.train.replicas.trial import check_graphs, check_stack
 
 __all__ = ["ENGINES", "choose_engine"]
 
-ENGINES = {"stack": check_stack}
+ENGINES = {"graphs": check_graphs, "stack": check_stack}
 """What refuses a task that an engine cannot train, by the engine's name; in the order in which they are preferred."""
 
 
@@ -31,6 +31,8 @@ def choose_engine(
     """
     said = []
     for name, check in ENGINES.items():
+        if name == "graphs" and device.type != "cuda":
+            continue
         try:
             check(task, perturbation, device=device, dtype=dtype)
         except Refused as reason:

@@ -6,7 +6,7 @@ Legend: R replicas, B examples of a batch, K draws of an augmentation, `...` the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +37,9 @@ class Stack:
     Raises:
         Refused: the task cannot be stacked; says why.
     """
+
+    filled: ClassVar[bool] = True
+    """Whether it must be full: the number of networks decides bits."""
 
     def __init__(self, trainings: Sequence[Training]) -> None:
         self.trainings = tuple(trainings)

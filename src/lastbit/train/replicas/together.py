@@ -16,6 +16,7 @@ from lastbit.perturb.reorder_batch import ReorderBatch
 from lastbit.tasks import Task
 from lastbit.train.jobs import RunFailed, Together
 from lastbit.train.random_streams import Streams
+from lastbit.train.replicas.graphs import Graphs
 from lastbit.train.replicas.refused import Refused, reason_of
 from lastbit.train.replicas.stack import Stack
 from lastbit.train.run import RunBook, RunOutcome
@@ -39,6 +40,10 @@ class Replica:
     """Called with the number of steps taken, after each."""
     weigh: Weigh = weighed
     """What is kept of its weights."""
+
+
+_ENGINES: dict[str, type[Graphs | Stack]] = {"graphs": Graphs, "stack": Stack}
+"""What takes the steps, by name."""
 
 
 def trainings_of(
@@ -92,12 +97,15 @@ def run_together(
         Refused: the task cannot be stacked.
         Exception: whatever the task's own code raises in a step, which is of all.
     """
-    filled = [replace(replicas[0], perturbation=Identity(), recorder=Recorder())] * (together.size - len(replicas))
+    engine = _ENGINES[together.engine]
+    filled = [replace(replicas[0], perturbation=Identity(), recorder=Recorder())] * (
+        together.size - len(replicas) if engine.filled else 0
+    )
     ended: dict[int, RunOutcome | Exception] = {}
     with ExitStack() as scope:
         trainings = trainings_of(task, [*replicas, *filled], device=device, dtype=dtype, scope=scope)
-        stack = Stack(trainings)
-        how = {"engine": together.engine, "replicas": together.size}
+        stack = engine(trainings)
+        how = {"engine": together.engine, "replicas": together.size if engine.filled else 0}
         books = [
             RunBook(training, one.recorder, how=how, share=1 / len(replicas), weigh=one.weigh)
             for training, one in zip(trainings, replicas, strict=False)

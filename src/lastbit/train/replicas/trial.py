@@ -16,12 +16,13 @@ from lastbit.core.recorder import Recorder
 from lastbit.perturb.base import Perturbation
 from lastbit.tasks import Task
 from lastbit.train.random_streams import streams
+from lastbit.train.replicas.graphs import Graphs
 from lastbit.train.replicas.refused import Refused, reason_of
 from lastbit.train.replicas.stack import Stack
 from lastbit.train.replicas.together import Replica, trainings_of
 from lastbit.train.training import Training
 
-__all__ = ["check_stack"]
+__all__ = ["check_graphs", "check_stack"]
 
 
 def check_stack(task: Task, perturbation: Perturbation, *, device: torch.device, dtype: torch.dtype) -> None:
@@ -55,6 +56,30 @@ def check_stack(task: Task, perturbation: Perturbation, *, device: torch.device,
                 missed = _norm(_measured(other)[what] - expected) / max(_norm(expected), 1e-30)
                 if missed > tolerance:
                     raise Refused(f"its {what} would be another than alone, by {missed:.2g} of it")
+
+
+_STEPS = 3
+
+
+def check_graphs(task: Task, perturbation: Perturbation, *, device: torch.device, dtype: torch.dtype) -> None:
+    """Take a few steps of two seeds by CUDA graphs and compare every bit of their weights with those of steps alone.
+
+    Raises:
+        Refused: the task cannot be captured, or the bits differ; says why.
+    """
+    pair = [Replica(streams=streams(seed), perturbation=perturbation, recorder=Recorder()) for seed in (0, 1)]
+    with ExitStack() as scope:
+        alone, together = (trainings_of(task, pair, device=device, dtype=dtype, scope=scope) for _ in range(2))
+        graphs = Graphs(together)
+        for _ in range(min(_STEPS, graphs.total)):
+            graphs.step()
+        torch.cuda.synchronize(device)
+        for one, other in zip(alone, together, strict=True):
+            with one.active():
+                while one.position < other.position:
+                    one.step()
+            if one.weights().tobytes() != other.weights().tobytes():
+                raise Refused("a pass that is replayed as a CUDA graph has other bits than alone")
 
 
 def _measured(training: Training) -> dict[str, Tensor]:
