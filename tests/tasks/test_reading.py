@@ -45,7 +45,10 @@ def test_another_seed_or_epoch_draws_otherwise():
     assert not any(torch.equal(first, other) for other in others)
 
 
-@pytest.mark.parametrize("source", [Noisy(), Rows(), Shuffled(), DataLoader(Rows(), collate_fn=masked)], ids=str)
+SOURCES = [Noisy(), Rows(), Shuffled(), DataLoader(Rows(), collate_fn=masked)]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: type(source).__name__)
 def test_reading_leaves_the_generators_and_threads_alone(source):
     before, threads = generators.save(), torch.get_num_threads()
     Split(source).batch(torch.arange(5))
