@@ -114,7 +114,7 @@ REFUSED = {
     "metric=BINARY_ACCURACY": "binary accuracy needs one logit",
     "metric=BINARY_ACCURACY, model=lambda: nn.Linear(6, 1), train=(X, 2 * Y - 1), test=(X, 2 * Y - 1), "
     "loss=lambda outputs, targets: outputs.mean()": "binary accuracy needs the labels 0 and 1, got -1 to 1",
-    "validation=0.2": "validation that is not a Dataset, .* must be tensors, .* got float",
+    "validation=0.2": "validation that is not a Dataset, .* must be tensors or arrays, .* got float",
     "validation=(X[:, :3], Y)": "the model raised RuntimeError: .* on validation inputs",
     "validation=(X[:0], Y[:0])": "validation: no examples",
     "select='best'": "select = 'best' needs validation examples: write validation=",
@@ -132,8 +132,7 @@ REFUSED = {
     "train={'pixels': X, 'label': Y}": r"write loss=.* cross_entropy\(outputs, targets\['label'\]\)",
     "model=Losing, train={'pixels': X, 'label': Y}": r"write loss=lambda outputs, batch: outputs\['loss'\]",
     "model=Both": r"write loss=.* cross_entropy\(outputs\['logits'\], targets\)",
-    "train={'pixels': X.tolist(), 'label': Y.tolist()}": "must be tensors, .* got dict of pixels: list, label: list",
-    "train=(X.numpy(), Y.numpy())": r"got tuple of ndarray, ndarray: write torch.from_numpy\(...\)",
+    "train={'pixels': X.tolist(), 'label': Y.tolist()}": "must be tensors or arrays, .* got dict of pixels: list, label: list",
     "train={'pixels': X, 'label': Y}, loss=lambda outputs, batch: outputs.mean(), augment=lambda x, draws: x": (
         "augment takes batches of one input tensor, got dict of pixels: Tensor: use a step of its own"
     ),

@@ -116,7 +116,8 @@ def test_rescaling_lands_on_the_share_of_weights_that_its_bound_allows(name):
     update = (plain.double() - kept * before.double()).abs()
     one = float((torch.finfo(torch.float32).eps / 2 * update / ulp(plain)).sum())
     landed = sum(int((moved != plain).sum()) for moved in ends.values()) / len(ends)
-    assert 0.05 * one < landed < 3 * one
+    # Muon's update comes out of bfloat16, and a few bits times a small number is exact in float32.
+    assert (0.01 if "muon" in name else 0.05) * one < landed < 3 * one
     assert one > 100
 
 

@@ -426,7 +426,7 @@ def ratio_interval(width: int = 64, level: float = 0.95) -> tuple[float, float]:
 
     Example:
         >>> [round(factor, 3) for factor in ratio_interval()]
-        [0.782, 1.279]
+        [0.781, 1.28]
     """
     _check_level(level)
     from scipy.special import fdtri
