@@ -39,7 +39,7 @@ MADE = {
     ),
     "ray": on_ray,
 }
-SLOWLY = {"ray": [pytest.mark.slow]}
+SLOWLY = {"ray": [pytest.mark.evidence]}
 every_executor = pytest.mark.parametrize(
     "executor", [pytest.param(name, marks=SLOWLY.get(name, ())) for name in MADE], indirect=True
 )

@@ -48,7 +48,7 @@ def test_the_script_runs_an_audit_and_ends_with_its_code(job, tmp_path):
     assert job("--seeds", "0", STUDY=str(tmp_path / "other")).returncode == 2
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_a_cluster_that_does_not_come_up_is_no_success(job, tmp_path):
     # symmetric-run returns 0 where the head cannot start.
     (tmp_path / "bin" / "ray").write_text("#!/bin/sh\nexit 0\n")

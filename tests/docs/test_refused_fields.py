@@ -132,7 +132,7 @@ REFUSED = {
     "train={'pixels': X, 'label': Y}": r"write loss=.* cross_entropy\(outputs, targets\['label'\]\)",
     "model=Losing, train={'pixels': X, 'label': Y}": r"write loss=lambda outputs, batch: outputs\['loss'\]",
     "model=Both": r"write loss=.* cross_entropy\(outputs\['logits'\], targets\)",
-    "train={'pixels': X.tolist(), 'label': Y.tolist()}": "must be tensors or arrays, .* got dict of pixels: list, label: list",
+    "train={'pixels': X.tolist(), 'label': Y.tolist()}": "must be tensors or arrays, .* got dict of pixels: list",
     "train={'pixels': X, 'label': Y}, loss=lambda outputs, batch: outputs.mean(), augment=lambda x, draws: x": (
         "augment takes batches of one input tensor, got dict of pixels: Tensor: use a step of its own"
     ),

@@ -54,7 +54,7 @@ def here(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_an_audit_has_the_bits_of_one_on_this_machine_and_goes_on_there(inside, here, tmp_path):
     study = lb.audit("digits", **SMALL, executor="ray", out=tmp_path / "study")
     assert bits(study.path) == bits(here)
@@ -84,7 +84,7 @@ def make():
 """
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_a_task_file_travels_as_text_with_what_it_imports(inside, tmp_path, monkeypatch):
     mine = tmp_path / "mine"
     mine.mkdir()
@@ -108,7 +108,7 @@ def _hiding(folder, begin):
     return hidden
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_a_command_runs_in_its_folder_on_a_node(inside, tmp_path, monkeypatch):
     (tmp_path / "train.py").write_text(
         "import sys, torch\n"
@@ -181,7 +181,7 @@ def jobs(count, most=25):
     return [Job(name=f"job{n}", payload=(f"job{n}", most)) for n in range(count)]
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_a_slot_that_is_killed_costs_a_run_the_time_since_its_checkpoint(inside, tmp_path):
     import psutil
 
@@ -201,7 +201,7 @@ def test_a_slot_that_is_killed_costs_a_run_the_time_since_its_checkpoint(inside,
     assert not list((tmp_path / "study" / "checkpoints").iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 @pytest.mark.parametrize("graceful", [True, False])
 def test_a_node_that_leaves_loses_no_run_and_one_that_joins_is_used(inside, tmp_path, graceful):
     leaving = inside.add_node(num_cpus=1, object_store_memory=80 << 20)
@@ -227,14 +227,14 @@ def test_a_node_that_leaves_loses_no_run_and_one_that_joins_is_used(inside, tmp_
     inside.remove_node(joined_since[0], allow_graceful=True)
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_what_fits_on_no_node_is_said_and_leaves_no_study(inside, tmp_path):
     with pytest.raises(LastbitError, match=r"--per-run-cpus 64: no node of the cluster has more than 1 CPU"):
         lb.audit("digits", **SMALL, executor="ray", per_run_cpus=64, out=tmp_path / "study")
     assert not (tmp_path / "study").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.evidence
 def test_another_version_on_a_node_is_one_clear_error(inside, tmp_path, monkeypatch):
     from lastbit.train.executors import on_ray
 
