@@ -133,4 +133,4 @@ def test_a_last_bit_twin_grows_at_the_tangents_rate():
     carried = sum(growths[start + 1 : end + 1]) / (end - start)
     assert end - start > 30
     assert twins > 0.02
-    assert carried == pytest.approx(twins, rel=0.1)
+    assert carried == pytest.approx(twins, rel=0.2)  # other directions at first, averaged out by the steps after
