@@ -103,7 +103,7 @@ def test_rescaling_lands_on_the_share_of_weights_that_its_bound_allows(name):
     """A border of rounding lies between two sums that are `c u e` apart with chance `c u e / ulp`."""
     ends = {}
     for k in (1, 3, 7, 11):
-        optimizer, draw = made(name, shapes=((128, 384),))
+        optimizer, draw = made(name, shapes=((192, 384),))
         for number in range(7):
             list(stepped(optimizer, draw, number))
         before = optimizer.param_groups[0]["params"][0].detach().reshape(-1).clone()
@@ -114,10 +114,10 @@ def test_rescaling_lands_on_the_share_of_weights_that_its_bound_allows(name):
     decoupled = group.get("decoupled_weight_decay") or isinstance(optimizer, tuple(WITH_DECOUPLED))
     kept = 1 - group["lr"] * group["weight_decay"] if decoupled else 1 - group["lr"] * group.get("lambd", 0.0)
     update = (plain.double() - kept * before.double()).abs()
-    one = float((torch.finfo(torch.float32).eps / 2 * update / ulp(plain)).sum())
+    # A chance: of a weight that the update all but cancels, whose ulp is tiny, it is 1 and no more.
+    one = float((torch.finfo(torch.float32).eps / 2 * update / ulp(plain)).clamp(max=1).sum())
     landed = sum(int((moved != plain).sum()) for moved in ends.values()) / len(ends)
-    # Muon's update comes out of bfloat16, and a few bits times a small number is exact in float32.
-    assert (0.01 if "muon" in name else 0.05) * one < landed < 3 * one
+    assert 0.05 * one < landed < 3 * one
     assert one > 100
 
 
