@@ -173,14 +173,25 @@ def test_a_program_without_steps_is_an_error_that_says_how_far_lastbit_got(tmp_p
 
 def test_a_python_that_lacks_what_lastbit_needs_is_told_what_to_install(tmp_path):
     venv.create(tmp_path / "bare", symlinks=True)
-    (tmp_path / "torch").mkdir()
-    (tmp_path / "torch" / "__init__.py").write_text("class Tensor: ...\n")
+    # All of torch is there, whatever is asked of it, and nothing else.
+    (tmp_path / "torch.py").write_text(
+        "import sys\nfrom importlib.machinery import ModuleSpec\nfrom unittest.mock import MagicMock\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        return ModuleSpec(name, self) if name.startswith('torch.') else None\n"
+        "    def create_module(self, spec): return MagicMock(__path__=[], __spec__=spec)\n"
+        "    def exec_module(self, module): pass\n"
+        "sys.meta_path.insert(0, Finder())\n__path__, Tensor = [], object\n"
+        "def __getattr__(name):\n"
+        "    if name.startswith('__'): raise AttributeError(name)\n"
+        "    return MagicMock()\n"
+    )
     run = run_command(
         [str(tmp_path / "bare" / "bin" / "python"), "-c", "import torch"],
         Launch(settings=LaunchSettings(), folder=tmp_path / "run", environment={"PYTHONPATH": str(tmp_path)}),
     )
     assert run.exit_code == 0
-    with pytest.raises(LastbitError, match=r"No module named '.*'; install lastbit into the environment"):
+    with pytest.raises(LastbitError, match=r"No module named 'numpy'; install lastbit into the environment"):
         run.check()
 
 
