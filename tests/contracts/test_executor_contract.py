@@ -130,16 +130,19 @@ def test_every_job_once_with_its_result(executor, factory, helpers):
 
 
 @pytest.mark.parametrize("how", ["fails", "refuses", "ends"])
-def test_a_ctrl_c_that_a_job_swallows_stops_the_jobs_of_this_process(how, factory, monkeypatch):
+@pytest.mark.parametrize("name", ["serial", "replicas"])
+def test_a_ctrl_c_that_a_job_swallows_stops_the_jobs_of_this_process(name, how, factory, monkeypatch):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     events = []
     try:
         with pytest.raises(KeyboardInterrupt):
-            SerialExecutor(factory, threads=1).run(jobs(("stopped", how), ("square", 2)), events.append)
+            MADE[name](factory, 1, 1).run(jobs(("stopped", how), ("square", 2)), events.append)
     finally:
         signal.signal(signal.SIGINT, before)
     # What had ended is kept, and nothing is taken for a crash.
-    assert [type(event) for event in events] == [Started, *[Finished] * (how == "ends")]
+    own = [type(event) for event in events if event.job.name == "job0"]
+    assert own == [Started, *[Finished] * (how == "ends")]
+    assert not any(isinstance(event, Crashed) for event in events)
 
 
 @every_executor

@@ -38,6 +38,19 @@ def test_it_is_raised_as_ever():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_an_error_that_comes_of_it_is_it():
+    def fail(asked):
+        with noticed():
+            if asked:
+                swallowed()
+            raise AttributeError("half a module")
+
+    with pytest.raises(KeyboardInterrupt):
+        fail(True)
+    with pytest.raises(AttributeError, match="half a module"):
+        fail(False)
+
+
 def test_who_ignores_it_goes_on():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with noticed() as interrupts:

@@ -33,6 +33,9 @@ def noticed() -> Iterator[Interrupts]:
 
     Outside the main thread, and where SIGINT is ignored, nothing is noted.
 
+    Raises:
+        KeyboardInterrupt: an error left the block after the user had asked to stop, and may come of that.
+
     Example:
         >>> with noticed() as interrupts:
         ...     try:
@@ -56,6 +59,9 @@ def noticed() -> Iterator[Interrupts]:
         before = None
     try:
         yield interrupts
+    except Exception:
+        interrupts.check()
+        raise
     finally:
         if callable(before):
             signal.signal(signal.SIGINT, before)

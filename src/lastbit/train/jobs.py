@@ -21,6 +21,7 @@ __all__ = [
     "Worker",
     "WorkerFactory",
     "one_line",
+    "tell_crashed",
 ]
 
 
@@ -144,3 +145,10 @@ class MeasuredExecutor(Executor, Protocol):
 
 ATTEMPTS = 2
 """Times a job is tried when it crashes."""
+
+
+def tell_crashed(job: Job, attempt: int, message: str, on_event: Callable[[Event], None]) -> list[tuple[Job, int]]:
+    """Tell that an attempt crashed, and return the job with the next one; nothing where it was the last."""
+    final = attempt >= ATTEMPTS
+    on_event(Crashed(job, attempt, message, final))
+    return [] if final else [(job, attempt + 1)]

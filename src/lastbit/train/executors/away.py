@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from lastbit.core.errors import LastbitError
+from lastbit.train.executors.channel import unpacked
 from lastbit.train.jobs import Worker, WorkerFactory, one_line
 
 __all__ = ["GREETING", "AwayFactory", "Home", "Luggage", "Movable", "own_digest", "unpack"]
@@ -167,7 +168,7 @@ class AwayFactory:
         """
         try:
             # From the driver of this study alone, over Ray, which runs its code anyway.
-            factory = pickle.loads(self.packed)  # noqa: S301
+            factory = unpacked(self.packed)
         except Exception as error:
             raise LastbitError(
                 f"a node cannot load what it should run ({one_line(error)}): name the task FILE.py:FUNCTION, whose "
@@ -190,7 +191,7 @@ class AwayWorker:
         if payload == GREETING:
             return pickle.dumps(computes_with(self._order.device))
         self._worker = self._worker or self._order.worker()
-        return pickle.dumps(self._worker.run(pickle.loads(payload), progress))  # noqa: S301
+        return pickle.dumps(self._worker.run(unpacked(payload), progress))
 
     def step_seconds(self) -> float:
         """Measure nothing: machines differ, and other work comes and goes on them."""

@@ -19,10 +19,11 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.threads import threads as torch_threads
 from lastbit.core.words import plural
 from lastbit.train.executors.away import Home, Luggage, computes_with
+from lastbit.train.executors.channel import unpacked
 from lastbit.train.executors.choose import default_workers
 from lastbit.train.executors.ray_cluster import Node, Watch, check_room, joined, nodes_alive
 from lastbit.train.executors.ray_slot import Message, Slot
-from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Finished, Job, Progressed, Started
+from lastbit.train.jobs import Crashed, Event, Finished, Job, Progressed, Started, tell_crashed
 
 __all__ = ["RayExecutor", "RayRoom"]
 
@@ -237,14 +238,11 @@ class RayExecutor:
         assert job is not None
         slot.job = slot.stream = None
         if kind == "done":
-            on_event(Finished(job, attempt, pickle.loads(value)))  # noqa: S301
+            on_event(Finished(job, attempt, unpacked(value)))
         elif kind == "stop":
             raise LastbitError(value)
         else:
-            final = attempt >= ATTEMPTS
-            on_event(Crashed(job, attempt, value, final))
-            if not final:
-                self._waiting.append((job, attempt + 1))
+            self._waiting.extend(tell_crashed(job, attempt, value, on_event))
 
     def _compare(self, slot: _Held, kind: str, value: Any) -> None:
         """Hold what a slot computes with against what this process does.
@@ -253,7 +251,7 @@ class RayExecutor:
             LastbitError: it has other versions, at the beginning of the study; or no node computes as this one does.
         """
         name = slot.node.name
-        found = pickle.loads(value) if kind == "done" else {}  # noqa: S301
+        found = unpacked(value) if kind == "done" else {}
         other = next((one for one in (*VERSIONS, *HARDWARE) if found.get(one) != self._here.get(one)), "")
         if kind == "done" and not other:
             slot.greeted = True

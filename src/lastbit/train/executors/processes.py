@@ -20,7 +20,7 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.threads import PROCESSES
 from lastbit.train.executors.channel import unpacked
 from lastbit.train.executors.started import Child, start_child
-from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Finished, Job, Progressed, Started, WorkerFactory
+from lastbit.train.jobs import Event, Finished, Job, Progressed, Started, WorkerFactory, tell_crashed
 
 __all__ = ["ProcessExecutor"]
 
@@ -114,10 +114,7 @@ class ProcessExecutor:
         elif kind == "stop":
             raise LastbitError(value)
         else:
-            final = attempt >= ATTEMPTS
-            on_event(Crashed(job, attempt, value, final))
-            if not final:
-                waiting.append((job, attempt + 1))
+            waiting.extend(tell_crashed(job, attempt, value, on_event))
 
     def steps_per_second(self) -> float:
         """Measure a few steps of the work on every process at once (they go on to run the jobs)."""

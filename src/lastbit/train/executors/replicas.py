@@ -8,11 +8,10 @@ from functools import partial
 from typing import Any, cast
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.interrupts import noticed
 from lastbit.core.threads import threads as torch_threads
 from lastbit.train.executors.serial import CallerRaisedError, SerialExecutor, progressed
 from lastbit.train.jobs import (
-    ATTEMPTS,
-    Crashed,
     Event,
     Finished,
     Job,
@@ -21,6 +20,7 @@ from lastbit.train.jobs import (
     TogetherWorker,
     WorkerFactory,
     one_line,
+    tell_crashed,
 )
 
 __all__ = ["ReplicasExecutor"]
@@ -45,16 +45,16 @@ class ReplicasExecutor(SerialExecutor):
     def run(self, jobs: Sequence[Job], on_event: Callable[[Event], None]) -> None:
         """Run every job; see `Executor.run`."""
         waiting = deque((job, 1) for job in jobs)
-        with torch_threads(self._threads):
+        with torch_threads(self._threads), noticed() as interrupts:
             while waiting:
                 worker = cast(TogetherWorker, self._worker())
                 for job, attempt, result in self._done(worker, self._group(worker, waiting), on_event):
                     if not isinstance(result, BaseException):
                         on_event(Finished(job, attempt, result))
                         continue
-                    on_event(Crashed(job, attempt, one_line(result), attempt >= ATTEMPTS))
-                    if attempt < ATTEMPTS:
-                        waiting.append((job, attempt + 1))
+                    interrupts.check()
+                    waiting.extend(tell_crashed(job, attempt, one_line(result), on_event))
+                interrupts.check()
 
     def _group(self, worker: TogetherWorker, waiting: deque[tuple[Job, int]]) -> list[tuple[Job, int]]:
         """Take the next jobs that are alike; one that crashed before is alone."""

@@ -31,7 +31,6 @@ class SerialExecutor:
                     try:
                         result = worker.run(job.payload, partial(progressed, on_event, job))
                     except LastbitError:
-                        interrupts.check()
                         raise
                     except CallerRaisedError as raised:
                         raise raised.error from None
