@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.ulp import step_ulps
-from lastbit.dynamics.sketch import (
-    CountSketch,
-    Sketch,
-    distance_interval,
-    sketch_differs,
-    sketch_distance,
-    splitmix64,
-)
+from lastbit.dynamics.sketch import CountSketch, Sketch, sketch_differs, sketch_distance, splitmix64
+from lastbit.dynamics.sketch_interval import distance_interval
 
 GOLDEN, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 

@@ -11,7 +11,8 @@ from torch import nn
 from lastbit.dynamics.divergence import measure_divergence
 from lastbit.dynamics.episodes import growth_episodes
 from lastbit.dynamics.localise import first_difference, participation_ratio
-from lastbit.dynamics.sketch import CountSketch, distance_interval, sketch_differs, sketch_distance
+from lastbit.dynamics.sketch import CountSketch, sketch_differs, sketch_distance
+from lastbit.dynamics.sketch_interval import distance_interval
 from lastbit.dynamics.tangent import Tangent, hessian_product, step_tangent
 from lastbit.dynamics.verdict import judge
 

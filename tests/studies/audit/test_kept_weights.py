@@ -14,7 +14,8 @@ from torch import nn
 import lastbit as lb
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role
-from lastbit.dynamics.sketch import CountSketch, distance_interval, ratio_interval
+from lastbit.dynamics.sketch import CountSketch
+from lastbit.dynamics.sketch_interval import distance_interval, ratio_interval
 from lastbit.stats import mean_relative_l1
 from lastbit.store import StudyFolder
 from lastbit.studies.audit.distances import Distances

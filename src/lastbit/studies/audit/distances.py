@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from lastbit.core.errors import LastbitError
-from lastbit.dynamics.sketch import CountSketch, Sketch, distance_interval, ratio_interval, sketch_distance
+from lastbit.dynamics.sketch import CountSketch, Sketch, sketch_distance
+from lastbit.dynamics.sketch_interval import distance_interval, ratio_interval
 from lastbit.launch.record import WIDTH
 from lastbit.stats import mean_relative_l1
 from lastbit.store import StudyFolder

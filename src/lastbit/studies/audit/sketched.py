@@ -56,7 +56,8 @@ def weights_of(arrays: Arrays) -> Weights | None:
 def relative_l2(one: Weights, two: Weights) -> float:
     """Return 2 |a - b| / (|a| + |b|) of all weights at the last step that both runs recorded, by L2 norms.
 
-    Each of the three is estimated from sketches of 64 buckets; `dynamics.sketch.distance_interval` says how well.
+    Each of the three is estimated from sketches of 64 buckets; `dynamics.sketch_interval.distance_interval` says how
+    well.
 
     Raises:
         LastbitError: the runs did not train the same tensors, have no step in common, or a weight is not finite.

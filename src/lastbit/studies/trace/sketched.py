@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from lastbit.dynamics.rounding import unit_roundoff
-from lastbit.dynamics.sketch import distance_interval
+from lastbit.dynamics.sketch_interval import distance_interval
 from lastbit.launch.arrays import States, read_states
 from lastbit.studies.frame.kind import DTYPES
 from lastbit.studies.trace.judged import rounding_arrays

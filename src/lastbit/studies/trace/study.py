@@ -10,7 +10,8 @@ import xarray as xr
 
 from lastbit.core.errors import LastbitError, choose
 from lastbit.dynamics.divergence import MEASURES
-from lastbit.dynamics.sketch import Sketch, distance_interval, sketch_differs, sketch_distance
+from lastbit.dynamics.sketch import Sketch, sketch_differs, sketch_distance
+from lastbit.dynamics.sketch_interval import distance_interval
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.former import present_facts
 from lastbit.studies.frame.study import Study
