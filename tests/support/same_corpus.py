@@ -218,7 +218,7 @@ def defects(network: Network, seed: int) -> Iterator[Pair]:
     if network.averaged:
         for step in (7 * seed, 40 + seed, 100 + seed):
             yield pair("an average misses one update", ("copy",), "missed", step, step=step)
-    step = 11 + 23 * seed
+    step = 11 + 23 * seed % 100
     yield pair("one other example", ("data", "gradient"), "swapped", step, 5, step=step)
     yield pair("decay on biases", optimizer, "decay", size=1e-2, step=1)
     if network.written:
