@@ -215,15 +215,15 @@ def percent(share: float | None, missing: str = MISSING) -> str:
 
 
 def chance(share: float | None, missing: str = MISSING) -> str:
-    """Return a chance: beyond one in ten thousand at either end it is bounded, for no model of noise holds there.
+    """Return a chance: beyond one in a hundred at either end it is bounded, for a few runs tell nothing of tails.
 
     Example:
         >>> chance(0.93), chance(2.8e-6), chance(0.99999), chance(1.0), chance(None)
-        ('93%', 'under 0.01%', 'over 99.99%', 'over 99.99%', '–')
+        ('93%', 'under 1%', 'over 99%', 'over 99%', '–')
     """
-    if share is not None and share < 1e-4:
-        return "under 0.01%"
-    return "over 99.99%" if share is not None and share > 1 - 1e-4 else percent(share, missing)
+    if share is not None and share < 0.01:
+        return "under 1%"
+    return "over 99%" if share is not None and share > 0.99 else percent(share, missing)
 
 
 def show_chance(estimate: Estimate) -> Shown:
@@ -231,7 +231,7 @@ def show_chance(estimate: Estimate) -> Shown:
 
     Example:
         >>> str(show_chance(Estimate(0.93, 0.6, 0.99999, 5))), str(show_chance(Estimate(0.0, 0.0, 1e-9, 5)))
-        ('93% (95% interval 60% to over 99.99%)', 'under 0.01% (95% interval under 0.01%)')
+        ('93% (95% interval 60% to over 99%)', 'under 1% (95% interval under 1%)')
     """
     if estimate.estimate is None:
         return show(estimate)
