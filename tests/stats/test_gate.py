@@ -133,10 +133,12 @@ def test_without_any_noise_equal_is_discarded_and_ahead_is_not_decided():
     assert decided(still, (0.1,)).comparison.z == -math.inf
     assert decided(still, (0.4,)).choice is Choice.MORE
     assert decided(Session.of([runs(32)]), (1e9,)).choice is Choice.MORE
-    assert decided(still, (0.4,) * 8).why is Why.NO_NOISE
-    spread = decided(still, runs(16, 3.0, 0.1))
-    assert (spread.choice, spread.why) == (Choice.UNDECIDED, Why.SPREAD)
+    equal, spread = decided(still, (0.4, 0.4)), decided(still, runs(2, 3.0, 0.1))
+    for ahead in (equal, spread):
+        assert (ahead.choice, ahead.why) == (Choice.UNDECIDED, Why.NO_NOISE)
     assert spread.comparison.spread is None
+    assert decided(still, runs(16, 3.0, 0.1)).why is Why.NO_NOISE
+    assert decided(still, runs(2, -3.0, 0.1)).why is Why.NOT_AHEAD
 
 
 def test_lower_is_better_mirrors_every_number():

@@ -43,7 +43,9 @@ T = TypeVar("T")
 
 Tone = Literal["pass", "attention", "failure"]
 
-Mark = Literal["fill", "band", "line", "dashed", "dotted", "point", "ring", "diamond", "triangle", "dash", "whisker"]
+Mark = Literal[
+    "fill", "band", "line", "dashed", "dotted", "point", "ring", "diamond", "cross", "triangle", "dash", "whisker"
+]
 """How a legend draws what it names."""
 
 Raw = str | float | None

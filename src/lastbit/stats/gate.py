@@ -68,7 +68,7 @@ class Why(StrEnum):
     SPREAD = "spread"
     """Undecided: it would be kept, but it spreads so much more than the baseline that the level does not hold."""
     NO_NOISE = "no_noise"
-    """Undecided: it is ahead, but neither it nor any baseline spread at all, so that the noise is not known."""
+    """Undecided: it is ahead, but no run of any baseline differs from another, so that the noise is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +167,8 @@ def _decided(rules: GateRules, session: Session, at: int, seen: Comparison) -> D
     too_wide = seen.own_sigma is not None and seen.own_sigma > math.sqrt(rules.most_spread) * seen.sigma
     passes = seen.p <= seen.level > 0
     found: tuple[Choice, Why] | None = None
-    if passes and math.isinf(seen.z):
+    if not seen.sigma and seen.difference > 0 and (at or passes):
+        # However the candidate spreads, nothing could be kept: more runs of both would be for nothing.
         found = Choice.UNDECIDED, Why.NO_NOISE
     elif passes and not too_wide:
         found = Choice.KEEP, Why.BETTER

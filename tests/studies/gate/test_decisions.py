@@ -67,9 +67,12 @@ def test_more_candidates_than_declared_say_what_they_cost(desk):
 
 def test_a_budget_leaves_a_candidate_undecided(desk):
     answer = desk("better", budget=7)
-    assert (answer.verdict_kind, answer.why) == ("undecided", "budget")
+    assert (answer.verdict_kind, answer.why, answer.session.counted) == ("undecided", "budget", 1)
     assert answer.session.runs_spent <= 7
     assert "budget of 7 runs" in answer.verdict
+    assert desk("worse", budget=7).session.runs_spent == 7
+    unseen = desk("infinite", budget=7)
+    assert (unseen.why, unseen.session.of(3).runs, unseen.session.counted) == ("budget", 0, 2)
 
 
 def test_a_crash_is_tried_again_by_the_same_call(desk):

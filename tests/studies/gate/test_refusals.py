@@ -12,9 +12,11 @@ from lastbit.core.errors import LastbitError
     ("changed", "said"),
     [
         ({"baseline": "same"}, "began with another baseline"),
-        ({"better": "lower"}, "higher_is_better = True, not False"),
+        ({"better": "lower"}, "began with --better higher, not --better lower: begin a new one with --ledger"),
         ({"error_rate": 0.1}, "promises an error rate of 0.05, not 0.1"),
-        ({"metric": "score"}, "metric = '', not 'score'"),
+        ({"metric": "score"}, "began with no --metric, not --metric score"),
+        ({"budget": 5}, "--budget 5: the first look at a candidate takes 6 runs, 5 of them the baseline's: give more"),
+        ({"budget": 6}, "began with no --budget, not --budget 6"),
         ({"declare": 3}, "--declare 3: 20 are declared already: give more, or leave it out"),
     ],
 )

@@ -27,6 +27,8 @@ class CandidateMark:
     values: Sequence[float]
     shown: float | None
     """Where its mark stands; None where nothing is known of a place for it."""
+    lost: bool
+    """Whether it has no result, so that its mark is a cross."""
     choice: str
     said: str
     at: str
@@ -47,11 +49,19 @@ class BaselineSpan:
 
 
 def session_timeline(
-    candidates: Sequence[CandidateMark], baselines: Sequence[BaselineSpan], metric: str, unit: str
+    candidates: Sequence[CandidateMark], baselines: Sequence[BaselineSpan], metric: str, unit: str, error_rate: str
 ) -> go.Figure:
     """Return two panels over the order of candidates: results, and the part of the error rate that is left.
 
-    A baseline is a line with a band of one SD of a run; a candidate its runs as small points and their mean as a mark.
+    A baseline is a line with a band of one SD of a run; a candidate its runs as small points and their mean as a mark,
+    without any a cross on the baseline.
+
+    Args:
+        candidates: in the order of claims.
+        baselines: one after the other.
+        metric: what is measured.
+        unit: of it.
+        error_rate: that α is the whole of, in words.
     """
     figure = blank()
     shapes: list[dict[str, Any]] = []
@@ -76,10 +86,11 @@ def session_timeline(
         own = [one for one in candidates if one.choice == choice]
         dots = [(one, value) for one in own for value in one.values if len(one.values) > 1]
         _scatter(figure, dots, choice, {"symbol": "circle", "size": 4, "color": colour, "opacity": 0.55}, unit)
-        means = [(one, one.shown) for one in own if one.shown is not None]
-        size = 12 if choice == "keep" else 9
         line = {"width": 2, "color": colour}
-        _scatter(figure, means, choice, {"symbol": _SYMBOLS[choice], "size": size, "color": colour, "line": line}, unit)
+        for lost in (False, True):
+            means = [(one, one.shown) for one in own if one.shown is not None and one.lost is lost]
+            symbol, size = ("x-thin", 9) if lost else (_SYMBOLS[choice], 12 if choice == "keep" else 9)
+            _scatter(figure, means, choice, {"symbol": symbol, "size": size, "color": colour, "line": line}, unit)
     left = sorted(candidates, key=lambda one: one.place)
     figure.add_scatter(
         x=[0.5, *(one.place for one in left)],
@@ -94,7 +105,13 @@ def session_timeline(
         shapes=shapes,
         xaxis=axis("candidate, in the order of claims", range=[0.4, last + 0.6], tickformat="d", anchor="y2"),
         yaxis=axis(f"{metric} ({unit})" if unit else metric, domain=[0.3, 1]),
-        yaxis2=axis("α left", domain=[0, 0.2], range=[0, 105], tickvals=[0, 50, 100], ticktext=["0%", "50%", "100%"]),
+        yaxis2=axis(
+            f"α left, of {error_rate}",
+            domain=[0, 0.2],
+            range=[0, 105],
+            tickvals=[0, 50, 100],
+            ticktext=["0%", "50%", "100%"],
+        ),
     )
     return figure
 
@@ -104,6 +121,7 @@ def _scatter(
 ) -> None:
     if not points:
         return
+    value = "no result" if points[0][0].lost else f"%{{y:.5~g}}{literal(unit)}"
     figure.add_scatter(
         x=[one.place for one, _ in points],
         y=[value for _, value in points],
@@ -113,6 +131,6 @@ def _scatter(
         customdata=[
             [one.place, plain(one.label), plain(one.said).replace("\n", "<br>"), plain(one.at)] for one, _ in points
         ],
-        hovertemplate="<b>%{customdata[0]}</b> %{customdata[1]}<br>%{y:.5~g}"
-        f"{literal(unit)}<br>%{{customdata[2]}}<br>%{{customdata[3]}}<extra></extra>",
+        hovertemplate="<b>%{customdata[0]}</b> %{customdata[1]}<br>"
+        f"{value}<br>%{{customdata[2]}}<br>%{{customdata[3]}}<extra></extra>",
     )

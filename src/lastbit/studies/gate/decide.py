@@ -70,7 +70,8 @@ class Decider:
             decision = self._look(status, claim)
             if decision.choice is not Choice.MORE:
                 reasons = plain(decision)
-                counted = decision.why is not Why.SAME_BITS
+                unseen = decision.why is Why.BUDGET and not status.of(claim.candidate).runs
+                counted = decision.why is not Why.SAME_BITS and not unseen
                 epoch = status.epoch.epoch
                 if self.ledger.decide(claim.candidate, decision.choice, reasons, epoch=epoch, counted=counted):
                     return claim

@@ -185,6 +185,7 @@ def _timeline(session: SessionRow) -> FigureBlock:
                 label=shorter(one.text),
                 values=one.values,
                 shown=_mean(one.values) if one.values else session.baselines[one.epoch].mean,
+                lost=not one.values and one.choice != "open",
                 choice=one.choice,
                 said="\n".join(textwrap.wrap(f"{one.choice}: {reason_of(session, one)}", _HOVER)),
                 at=(one.decided_at or one.claimed_at)[:19].replace("T", " "),
@@ -193,14 +194,16 @@ def _timeline(session: SessionRow) -> FigureBlock:
         )
     seen = {one.choice for one in session.candidates}
     legend = [LegendEntry(label, COLOURS[choice], choice, mark) for label, choice, mark in _MARKS if choice in seen]
+    if any(one.lost for one in marks):
+        legend.append(LegendEntry("without a result", NEUTRAL, "", "cross"))
     metric = session.metric or "result"
     return FigureBlock(
         name="session",
-        figure=session_timeline(marks, _spans(session), metric, session.unit),
+        figure=session_timeline(marks, _spans(session), metric, session.unit, percent(session.error_rate)),
         height=520,
         describe=f"{metric} of every candidate in the order of claims, with the baseline of its time; below, α left",
-        caption="Small points are runs, marks their means; a candidate without a result lies on the baseline, and a "
-        "new baseline is estimated by fresh runs.",
+        caption="Small points are runs, marks their means; a candidate without a result is a cross on the baseline, "
+        "and a new baseline is estimated by fresh runs.",
         legend=[
             LegendEntry("baseline, with one SD of a run", SEED, "baseline", "line"),
             *legend,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.plain import plain
 from lastbit.report.formatting import count, percent, plural
 from lastbit.stats.gate_session import GateRules, promised_share
 from lastbit.store import Ledger, LedgerStatus, Terms
@@ -83,8 +85,17 @@ def joined(folder: Path, baseline: Contender, settings: GateSettings, threads: i
         LastbitError: it is the session of another baseline or of other settings, or more candidates are asked for than
             were declared.
     """
+    rules = GateRules()
+    least = rules.looks[0] + rules.baseline_sizes[0]
+    if settings.budget is not None and settings.budget < least:
+        raise LastbitError(
+            f"--budget {settings.budget}: the first look at a candidate takes {plural(least, 'run')}, "
+            f"{rules.baseline_sizes[0]} of them the baseline's: give more, or leave it out"
+        )
     known = stored_session(folder)
     terms = _terms(baseline, settings, threads)
+    if known is not None and (known.fingerprint, known.error_rate) == (terms.fingerprint, terms.error_rate):
+        _check_settings(folder, known.facts, plain(terms.facts))
     if known is not None and known.label == terms.label and known.fingerprint != terms.fingerprint:
         raise LastbitError(
             f"the baseline {terms.label!r} is not what it was when the session in {folder} began, its files differ: "
@@ -97,6 +108,28 @@ def joined(folder: Path, baseline: Contender, settings: GateSettings, threads: i
         ledger.close()
         raise
     return ledger
+
+
+def _check_settings(folder: Path, began: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse settings of the runs that are not the session's, by the words in which they are given.
+
+    Raises:
+        LastbitError: one is.
+    """
+    for name in sorted({*began, *given}):
+        ours, theirs = (_as_given(name, facts.get(name)) for facts in (began, given))
+        if ours != theirs:
+            raise LastbitError(
+                f"the session in {folder} began with {ours}, not {theirs}: begin a new one with --ledger"
+            )
+
+
+def _as_given(name: str, value: Any) -> str:
+    """Return a setting as it is typed."""
+    if name == "higher_is_better":
+        return f"--better {'higher' if value else 'lower'}"
+    flag = f"--{name.replace('_', '-')}"
+    return f"no {flag}" if value in (None, "", [], ()) else f"{flag} {value}"
 
 
 def _declare(ledger: Ledger, settings: GateSettings) -> None:

@@ -87,13 +87,16 @@ def reason_of(session: SessionRow, one: CandidateRow) -> str:
         return f"{gap} ({_chance(seen)})"
     if one.why == Why.NOT_AHEAD:
         bound = _bound(seen.n)
-        asked = "" if bound is None else f", {number(bound, 3)} is asked"
-        return f"{gap}, which is not ahead enough to go on (z = {number(seen.z, 2)}{asked})"
+        if seen.difference <= 0 or bound is None:
+            return gap
+        errors = f"{number(seen.z, 2)} standard errors, where {number(bound, 3)} are asked"
+        return f"{gap}, which is not ahead enough to go on ({errors})"
     if one.why == Why.NOT_SHOWN:
         return f"{gap}, which does not show that it is better ({_chance(seen)})"
     if one.why == Why.SPREAD:
         return f"{gap}, but spreads {number(seen.spread, 3)} times the variance of the baseline, where no rate is known"
-    return f"{gap}, but no run of either differs from another, so that the noise is not known"
+    equal = f"the baseline's {plural(seen.n_baseline, 'run')} are all equal"
+    return f"{gap}, but {equal}, so that the noise is not known: see that {{seed}} reaches it, or take a finer metric"
 
 
 def _chance(seen: Comparison) -> str:
@@ -134,7 +137,7 @@ def _advice(one: CandidateRow) -> Sequence[str]:
         said.append(
             "That is no discard: the same command tries again, and a program that is mended is a new candidate."
         )
-    if flagged and seen is not None:
+    if flagged and seen is not None and seen.spread is not None:
         said.append(f"It spreads more than the baseline: {number(seen.spread, 3)} times the variance.")
     return said
 
