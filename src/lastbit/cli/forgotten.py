@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 from collections.abc import Collection, Sequence
 from typing import Any
 
 from lastbit.cli.fields import SeveralValues
 from lastbit.core.errors import LastbitError
+from lastbit.core.words import command_text
 from lastbit.studies.frame.settings import StudySettings, study_keywords
 
 __all__ = ["NUMBER", "TASKS", "TakesCommands", "own_command"]
@@ -29,7 +29,7 @@ class TakesCommands(SeveralValues):
         place = None if "--" in words else own_command(words, takes)
         if place is not None:
             runs = ["python"] if words[place].endswith(".py") else []
-            whole = shlex.join([*ctx.command_path.split(), *words[:place], "--", *runs, *words[place:]])
+            whole = command_text([*ctx.command_path.split(), *words[:place], "--", *runs, *words[place:]])
             raise LastbitError(f"{words[place]} is no task; a command of your own stands behind --: write {whole}")
         return super().parse_args(ctx, args)
 

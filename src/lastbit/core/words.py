@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["capitalised", "part", "plural", "typed"]
+__all__ = ["capitalised", "command_text", "part", "plural", "typed"]
 
 
 def plural(value: float | str, one: str, several: str = "") -> str:
@@ -33,6 +36,25 @@ def part(share: float) -> str:
 def capitalised(text: str) -> str:
     """Return the text with its first letter large."""
     return text[:1].upper() + text[1:]
+
+
+def command_text(words: Iterable[str]) -> str:
+    """Return words as a command that a shell takes, with no more quotes than a person would type.
+
+    Example:
+        >>> print(command_text(["python", "train.py", "--seed", "{seed}", "--name", "a b"]))
+        python train.py --seed {seed} --name 'a b'
+        >>> print(command_text(["lastbit", "same", "--reference", "python train.py --name 'a b'"]))
+        lastbit same --reference "python train.py --name 'a b'"
+    """
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    plain = word.replace("{seed}", "seed")
+    if shlex.quote(plain) == plain:
+        return word
+    return f'"{word}"' if "'" in word and not re.search(r'["$`\\!]', word) else shlex.quote(word)
 
 
 def typed(value: Any) -> str:

@@ -6,12 +6,12 @@ had, but for `PYTHONPATH`, `LASTBIT_LAUNCH` and what makes it repeatable; see `d
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.words import command_text
 from lastbit.launch.process import Launched, launched
 from lastbit.launch.records import OptimizerRecord, ProcessRecord, checksums_of, read_processes
 from lastbit.launch.settings import Launch
@@ -94,7 +94,7 @@ class CommandRun:
         """
         self.check_steps(self.steps)
         if all(optimizer.refused for optimizer in self.optimizers):
-            name = shlex.join(self.words)
+            name = command_text(self.words)
             raise LastbitError(f"no optimizer of {name} can be perturbed: {self.optimizers[0].refused}")
 
     def check_steps(self, steps: int, name: str = "") -> None:
@@ -107,7 +107,7 @@ class CommandRun:
         Raises:
             LastbitError: there were none, which says how far lastbit got.
         """
-        name = name or shlex.join(self.words)
+        name = name or command_text(self.words)
         if not steps and self.troubles:
             lacks = "No module named" in self.troubles[0]
             cure = "; install lastbit into the environment of the Python that trains" if lacks else ""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.words import command_text
 
-__all__ = ["check_command", "check_script"]
+__all__ = ["check_command"]
 
 _PYTHON = re.compile(r"python(\d+(\.\d+)*)?(t|d)?$")
 _TAKES_VALUE = "WX"
@@ -29,7 +29,8 @@ def check_command(words: Sequence[str], *, cwd: Path, environment: Mapping[str, 
         environment: in which; this process's by default.
 
     Raises:
-        LastbitError: there is none, its program is not found, or it is a Python that leaves out what reaches it.
+        LastbitError: there is none, its program or the script that it gives Python is not found, or it is a Python that
+            leaves out what reaches it.
     """
     if not words:
         raise LastbitError("no command after --: write the command that trains, such as -- python train.py")
@@ -38,23 +39,16 @@ def check_command(words: Sequence[str], *, cwd: Path, environment: Mapping[str, 
     held = os.environ if environment is None else environment
     program = _found(words[0], cwd, held.get("PATH", os.defpath))
     if _PYTHON.match(Path(program).name):
-        _check_options(words[1:], shlex.join(words))
+        _check_options(words[1:], command_text(words))
+        _check_script(words, cwd)
     else:
         _check_options(_shebang(program), f"the first line of {words[0]}")
 
 
-def check_script(words: Sequence[str], *, cwd: Path) -> None:
-    """Check that there is the script that a command gives Python, so that no other program is trained before it fails.
-
-    Args:
-        words: the command, word by word.
-        cwd: where it is to run.
-
-    Raises:
-        LastbitError: there is no such file.
-    """
+def _check_script(words: Sequence[str], cwd: Path) -> None:
+    """Refuse a script that is not there, so that no other program is trained before Python says so."""
     named = next((word for word in words[1:] if not word.startswith("-")), "")
-    if _PYTHON.match(Path(words[0]).name) and named.endswith(".py") and not (cwd / named).is_file():
+    if named.endswith(".py") and not (cwd / named).is_file():
         raise LastbitError(f"there is no {named} in {cwd}: name the script by its path from there")
 
 

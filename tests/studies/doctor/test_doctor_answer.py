@@ -102,6 +102,7 @@ REFUTED = replace(CURED, confirmation=replace(CONFIRMED, differing_after=4, chan
 def examined(tmp_path, monkeypatch):
     """Make the study of an examination that came to these outcomes."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").touch()
 
     def examine(*outcomes, tried=()):
         def train(work):

@@ -40,6 +40,7 @@ COMMAND = ["--", "python", "train.py"]
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(words, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    Path("train.py").touch()
     Path("text.txt").write_text("loss 0.5\n")
     with gzip.open("old.rec", "wb") as file:
         file.write(json.dumps({"name": "lastbit record", "format": 0, "words": []}).encode() + b"\n")

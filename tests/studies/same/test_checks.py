@@ -222,10 +222,12 @@ def test_objects_that_there_are_none_of_are_named(forced, capsys):
         (["--reference", "train.py", *BOTH[2:]], "train.py is a script: write 'python train.py'"),
         (["--reference", "nothing at all", *BOTH[2:]], "nothing: command not found"),
         (["--", "python", "train.py"], "this compares two programs: write each in quotes"),
+        ([*BOTH[:2], "--candidate", "python new.py"], "there is no new.py in"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(words, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").touch()
     assert main(["same", *words]) == 2
     told = capsys.readouterr().err
     assert said in told

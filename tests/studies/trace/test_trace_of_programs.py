@@ -296,7 +296,7 @@ def test_a_command_is_traced_as_the_function_is(tmp_path, monkeypatch, capsys):
     assert "What each run measured" not in capsys.readouterr().err
     study = lb.open_study("t")
     assert study.result.control.bitwise_identical
-    assert study.result.command.endswith("plain.py --steps 100 --seed '{seed}'")
+    assert study.result.command.endswith("plain.py --steps 100 --seed {seed}")
     assert {name for run in study.result.runs for name in run.metrics} == {"loss"}
     lb.audit(command, metric=["loss"], seeds=1, perturbations=2, quiet=True, out="a")
     fresh, read = study.to_xarray(), lb.trace(from_audit="a").to_xarray()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from lastbit.core.config import validated
 from lastbit.core.device import resolve_device
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import takes
+from lastbit.core.words import command_text
 from lastbit.report.formatting import plural
 from lastbit.store import StudyFolder
 from lastbit.studies.audit.worker import train
@@ -235,5 +235,5 @@ def _command(arms: Sequence[Any], settings: Mapping[str, Any], metric: str | Non
     """Return what repeats the comparison."""
     told = {**settings, **{n: v for n, v in (("metric", metric), ("better", better)) if v is not None}}
     if all(isinstance(path, str | Path) for path in arms):
-        return shlex.join(["lastbit", "compare", *map(str, arms), *command_words(told)])
+        return command_text(["lastbit", "compare", *map(str, arms), *command_words(told)])
     return f"lb.compare(<{plural(len(arms), 'arm')} of numbers>, {', '.join(f'{n}={v!r}' for n, v in told.items())})"

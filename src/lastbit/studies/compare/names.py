@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lastbit.core.words import command_text
 from lastbit.studies.frame.settings import command_words
 
 __all__ = ["names_of_files", "names_of_programs", "told_apart"]
@@ -27,13 +27,12 @@ def names_of_programs(specs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _name(spec: Mapping[str, Any], other: Sequence[str], short: Mapping[str, str]) -> str:
     if "command" in spec:
-        # {seed} is shown as it was typed, which a shell would not need quotes for.
-        return " ".join(shlex.quote(word) if " " in word else word for word in spec["command"]["words"])
+        return command_text(spec["command"]["words"])
     if "object" in spec:
         return str(spec["object"])
     task = spec["program"]["task"]
     told = {name: spec["program"].get(name) for name in other}
-    return shlex.join([short.get(task, task), *command_words(told)])
+    return command_text([short.get(task, task), *command_words(told)])
 
 
 def names_of_files(paths: Sequence[Path]) -> list[str]:

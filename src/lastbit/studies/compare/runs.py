@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
 from typing import Any
 
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.status import Role, RunStatus
+from lastbit.core.words import command_text
 from lastbit.launch.program import CommandProgram
-from lastbit.launch.words import check_script
 from lastbit.report.formatting import count, plural
 from lastbit.stats.sequential import LEAST_RUNS, MOST_RUNS
 from lastbit.store import StudyFolder
@@ -102,13 +100,10 @@ def rehearse(plan: Plan[CompareSettings], cell: Cell, task: Trainee) -> None:
     """Take a step of each arm, and refuse arms that are not measured alike.
 
     Raises:
-        LastbitError: they differ in metric, unit, direction or test set, there are several where two are compared, or
-            there is no such script.
+        LastbitError: they differ in metric, unit, direction or test set, or there are several where two are compared.
     """
     if cell.number == 0:
         check_number(plan.settings, len(plan.programs))
-    if cell.first and isinstance(task, CommandProgram):
-        check_script(task.words, cwd=Path(task.folder))
     if cell.first and isinstance(task, Task):
         if plan.settings.metric:
             choose(plan.settings.metric[0], [one.name for one in task.all_metrics], "metric")
@@ -165,6 +160,6 @@ def refuse_one_run(folder: StudyFolder, plan: Plan[CompareSettings]) -> None:
             source = plan.programs[arm].source
             assert isinstance(source, CommandProgram)
             raise Pointless(
-                f"{plural(len(values), 'run')} of {shlex.join(source.words)} gave the same {source.metrics[0].name}, "
+                f"{plural(len(values), 'run')} of {command_text(source.words)} gave the same {source.metrics[0].name}, "
                 "for no seed reaches it: write {seed} where it takes its seed, or give --reseed"
             )

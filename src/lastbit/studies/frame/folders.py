@@ -5,12 +5,12 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.words import command_text
 from lastbit.store import StudyFolder, is_free
 from lastbit.store.layout import read_json
 from lastbit.tasks.config import is_task_file
@@ -151,7 +151,7 @@ def _refuse_strangers(task: str, words: Sequence[str], folder: Path, begun: Any,
     by = "an unknown user"
     if isinstance(begun, dict):
         by = f"{begun.get('user') or 'an unknown user'} on {begun.get('host') or 'an unknown computer'}"
-    runs = shlex.join(map(str, words)) if words else Path(task.rpartition(":")[0] or task).absolute()
+    runs = command_text(map(str, words)) if words else Path(task.rpartition(":")[0] or task).absolute()
     raise LastbitError(
         f"{folder} was begun by {by}, not by {here['user']} on {here['host']}, and to resume it runs {runs}: read that "
         f"{'command' if words else 'file'}, then add --trust (in Python, trust=True)"
@@ -210,7 +210,7 @@ def refuse_changes(stored: Mapping[str, Any], now: Mapping[str, Any], folder: Pa
         for name in {**before, **after}:
             if before.get(name) != after.get(name) and name not in free:
                 if (part, name) == ("command", "words"):
-                    ran, asked = (shlex.join(map(str, one.get(name, ()))) for one in (before, after))
+                    ran, asked = (command_text(map(str, one.get(name, ()))) for one in (before, after))
                     raise LastbitError(
                         f"{folder} was begun with the command {ran}, not {asked}: leave it out to resume, or start "
                         "another study with --out"

@@ -13,6 +13,7 @@ import torch
 from lastbit.core.device import resolve_device
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import Role
+from lastbit.core.words import command_text
 from lastbit.launch.program import CommandProgram
 from lastbit.report.formatting import plural
 from lastbit.store import RunFiles, RunRecord, StudyFolder
@@ -305,7 +306,7 @@ class Kind(Generic[S, R]):
         options = ", ".join(f"{n}={value!r}" for n, value in plan.settings.model_dump(mode="json", exclude=own).items())
         if isinstance(plan.program.source, CommandProgram):
             ours = {**plan.program.source.options, **plan.settings.model_dump(exclude=own)}
-            return f"{command_line(self.name, ours, self.settings)} -- {shlex.join(plan.program.source.words)}"
+            return f"{command_line(self.name, ours, self.settings)} -- {command_text(plan.program.source.words)}"
         what = "function" if plan.program.is_opaque else "Task"
         return f"lb.{self.name}(<{what} {plan.program.name!r}>, {options})"
 
@@ -315,7 +316,8 @@ class Kind(Generic[S, R]):
             names = ", ".join(f"<{program.name!r}>" for program in plan.programs)
             options = ", ".join(f"{n}={value!r}" for n, value in plan.settings.model_dump(mode="json").items())
             return f"lb.{self.name}({names}, {options})"
-        first = [word for letter, text in zip(LETTERS, texts, strict=False) for word in (f"--{letter}", text or "")]
+        each = [command_text(shlex.split(text or "")) for text in texts]
+        first = [word for letter, text in zip(LETTERS, each, strict=False) for word in (f"--{letter}", text)]
         commands = [one.source.options for one in plan.programs if isinstance(one.source, CommandProgram)]
         words = command_words({**(commands[0] if commands else {}), **plan.settings.model_dump()}, self.settings)
-        return shlex.join(["lastbit", self.name, *first, *words])
+        return command_text(["lastbit", self.name, *first, *words])

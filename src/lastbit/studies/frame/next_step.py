@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from lastbit.core.words import command_text
 from lastbit.studies.frame.folders import arms_of
 from lastbit.studies.frame.settings import CommandSettings, command_line
 from lastbit.tasks import TaskConfig
@@ -27,7 +27,7 @@ def doctor_command(facts: Mapping[str, Any]) -> str:
         }
         known = {name: True for name, value in taken.items() if value}
         ours = known | ({"threads": threads} if known.get("deterministic") else {})
-        return f"{command_line('doctor', ours)} -- {shlex.join(command['words'])}"
+        return f"{command_line('doctor', ours)} -- {command_text(command['words'])}"
     if spec.get("object"):
         return f"lb.doctor({spec['object']})"
     program = spec.get("program")

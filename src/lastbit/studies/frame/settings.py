@@ -5,7 +5,6 @@ Nothing here imports PyTorch: the command line reads these classes to show its h
 
 from __future__ import annotations
 
-import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from pydantic import ConfigDict
 from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.keywords import Keyword, keywords, setting, several
-from lastbit.core.words import typed
+from lastbit.core.words import command_text, typed
 from lastbit.tasks.config import TaskConfig
 from lastbit.tasks.shown import shown_defaults
 
@@ -263,7 +262,7 @@ def read_study_file(path: Path, known: Iterable[str]) -> dict[str, Any]:
 
 def command_line(command: str, settings: Mapping[str, Any], own: type[StudySettings] | None = None) -> str:
     """Return the command that repeats a study exactly: every setting spelled out, as in `command_words`."""
-    return shlex.join(["lastbit", command, *command_words(settings, own)])
+    return command_text(["lastbit", command, *command_words(settings, own)])
 
 
 def command_words(settings: Mapping[str, Any], own: type[StudySettings] | None = None) -> list[str]:

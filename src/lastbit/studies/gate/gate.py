@@ -16,6 +16,7 @@ from lastbit.core.keywords import takes
 from lastbit.core.terminal import say
 from lastbit.core.threads import needs_threads
 from lastbit.core.threads import threads as torch_threads
+from lastbit.core.words import command_text
 from lastbit.report.formatting import plural
 from lastbit.store import Ledger
 from lastbit.studies.frame.execution import Interrupted
@@ -115,7 +116,7 @@ def gate(
     said = gate_verdict(session, claim.candidate, before=was)
     shown = first.text if path is None else str(path)
     options = ["--baseline", shown, "--ledger", str(folder), *_options(own, given, measured)]
-    command = shlex.join(["lastbit", "gate", *options, "--", *shlex.split(one.text)])
+    command = command_text(["lastbit", "gate", *options, "--", *shlex.split(one.text)])
     return GateAnswer(said=said, session=session, command=command, candidate=claim.candidate, before=was)
 
 
@@ -237,5 +238,5 @@ def gate_status(ledger: str | Path | None = None, *, baseline: str | Path | Stud
     session = session_row(folder, Ledger.read(folder))
     said = Verdict(session_verdict(session), "session", "")
     return GateAnswer(
-        said=said, session=session, command=shlex.join(["lastbit", "gate", "--status", "--ledger", str(folder)])
+        said=said, session=session, command=command_text(["lastbit", "gate", "--status", "--ledger", str(folder)])
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.plain import plain
+from lastbit.core.words import command_text
 from lastbit.report.blocks import Code, Column, Facts, Page, Picture, Row, Section, Table, Tone
 from lastbit.report.formatting import setting
 from lastbit.report.notebook import render_fragment
@@ -119,7 +119,7 @@ class PdeResult(ABC):
             else:
                 values = value if isinstance(value, tuple) else (value,)
                 words += [f"--{flag}", *map(str, values or ("none",))]
-        return shlex.join(words)
+        return command_text(words)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON: infinities as "inf" and "-inf", None for what is not measured."""

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lastbit.core.words import command_text
 from lastbit.launch.program import CommandProgram
 from lastbit.studies.compare.names import names_of_programs
 from lastbit.studies.frame.kind import Plan
@@ -56,5 +57,6 @@ def repeated(plan: Plan[SameSettings]) -> str:
     words = command_words({n: v for n, v in told.items() if n not in (*own, *several, *_FLAGS)})
     words += [f"--{name}" for name in _FLAGS if told[name]]
     words += [word for name in several for one in told[name] for word in (f"--{name.replace('_', '-')}", one)]
-    first = [word for side, text in zip(sides, texts, strict=True) for word in (f"--{side}", text or "")]
-    return shlex.join(["lastbit", "same", *first, *words])
+    each = [command_text(shlex.split(text or "")) for text in texts]
+    first = [word for side, text in zip(sides, each, strict=True) for word in (f"--{side}", text)]
+    return command_text(["lastbit", "same", *first, *words])

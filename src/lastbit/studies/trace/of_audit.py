@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
+from lastbit.core.words import command_text
 from lastbit.launch.arrays import has_sketches
 from lastbit.report.formatting import plural
 from lastbit.store import StudyFolder, write_json
@@ -83,7 +83,7 @@ class AuditTrace(TraceStudy):
             "kind": "trace",
             "continued_as": "audit",
             "spec": facts["spec"] | {"settings": settings},
-            "command": shlex.join(["lastbit", "trace", "--from", str(self.path)]),
+            "command": command_text(["lastbit", "trace", "--from", str(self.path)]),
             "notes": [],
         }
         return folder
@@ -93,7 +93,7 @@ def _advised(result: TraceResult, command: Mapping[str, Any] | None) -> TraceRes
     """Return the result with what to do where the audit recorded too few steps to decide."""
     if result.verdict_kind != "undecided" or not result.finished:
         return result
-    program = f"lastbit trace -- {shlex.join(command['words'])}" if command else "lastbit trace of the function"
+    program = f"lastbit trace -- {command_text(command['words'])}" if command else "lastbit trace of the function"
     return replace(result, advice=f"An audit records few steps of a short run: {program} records more.")
 
 
