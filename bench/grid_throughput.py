@@ -3,15 +3,17 @@
     python bench/grid_throughput.py [--rounds 5]
 
 The naive way is that of research scripts: R networks, stepped one after another in one process with torch's default
-threads. The grid's way is one process per core with one thread each. Both train the small CNN at 28x28 with batches of
-128 on 20,000 images and evaluate it on 10,000. The wider the network, the better a second thread serves a single step
-and the less there is to gain.
+threads. The grid's way is one process per core with one thread each, with networks as their task makes them, and in the
+memory format that a few timed steps choose. All train at 28x28 with batches of 128 and evaluate on 10,000 images. The
+wider the network, the better a second thread serves a single step and the less there is to gain.
 """
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,9 +21,11 @@ import torch.nn.functional as F
 
 from lastbit.core.recorder import Recorder
 from lastbit.core.status import Role
+from lastbit.core.threads import threads
 from lastbit.perturb.base import Identity
 from lastbit.store import RunFiles, RunRecord, StudyFolder
 from lastbit.studies.audit.kind import AUDIT
+from lastbit.studies.frame.fingerprint import fingerprint
 from lastbit.studies.frame.make import plan_of
 from lastbit.studies.frame.runner import JobWorkerFactory
 from lastbit.tasks import TaskConfig
@@ -29,13 +33,18 @@ from lastbit.tasks.build import build_task
 from lastbit.train.executors.choose import default_workers
 from lastbit.train.executors.processes import ProcessExecutor
 from lastbit.train.jobs import Job
+from lastbit.train.memory_format import MEMORY_FORMATS, faster_format
 from lastbit.train.random_streams import streams
 from lastbit.train.run import run_training
 from lastbit.train.training import Training
 
 NETWORKS = 4
-WIDTHS = (8, 16)
-"""Widths of the small CNN's first layer; the first is the default."""
+TASKS = {
+    "CNN of width 8": {"width": 8, "train_size": 20_000},
+    "CNN of width 16": {"width": 16, "train_size": 20_000},
+    "ResNet-8": {"model": "resnet8", "train_size": 2_000},
+}
+"""Settings of Fashion-MNIST; the first is its default."""
 CPU = torch.device("cpu")
 
 
@@ -85,9 +94,8 @@ def recording(task, folder):
                 folder.add(
                     RunRecord(
                         run=f"bench{repeat}",
-                        seed=0,
-                        perturbation=0,
-                        control=False,
+                        cell=0,
+                        role=Role.BASE,
                         label="",
                         status=outcome.status,
                         steps=outcome.steps,
@@ -113,18 +121,34 @@ def evaluation(task):
         return (time.perf_counter() - begun) / (step * 60_000 // task.batch_size)
 
 
-def throughput(width, rounds, place):
-    """Print the ratio of the grid's steps per second to the naive way's, round by round."""
-    settings = {"train_size": 20_000, "epochs": 1, "width": width, "seeds": NETWORKS, "perturbations": 1}
-    plan = plan_of(AUDIT, "fashion-mnist", {**settings, "device": "cpu"})
-    task, workers, ratios = plan.task(plan.cells[0]), default_workers(), []
-    factory = JobWorkerFactory(AUDIT, plan, plan.cells[0], place, 1e9)
+def throughput(name, rounds, place):
+    """Print the ratios of the grid's steps per second to the naive way's, round by round."""
+    settings = {**TASKS[name], "epochs": 1, "seeds": NETWORKS, "perturbations": 1, "device": "cpu"}
+    plan = plan_of(AUDIT, "fashion-mnist", settings)
+    task, workers = plan.task(plan.cells[0]), default_workers()
+    with threads(1):
+        chosen, told = faster_format(task, device=CPU, dtype=torch.float32)
+    print(f"{name}: {told}", flush=True)
+    factory = JobWorkerFactory(
+        kind=AUDIT,
+        plan=plan,
+        sample=plan.cells[0],
+        folder=place,
+        checkpoint_seconds=1e9,
+        fingerprints={cell.sets: fingerprint(task) for cell in plan.cells},
+        home=os.getpid(),
+    )
+    ratios = {one: [] for one in dict.fromkeys((MEMORY_FORMATS[0], chosen))}
     for _ in range(rounds):
-        one = naive(task)
-        several = grid(factory, workers, task.total_steps)
-        ratios.append(several / one)
-        print(f"  naive {one:6.1f} steps/s, grid {several:6.1f} steps/s, ratio {ratios[-1]:.2f}", flush=True)
-    print(f"grid / naive, width {width}, {workers} processes: median {statistics.median(ratios):.2f}", flush=True)
+        rate = naive(task)
+        for one, found in ratios.items():
+            several = grid(replace(factory, memory_format=one), workers, task.total_steps)
+            found.append(several / rate)
+            print(
+                f"  naive {rate:6.1f} steps/s, grid {several:6.1f} steps/s ({one}), ratio {found[-1]:.2f}", flush=True
+            )
+    for one, found in ratios.items():
+        print(f"grid / naive, {name}, {workers} processes, {one}: median {statistics.median(found):.2f}", flush=True)
 
 
 def main():
@@ -133,8 +157,8 @@ def main():
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as place:
         folder = StudyFolder.create(Path(place) / "study", {"kind": "bench"})
-        for width in WIDTHS:
-            throughput(width, rounds, folder.path)
+        for name in TASKS:
+            throughput(name, rounds, folder.path)
         torch.set_num_threads(1)
         task = build_task(TaskConfig(task="fashion-mnist", train_size=20_000, epochs=1))
         print(f"recording a run of {task.total_steps} steps: {recording(task, folder):+.1%} of its time")

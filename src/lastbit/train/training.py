@@ -357,9 +357,11 @@ class Training:
                 buffer.copy_(tree["unsaved"][name])
         for name, parameter in self.model.named_parameters():
             gradient = tree["gradients"].get(name)
-            parameter.grad = None if gradient is None else gradient.to(parameter.device)
+            parameter.grad = None if gradient is None else _laid_as(parameter, gradient.to(parameter.device))
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(tree["optimizers"][name])
+            for weight, state in optimizer.state.items():
+                state.update({key: _laid_as(weight, v) for key, v in state.items() if isinstance(v, Tensor)})
         for name, schedule in self.handed.schedulers.items():
             schedule.load_state_dict(tree["schedules"][name])
         self.handed.load_state_dict(tree["step"])
@@ -373,3 +375,10 @@ class Training:
         """Detach the perturbation."""
         for attachment in self._attachments:
             attachment.detach()
+
+
+def _laid_as(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """Return what goes with a parameter laid out in memory as that is: a checkpoint keeps no layout."""
+    if tensor.shape != parameter.shape or tensor.stride() == parameter.stride():
+        return tensor
+    return torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)

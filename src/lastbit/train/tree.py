@@ -27,7 +27,7 @@ def pack(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """
     if isinstance(tree, Tensor):
         name = _free(name, tensors)
-        tensors[name] = tree.detach().clone()
+        tensors[name] = tree.detach().clone(memory_format=torch.contiguous_format)
         return ["tensor", name]
     if isinstance(tree, np.ndarray) and tree.dtype.kind in "biufcmMSU":
         # Unsigned integers above 8 bits have no safetensors name in every version: their bytes have.

@@ -20,6 +20,7 @@ class AuditSettings(StudySettings):
 
     of_tasks: ClassVar[tuple[str, ...]] = ("vary", "dtype", "device")
     commands: ClassVar[bool] = True
+    lays_out: ClassVar[bool] = True
 
     seeds: Annotated[int, setting("seeds, the rows of the grid", ge=1, le=10_000)] = 6
     perturbations: Annotated[int, setting("runs per seed, the unperturbed one included", ge=1, le=10_000)] = 6

@@ -17,6 +17,7 @@ from lastbit.core.words import typed
 from lastbit.report.formatting import plural
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.kind import Plan
+from lastbit.studies.frame.memory import MemoryFormat
 from lastbit.studies.frame.progress import GridProgress
 from lastbit.studies.frame.travel import home_of, luggage_of
 from lastbit.train.executors.away import Luggage
@@ -31,8 +32,15 @@ from lastbit.train.executors.choose import (
 from lastbit.train.executors.on_ray import RayExecutor, RayRoom
 from lastbit.train.executors.ray_cluster import check_address, check_installed
 from lastbit.train.jobs import Executor, Together, WorkerFactory
+from lastbit.train.memory_format import MEMORY_FORMATS
 
-__all__ = ["Asked", "Interrupted", "choose_execution", "interrupted", "now_and_then"]
+__all__ = [
+    "Asked",
+    "Interrupted",
+    "choose_execution",
+    "interrupted",
+    "now_and_then",
+]
 
 _PROGRESS_SECONDS = 0.3
 """Shortest time between two progress reports of one run."""
@@ -65,6 +73,8 @@ class Asked:
     """Of a run on a cluster; None is its threads."""
     per_run_gpus: float | None = None
     """Of a run on a cluster; None is 0, or 1 where it trains on a GPU."""
+    memory_format: str | None = None
+    """One of `MEMORY_FORMATS`; None measures, where the number of threads is measured too."""
 
     def __post_init__(self) -> None:
         """Refuse what is no number, and what does not go together."""
@@ -73,6 +83,13 @@ class Asked:
         _check_count("--replicas", self.replicas)
         if self.executor is not None:
             choose(self.executor, (*EXECUTORS, "ray"), "--executor")
+        if self.memory_format is not None:
+            choose(self.memory_format, MEMORY_FORMATS, "--memory-format")
+        if self.executor == "replicas" and self.memory_format not in (None, MEMORY_FORMATS[0]):
+            raise LastbitError(
+                f"--memory-format {self.memory_format}: --executor replicas takes networks as the task makes them: "
+                "leave one of them out"
+            )
         if self.replicas is not None and self.executor != "replicas":
             raise LastbitError(f"--replicas {self.replicas} belongs to --executor replicas: write both")
         if self.executor in ("serial", "replicas") and (self.workers or 1) > 1:
@@ -141,6 +158,7 @@ def choose_execution(
     measured: bool,
     shared: bool,
     small: bool,
+    memory_format: MemoryFormat,
     engine: Callable[[], tuple[str | None, str]],
 ) -> Executor:
     """Return the executor for the runs that are left, and keep the choice in the study before any step is taken.
@@ -158,6 +176,7 @@ def choose_execution(
         shared: whether the runs write into one folder.
         travels: whether other processes could rebuild what is trained; else the runs stay in this one.
         small: whether every step is too small for several threads to share.
+        memory_format: of the networks, which the workers that `factory` makes have too.
         engine: finds what can take the steps of several runs at once, None where nothing can, and why.
 
     Raises:
@@ -178,7 +197,8 @@ def choose_execution(
         luggage = luggage_of(factory, plan, folder.path.absolute(), threads)
         on_ray = _on_ray(luggage, asked, progress, shared=shared)
         told = {"workers": asked.workers or 0, "threads": threads, "reason": "as asked", "executor": "ray"}
-        folder.update_facts(execution=told | ({"one_gpu": True} if before and before.get("one_gpu") else {}))
+        told |= {"one_gpu": True} if before and before.get("one_gpu") else {}
+        folder.update_facts(execution=told | memory_format.facts)
         return on_ray
     if not travels and workers != 1 and jobs > 1:
         progress.event(
@@ -221,7 +241,8 @@ def choose_execution(
     if choice.together is not None:
         chosen["together"] = asdict(choice.together)
     # How many a run sees decides its bits: so it stays, whatever number of processes the study is resumed with.
-    folder.update_facts(execution={**chosen, "one_gpu": True} if one_gpu else chosen)
+    chosen |= {"one_gpu": True} if one_gpu else {}
+    folder.update_facts(execution=chosen | memory_format.facts)
     return executor
 
 

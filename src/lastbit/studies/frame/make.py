@@ -56,6 +56,7 @@ def make(
     ray_address: str | None = None,
     per_run_cpus: float | None = None,
     per_run_gpus: float | None = None,
+    memory_format: str | None = None,
     quiet: bool = False,
     progress: str | None = None,
     trust: bool = False,
@@ -80,6 +81,8 @@ def make(
         ray_address: of a Ray cluster, `local`, `auto` or `HOST:PORT`; None is what `RAY_ADDRESS` says, or `local`.
         per_run_cpus: of a run on Ray; None is its threads.
         per_run_gpus: likewise; None is 0, or 1 where it trains on a GPU.
+        memory_format: of the networks, `contiguous`, which is as the task makes them, or `channels_last`; None measures
+            where the threads are measured too.
         quiet: show no progress.
         progress: `bar`, `plain`, `json` or `none`; by default a bar on a terminal and `plain` elsewhere.
         trust: resume a study that another user or another computer began, which runs the task file that it names.
@@ -108,6 +111,7 @@ def make(
         ray_address=ray_address,
         per_run_cpus=per_run_cpus,
         per_run_gpus=per_run_gpus,
+        memory_format=memory_format,
     )
     stored = stored_facts(kind.name, kind.called, out, resume)
     if stored is not None and not (trust or arms) and task is None and settings.get("task") is None:
@@ -119,6 +123,7 @@ def make(
             for program in plan.programs:
                 _check_shared(program, asked)
                 _check_in_step(kind, program, asked)
+                _check_format(kind, program, asked)
             tasks = {cell.number: plan.task(cell) for cell in plan.cells}
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SumWarning)  # a note of the study says it
@@ -388,6 +393,22 @@ def _check_in_step(kind: Kind[S, R], program: Program, asked: Asked) -> None:
             f"--executor replicas needs a Task, whose steps can be taken from outside, and {program.name} is {what}: "
             "leave it out, or use --workers"
         )
+
+
+def _check_format(kind: Kind[S, R], program: Program, asked: Asked) -> None:
+    """Refuse to lay out networks that lastbit does not make, or whose curvature is measured.
+
+    Raises:
+        LastbitError: the kind or the program allows no such thing.
+    """
+    if asked.memory_format is None:
+        return
+    if not kind.settings.lays_out:
+        raise LastbitError(
+            f"--memory-format is for {_others(lambda one: one.settings.lays_out)}, not for {kind.name}: leave it out"
+        )
+    if program.is_opaque:
+        raise LastbitError(f"--memory-format belongs to tasks: {program.name} lays out its network itself")
 
 
 def _task_facts(kind: Kind[S, R], plan: Plan[S], task: Trainee) -> dict[str, Any]:

@@ -118,6 +118,9 @@ def _environment_facts(result: Result) -> Facts:
         where = "on Ray" if execution.get("executor") == "ray" else where
         how = f"{where} × {plural(execution['threads'], 'thread')}"
         rows.append(("execution", f"{how} ({execution['reason']})" if execution.get("reason") else how))
+        if "memory_format" in execution:
+            told = f"{execution['memory_format']} ({execution['memory_format_reason']})"
+            rows.append(("memory format of the networks", told))
     return Facts(rows)
 
 

@@ -8,20 +8,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
 from lastbit.core.threads import needs_threads
+from lastbit.core.threads import threads as torch_threads
 from lastbit.launch.program import CommandProgram
 from lastbit.report.formatting import plural
 from lastbit.store import RunFiles, StudyFolder
 from lastbit.studies.frame.execution import Asked, choose_execution, interrupted, now_and_then
 from lastbit.studies.frame.fingerprint import fingerprint, other_elsewhere
 from lastbit.studies.frame.kind import DTYPES, Cell, Job, Kind, Plan, Trained, Work, distinct
+from lastbit.studies.frame.memory import MemoryFormat, Networks, choose_format
 from lastbit.studies.frame.program import Trainee
 from lastbit.studies.frame.progress import GridProgress, grid_progress
 from lastbit.tasks import Task
 from lastbit.train.jobs import ATTEMPTS, Crashed, Event, Finished, Progressed, Started, Together
 from lastbit.train.jobs import Job as Queued
+from lastbit.train.memory_format import MEMORY_FORMATS, in_format
 from lastbit.train.replicas.engines import ENGINES
 from lastbit.train.run import step_seconds
 
@@ -40,6 +45,7 @@ class JobWorkerFactory:
         checkpoint_seconds: time between the checkpoints of a run.
         fingerprints: of the tasks, by `Cell.sets`.
         home: number of the process in which they were taken.
+        memory_format: of the networks.
     """
 
     kind: Kind[Any, Any]
@@ -49,6 +55,7 @@ class JobWorkerFactory:
     checkpoint_seconds: float
     fingerprints: Mapping[str, str]
     home: int
+    memory_format: str = MEMORY_FORMATS[0]
 
     def __call__(self) -> JobWorker:
         """Make the worker."""
@@ -79,7 +86,7 @@ class JobWorker:
             task = order.plan.task(cell)
             if os.getpid() != order.home and fingerprint(task) != order.fingerprints[cell.sets]:
                 raise LastbitError(other_elsewhere(task.name))
-            self._built = cell.sets, task
+            self._built = cell.sets, in_format(task, order.memory_format) if isinstance(task, Task) else task
         return self._built[1]
 
     def run(self, job: Job, progress: Callable[[int | str], None]) -> Trained:
@@ -116,13 +123,16 @@ class JobWorker:
 
     def step_seconds(self) -> float:
         """Measure one training step of the sample cell."""
-        settings = self._order.plan.settings_of(self._order.sample)
-        # A trace holds several formats, of which a cell has one.
-        dtype = getattr(settings, "dtype", "float32")
-        name = dtype if isinstance(dtype, str) else dtype[0]
         task = self._task(self._order.sample)
         assert isinstance(task, Task), "a training function has no steps of its own to measure"
-        return step_seconds(task, device=self._device, dtype=DTYPES[name])
+        return step_seconds(task, device=self._device, dtype=_dtype_of(self._order.plan, self._order.sample))
+
+
+def _dtype_of(plan: Plan[Any], cell: Cell) -> torch.dtype:
+    """Return the format of a cell's weights."""
+    # A trace holds several formats, of which a cell has one.
+    dtype = getattr(plan.settings_of(cell), "dtype", "float32")
+    return DTYPES[dtype if isinstance(dtype, str) else dtype[0]]
 
 
 class Runner:
@@ -212,9 +222,10 @@ class Runner:
 
     def _execute(self, left: list[Queued], progress: GridProgress) -> None:
         tasks, programs = distinct(self.plan, self.tasks).values(), self.plan.programs
+        memory_format = self._memory_format([task for task in tasks if isinstance(task, Task)], progress)
         executor = choose_execution(
             self.folder,
-            self.factory,
+            replace(self.factory, memory_format=memory_format.name),
             self.asked,
             len(left),
             progress,
@@ -223,6 +234,7 @@ class Runner:
             measured=not any(program.is_opaque for program in programs),
             shared=any(isinstance(program.source, CommandProgram) for program in programs),
             small=not any(isinstance(task, Task) and needs_threads(task.model, task.batch_size) for task in tasks),
+            memory_format=memory_format,
             engine=self._engine,
         )
         executor.run(left, lambda event: self._on_event(event, progress))
@@ -231,6 +243,18 @@ class Runner:
                 f"every run of {self.tasks[self.plan.cells[0].number].name} crashed, tried {ATTEMPTS} times each: "
                 f"{self.crashed}"
             )
+
+    def _memory_format(self, tasks: Sequence[Task], progress: GridProgress) -> MemoryFormat:
+        """Choose the memory format of the networks; theirs where nothing of them can be taken in hand."""
+        sample = self.tasks[self.factory.sample.number]
+        if not self.kind.settings.lays_out or not isinstance(sample, Task):
+            return MemoryFormat()
+        dtype = _dtype_of(self.plan, self.factory.sample)
+        networks = Networks(tasks=tasks, sample=sample, device=self.plan.device, dtype=dtype)
+        # Who fixes the number of threads wants the same bits again, wherever it is.
+        measured = self.asked.threads is None and self.asked.executor is None
+        with torch_threads(self.asked.threads or 1):
+            return choose_format(self.folder, self.asked.memory_format, networks, progress, measured=measured)
 
     def _engine(self) -> tuple[str | None, str]:
         """Return what can take the steps of several runs of every task at once, and why better ways cannot."""

@@ -79,6 +79,8 @@ class StudySettings(Config):
     """Whether it repeats commands, and takes what is to be known of one."""
     reads_audits: ClassVar[bool] = False
     """Whether it can be made of an audit's runs."""
+    lays_out: ClassVar[bool] = False
+    """Whether its networks may have another memory format than their task's own."""
     unasked: ClassVar[tuple[str, ...]] = ()
     """Settings of commands that it does not take."""
     files: ClassVar[Mapping[str, str]] = {}
@@ -134,6 +136,20 @@ class AgainSettings(Config):
     from_audit: Annotated[
         str | Path | None,
         setting("the audit of a function or command whose runs are read; nothing is trained", flags=("--from",)),
+    ] = None
+
+
+class LayoutSettings(Config):
+    """How the networks of a task lie in memory."""
+
+    model_config = ConfigDict(json_schema_extra={"panel": _PANEL})
+
+    memory_format: Annotated[
+        Literal["contiguous", "channels_last"] | None,
+        setting(
+            "layout of the networks' weights, which decides the last bits; contiguous is as the task makes them",
+            shown="measured where the threads are, for larger convolutions",
+        ),
     ] = None
 
 
@@ -225,7 +241,8 @@ def study_keywords(settings: type[StudySettings]) -> list[Keyword]:
         one for one in keywords(CommandSettings) if one.name in known and one.name not in settings.model_fields
     ]
     again = keywords(AgainSettings) if settings.reads_audits else []
-    return [*of_task, *keywords(settings), *of_command, *again, *keywords(FolderSettings)]
+    laid_out = keywords(LayoutSettings) if settings.lays_out else []
+    return [*of_task, *keywords(settings), *laid_out, *of_command, *again, *keywords(FolderSettings)]
 
 
 def command_keywords(settings: type[StudySettings]) -> list[str]:
