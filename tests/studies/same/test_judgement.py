@@ -104,6 +104,47 @@ def test_what_clipping_makes_of_one_scaled_gradient_is_no_other_data() -> None:
     assert _first(found).what == "data"
 
 
+@pytest.mark.parametrize("share", [1e-4, 0.1])
+def test_a_part_that_is_scaled_under_a_clipped_norm_is_named_and_not_the_rest(share: float) -> None:
+    """Gradients (1 + share) g of one tensor and g of the rest, all divided by their new norm over the old."""
+    found, part = table(9), "fc1.weight"
+    # The part is the larger share of the norm, so that the rest is what moves most.
+    longer = np.sqrt(0.3 + 0.7 * (1 + share) ** 2)
+    for name in LAYERS:
+        moved = ((1 + share) if name == part else 1) / longer - 1
+        place = column(name, G)
+        found = planted(found, difference=(ALL, place, abs(moved)), projection=(ALL, place, moved))
+    first, second = judge(evidence(found)).findings
+    assert (first.what, first.tensors, first.step, first.steps) == ("gradient_scale", (part,), 1, STEPS)
+    assert first.factor == pytest.approx(1 + share, rel=1e-9)
+    assert second.factor == pytest.approx(1 / longer, rel=1e-9)
+    assert abs(second.factor - 1) > abs((1 + share) / longer - 1)
+
+
+@pytest.mark.parametrize("part", [("conv1.weight",), LAYERS[1:]])
+def test_steps_whose_norm_is_not_clipped_tell_which_part_is_scaled(part: tuple[str, ...]) -> None:
+    """In three steps of four the norm is at its bound, and what is scaled makes the rest shorter; in the others not."""
+    found, free = table(9), np.arange(STEPS) % 4 == 0
+    gradients = [column(name, G) for name in LAYERS]
+    # Of the norm the part has 0.9, so that in clipped steps it moves less than the rest.
+    for name in LAYERS:
+        of_norm = np.sqrt((0.9 if name in part else 0.1) / (len(part) if name in part else len(LAYERS) - len(part)))
+        found = planted(found, size=(ALL, column(name, G), of_norm))
+    found = planted(found, size=(np.ix_(free, gradients)[0], gradients, found.size[free][:, gradients] * 0.5))
+    longer = np.sqrt(0.1 + 0.9 * 1.001**2)
+    for name in LAYERS:
+        place, scaled = column(name, G), 1.001 if name in part else 1.0
+        each = np.where(free, scaled, scaled / longer) - 1
+        size = found.size[:, place]
+        # What does not move is off by rounding.
+        difference = np.maximum(np.abs(each) * size, found.difference[:, place] * size)
+        found = planted(found, difference=(ALL, place, difference), projection=(ALL, place, each * size**2))
+    first = judge(evidence(found)).findings[0]
+    assert first.what == "gradient_scale"
+    assert (set(first.tensors), first.step, first.steps) == (set(part), 1, STEPS)
+    assert first.factor == pytest.approx(1.001, rel=1e-6)
+
+
 def test_a_loss_that_differs_while_all_gradients_agree_alters_no_training() -> None:
     assert judge(evidence(planted(table(9), difference=(ALL, 0, 0.1)))).answer == "same_up_to_rounding"
 

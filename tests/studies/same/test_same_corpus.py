@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 
 import pytest
-from same_corpus import CORPUS, NETWORKS, PAIRS, SEEDS, defects
+from same_corpus import CORPUS, NETWORKS, PAIRS, defects
 
 EQUAL = 1e-10
 DEFECT = 1e-8
@@ -66,7 +66,7 @@ def test_the_corpus_is_as_large_as_is_said():
         pair.kind
         for network in NETWORKS
         for group, made in PAIRS.items()
-        for seed in SEEDS[group]
+        for seed in network.seeds(group)
         for pairs in made
         for pair in pairs(network, seed)
     )

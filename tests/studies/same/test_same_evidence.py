@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from same_corpus import NETWORKS, PAIRS, SEEDS, defects, harmless
+from same_corpus import NETWORKS, PAIRS, defects, harmless
 from same_runs import Reference, both, is_right
 from scipy.stats import binomtest
 
@@ -42,7 +42,7 @@ def held(reference, pair):
 def gone_through(group, network, folder):
     """Judge the pairs of a network, two at a time, and keep what was said."""
     answers = JUDGED[group].setdefault(network.name, [])
-    for seed in SEEDS[group]:
+    for seed in network.seeds(group):
         pairs = [pair for make in PAIRS[group] for pair in make(network, seed)]
         with Reference(network, seed, folder / str(seed)) as reference, ThreadPoolExecutor(2) as pool:
             answers += pool.map(partial(held, reference), pairs)

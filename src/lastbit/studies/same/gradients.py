@@ -24,6 +24,12 @@ _ALONG = 0.9
 _ALIKE = 0.05
 """Up to this share of what they are away from 1, factors of several gradients are one."""
 
+_UNCLIPPED = 0.999
+"""Share of the largest norm of all gradients below which a step's is not clipped to it."""
+
+_CLEARLY = 3.0
+"""Times by which the one of two parts moves more in such steps that is their cause."""
+
 _COUNTED = 100.0
 """Units of rounding from which they are counted in whole ones."""
 
@@ -205,8 +211,22 @@ def _of_tensors(evidence: Evidence, flags: Sequence[Flag], kept: Bools) -> list[
         (scaled if flag.measure == "bias" or along > _ALONG else other).append((flag, share))
     # The largest factor first: others may be what clipping makes of it.
     groups = sorted(_alike(scaled), key=lambda group: -abs(group[0][1]))
+    if not other and _share_a_norm(evidence, groups):
+        part, rest = _cause_first(evidence, groups, kept)
+        return [_scale(evidence, part, kept, rest), _scale(evidence, rest, kept)]
     found = [_scale(evidence, group, kept) for group in groups]
     return found + ([_other(evidence, [flag for flag, _ in other], kept)] if other else [])
+
+
+def _share_a_norm(evidence: Evidence, groups: Sequence[Sequence[tuple[Flag, float]]]) -> bool:
+    """Tell whether one part of the network is longer and all the rest shorter, or the reverse, as clipping makes it.
+
+    Where the norm of all gradients is clipped, a part that is scaled by c and the rest that is scaled by 1/c are the
+    same gradients.
+    """
+    if len(groups) != 2 or groups[0][0][1] * groups[1][0][1] >= 0:
+        return False
+    return {flag.tensor for group in groups for flag, _ in group} >= set(real_gradients(evidence))
 
 
 def _leans(evidence: Evidence, column: int, kept: Bools) -> tuple[float, float]:
@@ -233,9 +253,40 @@ def _alike(scaled: Sequence[tuple[Flag, float]]) -> list[list[tuple[Flag, float]
     return groups
 
 
-def _scale(evidence: Evidence, group: Sequence[tuple[Flag, float]], kept: Bools) -> Finding:
+def _cause_first(
+    evidence: Evidence, groups: Sequence[Sequence[tuple[Flag, float]]], kept: Bools
+) -> list[Sequence[tuple[Flag, float]]]:
+    """Return a part of the network that is scaled, and the rest that a clipped norm scales in return.
+
+    In steps whose norm is below the others' largest nothing is clipped, and only what is scaled moves. Where there is
+    no such step the two cannot be told apart, and what is in fewer modules is taken for the cause.
+    """
+    norm = np.sqrt(np.nansum(evidence.size[kept][:, evidence.columns(Role.GRADIENT)] ** 2, axis=1))
+    free = norm < _UNCLIPPED * norm.max()
+    if free.any():
+        one, other = (np.nanmedian(np.abs(_shares(evidence, group[0][0].tensor, kept)[free])) for group in groups)
+        if max(one, other) > _CLEARLY * min(one, other):
+            return [*groups] if one > other else [*groups[::-1]]
+    names = [[evidence.tensors[flag.tensor].name for flag, _ in group] for group in groups]
+    modules = [len({name.rpartition(".")[0] for name in each}) for each in names]
+    return [groups[place] for place in sorted((0, 1), key=lambda place: (modules[place], len(groups[place])))]
+
+
+def _scale(
+    evidence: Evidence,
+    group: Sequence[tuple[Flag, float]],
+    kept: Bools,
+    beside: Sequence[tuple[Flag, float]] = (),
+) -> Finding:
+    """Return what is said of tensors of one factor: over the reference's, or over that of the rest of the network."""
     flags = [flag for flag, _ in group]
-    share = float(np.median([share for _, share in group]))
+    share, each = float(np.median([share for _, share in group])), _shares(evidence, flags[0].tensor, kept)
+    if beside:
+        each = (1.0 + each) / (1.0 + _shares(evidence, beside[0][0].tensor, kept)) - 1.0
+        share = float(np.nanmedian(each))
+    shows = np.sign(share) * each > 0.5 * abs(share)
+    # Next to the rest it shows in every step, clipped or not.
+    first = int(evidence.steps[kept][shows.argmax()] if beside else evidence.steps[min(flag.first for flag in flags)])
     names = [evidence.tensors[flag.tensor].name for flag in flags]
     whole = {flag.tensor for flag in flags} >= set(real_gradients(evidence)) and len(flags) > 1
     times = f"{amplification(1.0 + share)} times the reference's"
@@ -244,10 +295,12 @@ def _scale(evidence: Evidence, group: Sequence[tuple[Flag, float]], kept: Bools)
         said = f"every gradient is {times}{_and_the_loss(evidence, share, kept)}"
     elif len(names) > 1:
         said = f"its gradient, like {plural(len(names) - 1, 'other')}, is {times}"
+    if beside:
+        said += ", next to the rest of the network's, which a clipped norm makes longer or shorter in return"
     return Finding(
         what="gradient_scale",
-        step=int(evidence.steps[min(flag.first for flag in flags)]),
-        steps=_shows(evidence, flags[0].tensor, kept, share),
+        step=first,
+        steps=int(shows.sum()),
         tensor="" if whole else names[0],
         tensors=tuple(names),
         said=said,
@@ -263,10 +316,10 @@ def _and_the_loss(evidence: Evidence, share: float, kept: Bools) -> str:
     return ""
 
 
-def _shows(evidence: Evidence, column: int, kept: Bools, share: float) -> int:
+def _shares(evidence: Evidence, column: int, kept: Bools) -> Floats:
+    """Return by what share of itself a gradient is longer at each step."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        shares = evidence.projection[kept, column] / evidence.size[kept, column] ** 2
-    return int((np.sign(share) * shares > 0.5 * abs(share)).sum())
+        return np.asarray(evidence.projection[kept, column] / evidence.size[kept, column] ** 2)
 
 
 def _other(evidence: Evidence, flags: Sequence[Flag], kept: Bools) -> Finding:
