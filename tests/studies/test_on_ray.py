@@ -1,26 +1,18 @@
 """Studies on a real Ray cluster of several nodes: the bits of this machine, and nothing lost with a node."""
 
-import pickle
 import shutil
 import signal
-from collections import Counter
-from pathlib import Path
 
-import executor_workers
 import pytest
 from ray_clusters import started_cluster
+from ray_jobs import Losing, bits, counting, jobs, runs
 
 import lastbit as lb
 from lastbit.core.errors import LastbitError
-from lastbit.store import StudyFolder
 from lastbit.studies.frame.execution import Asked
-from lastbit.studies.frame.travel import home_of
-from lastbit.train.executors.away import Home, Luggage
-from lastbit.train.executors.on_ray import RayExecutor, RayRoom
+from lastbit.train.executors.on_ray import RayExecutor
 from lastbit.train.executors.ray_cluster import joined
-from lastbit.train.jobs import Crashed, Finished, Job, Progressed, Started
 
-HELPERS = str(Path(executor_workers.__file__).parent)
 SMALL = {"seeds": 2, "perturbations": 2, "epochs": 1, "quiet": True}
 
 
@@ -34,16 +26,6 @@ def cluster():
 def inside(cluster):
     with joined(cluster.address, 1):
         yield cluster
-
-
-def bits(folder):
-    """The arrays of every run, as bytes."""
-    return {path.name: path.read_bytes() for path in sorted((Path(folder) / "arrays").glob("*.npz"))}
-
-
-def runs(folder):
-    with StudyFolder.read(Path(folder)) as one:
-        return {record.run: record for record in one.runs()}
 
 
 @pytest.fixture(scope="module")
@@ -130,55 +112,6 @@ def make_audit(words, **given):
     from lastbit.studies.frame.make import make
 
     return make(AUDIT, words, **given)
-
-
-def counting(folder, most, say=lambda said: None):
-    (folder / "checkpoints").mkdir(parents=True)
-    (folder / "arrays").mkdir()
-    home = home_of(folder)
-
-    def names(payload):
-        return (f"checkpoints/{payload[0]}",)
-
-    def brings(payload):
-        return {name: (folder / name).read_bytes() for name in names(payload) if (folder / name).exists()}
-
-    own = Home(folder=folder, brings=brings, replaced=names, keep=home.keep, drop=home.drop)
-    packed = pickle.dumps(executor_workers.CounterFactory())
-    luggage = Luggage(factory=packed, threads=1, modules=(HELPERS,), home=str(folder))
-    return RayExecutor(luggage, RayRoom(address="auto", most=most), home=own, say=say)
-
-
-class Losing:
-    """Hears events, and once a job has counted far enough does something to where it runs."""
-
-    def __init__(self, what, at=15):
-        self.events, self.what, self.at, self.done = [], what, at, False
-
-    def __call__(self, event):
-        self.events.append(event)
-        far = isinstance(event, Progressed) and isinstance(event.state, int) and event.state >= self.at
-        if far and not self.done:
-            self.done = True
-            self.what()
-
-    def check(self, jobs):
-        """Every job has one result, no crash is blamed on it, and who lost its slot went on from a checkpoint."""
-        finished = Counter(event.job.name for event in self.events if isinstance(event, Finished))
-        assert finished == Counter(job.name for job in jobs)
-        assert not [event for event in self.events if isinstance(event, Crashed)]
-        lost = {e.job.name for e in self.events if isinstance(e, Progressed) and "lost its slot" in str(e.state)}
-        begun = {event.job.name: event.result[0] for event in self.events if isinstance(event, Finished)}
-        starts = Counter(event.job.name for event in self.events if isinstance(event, Started))
-        assert lost
-        for job in jobs:
-            assert starts[job.name] == 1 + (job.name in lost)
-            assert begun[job.name] > 0 if job.name in lost else begun[job.name] == 0
-        return lost
-
-
-def jobs(count, most=25):
-    return [Job(name=f"job{n}", payload=(f"job{n}", most)) for n in range(count)]
 
 
 @pytest.mark.evidence

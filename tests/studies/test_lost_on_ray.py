@@ -1,0 +1,152 @@
+"""What a Ray cluster may lose while a study is on it: a raylet, an answer, its head, the user's patience."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ray_clusters import started_cluster
+from ray_jobs import Losing, bits, counting, jobs, processes_of, runs
+
+import lastbit as lb
+from lastbit.core.errors import LastbitError
+from lastbit.train.executors.ray_cluster import joined
+
+SMALL = {"seeds": 2, "perturbations": 2, "epochs": 1, "quiet": True}
+
+
+@pytest.fixture(scope="module")
+def inside():
+    with started_cluster(nodes=2) as cluster, joined(cluster.address, 1):
+        yield cluster
+
+
+def gone(process, within):
+    """Wait until a process is no more; tell whether it is."""
+    import psutil
+
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        try:
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.evidence
+def test_a_raylet_that_is_killed_leaves_no_orphan_that_trains_on(inside, tmp_path):
+    leaving = inside.add_node(num_cpus=1, object_store_memory=80 << 20)
+    inside.wait_for_nodes()
+    trained = []
+
+    def kill():
+        trained.extend(processes_of(leaving))
+        leaving.kill_raylet()
+
+    work = jobs(6, most=30)
+    executor = counting(tmp_path / "study", None)
+    losing = Losing(kill, executor=executor, node=leaving)
+    executor.run(work, losing)
+    assert losing.check(work)
+    assert len(trained) >= 2  # the slot, and the process that trains
+    assert all(gone(process, 10) for process in trained)
+    inside.remove_node(leaving, allow_graceful=False)
+
+
+@pytest.mark.evidence
+def test_a_node_that_is_frozen_is_noticed_within_fifteen_seconds(inside, tmp_path, record_property):
+    leaving = inside.add_node(num_cpus=1, object_store_memory=80 << 20)
+    inside.wait_for_nodes()
+    frozen, noticed = [], []
+
+    def freeze():
+        everything = [*processes_of(leaving), leaving.all_processes["raylet"][0].process]
+        for process in everything:
+            os.kill(process.pid, signal.SIGSTOP)
+        frozen.extend([process.pid for process in everything])
+        noticed.append(time.monotonic())
+
+    class Noticing(Losing):
+        def __call__(self, event):
+            super().__call__(event)
+            if len(noticed) == 1 and "lost its slot" in str(getattr(event, "state", "")):
+                noticed.append(time.monotonic())
+
+    work = jobs(6, most=30)
+    executor = counting(tmp_path / "study", None)
+    losing = Noticing(freeze, executor=executor, node=leaving)
+    try:
+        executor.run(work, losing)
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGKILL)
+    assert losing.check(work)
+    record_property("measured", f"noticed after {noticed[1] - noticed[0]:.1f} s")
+    assert noticed[1] - noticed[0] < 15
+    inside.remove_node(leaving, allow_graceful=False)
+
+
+@pytest.mark.evidence
+def test_other_kinds_of_study_have_the_bits_of_this_machine(inside, tmp_path):
+    own = {"epochs": 1, "quiet": True}
+    for name, make in {
+        "compare": lambda **more: lb.compare("digits", "digits --lr 0.05", seeds=2, **own, **more),
+        "trace": lambda **more: lb.trace("digits", twins=1, steps=20, **own, **more),
+        "eos": lambda **more: lb.eos("digits", **own, **more),
+    }.items():
+        there = make(executor="ray", out=tmp_path / f"{name}-there")
+        here = make(executor="processes", workers=1, out=tmp_path / f"{name}-here")
+        assert there.result.execution["executor"] == "ray"
+        assert there.result.verdict == here.result.verdict
+        assert bits(there.path) == bits(here.path)
+
+
+@pytest.mark.evidence
+def test_a_study_whose_head_is_lost_goes_on_without_the_cluster(tmp_path):
+    """In processes of their own: Ray ends a process that has lost its head."""
+    with started_cluster(nodes=2) as cluster:
+        study = tmp_path / "study"
+        words = ["audit", "--task", "digits", "--seeds", "3", "--perturbations", "3", "--epochs", "10"]
+        words += ["--executor", "ray", "--ray-address", cluster.address, "--out", str(study), "--quiet"]
+        begun = subprocess.Popen([sys.executable, "-m", "lastbit", *words], stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 120
+        while not (study / "runs.sqlite").exists() or not runs(study):
+            assert begun.poll() is None, begun.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        cluster.head_node.kill_gcs_server()
+        assert begun.wait(90) == 2
+        assert "the head of the Ray cluster has not answered" in begun.stderr.read()
+    kept = runs(study)
+    whole = lb.audit(resume=study, executor="processes", quiet=True)
+    assert whole.result.finished
+    assert kept.items() <= runs(study).items()
+
+
+@pytest.mark.evidence
+def test_ctrl_c_ends_a_study_on_ray_in_one_line_and_it_goes_on(tmp_path):
+    study = tmp_path / "study"
+    words = ["audit", "--task", "digits", "--seeds", "3", "--perturbations", "3", "--epochs", "10"]
+    words += ["--executor", "ray", "--ray-address", "local", "--out", str(study), "--quiet"]
+    begun = subprocess.Popen(
+        [sys.executable, "-m", "lastbit", *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not (study / "runs.sqlite").exists() or not runs(study):
+        assert begun.poll() is None, begun.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    begun.send_signal(signal.SIGINT)
+    assert begun.wait(60) == 130
+    said = begun.stderr.read().strip().splitlines()[-1]
+    assert "finished and safe" in said
+    assert f"--resume {study}" in said
+    assert lb.audit(resume=Path(study), executor="ray", quiet=True).result.finished
+    with pytest.raises(LastbitError, match="was begun with --threads"):
+        lb.audit(resume=Path(study), executor="ray", threads=3, quiet=True)
