@@ -145,7 +145,8 @@ def test_a_node_that_leaves_loses_no_run_and_one_that_joins_is_used(inside, tmp_
         inside.remove_node(leaving, allow_graceful=graceful)
         joined_since.append(inside.add_node(num_cpus=1, object_store_memory=80 << 20))
 
-    work = jobs(6, most=30)
+    # Enough of them for the node that joins to have its first process up before they are done.
+    work = jobs(30, most=30)
     losing, executor = Losing(remove), counting(tmp_path / "study", None)
     used = []
 
