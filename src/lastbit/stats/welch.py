@@ -34,6 +34,9 @@ _CONCENTRATED = 500
 
 _MOST_SEEDS = 1_000_000
 
+_ROUNDING = 4 * float(np.finfo(np.float64).eps)
+"""Share of the larger mean up to which two means differ by the rounding of their sums alone."""
+
 
 @dataclass(frozen=True)
 class Welch:
@@ -92,6 +95,8 @@ def welch(means: tuple[float, float], variances: tuple[float, float], n: tuple[i
         n: seeds of A and B, at least two in one of them.
     """
     difference = means[1] - means[0]
+    if abs(difference) <= _ROUNDING * max(map(abs, means)):
+        difference = 0.0
     if min(n) == 1:
         known = variances[0] if n[0] > 1 else variances[1]
         df = float(max(n) - 1) if known else float("nan")

@@ -205,6 +205,15 @@ def test_a_command_that_takes_no_seed_is_one_run(tmp_path, monkeypatch):
     assert not any((tmp_path / "lastbit-studies").iterdir())
 
 
+def test_two_equal_trainings_of_a_command_that_takes_no_seed_suffice(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran = stands_in(monkeypatch, lambda loss: "loss 0.5\n")
+    monkeypatch.setattr("lastbit.studies.compare.runs.digest_of", lambda arrays, value: f"{sorted(arrays)} {value}")
+    with pytest.raises(LastbitError, match=r"2 runs of python a.py gave the same loss, .* write \{seed\}"):
+        lb.compare("python a.py", "python b.py", metric="loss", better="lower", seeds=4, **QUICK)
+    assert len(ran.ran) == 3
+
+
 def test_commands_are_compared_by_what_they_print(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ran = stands_in(monkeypatch, lambda loss: f"loss {loss:.6f}\n")

@@ -10,10 +10,11 @@ from lastbit.core.words import command_text
 from lastbit.launch.program import CommandProgram
 from lastbit.report.formatting import count, plural
 from lastbit.stats.sequential import LEAST_RUNS, MOST_RUNS
-from lastbit.store import StudyFolder
+from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.audit.worker import rehearse as rehearse_task
 from lastbit.studies.compare.settings import CompareSettings
 from lastbit.studies.frame.arms import LETTERS
+from lastbit.studies.frame.digest import digest_of
 from lastbit.studies.frame.fingerprint import targets_of_test
 from lastbit.studies.frame.kind import Cell, Job, Plan, Pointless
 from lastbit.studies.frame.program import Program, Trainee
@@ -141,6 +142,10 @@ def _check_alike(first: Task, other: Task, letter: str, settings: CompareSetting
         )
 
 
+def _digest(folder: StudyFolder, run: RunRecord) -> str:
+    return digest_of(folder.arrays(run.run), next(iter(run.final.values())))
+
+
 def refuse_one_run(folder: StudyFolder, plan: Plan[CompareSettings]) -> None:
     """Refuse an arm whose runs are all the same run, since its command takes no seed.
 
@@ -154,9 +159,13 @@ def refuse_one_run(folder: StudyFolder, plan: Plan[CompareSettings]) -> None:
         if isinstance(program.source, CommandProgram) and not program.source.seeded
     ]
     for arm in unseeded:
-        runs = [one for one in folder.runs() if one.role == Role.BASE and plan.cells[one.cell].arm == arm]
-        values = [list(one.final.values()) for one in runs if one.status == RunStatus.OK]
-        if len(values) >= needed and all(value == values[0] for value in values):
+        every = [one for one in folder.runs() if one.role == Role.BASE and plan.cells[one.cell].arm == arm]
+        runs = [one for one in every if one.status == RunStatus.OK]
+        values = [list(one.final.values()) for one in runs]
+        if len(values) < 2 or any(value != values[0] for value in values):
+            continue
+        # Equal results of two runs may be chance; equal weights in every recorded step are none.
+        if len(values) >= needed or _digest(folder, runs[0]) == _digest(folder, runs[1]):
             source = plan.programs[arm].source
             assert isinstance(source, CommandProgram)
             raise Pointless(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,13 +15,14 @@ from lastbit.core.status import RunStatus
 from lastbit.core.threads import threads as torch_threads
 from lastbit.store import RunClaim, RunFiles, RunRecord
 from lastbit.studies.audit.worker import train
+from lastbit.studies.frame.digest import digest_of
 from lastbit.studies.frame.kind import Cell, Job, Work
 from lastbit.studies.frame.launched import NoMetric, NoStep
 from lastbit.studies.frame.stored_weights import is_former
 from lastbit.studies.gate.contender import Contender
 from lastbit.train.jobs import one_line
 
-__all__ = ["Ended", "digest_of", "ended_of", "output_of", "train_once"]
+__all__ = ["Ended", "ended_of", "output_of", "train_once"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,25 +127,3 @@ def ended_of(record: RunRecord, metric: str, arrays: Mapping[str, np.ndarray[Any
     # What a former lastbit kept of its weights has no digest to be held against.
     digest = None if is_former(arrays) else digest_of(arrays, value)
     return Ended(status=record.status, value=value, digest=digest, message=record.message, seconds=record.seconds)
-
-
-def digest_of(arrays: Mapping[str, np.ndarray[Any, Any]], value: float) -> str:
-    """Return a digest of what a run computed: its weights where they are recorded in every run, and its result.
-
-    How densely a command is recorded depends on the time it takes: the steps that are powers of two and the last step
-    of each optimizer are always there.
-    """
-    digest = hashlib.blake2b(np.float64(value).tobytes(), digest_size=16)
-    for name in sorted(arrays):
-        if not name.startswith(("record_", "sketch_")):
-            array = np.ascontiguousarray(arrays[name])
-            digest.update(f"\0{name}\0{array.dtype}{array.shape}".encode() + array.tobytes())
-    if "record_key" in arrays:
-        keys, sums = arrays["record_key"], arrays["record_checksum"]
-        last: dict[tuple[int, int], int] = {}
-        for process, optimizer, step in keys.tolist():
-            last[process, optimizer] = max(step, last.get((process, optimizer), 0))
-        for (process, optimizer, step), checksum in zip(keys.tolist(), sums.tolist(), strict=True):
-            if step & (step - 1) == 0 or step == last[process, optimizer]:
-                digest.update(f"\0{process} {optimizer} {step} {checksum}".encode())
-    return digest.hexdigest()
