@@ -112,7 +112,7 @@ def test_a_script_is_audited_as_it_stands(script, capsys):
     assert result["sigma_total"]["n"] == 4
     assert result["churn_last_bit"]["estimate"] is None
     study = lb.open_study("s")
-    assert study.result.command.endswith(f"-- {script[0]} train.py --seed '{{seed}}'")
+    assert study.result.command.endswith(f"-- {script[0]} train.py --seed {{seed}}")
     assert study.report().exists()
     again = lb.audit(resume="s", quiet=True)
     assert again.result.sigma_last_bit == study.result.sigma_last_bit
