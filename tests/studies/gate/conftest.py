@@ -8,6 +8,8 @@ import pytest
 import lastbit as lb
 
 PROGRAMS = """
+import os
+
 import numpy as np
 import torch
 
@@ -54,6 +56,10 @@ def flaky(seed):
     if seed:
         raise ValueError(f"no data for {seed}")
     return trained(seed, 0.0)
+
+
+def ends(seed):
+    os._exit(3)
 
 
 def stepless(seed):

@@ -54,6 +54,14 @@ def test_a_baseline_whose_file_was_edited_is_another(desk):
         ("digits", "digits", {"candidates": 0}, "--candidates"),
         ("digits", "digits", {"error_rate": 1.5}, "--error-rate"),
         ("digits", "digits", {"sigma": 1}, "unknown setting 'sigma'"),
+        (
+            "digits",
+            "digits",
+            {"executor": "replicas"},
+            "--executor must be 'serial', 'processes' or 'ray', got",
+        ),
+        ("digits", "digits", {"per_run_cpus": 2}, "--per-run-cpus 2.0 belongs to --executor ray: add that"),
+        ("digits", "digits", {"executor": "serial", "workers": 2}, "--workers 2: --executor serial has one process"),
         ("digits", len, {}, "a session outlives this process.* FILE.py:FUNCTION"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -103,6 +103,15 @@ class Plan(Generic[S]):
     def task(self, cell: Cell) -> Trainee:
         """Return what a cell trains."""
         return self.programs[cell.arm].task(cell.program)
+
+    def under(self, root: Path) -> Plan[S]:
+        """Return the same plan where the user's files lie under `root` by their full paths."""
+        moved = replace(self, programs=tuple(program.under(root) for program in self.programs))
+        checkpoint = getattr(self.settings, "checkpoint", None)
+        if checkpoint and (path := Path(checkpoint).expanduser()).is_absolute():
+            there = str(root.joinpath(*path.parts[1:]))
+            moved = replace(moved, settings=self.settings.model_copy(update={"checkpoint": there}))
+        return moved
 
     def settings_of(self, cell: Cell) -> S:
         """Return the settings of the study as a cell takes them."""

@@ -63,13 +63,7 @@ class JobWorkerFactory:
 
     def moved(self, folder: Path, root: Path | None) -> JobWorkerFactory:
         """Return the same for another machine, with files in `folder`, and the user's under `root`."""
-        plan, checkpoint = self.plan, getattr(self.plan.settings, "checkpoint", None)
-        if root is not None:
-            plan = replace(plan, programs=tuple(program.under(root) for program in plan.programs))
-            if checkpoint and (path := Path(checkpoint).expanduser()).is_absolute():
-                there = str(root.joinpath(*path.parts[1:]))
-                plan = replace(plan, settings=plan.settings.model_copy(update={"checkpoint": there}))
-        return replace(self, folder=folder, plan=plan, home=0)
+        return replace(self, folder=folder, plan=self.plan if root is None else self.plan.under(root), home=0)
 
 
 class JobWorker:

@@ -153,18 +153,9 @@ class LayoutSettings(Config):
     ] = None
 
 
-class ExecutorSettings(Config):
-    """What runs are executed on: nothing of what they measure."""
+class ClusterSettings(Config):
+    """Where on a cluster runs are executed: nothing of what they measure."""
 
-    executor: Annotated[
-        Literal["serial", "processes", "replicas", "ray"] | None,
-        setting(
-            "how runs are executed: one after another, in processes, in step with each other in this one, or on a Ray "
-            "cluster",
-            panel=_PANEL,
-            shown="measured",
-        ),
-    ] = None
     ray_address: Annotated[
         str | None,
         setting(
@@ -184,7 +175,30 @@ class ExecutorSettings(Config):
     ] = None
 
 
-class FolderSettings(ExecutorSettings):
+class _AnyExecutor(Config):
+    executor: Annotated[
+        Literal["serial", "processes", "replicas", "ray"] | None,
+        setting(
+            "how runs are executed: one after another, in processes, in step with each other in this one, or on a Ray "
+            "cluster",
+            panel=_PANEL,
+            shown="measured",
+        ),
+    ] = None
+
+
+class _ApartExecutor(Config):
+    executor: Annotated[
+        Literal["serial", "processes", "ray"] | None,
+        setting("how runs are executed: one after another, in processes, or on a Ray cluster", panel=_PANEL),
+    ] = None
+
+
+class ExecutorSettings(ClusterSettings, _ApartExecutor):
+    """What runs are executed on that are not those of one study, of which none go in step."""
+
+
+class FolderSettings(ClusterSettings, _AnyExecutor):
     """Where a study lies and in how many processes it runs: nothing of what it measures."""
 
     workers: Annotated[

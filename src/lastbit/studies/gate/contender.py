@@ -64,6 +64,11 @@ class Contender:
         return self.plan.program.name
 
     @property
+    def is_command(self) -> bool:
+        """Whether it is a command, whose runs share a folder."""
+        return isinstance(self.plan.program.source, CommandProgram)
+
+    @property
     def folder(self) -> str:
         """Where it runs."""
         source = self.plan.program.source

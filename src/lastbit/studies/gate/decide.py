@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from lastbit.core.errors import LastbitError
@@ -17,8 +17,9 @@ from lastbit.store import CandidateClaim, Ledger, LedgerStatus, RunClaim, RunSta
 from lastbit.store.ledger_records import LedgerEpoch
 from lastbit.studies.gate.contender import Contender, contender
 from lastbit.studies.gate.measured import Measured
-from lastbit.studies.gate.runs import Ended, train_once
+from lastbit.studies.gate.runs import Ended
 from lastbit.studies.gate.session import rules_of, session_full
+from lastbit.studies.gate.session_runs import SessionRuns
 
 __all__ = ["Decider"]
 
@@ -38,7 +39,7 @@ class Decider:
         baseline: the first one.
         settings: of the runs, by name.
         measured: the audit that the first baseline is, whose runs need not be trained.
-        threads: of each run.
+        runs: trains them.
         tell: told what happens.
     """
 
@@ -46,7 +47,7 @@ class Decider:
     baseline: Contender
     settings: Mapping[str, Any]
     measured: Measured | None
-    threads: int
+    runs: SessionRuns
     tell: Callable[[str], None]
     _lost: int = 0
     _baselines: dict[int, Contender] = field(default_factory=dict)
@@ -104,20 +105,26 @@ class Decider:
         )
 
     def _run_candidate(self, one: Contender, claim: CandidateClaim, status: LedgerStatus, size: int) -> None:
-        own = status.of(claim.candidate)
-        run = self.ledger.candidate_run(claim.candidate, size)
-        if run is None:
-            return
         what = f"candidate {claim.candidate}"
-        _check_unchanged(one, own.key, what)
+        _check_unchanged(one, status.of(claim.candidate).key, what)
+        taken = self._taken(one, lambda: self.ledger.candidate_run(claim.candidate, size))
+        if not taken:
+            return
         try:
-            self._finish(run, train_once(one, run, self.ledger.folder, threads=self.threads, first=False), what)
+            self.runs.train(one, taken, partial(self._finish, what), first=False)
         except StorageError:
             raise
         except LastbitError as error:
-            if not own.values:
+            if not self.ledger.status().of(claim.candidate).values:
                 self._leave_out(claim, status, str(error))
             raise
+
+    def _taken(self, one: Contender, take: Callable[[], RunClaim | None]) -> list[RunClaim]:
+        """Take as many runs of a program as are trained at once."""
+        taken: list[RunClaim] = []
+        while len(taken) < self.runs.at_once(one) and (run := take()) is not None:
+            taken.append(run)
+        return taken
 
     def _leave_out(self, claim: CandidateClaim, status: LedgerStatus, said: str) -> None:
         """Let a candidate of which nothing was seen take no place of those declared."""
@@ -126,24 +133,40 @@ class Decider:
 
     def _run_baseline(self, status: LedgerStatus, size: int) -> None:
         epoch = status.epoch
-        run = self.ledger.baseline_run(epoch.epoch, size)
-        if run is None:
+        one = self._present(status, epoch)
+        taken = self._taken(one, lambda: self.ledger.baseline_run(epoch.epoch, size))
+        if not taken:
             time.sleep(_PAUSE)
             return
-        if epoch.epoch == 0 and run.seed in self._known:
-            self._finish(run, self._known[run.seed], "baseline, measured before")
-            return
-        one = self._present(status, epoch)
-        first = epoch.epoch == 0 and not epoch.values
-        ended = train_once(one, run, self.ledger.folder, threads=self.threads, first=first)
-        self._finish(run, ended, "baseline")
-        if ended.value is None:
-            self._lost += 1
-            if self._lost >= _LOST and self._lost > len(epoch.values):
-                raise LastbitError(
-                    f"{plural(self._lost, 'run')} of the baseline {one.text} ended without a result, the last with "
-                    f"seed {run.seed}: {ended.message}"
-                )
+        known = self._known if epoch.epoch == 0 else {}
+        for run in taken:
+            if run.seed in known:
+                self._finish("baseline, measured before", run, known[run.seed])
+        lost: list[tuple[RunClaim, Ended]] = []
+
+        def on_end(run: RunClaim, ended: Ended) -> None:
+            self._finish("baseline", run, ended)
+            if ended.value is None:
+                lost.append((run, ended))
+
+        left = [run for run in taken if run.seed not in known]
+        if left:
+            self.runs.train(one, left, on_end, first=epoch.epoch == 0 and not epoch.values)
+        self._check_lost(one, lost)
+
+    def _check_lost(self, one: Contender, lost: Sequence[tuple[RunClaim, Ended]]) -> None:
+        """Count the runs of the baseline that ended without a value.
+
+        Raises:
+            LastbitError: they are too many.
+        """
+        self._lost += len(lost)
+        if lost and self._lost >= _LOST and self._lost > len(self.ledger.status().epoch.values):
+            run, ended = lost[-1]
+            raise LastbitError(
+                f"{plural(self._lost, 'run')} of the baseline {one.text} ended without a result, the last with "
+                f"seed {run.seed}: {ended.message}"
+            )
 
     def _present(self, status: LedgerStatus, epoch: LedgerEpoch) -> Contender:
         """Return the baseline of an epoch: the first one, or a candidate that was kept."""
@@ -156,7 +179,7 @@ class Decider:
         _check_unchanged(one, kept.key, f"candidate {kept.candidate}, the baseline since it was kept,")
         return one
 
-    def _finish(self, run: RunClaim, ended: Ended, what: str) -> None:
+    def _finish(self, what: str, run: RunClaim, ended: Ended) -> None:
         self.ledger.finish(
             run.run,
             ended.status,

@@ -19,7 +19,8 @@ from lastbit.core.threads import threads as torch_threads
 from lastbit.core.words import command_text
 from lastbit.report.formatting import plural
 from lastbit.store import Ledger
-from lastbit.studies.frame.execution import Interrupted
+from lastbit.studies.frame.cluster import on_cluster
+from lastbit.studies.frame.execution import Asked, Interrupted
 from lastbit.studies.frame.result import Verdict
 from lastbit.studies.frame.settings import command_words
 from lastbit.studies.frame.sources import sources_of
@@ -30,7 +31,8 @@ from lastbit.studies.gate.decide import Decider
 from lastbit.studies.gate.measured import Measured, read_baseline
 from lastbit.studies.gate.result import session_row
 from lastbit.studies.gate.session import default_folder, joined, stored_session, the_only_session
-from lastbit.studies.gate.settings import GateSettings, gate_keywords
+from lastbit.studies.gate.session_runs import SessionRuns
+from lastbit.studies.gate.settings import GateSettings, RunSettings, gate_keywords
 from lastbit.studies.gate.verdict import gate_verdict, session_verdict
 from lastbit.tasks import Task
 from lastbit.tasks.config import is_task_file
@@ -81,7 +83,9 @@ def gate(
     known = [one.name for one in gate_keywords()]
     given = {choose(name, known, "setting"): value for name, value in settings.items() if value is not None}
     own = validated(GateSettings, {n: given.pop(n) for n in [*given] if n in GateSettings.model_fields}, flag="--")
+    how = validated(RunSettings, {n: given.pop(n) for n in [*given] if n in RunSettings.model_fields}, flag="--")
     threads = given.pop("threads", None)
+    asked = Asked(threads=threads, **how.model_dump())
     path = _audit(baseline)
     measured = None if path is None else read_baseline(path)
     if measured is not None:
@@ -92,18 +96,19 @@ def gate(
     _check(first, one, measured)
     folder = Path(ledger) if ledger is not None else default_folder(path, first.name)
     before = stored_session(folder)
-    count = threads or (before.facts["threads"] if before else None) or _threads(first, measured)
+    count = threads or (before.facts["threads"] if before else None) or _threads(first, measured, asked)
 
     def tell(said: str) -> None:
         if not quiet:
             say(said, error=True)
 
-    with joined(folder, first, own, count) as held:
+    with on_cluster(asked, first.plan.device, count) as room, joined(folder, first, own, count) as held:
         if before is None:
             tell(f"a session of {plural(held.status().declared, 'candidate')} begins in {folder}")
             if measured is not None and measured.remark:
                 tell(measured.remark)
-        decider = Decider(ledger=held, baseline=first, settings=given, measured=measured, threads=count, tell=tell)
+        runs = SessionRuns(folder=folder, asked=asked, threads=count, room=room, tell=tell)
+        decider = Decider(ledger=held, baseline=first, settings=given, measured=measured, runs=runs, tell=tell)
         try:
             claim = decider.decide(one, again=own.again)
         except KeyboardInterrupt:
@@ -195,10 +200,12 @@ def _check(first: Contender, one: Contender, measured: Measured | None) -> None:
         one.check()
 
 
-def _threads(first: Contender, measured: Measured | None) -> int:
+def _threads(first: Contender, measured: Measured | None, asked: Asked) -> int:
     """Return with how many threads the runs of a new session compute: those of the audit, else what pays."""
     if measured is not None and measured.threads is not None:
         return measured.threads
+    if asked.executor == "ray":
+        return max(1, int(asked.per_run_cpus or 1))
     task = first.task
     small = isinstance(task, Task) and not needs_threads(task.model, task.batch_size)
     return 1 if small else torch.get_num_threads()

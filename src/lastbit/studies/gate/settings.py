@@ -11,11 +11,11 @@ from typing import Annotated
 from lastbit.core.config import Config
 from lastbit.core.keywords import Keyword, keywords, setting
 from lastbit.studies.compare.settings import CompareSettings
-from lastbit.studies.frame.settings import CommandSettings, FolderSettings, command_keywords
+from lastbit.studies.frame.settings import CommandSettings, ExecutorSettings, FolderSettings, command_keywords
 
-__all__ = ["OF_RUNS", "GateSettings", "gate_keywords"]
+__all__ = ["OF_RUNS", "GateSettings", "RunSettings", "gate_keywords"]
 
-_SESSION = "The session"
+_SESSION, _RUNS = "The session", "The runs"
 
 OF_RUNS = ("metric", "better", "vary", "dtype", "device")
 """Settings of the runs, which are those of a comparison."""
@@ -50,10 +50,25 @@ class GateSettings(Config):
     ] = False
 
 
+class RunSettings(ExecutorSettings):
+    """How the runs of a session are executed: nothing of what they measure."""
+
+    workers: Annotated[
+        int | None,
+        setting(
+            "runs that are trained at once, in a process each",
+            panel=_RUNS,
+            shown="1; with --executor processes the cores",
+            ge=1,
+        ),
+    ] = None
+
+
 def gate_keywords() -> list[Keyword]:
     """Return what a session is asked."""
-    of_runs = [replace(one, panel="The runs") for one in keywords(CompareSettings) if one.name in OF_RUNS]
+    of_runs = [one for one in keywords(CompareSettings) if one.name in OF_RUNS]
     known = command_keywords(CompareSettings)
     of_command = [one for one in keywords(CommandSettings) if one.name in known and one.name not in OF_RUNS]
-    threads = [replace(one, panel="The runs") for one in keywords(FolderSettings) if one.name == "threads"]
-    return [*keywords(GateSettings), *of_runs, *of_command, *threads]
+    threads = [one for one in keywords(FolderSettings) if one.name == "threads"]
+    how = [replace(one, panel=_RUNS) for one in (*of_runs, *threads, *keywords(RunSettings))]
+    return [*keywords(GateSettings), *how, *of_command]

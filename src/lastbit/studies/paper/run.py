@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from lastbit.core.terminal import say
 from lastbit.report.formatting import duration, plural
 from lastbit.store import StorageError
 from lastbit.store.claim_folder import ClaimFolder
+from lastbit.studies.frame.cluster import on_cluster
 from lastbit.studies.frame.execution import Asked, Interrupted
 from lastbit.studies.frame.folders import other_arithmetic
 from lastbit.studies.frame.settings import ExecutorSettings
@@ -33,7 +33,6 @@ from lastbit.studies.paper.settings import PaperSettings
 from lastbit.train.environment import environment
 from lastbit.train.executors.choose import default_workers
 from lastbit.train.executors.on_ray import RayRoom
-from lastbit.train.executors.ray_cluster import check_room, joined, nodes_alive
 
 __all__ = ["paper", "paper_report"]
 
@@ -68,6 +67,7 @@ def paper(claims: str | Sequence[str] = "all", *, quiet: bool = False, **setting
     chosen = claims_named([claims] if isinstance(claims, str) else claims)
     if not chosen:
         raise LastbitError("no claim was named: name some (C6), or all")
+    how = Asked(workers=asked.workers, threads=1, **{n: getattr(asked, n) for n in ExecutorSettings.model_fields})
     device = resolve_device(asked.device)
     folder = Path(asked.out) if asked.out is not None else Path("lastbit-studies") / f"paper-{asked.scale}"
     facts = {
@@ -82,7 +82,7 @@ def paper(claims: str | Sequence[str] = "all", *, quiet: bool = False, **setting
         _check_the_same(held, facts)
         failed: dict[str, str] = {}
         try:
-            with _on(asked) as room:
+            with on_cluster(how, device, threads=1) as room:
                 workers = 1 if asked.executor == "serial" else asked.workers or default_workers()
                 measuring = _Measuring(held=held, workers=workers, device=device, quiet=quiet, failed=failed, room=room)
                 measuring.all_of(chosen)
@@ -107,22 +107,6 @@ def paper_report(folder: str | Path) -> PaperAnswer:
     held = ClaimFolder.read(Path(folder))
     there = [one for one in claims_named(["all"]) if (held.path / one.id).is_dir()]
     return PaperAnswer(held, there, {})
-
-
-@contextmanager
-def _on(asked: PaperSettings) -> Iterator[RayRoom | None]:
-    """Join the cluster that is asked for, once for all claims; None is this machine."""
-    if asked.executor == "replicas":
-        raise LastbitError("--executor replicas takes the runs of an audit in step, not those of claims: leave it out")
-    told = Asked(workers=asked.workers, threads=1, **{n: getattr(asked, n) for n in ExecutorSettings.model_fields})
-    if told.executor != "ray":
-        yield None
-        return
-    cpus, gpus = told.per_run_cpus, told.per_run_gpus
-    gpus = float(resolve_device(asked.device).type == "cuda") if gpus is None else gpus
-    with joined(told.ray_address, max(default_workers(), asked.workers or 1)):
-        check_room(nodes_alive(), 1.0 if cpus is None else cpus, gpus)
-        yield RayRoom(address="auto", cpus=cpus, gpus=gpus, most=asked.workers)
 
 
 def _check_the_same(held: ClaimFolder, now: Mapping[str, Any]) -> None:
