@@ -356,3 +356,31 @@ def test_bad_input_is_one_clear_line():
             with pytest.raises(LastbitError, match="hooks the optimizer already"):
                 again()
     assert not sgd._optimizer_step_post_hooks
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_it_says_what_it_says_on_a_processor_and_leaves_no_trace(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    try:
+        found, ends = {}, []
+        for device, watched in (("cpu", True), ("cuda", True), ("cuda", False)):
+            batch = tuple(part.double().to(device) for part in digits())
+            model = network().double().to(device)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+            monitor = StabilityMonitor(
+                model, optimizer, half_squared_error, batch, every=4, budget=None, per_layer=True, tol=1e-6
+            )
+            train(model, optimizer, batch, 12, *([monitor.step] if watched else []))
+            found[device, watched] = monitor.records
+            if device == "cuda":
+                ends.append([tensor.clone() for tensor in model.state_dict().values()])
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+    there, here = found["cuda", True], found["cpu", True]
+    assert [one.step for one in there] == [4, 8, 12]
+    for one, other in zip(there, here, strict=True):
+        assert one.sharpness == pytest.approx(other.sharpness, rel=1e-5)
+        assert one.layers == pytest.approx(other.layers, rel=1e-4)

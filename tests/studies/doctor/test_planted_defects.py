@@ -2,7 +2,8 @@
 
 What is expected stands in each program's docstring, the line is marked `# <- cause`. The rules were made on those in
 `defects`, and fixed before those in `holdout` were written; `time.monotonic`, which `patience` asks, is noted only
-since then, so that this one is no longer a fair trial. Those in `clean` repeat, whatever they print.
+since then, so that this one is no longer a fair trial. Those in `clean` repeat, whatever they print. Those in `on_gpu`
+need a GPU.
 """
 
 import re
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from lastbit.launch.pair.run import run_pair, run_sequential
 from lastbit.launch.settings import Launch, LaunchSettings
@@ -71,6 +73,14 @@ def right(program, found):
 @pytest.mark.parametrize("name", QUICK)
 def test_it_is_found(name, tmp_path):
     program = planted(HERE / "defects" / f"{name}.py")
+    _, found = came_to(program, tmp_path)
+    assert right(program, found) == (True, True), found
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("program", every("on_gpu"), ids=lambda program: program.path.stem)
+def test_it_is_found_on_a_gpu(program, tmp_path):
     _, found = came_to(program, tmp_path)
     assert right(program, found) == (True, True), found
 
