@@ -9,7 +9,7 @@ from ray_jobs import Losing, bits, counting, jobs, runs
 
 import lastbit as lb
 from lastbit.core.errors import LastbitError
-from lastbit.studies.frame.execution import Asked
+from lastbit.studies.frame.asked import Asked
 from lastbit.train.executors.on_ray import RayExecutor
 from lastbit.train.executors.ray_cluster import joined
 

@@ -8,7 +8,7 @@ from torch import nn
 import lastbit as lb
 from lastbit.core.errors import LastbitError
 from lastbit.studies.audit.kind import AUDIT
-from lastbit.studies.frame.execution import Asked
+from lastbit.studies.frame.asked import Asked
 
 
 def execution(folder):

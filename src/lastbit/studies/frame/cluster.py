@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from lastbit.studies.frame.execution import Asked
+from lastbit.studies.frame.asked import Asked
 from lastbit.train.executors.choose import default_workers
 from lastbit.train.executors.on_ray import RayRoom
 from lastbit.train.executors.ray_cluster import check_room, joined, nodes_alive

@@ -16,8 +16,9 @@ from lastbit.launch.kept import KEPT
 from lastbit.launch.program import CommandProgram
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.arms import LETTERS, Arm, Trains
+from lastbit.studies.frame.asked import Asked
 from lastbit.studies.frame.damage import concluded, set_aside
-from lastbit.studies.frame.execution import Asked, Interrupted
+from lastbit.studies.frame.execution import Interrupted
 from lastbit.studies.frame.fingerprint import check_processes, fingerprint, targets_of_test
 from lastbit.studies.frame.folders import arms_of, begin_study, check_origin, stored_facts
 from lastbit.studies.frame.kind import Cell, Kind, Plan, Pointless, distinct

@@ -14,10 +14,10 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.status import RunStatus
 from lastbit.core.threads import needs_threads
 from lastbit.core.threads import threads as torch_threads
-from lastbit.launch.program import CommandProgram
 from lastbit.report.formatting import plural
 from lastbit.store import RunFiles, StudyFolder
-from lastbit.studies.frame.execution import Asked, choose_execution, interrupted, now_and_then
+from lastbit.studies.frame.asked import Asked
+from lastbit.studies.frame.execution import Left, choose_execution, interrupted, now_and_then
 from lastbit.studies.frame.fingerprint import fingerprint, other_elsewhere
 from lastbit.studies.frame.kind import DTYPES, Cell, Job, Kind, Plan, Trained, Work, distinct
 from lastbit.studies.frame.memory import MemoryFormat, Networks, choose_format
@@ -215,21 +215,20 @@ class Runner:
         self.records = {name: record for name, record in self.records.items() if record.cell not in spoilt}
 
     def _execute(self, left: list[Queued], progress: GridProgress) -> None:
-        tasks, programs = distinct(self.plan, self.tasks).values(), self.plan.programs
+        tasks = distinct(self.plan, self.tasks).values()
         memory_format = self._memory_format([task for task in tasks if isinstance(task, Task)], progress)
         executor = choose_execution(
             self.folder,
             replace(self.factory, memory_format=memory_format.name),
             self.asked,
-            len(left),
+            Left(
+                jobs=len(left),
+                plan=self.plan,
+                small=not any(isinstance(task, Task) and needs_threads(task.model, task.batch_size) for task in tasks),
+                memory_format=memory_format,
+                engine=self._engine,
+            ),
             progress,
-            plan=self.plan,
-            travels=all(program.travels for program in programs),
-            measured=not any(program.is_opaque for program in programs),
-            shared=any(isinstance(program.source, CommandProgram) for program in programs),
-            small=not any(isinstance(task, Task) and needs_threads(task.model, task.batch_size) for task in tasks),
-            memory_format=memory_format,
-            engine=self._engine,
         )
         executor.run(left, lambda event: self._on_event(event, progress))
         if self.crashed and not self.records:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lastbit.core.errors import LastbitError
+from lastbit.core.words import command_text
 from lastbit.launch.kept import named_files
 from lastbit.launch.program import CommandProgram
 from lastbit.studies.compare.kind import COMPARE
@@ -24,7 +24,7 @@ from lastbit.studies.frame.settings import command_keywords
 from lastbit.studies.frame.sources import sources_of
 from lastbit.tasks import Task
 
-__all__ = ["Contender", "Measure", "as_typed", "contender"]
+__all__ = ["Contender", "Measure", "contender"]
 
 _SETTINGS = (".yaml", ".yml", ".toml", ".ini", ".cfg")
 """Files of which a command that names one reads it: others may be what it writes."""
@@ -148,14 +148,4 @@ def contender(text: str, settings: Mapping[str, Any], folder: str | None = None)
     source = plan.program.source
     if folder is not None and isinstance(source, CommandProgram):
         plan = replace(plan, programs=(replace(plan.program, source=replace(source, folder=folder)),))
-    return Contender(as_typed(arm.what) if isinstance(arm.what, tuple) else text, plan)
-
-
-def as_typed(words: Sequence[str]) -> str:
-    """Return words as one text that can be split again, with quotes only where that needs them.
-
-    Example:
-        >>> as_typed(["python", "train.py", "--seed", "{seed}", "--name", "a b"])
-        "python train.py --seed {seed} --name 'a b'"
-    """
-    return " ".join(word if shlex.split(word) == [word] else shlex.quote(word) for word in words)
+    return Contender(command_text(arm.what) if isinstance(arm.what, tuple) else text, plan)

@@ -19,14 +19,15 @@ from lastbit.core.threads import threads as torch_threads
 from lastbit.core.words import command_text
 from lastbit.report.formatting import plural
 from lastbit.store import Ledger
+from lastbit.studies.frame.asked import Asked
 from lastbit.studies.frame.cluster import on_cluster
-from lastbit.studies.frame.execution import Asked, Interrupted
+from lastbit.studies.frame.execution import Interrupted
 from lastbit.studies.frame.result import Verdict
 from lastbit.studies.frame.settings import command_words
 from lastbit.studies.frame.sources import sources_of
 from lastbit.studies.frame.study import Study
 from lastbit.studies.gate.answer import GateAnswer
-from lastbit.studies.gate.contender import Contender, as_typed, contender
+from lastbit.studies.gate.contender import Contender, contender
 from lastbit.studies.gate.decide import Decider
 from lastbit.studies.gate.measured import Measured, read_baseline
 from lastbit.studies.gate.result import session_row
@@ -159,7 +160,7 @@ def _text(program: Any) -> str:
         LastbitError: it stands in this process alone, or there is none.
     """
     if isinstance(program, list | tuple) and program and all(isinstance(word, str) for word in program):
-        return as_typed(program)
+        return command_text(program)
     if isinstance(program, str):
         return program
     if isinstance(program, list | tuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 from lastbit.core.interrupts import noticed
 from lastbit.core.status import RunStatus
 from lastbit.store import RunClaim
-from lastbit.studies.frame.execution import Asked
+from lastbit.studies.frame.asked import Asked
 from lastbit.studies.frame.travel import home_of, luggage_of
 from lastbit.studies.gate.contender import Contender
 from lastbit.studies.gate.runs import Ended, job_of, worker_factory

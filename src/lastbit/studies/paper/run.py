@@ -20,8 +20,9 @@ from lastbit.core.terminal import say
 from lastbit.report.formatting import duration, plural
 from lastbit.store import StorageError
 from lastbit.store.claim_folder import ClaimFolder
+from lastbit.studies.frame.asked import Asked
 from lastbit.studies.frame.cluster import on_cluster
-from lastbit.studies.frame.execution import Asked, Interrupted
+from lastbit.studies.frame.execution import Interrupted
 from lastbit.studies.frame.folders import other_arithmetic
 from lastbit.studies.frame.settings import ExecutorSettings
 from lastbit.studies.paper.answer import PaperAnswer
