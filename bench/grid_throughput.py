@@ -1,6 +1,6 @@
 """What a grid costs: against the naive way, and what its records add. Ratios within one run.
 
-    python bench/grid_throughput.py [--rounds 5]
+    python bench/grid_throughput.py [--rounds 5] [--only ResNet-8]
 
 The naive way is that of research scripts: R networks, stepped one after another in one process with torch's default
 threads. The grid's way is one process per core with one thread each, with networks as their task makes them, and in the
@@ -33,7 +33,7 @@ from lastbit.tasks.build import build_task
 from lastbit.train.executors.choose import default_workers
 from lastbit.train.executors.processes import ProcessExecutor
 from lastbit.train.jobs import Job
-from lastbit.train.memory_format import MEMORY_FORMATS, faster_format
+from lastbit.train.memory_format import MEMORY_FORMATS, faster_format, in_format
 from lastbit.train.random_streams import streams
 from lastbit.train.run import run_training
 from lastbit.train.training import Training
@@ -149,16 +149,46 @@ def throughput(name, rounds, place):
             )
     for one, found in ratios.items():
         print(f"grid / naive, {name}, {workers} processes, {one}: median {statistics.median(found):.2f}", flush=True)
+    where_it_goes(name, factory, chosen, rounds)
+
+
+def where_it_goes(name, factory, memory_format, rounds):
+    """Print how the ratio comes about, each part over the one before: threads, format, own loop, a second process."""
+    plan = factory.plan
+    task, workers = plan.task(plan.cells[0]), default_workers()
+    laid_out, factory = in_format(task, memory_format), replace(factory, memory_format=memory_format)
+    found = []
+    for _ in range(rounds):
+        several = naive(task)
+        with threads(1):
+            one, formatted = naive(task), naive(laid_out)
+        single = grid(factory, 1, task.total_steps)
+        found.append(
+            (several / one, formatted / one, single / formatted, grid(factory, workers, task.total_steps) / single)
+        )
+    medians = [statistics.median(column) for column in zip(*found, strict=True)]
+    for what, ratio in zip(
+        (
+            "naive: default threads over one",
+            f"naive, one thread: {memory_format} over as it is",
+            "one process of the grid over that: its loop, evaluation and records",
+            f"{workers} processes over one",
+        ),
+        medians,
+        strict=True,
+    ):
+        print(f"  {name}, {what}: median {ratio:.2f}", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--only", choices=TASKS, help="one of the networks")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = StudyFolder.create(Path(place) / "study", {"kind": "bench"})
-        for name in TASKS:
-            throughput(name, rounds, folder.path)
+        for name in [asked.only] if asked.only else TASKS:
+            throughput(name, asked.rounds, folder.path)
         torch.set_num_threads(1)
         task = build_task(TaskConfig(task="fashion-mnist", train_size=20_000, epochs=1))
         print(f"recording a run of {task.total_steps} steps: {recording(task, folder):+.1%} of its time")
