@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -111,7 +112,8 @@ def gate(
         runs = SessionRuns(folder=folder, asked=asked, threads=count, room=room, tell=tell)
         decider = Decider(ledger=held, baseline=first, settings=given, measured=measured, runs=runs, tell=tell)
         try:
-            claim = decider.decide(one, again=own.again)
+            with closing(runs):
+                claim = decider.decide(one, again=own.again)
         except KeyboardInterrupt:
             raise Interrupted("stopped; finished runs are safe, and the same command goes on from them") from None
         except LastbitError:

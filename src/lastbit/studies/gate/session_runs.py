@@ -96,4 +96,9 @@ class SessionRuns:
             return RayExecutor(luggage, self.room, home=home_of(folder), say=self.tell)
         if at_once == 1 and self.asked.executor != "processes":
             return SerialExecutor(factory, threads=self.threads)
-        return ProcessExecutor(factory, workers=at_once, threads=self.threads)
+        return ProcessExecutor(factory, workers=at_once, threads=self.threads, lasting=True)
+
+    def close(self) -> None:
+        """End what was started for the runs."""
+        for executor in self._executors.values():
+            executor.close()

@@ -41,6 +41,7 @@ class ProcessExecutor:
         threads: of each.
         environment: variables that the processes see in place of this one's.
         places: likewise of the first, second, ... process, over again where there are more processes.
+        lasting: whether the processes stay for further jobs, until `close`.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class ProcessExecutor:
         threads: int = 1,
         environment: Mapping[str, str] = MappingProxyType({}),
         places: Sequence[Mapping[str, str]] = (),
+        lasting: bool = False,
     ) -> None:
         self._factory = factory
         self._workers = workers
         self._threads = threads
         self._environment = environment
         self._places = places
+        self._lasting = lasting
         self._children: list[Child] = []
         self._heard: SimpleQueue[tuple[Child, bytes | None]] = SimpleQueue()
 
@@ -80,7 +83,7 @@ class ProcessExecutor:
 
     def run(self, jobs: Sequence[Job], on_event: Callable[[Event], None]) -> None:
         """Run every job; see `Executor.run`."""
-        waiting = deque((job, 1) for job in jobs)
+        waiting, over = deque((job, 1) for job in jobs), False
         try:
             while waiting or any(child.job for child in self._children):
                 idle = sum(child.job is None for child in self._children)
@@ -92,8 +95,10 @@ class ProcessExecutor:
                         on_event(Started(child.job, child.attempt))
                         child.tell(("run", child.job.payload))
                 self._receive(waiting, on_event)
+            over = True
         finally:
-            self.close()
+            if not (self._lasting and over):
+                self.close()
 
     def _receive(self, waiting: deque[tuple[Job, int]], on_event: Callable[[Event], None]) -> None:
         child, kind, value = self._next()
