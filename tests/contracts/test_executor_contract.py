@@ -196,6 +196,20 @@ def test_a_process_that_dies_is_replaced_and_its_job_tried_once_more(factory, wo
     assert children() == []
 
 
+@pytest.mark.slow
+def test_processes_that_last_do_further_jobs_until_they_are_closed(factory):
+    executor = ProcessExecutor(factory, workers=1, lasting=True)
+    first, second = (results(run(executor, jobs(("square", n))))["job0"] for n in (2, 3))
+    assert (first[0], second[0]) == (4, 9)
+    assert first[1] == second[1]
+    with pytest.raises(LastbitError, match="the disk is full"):
+        run(executor, jobs(("stops", 1)))
+    assert not children()
+    assert results(run(executor, jobs(("square", 4))))["job0"][1] != first[1]
+    executor.close()
+    assert not children()
+
+
 def test_a_process_that_dies_with_nothing_to_do_is_no_crash(factory):
     executor, events = ProcessExecutor(factory, workers=2), []
 
