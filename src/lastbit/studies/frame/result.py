@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Self
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import FloatSchema
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode
@@ -78,6 +80,13 @@ class RunRow:
     metrics: Mapping[str, float | None]
 
 
+class _AsPlain(GenerateJsonSchema):
+    """Has numbers as `plain` writes them: infinities as text."""
+
+    def float_schema(self, schema: FloatSchema) -> JsonSchemaValue:
+        return {"anyOf": [super().float_schema(schema), {"enum": ["inf", "-inf"]}]}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """What a study concluded; each kind adds what it measured."""
@@ -121,7 +130,7 @@ class Result:
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
         """Return the JSON schema of what `to_json` returns."""
-        return TypeAdapter(cls).json_schema(mode="serialization")
+        return TypeAdapter(cls).json_schema(mode="serialization", schema_generator=_AsPlain)
 
     def _repr_html_(self) -> str:
         """Return the answer and the estimates, by their names here, as a notebook shows them."""
