@@ -1,7 +1,8 @@
 """What README and docs show is what happens: each snippet runs alone, commands are understood, tables and maths render.
 
 Pages are read by a CommonMark parser with GFM's tables. A snippet that does not run as it stands says why in its info
-string: "python excerpt: REASON", and output that no test compares with a run is "console example: REASON".
+string: "python excerpt: REASON", one that takes seconds "python slow: REASON", and output that no test compares with a
+run is "console example: REASON".
 """
 
 import re
@@ -59,7 +60,7 @@ def snippets(language):
 
 @pytest.mark.parametrize(("page", "code", "said"), snippets("python"))
 def test_each_python_snippet_runs_alone(page, code, said, tmp_path, monkeypatch):
-    assert re.fullmatch(r"|excerpt: \S.*", said), f"{page.name}: a mark without its reason: {said!r}"
+    assert re.fullmatch(r"|(excerpt|slow): \S.*", said), f"{page.name}: a mark without its reason: {said!r}"
     if not said:
         monkeypatch.chdir(tmp_path)
         # Processes are begun where a snippet runs as a file.
@@ -71,7 +72,7 @@ def test_each_python_snippet_runs_alone(page, code, said, tmp_path, monkeypatch)
 @pytest.mark.parametrize(("page", "code", "said"), snippets("python"))
 def test_each_python_snippet_runs_as_a_file_of_its_own(page, code, said, tmp_path):
     (tmp_path / "copied.py").write_text(code, "utf-8")
-    if not said:
+    if not said.startswith("excerpt"):
         subprocess.run([sys.executable, "copied.py"], cwd=tmp_path, check=True, timeout=300)
 
 
