@@ -12,7 +12,7 @@ WORKERS := -n 2 --dist worksteal
 # places, the one is often built without CUDA and the other with: it cannot load then, and whoever finds it breaks on it.
 LOADABLE = $(BIN)/python -c 'import torchvision' 2>/dev/null || $(BIN)/python -m pip uninstall -qq -y torchvision
 
-.PHONY: demo test test-slow evidence check golden plotly images bench gpu-check clean
+.PHONY: demo test test-slow evidence check golden docs docs-tools plotly images bench gpu-check clean
 
 demo: $(STAMP)
 	@rm -rf demo-study
@@ -34,9 +34,18 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
 
-# After a change of what a command takes: the help texts that the tests compare with, to the letter.
+# After a change of what a command takes or concludes: the help texts and the JSON schemas that the tests compare with.
 golden: $(STAMP)
 	$(BIN)/python tests/cli/test_cli_help.py
+	$(BIN)/python tests/studies/test_json_schemas.py
+
+# The documentation site, into site/. The studies of its gallery are trained the first time, in some minutes.
+docs: docs-tools
+	$(BIN)/python tools/docs_site.py
+
+# What builds the site is nobody else's need.
+docs-tools: $(STAMP)
+	@PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q -e '.[docs]'
 
 # The pictures of reports in the docs, taken anew from trainings of the built-in digits. It needs Chromium.
 images: $(STAMP)
@@ -72,4 +81,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) demo-study build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo-study site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
