@@ -1,8 +1,9 @@
 """The documentation site: `make docs` builds it into `site/` from the pages, the commands and the docstrings.
 
-    python tools/docs_site.py [--without-reports] [--out FOLDER]
+    python tools/docs_site.py [--without-reports] [--out FOLDER] [--work FOLDER]
 
-The studies of the gallery are trained once and kept in `build/gallery`. What is built reads nothing from a network.
+The studies of the gallery are trained once and kept in the working folder, `build/docs`. What is built reads nothing
+from a network.
 """
 
 from __future__ import annotations
@@ -20,33 +21,35 @@ from sphinx.cmd.build import main as sphinx
 ROOT = Path(__file__).parents[1]
 
 
-def build(out: Path, staged: Path, studies: Path | None) -> int:
+def build(out: Path, work: Path, with_reports: bool) -> int:
     """Stage the pages, write the generated ones beside them, and run the generator, for which a warning is an error.
 
     Args:
         out: folder of the site.
-        staged: folder of the pages as the site has them.
-        studies: folder in which those of the gallery are kept; None leaves their reports out.
+        work: folder of what is kept between builds: staged pages, what the generator read of them, studies, reports.
+        with_reports: whether the studies of the gallery are trained and their reports shown.
 
     Returns:
         The exit code of the generator.
     """
-    stage(ROOT, staged)
+    staged, drawn = work / "pages", work / "reports"
+    kept = stage(ROOT, staged)
     entries = []
     for name, text in command_pages().items():
-        write(staged / "reference" / f"{name}.md", text)
+        kept.add(write(staged / "reference" / f"{name}.md", text))
         entries.append((text.splitlines()[0].removeprefix("# "), f"reference/{name}.md"))
     for name, text in python_pages().items():
-        write(staged / "reference" / f"{name}.rst", text)
+        kept.add(write(staged / "reference" / f"{name}.rst", text))
         entries.append((text.splitlines()[0], f"reference/{name}.rst"))
+    for path in {path for path in staged.rglob("*") if path.is_file()} - kept:  # pages that are no more
+        path.unlink()
     page = staged / "reference.md"
     write(page, page.read_text("utf-8") + generated(entries))
-    drawn = staged.with_name("reports")
     drawn.mkdir(parents=True, exist_ok=True)
-    if studies is not None:
-        add_reports(staged / "gallery.md", studies, drawn / "gallery")
-    told = ["-q", "-W", "--keep-going", "-c", str(ROOT / "tools" / "sphinx"), "-D", f"html_extra_path={drawn}"]
-    return sphinx([*told, str(staged), str(out)])
+    if with_reports:
+        add_reports(staged / "gallery.md", work / "gallery", drawn / "gallery")
+    told = ["-q", "-W", "--keep-going", "-c", str(ROOT / "tools" / "sphinx"), "-d", str(work / "read")]
+    return int(sphinx([*told, "-D", f"html_extra_path={drawn}", str(staged), str(out)]))
 
 
 def generated(entries: list[tuple[str, str]]) -> str:
@@ -63,9 +66,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "site", help="folder of the site")
     parser.add_argument("--without-reports", action="store_true", help="leave the reports of the gallery out")
+    parser.add_argument(
+        "--work", type=Path, default=ROOT / "build" / "docs", help="folder of what is kept between builds"
+    )
     asked = parser.parse_args()
-    kept = None if asked.without_reports else ROOT / "build" / "gallery"
-    code = build(asked.out, ROOT / "build" / "site", kept)
+    code = build(asked.out.resolve(), asked.work.resolve(), not asked.without_reports)
     if code == 0:
         print(asked.out / "index.html")
     sys.exit(code)

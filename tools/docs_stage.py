@@ -92,8 +92,8 @@ def contents(links: list[tuple[str, str]], caption: str = "") -> str:
     return "\n".join(["", "```{toctree}", *options, "", *entries, "```", ""])
 
 
-def stage(root: Path, target: Path) -> None:
-    """Copy every page and file that the site has.
+def stage(root: Path, target: Path) -> set[Path]:
+    """Copy every page and file that the site has, and return where they are.
 
     What is there already and has not changed is left as it is, so that the generator reads anew only what changed.
 
@@ -101,31 +101,31 @@ def stage(root: Path, target: Path) -> None:
         root: the repository.
         target: folder of the pages as the site has them.
     """
+    staged = set()
     for path in [*(root / name for name in BESIDE), *sorted((root / "docs").rglob("*.md"))]:
         page = path.relative_to(root)
         text = moved(path.read_text("utf-8"), page)
         if page == Path("docs/index.md"):
             text += "".join(contents(links, caption) for caption, links in navigation(text).items())
-        write(target / site_path(page), text)
-    for path in sorted(root.glob("docs/**/*.*")):
-        if path.suffix in (".png", ".svg", ".json"):
-            copy(path, target / site_path(path.relative_to(root)))
-    for name in FILES[:2]:
-        copy(root / name, target / name)
-    for path in sorted((root / "examples").rglob("*.*")):
-        if path.suffix in (".py", ".sbatch"):
-            copy(path, target / path.relative_to(root))
+        staged.add(write(target / site_path(page), text))
+    files = [path for path in sorted(root.glob("docs/**/*.*")) if path.suffix in (".png", ".svg", ".json")]
+    files += [path for path in sorted((root / "examples").rglob("*.*")) if path.suffix in (".py", ".sbatch")]
+    for path in [*(root / name for name in FILES[:2]), *files]:
+        staged.add(copy(path, target / site_path(path.relative_to(root))))
+    return staged
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file where it does not say so already."""
+def write(path: Path, text: str) -> Path:
+    """Write a file where it does not say so already, and return it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text("utf-8") != text:
         path.write_text(text, "utf-8")
+    return path
 
 
-def copy(path: Path, target: Path) -> None:
-    """Copy a file with its time, where it is another."""
+def copy(path: Path, target: Path) -> Path:
+    """Copy a file with its time, where it is another, and return where to."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists() or target.read_bytes() != path.read_bytes():
         shutil.copy2(path, target)
+    return target
