@@ -38,7 +38,7 @@ def page(words: tuple[str, ...], command: Any) -> str:
     usage = [full, "[OPTIONS]", *(shown(one) for one in arguments), *(["COMMAND"] * bool(below))]
     lines = [f"# {full}", "", str(command.help), "", "```text", " ".join(usage), "```", ""]
     if arguments:
-        rows = [(shown(one), kind(one), str(one.help or "")) for one in arguments]
+        rows = [(shown(one), kind(one, of_argument=True), str(one.help or "")) for one in arguments]
         lines += table("Arguments", ("argument", "value", "what it is"), rows)
     for title, options in panels.items():
         rows = [(", ".join(flags(one)), kind(one), str(one.help or "")) for one in options]
@@ -64,11 +64,12 @@ def flags(option: Any) -> list[str]:
     return sorted([*option.opts, *option.secondary_opts], key=lambda flag: (len(flag) < 3, flag.startswith("--no-")))
 
 
-def kind(parameter: Any) -> str:
-    """Return what a parameter takes in a word."""
+def kind(parameter: Any, of_argument: bool = False) -> str:
+    """Return what a parameter takes in a word; an argument is called by its own."""
     if getattr(parameter, "is_flag", False):
         return ""
-    name = str(parameter.metavar or parameter.type_descriptor.annotation.__name__.lower()).strip("<>")
+    called = "" if of_argument else parameter.metavar
+    name = str(called or parameter.type_descriptor.annotation.__name__.lower()).strip("<>")
     return {"str": "text", "int": "number", "float": "number", "path": "path"}.get(name, name)
 
 

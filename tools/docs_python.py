@@ -42,7 +42,8 @@ def python_pages() -> dict[str, str]:
         found = import_module(module)
         names = sorted({*found.__all__} - {"__version__", *(KINDS if module == "lastbit" else ())}, key=str.lower)
         parts = [entry(f"{module}.{name}", getattr(found, name), described) for name in names]
-        pages["-".join(["python", *module.split(".")[1:]])] = page(module, f".. automodule:: {module}", parts)
+        title = "import lastbit as lb" if module == "lastbit" else module
+        pages["-".join(["python", *module.split(".")[1:]])] = page(title, f".. automodule:: {module}", parts)
     return {name: pages[name] for name in sorted(pages, key=lambda name: (name != "python", name))}
 
 

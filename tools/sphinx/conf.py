@@ -56,15 +56,21 @@ pygments_style = "tango"
 pygments_dark_style = "github-dark"
 
 
+def mathml(tex: str, display: str = "inline") -> str:
+    """Return a formula as MathML, its bars close to what they enclose: browsers take them for operators between two."""
+    bar = '<mo stretchy="false">&#x0007C;'
+    return convert(tex, display=display).replace(bar, bar.replace("mo ", 'mo lspace="0" rspace="0" '))
+
+
 def inline_maths(translator: Any, node: nodes.math) -> None:
     """Write a formula in running text."""
-    translator.body.append(convert(node.astext()))
+    translator.body.append(mathml(node.astext()))
     raise nodes.SkipNode
 
 
 def block_maths(translator: Any, node: nodes.math_block) -> None:
     """Write a formula that stands alone."""
-    translator.body.append(f'<div class="formula">{convert(node.astext(), display="block")}</div>\n')
+    translator.body.append(f'<div class="formula">{mathml(node.astext(), display="block")}</div>\n')
     raise nodes.SkipNode
 
 
