@@ -25,8 +25,15 @@ BESIDE = {
 }
 """Pages outside `docs/`, and where the site has them."""
 
-FILES = ("LICENSE", ".pre-commit-config.yaml", "examples")
-"""What pages link to besides pages, by where it stands."""
+FILES = (
+    "LICENSE",
+    ".pre-commit-config.yaml",
+    "docs/**/*.png",
+    "docs/**/*.json",
+    "examples/**/*.py",
+    "examples/**/*.sbatch",
+)
+"""What pages show or link to besides pages."""
 
 _LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)")
 _MARKDOWN = MarkdownIt("commonmark")
@@ -45,7 +52,7 @@ def site_path(path: Path) -> Path:
         return Path(BESIDE[str(path)])
     if path.parts[0] == "docs":
         return path.relative_to("docs")
-    if path.parts[0] in FILES:
+    if path.parts[0] in {pattern.partition("/")[0] for pattern in FILES}:
         return path
     raise ValueError(f"the site has no {path}: link to a page or an example, or name the file as code")
 
@@ -108,9 +115,7 @@ def stage(root: Path, target: Path) -> set[Path]:
         if page == Path("docs/index.md"):
             text += "".join(contents(links, caption) for caption, links in navigation(text).items())
         staged.add(write(target / site_path(page), text))
-    files = [path for path in sorted(root.glob("docs/**/*.*")) if path.suffix in (".png", ".svg", ".json")]
-    files += [path for path in sorted((root / "examples").rglob("*.*")) if path.suffix in (".py", ".sbatch")]
-    for path in [*(root / name for name in FILES[:2]), *files]:
+    for path in (path for pattern in FILES for path in sorted(root.glob(pattern))):
         staged.add(copy(path, target / site_path(path.relative_to(root))))
     return staged
 
