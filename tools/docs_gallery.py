@@ -6,6 +6,7 @@ is what was run.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shlex
@@ -22,10 +23,9 @@ __all__ = ["add_reports", "commands_of"]
 _BLOCK = re.compile(r"^```console[^\n]*\n\$ (lastbit [^\n]+)\n```\n", re.M)
 
 SHOWN = """
-> {verdict}
-
+<blockquote><p>{verdict}</p></blockquote>
 <p><a href="gallery/{file}">Open the whole report</a></p>
-<iframe class="report" src="gallery/{file}" loading="lazy" title="Report of {command}"></iframe>
+<iframe class="report" src="gallery/{file}" loading="lazy" title="Report of lastbit {kind}"></iframe>
 """
 
 
@@ -51,8 +51,8 @@ def add_reports(page: Path, studies: Path, target: Path) -> None:
         folder = made(block.group(1), studies)
         result = json.loads((folder / "result.json").read_text("utf-8"))
         shutil.copy2(folder / "report.html", target / f"{folder.name}.html")
-        verdict = " ".join(str(result["verdict"]).split())
-        return block.group(0) + SHOWN.format(verdict=verdict, file=f"{folder.name}.html", command=result["kind"])
+        verdict = html.escape(" ".join(str(result["verdict"]).split()))
+        return block.group(0) + SHOWN.format(verdict=verdict, file=f"{folder.name}.html", kind=result["kind"])
 
     write(page, _BLOCK.sub(follow, page.read_text("utf-8")))
 
