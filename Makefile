@@ -26,6 +26,8 @@ test-slow: $(STAMP)
 
 # What takes longer than CI has: simulated levels, claims, real libraries. The table is committed with the change it speaks for.
 evidence: $(STAMP)
+	@PIP_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q -e '.[evidence]'
+	@$(LOADABLE)
 	LASTBIT_EVIDENCE=docs/evidence.md $(PYTEST) -m evidence
 
 check: $(STAMP)

@@ -23,6 +23,7 @@ from recipes import recipes
 import lastbit.studies.pde
 from lastbit.cli import main
 from lastbit.cli.app import app
+from lastbit.integrations.log import LOGGERS
 from lastbit.studies.frame import make as frame
 
 ROOT = Path(__file__).parents[1]
@@ -127,6 +128,8 @@ def until_understood(monkeypatch):
 
     for name in ("joined", "gate_status"):  # a session that is joined has valid settings and programs
         monkeypatch.setattr(f"lastbit.studies.gate.gate.{name}", understood)
+    for name in LOGGERS:
+        monkeypatch.setattr(f"lastbit.integrations.{name}.send", understood)
     monkeypatch.setattr("lastbit.studies.gate.contender.Contender.check", lambda one: None)
     for name in ("run.resolve_device", "run.paper_report", "listing.listed"):  # by then claims and settings are valid
         monkeypatch.setattr(f"lastbit.studies.paper.{name}", understood)
@@ -164,7 +167,7 @@ def test_commands_are_understood(page, desk, until_understood, capsys):
             assert words[0] in alone, line
             continue
         command_alone = [word for word in words if not word.startswith("-")] == words and len(words) < 3
-        takes_more = ("pde", "paper", "report", "compare", "same", "gate")
+        takes_more = ("pde", "paper", "report", "log", "compare", "same", "gate")
         asked = [*words, "--help"] if command_alone and words[0] in takes_more else words
         try:
             code = main(asked)

@@ -13,7 +13,10 @@ import lastbit
 
 STUDIES = Path(__file__).parent / "data" / "studies-format-1"
 
-EXCERPTS = {"lastbit.train.twins.lock_step": "a piece of a caller's loop, whose task and device it takes"}
+EXCERPTS = {
+    "lastbit.train.twins.lock_step": "a piece of a caller's loop, whose task and device it takes",
+    "lastbit.integrations.log.log": "it needs TensorBoard; tests/integrations/test_loggers.py calls it",
+}
 """Examples that do not stand alone, with the reason."""
 
 OPENS = {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lastbit.core.errors import LastbitError
+    from lastbit.integrations.log import log
     from lastbit.launch.contexts import perturb_optimizer, perturbed
     from lastbit.studies.audit.kind import audit
     from lastbit.studies.compare.kind import compare
@@ -48,6 +49,7 @@ _HOMES = {
     "State": "lastbit.tasks.stepping",
     "Task": "lastbit.tasks",
     "compare_sketches": "lastbit.studies.trace.study",
+    "log": "lastbit.integrations.log",
     "open_study": "lastbit.studies.kinds",
     "padded": "lastbit.tasks.padding",
     **dict.fromkeys(("ACCURACY", "BINARY_ACCURACY", "MSE", "Metric"), "lastbit.tasks.metric"),
@@ -75,6 +77,7 @@ __all__ = [
     "eos",
     "gate",
     "gate_status",
+    "log",
     "open_study",
     "padded",
     "paper",

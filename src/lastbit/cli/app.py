@@ -21,6 +21,7 @@ from lastbit.cli import paper, pde, report
 from lastbit.cli.compare import compare_command
 from lastbit.cli.fields import SeveralValues
 from lastbit.cli.gate import gate_command
+from lastbit.cli.log import log
 from lastbit.cli.same import same_command
 from lastbit.cli.studies import add_studies
 from lastbit.core.errors import LastbitError
@@ -43,6 +44,7 @@ app.command("compare", cls=SeveralValues)(compare_command())
 app.command("gate", cls=SeveralValues)(gate_command())
 app.command("same", cls=SeveralValues)(same_command())
 app.command("report")(report.report)
+app.command("log")(log)
 app.add_typer(pde.app, name="pde")
 app.add_typer(paper.app, name="paper")
 

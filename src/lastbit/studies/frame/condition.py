@@ -15,7 +15,7 @@ from typing import Any
 
 from lastbit.core.errors import LastbitError
 
-__all__ = ["Condition", "numbers_of"]
+__all__ = ["Condition", "numbers_in", "numbers_of"]
 
 _RELATIONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -122,6 +122,49 @@ class Condition:
 def numbers_of(schema: Mapping[str, Any]) -> Iterator[str]:
     """Return the paths of all numbers that a result can hold, estimates by their bare names."""
     yield from _numbers(schema, schema, ())
+
+
+def numbers_in(content: Mapping[str, Any], *, deep: int, rows: int) -> Iterator[tuple[str, float]]:
+    """Yield the finite numbers of a result's JSON, estimates with the ends of their intervals, each with its path.
+
+    Left out are lists of bare numbers, such as curves, but for intervals, and what lies deeper or in longer tables
+    than asked for.
+
+    Args:
+        content: the JSON.
+        deep: names in a path at most, `low` and `high` not counted.
+        rows: of a table at most.
+
+    Example:
+        >>> share = {"share": {"estimate": 0.7, "low": 0.4, "high": 0.9, "n": 36}, "steps": [1, 2], "end": "inf"}
+        >>> list(numbers_in(share, deep=3, rows=16))
+        [('share', 0.7), ('share.low', 0.4), ('share.high', 0.9)]
+    """
+    yield from _numbers_in(content, (), deep, rows)
+
+
+def _numbers_in(node: Any, path: tuple[str, ...], deep: int, rows: int) -> Iterator[tuple[str, float]]:
+    if len(path) > deep:
+        return
+    if isinstance(node, Mapping) and node.keys() >= _ESTIMATE:
+        ends = (("estimate", path), ("low", (*path, "low")), ("high", (*path, "high")))
+        yield from ((".".join(place), float(node[end])) for end, place in ends if _is_number(node[end]))
+    elif isinstance(node, Mapping):
+        for name, part in node.items():
+            yield from _numbers_in(part, (*path, name), deep, rows)
+    elif isinstance(node, list) and path[-1].endswith("interval"):
+        ends = zip(("0", "1"), node, strict=False)
+        yield from ((".".join((*path, end)), float(value)) for end, value in ends if _is_number(value))
+    elif isinstance(node, list) and len(node) <= rows:
+        for number, part in enumerate(node):
+            if isinstance(part, Mapping):
+                yield from _numbers_in(part, (*path, str(number)), deep, rows)
+    elif _is_number(node):
+        yield ".".join(path), float(node)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _numbers(schema: Mapping[str, Any], node: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:

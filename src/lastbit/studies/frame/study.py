@@ -91,11 +91,16 @@ class Study(Generic[R]):
             raise LastbitError(f"{asked.text!r} cannot be judged: it is not measured in {self.path}")
         return found
 
+    def opened(self) -> StudyFolder:
+        """Return its folder, opened to read, whose runs are those that can be read; close it."""
+        folder = self._folder()
+        set_aside(self.kind, folder)
+        return folder
+
     @cached_property
     def page(self) -> Page:
         """Return the page that text, Markdown and HTML are rendered from."""
-        with self._folder() as folder:
-            set_aside(self.kind, folder)
+        with self.opened() as folder:
             return self.kind.page(folder, self.result)
 
     def summary(self) -> str:
