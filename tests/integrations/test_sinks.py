@@ -1,14 +1,16 @@
 """Sinks of the monitor: every record at its step, and a logger that fails ends no training."""
 
+import sys
 import warnings
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 
 import lastbit as lb
-from lastbit.integrations import tensorboard, wandb
+from lastbit.integrations import mlflow, tensorboard, wandb
 from lastbit.integrations.library import check_answers, first_sentence, forgiving
 from lastbit.integrations.logged import numbers_of_record
 
@@ -124,6 +126,21 @@ def test_a_server_that_refuses_is_one_that_answers():
         address = f"http://127.0.0.1:{server.server_port}"
     with pytest.raises(lb.LastbitError, match=r"cannot be reached \(.*refused\): start it, or name another with --at"):
         check_answers(address)
+
+
+@pytest.mark.parametrize(
+    ("sqlalchemy", "place", "said"),
+    [
+        (None, "sqlite:///mlflow.db", "needs the whole of MLflow: pip install"),
+        (None, "postgresql+psycopg2://db/x", "needs the whole of MLflow: pip install"),
+        (ModuleType("sqlalchemy"), "sqlite:////nowhere/at/all.db", "make the folder /nowhere/at"),
+    ],
+)
+def test_a_database_that_mlflow_would_try_for_long_is_refused(sqlalchemy, place, said, monkeypatch):
+    monkeypatch.setattr(mlflow, "find_spec", {"sqlalchemy": sqlalchemy}.get)
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(get_tracking_uri=lambda: place))
+    with pytest.raises(lb.LastbitError, match=said):
+        mlflow.send(None, project=None, at=None, progress=print)
 
 
 def test_what_a_library_says_is_cut_to_its_first_sentence():

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "check_answers", "first_sentence", "forgiving", "imported"]
 
-Progress = Callable[[int, int], None]
+Progress: TypeAlias = Callable[[int, int], None]
 """Told how many runs are logged, and of how many."""
 
 _SECONDS = 10.0

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from lastbit.studies.frame.study import Study
 
 __all__ = ["send", "sink"]
+
+_DATABASES = ("sqlite:", "postgresql", "mysql", "mssql")
+"""How the address of a database begins, which `mlflow-skinny` cannot read."""
 
 _METRICS, _PARAMETERS = 1000, 100
 """How many of them MLflow takes at once (mlflow/utils/validation.py)."""
@@ -63,13 +67,17 @@ def send(study: Study[Any], *, project: str | None, at: str | None, progress: Pr
 
 
 def _check_place(place: str) -> None:
-    """Refuse a server or a database that is not there, which MLflow itself would try again for an hour.
+    """Refuse a server or a database that is not there, which MLflow itself would try for an hour.
 
     Raises:
-        LastbitError: it is not.
+        LastbitError: it is not, or a database needs more of MLflow than is installed.
     """
     if place.startswith(("http://", "https://")):
         check_answers(place)
+    if place.startswith(_DATABASES) and find_spec("sqlalchemy") is None:
+        raise LastbitError(
+            f"to log to {place} needs the whole of MLflow: pip install 'lastbit[mlflow]', or name a server with --at"
+        )
     folder = Path(place.removeprefix("sqlite:///").partition("?")[0]).absolute().parent
     if place.startswith("sqlite:///") and not os.access(folder, os.W_OK):
         raise LastbitError(f"MLflow cannot write {place}: make the folder {folder}, or name another place with --at")

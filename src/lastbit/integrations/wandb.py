@@ -57,7 +57,7 @@ def send(study: Study[Any], *, project: str | None, at: str | None, progress: Pr
         ) from None
     if online:
         return f"group {told.name} of project {where['project']}: {address}"
-    return f"group {told.name} of project {where['project']} in {folder / 'wandb'}: wandb sync --sync-all uploads it"
+    return f"group {told.name} of project {where['project']} in {folder / 'wandb'}: wandb sync {folder / 'wandb'} uploads it"
 
 
 def _check_folder(folder: Path) -> None:
