@@ -48,8 +48,7 @@ def log(
 ) -> ExitCode:
     """Send a study to TensorBoard, MLflow or W&B: metrics of its runs by step, numbers, verdict, report and JSON.
 
-    A study that is being trained or was stopped is sent as far as it is. Nothing is trained, and the study is left as
-    it was.
+    A study that is being trained or was stopped is sent as far as it is, and left as it was.
     """
     import lastbit
 

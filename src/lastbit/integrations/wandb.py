@@ -55,9 +55,8 @@ def send(study: Study[Any], *, project: str | None, at: str | None, progress: Pr
             f"W&B does not log this ({first_sentence(error)}): run wandb login, set WANDB_MODE=offline, or name "
             "another place with --at"
         ) from None
-    if online:
-        return f"group {told.name} of project {where['project']}: {address}"
-    return f"group {told.name} of project {where['project']} in {folder / 'wandb'}: wandb sync {folder / 'wandb'} uploads it"
+    group = f"group {told.name} of project {where['project']}"
+    return f"{group}: {address}" if online else f"{group}: wandb sync {folder / 'wandb' / 'offline-run-*'} uploads it"
 
 
 def _check_folder(folder: Path) -> None:
