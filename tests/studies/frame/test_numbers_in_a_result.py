@@ -14,9 +14,11 @@ ESTIMATES = st.fixed_dictionaries({name: st.none() | st.floats() for name in ("e
 CONTENT = st.dictionaries(
     NAMES,
     st.recursive(
-        LEAVES | ESTIMATES, lambda part: st.lists(part, max_size=4) | st.dictionaries(NAMES, part, max_size=4)
+        LEAVES | ESTIMATES,
+        lambda part: st.lists(part, max_size=3) | st.dictionaries(NAMES, part, max_size=3),
+        max_leaves=8,
     ),
-    max_size=4,
+    max_size=3,
 )
 
 
