@@ -1,6 +1,7 @@
 """What a notebook shows: text that is returned, and fragments of HTML that obey nothing in a study."""
 
 import shutil
+from base64 import b64decode
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,7 +16,7 @@ from lastbit.report.notebook import render_fragment
 STORED = Path(__file__).parents[1] / "data" / "studies-format-1"
 HOSTILE = '<script>alert(1)</script> & "quoted" \x1b[31m\u202e'
 SHOWN = '<script>alert(1)</script> & "quoted" \\x1b[31m\\u202e'
-VOID = {"br"}
+VOID = {"img"}
 
 
 class Reader(HTMLParser):
@@ -23,7 +24,7 @@ class Reader(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.tags, self.attributes, self.text = [], set(), set(), []
+        self.open, self.tags, self.attributes, self.text, self.images = [], set(), set(), [], []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -31,7 +32,10 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
         self.attributes |= {name for name, _ in attrs}
-        self.open.append(tag)
+        if tag in VOID:
+            self.images.append(dict(attrs))
+        else:
+            self.open.append(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -43,8 +47,12 @@ class Reader(HTMLParser):
 def read(shown):
     """The words of a fragment, which asks for nothing and runs nothing."""
     found = Reader(shown)
-    assert found.tags <= {"div", "p", "b", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "pre"}
-    assert found.attributes <= {"style"}
+    assert found.tags <= {"div", "p", "b", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "pre", "img"}
+    assert found.attributes <= {"style", "src", "alt"}
+    for image in found.images:
+        kind, _, content = image["src"].partition(",")
+        assert kind == "data:image/png;base64"
+        assert b64decode(content, validate=True)[:4] == b"\x89PNG"
     assert "url(" not in shown
     return " ".join("".join(found.text).split())
 
@@ -84,8 +92,18 @@ def test_a_study_is_told_in_a_notebook_as_elsewhere(study, in_jupyter, capsys):
 def test_a_study_and_its_result_show_themselves(study):
     for one in (study, study.result):
         shown = one._repr_html_()
-        assert len(shown) < 40_000
+        images = Reader(shown).images
+        assert len(shown) - sum(len(image["src"]) for image in images) < 40_000
+        assert sum(len(image["src"]) for image in images) < 80_000
         assert study.verdict[1:] in read(shown)
+        # A result has no arrays to draw, nor has a study without a figure.
+        assert len(images) == (one is study and bool(study.figures))
+
+
+def test_the_image_is_that_of_the_main_figure_and_says_what_it_shows(study):
+    for image in Reader(study._repr_html_()).images:
+        name, (_, main) = next(iter(study.page.figures.items()))
+        assert (study.figures[0], image["alt"]) == (name, main.describe)
 
 
 def test_a_result_shows_its_estimates(study):
@@ -103,6 +121,8 @@ def test_an_answer_of_pde_is_told_and_shown(in_jupyter):
     text = read(found._repr_html_())
     assert found.verdict in text
     assert "max stable dt" in text
+    assert len(Reader(found._repr_html_()).images) == 1
+    assert "| max stable dt |" in found.markdown()
 
 
 def test_a_monitor_shows_its_last_measurements():

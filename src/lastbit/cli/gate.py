@@ -9,9 +9,10 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from lastbit.cli.fields import COMMAND, command_from, option
-from lastbit.cli.output import check_writable, hand_over, json_alone
-from lastbit.cli.studies import Json, Quiet
+from lastbit.cli.output import check_writable, json_alone, present
+from lastbit.cli.studies import Json, Quiet, texts_from, written_keywords
 from lastbit.core.errors import LastbitError
+from lastbit.studies.frame.settings import CI_FILES
 from lastbit.studies.gate.settings import gate_keywords
 
 __all__ = ["gate_command"]
@@ -33,7 +34,7 @@ Status: TypeAlias = Annotated[
 
 def gate_command() -> Callable[..., Any]:
     """Return the command; register it with `cls=SeveralValues`."""
-    return command_from(_gate, gate_keywords())
+    return command_from(_gate, [*gate_keywords(), *written_keywords(CI_FILES)])
 
 
 def _gate(
@@ -56,7 +57,10 @@ def _gate(
     Ends with 0 for keep, 5 for discard and 4 for undecided.
     """
     words = context.meta.get(COMMAND)
-    check_writable(json, studies=[ledger] if ledger else [])
+    texts = texts_from(settings, CI_FILES)
+    check_writable(json, *texts.values(), studies=[ledger] if ledger else [])
+    if status and "junit" in texts:
+        raise LastbitError("--junit is for the decision on a candidate, and --status asks for none: leave one of them")
     from lastbit.studies.gate.gate import gate, gate_status
 
     with json_alone(json) as writer:
@@ -74,8 +78,5 @@ def _gate(
             )
         else:
             answer = gate(baseline, words, ledger=ledger, quiet=quiet, **settings)
-        files: dict[str, Callable[[], Path | None]] = {"report": answer.report}
-        if writer is not None:
-            files["JSON"] = lambda: writer(answer.to_json())
-        hand_over(files, answer.verdict, answer.print_summary, quiet)
+        present(answer, json=writer, texts=texts, quiet=quiet)
     return answer.exit_code

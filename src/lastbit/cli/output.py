@@ -10,7 +10,7 @@ from functools import partial
 from json import dumps
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.terminal import printed_aside, say, write
@@ -18,7 +18,20 @@ from lastbit.core.words import capitalised
 
 if TYPE_CHECKING:
     from lastbit.studies.frame.study import Study
-__all__ = ["JSON_HELP", "JsonWriter", "check_writable", "hand_over", "json_alone", "present", "write_json"]
+    from lastbit.studies.gate.answer import GateAnswer
+
+__all__ = [
+    "JSON_HELP",
+    "JsonWriter",
+    "check_folder",
+    "check_writable",
+    "hand_over",
+    "json_alone",
+    "present",
+    "text_alone",
+    "write_json",
+    "write_text",
+]
 
 JSON_HELP = "Write the whole result to this file too, or with - alone to standard output."
 
@@ -30,21 +43,23 @@ JsonWriter: TypeAlias = Callable[[Mapping[str, Any]], Path | None]
 
 
 def present(
-    study: Study[Any],
+    study: Study[Any] | GateAnswer,
     *,
     report: Path | None = None,
     json: JsonWriter | None = None,
     export: Path | None = None,
+    figures: Path | None = None,
     texts: Mapping[str, Path] = MappingProxyType({}),
     quiet: bool = False,
 ) -> None:
     """Draw the report of a study, write the other files that were asked for, print what it says and where they lie.
 
     Args:
-        study: the study.
+        study: the study, or what a session of candidates says.
         report: its report; by default where `Study.report` puts it.
         json: writes the whole result.
-        export: file for the runs as a table.
+        export: file for the runs as a table; of studies alone.
+        figures: folder for every figure.
         texts: files for what methods of the study return as text, by their names.
         quiet: print the verdict alone.
 
@@ -55,9 +70,12 @@ def present(
     if json is not None:
         files["JSON"] = lambda: json(study.to_json())
     if export is not None:
-        files["table"] = lambda: study.export(export)
+        of_study = cast("Study[Any]", study)
+        files["table"] = lambda: of_study.export(export)
+    if figures is not None:
+        files["figures"] = lambda: figures if study.save_figures(figures) else None
     for name, path in texts.items():
-        files[name] = partial(_write_text, path, getattr(study, name), f"--{name}")
+        files[name] = partial(write_text, path, getattr(study, name), f"--{name}")
     hand_over(files, study.verdict, study.print_summary, quiet)
 
 
@@ -120,6 +138,22 @@ def check_writable(
         written.append(target.resolve())
 
 
+def check_folder(target: Path, studies: Iterable[Path] = ()) -> None:
+    """Refuse a folder that could not be written to at the end, or must not be.
+
+    Args:
+        target: the folder, there or not.
+        studies: folders of the studies that the command reads.
+
+    Raises:
+        LastbitError: it is a file, a study's own or one that cannot be made or written to.
+    """
+    if target.exists() and not target.is_dir():
+        raise LastbitError(f"{target} is a file: name a folder for the figures")
+    # As if a file were written into it: nothing that a study keeps lies there then.
+    check_writable(target / "x" if target.is_dir() else target, studies=studies)
+
+
 def _check_place(target: Path) -> None:
     folder = target.absolute().parent
     if target.is_dir():
@@ -162,11 +196,24 @@ def json_alone(json: Path | None) -> Iterator[JsonWriter | None]:
         yield None if json is None else partial(write_json, json)
         return
     results: list[Mapping[str, Any]] = []
-    with printed_aside():
+    with text_alone(lambda: [dumps(result, indent=2, allow_nan=False) + "\n" for result in results]):
         yield results.append
-    for result in results:
+
+
+@contextmanager
+def text_alone(texts: Callable[[], Iterable[str]]) -> Iterator[None]:
+    """Write texts to standard output when the block ends, where all that is printed in it goes to standard error.
+
+    Where the block raises, standard output stays empty.
+
+    Args:
+        texts: asked for when the block has ended.
+    """
+    with printed_aside():
+        yield
+    for text in texts():
         # Escapes: valid whatever the encoding of the stream is, and nothing that a terminal would obey.
-        write(dumps(result, indent=2, allow_nan=False) + "\n", sys.stdout)
+        write(text, sys.stdout)
 
 
 def write_json(target: Path, result: Mapping[str, Any]) -> Path:
@@ -175,10 +222,15 @@ def write_json(target: Path, result: Mapping[str, Any]) -> Path:
     Raises:
         LastbitError: the file cannot be written.
     """
-    return _write_text(target, lambda: dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n", "--json")
+    return write_text(target, lambda: dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n", "--json")
 
 
-def _write_text(target: Path, text: Callable[[], str], flag: str) -> Path:
+def write_text(target: Path, text: Callable[[], str], flag: str) -> Path:
+    """Write what a result says as text.
+
+    Raises:
+        LastbitError: the file cannot be written; names the flag.
+    """
     try:
         # What UTF-8 has no bytes for, half of a surrogate pair in a damaged name, has an escape in JSON.
         target.write_bytes(text().encode(errors="backslashreplace"))

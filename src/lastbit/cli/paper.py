@@ -97,7 +97,7 @@ def report(
         answer = paper_report(folder)
         files: dict[str, Callable[[], Path | None]] = {"report": lambda: answer.report(out)}
         if markdown is not None:
-            files["Markdown"] = lambda: answer.markdown(markdown)
+            files["Markdown"] = lambda: answer.write_markdown(markdown)
         if writer is not None:
             files["JSON"] = lambda: writer(answer.to_json())
         hand_over(files, answer.verdict, answer.print_summary, quiet)

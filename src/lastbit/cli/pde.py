@@ -11,7 +11,8 @@ import typer
 
 from lastbit.cli.fail_if import FailIf, conditions_of, judged_alone
 from lastbit.cli.fields import SeveralValues, command_from, completing, option
-from lastbit.cli.output import JSON_HELP, JsonWriter, check_writable, hand_over, json_alone
+from lastbit.cli.output import JSON_HELP, JsonWriter, check_writable, hand_over, json_alone, write_text
+from lastbit.cli.studies import refuse_dash
 from lastbit.core.config import Config
 from lastbit.core.errors import LastbitError, choose
 from lastbit.core.exit_codes import ExitCode
@@ -43,6 +44,7 @@ FlowProblem: TypeAlias = Annotated[
 ]
 Problem: TypeAlias = Annotated[str, typer.Argument(help="cnn (default).", show_default=False)]
 Json: TypeAlias = Annotated[Path | None, option(JSON_HELP, _OUTPUT)]
+Markdown: TypeAlias = Annotated[Path | None, option("Write the answer as Markdown to this file too.", _OUTPUT)]
 Plot: TypeAlias = Annotated[Path | None, option("Draw it: FILE.png, FILE.svg or FILE.pdf.", _OUTPUT)]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="Print the verdict alone.", rich_help_panel=_OUTPUT)]
 
@@ -65,6 +67,7 @@ def stability(
     problem: AnyProblem,
     *,
     json: Json = None,
+    markdown: Markdown = None,
     plot: Plot = None,
     fail_if: FailIf = None,
     quiet: Quiet = False,
@@ -72,13 +75,13 @@ def stability(
 ) -> ExitCode:
     """Say up to which step, and for networks between which weight decays, a scheme is stable."""
     conditions = conditions_of(fail_if)
-    with _working("spectra", json, plot, quiet or problem != "deep", settings.get("image")) as (
+    with _working("spectra", (json, markdown, plot), quiet or problem != "deep", settings.get("image")) as (
         functions,
         progress,
         writer,
     ):
         result = functions.pde_stability(problem, progress=progress, **settings)
-        _show(result, writer, plot, quiet)
+        _show(result, writer, markdown, plot, quiet)
     return judged_alone(conditions, result.to_json())
 
 
@@ -89,6 +92,7 @@ def _flow(name: str, counted: str, config: type[Config], text: str) -> None:
         problem: Problem = "cnn",
         *,
         json: Json = None,
+        markdown: Markdown = None,
         plot: Plot = None,
         fail_if: FailIf = None,
         quiet: Quiet = False,
@@ -97,9 +101,9 @@ def _flow(name: str, counted: str, config: type[Config], text: str) -> None:
         if problem != "cnn":
             raise LastbitError(f"problem {problem!r}: this command knows cnn; for others use lastbit pde stability")
         conditions = conditions_of(fail_if)
-        with _working(counted, json, plot, quiet, settings.get("image")) as (functions, progress, writer):
+        with _working(counted, (json, markdown, plot), quiet, settings.get("image")) as (functions, progress, writer):
             result = getattr(functions, f"pde_{name}")(progress=progress, **settings)
-            _show(result, writer, plot, quiet)
+            _show(result, writer, markdown, plot, quiet)
         return judged_alone(conditions, result.to_json())
 
     command.__doc__ = text
@@ -110,6 +114,7 @@ def simulate(
     problem: FlowProblem = "cnn",
     *,
     json: Json = None,
+    markdown: Markdown = None,
     plot: Plot = None,
     fail_if: FailIf = None,
     quiet: Quiet = False,
@@ -120,23 +125,29 @@ def simulate(
     The network needs --lr and --weight-decay, a classical problem --dt: lastbit pde simulate heat --dt 0.55
     """
     conditions = conditions_of(fail_if)
-    with _working("steps", json, plot, quiet, settings.get("image")) as (functions, progress, writer):
+    with _working("steps", (json, markdown, plot), quiet, settings.get("image")) as (functions, progress, writer):
         result = functions.pde_simulate(problem, progress=progress, **settings)
-        _show(result, writer, plot, quiet)
+        _show(result, writer, markdown, plot, quiet)
     return judged_alone(conditions, result.to_json())
 
 
 def complexity(
-    *, json: Json = None, plot: Plot = None, fail_if: FailIf = None, quiet: Quiet = False, **settings: Any
+    *,
+    json: Json = None,
+    markdown: Markdown = None,
+    plot: Plot = None,
+    fail_if: FailIf = None,
+    quiet: Quiet = False,
+    **settings: Any,
 ) -> ExitCode:
     """Measure how the stable learning rate moves with depth, width and kernel size.
 
     With no options: 11 networks at 8 seeds each, in under a minute.
     """
     conditions = conditions_of(fail_if)
-    with _working("networks", json, plot, quiet, settings.get("image")) as (functions, progress, writer):
+    with _working("networks", (json, markdown, plot), quiet, settings.get("image")) as (functions, progress, writer):
         result = functions.pde_complexity(progress=progress, **settings)
-        _show(result, writer, plot, quiet)
+        _show(result, writer, markdown, plot, quiet)
     return judged_alone(conditions, result.to_json())
 
 
@@ -160,10 +171,13 @@ _flow(
 
 @contextmanager
 def _working(
-    what: str, json: Path | None, plot: Path | None, quiet: bool, image: str | None = None
+    what: str, targets: tuple[Path | None, Path | None, Path | None], quiet: bool, image: str | None = None
 ) -> Iterator[tuple[Any, Callable[[int, int], None] | None, JsonWriter | None]]:
     """Refuse files that could not be written before any work; hand out functions, a bar and what writes JSON."""
-    check_writable(json, plot, reads=[image])
+    check_writable(*targets, reads=[image])
+    json, markdown, plot = targets
+    if markdown is not None:
+        refuse_dash("markdown", markdown)
     if plot is not None:
         choose(plot.suffix.lower().lstrip(".") or "(none)", ("png", "svg", "pdf"), "figure format")
     import lastbit
@@ -187,11 +201,13 @@ def progress_bar(what: str, quiet: bool) -> Iterator[Callable[[int, int], None] 
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _show(result: Any, json: JsonWriter | None, plot: Path | None, quiet: bool) -> None:
+def _show(result: Any, json: JsonWriter | None, markdown: Path | None, plot: Path | None, quiet: bool) -> None:
     """Write the files, then print the answer and the numbers behind it."""
     files: dict[str, Callable[[], Path | None]] = {}
     if json is not None:
         files["JSON"] = lambda: json(result.to_json())
+    if markdown is not None:
+        files["markdown"] = lambda: write_text(markdown, result.markdown, "--markdown")
     if plot is not None:
         files["figure"] = lambda: result.plot(plot) or plot
     hand_over(files, result.verdict, result.print_page, quiet)

@@ -11,7 +11,7 @@ import typer
 from lastbit.cli.fail_if import FailIf, conditions_on, judged
 from lastbit.cli.fields import COMMAND, command_from, option
 from lastbit.cli.output import check_writable, json_alone, present
-from lastbit.cli.studies import Json, Quiet
+from lastbit.cli.studies import Json, Quiet, texts_from, written_keywords
 from lastbit.core.errors import LastbitError
 from lastbit.studies.frame.settings import study_keywords
 from lastbit.studies.same.settings import SameSettings
@@ -30,7 +30,7 @@ Candidate: TypeAlias = Annotated[
 
 def same_command() -> Callable[..., Any]:
     """Return the command; register it with `cls=SeveralValues`."""
-    return command_from(_same, study_keywords(SameSettings))
+    return command_from(_same, [*study_keywords(SameSettings), *written_keywords(SameSettings.files)])
 
 
 def _same(
@@ -57,13 +57,14 @@ def _same(
             "this compares two programs: write each in quotes, --reference 'python a.py' --candidate 'python b.py'"
         )
     folders = [Path(settings[name]) for name in ("out", "resume") if name in settings]
-    record = settings.get("record")
+    record, texts = settings.get("record"), texts_from(settings, SameSettings.files)
     reads = [*(one for one in (reference, candidate) if one), settings.get("against")]
-    check_writable(json, None if record is None else Path(record), reads=reads, studies=folders)
+    targets = [json, *texts.values(), None if record is None else Path(record)]
+    check_writable(*targets, reads=reads, studies=folders)
     from lastbit.studies.same.kind import SAME, same
 
     conditions = conditions_on(fail_if, SAME.result.json_schema(), SAME.called) if fail_if else []
     with json_alone(json) as writer:
         study = same(reference, candidate, **settings, quiet=quiet)
-        present(study, json=writer, quiet=quiet)
+        present(study, json=writer, texts=texts, quiet=quiet)
     return judged(conditions, study.to_json(), study.result.exit_code)

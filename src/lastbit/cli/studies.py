@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -26,7 +26,7 @@ from lastbit.studies.trace.settings import TraceSettings
 if TYPE_CHECKING:
     from lastbit.studies.frame.kind import Kind
 
-__all__ = ["Json", "Quiet", "add_studies", "study_command"]
+__all__ = ["Json", "Quiet", "add_studies", "refuse_dash", "study_command", "texts_from", "written_keywords"]
 
 _OUTPUT = "Output"
 
@@ -102,7 +102,7 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
         settings: of the kind.
         text: help of the command.
     """
-    options, name = [*study_keywords(settings), *_written(settings)], kind.rpartition(":")[2].lower()
+    options, name = [*study_keywords(settings), *written_keywords(settings.files)], kind.rpartition(":")[2].lower()
 
     def command(
         context: typer.Context,
@@ -129,11 +129,9 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
             raise LastbitError(f"{given['task']} and a command after --: give one of them")
         task, *others = (str(given.get(name) or "") for name in ("task", "data_root", "out", "resume", "from_audit"))
         reads = [what, task, task.rpartition(":")[0], others[0]]
-        texts = {written: Path(given.pop(written)) for written in settings.files if written in given}
-        record = given.get("record")
-        for written, path in {**texts, "record": record}.items():
-            if str(path) == "-":
-                raise LastbitError(f"--{written} - is no file: name one (--json - alone writes to standard output)")
+        texts = texts_from(given, settings.files)
+        if (record := given.get("record")) is not None:
+            refuse_dash("record", record)
         targets = [json, *texts.values(), None if record is None else Path(record)]
         check_writable(*targets, reads=[*reads, given.get("against")], studies=[Path(one) for one in others[1:] if one])
         if words is not None:
@@ -151,9 +149,35 @@ def study_command(kind: str, settings: type[StudySettings], text: str) -> Callab
     return command_from(command, options)
 
 
-def _written(settings: type[StudySettings]) -> list[Keyword]:
-    """Return the options for the files that a command can write besides."""
+def written_keywords(files: Mapping[str, str]) -> list[Keyword]:
+    """Return the options for the files that a command can write besides.
+
+    Args:
+        files: the help of each, by its name.
+    """
     return [
         Keyword(name=name, annotation=Path | None, default=None, required=False, help=told, panel=_OUTPUT, flags=())
-        for name, told in settings.files.items()
+        for name, told in files.items()
     ]
+
+
+def texts_from(given: dict[str, Any], files: Iterable[str]) -> dict[str, Path]:
+    """Take the files that are to be written out of what a command was given, and return them by name.
+
+    Raises:
+        LastbitError: one is `-`.
+    """
+    texts = {name: Path(given.pop(name)) for name in files if name in given}
+    for name, path in texts.items():
+        refuse_dash(name, path)
+    return texts
+
+
+def refuse_dash(name: str, path: str | Path) -> None:
+    """Refuse standard output in place of a file.
+
+    Raises:
+        LastbitError: the path is `-`.
+    """
+    if str(path) == "-":
+        raise LastbitError(f"--{name} - is no file: name one (--json - alone writes to standard output)")

@@ -267,7 +267,17 @@ class Page:
     @property
     def has_figures(self) -> bool:
         """Whether any section holds a figure."""
-        return any(isinstance(block, FigureBlock) for section in self.sections for block in section.blocks)
+        return bool(self.figures)
+
+    @property
+    def figures(self) -> dict[str, tuple[str, FigureBlock]]:
+        """The figures by name, in order, each with the title of its section; the main one comes first."""
+        return {
+            block.name: (section.title, block)
+            for section in self.sections
+            for block in section.blocks
+            if isinstance(block, FigureBlock)
+        }
 
     @property
     def trainings(self) -> list[str]:

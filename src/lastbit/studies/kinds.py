@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lastbit.studies.frame.kind import Kind
     from lastbit.studies.frame.study import Study
 
-__all__ = ["KINDS", "kind_named", "open_study"]
+__all__ = ["KINDS", "is_session", "kind_named", "open_study"]
 
 KINDS = {
     "audit": "lastbit.studies.audit.kind:AUDIT",
@@ -36,6 +36,13 @@ def kind_named(name: str) -> Kind[Any, Any]:
     return kind
 
 
+def is_session(path: Path) -> bool:
+    """Return whether a folder holds a session of candidates, which is no study."""
+    from lastbit.store.ledger_tables import LEDGER
+
+    return (path / LEDGER).is_file()
+
+
 def open_study(path: str | Path) -> Study[Any]:
     """Open a study that was trained before, finished or not.
 
@@ -47,6 +54,8 @@ def open_study(path: str | Path) -> Study[Any]:
 
     if ClaimFolder.is_one(Path(path)):
         raise LastbitError(f"{path} holds measured claims and is no study: lastbit paper report {path} draws them")
+    if is_session(Path(path)):
+        raise LastbitError(f"{path} holds a session of candidates and is no study: gate_status({str(path)!r}) opens it")
     with StudyFolder.read(Path(path)) as folder:
         kind = kind_named(str(folder.facts.get("kind")))
     return kind.study(Path(path), kind)

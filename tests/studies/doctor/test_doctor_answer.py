@@ -295,14 +295,15 @@ def test_every_answer_has_its_word_and_exit_code(examined, outcomes, kind, code,
 
 
 def test_junit_fails_where_the_exit_code_does(examined):
-    suite = ElementTree.fromstring(examined(SAME, replace(OTHER, how="one after the other")).junit())[0]
-    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
-    first, second = suite
-    assert first.get("name") == "lock step"
-    assert first.find("failure") is None
-    assert second.find("failure").get("message").startswith("a second run of train.py differs")
-    assert "Likely cause: Several threads" in second.find("failure").text
-    assert ElementTree.fromstring(examined(SAME, IN_TURN).junit())[0].get("failures") == "0"
+    [suite] = ElementTree.fromstring(examined(SAME, replace(OTHER, how="one after the other")).junit())
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("lastbit", "1", "1")
+    [case] = suite
+    assert (case.get("classname"), case.get("name")) == ("lastbit doctor", "train.py")
+    assert case.find("failure").get("message").startswith("a second run of train.py differs")
+    assert "Likely cause: Several threads" in case.find("failure").text
+    [suite] = ElementTree.fromstring(examined(SAME, IN_TURN).junit())
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "0")
+    assert "one after the other" in suite[0].find("system-out").text
 
 
 @pytest.mark.parametrize(("before", "after", "n"), [(4, 0, 4), (3, 1, 4), (2, 2, 5), (0, 0, 3), (7, 3, 9)])

@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import sys
+import types
 from datetime import datetime
 
 import pytest
@@ -116,3 +118,62 @@ def test_a_form_that_there_is_not_is_refused(tmp_path):
     with pytest.raises(LastbitError, match=r"unknown --progress 'jsonl'.*choose one of bar, plain, json, none"):
         audit("digits", **SMALL, out=tmp_path / "S", progress="jsonl")
     assert not (tmp_path / "S").exists()
+
+
+class Displayed:
+    """The output of a notebook's cell: what was displayed, and how often it was replaced."""
+
+    def __init__(self):
+        self.displays, self.texts = 0, []
+
+    def display(self, shown, *, display_id):
+        assert display_id is True
+        self.displays += 1
+        self.update(shown)
+        return self
+
+    def update(self, shown):
+        self.texts.append(shown._repr_mimebundle_(include=(), exclude=())["text/html"])
+
+
+@pytest.fixture
+def cell(monkeypatch):
+    """Let this process be the kernel of a notebook."""
+    found = Displayed()
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(display=found.display))
+    return found
+
+
+@pytest.mark.parametrize("form", [None, "bar"])
+def test_a_notebook_has_one_display_that_is_replaced(form, cell, monkeypatch):
+    with monkeypatch.context() as patch:
+        written = happen(form, patch)
+    # What should be known is a line; nothing else is, and no code moves a cursor.
+    assert written == "begun\n"
+    assert cell.displays == 1
+    assert all("\x1b" not in text for text in cell.texts)
+    first, *_, last = [re.sub(r"<[^>]*>", "", text) for text in cell.texts]
+    assert re.search(r"runs .* 1/3 ", first)
+    assert re.search(r"runs .* 3/3 ", last)
+    assert re.search(r"steps .* 30/30 ", last)
+
+
+def test_a_notebook_is_not_flooded(cell, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(told.time, "monotonic", clock.monotonic)
+    with grid_progress(runs=1, done=0, steps=1000) as progress:
+        progress.started("one", 1)
+        for step in range(1000):
+            clock.now += 0.01
+            progress.progressed("one", step)
+    # Ten seconds: one a second beside the first.
+    assert len(cell.texts) <= 11
+
+
+@pytest.mark.parametrize(("form", "quiet"), [("none", False), ("plain", False), ("json", False), (None, True)])
+def test_a_notebook_can_have_another_form(form, quiet, cell, monkeypatch):
+    with monkeypatch.context() as patch:
+        happen(form, patch, quiet)
+    assert cell.displays == 0

@@ -172,7 +172,7 @@ def test_what_a_claim_says_is_escaped_everywhere(tmp_path, with_claims):
     assert page.count("<details>") == 1
     assert "<b>" not in (tmp_path / "p" / "C5" / "it.svg").read_text()
     assert "\\<script" in render_markdown(answer.page)
-    written = answer.markdown(tmp_path / "docs.md").read_text()
+    written = answer.write_markdown(tmp_path / "docs.md").read_text()
     assert "![\\<i\\>it\\</i\\>](images/docs/C5-it.png)" in written
     assert (tmp_path / "images" / "docs" / "C5-it.png").read_bytes().startswith(b"\x89PNG")
 

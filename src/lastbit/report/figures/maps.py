@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.colors import diverging
 
 from lastbit.report.figures.style import (
     LAST_BIT,
@@ -28,6 +29,9 @@ __all__ = ["MAX_COLUMNS", "churn_heat_map", "difference_map", "layer_map", "orig
 
 MAX_COLUMNS = 480
 """The most columns over steps: two pixels each on a wide page."""
+
+_BLUE_TO_RED = tuple(reversed(diverging.RdBu))
+"""An odd number of colours, white in the middle."""
 
 _NAMED = 60
 """Up to this many runs, the hover names the pair."""
@@ -162,15 +166,17 @@ def layer_map(names: Sequence[str], steps: np.ndarray, ratio_LM: np.ndarray) -> 
     """
     figure = blank()
     at, rows = [str(step) for step in steps], [plain(name) for name in names]
+    top = max(2.0, min(float(np.nanmax(ratio_LM)), 10.0)) if np.isfinite(ratio_LM).any() else 2.0
+    # Plotly takes no heed of a middle where both ends are given.
+    half = len(_BLUE_TO_RED) // 2
+    places = [*np.linspace(0, 1 / top, half + 1), *np.linspace(1 / top, 1, half + 1)[1:]]
     figure.add_heatmap(
         x=at,
         y=rows,
         z=ratio_LM.astype(np.float32),
-        colorscale="RdBu",
-        reversescale=True,
+        colorscale=list(zip(places, _BLUE_TO_RED, strict=True)),
         zmin=0,
-        zmid=1,
-        zmax=max(2.0, min(float(np.nanmax(ratio_LM)), 10.0)) if np.isfinite(ratio_LM).any() else 2.0,
+        zmax=top,
         xgap=0.5,
         ygap=1,
         hovertemplate="<b>%{y}</b><br>step %{x}<br>" + RATIO + " %{z:.3~g}<extra></extra>",

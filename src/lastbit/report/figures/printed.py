@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Drawing", "Heat", "Level", "Panel", "Series", "data_url", "draw", "printed"]
+__all__ = ["SETTINGS", "Drawing", "Heat", "Level", "Panel", "Series", "data_url", "draw", "printed", "written"]
 
 _COLOURS = (SEED, LAST_BIT, REAL, "#cc79a7", "#e69f00", "#56b4e9", "#8a6fc0", SAMPLING)
 """Of series that name none: Okabe and Ito (2008), those of one meaning first."""
@@ -33,13 +34,14 @@ _STYLES: Mapping[str, Mapping[str, Any]] = {
     "both": {"linestyle": "-", "marker": "o", "markersize": 3.5},
 }
 
-_SETTINGS: Any = {
+SETTINGS: Any = {
     "svg.hashsalt": "lastbit",
     "svg.fonttype": "path",
     "font.size": 9,
     "axes.grid": True,
     "grid.alpha": 0.25,
 }
+"""Of matplotlib, for every figure that is drawn by it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +135,7 @@ def draw(drawing: Drawing) -> Figure:
 
     across = min(3, len(drawing.panels))
     down = -(-len(drawing.panels) // across)
-    with rc_context(_SETTINGS):
+    with rc_context(SETTINGS):
         figure = Figure(figsize=(1.2 + 3.6 * across, 3.2 * down), layout="constrained")
         axes = figure.subplots(down, across, squeeze=False).ravel()
         for panel, on in zip(drawing.panels, axes, strict=False):
@@ -155,13 +157,26 @@ def printed(drawing: Drawing, form: str) -> bytes:
         drawing: the figure.
         form: `png` or `svg`.
     """
+    return written(draw(drawing), form)
+
+
+def written(figure: Figure, form: str, dpi: int = 140) -> bytes:
+    """Return the content of a figure's file, the same whenever it is written.
+
+    Args:
+        figure: of matplotlib.
+        form: `png` or `svg`.
+        dpi: pixels per inch.
+    """
     from matplotlib import rc_context
 
-    written = io.BytesIO()
+    content = io.BytesIO()
     dated: dict[str, Any] = {"Date": None} if form == "svg" else {"Software": None}
-    with rc_context(_SETTINGS):
-        draw(drawing).savefig(written, format=form, dpi=140, metadata=dated)
-    return written.getvalue()
+    with rc_context(SETTINGS), warnings.catch_warnings():
+        # A character that the font does not have is drawn as a box, which says as much.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        figure.savefig(content, format=form, dpi=dpi, metadata=dated)
+    return content.getvalue()
 
 
 def _draw_panel(panel: Panel, axes: Axes, figure: Figure) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, ConfigDict
 
 from lastbit.core.keywords import setting
-from lastbit.studies.frame.settings import Deterministic, Device, Format, StudySettings, Timeout
+from lastbit.studies.frame.settings import CI_FILES, Deterministic, Device, Format, StudySettings, Timeout
 
 __all__ = ["DoctorSettings"]
 
@@ -31,10 +31,7 @@ class DoctorSettings(StudySettings):
         "better",
     )
 
-    files: ClassVar[Mapping[str, str]] = {
-        "junit": "Write the answer as JUnit XML to this file too, for what shows the tests of a CI job.",
-        "markdown": "Write the answer as Markdown to this file too, for a pull request.",
-    }
+    files: ClassVar[Mapping[str, str]] = CI_FILES
 
     seed: Annotated[int, setting("seed of both runs, where the program takes one", ge=0)] = 0
     runs: Annotated[

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lastbit.studies.doctor.junit import junit_xml
+from lastbit.report.junit import render_junit
 from lastbit.studies.doctor.result import DoctorResult
+from lastbit.studies.frame.result import outcome_of
 from lastbit.studies.frame.study import Study
 
 __all__ = ["DoctorStudy"]
@@ -20,5 +21,13 @@ class DoctorStudy(Study[DoctorResult]):
     """
 
     def junit(self) -> str:
-        """Return the answer as JUnit XML: a test case for each comparison, which fails where the runs differ."""
-        return junit_xml(self.result, self.summary())
+        """Return the answer as JUnit XML: a test case, which fails where the runs differ."""
+        found = self.result
+        return render_junit(
+            self.page,
+            question="lastbit doctor",
+            of=found.program,
+            outcome=outcome_of(found.verdict_kind, found.exit_code),
+            kind=found.verdict_kind,
+            seconds=sum(one.seconds for one in found.outcomes),
+        )

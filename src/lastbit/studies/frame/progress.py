@@ -1,4 +1,4 @@
-"""What is told while a grid is trained: a live bar, a line per event, a line of JSON per event, or nothing."""
+"""What is told while a grid is trained: live bars, a line per event, a line of JSON per event, or nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -125,12 +126,18 @@ def grid_progress(
         done: those finished before.
         steps: of each run.
         study: folder of the study.
-        form: `bar`, `plain`, `json` or `none`; None is `none` where `quiet`, else a bar on a terminal and `plain`
-            elsewhere.
+        form: `bar`, `plain`, `json` or `none`; None is `none` where `quiet`, else a bar on a terminal and in a
+            notebook, and `plain` elsewhere.
         quiet: show nothing, where no form is asked for.
     """
     console = Console(file=standard_error(), force_terminal=form == "bar" or None, force_jupyter=False)
-    form = form or ("none" if quiet else "bar" if console.is_terminal else "plain")
+    notebook = Console().is_jupyter
+    form = form or ("none" if quiet else "bar" if console.is_terminal or notebook else "plain")
+    if form == "bar" and notebook:
+        cell = _Notebook(Console(file=standard_error(), force_jupyter=False))
+        cell.begin(runs, done, steps)
+        yield GridProgress(runs, done, steps, study, cell.show)
+        return
     if form == "bar":
         with _Bars(console) as bars:
             bars.begin(runs, done, steps)
@@ -166,6 +173,28 @@ class _Bars(Progress):
         if happened.event == "finished":
             self.update(self._runs, completed=happened.done, spread=visible(happened.spread))
         self.update(self._steps, completed=happened.step)
+
+
+class _Notebook(_Bars):
+    """The same bars in the output of a notebook's cell: one display, replaced where it stands.
+
+    A notebook has no cursor that could go back, so that the codes of a terminal would pile up, as lines do. rich's own
+    live display there needs ipywidgets; this needs what every kernel has.
+    """
+
+    def begin(self, runs: int, done: int, steps: int) -> None:
+        from IPython.display import display
+
+        super().begin(runs, done, steps)
+        self._handle: Any = display(self, display_id=True)
+        self._drawn = time.monotonic()
+
+    def show(self, happened: Happened) -> None:
+        super().show(happened)
+        now = time.monotonic()
+        if happened.event == "finished" or now - self._drawn >= _SECONDS:
+            self._handle.update(self)
+            self._drawn = now
 
 
 def _plainly(happened: Happened) -> None:

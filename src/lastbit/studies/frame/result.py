@@ -15,11 +15,12 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode
 from lastbit.core.plain import plain
 from lastbit.report.formatting import plural
+from lastbit.report.junit import Outcome
 from lastbit.stats import Estimate
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.frame.next_step import doctor_command
 
-__all__ = ["Result", "RunRow", "Verdict", "exit_code_of", "head", "run_row"]
+__all__ = ["Result", "RunRow", "Verdict", "exit_code_of", "head", "outcome_of", "run_row"]
 
 
 _EXIT_CODES = {
@@ -47,6 +48,22 @@ _MEASURED = ("diverged", "diverging", "undecided", "different")
 
 _NAMED = 6
 """Damaged runs that the verdict names."""
+
+
+_BAD_NEWS = ("differs", "exits_differ", "returned_differs", "different", "discard")
+"""Kinds of verdict that answer no to what a test asks."""
+
+
+def outcome_of(verdict: str, code: ExitCode) -> Outcome:
+    """Return what becomes of a test that asks the question: it passes, fails, or could not be answered.
+
+    Args:
+        verdict: its kind.
+        code: of the command.
+    """
+    if code == ExitCode.ANSWERED:
+        return "passed"
+    return "failure" if verdict in _BAD_NEWS else "error"
 
 
 def exit_code_of(study: str, verdict: str) -> ExitCode:

@@ -20,6 +20,7 @@ from lastbit.tasks.config import TaskConfig
 from lastbit.tasks.shown import shown_defaults
 
 __all__ = [
+    "CI_FILES",
     "CommandSettings",
     "Deterministic",
     "Device",
@@ -62,6 +63,13 @@ Deterministic = Annotated[
     ),
 ]
 Timeout = Annotated[float | None, setting("seconds after which a run is ended", shown="none", gt=0)]
+
+
+CI_FILES: Mapping[str, str] = {
+    "junit": "Write the answer as JUnit XML to this file too, for what shows the tests of a CI job.",
+    "markdown": "Write the answer as Markdown to this file too, for a pull request.",
+}
+"""What a command that answers a question of CI can write, by the name of what makes it, with help."""
 
 
 class StudySettings(Config):

@@ -17,18 +17,22 @@ from lastbit.studies.frame.condition import Condition
 from lastbit.studies.frame.damage import concluded, set_aside
 from lastbit.studies.frame.folders import check_kind
 from lastbit.studies.frame.former import present_facts
+from lastbit.studies.frame.presented import Shown
 from lastbit.studies.frame.result import Result
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
     from lastbit.report.blocks import Page
     from lastbit.studies.frame.kind import Kind
 
-__all__ = ["Study", "check_table", "training_named", "write_table"]
+__all__ = ["Study", "check_table", "table_of_rows", "training_named", "write_table"]
 
 R = TypeVar("R", bound=Result)
 
 
-class Study(Generic[R]):
+class Study(Shown, Generic[R]):
     """A study on disk with its result.
 
     Args:
@@ -103,30 +107,6 @@ class Study(Generic[R]):
         with self.opened() as folder:
             return self.kind.page(folder, self.result)
 
-    def summary(self) -> str:
-        """Return the verdict, the tables and the controls as plain text of at most 110 columns."""
-        from lastbit.report.text import render_text
-
-        return render_text(self.page)
-
-    def print_summary(self) -> None:
-        """Print the summary to the terminal, as wide as it is."""
-        from lastbit.report.text import print_page
-
-        print_page(self.page)
-
-    def markdown(self) -> str:
-        """Return the summary as GitHub-flavoured Markdown."""
-        from lastbit.report.markdown import render_markdown
-
-        return render_markdown(self.page)
-
-    def _repr_html_(self) -> str:
-        """Return the summary as a notebook shows it."""
-        from lastbit.report.notebook import render_fragment
-
-        return render_fragment(self.page)
-
     def report(self, path: str | Path | None = None) -> Path:
         """Write the HTML report, one file that opens offline, and return its path.
 
@@ -179,6 +159,26 @@ class Study(Generic[R]):
         """
         raise LastbitError(f"{self.kind.called} has no runs to export: its numbers are in result.json, see --json")
 
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the runs as a table, a row for each as `export` writes it to `.csv` and `.parquet`.
+
+        Raises:
+            LastbitError: this kind of study has no runs.
+        """
+        return table_of_rows(self._rows(self.to_xarray()))
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return the same table as a frame of polars.
+
+        Raises:
+            LastbitError: this kind of study has no runs, or polars is not installed.
+        """
+        try:
+            import polars
+        except ImportError:
+            raise LastbitError("to_polars() needs polars: pip install 'lastbit[polars]'") from None
+        return polars.DataFrame({str(name): column.to_numpy() for name, column in self.to_pandas().items()})
+
     def export(self, target: str | Path) -> Path:
         """Write the runs to a table: `.csv` or `.parquet` (rows), or `.nc` (NetCDF, everything).
 
@@ -215,6 +215,11 @@ def check_table(target: str | Path) -> None:
     choose(Path(target).suffix, (".csv", ".parquet", ".nc"), "table format")
 
 
+def table_of_rows(data: xr.Dataset) -> pd.DataFrame:
+    """Return arrays as a table, a column for each variable and each of their dimensions."""
+    return data.to_dataframe().reset_index()
+
+
 def write_table(target: str | Path, data: xr.Dataset, rows: Callable[[xr.Dataset], xr.Dataset]) -> Path:
     """Write `data` whole to `.nc` (NetCDF), or what `rows` keeps of it as a table to `.csv` or `.parquet`.
 
@@ -227,7 +232,7 @@ def write_table(target: str | Path, data: xr.Dataset, rows: Callable[[xr.Dataset
         if target.suffix == ".nc":
             data.to_netcdf(target, engine="scipy")
             return target
-        table = rows(data).to_dataframe().reset_index()
+        table = table_of_rows(rows(data))
         if target.suffix == ".csv":
             table.to_csv(target, index=False)
         else:

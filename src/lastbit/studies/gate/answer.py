@@ -7,12 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode
 from lastbit.core.plain import plain
 from lastbit.report.blocks import Page
+from lastbit.report.junit import render_junit
 from lastbit.stats.gate import Comparison
 from lastbit.studies.frame.presented import Presented
-from lastbit.studies.frame.result import Verdict
+from lastbit.studies.frame.result import Verdict, outcome_of
 from lastbit.studies.gate.page import gate_page
 from lastbit.studies.gate.result import SessionRow
 
@@ -90,6 +92,24 @@ class GateAnswer(Presented):
     def page(self) -> Page:
         """The page that text, Markdown and HTML are rendered from."""
         return gate_page(self.session, self.said, self.command, self.candidate)
+
+    def junit(self) -> str:
+        """Return the decision as JUnit XML: a test case, which fails where the candidate is discarded.
+
+        Raises:
+            LastbitError: no candidate was asked about.
+        """
+        if self.candidate is None:
+            raise LastbitError("a session is no question that a test could ask: decide a candidate")
+        one = self.session.of(self.candidate)
+        return render_junit(
+            self.page,
+            question="lastbit gate",
+            of=one.text,
+            outcome=outcome_of(self.verdict_kind, self.exit_code),
+            kind=self.verdict_kind,
+            seconds=one.seconds,
+        )
 
     @property
     def default_report(self) -> Path:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode
 from lastbit.core.plain import plain
 from lastbit.report.blocks import Page
-from lastbit.report.figures.printed import printed
+from lastbit.report.figures.printed import draw, printed
 from lastbit.store.claim_folder import ClaimFolder
 from lastbit.studies.frame.presented import Presented, write_page
 from lastbit.studies.paper.claim import Claim
 from lastbit.studies.paper.page import ClaimShown, paper_page
 from lastbit.studies.paper.result import ClaimRow, claim_row, measured_of, paper_verdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["PaperAnswer"]
 
@@ -100,7 +103,12 @@ class PaperAnswer(Presented):
         """In the folder."""
         return self.path / "report.html"
 
-    def markdown(self, path: str | Path) -> Path:
+    def _drawings(self) -> Mapping[str, Callable[[], Figure]]:
+        return {
+            f"{one.row.id}-{drawing.name}": partial(draw, drawing) for one in self.shown for drawing in one.drawings
+        }
+
+    def write_markdown(self, path: str | Path) -> Path:
         """Write the whole page as Markdown, its figures into `images/NAME` beside it, and return its path.
 
         Args:

@@ -16,6 +16,7 @@ from lastbit.core.plain import plain
 from lastbit.core.words import command_text
 from lastbit.report.blocks import Code, Column, Facts, Page, Picture, Row, Section, Table, Tone
 from lastbit.report.formatting import setting
+from lastbit.report.markdown import render_markdown
 from lastbit.report.notebook import render_fragment
 from lastbit.report.text import print_page, render_text
 
@@ -163,8 +164,12 @@ class PdeResult(ABC):
         """Return the verdict and the numbers behind it as plain text of at most 110 columns."""
         return render_text(self.page)
 
+    def markdown(self) -> str:
+        """Return the same as GitHub-flavoured Markdown."""
+        return render_markdown(self.page)
+
     def _repr_html_(self) -> str:
-        """Return the same as a notebook shows it."""
+        """Return the same, with the figure, as a notebook shows it."""
         return render_fragment(self.page)
 
     def plot(self, path: str | Path) -> None:

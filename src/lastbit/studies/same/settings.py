@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, ConfigDict
 
 from lastbit.core.keywords import setting
-from lastbit.studies.frame.settings import Deterministic, Device, Format, StudySettings, Timeout
+from lastbit.studies.frame.settings import CI_FILES, Deterministic, Device, Format, StudySettings, Timeout
 
 __all__ = ["SameSettings"]
 
@@ -55,6 +56,7 @@ class SameSettings(StudySettings):
     of_tasks: ClassVar[tuple[str, ...]] = ("dtype", "device")
     commands: ClassVar[bool] = True
     unasked: ClassVar[tuple[str, ...]] = ("metric_file", "metric_tag", "metric_mlflow", "metric_of", "better", "reseed")
+    files: ClassVar[Mapping[str, str]] = CI_FILES
 
     candidate_env: Annotated[
         tuple[str, ...],

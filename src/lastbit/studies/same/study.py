@@ -5,6 +5,8 @@ from __future__ import annotations
 import xarray as xr
 
 from lastbit.core.errors import LastbitError
+from lastbit.report.junit import render_junit
+from lastbit.studies.frame.result import outcome_of
 from lastbit.studies.frame.study import Study
 from lastbit.studies.same.result import SameResult, evidence_of
 
@@ -20,6 +22,18 @@ class SameStudy(Study[SameResult]):
         >>> found.result.verdict_kind  # doctest: +SKIP
         'same_up_to_rounding'
     """
+
+    def junit(self) -> str:
+        """Return the answer as JUnit XML: a test case, which fails where the candidate is another training."""
+        found, ran = self.result, self.result.ran
+        return render_junit(
+            self.page,
+            question="lastbit same",
+            of=self.page.subtitle,
+            outcome=outcome_of(found.verdict_kind, found.exit_code),
+            kind=found.verdict_kind,
+            seconds=0.0 if ran is None else ran.seconds,
+        )
 
     def to_xarray(self) -> xr.Dataset:
         """Return every comparison: `units` of rounding, `difference`, `size` and `unequal` by (step, tensor).
