@@ -1,6 +1,7 @@
 """`lastbit gate` in a shell: exit codes, JSON alone, the session, the report, and what is refused."""
 
 import json
+from xml.etree import ElementTree
 
 import pytest
 
@@ -44,8 +45,12 @@ def asked(tmp_path, monkeypatch):
 
 
 def test_a_loop_reads_the_exit_code_and_json(asked, tmp_path, capsys):
-    assert asked("worse", "--json", "-", "--candidates", "9") == 5
+    assert asked("worse", "--json", "-", "--candidates", "9", "--junit", "a.xml", "--markdown", "a.md") == 5
     told = capsys.readouterr()
+    [[case]] = ElementTree.parse("a.xml").getroot()
+    assert (case.get("classname"), case.get("name")) == ("lastbit gate", "p.py:worse")
+    assert (case[0].tag, case[0].get("type")) == ("failure", "discard")
+    assert (tmp_path / "a.md").read_text("utf-8").startswith("# Session of candidates in score\n\n**Discard")
     found = json.loads(told.out)
     assert (found["verdict_kind"], found["why"], found["candidate"]["candidate"]) == ("discard", "not_ahead", 1)
     assert found["candidate"]["comparison"]["difference"] < 0
@@ -54,7 +59,9 @@ def test_a_loop_reads_the_exit_code_and_json(asked, tmp_path, capsys):
     words = "--baseline p.py:base --ledger night --candidates 9 --better higher -- p.py:worse"
     assert found["command"] == f"lastbit gate {words}"
 
-    assert asked("crashing") == 4
+    assert asked("crashing", "--junit", "a.xml") == 4
+    [[case]] = ElementTree.parse("a.xml").getroot()
+    assert (case[0].tag, case[0].get("type")) == ("error", "undecided")
     told = capsys.readouterr()
     assert told.out.startswith("Undecided: candidate 2 (p.py:crashing) crashed: ValueError: <script>")
     assert "<script>alert" not in (tmp_path / "night" / "report.html").read_text().replace("\\u003c", "")

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from lastbit.cli import main
 from lastbit.studies.frame.result import Verdict
 from lastbit.studies.gate.answer import GateAnswer
-from lastbit.studies.gate.result import SessionRow
+from lastbit.studies.gate.result import BaselineRow, SessionRow
 
 STORED = Path(__file__).parents[1] / "data" / "studies-format-1"
 
@@ -34,7 +34,10 @@ def test_markdown_stands_alone_on_standard_output(folder, capfd, words):
     assert len(told.out) < 65_536
 
 
-@pytest.mark.parametrize("kind", ["audit", "audit-unfinished", "trace", "eos", "monitor", "sharpness"])
+@pytest.mark.parametrize(
+    "kind",
+    ["audit-unfinished", "trace", *(pytest.param(one, marks=pytest.mark.slow) for one in ("audit", "eos", "monitor"))],
+)
 def test_a_file_holds_the_same_for_every_kind(kind, tmp_path, capfd):
     import lastbit
 
@@ -78,9 +81,12 @@ def test_what_cannot_be_is_refused_in_one_line(folder, capfd, words, said):
 
 def answer(folder, kind="session", **more):
     numbers = {"error_rate": 0.05, "promised": 0.05, "declared": 9, "counted": 0, "left": 9, "keeps": 0}
+    first = BaselineRow(
+        epoch=0, candidate=None, text="p.py:base", since="2026-01-01", values=(97.0, 98.0), lost=0, mean=97.5, sigma=0.5
+    )
     session = SessionRow(
         **numbers, folder=str(folder), baseline="p.py:base", metric="score", unit="", higher_is_better=True,
-        alpha_left=0.05, runs_spent=0, budget=None, begun_at="2026-01-01", baselines=(), candidates=(),
+        alpha_left=0.05, runs_spent=0, budget=None, begun_at="2026-01-01", baselines=(first,), candidates=(),
     )  # fmt: skip
     return GateAnswer(said=Verdict("9 left.", kind, ""), session=session, command="lastbit gate --status", **more)
 

@@ -3,7 +3,7 @@
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastbit.core.exit_codes import ExitCode
@@ -54,12 +54,11 @@ def test_a_library_that_reads_junit_reads_the_same(outcome):
     kinds = {"failure": junitparser.Failure, "error": junitparser.Error}
     told = [(type(one), one.message, one.type) for one in case.result]
     assert told == ([] if outcome == "passed" else [(kinds[outcome], "they differ.", "differs")])
-    before = [case.attrib.copy() for case in suite]
     suite.update_statistics()
-    assert [case.attrib for case in suite] == before
     assert (suite.tests, suite.failures, suite.errors) == (1, int(outcome == "failure"), int(outcome == "error"))
 
 
+@settings(max_examples=30)
 @given(st.text(max_size=40))
 def test_any_text_survives(text):
     root = ElementTree.fromstring(rendered(verdict=text, of=text).encode("utf-8", "strict"))

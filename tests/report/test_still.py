@@ -85,7 +85,7 @@ def opened(kind, tmp_path):
     return lb.open_study(tmp_path / kind)
 
 
-@pytest.mark.parametrize("kind", ["audit", "trace-here", "eos", "sharpness"])
+@pytest.mark.parametrize("kind", ["audit", "trace-here", pytest.param("eos", marks=pytest.mark.slow)])
 def test_every_figure_of_a_study_is_drawn_with_its_numbers(kind, tmp_path):
     study = opened(kind, tmp_path)
     assert study.figures

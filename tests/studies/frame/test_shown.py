@@ -64,7 +64,8 @@ def test_every_figure_is_written_in_both_forms(stored, tmp_path, monkeypatch):
     assert [file.name for file in files] == ["one.svg", "one.png", "two.svg", "two.png"]
     assert sorted(file.name for file in (tmp_path / "drawn").iterdir()) == sorted(file.name for file in files)
     assert ElementTree.parse(files[0]).getroot().tag == "{http://www.w3.org/2000/svg}svg"
-    assert Image.open(files[1]).size[0] == 9 * 140
+    with Image.open(files[1]) as image:
+        assert image.size[0] == 9 * 140
     before = [file.read_bytes() for file in files]
     assert [file.read_bytes() for file in study.save_figures(tmp_path / "drawn")] == before
     (tmp_path / "file").touch()

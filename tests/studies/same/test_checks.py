@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -99,6 +100,24 @@ def test_json_names_step_tensor_what_and_factor(forced):
     assert found["command"].startswith("lastbit same --reference 'python train.py' --candidate 'python train.py --comp")
     assert study.holds("factor > 1.0005")
     assert study.to_xarray()["units"].sel(tensor="gradient: fc1.weight").min() > 1000
+
+
+def test_files_for_ci_say_yes_no_or_that_there_is_no_answer(forced):
+    found = {}
+    for name, table_found in (("passed", table(9)), ("failure", _scaled(1e-3))):
+        forced["table"] = table_found
+        assert main(["same", *BOTH, "--junit", f"{name}.xml", "--markdown", f"{name}.md"]) == 5 * (name == "failure")
+        [[found[name]]] = ElementTree.parse(f"{name}.xml").getroot()
+        assert Path(f"{name}.md").read_text("utf-8").startswith("# ")
+    unequal = (4, column("fc2.weight", Role.WEIGHT), 9)
+    forced["table"], forced["control"] = table(9), planted(table(equal=True), unequal=unequal)
+    assert main(["same", *BOTH, "--junit", "error.xml"]) == 3
+    [[found["error"]]] = ElementTree.parse("error.xml").getroot()
+    kinds = {"passed": None, "failure": "different", "error": "not_reproducible"}
+    for name, case in found.items():
+        assert case.get("classname") == "lastbit same"
+        assert "train.py" in case.get("name")
+        assert (case[0].tag, case[0].get("type")) == ("system-out" if name == "passed" else name, kinds[name])
 
 
 def test_a_stored_check_is_judged_and_drawn_again_without_a_run(forced, monkeypatch):

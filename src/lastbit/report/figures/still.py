@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lastbit.core.terminal import visible
 from lastbit.report.blocks import FigureBlock, LegendEntry
 from lastbit.report.figures.printed import SETTINGS
@@ -129,7 +131,8 @@ def _axis(axes: Axes, way: str, told: Any, names: Sequence[str], *, labelled: bo
 
     axis = axes.xaxis if way == "x" else axes.yaxis
     set_limits, get_limits = (axes.set_xlim, axes.get_xlim) if way == "x" else (axes.set_ylim, axes.get_ylim)
-    log = told.type == "log"
+    # Where nothing is above zero there is no logarithm to take.
+    log = told.type == "log" and bool(np.isfinite(axis.get_minpos()))
     if told.visible is False:
         axes.set_axis_off()
     if log:
@@ -154,7 +157,7 @@ def _axis(axes: Axes, way: str, told: Any, names: Sequence[str], *, labelled: bo
         axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.set_major_formatter(ticker.StrMethodFormatter("{x:,g}"))
         axis.set_minor_formatter(ticker.NullFormatter())
-    elif not log:
+    elif told.type != "log":
         _counted(axis, told)
     for text in axis.get_ticklabels():
         text.set_parse_math(bool(log and told.tickvals is None))
