@@ -6,7 +6,7 @@ every figure of every report has this form too without being written twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from lastbit.core.terminal import visible
 from lastbit.report.blocks import FigureBlock, LegendEntry
 from lastbit.report.figures.printed import SETTINGS
 from lastbit.report.figures.still_marks import DASHES, POINT, PointsOf, add_trace, colour_of, words_of
+from lastbit.report.formatting import count, number
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -104,8 +105,8 @@ def _panels(figure: Any, drawn: Figure) -> None:
         at_bottom = (told[0].anchor or "y") in (y, "free") or len(lines) == 1
         at_left = (told[1].anchor or "x") in (x, "free") or len(columns) == 1
         _shapes(layout, axes, x, y)
-        _axis(axes, "x", told[0], places[x].names, labelled=at_bottom)
-        _axis(axes, "y", told[1], places[y].names, labelled=at_left)
+        _axis(axes, "x", told[0], places[x], labelled=at_bottom)
+        _axis(axes, "y", told[1], places[y], labelled=at_left)
         for note in layout.annotations:
             if (note.xref or "x", note.yref or "y") == (x, y):
                 _note(note, axes)
@@ -125,11 +126,11 @@ def _domain(layout: Any, name: str) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _axis(axes: Axes, way: str, told: Any, names: Sequence[str], *, labelled: bool) -> None:
+def _axis(axes: Axes, way: str, told: Any, places: PointsOf, *, labelled: bool) -> None:
     """Give an axis its scale, range, ticks and title; of one that panels share, some show no labels."""
     from matplotlib import ticker
 
-    axis = axes.xaxis if way == "x" else axes.yaxis
+    axis, names = axes.xaxis if way == "x" else axes.yaxis, places.names
     set_limits, get_limits = (axes.set_xlim, axes.get_xlim) if way == "x" else (axes.set_ylim, axes.get_ylim)
     # Where nothing is above zero there is no logarithm to take.
     log = told.type == "log" and bool(np.isfinite(axis.get_minpos()))
@@ -155,16 +156,18 @@ def _axis(axes: Axes, way: str, told: Any, names: Sequence[str], *, labelled: bo
         axis.set_ticks(range(len(names)), labels=[_folded(words_of(name), len(names)) for name in names])
     elif log and told.dtick == "D2":
         axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(ticker.StrMethodFormatter("{x:,g}"))
+        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: number(value)))
         axis.set_minor_formatter(ticker.NullFormatter())
     elif told.type != "log":
-        _counted(axis, told)
+        _counted(axis, told, whole="d" in (told.tickformat or "") or (way == "x" and places.whole))
     for text in axis.get_ticklabels():
         text.set_parse_math(bool(log and told.tickvals is None))
     if told.showgrid is False:
         axes.grid(visible=False, axis=way)
     if told.showticklabels is False or not labelled:
         axes.tick_params(axis=way, **{("labelbottom" if way == "x" else "labelleft"): False}, length=0)
+    if told.showticklabels is False:
+        axes.spines["bottom" if way == "x" else "left"].set_visible(False)
     if labelled:
         axis.set_label_text(words_of(told.title.text), parse_math=False)
 
@@ -174,18 +177,17 @@ def _folded(name: str, count: int) -> str:
     return "\n".join(wrap(name, max(8, 90 // count))) or name
 
 
-def _counted(axis: Any, told: Any) -> None:
+def _counted(axis: Any, told: Any, *, whole: bool) -> None:
     """Give a linear axis ticks as far apart, and in the form, that are asked for."""
     from matplotlib import ticker
 
-    whole = "d" in (told.tickformat or "")
     if told.dtick is not None:
         axis.set_major_locator(ticker.MultipleLocator(told.dtick))
     elif told.nticks or whole:
         axis.set_major_locator(ticker.MaxNLocator(told.nticks or "auto", integer=whole))
-    suffix = told.ticksuffix or ""
+    suffix, worded = told.ticksuffix or "", count if whole else number
     if suffix or whole:
-        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,g}{suffix}"))
+        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: worded(value) + suffix))
 
 
 def _colour_bar(told: Any, heat: Any, axes: Axes, drawn: Figure) -> None:
@@ -202,7 +204,7 @@ def _colour_bar(told: Any, heat: Any, axes: Axes, drawn: Figure) -> None:
         ]
         bar.set_ticks([at for at, _ in inside], labels=[text for _, text in inside])
     elif told.ticksuffix:
-        bar.formatter = ticker.FuncFormatter(lambda value, _: f"{value:g}{told.ticksuffix}")
+        bar.formatter = ticker.FuncFormatter(lambda value, _: number(value) + told.ticksuffix)
 
 
 def _shapes(layout: Any, axes: Axes, x: str, y: str) -> None:

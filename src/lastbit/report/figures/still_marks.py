@@ -73,12 +73,16 @@ class PointsOf:
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.whole = True
+        """Whether every number was one."""
 
     def __call__(self, values: Any) -> NDArray[np.float64]:
         """Return the places of values; None, where nothing is drawn, is NaN."""
         found = list(values)
         if not any(isinstance(value, str) for value in found):
-            return np.array(found, dtype=np.float64)
+            numbers = np.array(found, dtype=np.float64)
+            self.whole = self.whole and bool((numbers[np.isfinite(numbers)] % 1 == 0).all())
+            return numbers
         self.names += [name for name in dict.fromkeys(found) if name not in self.names]
         return np.array([self.names.index(name) for name in found], dtype=np.float64)
 
