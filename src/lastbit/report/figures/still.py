@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -126,7 +126,7 @@ def _domain(layout: Any, name: str) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _axis(axes: Axes, way: str, told: Any, places: PointsOf, *, labelled: bool) -> None:
+def _axis(axes: Axes, way: Literal["x", "y"], told: Any, places: PointsOf, *, labelled: bool) -> None:
     """Give an axis its scale, range, ticks and title; of one that panels share, some show no labels."""
     from matplotlib import ticker
 
@@ -165,7 +165,8 @@ def _axis(axes: Axes, way: str, told: Any, places: PointsOf, *, labelled: bool) 
     if told.showgrid is False:
         axes.grid(visible=False, axis=way)
     if told.showticklabels is False or not labelled:
-        axes.tick_params(axis=way, **{("labelbottom" if way == "x" else "labelleft"): False}, length=0)
+        hidden: dict[str, Any] = {"labelbottom" if way == "x" else "labelleft": False}
+        axes.tick_params(axis=way, length=0, **hidden)
     if told.showticklabels is False:
         axes.spines["bottom" if way == "x" else "left"].set_visible(False)
     if labelled:

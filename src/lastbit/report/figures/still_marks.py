@@ -177,10 +177,11 @@ def _whiskers(trace: go.Scatter | go.Bar, axes: Axes, x: NDArray[np.float64], y:
             continue
         ends = np.array([list(error.arrayminus), list(error.array)], dtype=np.float64)
         known = np.isfinite(x) & np.isfinite(y)
+        reach: dict[str, Any] = {name: np.clip(ends[:, known], 0.0, None)}
         axes.errorbar(
             x[known],
             y[known],
-            **{name: np.clip(ends[:, known], 0.0, None)},
+            **reach,
             fmt="none",
             ecolor=colour_of(error.color or trace.marker.color),
             elinewidth=POINT * (2 if error.thickness is None else error.thickness),
