@@ -351,12 +351,12 @@ def test_a_copy_reads_where_nobody_may_write(study):
 
 def test_a_copy_with_only_its_log_reads_through_memory(study, monkeypatch):
     """The path taken where SQLite cannot make its index, without needing another user."""
-    from lastbit.store.database import _in_memory, read_runs
+    from lastbit.store.database import in_memory, read_runs
 
     study.add(record("a", steps=(1,), metrics={"loss": [-0.0]}))
     path = study.path / "runs.sqlite"
     files = sorted(item.name for item in study.path.iterdir())
-    database = _in_memory(path)
+    database = in_memory(path)
     assert [run.run for run in read_runs(database)] == ["a"]
     database.close()
     assert sorted(item.name for item in study.path.iterdir()) == files

@@ -17,7 +17,7 @@ import typer
 from pydantic import ValidationError
 from typer.exceptions import Abort, TyperException
 
-from lastbit.cli import paper, pde, report
+from lastbit.cli import paper, pde, report, serve
 from lastbit.cli.compare import compare_command
 from lastbit.cli.fields import SeveralValues
 from lastbit.cli.gate import gate_command
@@ -45,6 +45,7 @@ app.command("gate", cls=SeveralValues)(gate_command())
 app.command("same", cls=SeveralValues)(same_command())
 app.command("log")(log)
 app.command("report", cls=report.MarkdownAlone)(report.report)
+app.command("serve")(serve.serve)
 app.add_typer(pde.app, name="pde")
 app.add_typer(paper.app, name="paper")
 

@@ -22,6 +22,7 @@ __all__ = [
     "MISSING",
     "RATIO",
     "Shown",
+    "ago",
     "amplification",
     "bound",
     "capitalised",
@@ -444,6 +445,20 @@ def setting(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(setting, value))
     return {True: "yes", False: "no", None: MISSING}[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def ago(value: float) -> str:
+    """Return how long ago something was, given the seconds, in the one unit that says most.
+
+    Example:
+        >>> ago(20), ago(90), ago(7300), ago(100_000), ago(-5)
+        ('now', '1 min ago', '2 h ago', '1 day ago', 'now')
+    """
+    if value < 60:
+        return "now"
+    if value < 86400:
+        return f"{value // 60:.0f} min ago" if value < 3600 else f"{value // 3600:.0f} h ago"
+    return f"{plural(int(value // 86400), 'day')} ago"
 
 
 def moment(when: datetime) -> str:

@@ -17,7 +17,7 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.io import to_json
 
@@ -26,7 +26,7 @@ from lastbit.report.blocks import Page, Sheet
 from lastbit.report.formatting import moment
 from lastbit.report.sheet import csv_text
 
-__all__ = ["embedded_json", "render_html"]
+__all__ = ["embedded_json", "environment", "render_html", "render_main"]
 
 
 def render_html(page: Page, drawn: datetime | None = None, base: str = "") -> str:
@@ -41,8 +41,19 @@ def render_html(page: Page, drawn: datetime | None = None, base: str = "") -> st
         base: the study's folder, relative to the folder that the page is written to.
     """
     library = _library() if page.has_figures else ""
-    template = _environment().get_template("page.html.j2")
+    template = environment().get_template("page.html.j2")
     return template.render(page=page, library=library, drawn=drawn or _now(), href=partial(_href, base))
+
+
+def render_main(page: Page, base: str) -> Markup:
+    """Return what stands in the document's `main`, for a document that brings scripts, styles and library itself.
+
+    Args:
+        page: what to show.
+        base: the address under which the study's files are found.
+    """
+    template = environment().get_template("main.html.j2")
+    return Markup(template.render(page=page, drawn=_now(), href=partial(_href, base)))
 
 
 def _href(base: str, link: str) -> str:
@@ -90,10 +101,15 @@ def _library() -> Markup:
 
 
 @cache
-def _environment() -> Environment:
+def environment(*packages: str) -> Environment:
+    """Return what renders this room's templates, and those of other packages besides.
+
+    Args:
+        packages: names of packages with a folder `templates`.
+    """
     # Every template is escaped, whatever its name ends with; an undefined name is an error, never an empty text.
     environment = Environment(
-        loader=PackageLoader("lastbit.report"),
+        loader=ChoiceLoader([PackageLoader(name) for name in ("lastbit.report", *packages)]),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_shown,

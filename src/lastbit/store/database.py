@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from lastbit.core.status import Role, RunStatus
+from lastbit.store.lock import open_file
 
 __all__ = [
     "LandedCount",
     "RunRecord",
     "add_event",
     "add_run",
+    "in_memory",
     "keep_checksum",
     "keep_count",
     "last_finished",
@@ -136,16 +139,54 @@ def _opened(address: str, first: str) -> sqlite3.Connection:
     return connection
 
 
-def _in_memory(path: Path) -> sqlite3.Connection:
-    """Copy the file with its log (a writer that was killed leaves runs there) and read the copy."""
+def in_memory(path: Path) -> sqlite3.Connection:
+    """Copy the file with its log (a writer that was killed leaves runs there) and read the copy.
+
+    Nothing is made, written or locked beside the file, whoever is writing it. What the writer moves from its log into
+    the file stays in the log until the log begins anew, with other numbers in its head: a copy between two looks at the
+    same head has every page, in the file, in the log or in both.
+
+    Raises:
+        OSError: it cannot be read.
+        LastbitError: what stands there is no file.
+        sqlite3.DatabaseError: it is no database, or one that is written too fast to be copied.
+    """
+    log = path.with_name(f"{path.name}-wal")
     with tempfile.TemporaryDirectory(prefix="lastbit-") as folder:
-        for name in (path.name, f"{path.name}-wal"):
-            if (file := path.with_name(name)).exists():
-                shutil.copyfile(file, Path(folder, name))
+        for _ in range(_COPIES):
+            begun = _head(log)
+            for file in (path, log):
+                _copy(file, Path(folder, file.name))
+            if _head(log) == begun:
+                break
         with closing(_opened(Path(folder, path.name).as_uri(), _LOOK)) as source:
-            connection = sqlite3.connect(":memory:")
+            connection = sqlite3.connect(":memory:", check_same_thread=False)
             source.backup(connection)
     return connection
+
+
+_COPIES = 20
+"""How often a copy is begun anew because the log was: a writer begins it once in hundreds of runs."""
+
+
+def _head(log: Path) -> bytes:
+    """Return the head of a write-ahead log; nothing where there is none."""
+    try:
+        with os.fdopen(open_file(log, os.O_RDONLY), "rb") as file:
+            return file.read(32)
+    except FileNotFoundError:
+        return b""
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file; where there is none, leave none of a former copy."""
+    target.unlink(missing_ok=True)
+    try:
+        descriptor = open_file(source, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    with os.fdopen(descriptor, "rb") as file, target.open("wb") as copy:
+        shutil.copyfileobj(file, copy)
 
 
 def opened(path: Path, *, write: bool, tables: str = _TABLES) -> sqlite3.Connection:
@@ -163,7 +204,7 @@ def opened(path: Path, *, write: bool, tables: str = _TABLES) -> sqlite3.Connect
         return _opened(f"{address}?mode=ro", _LOOK)
     except sqlite3.OperationalError:
         # In a folder that nobody may write to, SQLite cannot make the index of the log that WAL needs.
-        return _in_memory(path)
+        return in_memory(path)
 
 
 def add_run(database: sqlite3.Connection, run: RunRecord, checksums: Mapping[str, str]) -> None:

@@ -86,6 +86,8 @@ def is_held(folder: Path) -> bool:
     except (FileNotFoundError, LastbitError):
         return False
     try:
+        if not os.fstat(descriptor).st_size and not (folder / LOCKS[1]).exists():
+            return False  # whoever holds it has written its number, here or there
         return not take(descriptor, shared=True)
     except NoLocksError:
         return _owner_at_work(folder / LOCKS[1])

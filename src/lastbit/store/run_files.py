@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -32,9 +33,14 @@ class RunFiles(Recorder):
     """A recorder that writes into a study folder.
 
     Worker processes write these files; only the process that owns the study makes the run visible in the database.
+
+    Raises:
+        DamagedFileError: the run's name leads out of the study.
     """
 
     def __init__(self, folder: Path, run: str) -> None:
+        if {"/", os.sep, "\0"} & set(run):
+            raise DamagedFileError(f"{run!r} is no name of a run, in {folder}: the study is damaged or not lastbit's")
         self.folder = folder
         self.checkpoint_path = folder / "checkpoints" / f"{run}.safetensors"
         self.arrays_path = folder / "arrays" / f"{run}.npz"

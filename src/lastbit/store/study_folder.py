@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
@@ -18,6 +19,7 @@ from lastbit.store.database import (
     RunRecord,
     add_event,
     add_run,
+    in_memory,
     keep_checksum,
     keep_count,
     last_finished,
@@ -110,15 +112,21 @@ class StudyFolder:
             return cls(path, facts, database, stack.pop_all())
 
     @classmethod
-    def read(cls, path: Path) -> StudyFolder:
+    def read(cls, path: Path, *, snapshot: bool = False) -> StudyFolder:
         """Open a study to read it, even while another process is working on it.
+
+        Args:
+            path: folder of the study.
+            snapshot: read a copy of its database as it is now: SQLite makes its files beside a database that it opens,
+                and shares locks with whoever writes it; a copy leaves the folder as it is.
 
         Raises:
             LastbitError: no study, another schema version, or a damaged database.
         """
         facts = cls._facts(path)
+        database_of = in_memory if snapshot else partial(opened, write=False)
         with disk_errors(path), ExitStack() as stack:
-            database = stack.enter_context(closing(opened(path / "runs.sqlite", write=False)))
+            database = stack.enter_context(closing(database_of(path / "runs.sqlite")))
             return cls(path, facts, database, stack.pop_all())
 
     @staticmethod

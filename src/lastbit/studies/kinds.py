@@ -43,8 +43,12 @@ def is_session(path: Path) -> bool:
     return (path / LEDGER).is_file()
 
 
-def open_study(path: str | Path) -> Study[Any]:
+def open_study(path: str | Path, *, snapshot: bool = False) -> Study[Any]:
     """Open a study that was trained before, finished or not.
+
+    Args:
+        path: folder of the study.
+        snapshot: read a copy of its database, so that nothing at all is made in the folder, however short.
 
     Raises:
         LastbitError: the folder holds no study, one of another format, or one of a kind that cannot be opened.
@@ -56,6 +60,6 @@ def open_study(path: str | Path) -> Study[Any]:
         raise LastbitError(f"{path} holds measured claims and is no study: lastbit paper report {path} draws them")
     if is_session(Path(path)):
         raise LastbitError(f"{path} holds a session of candidates and is no study: gate_status({str(path)!r}) opens it")
-    with StudyFolder.read(Path(path)) as folder:
+    with StudyFolder.read(Path(path), snapshot=snapshot) as folder:
         kind = kind_named(str(folder.facts.get("kind")))
-    return kind.study(Path(path), kind)
+    return kind.study(Path(path), kind, snapshot=snapshot)

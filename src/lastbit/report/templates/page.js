@@ -28,7 +28,7 @@
     }
   }
 
-  const plots = [];
+  let plots = [];
   const config = {
     responsive: true, displaylogo: false, scrollZoom: false,
     // Named one by one: the default buttons include one that uploads the figure to a public server.
@@ -37,6 +37,7 @@
 
   // The library is packed, for it is most of the page. A script element runs it: the page's policy allows no `eval`.
   async function unpack() {
+    if (typeof Plotly !== "undefined") return true;
     const packed = document.getElementById("library");
     if (!packed) return false;
     if (typeof DecompressionStream === "undefined") {
@@ -52,6 +53,7 @@
   // Figures of a training that is not shown wait until it is: they take their width from the page.
   let drawing = Promise.resolve();
   async function drawShown() {
+    plots = plots.filter((place) => place.isConnected);
     for (const source of document.querySelectorAll("script[data-figure]:not([data-done])")) {
       const place = document.getElementById(source.dataset.figure);
       if (place.closest("[hidden]")) continue;
@@ -67,24 +69,21 @@
   }
   const unpacked = unpack();
   const draw = () => { drawing = Promise.all([unpacked, drawing]).then(([ready]) => ready && drawShown()); };
-  const shown = () => plots.filter((place) => !place.closest("[hidden]"));
-  const repaint = () => plots.forEach((place) => Plotly.relayout(place, colours(place.layout)));
+  const shown = () => plots.filter((place) => place.isConnected && !place.closest("[hidden]"));
+  const repaint = () => plots.filter((place) => place.isConnected).forEach((place) => Plotly.relayout(place, colours(place.layout)));
 
-  const chooser = document.querySelector(".chooser");
-  if (chooser) {
-    const choice = chooser.querySelector("select");
-    const choose = () => {
+  // The training that is chosen is shown, the others wait.
+  function choose() {
+    const choice = document.querySelector(".chooser select");
+    if (choice) {
       for (const section of document.querySelectorAll("section[data-training]")) {
         section.hidden = choice.value !== "" && section.dataset.training !== choice.value;
       }
-      draw();
-      // A figure that was hidden while the window changed has the width of before.
-      for (const place of shown()) Plotly.Plots.resize(place);
-    };
-    choice.addEventListener("change", choose);
-    chooser.hidden = false;
-    choose();
-  } else draw();
+    }
+    draw();
+    // A figure that was hidden while the window changed has the width of before.
+    for (const place of shown()) Plotly.Plots.resize(place);
+  }
 
   unpacked.then((ready) => {
     if (!ready) return;
@@ -95,17 +94,6 @@
       repaint();
     });
   });
-
-  for (const button of document.querySelectorAll(".legend button")) {
-    button.addEventListener("click", () => {
-      const shown = button.getAttribute("aria-pressed") !== "true";
-      const place = button.closest("figure").querySelector(".plot");
-      if (!place.data) return;
-      const traces = place.data.flatMap((trace, index) => (trace.legendgroup === button.dataset.group ? [index] : []));
-      button.setAttribute("aria-pressed", String(shown));
-      if (traces.length) Plotly.restyle(place, { visible: shown }, traces);
-    });
-  }
 
   // The number behind a cell, or its text; what has no number comes last in either order.
   function compared(cell) {
@@ -124,36 +112,6 @@
     });
     table.tBodies[0].append(...rows.map(({ row }) => row));
   }
-  for (const table of document.querySelectorAll("table.sortable")) {
-    const headings = [...table.tHead.rows[0].cells];
-    headings.forEach((heading, column) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = heading.textContent;
-      heading.replaceChildren(button);
-      heading.setAttribute("aria-sort", "none");
-      button.addEventListener("click", () => {
-        const ascending = heading.getAttribute("aria-sort") !== "ascending";
-        for (const other of headings) other.setAttribute("aria-sort", "none");
-        heading.setAttribute("aria-sort", ascending ? "ascending" : "descending");
-        sort(table, column, ascending ? 1 : -1);
-      });
-    });
-  }
-
-  for (const button of document.querySelectorAll(".save")) {
-    button.hidden = false;
-    button.addEventListener("click", () => {
-      const text = JSON.parse(button.parentElement.nextElementSibling.textContent);
-      const link = document.createElement("a");
-      // The mark at its beginning tells spreadsheets that it is UTF-8.
-      link.href = URL.createObjectURL(new Blob(["\ufeff", text], { type: "text/csv;charset=utf-8" }));
-      link.download = button.dataset.name;
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-    });
-  }
-
   // A box that scrolls can be reached by keyboard, one that does not needs no stop.
   function reachable() {
     for (const box of document.querySelectorAll(".scroll")) {
@@ -161,23 +119,77 @@
       else box.removeAttribute("tabindex");
     }
   }
-  reachable();
   addEventListener("resize", reachable);
 
-  for (const button of document.querySelectorAll(".copy")) {
-    button.addEventListener("click", async () => {
-      const code = button.parentElement.querySelector("code");
-      try {
-        await navigator.clipboard.writeText(code.textContent);
-        button.textContent = "Copied";
-      } catch {
-        // A file opened from disk may be refused the clipboard: select the text, so that one key copies it.
-        getSelection().selectAllChildren(code);
-        button.textContent = "Selected";
-      }
-      setTimeout(() => { button.textContent = "Copy"; }, 2000);
-    });
+  // Gives the elements of a part of the page what they do, and draws its figures.
+  function dress(part) {
+    const chooser = document.querySelector(".chooser");
+    if (chooser && chooser.hidden) {
+      chooser.querySelector("select").addEventListener("change", choose);
+      chooser.hidden = false;
+    }
+    for (const button of part.querySelectorAll(".legend button")) {
+      button.addEventListener("click", () => {
+        const shown = button.getAttribute("aria-pressed") !== "true";
+        const place = button.closest("figure").querySelector(".plot");
+        if (!place.data) return;
+        const traces = place.data.flatMap((trace, index) => (trace.legendgroup === button.dataset.group ? [index] : []));
+        button.setAttribute("aria-pressed", String(shown));
+        if (traces.length) Plotly.restyle(place, { visible: shown }, traces);
+      });
+    }
+
+    for (const table of part.querySelectorAll("table.sortable")) {
+      const headings = [...table.tHead.rows[0].cells];
+      headings.forEach((heading, column) => {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.textContent = heading.textContent;
+        heading.replaceChildren(button);
+        heading.setAttribute("aria-sort", "none");
+        button.addEventListener("click", () => {
+          const ascending = heading.getAttribute("aria-sort") !== "ascending";
+          for (const other of headings) other.setAttribute("aria-sort", "none");
+          heading.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+          sort(table, column, ascending ? 1 : -1);
+        });
+      });
+    }
+
+    for (const button of part.querySelectorAll(".save")) {
+      button.hidden = false;
+      button.addEventListener("click", () => {
+        const text = JSON.parse(button.parentElement.nextElementSibling.textContent);
+        const link = document.createElement("a");
+        // The mark at its beginning tells spreadsheets that it is UTF-8.
+        link.href = URL.createObjectURL(new Blob(["\ufeff", text], { type: "text/csv;charset=utf-8" }));
+        link.download = button.dataset.name;
+        link.click();
+        setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+      });
+    }
+
+    for (const button of part.querySelectorAll(".copy")) {
+      button.addEventListener("click", async () => {
+        const code = button.parentElement.querySelector("code");
+        try {
+          await navigator.clipboard.writeText(code.textContent);
+          button.textContent = "Copied";
+        } catch {
+          // A file opened from disk may be refused the clipboard: select the text, so that one key copies it.
+          getSelection().selectAllChildren(code);
+          button.textContent = "Selected";
+        }
+        setTimeout(() => { button.textContent = "Copy"; }, 2000);
+      });
+    }
+    choose();
+    reachable();
   }
+
+  // A part that was put in the place of a former one asks for it again.
+  addEventListener("replaced", (event) => dress(event.target));
+  dress(document);
 
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
 })();

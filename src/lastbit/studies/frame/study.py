@@ -38,6 +38,7 @@ class Study(Shown, Generic[R]):
     Args:
         path: folder of the study.
         kind: what sort of study it is.
+        snapshot: leave the folder as it is, to the last file that SQLite would make there; see `StudyFolder.read`.
 
     Raises:
         LastbitError: the folder holds no study, one of another kind, or one that is damaged.
@@ -46,8 +47,10 @@ class Study(Shown, Generic[R]):
     stem: ClassVar[str] = "report"
     """Name of its report in the study's folder, without the ending."""
 
-    def __init__(self, path: Path, kind: Kind[Any, R]) -> None:
-        self.path, self.kind = path, kind
+    _snapshot = False
+
+    def __init__(self, path: Path, kind: Kind[Any, R], *, snapshot: bool = False) -> None:
+        self.path, self.kind, self._snapshot = path, kind, snapshot
         with self._folder() as folder:
             check_kind(folder, kind.name, kind.called)
             # A result of a former format has other names in it; the runs have all that a conclusion needs.
@@ -56,7 +59,7 @@ class Study(Shown, Generic[R]):
             """What the study concluded."""
 
     def _folder(self) -> StudyFolder:
-        folder = StudyFolder.read(self.path)
+        folder = StudyFolder.read(self.path, snapshot=self._snapshot)
         folder.facts = present_facts(folder.facts)
         return folder
 

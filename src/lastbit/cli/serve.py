@@ -1,0 +1,123 @@
+"""`lastbit serve`: a folder of studies as pages in a browser."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import string
+import webbrowser
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Timer
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
+
+import typer
+
+from lastbit.core.errors import LastbitError
+from lastbit.core.exit_codes import ExitCode
+from lastbit.core.terminal import say
+
+if TYPE_CHECKING:
+    from lastbit.integrations.serve import Guard
+
+__all__ = ["serve"]
+
+_HOST, _PORT = "127.0.0.1", 8765
+
+_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_")
+_SHORTEST = 16
+
+
+def serve(
+    folder: Annotated[Path, typer.Argument(help="Folder that holds the studies.")] = Path("lastbit-studies"),
+    host: Annotated[
+        str, typer.Option(help="Address to listen at. Any but 127.0.0.1 shows the studies to the network.")
+    ] = _HOST,
+    port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.", min=0, max=65535)] = _PORT,
+    token: Annotated[
+        str | None,
+        typer.Option(help="What a browser must name to be let in; a new one by default.", show_default=False),
+    ] = None,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> int:
+    """Show the studies of a folder in a browser: a list, each report as it grows, two beside each other.
+
+    It only reads: nothing in the folder is written or locked, whatever trains there. The address that it prints has a
+    token; without it nothing is shown. Ctrl-C ends it.
+    """
+    for name in ("starlette", "uvicorn"):
+        if find_spec(name) is None:
+            raise LastbitError(f"lastbit serve needs {name}: pip install 'lastbit[serve]'")
+    _check_folder(folder)
+    token = secrets.token_urlsafe(24) if token is None else _checked(token)
+    listening = _listen(host, port)
+    from lastbit.integrations.serve import allowed_hosts, make_app
+
+    port = listening.getsockname()[1]
+    # Browsers do not tell the cookies of two ports apart.
+    app = make_app(folder, token, allowed_hosts(host), cookie=f"lastbit-{port}")
+    address = f"http://{_in_address(host)}:{port}/?token={quote(token)}"
+    say(f"{folder} is shown at {address}")
+    if not allowed_hosts(host).addresses:
+        say("Ctrl-C ends it", error=True)
+    else:
+        say("whoever has this address can read the studies, and it is not encrypted; Ctrl-C ends it", error=True)
+    if open_browser:
+        # The server answers once it runs, a moment after this.
+        opening = Timer(0.5, webbrowser.open, [address])
+        opening.daemon = True
+        opening.start()
+    _run(app, listening)
+    return ExitCode.ANSWERED
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise LastbitError(f"there is no folder {folder}: name the one that holds your studies, lastbit serve FOLDER")
+    if (folder / "study.json").exists():
+        raise LastbitError(f"{folder} is one study: name the folder that holds it, lastbit serve {folder.parent}")
+
+
+def _checked(token: str) -> str:
+    if len(token) < _SHORTEST or not set(token) <= _CHARACTERS:
+        raise LastbitError(
+            f"--token must have at least {_SHORTEST} letters, digits, - or _: leave it out, and a new one is made"
+        )
+    return token
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens, so that a port that is taken is told before anything is loaded."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError):
+        raise LastbitError(f"--host {host} is no address: write 127.0.0.1, or an address of this machine") from None
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(256)
+    except OSError as error:
+        listening.close()
+        reason = (error.strerror or str(error)).lower()
+        raise LastbitError(f"cannot listen at {host}, port {port} ({reason}): --port 0 takes a free one") from None
+    return listening
+
+
+def _in_address(host: str) -> str:
+    """Return a host as an address names it; what listens everywhere is named by one place where it does."""
+    if host in ("0.0.0.0", "::", ""):
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
+
+
+def _run(app: Guard, listening: socket.socket) -> None:
+    import uvicorn
+
+    # No log of requests: the first one of a browser has the token.
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=1
+    )
+    with listening:
+        uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,67 @@
+"""The one number that each kind of study is asked for, from the result as it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lastbit.core.errors import LastbitError
+from lastbit.report.formatting import RATIO, decades, number, show
+from lastbit.stats import Estimate
+
+__all__ = ["headline"]
+
+
+def headline(kind: str, result: Mapping[str, Any]) -> str:
+    """Return the number with its name; "" where the result has none.
+
+    Args:
+        kind: of the study.
+        result: content of `result.json`, of this format or a former one.
+    """
+    try:
+        return _OF_KIND[kind](result) if kind in _OF_KIND else ""
+    except (LookupError, TypeError, ValueError, AttributeError, LastbitError):
+        return ""
+
+
+def _estimate(name: str, content: Mapping[str, Any], unit: str = "") -> str:
+    known = {field: content.get(field) for field in ("estimate", "low", "high")}
+    shown = show(Estimate(**known, n=int(content.get("n", 0))), "points" if unit == "%" else unit)
+    interval = f" ({shown.interval})" if shown.interval else ""
+    return f"{name} {shown.value}{interval}" if shown.measured else ""
+
+
+def _sigma(result: Mapping[str, Any]) -> str:
+    return _estimate("σ last bit", result["sigma_last_bit"], str(result["metric"]["unit"]))
+
+
+def _difference(result: Mapping[str, Any]) -> str:
+    return _estimate("difference", result["difference"], str(result["unit"]))
+
+
+def _rise(result: Mapping[str, Any]) -> str:
+    return f"rise {decades(float(result['decades']))} decades"
+
+
+def _ratio(result: Mapping[str, Any]) -> str:
+    return _estimate(RATIO, result["ratio_tail"])
+
+
+def _ratio_now(result: Mapping[str, Any]) -> str:
+    return f"{RATIO} {number(float(result['whole']['ratio']))}"
+
+
+def _steps(result: Mapping[str, Any]) -> str:
+    return f"compared steps {int(result['steps'])}"
+
+
+_OF_KIND: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "audit": _sigma,
+    "compare": _difference,
+    "trace": _rise,
+    "eos": _ratio,
+    "sharpness": _ratio_now,
+    "doctor": _steps,
+    "same": _steps,
+}
