@@ -133,6 +133,7 @@ def until_understood(monkeypatch):
     monkeypatch.setattr("lastbit.studies.gate.contender.Contender.check", lambda one: None)
     for name in ("run.resolve_device", "run.paper_report", "listing.listed"):  # by then claims and settings are valid
         monkeypatch.setattr(f"lastbit.studies.paper.{name}", understood)
+    monkeypatch.setattr("lastbit.cli.serve._check_folder", understood)  # the first thing that is looked at
     for found in iter_modules(lastbit.studies.pde.__path__, "lastbit.studies.pde."):
         module = import_module(found.name)
         if (validated := getattr(module, "validated", None)) is not None:
@@ -167,7 +168,7 @@ def test_commands_are_understood(page, desk, until_understood, capsys):
             assert words[0] in alone, line
             continue
         command_alone = [word for word in words if not word.startswith("-")] == words and len(words) < 3
-        takes_more = ("pde", "paper", "report", "log", "compare", "same", "gate")
+        takes_more = ("pde", "paper", "report", "log", "compare", "same", "gate", "serve")
         asked = [*words, "--help"] if command_alone and words[0] in takes_more else words
         try:
             code = main(asked)

@@ -53,7 +53,10 @@ def completed(line):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("lastbit ", [*(kind for kind in KINDS if kind != "same"), "gate", "same", "report", "log", "pde", "paper"]),
+        (
+            "lastbit ",
+            [*(kind for kind in KINDS if kind != "same"), "gate", "same", "report", "log", "serve", "pde", "paper"],
+        ),
         ("lastbit audit ", list(TASKS)),
         ("lastbit eos --lr 0.1 0.2 --optimizer ad", ["adam", "adamw"]),
         ("lastbit pde stability wav", ["wave"]),

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import secrets
 import socket
-import string
 import webbrowser
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Timer
-from typing import TYPE_CHECKING, Annotated
-from urllib.parse import quote
+from threading import Thread
+from typing import Annotated
 
 import typer
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode
 from lastbit.core.terminal import say
-
-if TYPE_CHECKING:
-    from lastbit.integrations.serve import Guard
+from lastbit.integrations.serve.guard import Guard, allowed_hosts, check_token
 
 __all__ = ["serve"]
 
 _HOST, _PORT = "127.0.0.1", 8765
-
-_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_")
-_SHORTEST = 16
 
 
 def serve(
@@ -46,29 +39,27 @@ def serve(
     It only reads: nothing in the folder is written or locked, whatever trains there. The address that it prints has a
     token; without it nothing is shown. Ctrl-C ends it.
     """
+    token = secrets.token_urlsafe(24) if token is None else check_token(token)
+    _check_folder(folder)
     for name in ("starlette", "uvicorn"):
         if find_spec(name) is None:
             raise LastbitError(f"lastbit serve needs {name}: pip install 'lastbit[serve]'")
-    _check_folder(folder)
-    token = secrets.token_urlsafe(24) if token is None else _checked(token)
     listening = _listen(host, port)
-    from lastbit.integrations.serve import allowed_hosts, make_app
-
     port = listening.getsockname()[1]
-    # Browsers do not tell the cookies of two ports apart.
-    app = make_app(folder, token, allowed_hosts(host), cookie=f"lastbit-{port}")
-    address = f"http://{_in_address(host)}:{port}/?token={quote(token)}"
+    address = f"http://{_in_address(host)}:{port}/?token={token}"
+    # Before what takes seconds to import: whoever connects meanwhile is answered then.
     say(f"{folder} is shown at {address}")
-    if not allowed_hosts(host).addresses:
-        say("Ctrl-C ends it", error=True)
-    else:
-        say("whoever has this address can read the studies, and it is not encrypted; Ctrl-C ends it", error=True)
     if open_browser:
-        # The server answers once it runs, a moment after this.
-        opening = Timer(0.5, webbrowser.open, [address])
-        opening.daemon = True
-        opening.start()
-    _run(app, listening)
+        # Some browsers keep whoever opens them waiting.
+        Thread(target=webbrowser.open, args=[address], daemon=True).start()
+    from lastbit.integrations.serve.app import make_app
+
+    hosts = allowed_hosts(host)
+    if hosts.addresses:
+        say("whoever has this address can read the studies, and it is not encrypted", error=True)
+    say("Ctrl-C ends it", error=True)
+    # Browsers do not tell the cookies of two ports apart.
+    _run(make_app(folder, token, hosts, cookie=f"lastbit-{port}"), listening)
     return ExitCode.ANSWERED
 
 
@@ -77,14 +68,6 @@ def _check_folder(folder: Path) -> None:
         raise LastbitError(f"there is no folder {folder}: name the one that holds your studies, lastbit serve FOLDER")
     if (folder / "study.json").exists():
         raise LastbitError(f"{folder} is one study: name the folder that holds it, lastbit serve {folder.parent}")
-
-
-def _checked(token: str) -> str:
-    if len(token) < _SHORTEST or not set(token) <= _CHARACTERS:
-        raise LastbitError(
-            f"--token must have at least {_SHORTEST} letters, digits, - or _: leave it out, and a new one is made"
-        )
-    return token
 
 
 def _listen(host: str, port: int) -> socket.socket:

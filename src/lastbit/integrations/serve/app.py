@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from lastbit.core.errors import LastbitError
-from lastbit.integrations.serve.drawn import Drawings, Shown, side_by_side
+from lastbit.integrations.serve.drawn import Drawings, side_by_side
 from lastbit.integrations.serve.guard import POLICY, Guard, Hosts
 from lastbit.integrations.serve.shelf import Entry, Shelf
 from lastbit.report.formatting import ago, plural
@@ -62,6 +62,7 @@ def make_app(folder: str | Path, token: str, hosts: Hosts, *, cookie: str = "las
 
     Raises:
         ImportError: Starlette is not installed: `pip install 'lastbit[serve]'`.
+        LastbitError: the token could be guessed.
     """
     from starlette.applications import Starlette
     from starlette.routing import Route

@@ -9,12 +9,15 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import platform
+import string
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, quote, urlencode
 
-__all__ = ["POLICY", "Guard", "Hosts", "allowed_hosts"]
+from lastbit.core.errors import LastbitError
+
+__all__ = ["POLICY", "Guard", "Hosts", "allowed_hosts", "check_token"]
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -70,6 +73,23 @@ def allowed_hosts(bound: str) -> Hosts:
     return Hosts(frozenset({*names, platform.node().lower()}), addresses=True)
 
 
+def check_token(token: str) -> str:
+    """Return a token that nobody guesses and every address can hold.
+
+    Raises:
+        LastbitError: it is too short, or has other characters.
+    """
+    if len(token) < _SHORTEST or not set(token) <= _CHARACTERS:
+        raise LastbitError(
+            f"a token must have at least {_SHORTEST} letters, digits, - or _: write a longer one, or leave it to "
+            "lastbit serve to make one"
+        )
+    return token
+
+
+_CHARACTERS, _SHORTEST = frozenset(string.ascii_letters + string.digits + "-_"), 16
+
+
 def is_loopback(bound: str) -> bool:
     """Tell whether only this machine reaches what listens at an address."""
     try:
@@ -86,10 +106,14 @@ class Guard:
         token: what the first request names as `?token=`; a redirect moves it into a cookie.
         hosts: names that a request may give its host.
         cookie: name of the cookie; browsers do not tell ports apart.
+
+    Raises:
+        LastbitError: the token could be guessed.
     """
 
     def __init__(self, app: App, token: str, hosts: Hosts, cookie: str = "lastbit") -> None:
-        self._app, self._token, self._hosts, self._cookie = app, token.encode(), hosts, cookie.encode()
+        self._app, self._token, self._hosts = app, check_token(token).encode(), hosts
+        self._cookie = cookie.encode()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request, or let the application do."""
