@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from browser import needs_browser
 from driven import driven
-from made_studies import HOSTILE, StudyMaker
+from made_studies import HOSTILE, StudyMaker, taken_out
 from served import TOKEN
 
 from lastbit.integrations.serve.app import make_app
@@ -40,7 +40,8 @@ def served(folder):
 
 
 @pytest.fixture
-def studies(tmp_path):
+def studies(tmp_path, monkeypatch):
+    monkeypatch.setattr("lastbit.integrations.serve.kept._REST", 0)
     folder = tmp_path / "studies"
     folder.mkdir()
     return folder
@@ -69,12 +70,8 @@ def fits(page):
 
 def test_a_study_is_followed_and_the_reader_stays_where_they_are(studies, page):
     path = StudyMaker(studies)(finished=False)
+    runs = taken_out(path, "seed002")
     with StudyFolder.resume(path) as folder, served(studies) as address:
-        runs = {run.run: run for run in folder.runs()}
-        with folder._database as database:
-            database.execute("PRAGMA foreign_keys = OFF")
-            for table in ("metrics", "runs"):
-                database.execute(f"DELETE FROM {table} WHERE run LIKE 'seed002%'")
         page.open(f"{address}/study/{path.name}?token={TOKEN}")
         assert page.evaluate("location.search") == ""
         assert page.evaluate("document.cookie") == ""

@@ -33,7 +33,7 @@ def studies(tmp_path):
 
 @pytest.fixture
 def study(studies):
-    StudyMaker(studies)(seeds=1, perturbations=1)
+    StudyMaker(studies)(seeds=2, perturbations=2)
     return studies / "study-1"
 
 
@@ -120,7 +120,7 @@ def with_a_watchdog(action):
     "name", ['"><img src=x onerror=alert(1)>', "a b&c?d#e%2F..", "é漢🙂", "..a", "-x", "{{ 7*7 }}", "\x1b[31m"]
 )
 def test_a_name_is_text_and_leads_to_its_study(studies, name):
-    StudyMaker(studies)(seeds=1, perturbations=1).rename(studies / name)
+    StudyMaker(studies)(seeds=2, perturbations=2).rename(studies / name)
     client = Client(studies)
     text = client.get("/").text
     assert "<img src=x" not in text

@@ -4,6 +4,7 @@ The browser takes commands through two pipes (Chrome DevTools Protocol): no port
 """
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -67,9 +68,15 @@ class Page:
 
     def until(self, condition, seconds=30):
         deadline = time.monotonic() + seconds
-        while not self.evaluate(condition):
+        while not self._holds(condition):
             assert time.monotonic() < deadline, f"{condition}; the page said {self.said}"
             time.sleep(0.05)
+
+    def _holds(self, condition):
+        try:
+            return self.evaluate(condition)
+        except AssertionError:  # the page is being left for another
+            return False
 
     def press(self, key, text=""):
         code = {"Tab": 9, "Enter": 13, " ": 32, "End": 35}.get(key, 0)
@@ -102,15 +109,16 @@ def driven(profile):
     from_test, to_test = os.pipe(), os.pipe()
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"]
     # The protocol is spoken over descriptors 3 and 4, whatever numbers the pipes have here.
-    moved = f'exec 8<&{from_test[0]} 9>&{to_test[1]} 3<&8 4>&9; exec "$@"'
+    theirs = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 20) for end in (from_test[0], to_test[1])]
+    moved = f'exec 3<&{theirs[0]} 4>&{theirs[1]}; exec "$@"'
     process = subprocess.Popen(
         ["bash", "-c", moved, "bash", str(BROWSER), *options, f"--user-data-dir={profile}", "about:blank"],
-        pass_fds=(from_test[0], to_test[1]),
+        pass_fds=theirs,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    os.close(from_test[0])
-    os.close(to_test[1])
+    for end in (from_test[0], to_test[1], *theirs):
+        os.close(end)
     try:
         yield Page(to_test[0], from_test[1])
     finally:

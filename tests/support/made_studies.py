@@ -1,6 +1,8 @@
 """Small audits drawn from a random generator, kept and concluded by the rooms that do so for real; none is trained."""
 
+import sqlite3
 from collections.abc import Callable, Collection
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from lastbit.core.status import Role, RunStatus
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.audit.result import conclude
 
-__all__ = ["HOSTILE", "StudyMaker"]
+__all__ = ["HOSTILE", "StudyMaker", "taken_out"]
 
 HOSTILE = (
     '</script><script>document.documentElement.dataset.pwned="1"</script><img src=x onerror='
@@ -154,3 +156,13 @@ def _numbers(
         metric: [0.8 * share, 0.9 * share, share],
     }
     return arrays, metrics
+
+
+def taken_out(path: Path, prefix: str) -> dict[str, RunRecord]:
+    """Take the runs whose names begin so out of the database, and return them, to be added one by one."""
+    with StudyFolder.resume(path) as folder:
+        found = {run.run: run for run in folder.runs() if run.run.startswith(prefix)}
+    with closing(sqlite3.connect(path / "runs.sqlite")) as database, database:
+        for table in ("metrics", "runs"):
+            database.execute(f"DELETE FROM {table} WHERE run LIKE ?", (f"{prefix}%",))
+    return found

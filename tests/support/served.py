@@ -32,8 +32,9 @@ class Client:
 
         cookies = {"lastbit": TOKEN} if known else None
         transport = httpx.ASGITransport(app=self.app)
-        async with httpx.AsyncClient(transport=transport, base_url=BASE, cookies=cookies) as client:
-            return await asyncio.gather(*(client.request(method, path, headers=headers) for method, path in asked))
+        async with httpx.AsyncClient(transport=transport, cookies=cookies) as client:
+            # With the host before it no path is taken for a host, or joined to another.
+            return await asyncio.gather(*(client.request(how, BASE + path, headers=headers) for how, path in asked))
 
 
 def contents(folder):
