@@ -160,7 +160,7 @@ def in_memory(path: Path) -> sqlite3.Connection:
             if _head(log) == begun:
                 break
         with closing(_opened(Path(folder, path.name).as_uri(), _LOOK)) as source:
-            connection = sqlite3.connect(":memory:", check_same_thread=False)
+            connection = sqlite3.connect(":memory:")
             source.backup(connection)
     return connection
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing, suppress
 from datetime import datetime
 from functools import partial
@@ -124,7 +124,7 @@ class StudyFolder:
             LastbitError: no study, another schema version, or a damaged database.
         """
         facts = cls._facts(path)
-        database_of = in_memory if snapshot else partial(opened, write=False)
+        database_of: Callable[[Path], Connection] = in_memory if snapshot else partial(opened, write=False)
         with disk_errors(path), ExitStack() as stack:
             database = stack.enter_context(closing(database_of(path / "runs.sqlite")))
             return cls(path, facts, database, stack.pop_all())

@@ -86,16 +86,17 @@ def _draw(path: Path) -> Shown:
 
 
 def _refuse_links(path: Path) -> None:
-    """Refuse a study whose arrays are links.
+    """Refuse a study whose arrays or weights are links.
 
     Raises:
         LastbitError: one is.
     """
-    if (path / "arrays").is_dir():
-        with os.scandir(path / "arrays") as found:
-            for one in found:
-                if one.is_symlink():
-                    raise LastbitError(f"arrays/{one.name} is a link to another place")
+    for folder in (path / name for name in ("arrays", "checkpoints", "weights")):
+        if folder.is_dir():
+            with os.scandir(folder) as found:
+                for one in found:
+                    if one.is_symlink():
+                        raise LastbitError(f"{folder.name}/{one.name} is a link to another place")
 
 
 _CLOSING = ("The exact command to repeat it", "Task", "Environment", "Events")

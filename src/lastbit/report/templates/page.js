@@ -53,6 +53,7 @@
   // Figures of a training that is not shown wait until it is: they take their width from the page.
   let drawing = Promise.resolve();
   async function drawShown() {
+    for (const place of plots) if (!place.isConnected) Plotly.purge(place);
     plots = plots.filter((place) => place.isConnected);
     for (const source of document.querySelectorAll("script[data-figure]:not([data-done])")) {
       const place = document.getElementById(source.dataset.figure);

@@ -3,7 +3,7 @@
 (() => {
   const root = document.documentElement, said = document.getElementById("followed");
   const boxes = (page) => [...page.querySelectorAll("[data-follow]")];
-  const sources = new Map();
+  const sources = new WeakMap();
   // As the server wrote them: this script comes before the one that gives the parts what they do.
   const remember = (part) => sources.set(part, part.outerHTML);
   for (const box of boxes(document)) [...box.children].forEach(remember);
