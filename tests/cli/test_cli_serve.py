@@ -59,7 +59,7 @@ def test_a_port_that_is_taken_and_a_host_that_is_none_are_told(folder, capsys, m
         said = refused([folder, "--port", port], capsys)
     assert f"cannot listen at 127.0.0.1, port {port} (address already in use): --port 0 takes a free one" in said
     assert "--host no.such.invalid is no address" in refused([folder, "--host", "no.such.invalid"], capsys)
-    assert "cannot listen at 192.0.2.1" in refused([folder, "--host", "192.0.2.1"], capsys)
+    assert "192.0.2.1 is no address of this machine" in refused([folder, "--host", "192.0.2.1"], capsys)
     for port in ("70000", "-1", "x"):
         refused([folder, "--port", port], capsys)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import socket
 import webbrowser
@@ -36,8 +37,8 @@ def serve(
 ) -> int:
     """Show the studies of a folder in a browser: a list, each report as it grows, two beside each other.
 
-    It only reads: nothing in the folder is written or locked, whatever trains there. The address that it prints has a
-    token; without it nothing is shown. Ctrl-C ends it.
+    It only reads: nothing in the folder is written or locked, whatever trains there. The address that it
+    prints has a token; without it nothing is shown. Ctrl-C ends it.
     """
     token = secrets.token_urlsafe(24) if token is None else check_token(token)
     _check_folder(folder)
@@ -83,6 +84,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.listen(256)
     except OSError as error:
         listening.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise LastbitError(f"{host} is no address of this machine: write --host 127.0.0.1") from None
         reason = (error.strerror or str(error)).lower()
         raise LastbitError(f"cannot listen at {host}, port {port} ({reason}): --port 0 takes a free one") from None
     return listening
