@@ -1,4 +1,4 @@
-"""Lightning, the Trainer of transformers and accelerate train unmodified under an audit.
+"""Lightning, the Trainer of transformers and accelerate train unmodified under an audit, and with lastbit's callbacks.
 
 They are installed for these tests alone, into a virtual environment beside the packages that run the tests;
 `LASTBIT_FRAMEWORKS=PYTHON` names a Python that has them already.
@@ -6,6 +6,7 @@ They are installed for these tests alone, into a virtual environment beside the 
 
 import json
 import os
+import re
 import subprocess
 import sysconfig
 import venv
@@ -21,6 +22,7 @@ from lastbit.launch.records import read_processes
 from lastbit.launch.settings import Launch, LaunchSettings
 from lastbit.perturb.rescale import Rescale
 
+ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
 
 FRAMEWORKS = {
@@ -58,6 +60,20 @@ def python(tmp_path_factory):
     if done.returncode:
         pytest.skip(f"the frameworks cannot be installed: {done.stderr.strip().splitlines()[-1]}")
     return str(found)
+
+
+@pytest.mark.evidence
+@pytest.mark.parametrize("name", ["lightning", "huggingface"])
+def test_the_callbacks_keep_their_promises_in_a_trainer(name, python, record_property):
+    """What `tests/integrations` skips without the libraries, where they are."""
+    environment = {name: value for name, value in os.environ.items() if name != "LASTBIT_EVIDENCE"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    words = [python, "-m", "pytest", "-m", "evidence", "-p", "no:cacheprovider", f"tests/integrations/test_{name}.py"]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=1200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.findall(r"^(\d+) passed(?:, \d+ warnings?)? in", done.stdout, re.M)
+    assert passed, done.stdout  # none was skipped
+    record_property("measured", f"{passed[0]} tests passed")
 
 
 @pytest.mark.evidence

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from lastbit.core.exit_codes import ExitCode
 
-__all__ = ["LastbitError", "choose"]
+__all__ = ["LastbitError", "MissingExtraError", "choose"]
 
 
 class LastbitError(Exception):
@@ -19,6 +19,13 @@ class LastbitError(Exception):
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.BAD_INPUT
+
+
+class MissingExtraError(LastbitError, ImportError):
+    """An optional library is not installed, and so the module that was asked for cannot be imported."""
+
+    def __init__(self, module: str, library: str, extra: str) -> None:
+        super().__init__(f"{module} needs {library}: pip install 'lastbit[{extra}]'")
 
 
 def choose(value: str, valid: Iterable[str], what: str) -> str:

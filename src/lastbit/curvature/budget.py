@@ -53,6 +53,11 @@ class TimeBudget:
         """Count training time from now: what lies between building a monitor and the first step does not count."""
         self._begin = self._clock() - self.spent
 
+    def resume(self, step: int) -> None:
+        """Go on after step number `step` of a training that was interrupted: due where it would have been."""
+        after = self.every - step % self.every
+        self._due = step + (after if self.share is None else min(after, FIRST))
+
     @property
     def training(self) -> float:
         """Seconds of training so far, measurements left out."""

@@ -23,7 +23,7 @@ from lastbit.curvature.limits import stability_limit
 from lastbit.curvature.parameters import blocks_by_module
 from lastbit.curvature.snapshot import unwrapped
 
-__all__ = ["StabilityMonitor", "StabilityRecord"]
+__all__ = ["StabilityMonitor", "StabilityRecord", "checked_budget"]
 
 COLD_PRODUCTS = 15
 """Products expected of a first, cold measurement: 6 to 16 were needed on small networks of digits."""
@@ -77,6 +77,19 @@ class StabilityRecord:
     layers: dict[str, float] = field(default_factory=dict)
     products: int = 0
     seconds: float = nan
+
+
+def checked_budget(every: int = 100, budget: float | None = 0.1, tol: float = 1e-2, growing: int = 1) -> TimeBudget:
+    """Return the budget of a `StabilityMonitor` with these settings, the same and with the same defaults as there.
+
+    Raises:
+        LastbitError: one of them is out of range.
+    """
+    if isinstance(growing, bool) or not isinstance(growing, int) or growing < 0:
+        raise LastbitError(f"growing = {growing!r}: give how many growing directions to look for, 0 or more")
+    if not isinstance(tol, int | float) or not 0 < tol < 1:
+        raise LastbitError(f"tol = {tol!r}: give the relative residual wanted, such as 0.01")
+    return TimeBudget(every, budget)
 
 
 class StabilityMonitor:
@@ -139,10 +152,7 @@ class StabilityMonitor:
         micro_batch: int | None = None,
         reduction: str | None = None,
     ) -> None:
-        if isinstance(growing, bool) or not isinstance(growing, int) or growing < 0:
-            raise LastbitError(f"growing = {growing!r}: give how many growing directions to look for, 0 or more")
-        if not isinstance(tol, int | float) or not 0 < tol < 1:
-            raise LastbitError(f"tol = {tol!r}: give the relative residual wanted, such as 0.01")
+        self._budget = checked_budget(every, budget, tol, growing)
         self.sinks = list(sinks) if isinstance(sinks, Iterable) else []
         if not isinstance(sinks, Iterable) or not all(map(callable, self.sinks)):
             raise LastbitError(f"sinks = {sinks!r}: give a list of functions of a record, such as sinks=[print]")
@@ -158,13 +168,18 @@ class StabilityMonitor:
         self._parts: WeightedParts | None = None
         self.records: list[StabilityRecord] = []
         self.count = 0
-        self._budget = TimeBudget(every, budget)
         self._warm: Tensor | None = None
         self._layers_warm: dict[tuple[str, ...], Eigenpairs] = {}
         self._before: Tensor | None = None
         self._hook: Any = None
         stability_limit(optimizer)
         self._first_look()
+        self._prepare()
+
+    def resume(self, count: int) -> None:
+        """Count from `count` steps on, those of a training that was interrupted: measurements fall where they would."""
+        self.count = count
+        self._budget.resume(count)
         self._prepare()
 
     @property

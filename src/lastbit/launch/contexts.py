@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch.optim import Optimizer
@@ -12,7 +13,7 @@ from lastbit.launch.everywhere import Everywhere
 from lastbit.perturb.base import Attachment, Perturbation
 from lastbit.perturb.registry import PERTURBATIONS
 
-__all__ = ["perturb_optimizer", "perturbed"]
+__all__ = ["named_perturbation", "perturb_optimizer", "perturbed"]
 
 
 def perturbed(perturb: str = "auto", **parameters: Any) -> Everywhere:
@@ -38,7 +39,7 @@ def perturbed(perturb: str = "auto", **parameters: Any) -> Everywhere:
     """
     if perturb == "reorder":
         raise LastbitError("reorder needs the model: write ReorderBatch(seed=1).attach(optimizer, model)")
-    return Everywhere(_made(perturb, parameters))
+    return Everywhere(named_perturbation(perturb, parameters))
 
 
 def perturb_optimizer(optimizer: Optimizer, perturb: str = "auto", **parameters: Any) -> Attachment:
@@ -60,10 +61,15 @@ def perturb_optimizer(optimizer: Optimizer, perturb: str = "auto", **parameters:
     """
     if not isinstance(optimizer, Optimizer):
         raise LastbitError(f"perturb_optimizer needs a torch.optim.Optimizer, got {type(optimizer).__name__}")
-    return _made(perturb, parameters).attach(optimizer)
+    return named_perturbation(perturb, parameters).attach(optimizer)
 
 
-def _made(perturb: str, parameters: dict[str, Any]) -> Perturbation:
+def named_perturbation(perturb: str, parameters: Mapping[str, Any]) -> Perturbation:
+    """Return the perturbation that `perturbed` makes of its arguments.
+
+    Raises:
+        LastbitError: no such perturbation, or parameters that it does not take.
+    """
     family = PERTURBATIONS[choose(perturb, [name for name in PERTURBATIONS if name != "identity"], "perturbation")]
     defaults = {"k": 3} if "k" in family.model_fields else {}
-    return validated(family, defaults | parameters)
+    return validated(family, {**defaults, **parameters})

@@ -157,11 +157,19 @@ class Attachment:
     # Compiled steps call these as they are.
     @_disable_dynamo
     def _pre_hook(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not is_inner(optimizer):
-            self._act(self._before_step, optimizer)
+        self.before(optimizer)
 
     @_disable_dynamo
     def _post_hook(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.after(optimizer)
+
+    def before(self, optimizer: Optimizer) -> None:
+        """Look at a step that is about to be taken; whoever has a place of its own for this detaches and calls it."""
+        if not is_inner(optimizer):
+            self._act(self._before_step, optimizer)
+
+    def after(self, optimizer: Optimizer) -> None:
+        """Perturb the step that was just taken; see `before`."""
         if not (is_inner(optimizer) or is_skipped(optimizer)):
             self._act(self._after_step, optimizer)
             self._steps += 1

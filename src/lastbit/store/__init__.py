@@ -5,7 +5,7 @@ from lastbit.store.layout import SCHEMA, DamagedFileError, StorageError, sweep, 
 from lastbit.store.ledger import CandidateClaim, Ledger, RunClaim, SessionFullError
 from lastbit.store.ledger_records import LedgerStatus, RunState
 from lastbit.store.ledger_session import Terms
-from lastbit.store.run_files import RunFiles
+from lastbit.store.run_files import RunFiles, read_arrays, write_arrays
 from lastbit.store.study_folder import StudyFolder, is_free
 
 __all__ = [
@@ -24,7 +24,9 @@ __all__ = [
     "StudyFolder",
     "Terms",
     "is_free",
+    "read_arrays",
     "sweep",
+    "write_arrays",
     "write_atomically",
     "write_json",
 ]

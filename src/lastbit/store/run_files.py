@@ -24,9 +24,47 @@ from lastbit.core.errors import LastbitError
 from lastbit.core.recorder import MOMENTS, Checkpoint, Moment, Recorder
 from lastbit.store.layout import DamagedFileError, checksum, disk_errors, opened_file, write_atomically
 
-__all__ = ["RunFiles"]
+__all__ = ["RunFiles", "read_arrays", "write_arrays"]
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Write arrays into an `.npz`, whole or not at all.
+
+    Raises:
+        OSError: the disk is full or the place cannot be written.
+    """
+    write_atomically(path, lambda temporary: np.savez(temporary, allow_pickle=False, **arrays))
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """Read what `write_arrays` wrote.
+
+    Raises:
+        DamagedFileError: there is no such file, or it is damaged or holds something other than arrays of numbers.
+    """
+    try:
+        with opened_file(path) as raw:
+            _check_sizes(raw)
+            with np.load(raw, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        AttributeError,
+        TypeError,
+        KeyError,
+        NotImplementedError,
+        RuntimeError,  # an encrypted member
+        LastbitError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise DamagedFileError(
+            f"{path} cannot be read ({str(error).partition(chr(10))[0]}): the file is damaged or not lastbit's"
+        ) from None
 
 
 class RunFiles(Recorder):
@@ -53,7 +91,7 @@ class RunFiles(Recorder):
             StorageError: the disk is full or the folder cannot be written.
         """
         with disk_errors(self.folder):
-            write_atomically(self.arrays_path, lambda path: np.savez(path, allow_pickle=False, **arrays))
+            write_arrays(self.arrays_path, arrays)
 
     def check(self, known: str | None) -> None:
         """Compare the file of arrays with the checksum that is known of it; None is no checksum.
@@ -85,28 +123,7 @@ class RunFiles(Recorder):
             DamagedFileError: there are none, or the file is damaged or holds something other than arrays of numbers.
         """
         self.check(known)
-        try:
-            with opened_file(self.arrays_path) as raw:
-                _check_sizes(raw)
-                with np.load(raw, allow_pickle=False) as file:
-                    return {name: file[name] for name in file.files}
-        except (
-            OSError,
-            ValueError,
-            EOFError,
-            AttributeError,
-            TypeError,
-            KeyError,
-            NotImplementedError,
-            RuntimeError,  # an encrypted member
-            LastbitError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
-            raise DamagedFileError(
-                f"{self.arrays_path} cannot be read ({str(error).partition(chr(10))[0]}): the file is damaged "
-                "or not lastbit's"
-            ) from None
+        return read_arrays(self.arrays_path)
 
     def save_checkpoint(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Replace the checkpoint, whole or not at all.

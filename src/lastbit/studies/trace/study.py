@@ -18,6 +18,7 @@ from lastbit.studies.frame.study import Study
 from lastbit.studies.trace.growth import twin_names
 from lastbit.studies.trace.result import TraceResult, member_arrays
 from lastbit.studies.trace.separate import is_separate
+from lastbit.studies.trace.sketch_file import read_sketch_file
 
 __all__ = ["TraceStudy", "compare_sketches"]
 
@@ -106,7 +107,7 @@ def compare_sketches(
     degrees of freedom, about -15% and +21%).
 
     Args:
-        first: folder of a trace.
+        first: folder of a trace, or a file that `TwinCallback` of `lastbit.integrations` left.
         second: folder of another, or of the same.
         first_run: `"base"`, `"repeat"`, `"twin1"`, ... of the first study.
         second_run: likewise of the second.
@@ -153,6 +154,10 @@ def compare_sketches(
 
 
 def _read(path: Path, run: str, member: str | None) -> dict[str, np.ndarray]:
+    if path.is_file():
+        if run != "base" or member is not None:
+            raise LastbitError(f"{path} is a file of one run: leave out {run if member is None else member!r}")
+        return read_sketch_file(path)
     with StudyFolder.read(path) as folder:
         if folder.facts.get("kind") != "trace":
             raise LastbitError(f"{path} is a study of kind {folder.facts.get('kind')!r}: only traces keep sketches")
