@@ -51,7 +51,10 @@ def python(tmp_path_factory):
     for entry in Path(sysconfig.get_path("purelib")).iterdir():
         # What is seen there is not installed again: no other build of PyTorch is fetched. The frameworks break on a
         # torchvision that does not load beside it, and need none.
-        if not entry.name.startswith(("torchvision", "pip", "setuptools", "_")) and entry.suffix != ".pth":
+        if (
+            not entry.name.startswith(("torchvision", "pip", "setuptools", "__", "_distutils"))
+            and entry.suffix != ".pth"
+        ):
             (beside / entry.name).symlink_to(entry)
     site = subprocess.check_output([found, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True)
     (Path(site.strip()) / "beside.pth").write_text(f"{beside}\n")

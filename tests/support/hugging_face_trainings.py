@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 EPOCHS, BATCHES = 3, 6
 
@@ -15,19 +15,25 @@ def examples():
 
 
 class Regression(nn.Module):
-    """Raises at a call where it is told to, and counts its calls."""
-
-    def __init__(self, fails_at=None):
+    def __init__(self):
         super().__init__()
         torch.manual_seed(1)
         self.net = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 1))
-        self.fails_at, self.calls = fails_at, 0
 
     def forward(self, x, labels):
-        self.calls += 1
-        if self.calls == self.fails_at:
-            raise RuntimeError("on purpose")
         return {"loss": F.mse_loss(self.net(x), labels)}
+
+
+class Fails(TrainerCallback):
+    """Raises once, before a step."""
+
+    def __init__(self, step):
+        self.steps = [step]
+
+    def on_step_begin(self, args, state, control, **told):
+        if [state.global_step] == self.steps:
+            self.steps = []
+            raise RuntimeError("on purpose")
 
 
 class InOrder(Trainer):

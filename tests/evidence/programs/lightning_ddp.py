@@ -11,7 +11,7 @@ import lastbit as lb
 from lastbit.integrations.lightning import PerturbCallback, StabilityCallback, TwinCallback
 
 FOLDER = Path(sys.argv[1])
-DDP = {"devices": 2, "strategy": "ddp", "enable_checkpointing": False}
+DDP = {"devices": 2, "strategy": "ddp"}
 
 
 def attached(parameters):
