@@ -91,9 +91,9 @@ class SketchFile:
         Raises:
             LastbitError: there is such a file already, of a training that would be lost.
         """
+        self._state = _State()
         if self.path.exists():
             raise LastbitError(f"{self.path} is there already: name another file, or delete it")
-        self._state = _State()
 
     def resume(self, step: int) -> None:
         """Go on with a training after a step: what the file has up to there is kept, what it has beyond is not.
