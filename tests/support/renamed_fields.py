@@ -134,7 +134,7 @@ def differences(
     """Return a line for every field of `before` that `now` lacks, or has another value of.
 
     Args:
-        kind: of the study.
+        kind: of the study, as in `RENAMED`; one that is not there has renamed nothing.
         before: the result as the code of before wrote it.
         now: the result as it is written today.
         rel: relative tolerance of numbers; 0 asks for the same bits.
@@ -195,7 +195,7 @@ def _pattern(path: str) -> str:
 
 def _path_now(kind: str, path: str) -> str | None:
     """Return the path of today: that of the longest renamed part in front, with its numbers in order."""
-    table = RENAMED[kind]
+    table = RENAMED.get(kind, {})
     pattern = _pattern(path)
     fits = [old for old in table if pattern == old or pattern.startswith((f"{old}.", f"{old}["))]
     if not fits:

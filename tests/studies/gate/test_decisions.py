@@ -96,6 +96,7 @@ def test_a_baseline_that_was_audited_is_not_trained_again(desk):
 
 def test_the_session_is_read_alone(night):
     answer = lb.gate_status(night["worse"].session.folder)
+    assert answer.to_json()["schema"] == 1
     assert answer.session == night["crashing"].session
     assert answer.verdict == "3 of 20 candidates compared, 1 kept; α left: 4.25% of 5%; 32 runs spent."
     assert int(answer.exit_code) == 0
