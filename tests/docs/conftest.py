@@ -1,7 +1,6 @@
 """The recipes of docs/task.md as task files."""
 
 import pytest
-import torch
 from recipes import recipes
 
 
@@ -10,8 +9,6 @@ def recipe_file(tmp_path):
     """Write the recipe of a number to a file of its own and return its reference."""
 
     def write(number):
-        if number == 3 and not hasattr(torch.optim, "Muon"):
-            pytest.skip("torch.optim.Muon came with PyTorch 2.9")
         path = tmp_path / "recipe.py"
         path.write_text(recipes()[number].code)
         return f"{path}:task"

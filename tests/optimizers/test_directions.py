@@ -37,11 +37,10 @@ OPTIONS = {
     "rprop, other steps": (optim.Rprop, {"etas": (0.3, 1.7), "step_sizes": (1e-3, 0.015)}),
     "adafactor": (optim.Adafactor, {}),
     "adafactor, decay": (optim.Adafactor, {"weight_decay": 0.1, "eps": (1e-6, 1e-2), "d": 1.1, "beta2_decay": -0.5}),
+    "muon": (optim.Muon, {"lr": 0.02}),
+    "muon, rms": (optim.Muon, {"lr": 0.02, "adjust_lr_fn": "match_rms_adamw", "weight_decay": 0.0}),
 }
-if hasattr(optim, "Muon"):  # since PyTorch 2.9
-    OPTIONS["muon"] = (optim.Muon, {"lr": 0.02})
-    OPTIONS["muon, rms"] = (optim.Muon, {"lr": 0.02, "adjust_lr_fn": "match_rms_adamw", "weight_decay": 0.0})
-WITH_DECOUPLED = [optim.Adafactor, *([optim.Muon] if hasattr(optim, "Muon") else [])]
+WITH_DECOUPLED = [optim.Adafactor, optim.Muon]
 every_option = pytest.mark.parametrize("name", OPTIONS)
 
 

@@ -49,8 +49,6 @@ def test_the_shard_of_this_process_is_perturbed(mesh, kind, placement):
 
 
 def test_a_direction_that_needs_the_whole_parameter_is_not_known_of_a_shard(mesh):
-    if not hasattr(torch.optim, "Muon"):
-        pytest.skip("torch.optim.Muon came with PyTorch 2.9")
     assert Auto(k=3).chosen(torch.optim.Muon([nn.Parameter(torch.ones(3, 2))])).kind == "rescale"
     spread = nn.Parameter(distribute_tensor(torch.ones(3, 2), mesh, [Shard(0)]))
     assert Auto(k=3).chosen(torch.optim.Muon([spread])).kind == "rounding"

@@ -17,19 +17,13 @@ from zlib import crc32
 
 import torch
 from torch import Tensor
+from torch._C._dynamo.eval_frame import _FrameAction, _FrameExecStrategy, set_code_exec_strategy
 from torch._compile import _disable_dynamo
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lastbit.launch.pair.operations import Operation
 from lastbit.launch.pair.values import Memories, Writer, crc_of_object
 from lastbit.launch.site.lines import Place, place_of
-
-try:
-    from torch._C._dynamo.eval_frame import _FrameAction, _FrameExecStrategy, set_code_exec_strategy
-except ImportError:  # before PyTorch 2.7
-    _SKIPS = False
-else:
-    _SKIPS = True
 
 __all__ = ["BottomMode", "Noted", "OpRecorder", "PassingOn", "RawOp", "RawValue"]
 
@@ -308,13 +302,12 @@ class BottomMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """Have the frame passed over instead of wrapped, which an operation that only passes through need not pay."""
-        return not _SKIPS
+        return False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
-        if _SKIPS:
-            code = cls.__torch_dispatch__.__code__
-            set_code_exec_strategy(code, _FrameExecStrategy(_FrameAction.SKIP, _FrameAction.DEFAULT))
+        code = cls.__torch_dispatch__.__code__
+        set_code_exec_strategy(code, _FrameExecStrategy(_FrameAction.SKIP, _FrameAction.DEFAULT))
 
 
 class PassingOn(BottomMode):
