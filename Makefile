@@ -12,7 +12,7 @@ WORKERS := -n 2 --dist worksteal
 # places, the one is often built without CUDA and the other with: it cannot load then, and whoever finds it breaks on it.
 LOADABLE = $(BIN)/python -c 'import torchvision' 2>/dev/null || $(BIN)/python -m pip uninstall -qq -y torchvision
 
-.PHONY: demo test test-slow evidence check golden docs docs-tools plotly images bench gpu-check clean
+.PHONY: demo test test-slow evidence check golden docs docs-tools plotly images bench gpu-check package clean
 
 demo: $(STAMP)
 	@rm -rf demo-study
@@ -69,6 +69,10 @@ bench: $(STAMP)
 # as much as a processor can.
 gpu-check: $(STAMP)
 	$(BIN)/python tools/gpu_check.py
+
+# What is released, built, looked into, and used in an empty environment that pip fills.
+package: $(STAMP)
+	$(BIN)/python tools/check_package.py --whole --out dist
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
