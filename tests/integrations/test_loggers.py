@@ -343,13 +343,14 @@ def test_what_wandb_cannot_log_is_one_line(mode, at, said, study, wandb, here, m
 # --- The page
 
 
-def test_the_snippets_of_the_page_run(here, monkeypatch):
+def test_the_snippets_of_the_page_run(here, monkeypatch, capsys):
     pytest.importorskip("tensorboard")
     monkeypatch.setattr("lastbit.train.executors.choose.default_workers", lambda: 1)
     page = (ROOT / "docs" / "loggers.md").read_text("utf-8")
-    codes = re.findall(r"^```python excerpt: it needs TensorBoard.*?\n(.*?)^```$", page, re.M | re.S)
-    assert len(codes) == 2
+    codes = re.findall(r"^```python excerpt: .*?\n(.*?)^```$", page, re.M | re.S)
+    assert len(codes) == 3
     for code in codes:
         exec(compile(code, "docs/loggers.md", "exec"), {"__name__": "docs"})
     assert {path.name for path in (here / "runs").iterdir()} == {"audit-digits-001", "mine"}
+    assert "result/sigma_last_bit.low" in capsys.readouterr().out
     assert {one.step for path in event_files(here / "runs" / "mine") for one in scalars(path)} == {5, 10, 15, 20}
