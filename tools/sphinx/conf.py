@@ -94,7 +94,7 @@ def unlinked_builtins(app: Sphinx, doctree: nodes.document) -> None:
     """Leave Python's own types as text: a field of that name would be taken for what is meant."""
     for node in list(doctree.findall(addnodes.pending_xref)):
         if node.get("refdomain") == "py" and hasattr(builtins, node["reftarget"]):
-            node.replace_self(node.children)
+            node.replace_self(nodes.Text(node["reftarget"]))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
