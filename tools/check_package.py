@@ -18,7 +18,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import tempfile
 import zipfile
@@ -122,7 +121,8 @@ def install(place: Path, wheel: Path, *, whole: bool, python: str, extras: Seque
     else:
         (site,) = (path for path in place.rglob("site-packages") if path.is_dir())
         # Of a path in a .pth only the folder counts: the lastbit that may lie there in editable form is not seen.
-        (site / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n", "utf-8")
+        borrowed = [one for one in sys.path if Path(one).name in ("site-packages", "dist-packages")]
+        (site / "borrowed.pth").write_text("\n".join(borrowed) + "\n", "utf-8")
         run([*pip, "--no-deps", "--no-index", str(wheel)], cwd=place)
     return commands
 

@@ -78,8 +78,9 @@ def test_its_report_is_drawn(folder, capsys):
 @each(WITH_RUNS)
 def test_its_runs_are_exported(folder, tmp_path):
     study = lb.open_study(folder)
-    table = study.export(tmp_path / "runs.csv").read_text("utf-8")
-    assert len(table.splitlines()) > study.result.runs_finished
+    _, *rows = study.export(tmp_path / "runs.csv").read_text("utf-8").splitlines()
+    repeats = len(list((folder / "arrays").glob("*repeat*")))  # which are compared, and in no table of some kinds
+    assert len(rows) >= study.result.runs_finished - repeats > 0
     assert study.to_xarray().sizes
 
 
