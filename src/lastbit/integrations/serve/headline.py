@@ -26,8 +26,9 @@ def headline(kind: str, result: Mapping[str, Any]) -> str:
 
 
 def _estimate(name: str, content: Mapping[str, Any], unit: str = "") -> str:
-    known = {field: content.get(field) for field in ("estimate", "low", "high")}
-    shown = show(Estimate(**known, n=int(content.get("n", 0))), "points" if unit == "%" else unit)
+    value, low, high = (content.get(field) for field in ("estimate", "low", "high"))
+    found = Estimate(estimate=value, low=low, high=high, n=int(content.get("n", 0)))
+    shown = show(found, "points" if unit == "%" else unit)
     interval = f" ({shown.interval})" if shown.interval else ""
     return f"{name} {shown.value}{interval}" if shown.measured else ""
 

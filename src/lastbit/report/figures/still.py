@@ -94,12 +94,12 @@ def _panels(figure: Any, drawn: Figure) -> None:
     stacked: dict[tuple[Any, ...], float] = {}
     for trace in figure.data:
         pair = trace.xaxis or "x", trace.yaxis or "y"
-        left = [stacked.get((*pair, at), 0.0) for at in trace.y] if _stacks(figure, trace) else 0.0
-        heat = add_trace(trace, panels[pair], places[pair[0]], places[pair[1]], left)
+        starts = [stacked.get((*pair, at), 0.0) for at in trace.y] if _stacks(figure, trace) else []
+        heat = add_trace(trace, panels[pair], places[pair[0]], places[pair[1]], starts or 0.0)
         if heat is not None:
             _colour_bar(trace.colorbar, heat, panels[pair], drawn)
         if _stacks(figure, trace):
-            stacked |= {(*pair, at): start + more for at, start, more in zip(trace.y, left, trace.x, strict=True)}
+            stacked |= {(*pair, at): start + more for at, start, more in zip(trace.y, starts, trace.x, strict=True)}
     for (x, y), axes in panels.items():
         told = _setting(layout, x), _setting(layout, y)
         at_bottom = (told[0].anchor or "y") in (y, "free") or len(lines) == 1

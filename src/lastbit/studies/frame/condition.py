@@ -153,8 +153,8 @@ def _numbers_in(node: Any, path: tuple[str, ...], deep: int, rows: int) -> Itera
         for name, part in node.items():
             yield from _numbers_in(part, (*path, name), deep, rows)
     elif isinstance(node, list) and path[-1].endswith("interval"):
-        ends = zip(("0", "1"), node, strict=False)
-        yield from ((".".join((*path, end)), float(value)) for end, value in ends if _is_number(value))
+        sides = zip(("0", "1"), node, strict=False)
+        yield from ((".".join((*path, side)), float(value)) for side, value in sides if _is_number(value))
     elif isinstance(node, list) and len(node) <= rows:
         for number, part in enumerate(node):
             if isinstance(part, Mapping):
