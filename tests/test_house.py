@@ -137,6 +137,8 @@ TORCH = "the parameters are those of the torch operation that it stands for"
 
 MORE_THAN_SIX = {
     "cli.compare:_compare": "what the command line has besides the settings, each an option",
+    "cli.output:present": "what is written beside the report, each a keyword that may be left out",
+    "cli.report:report": "what the command line has, each an option",
     "core.keywords:setting": "how a field is shown, as keywords",
     "studies.frame.make:make": "what every study takes beside its settings, as keywords",
     "curvature.stochastic:batch_sharpness": PUBLIC,

@@ -21,12 +21,14 @@ BESIDE = {
     "README.md": "readme.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
     "bench/RESULTS.md": "costs.md",
 }
 """Pages outside `docs/`, and where the site has them."""
 
 FILES = (
     "LICENSE",
+    "CITATION.cff",
     ".pre-commit-config.yaml",
     "docs/**/*.png",
     "docs/**/*.json",

@@ -50,7 +50,7 @@ def test_a_loop_reads_the_exit_code_and_json(asked, tmp_path, capsys):
     [[case]] = ElementTree.parse("a.xml").getroot()
     assert (case.get("classname"), case.get("name")) == ("lastbit gate", "p.py:worse")
     assert (case[0].tag, case[0].get("type")) == ("failure", "discard")
-    assert (tmp_path / "a.md").read_text("utf-8").startswith("# Session of candidates in score\n\n**Discard")
+    assert (tmp_path / "a.md").read_text("utf-8").startswith("# Session of candidates\n\n**Discard")
     found = json.loads(told.out)
     assert (found["verdict_kind"], found["why"], found["candidate"]["candidate"]) == ("discard", "not_ahead", 1)
     assert found["candidate"]["comparison"]["difference"] < 0

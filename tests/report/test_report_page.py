@@ -97,7 +97,9 @@ def test_the_library_draws_what_the_figures_ask_for_and_keeps_its_licence():
     assert "Permission is hereby granted" in LIBRARY.with_name("plotly.LICENSE.txt").read_text()
     held = set(re.findall(r'moduleType:"trace",name:"(\w+)"', code))
     figures = Path(lastbit.report.figures.__path__[0])
-    drawn = {kind for file in figures.glob("*.py") for kind in re.findall(r"\.add_(\w+)\(", file.read_text())}
+    # Those that are still are drawn by matplotlib.
+    by_plotly = [file for file in figures.glob("*.py") if not file.name.startswith("still")]
+    drawn = {kind for file in by_plotly for kind in re.findall(r"\.add_(\w+)\(", file.read_text())}
     assert held == {"scatter", "bar", "heatmap"} == drawn - {"shape", "vline", "annotation"}
 
 

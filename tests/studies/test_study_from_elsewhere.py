@@ -12,10 +12,13 @@ import lastbit as lb
 from lastbit.cli import main
 from lastbit.core.errors import LastbitError
 from lastbit.store import RunRecord, StudyFolder
+from lastbit.store.layout import DamagedFileError
 from lastbit.studies.frame import folders
 from lastbit.tasks.metric import ACCURACY, Metric
 
 HOSTILE = "\x1b[31mred\x1b[0m\x1b]0;title\x07 [bold]b[/bold] [/] [link=x]"
+NAME = HOSTILE.replace("/", "|")
+"""The same, where no file may have a slash."""
 
 
 SEEN = """
@@ -95,12 +98,12 @@ def test_names_reach_the_terminal_as_text(tmp_path, capsys):
         epochs=1,
         batch_size=8,
     )
-    study = lb.audit(task, seeds=2, perturbations=2, workers=1, out=tmp_path / HOSTILE.replace("/", "|"))
+    study = lb.audit(task, seeds=2, perturbations=2, workers=1, out=tmp_path / NAME)
     with StudyFolder.resume(study.path) as folder:
         folder.event(HOSTILE, HOSTILE)
-        folder.add(
-            RunRecord(run=HOSTILE, cell=0, role="twin", twin=7, label=HOSTILE, status="crashed", message=HOSTILE)
-        )
+        folder.add(RunRecord(run=NAME, cell=0, role="twin", twin=7, label=HOSTILE, status="crashed", message=HOSTILE))
+        with pytest.raises(DamagedFileError, match="is no name of a run"):
+            folder.files(HOSTILE)
     for words in (["report", str(study.path)], ["report", str(study.path), "--quiet"]):
         main(words)
     main(["report", str(study.path), "--json", str(tmp_path / f"no-{HOSTILE[:9]}" / "x.json")])

@@ -299,7 +299,7 @@ def test_junit_fails_where_the_exit_code_does(examined):
     assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("lastbit", "1", "1")
     [case] = suite
     assert (case.get("classname"), case.get("name")) == ("lastbit doctor", "train.py")
-    assert case.find("failure").get("message").startswith("a second run of train.py differs")
+    assert case.find("failure").get("message").startswith("A second run of train.py differs")
     assert "Likely cause: Several threads" in case.find("failure").text
     [suite] = ElementTree.fromstring(examined(SAME, IN_TURN).junit())
     assert (suite.get("failures"), suite.get("errors")) == ("0", "0")

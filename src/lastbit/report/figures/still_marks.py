@@ -49,7 +49,7 @@ def words_of(text: str | None) -> str:
 
     Example:
         >>> words_of("<b>10<sup>-3</sup></b><br>a &lt; b")
-        '10⁻³\\na < b'
+        '10⁻³\na < b'
     """
     raised = re.sub(r"<sup>(.*?)</sup>", lambda found: found[1].translate(_RAISED), text or "")
     return visible(unescape(re.sub(r"</?b>", "", raised.replace("<br>", "\n"))), keep="\n")
