@@ -56,6 +56,8 @@ class PerturbCallback(TrainerCallback, ExportableState):  # type: ignore[misc]
                 "lastbit.perturbed(k=3):` instead"
             )
         self._perturbing.resume(self._kept(state))
+        # The Trainer saves no callback that it does not know from the checkpoint: it fails on it.
+        state.stateful_callbacks.setdefault(type(self).__name__, self.state())
         self._perturbing.begin([_raw(told["optimizer"])])
         self._perturbing.unhook()
 
