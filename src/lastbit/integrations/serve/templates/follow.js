@@ -72,6 +72,14 @@
     return now;
   }
 
+  // Figures are drawn after their parts are put in, and take room: what stood at the top is held there meanwhile, unless
+  // the reader moves on.
+  let held = null, until = 0;
+  const release = () => { held = null; };
+  for (const kind of ["wheel", "keydown", "pointerdown", "touchstart"]) addEventListener(kind, release, { passive: true });
+  const hold = () => { if (held) scrollBy(0, held.part.getBoundingClientRect().top - held.top); };
+  new ResizeObserver(hold).observe(document.getElementById("main"));
+
   function update(page) {
     const main = document.getElementById("main");
     const anchor = [...main.children].find((part) => part.getBoundingClientRect().bottom > 0);
@@ -80,7 +88,10 @@
     const now = new Map(asked.flatMap(([box, fresh]) => [...replace(box, fresh)]));
     const stands = anchor && now.get(anchor);
     // At its very top a page stays there, whatever grows.
-    if (stands && scrollY > 0) scrollBy(0, stands.getBoundingClientRect().top - top);
+    held = stands && scrollY > 0 ? { part: stands, top } : null;
+    hold();
+    clearTimeout(until);
+    until = setTimeout(release, 3000);
     document.title = page.title;
     root.dataset.tag = page.documentElement.dataset.tag;
     root.dataset.updates = String(Number(root.dataset.updates || 0) + 1);
