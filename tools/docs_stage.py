@@ -29,6 +29,8 @@ BESIDE = {
 FILES = (
     "LICENSE",
     "CITATION.cff",
+    "constraints.txt",
+    "constraints-minimum.txt",
     ".pre-commit-config.yaml",
     "docs/**/*.png",
     "docs/**/*.json",

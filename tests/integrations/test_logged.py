@@ -80,7 +80,7 @@ def test_it_says_which_study_and_run_it_is(stored):
 
 def test_of_a_sweep_each_cell_is_logged_and_no_curve(stored):
     numbers = logged(stored("eos")).numbers
-    assert {"result/cells.0.ratio_tail", "result/cells.1.limit", "result/ratio_tail.high"} <= numbers.keys()
+    assert {"result/cells.0.ratio_tail", "result/cells.1.limit", "result/ratio_tail"} <= numbers.keys()
     assert not any(path.startswith(("result/steps", "result/ratios", "result/cells.0.loss")) for path in numbers)
     assert len(numbers) < 200
 

@@ -80,7 +80,7 @@ def test_its_runs_are_exported(folder, tmp_path):
     study = lb.open_study(folder)
     _, *rows = study.export(tmp_path / "runs.csv").read_text("utf-8").splitlines()
     repeats = len(list((folder / "arrays").glob("*repeat*")))  # which are compared, and in no table of some kinds
-    assert len(rows) >= study.result.runs_finished - repeats > 0
+    assert len(rows) >= max(1, study.result.runs_finished - repeats)
     assert study.to_xarray().sizes
 
 
