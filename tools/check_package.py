@@ -217,14 +217,14 @@ def main() -> int:
         how = {"whole": asked.whole, "python": asked.python, "extras": asked.extra}
         commands = install(place / "environment", wheel, constraint=asked.constraint.absolute(), **how)
         faults += try_it(commands, desk, wheel.name.split("-")[1], asked.extra if asked.whole else ["borrowed"])
+        for fault in faults:
+            print(fault, flush=True)
         if asked.tests:
             run_tests(commands, desk, asked.tests)
         if asked.out and not faults:
             asked.out.mkdir(parents=True, exist_ok=True)
             for one in (sdist, wheel):
                 shutil.copy(one, asked.out)
-    for fault in faults:
-        print(fault)
     print("wrong" if faults else "the package can be installed and used")
     return int(bool(faults))
 
