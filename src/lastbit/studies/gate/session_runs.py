@@ -85,9 +85,10 @@ class SessionRuns:
 
     def _executor(self, one: Contender) -> Executor:
         """Return what trains a program; a task that was built for it is kept."""
-        if one.key not in self._executors:
-            self._executors[one.key] = self._new(one)
-        return self._executors[one.key]
+        key = one.key  # reads and hashes the files of the program
+        if key not in self._executors:
+            self._executors[key] = self._new(one)
+        return self._executors[key]
 
     def _new(self, one: Contender) -> Executor:
         factory, folder, at_once = worker_factory(one, self.folder), self.folder.absolute(), self.at_once(one)
