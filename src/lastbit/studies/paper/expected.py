@@ -52,7 +52,14 @@ def _flow() -> Callable[[], float]:
 
 
 def _training(
-    width: int, depth: int, side: int, batch: int, *, channels: int = 1, part: int = 1
+    width: int,
+    depth: int,
+    side: int,
+    batch: int,
+    *,
+    channels: int = 1,
+    part: int = 1,
+    dtype: torch.dtype = torch.float32,
 ) -> Callable[[], Callable[[], float]]:
     """Return what makes one step of a convolutional network of about this cost.
 
@@ -63,9 +70,10 @@ def _training(
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
         for _ in range(depth - 1):
             layers += [nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
-        model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
+        model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10)).to(dtype)
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-        images, labels = torch.zeros(batch // part, channels, side, side), torch.zeros(batch // part, dtype=torch.int64)
+        images = torch.zeros(batch // part, channels, side, side, dtype=dtype)
+        labels = torch.zeros(batch // part, dtype=torch.int64)
 
         def step() -> float:
             optimizer.zero_grad()
@@ -82,13 +90,17 @@ STEPS: Mapping[str, Callable[[], Callable[[], float]]] = {
     "heat": _heat,
     "flow": _flow,
     "digits": _training(8, 3, 8, 32),
+    "digits in float64": _training(8, 3, 8, 32, dtype=torch.float64),
     "fashion": _training(16, 8, 28, 128, part=8),
+    "fashion in float64": _training(16, 8, 28, 128, part=8, dtype=torch.float64),
     "cifar": _training(32, 56, 32, 128, channels=3, part=32),
+    "cifar in float64": _training(32, 56, 32, 128, channels=3, part=32, dtype=torch.float64),
 }
 """What is measured, by name: each makes a function that takes some steps and returns how many. `heat`: of a small
 simulation of the heat equation; `flow`: of one member of the one-layer CNN's flow, a window of 32 x 32 on an image of
 64 x 64; `digits`: of the built-in network on a batch of 32; `fashion`: of a network as
-dear as ResNet-8 on a batch of 128; `cifar`: of one as dear as ResNet-56 on a batch of 128."""
+dear as ResNet-8 on a batch of 128; `cifar`: of one as dear as ResNet-56 on a batch of 128. A convolution in float64
+has no fast path on a processor, and takes a multiple that only a measurement tells."""
 
 
 def measured_seconds(names: Iterable[str]) -> dict[str, float]:

@@ -58,7 +58,8 @@ class Size:
     Attributes:
         task: built-in.
         seeds: each another order of the batches, all from the same initial weights.
-        more: seeds of the rows that take another number.
+        others: seeds of the rows that take another number: more where a share would stay undecided, fewer where a step
+            is several times as dear.
         perturbations: runs of each seed, the unperturbed one among them.
         rates: learning rates of the rows that do not take Nesterov's. Plain SGD takes ten times as much, which is what
             momentum 0.9 makes of a step.
@@ -76,7 +77,7 @@ class Size:
     steps: float
     begin: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
-    more: Mapping[str, int] = field(default_factory=dict)
+    others: Mapping[str, int] = field(default_factory=dict)
 
 
 SIZES: Mapping[str, Size] = {
@@ -89,7 +90,7 @@ SIZES: Mapping[str, Size] = {
         steps=480,
         begin=3000,
         settings={"lr": 0.3, "weight_decay": 5e-3, "epochs": 10},
-        more={RESTLESS: 18},
+        others={RESTLESS: 18},
     ),
     "medium": Size(
         task="fashion-mnist",
@@ -99,6 +100,7 @@ SIZES: Mapping[str, Size] = {
         step="fashion",
         steps=60,
         begin=40,
+        others={"float64": 3},
         settings={
             "model": "resnet8",
             "width": 8,
@@ -180,7 +182,7 @@ def settings_of(row: str, size: Size) -> dict[str, Any]:
 
 def _audit(row: str, lab: Lab) -> Mapping[str, Any]:
     size = SIZES[lab.scale]
-    grid = {"seeds": size.more.get(row, size.seeds), "perturbations": size.perturbations, "vary": "order"}
+    grid = {"seeds": size.others.get(row, size.seeds), "perturbations": size.perturbations, "vary": "order"}
     study = lab.study("audit", row, size.task, **grid, **settings_of(row, size))
     result, runs = study.result, study.to_xarray()
     final = runs["accuracy"].isel(epoch=-1).transpose("perturbation", "seed")
@@ -208,10 +210,11 @@ def pieces(scale: str) -> Sequence[Piece]:
 
 
 def _piece(name: str, size: Size) -> Piece:
-    seeds = size.more.get(name, size.seeds)
+    seeds = size.others.get(name, size.seeds)
+    step = f"{size.step} in float64" if _CHANGES.get(name, {}).get("dtype") == "float64" else size.step
     return Piece(
         name=name,
         says=f"{ROWS[name]}: {plural(seeds, 'seed')} by {plural(size.perturbations, 'perturbation')}",
         measure=partial(_audit, name),
-        steps={size.step: size.begin + size.steps * seeds * (size.perturbations + 1)},
+        steps={step: size.begin + size.steps * seeds * (size.perturbations + 1)},
     )
