@@ -37,8 +37,8 @@ SIZES: Mapping[str, TracedSize] = {
         twins=3,
         steps=320,
         measured="fashion",
-        dearer=1.5,
-        settings={"model": "resnet8", "train_size": 2048, "epochs": 20},
+        dearer=0.6,
+        settings={"model": "resnet8", "width": 8, "train_size": 2048, "epochs": 20},
     ),
     "full": TracedSize(
         task="cifar10",
@@ -241,7 +241,7 @@ CLAIM = Claim[Diverged](
     ),
     scales={
         "small": "a small network on the digits, 3 seeds with 4 twins each",
-        "medium": "ResNet-8 on 2,048 images of Fashion-MNIST, 2 seeds with 3 twins each",
+        "medium": "ResNet-8 of width 8 on 2,048 images of Fashion-MNIST, 2 seeds with 3 twins each",
         "full": "ResNet-56 on CIFAR-10, 200 epochs, 6 seeds with 5 twins each",
     },
     pieces=_pieces,

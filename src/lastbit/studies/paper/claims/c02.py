@@ -258,7 +258,7 @@ CLAIM = Claim[Spreads](
     ),
     scales={
         "small": "digits, a three-layer CNN, 10 epochs: 9 (of Nesterov 18) seeds by 3 perturbations for 7 trainings",
-        "medium": "Fashion-MNIST, ResNet-8, 3 epochs of 4,000 images: 6 (in float64 3) by 3 for each of 7 trainings",
+        "medium": "Fashion-MNIST, ResNet-8, an epoch of 12,000 images: 6 (in float64 3) by 3 for each of 7 trainings",
         "full": "CIFAR-10, ResNet-56, 200 epochs: 6 by 6 for each of 7 trainings",
     },
     pieces=pieces,

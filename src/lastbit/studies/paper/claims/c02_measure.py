@@ -60,6 +60,7 @@ class Size:
         seeds: each another order of the batches, all from the same initial weights.
         others: seeds of the rows that take another number: more where a share would stay undecided, fewer where a step
             is several times as dear.
+        memory_format: of the networks; those in float64 gain nothing from another.
         perturbations: runs of each seed, the unperturbed one among them.
         rates: learning rates of the rows that do not take Nesterov's. Plain SGD takes ten times as much, which is what
             momentum 0.9 makes of a step.
@@ -78,6 +79,7 @@ class Size:
     begin: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
     others: Mapping[str, int] = field(default_factory=dict)
+    memory_format: str = "contiguous"
 
 
 SIZES: Mapping[str, Size] = {
@@ -98,16 +100,17 @@ SIZES: Mapping[str, Size] = {
         perturbations=3,
         rates={"sgd": 3.0, "adamw": 0.01, CALM: 0.01},
         step="fashion",
-        steps=60,
+        steps=40,
         begin=40,
         others={"float64": 3},
+        memory_format="channels_last",
         settings={
             "model": "resnet8",
             "width": 8,
             "lr": 0.3,
             "weight_decay": 5e-3,
-            "epochs": 3,
-            "train_size": 4000,
+            "epochs": 1,
+            "train_size": 12_000,
             "batch_size": 64,
         },
     ),
@@ -183,7 +186,8 @@ def settings_of(row: str, size: Size) -> dict[str, Any]:
 def _audit(row: str, lab: Lab) -> Mapping[str, Any]:
     size = SIZES[lab.scale]
     grid = {"seeds": size.others.get(row, size.seeds), "perturbations": size.perturbations, "vary": "order"}
-    study = lab.study("audit", row, size.task, **grid, **settings_of(row, size))
+    memory_format = "contiguous" if _in_float64(row) else size.memory_format
+    study = lab.study("audit", row, size.task, **grid, memory_format=memory_format, **settings_of(row, size))
     result, runs = study.result, study.to_xarray()
     final = runs["accuracy"].isel(epoch=-1).transpose("perturbation", "seed")
     return {
@@ -209,9 +213,13 @@ def pieces(scale: str) -> Sequence[Piece]:
     return [_piece(name, SIZES[scale]) for name in ROWS]
 
 
+def _in_float64(row: str) -> bool:
+    return _CHANGES.get(row, {}).get("dtype") == "float64"
+
+
 def _piece(name: str, size: Size) -> Piece:
     seeds = size.others.get(name, size.seeds)
-    step = f"{size.step} in float64" if _CHANGES.get(name, {}).get("dtype") == "float64" else size.step
+    step = f"{size.step} in float64" if _in_float64(name) else size.step
     return Piece(
         name=name,
         says=f"{ROWS[name]}: {plural(seeds, 'seed')} by {plural(size.perturbations, 'perturbation')}",

@@ -33,8 +33,8 @@ SIZES: Mapping[str, TracedSize] = {
         seeds=6,
         steps=320,
         measured="fashion",
-        dearer=1.5,
-        settings={"model": "resnet8", "train_size": 2048, "epochs": 20},
+        dearer=0.6,
+        settings={"model": "resnet8", "width": 8, "train_size": 2048, "epochs": 20},
     ),
     "full": TracedSize(
         task="cifar10",
@@ -258,7 +258,7 @@ CLAIM = Claim[Restrained](
     ),
     scales={
         "small": "a small network on the digits, 6 seeds with one twin each",
-        "medium": "ResNet-8 on 2,048 images of Fashion-MNIST, 6 seeds with one twin each",
+        "medium": "ResNet-8 of width 8 on 2,048 images of Fashion-MNIST, 6 seeds with one twin each",
         "full": "ResNet-56 on CIFAR-10, 200 epochs, 6 seeds with one twin each",
     },
     pieces=_pieces,
