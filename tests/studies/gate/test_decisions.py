@@ -1,7 +1,10 @@
 """Keep, discard, undecided: what each candidate of a session comes to, and what the session remembers of it."""
 
+import json
 import math
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from scipy import stats
@@ -9,6 +12,7 @@ from scipy import stats
 import lastbit as lb
 from lastbit.core.errors import LastbitError
 
+SCHEMA = Path(__file__).parents[3] / "docs" / "schema" / "gate-1.json"
 EXIT = {"worse": 5, "same": 5, "better": 0, "crashing": 4}
 WHY = {"worse": "not_ahead", "same": "same_bits", "better": "better", "crashing": "crashed"}
 
@@ -92,6 +96,14 @@ def test_a_baseline_that_was_audited_is_not_trained_again(desk):
     assert answer.session.folder == str(desk.folder / "audited-gate")
     assert answer.verdict_kind == "discard"
     assert lb.gate(study.path, f"{programs}:same", better="higher", quiet=True).why == "same_bits"
+
+
+def test_answers_are_of_their_schema(night):
+    schema = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
+    for answer in [*night.values(), lb.gate_status(night["worse"].session.folder)]:
+        content = json.loads(json.dumps(answer.to_json(), allow_nan=False))
+        schema.validate(content)
+        assert set(content) == set(schema.schema["properties"])
 
 
 def test_the_session_is_read_alone(night):

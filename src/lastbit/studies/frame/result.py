@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Self
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core.core_schema import FloatSchema
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode
@@ -18,6 +16,7 @@ from lastbit.report.formatting import plural
 from lastbit.report.junit import Outcome
 from lastbit.stats import Estimate
 from lastbit.store import RunRecord, StudyFolder
+from lastbit.studies.frame.json_schema import json_schema_of
 from lastbit.studies.frame.next_step import doctor_command
 
 __all__ = ["Result", "RunRow", "Verdict", "exit_code_of", "head", "outcome_of", "run_row"]
@@ -97,13 +96,6 @@ class RunRow:
     metrics: Mapping[str, float | None]
 
 
-class _AsPlain(GenerateJsonSchema):
-    """Has numbers as `plain` writes them: infinities as text."""
-
-    def float_schema(self, schema: FloatSchema) -> JsonSchemaValue:
-        return {"anyOf": [super().float_schema(schema), {"enum": ["inf", "-inf"]}]}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """What a study concluded; each kind adds what it measured."""
@@ -147,7 +139,7 @@ class Result:
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
         """Return the JSON schema of what `to_json` returns."""
-        return TypeAdapter(cls).json_schema(mode="serialization", schema_generator=_AsPlain)
+        return json_schema_of(cls)
 
     def _repr_html_(self) -> str:
         """Return the answer and the estimates, by their names here, as a notebook shows them."""

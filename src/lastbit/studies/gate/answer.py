@@ -16,12 +16,9 @@ from lastbit.stats.gate import Comparison
 from lastbit.studies.frame.presented import Presented
 from lastbit.studies.frame.result import Verdict, outcome_of
 from lastbit.studies.gate.page import gate_page
-from lastbit.studies.gate.result import SessionRow
+from lastbit.studies.gate.result import SCHEMA, GateResult, SessionRow
 
 __all__ = ["GateAnswer"]
-
-_SCHEMA = 1
-"""Version of the form of `to_json`."""
 
 _EXIT = {"discard": ExitCode.NO, "undecided": ExitCode.UNDECIDED}
 
@@ -73,18 +70,18 @@ class GateAnswer(Presented):
         """Return plain values for JSON: infinities as "inf" and "-inf", None for what there is not."""
         one = None if self.candidate is None else self.session.of(self.candidate)
         found: dict[str, Any] = plain(
-            {
-                "schema": _SCHEMA,
-                "kind": "gate",
-                "verdict": self.verdict,
-                "verdict_kind": self.verdict_kind,
-                "advice": self.said.advice,
-                "why": self.why,
-                "decided_before": self.before,
-                "candidate": one,
-                "session": self.session,
-                "command": self.command,
-            }
+            GateResult(
+                schema=SCHEMA,
+                kind="gate",
+                verdict=self.verdict,
+                verdict_kind=self.verdict_kind,
+                advice=self.said.advice,
+                why=self.why,
+                decided_before=self.before,
+                candidate=one,
+                session=self.session,
+                command=self.command,
+            )
         )
         return found
 

@@ -15,7 +15,10 @@ from lastbit.store import LedgerStatus, RunState
 from lastbit.store.ledger_records import LedgerCandidate, LedgerDecision, LedgerEpoch
 from lastbit.studies.gate.session import promised
 
-__all__ = ["NO_RUN", "BaselineRow", "CandidateRow", "SessionRow", "session_row"]
+__all__ = ["NO_RUN", "SCHEMA", "BaselineRow", "CandidateRow", "GateResult", "SessionRow", "session_row"]
+
+SCHEMA = 1
+"""Version of the form of `GateResult`."""
 
 NO_RUN = "no_run"
 """Why a candidate is undecided of which no run could be made: it takes no place of those declared."""
@@ -138,6 +141,35 @@ class SessionRow:
         """Return plain values for JSON."""
         found: dict[str, Any] = plain(self)
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateResult:
+    """What `--json` holds.
+
+    Attributes:
+        schema: version of this form.
+        kind: "gate".
+        verdict: the answer, one sentence.
+        verdict_kind: `keep`, `discard` or `undecided`; `session` of the session alone.
+        advice: what to do about it.
+        why: the reason in one word; "" of the session alone.
+        decided_before: whether the candidate was decided by an earlier call.
+        candidate: the one that was asked about; None of the session alone.
+        session: as it stands after the decision.
+        command: that asks again.
+    """
+
+    schema: int
+    kind: str
+    verdict: str
+    verdict_kind: str
+    advice: str
+    why: str
+    decided_before: bool
+    candidate: CandidateRow | None
+    session: SessionRow
+    command: str
 
 
 def session_row(folder: Path, status: LedgerStatus) -> SessionRow:

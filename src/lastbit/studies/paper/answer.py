@@ -16,15 +16,12 @@ from lastbit.store.claim_folder import ClaimFolder
 from lastbit.studies.frame.presented import Presented, write_page
 from lastbit.studies.paper.claim import Claim
 from lastbit.studies.paper.page import ClaimShown, paper_page
-from lastbit.studies.paper.result import ClaimRow, claim_row, measured_of, paper_verdict
+from lastbit.studies.paper.result import SCHEMA, ClaimRow, PaperResult, claim_row, measured_of, paper_verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["PaperAnswer"]
-
-_SCHEMA = 1
-"""Version of the form of `to_json`."""
 
 
 class PaperAnswer(Presented):
@@ -79,17 +76,17 @@ class PaperAnswer(Presented):
         """Return plain values for JSON: infinities as "inf" and "-inf", None for what there is not."""
         facts = self._folder.facts
         found: dict[str, Any] = plain(
-            {
-                "schema": _SCHEMA,
-                "kind": "paper",
-                "verdict": self.verdict,
-                "verdict_kind": self.verdict_kind,
-                "advice": self._said.advice,
-                "scale": facts["scale"],
-                "threads": facts["threads"],
-                "environment": facts["environment"],
-                "claims": self.claims,
-            }
+            PaperResult(
+                schema=SCHEMA,
+                kind="paper",
+                verdict=self.verdict,
+                verdict_kind=self.verdict_kind,
+                advice=self._said.advice,
+                scale=facts["scale"],
+                threads=facts["threads"],
+                environment=facts["environment"],
+                claims=tuple(self.claims),
+            )
         )
         return found
 

@@ -12,7 +12,10 @@ from lastbit.store.claim_folder import ClaimFolder
 from lastbit.studies.frame.result import Verdict
 from lastbit.studies.paper.claim import Claim, Form, Judged, Number, undecided
 
-__all__ = ["JUDGED", "ClaimRow", "FormRow", "claim_row", "measured_of", "paper_verdict"]
+__all__ = ["JUDGED", "SCHEMA", "ClaimRow", "FormRow", "PaperResult", "claim_row", "measured_of", "paper_verdict"]
+
+SCHEMA = 1
+"""Version of the form of `PaperResult`."""
 
 JUDGED = {"held": "held", "not_held": "not held", "undecided": "undecided", "not_measured": "not measured"}
 """The kinds of verdict on a claim, in words."""
@@ -72,6 +75,33 @@ class ClaimRow:
     remarks: tuple[str, ...]
     seconds: float
     command: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperResult:
+    """What `--json` and the folder's `result.json` hold.
+
+    Attributes:
+        schema: version of this form.
+        kind: "paper".
+        verdict: the answer, one sentence.
+        verdict_kind: `held`, `not_held` or `undecided`.
+        advice: what to do about it.
+        scale: at which was measured.
+        threads: of each process.
+        environment: versions and machine.
+        claims: a row for each.
+    """
+
+    schema: int
+    kind: str
+    verdict: str
+    verdict_kind: str
+    advice: str
+    scale: str
+    threads: int
+    environment: Mapping[str, Any]
+    claims: tuple[ClaimRow, ...]
 
 
 def measured_of(claim: Claim[Any], folder: ClaimFolder) -> tuple[Any | None, float]:

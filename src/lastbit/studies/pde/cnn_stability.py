@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +17,7 @@ from lastbit.pde.lanczos import extreme_eigenpairs
 from lastbit.report.blocks import Table
 from lastbit.report.formatting import bound, number
 from lastbit.studies.pde.cnn_problem import CnnResult, cnn_problem
+from lastbit.studies.pde.measured import CnnBounds, RegimeEnds
 from lastbit.studies.pde.result import table_of
 from lastbit.studies.pde.settings import CnnStabilitySettings
 
@@ -36,6 +38,7 @@ class CnnStability(CnnResult):
 
     kind: ClassVar[str] = "pde stability"
     figure_size: ClassVar[tuple[float, float]] = (9.6, 3.4)
+    forms: ClassVar[tuple[type, ...]] = (CnnStabilitySettings, CnnBounds)
     settings: CnnStabilitySettings
     bounds: dict[str, dict[str, RegimeStability]]
     simulated: SimulatedBounds | None
@@ -84,19 +87,24 @@ class CnnStability(CnnResult):
             rows.append(["transitioning", "simulated", *_ends(self.simulated), ""])
         return table_of(("regime", "support"), ("alpha min", "alpha max", "max stable dt"), rows)
 
-    def measured(self) -> dict[str, Any]:
+    def measured(self) -> Sequence[Any]:
         """Return the bounds; the top level is the transitioning regime, windowed."""
         regimes = {
-            regime: {support: _plain(one) for support, one in by_support.items()}
+            regime: {support: _regime_ends(one) for support, one in by_support.items()}
             for regime, by_support in self.bounds.items()
         }
-        answer = regimes["transitioning"]["windowed"]
-        return {
-            **{name: answer[name] for name in ("alpha_min", "alpha_max", "max_stable_dt", "stable")},
-            **regimes["transitioning"],
-            "regimes": regimes,
-            "simulated": self.simulated,
-        }
+        answer = self.answer
+        found = CnnBounds(
+            alpha_min=answer.alpha_min,
+            alpha_max=answer.alpha_max,
+            max_stable_dt=answer.max_stable_dt,
+            stable=answer.stable,
+            windowed=regimes["transitioning"]["windowed"],
+            full_support=regimes["transitioning"]["full_support"],
+            regimes=regimes,
+            simulated=self.simulated,
+        )
+        return (found,)
 
     def draw_on(self, figure: Figure) -> None:
         """Draw the stable weight decays against the step, per regime, windowed and with full support."""
@@ -148,12 +156,15 @@ def _ends(one: RegimeStability | SimulatedBounds) -> tuple[str, str]:
     return number(one.alpha_min, 6), number(one.alpha_max, 6)
 
 
-def _plain(one: RegimeStability) -> dict[str, Any]:
+def _regime_ends(one: RegimeStability) -> RegimeEnds:
     ends = one.spectrum
-    return {
-        **{name: getattr(one, name) for name in ("alpha_min", "alpha_max", "max_stable_dt", "stable")},
-        "eigenvalue_min": ends.low,
-        "eigenvalue_max": ends.high,
-        "residual": ends.residual,
-        "converged": ends.converged,
-    }
+    return RegimeEnds(
+        alpha_min=one.alpha_min,
+        alpha_max=one.alpha_max,
+        max_stable_dt=one.max_stable_dt,
+        stable=one.stable,
+        eigenvalue_min=ends.low,
+        eigenvalue_max=ends.high,
+        residual=ends.residual,
+        converged=ends.converged,
+    )

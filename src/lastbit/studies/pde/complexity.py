@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,6 +14,7 @@ from lastbit.core.keywords import keywords, takes
 from lastbit.pde.deep.sweep import ComplexitySweep, ComplexityTrend, complexity_sweep
 from lastbit.report.blocks import Table
 from lastbit.report.formatting import bound, interval, number, plural, setting
+from lastbit.studies.pde.measured import SaidTrend, Trends
 from lastbit.studies.pde.result import PdeResult, Progress, table_of
 from lastbit.studies.pde.settings import ComplexitySettings
 
@@ -30,6 +32,7 @@ class ComplexityStudy(PdeResult):
     """The edge of stability along each axis of size, every size at every seed."""
 
     kind: ClassVar[str] = "pde complexity"
+    forms: ClassVar[tuple[type, ...]] = (ComplexitySettings, Trends)
     settings: ComplexitySettings
     sweep: ComplexitySweep
     problem: str = "deep"
@@ -90,13 +93,11 @@ class ComplexityStudy(PdeResult):
         titles = ("size", "edge lr, median", "least", "most", "alpha min, median")
         return table_of(("axis",), titles, rows)
 
-    def measured(self) -> dict[str, Any]:
+    def measured(self) -> Sequence[Any]:
         """Return the trends; None stands for an exponent that cannot be fitted."""
         one = self.sweep
-        trends = [
-            {**asdict(trend), "verdict": self._sentence(trend), "verdict_kind": trend.direction} for trend in one.trends
-        ]
-        return {"base": one.base, "settings": one.settings, "seeds": one.seeds, "trends": trends}
+        trends = [SaidTrend.of(trend, self._sentence(trend)) for trend in one.trends]
+        return (Trends(base=one.base, settings=one.settings, seeds=one.seeds, trends=trends),)
 
     def draw_on(self, figure: Figure) -> None:
         """Draw the edge against size, one panel per axis: a dot for each seed, a line through the medians."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from lastbit.pde.deep.bounds import DeepBounds, deep_bounds
 from lastbit.report.blocks import Table
 from lastbit.report.formatting import bound, count, number, plural
 from lastbit.studies.pde.cnn_problem import picture_words
+from lastbit.studies.pde.measured import BindingLayer
 from lastbit.studies.pde.result import PdeResult, Progress, table_of
 from lastbit.studies.pde.settings import DeepStabilitySettings
 
@@ -30,6 +32,7 @@ class DeepStability(PdeResult):
 
     kind: ClassVar[str] = "pde stability"
     figure_size: ClassVar[tuple[float, float]] = (8.8, 3.4)
+    forms: ClassVar[tuple[type, ...]] = (DeepStabilitySettings, DeepBounds, BindingLayer)
     settings: DeepStabilitySettings
     bounds: DeepBounds
     problem: str = "deep"
@@ -103,9 +106,9 @@ class DeepStability(PdeResult):
         # 0 − 0 is 0, where −0 would be shown with its sign.
         return [number(sharpness, 6), number(0.0 - lowest, 6), *most, bound(edge, 6)]
 
-    def measured(self) -> dict[str, Any]:
+    def measured(self) -> Sequence[Any]:
         """Return the bounds of the whole, and `layers`."""
-        return {**asdict(self.bounds), "binding_layer": self.bounds.binding_layer}
+        return self.bounds, BindingLayer(binding_layer=self.bounds.binding_layer)
 
     def draw_on(self, figure: Figure) -> None:
         """Draw the stable weight decays against the step, and the spectrum of every layer's block."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +15,7 @@ from lastbit.pde.linear.simulation import Simulation, simulate
 from lastbit.report.blocks import Table
 from lastbit.report.formatting import amplification, bound, capitalised, count, number, plural, wave
 from lastbit.studies.pde.linear_problem import LinearResult, analysed
+from lastbit.studies.pde.measured import LinearSteps
 from lastbit.studies.pde.result import table_of
 from lastbit.studies.pde.settings import LinearSimulateSettings
 
@@ -31,6 +33,7 @@ class LinearSimulation(LinearResult):
 
     kind: ClassVar[str] = "pde simulate"
     figure_size: ClassVar[tuple[float, float]] = (10.2, 3.9)
+    forms: ClassVar[tuple[type, ...]] = (LinearSimulateSettings, LinearSteps)
     settings: LinearSimulateSettings
     judgement: StepJudgement
     simulation: Simulation
@@ -98,22 +101,23 @@ class LinearSimulation(LinearResult):
             rows.append(("amplification per step, simulated", amplification(self.simulation.growth)))
         return [self.table, table_of(("", one.problem), (), rows)]
 
-    def measured(self) -> dict[str, Any]:
+    def measured(self) -> Sequence[Any]:
         """Return the amplitudes and the limits; None stands for what is not a number."""
         run, judged = self.simulation, self.judgement
-        return {
-            "equation": self.analysis.equation,
-            "parameters": self.analysis.parameters,
-            "points": self.settings.shape[0],
-            "stable": judged.stable,
-            "max_stable_dt": self.analysis.max_stable_dt,
-            "max_stable_dt_of_grid": judged.max_stable_dt,
-            "amplification_per_step": judged.amplification,
-            "amplified_frequency": judged.frequency,
-            "simulated_amplification_per_step": run.growth if run.blew_up else None,
-            "ended_at": run.ended_at,
-            "amplitudes": run.amplitudes.tolist(),
-        }
+        found = LinearSteps(
+            equation=self.analysis.equation,
+            parameters=self.analysis.parameters,
+            points=self.settings.shape[0],
+            stable=judged.stable,
+            max_stable_dt=self.analysis.max_stable_dt,
+            max_stable_dt_of_grid=judged.max_stable_dt,
+            amplification_per_step=judged.amplification,
+            amplified_frequency=judged.frequency,
+            simulated_amplification_per_step=run.growth if run.blew_up else None,
+            ended_at=run.ended_at,
+            amplitudes=run.amplitudes.tolist(),
+        )
+        return (found,)
 
     def draw_on(self, figure: Figure) -> None:
         """Draw the field at three times, its amplitude over the steps, and the amplification of every wave."""

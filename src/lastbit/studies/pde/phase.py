@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +16,7 @@ from lastbit.pde.cnn.status import FlowStatus
 from lastbit.report.blocks import Table
 from lastbit.report.formatting import MISSING, count, number, percent, plural, within
 from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments, too_few_steps
+from lastbit.studies.pde.measured import PhaseGrid
 from lastbit.studies.pde.result import STATUS_COLOURS, Progress, table_of
 from lastbit.studies.pde.settings import PhaseSettings
 
@@ -31,6 +33,7 @@ class PhaseStudy(CnnResult):
     """How every pair of learning rate and weight decay ended."""
 
     kind: ClassVar[str] = "pde phase"
+    forms: ClassVar[tuple[type, ...]] = (PhaseSettings, PhaseGrid)
     settings: PhaseSettings
     diagram: PhaseDiagram
 
@@ -81,19 +84,22 @@ class PhaseStudy(CnnResult):
         censored = first == 0 or status[first - 1] is FlowStatus.UNDECIDED
         return within(0.0, rates[first]) if censored else number(rates[first])
 
-    def measured(self) -> dict[str, Any]:
+    def measured(self) -> Sequence[Any]:
         """Return the grid; rows of `status` are weight decays."""
         one = self.diagram
         names = list(FlowStatus)
-        grids = ("loss_AE", "twin_difference_AE", "theory_low_A", "theory_high_A")
-        return {
-            "lr": one.lr_E.tolist(),
-            "weight_decay": one.weight_decay_A.tolist(),
-            "status": [[names[i] for i in row] for row in one.status_AE.tolist()],
-            **{name.rpartition("_")[0]: getattr(one, name).tolist() for name in grids},
-            "agreement": one.agreement(),
-            "counts": self.counts,
-        }
+        found = PhaseGrid(
+            lr=one.lr_E.tolist(),
+            weight_decay=one.weight_decay_A.tolist(),
+            status=[[names[i] for i in row] for row in one.status_AE.tolist()],
+            loss=one.loss_AE.tolist(),
+            twin_difference=one.twin_difference_AE.tolist(),
+            theory_low=one.theory_low_A.tolist(),
+            theory_high=one.theory_high_A.tolist(),
+            agreement=one.agreement(),
+            counts=self.counts,
+        )
+        return (found,)
 
     def draw_on(self, figure: Figure) -> None:
         """Draw the statuses as a map, and the twin difference beside it where there are twins."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +19,7 @@ from lastbit.report.formatting import setting
 from lastbit.report.markdown import render_markdown
 from lastbit.report.notebook import render_fragment
 from lastbit.report.text import print_page, render_text
+from lastbit.studies.frame.json_schema import json_schema_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,6 +36,18 @@ STATUS_COLOURS = {"converged": "#3b6fb6", "restrained": "#e8a33d", "diverged": "
 """Told apart by lightness too, so that they survive grey print."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Head:
+    """What the JSON of every result begins with."""
+
+    schema: int
+    kind: str
+    problem: str
+    verdict: str
+    verdict_kind: str
+    command: str
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PdeResult(ABC):
     """The answer of a `pde` command; each kind adds what it computed.
@@ -48,6 +61,8 @@ class PdeResult(ABC):
     """The command, `pde stability`."""
     schema: ClassVar[int] = 1
     """Version of the form of `to_json`."""
+    forms: ClassVar[tuple[type, ...]]
+    """Classes of the settings, then of what `measured` returns."""
     figure_size: ClassVar[tuple[float, float]] = (8.4, 3.4)
     """In inches."""
     settings: Config
@@ -79,8 +94,8 @@ class PdeResult(ABC):
         return [self.table]
 
     @abstractmethod
-    def measured(self) -> Mapping[str, Any]:
-        """Return what was computed, by its names in JSON."""
+    def measured(self) -> Sequence[Any]:
+        """Return what was computed, in typed parts whose fields stand beside each other in JSON."""
 
     @abstractmethod
     def draw_on(self, figure: Figure) -> None:
@@ -124,19 +139,21 @@ class PdeResult(ABC):
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON: infinities as "inf" and "-inf", None for what is not measured."""
-        content: dict[str, Any] = plain(
-            {
-                "schema": self.schema,
-                "kind": self.kind,
-                "problem": self.problem,
-                "verdict": self.verdict,
-                "verdict_kind": self.verdict_kind,
-                "command": self.command,
-                **self.settings.model_dump(),
-                **self.measured(),
-            }
+        head = _Head(
+            schema=self.schema,
+            kind=self.kind,
+            problem=self.problem,
+            verdict=self.verdict,
+            verdict_kind=self.verdict_kind,
+            command=self.command,
         )
-        return content
+        parts: list[dict[str, Any]] = list(map(plain, (head, self.settings.model_dump(), *self.measured())))
+        return {name: value for part in parts for name, value in part.items()}
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Return the JSON schema of what `to_json` returns."""
+        return json_schema_of(_Head, *cls.forms)
 
     @property
     def page(self) -> Page:

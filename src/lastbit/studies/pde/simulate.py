@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +20,7 @@ from lastbit.report.blocks import Table
 from lastbit.report.formatting import count, number, plural
 from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments, too_few_steps
 from lastbit.studies.pde.linear_simulate import LinearSimulation, linear_simulate
+from lastbit.studies.pde.measured import FlowRecords
 from lastbit.studies.pde.result import STATUS_COLOURS, Progress, table_of
 from lastbit.studies.pde.settings import FLOWS, LinearSimulateSettings, SimulateSettings
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FlowStudy", "pde_simulate"]
 
-_RECORDS = ("loss", "data_loss", "kernel_norm", "twin_difference", "sharpness")
 _SAID = {
     FlowStatus.CONVERGED: "converges",
     FlowStatus.RESTRAINED: "is restrained: bounded, but it never settles",
@@ -41,6 +42,7 @@ class FlowStudy(CnnResult):
 
     kind: ClassVar[str] = "pde simulate"
     figure_size: ClassVar[tuple[float, float]] = (9.6, 3.0)
+    forms: ClassVar[tuple[type, ...]] = (SimulateSettings, FlowRecords)
     settings: SimulateSettings
     simulation: Simulation
 
@@ -103,18 +105,24 @@ class FlowStudy(CnnResult):
         rows = ([count(int(run.step_T[i])), *(number(float(c[i])) for c in columns)] for i in chosen.tolist())
         return table_of((), titles, rows)
 
-    def measured(self) -> dict[str, Any]:
+    def measured(self) -> Sequence[Any]:
         """Return the records; None stands for what is not a number or was not asked for."""
         run = self.simulation
-        return {
-            "status": self.status,
-            "steps": int(run.steps_M[0]),
-            "step": run.step_T.tolist(),
-            **{name: getattr(run, f"{name}_TM")[:, 0].tolist() for name in _RECORDS},
-            "sharpness_threshold": self.threshold,
-            **{f"share_{regime}": run.shares_TM3[:, 0, i].tolist() for i, regime in enumerate(REGIMES)},
-            "theory_high": self.theory_high,
-        }
+        shares = {f"share_{regime}": run.shares_TM3[:, 0, i].tolist() for i, regime in enumerate(REGIMES)}
+        found = FlowRecords(
+            status=self.status,
+            steps=int(run.steps_M[0]),
+            step=run.step_T.tolist(),
+            loss=run.loss_TM[:, 0].tolist(),
+            data_loss=run.data_loss_TM[:, 0].tolist(),
+            kernel_norm=run.kernel_norm_TM[:, 0].tolist(),
+            twin_difference=run.twin_difference_TM[:, 0].tolist(),
+            sharpness=run.sharpness_TM[:, 0].tolist(),
+            sharpness_threshold=self.threshold,
+            theory_high=self.theory_high,
+            **shares,
+        )
+        return (found,)
 
     def draw_on(self, figure: Figure) -> None:
         """Draw loss, sharpness against its threshold, and the twin difference, over steps."""

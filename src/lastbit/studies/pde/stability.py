@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +19,7 @@ from lastbit.report.formatting import amplification, bound, capitalised, number
 from lastbit.studies.pde.cnn_stability import CnnStability, cnn_stability
 from lastbit.studies.pde.deep_stability import DeepStability, deep_stability
 from lastbit.studies.pde.linear_problem import LinearResult, analysed
+from lastbit.studies.pde.measured import LinearLimit
 from lastbit.studies.pde.result import Progress, table_of
 from lastbit.studies.pde.settings import (
     PROBLEMS,
@@ -37,6 +39,7 @@ class LinearStability(LinearResult):
     """The stability of a classical problem under a scheme."""
 
     kind: ClassVar[str] = "pde stability"
+    forms: ClassVar[tuple[type, ...]] = (LinearStabilitySettings, LinearLimit)
     settings: LinearStabilitySettings
 
     @property
@@ -85,20 +88,24 @@ class LinearStability(LinearResult):
         ]
         return table_of(("", one.problem), (), ((name, text) for name, text in rows if text is not None))
 
-    def measured(self) -> dict[str, Any]:
+    def measured(self) -> Sequence[Any]:
         """Return the analysis, and `stable_for_every_step`."""
-        names = ("equation", "parameters", "max_stable_dt", "attained", "critical_frequency", "closed_form")
-        found = {name: getattr(self.analysis, name) for name in (*names, "closed_form_formula", "note")}
-        judged = (
-            {}
-            if self.judgement is None
-            else {
-                "stable": self.judgement.stable,
-                "amplification_per_step": self.judgement.amplification,
-                "amplified_frequency": self.judgement.frequency,
-            }
+        one, judged = self.analysis, self.judgement
+        found = LinearLimit(
+            equation=one.equation,
+            parameters=one.parameters,
+            max_stable_dt=one.max_stable_dt,
+            attained=one.attained,
+            critical_frequency=one.critical_frequency,
+            closed_form=one.closed_form,
+            closed_form_formula=one.closed_form_formula,
+            note=one.note,
+            stable_for_every_step=math.isinf(one.max_stable_dt),
+            stable=None if judged is None else judged.stable,
+            amplification_per_step=None if judged is None else judged.amplification,
+            amplified_frequency=None if judged is None else judged.frequency,
         )
-        return {**found, "stable_for_every_step": math.isinf(self.analysis.max_stable_dt), **judged}
+        return (found,)
 
     def draw_on(self, figure: Figure) -> None:
         """Draw `|g|` along the diagonal of frequencies for steps around the limit, and the stability region."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +13,7 @@ from lastbit.pde.cnn.window import Window, find_window
 from lastbit.report.blocks import Column, Row, Table
 from lastbit.report.formatting import MISSING, change, number, within
 from lastbit.studies.pde.cnn_problem import CnnResult, flow_arguments, too_few_steps
+from lastbit.studies.pde.measured import TriedRate, WindowEnds, WindowFound
 from lastbit.studies.pde.result import STATUS_COLOURS, Progress
 from lastbit.studies.pde.settings import WindowSettings
 
@@ -29,6 +31,7 @@ class WindowStudy(CnnResult):
 
     kind: ClassVar[str] = "pde window"
     figure_size: ClassVar[tuple[float, float]] = (9.6, 2.6)
+    forms: ClassVar[tuple[type, ...]] = (WindowSettings, WindowFound)
     settings: WindowSettings
     window: Window
 
@@ -90,16 +93,20 @@ class WindowStudy(CnnResult):
         numbers = [Column(title, True) for title in ("simulated", "theory", "difference")]
         return Table([Column("learning rate"), *numbers, Column("formula")], rows)
 
-    def measured(self) -> dict[str, Any]:
+    def measured(self) -> Sequence[Any]:
         """Return both ends, between which rates each lies, and every rate tried; None is an end that was not found."""
         one = self.window
-        names = ("converges_below", "blows_up_above", "theory_low", "theory_high", "rtol")
-        ranges = {"converges_below_range": one.low_range, "blows_up_above_range": one.high_range}
-        return {
-            "window": {**{name: getattr(one, name) for name in names}, **ranges},
-            "sharpness": one.sharpness,
-            "tried": [{"lr": lr, "status": status} for lr, status in one.tried],
-        }
+        ends = WindowEnds(
+            converges_below=one.converges_below,
+            blows_up_above=one.blows_up_above,
+            theory_low=one.theory_low,
+            theory_high=one.theory_high,
+            rtol=one.rtol,
+            converges_below_range=one.low_range,
+            blows_up_above_range=one.high_range,
+        )
+        tried = [TriedRate(lr=lr, status=status) for lr, status in one.tried]
+        return (WindowFound(window=ends, sharpness=one.sharpness, tried=tried),)
 
     def draw_on(self, figure: Figure) -> None:
         """Draw every learning rate tried by how it ended, with the ends of theory."""
