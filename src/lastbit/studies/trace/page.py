@@ -46,7 +46,7 @@ from lastbit.studies.frame.result import RunRow
 from lastbit.studies.trace import figures
 from lastbit.studies.trace.growth import Jump
 from lastbit.studies.trace.result import TraceMember, TraceResult, members_found
-from lastbit.studies.trace.tensors import Carriers, TensorGrowth
+from lastbit.studies.trace.tensor_page import localisation, most_amplifying, tensor_table
 from lastbit.studies.trace.twins_found import TwinsFound
 
 __all__ = ["trace_page"]
@@ -76,7 +76,7 @@ _HOW_TO_READ = Prose(
     bullets=True,
 )
 
-_EPISODES, _TENSORS, _JUMPS = 6, 5, 3
+_EPISODES, _JUMPS = 6, 3
 """How many the short form of the page shows."""
 
 
@@ -179,12 +179,12 @@ def _growth_sections(
         controls,
         *drawn,
         episodes,
-        *_most_amplifying(found),
+        *most_amplifying(found),
         *maps,
         *_tangent(found),
-        *_localisation(found),
+        *localisation(found),
         *_not_measured(found),
-        Section("Tensors", [_tensor_table(found)]),
+        Section("Tensors", [tensor_table(found)]),
         *([Section("All growth episodes", [everything])] if len(found.episodes) > _EPISODES else []),
     ]
 
@@ -291,19 +291,6 @@ def _jumps(found: TwinsFound) -> list[Block]:
     return [table] if table.rows else []
 
 
-def _most_amplifying(found: TwinsFound) -> list[Section]:
-    """Return the tensors that took the largest part in the growth."""
-    by_name = {row.tensor: row for row in found.tensors}
-    columns: Columns[TensorGrowth] = {
-        Column("tensor"): lambda row: row.tensor,
-        Column("share of growth", True): lambda row: percent(row.growth_share),
-        Column("relative L2 at the end", True): lambda row: number(row.relative_l2, 3),
-        Column("largest ulp distance", True): lambda row: count(row.max_ulp, ""),
-    }
-    table = table_of((by_name[name] for name in found.most_amplifying[:_TENSORS]), columns)
-    return [Section("Most amplifying tensors", [table.filled], brief=True)] if table.rows else []
-
-
 def _tangent(found: TwinsFound) -> list[Section]:
     if (tangent := found.tangent) is None:
         return []
@@ -316,50 +303,6 @@ def _tangent(found: TwinsFound) -> list[Section]:
         rows.append((f"While twins were small (steps {count(small.start)} – {count(small.end)})", rates))
     lead = "An infinitesimal difference carried along the base run by Hessian products: growth without a second run."
     return [Section("Tangent growth", [Facts(rows)], lead, brief=True)]
-
-
-def _localisation(found: TwinsFound) -> list[Section]:
-    if (spread := found.participation) is None:
-        return []
-    end = spread.at_the_end
-    growing = spread.while_growing or end
-    rows = [("all tensors", growing.tensors, end.tensors)]
-    rows += [(f"filters of {name}", growing.filters[name], last) for name, last in end.filters.items()]
-    rows += [(f"elements of {name}", growing.elements[name], last) for name, last in end.elements.items()]
-    columns: Columns[tuple[str, Carriers, Carriers]] = {
-        Column("over"): lambda row: row[0],
-        Column("carriers", True): lambda row: count(row[1].carriers),
-        Column("while growing", True): lambda row: number(row[1].participation, 3),
-        Column("at the end", True): lambda row: number(row[2].participation, 3),
-        Column("Gini while growing", True): lambda row: number(row[1].gini, 3),
-        Column("Gini at the end", True): lambda row: number(row[2].gini, 3),
-    }
-    table = table_of(rows, columns, fold=14)
-    probed = f"; filters and elements at {step(growing.probe_step)}" if growing.probe_step is not None else ""
-    lead = (
-        "The participation ratio says how many carriers effectively hold the difference; a Gini coefficient of 0 is an "
-        f"even spread. While growing: {step(growing.step)}{probed}."
-    )
-    return [Section("Over how much of the network it is spread", [table], lead)]
-
-
-def _tensor_table(found: TwinsFound) -> Table:
-    columns: Columns[TensorGrowth] = {
-        Column("tensor"): lambda row: row.tensor,
-        Column("weights", True): lambda row: count(row.size),
-        Column("share of growth", True): lambda row: percent(row.growth_share),
-        Column("first differs", True): lambda row: count(row.first_step, "never"),
-        Column("relative L2", True): lambda row: number(row.relative_l2, 3),
-        Column("mean relative L1", True): lambda row: number(row.mean_relative_l1, 3),
-        Column("largest ulp distance", True): lambda row: count(row.max_ulp),
-        Column("differing", True): lambda row: percent(row.share_differing),
-        Column("cosine", True): lambda row: number(row.cosine, 2),
-    }
-    caption = "At the last step; means over the twins, the largest for ulp distances."
-    if found.separate:
-        columns = dict(list(columns.items())[:5])
-        caption = "At the last step, mean over the twins; first differs: the first recorded step at which it does."
-    return table_of(found.tensors, columns, caption=caption, fold=30)
 
 
 def _not_measured(found: TwinsFound) -> list[Section]:
