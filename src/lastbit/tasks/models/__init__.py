@@ -17,7 +17,13 @@ __all__ = ["ACTIVATIONS", "MODELS", "NORMS", "PLAIN", "ModelSpec", "build_model"
 NORMS = ("batch", "group", "none")
 """The normalisations: batch (Ioffe and Szegedy, 2015), group (Wu and He, 2018), none."""
 
-ACTIVATIONS = {"relu": "torch.nn:ReLU", "swish": f"{__name__}.layers:Swish", "tanh": "torch.nn:Tanh"}
+ACTIVATIONS = {
+    "relu": "torch.nn:ReLU",
+    "leaky-relu": "torch.nn:LeakyReLU",
+    "gelu": "torch.nn:GELU",
+    "swish": f"{__name__}.layers:Swish",
+    "tanh": "torch.nn:Tanh",
+}
 """The activations by name, and where their modules stand."""
 
 

@@ -23,7 +23,7 @@ def mlp(shape: tuple[int, int, int], classes: int, *, width: int, norm: str, act
         classes: number of outputs.
         width: units of each hidden layer.
         norm: `batch`, `group` or `none`, before each activation.
-        activation: `relu`, `swish` or `tanh`.
+        activation: one of `ACTIVATIONS`.
     """
     sizes = [math.prod(shape), width, width]
     layers: list[nn.Module] = [nn.Flatten()]
@@ -44,7 +44,7 @@ def plain_mlp(shape: tuple[int, int, int], classes: int, *, depth: int, width: i
         classes: number of outputs.
         depth: hidden layers.
         width: units of each.
-        activation: `relu`, `swish` or `tanh`.
+        activation: one of `ACTIVATIONS`.
 
     Example:
         >>> network = plain_mlp((1, 8, 8), 10, depth=2, width=64, activation="tanh")
@@ -70,7 +70,7 @@ def cnn(shape: tuple[int, int, int], classes: int, *, width: int, norm: str, act
         classes: number of outputs.
         width: channels of the first layer.
         norm: `batch`, `group` or `none`, before each activation.
-        activation: `relu`, `swish` or `tanh`.
+        activation: one of `ACTIVATIONS`.
     """
     channels, height, side = shape
     first = 2 if min(height, side) >= 16 else 1
@@ -99,7 +99,7 @@ def plain_cnn(
         depth: convolutions.
         width: channels of each.
         kernel: side of each convolution's kernel, odd.
-        activation: `relu`, `swish` or `tanh`.
+        activation: one of `ACTIVATIONS`.
     """
     channels = [shape[0], *[width] * depth]
     layers: dict[str, nn.Module] = {}
@@ -148,7 +148,7 @@ def resnet(
         depth: 8, 14, 20, ..., 56, ...
         width: channels of the first stage.
         norm: `batch`, `group` or `none`.
-        activation: `relu`, `swish` or `tanh`.
+        activation: one of `ACTIVATIONS`.
 
     Raises:
         LastbitError: `depth` is not 6n + 2.
@@ -180,7 +180,7 @@ def vgg11(shape: tuple[int, int, int], classes: int, *, width: int, norm: str, a
         classes: number of outputs.
         width: channels of the first convolution; the last have 8 times as many.
         norm: `batch`, `group` or `none`.
-        activation: `relu`, `swish` or `tanh`.
+        activation: one of `ACTIVATIONS`.
     """
     channels, side = shape[0], min(shape[1:])
     layers: list[nn.Module] = []
