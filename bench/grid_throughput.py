@@ -26,7 +26,7 @@ from lastbit.perturb.base import Identity
 from lastbit.store import RunFiles, RunRecord, StudyFolder
 from lastbit.studies.audit.kind import AUDIT
 from lastbit.studies.frame.fingerprint import fingerprint
-from lastbit.studies.frame.make import plan_of
+from lastbit.studies.frame.planning import plan_of
 from lastbit.studies.frame.runner import JobWorkerFactory
 from lastbit.tasks import TaskConfig
 from lastbit.tasks.build import build_task

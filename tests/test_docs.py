@@ -24,7 +24,7 @@ import lastbit.studies.pde
 from lastbit.cli import main
 from lastbit.cli.app import app
 from lastbit.integrations.log import LOGGERS
-from lastbit.studies.frame import make as frame
+from lastbit.studies.frame.planning import plan_of
 
 ROOT = Path(__file__).parents[1]
 FRONT = ROOT / "README.md"
@@ -115,7 +115,7 @@ def until_understood(monkeypatch):
         for name in ("out", "workers", "threads", *on, "quiet", "trust", "checkpoint_seconds"):
             settings.pop(name, None)
         arms = settings.pop("arms", ())
-        frame.plan_of(kind, task, settings, arms=arms)
+        plan_of(kind, task, settings, arms=arms)
         raise Understood
 
     # First where it was imported to: who is imported here for the first time must have the real one to go back to.

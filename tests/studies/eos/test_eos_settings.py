@@ -8,7 +8,7 @@ from lastbit.cli.fields import join_values
 from lastbit.core.errors import LastbitError
 from lastbit.studies.eos.kind import EOS
 from lastbit.studies.eos.settings import EosSettings
-from lastbit.studies.frame.make import plan_of
+from lastbit.studies.frame.planning import plan_of
 
 
 def planned(**settings):

@@ -7,7 +7,7 @@ from lastbit import open_study, trace
 from lastbit.core.errors import LastbitError
 from lastbit.dynamics.agreement import judge_twins
 from lastbit.store import StudyFolder
-from lastbit.studies.frame.make import plan_of
+from lastbit.studies.frame.planning import plan_of
 from lastbit.studies.trace import worker
 from lastbit.studies.trace.kind import TRACE
 from lastbit.studies.trace.twins_found import TwinsFound

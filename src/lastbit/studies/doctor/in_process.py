@@ -14,8 +14,8 @@ from lastbit.studies.doctor.diagnose import diagnose
 from lastbit.studies.doctor.findings import Outcome, PrintedDifference
 from lastbit.studies.doctor.kind import DOCTOR
 from lastbit.studies.frame.kind import DTYPES
-from lastbit.studies.frame.make import plan_of
 from lastbit.studies.frame.own_process import train_once
+from lastbit.studies.frame.planning import plan_of
 from lastbit.tasks import Task
 
 __all__ = ["examined_here"]

@@ -17,7 +17,7 @@ from lastbit.studies.compare.kind import COMPARE
 from lastbit.studies.compare.settings import CompareSettings
 from lastbit.studies.frame.arms import arm_of
 from lastbit.studies.frame.kind import Plan
-from lastbit.studies.frame.make import plan_of
+from lastbit.studies.frame.planning import plan_of
 from lastbit.studies.frame.program import Trainee
 from lastbit.studies.frame.rehearsal import no_exit
 from lastbit.studies.frame.settings import command_keywords
