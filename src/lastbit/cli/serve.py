@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from lastbit.core.errors import LastbitError
+from lastbit.core.errors import LastbitError, MissingExtraError
 from lastbit.core.exit_codes import ExitCode
 from lastbit.core.terminal import say
 from lastbit.integrations.serve.guard import Guard, allowed_hosts, check_token
@@ -44,7 +44,7 @@ def serve(
     _check_folder(folder)
     for name in ("starlette", "uvicorn"):
         if find_spec(name) is None:
-            raise LastbitError(f"lastbit serve needs {name}: pip install 'lastbit[serve]'")
+            raise MissingExtraError("lastbit serve", name, "serve")
     listening = _listen(host, port)
     port = listening.getsockname()[1]
     address = f"http://{_in_address(host)}:{port}/?token={token}"

@@ -22,10 +22,17 @@ class LastbitError(Exception):
 
 
 class MissingExtraError(LastbitError, ImportError):
-    """An optional library is not installed, and so the module that was asked for cannot be imported."""
+    """An optional library is not installed.
 
-    def __init__(self, module: str, library: str, extra: str) -> None:
-        super().__init__(f"{module} needs {library}: pip install 'lastbit[{extra}]'")
+    Args:
+        what: was asked for.
+        library: that it needs, as its users call it.
+        extra: of lastbit that installs it.
+        instead: what does without, `, or ...`.
+    """
+
+    def __init__(self, what: str, library: str, extra: str, instead: str = "") -> None:
+        super().__init__(f"{what} needs {library}: pip install 'lastbit[{extra}]'{instead}")
 
 
 def choose(value: str, valid: Iterable[str], what: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from lastbit.core.errors import LastbitError
+from lastbit.core.errors import LastbitError, MissingExtraError
 from lastbit.integrations.logged import numbers_of_record
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def imported(module: str, extra: str) -> Any:
         return import_module(module)
     except ImportError as error:
         lacking = "" if error.name in (None, extra) else f" ({error.name} is missing)"
-        raise LastbitError(f"to log to {extra} needs its library{lacking}: pip install 'lastbit[{extra}]'") from None
+        raise MissingExtraError(f"to log to {extra}", f"its library{lacking}", extra) from None
 
 
 def check_answers(address: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from lastbit.core.errors import LastbitError
+from lastbit.core.errors import LastbitError, MissingExtraError
 from lastbit.integrations.library import Progress, check_answers, first_sentence, forgiving, imported
 from lastbit.integrations.logged import Logged, LoggedRun, logged
 from lastbit.store import write_json
@@ -75,9 +75,7 @@ def _check_place(place: str) -> None:
     if place.startswith(("http://", "https://")):
         check_answers(place)
     if place.startswith(_DATABASES) and find_spec("sqlalchemy") is None:
-        raise LastbitError(
-            f"to log to {place} needs the whole of MLflow: pip install 'lastbit[mlflow]', or name a server with --at"
-        )
+        raise MissingExtraError(f"to log to {place}", "the whole of MLflow", "mlflow", ", or name a server with --at")
     folder = Path(place.removeprefix("sqlite:///").partition("?")[0]).absolute().parent
     if place.startswith("sqlite:///") and not os.access(folder, os.W_OK):
         raise LastbitError(f"MLflow cannot write {place}: make the folder {folder}, or name another place with --at")

@@ -39,6 +39,11 @@ class Asked:
     memory_format: str | None = None
     """One of `MEMORY_FORMATS`; None measures, where the number of threads is measured too."""
 
+    @property
+    def cluster_threads(self) -> int:
+        """Threads of a run on a cluster where none are named: as many as it has CPUs."""
+        return max(1, int(self.per_run_cpus or 1))
+
     def __post_init__(self) -> None:
         """Refuse what is no number, and what does not go together."""
         _check_count("--workers", self.workers)

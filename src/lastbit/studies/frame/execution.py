@@ -206,7 +206,7 @@ def _on_ray(
             f"--executor ray: {names} cannot be sent to other machines: put it in a file and name it FILE.py:FUNCTION"
         )
     before = folder.facts.get("execution", {})
-    threads = before.get("threads") or asked.threads or max(1, int(asked.per_run_cpus or 1))
+    threads = before.get("threads") or asked.threads or asked.cluster_threads
     luggage = luggage_of(factory, left.plan, folder.path.absolute(), threads)
     gpus = asked.per_run_gpus if asked.per_run_gpus is not None else float(luggage.device.startswith("cuda"))
     most = asked.workers or (1 if left.shared else None)

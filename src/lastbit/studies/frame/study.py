@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import xarray as xr
 
-from lastbit.core.errors import LastbitError, choose
+from lastbit.core.errors import LastbitError, MissingExtraError, choose
 from lastbit.core.terminal import visible
 from lastbit.store import SCHEMA, StudyFolder, sweep, write_atomically
 from lastbit.studies.frame.condition import Condition
@@ -179,7 +179,7 @@ class Study(Shown, Generic[R]):
         try:
             import polars
         except ImportError:
-            raise LastbitError("to_polars() needs polars: pip install 'lastbit[polars]'") from None
+            raise MissingExtraError("to_polars()", "polars", "polars") from None
         return polars.DataFrame({str(name): column.to_numpy() for name, column in self.to_pandas().items()})
 
     def export(self, target: str | Path) -> Path:
@@ -241,5 +241,5 @@ def write_table(target: str | Path, data: xr.Dataset, rows: Callable[[xr.Dataset
         else:
             table.to_parquet(target, index=False)
     except ImportError as error:
-        raise LastbitError(f"{target.suffix} needs {error.name}: pip install 'lastbit[export]'") from None
+        raise MissingExtraError(target.suffix, str(error.name), "export") from None
     return target

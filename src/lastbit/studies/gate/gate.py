@@ -208,7 +208,7 @@ def _threads(first: Contender, measured: Measured | None, asked: Asked) -> int:
     if measured is not None and measured.threads is not None:
         return measured.threads
     if asked.executor == "ray":
-        return max(1, int(asked.per_run_cpus or 1))
+        return asked.cluster_threads
     task = first.task
     small = isinstance(task, Task) and not needs_threads(task.model, task.batch_size)
     return 1 if small else torch.get_num_threads()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from lastbit.core.errors import LastbitError
+from lastbit.core.errors import LastbitError, MissingExtraError
 from lastbit.core.words import plural
 
 __all__ = ["Node", "Watch", "check_address", "check_installed", "joined", "nodes_alive"]
@@ -42,7 +42,7 @@ def check_installed() -> None:
         LastbitError: there is none.
     """
     if find_spec("ray") is None:
-        raise LastbitError("--executor ray needs Ray: pip install 'lastbit[ray]'")
+        raise MissingExtraError("--executor ray", "Ray", "ray")
 
 
 def check_address(address: str | None) -> None:
