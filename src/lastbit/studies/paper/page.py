@@ -23,7 +23,7 @@ from lastbit.report.blocks import (
     table_of,
 )
 from lastbit.report.figures.printed import Drawing, data_url, printed
-from lastbit.report.formatting import number, seconds, setting, show
+from lastbit.report.formatting import duration, number, seconds, setting, show
 from lastbit.store.claim_folder import ClaimFolder
 from lastbit.studies.frame.result import Verdict
 from lastbit.studies.paper.claim import Number
@@ -83,7 +83,7 @@ def paper_page(
         sections=[
             Section("The claims", [_table(rows)], brief=True),
             *(_section(one, pictures) for one in claims),
-            Section("Where it was measured", [Facts(_environment(facts))], brief=pictures is not None),
+            Section("Where it was measured", [Facts(_environment(rows, facts))], brief=pictures is not None),
         ],
         footer="Drawn by lastbit from what was measured; every rule was written down before the run.",
     )
@@ -141,7 +141,9 @@ def _numbers(numbers: Sequence[Number]) -> Table:
     return table_of(numbers, each)
 
 
-def _environment(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _environment(claims: Iterable[ClaimRow], facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     there = facts["environment"]
     shown = {name: facts[name] for name in ("scale", "threads", "begun")}
-    return [(name, setting(value)) for name, value in {**shown, **{n: there[n] for n in _SHOWN if n in there}}.items()]
+    known = {**shown, **{name: there[name] for name in _SHOWN if name in there}}
+    taken = duration(sum(one.seconds for one in claims))
+    return [("time of all claims", taken), *((name, setting(value)) for name, value in known.items())]
