@@ -29,7 +29,11 @@ from lastbit.studies.frame.planning import plan_of
 ROOT = Path(__file__).parents[1]
 FRONT = ROOT / "README.md"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "bench").glob("*.md"))]
-PROSE = [page for page in PAGES if page.name not in ("CHANGELOG.md", "RESULTS.md", "evidence.md", "paper.md")]
+PROSE = [
+    page
+    for page in PAGES
+    if page.name not in ("CHANGELOG.md", "RESULTS.md", "evidence.md", "paper.md", "paper-medium.md")
+]
 """Pages whose formulas are maths; the others are records."""
 
 PARSER = MarkdownIt("commonmark").enable("table")

@@ -160,8 +160,8 @@ def _pieces(scale: str) -> Sequence[Piece]:
             name="regimes",
             says="the flow linearised by automatic differentiation in each regime, and its bounds simulated",
             measure=_regimes,
-            # For each step of a trial, a bisection of so small a kernel costs about four steps of the flow.
-            steps={"flow": 4 * sum(one.steps for one in settings_of(scale))},
+            # For each step of a trial, a bisection of so small a kernel costs about ten steps of the flow.
+            steps={"flow": 10 * sum(one.steps for one in settings_of(scale))},
         ),
         Piece(name="slopes", says="derivatives of the swish", measure=_slopes, steps={"flow": 1}),
     )

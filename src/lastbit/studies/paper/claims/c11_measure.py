@@ -50,7 +50,7 @@ class Size:
 
 SIZES: Mapping[str, Size] = {
     "small": Size(image=24, kernel=6, decays=(0.1, 0.4, 1.6), trained=(0.0, 1.0), settings={"every": 25}),
-    "medium": Size(image=64, kernel=12, decays=(0.1, 0.4, 1.6, 3.2), trained=(0.0, 0.1, 1.0), settings={"every": 10}),
+    "medium": Size(image=64, kernel=12, decays=(0.1, 0.4, 1.6, 3.2), trained=(0.0, 0.1, 1.0), settings={"every": 11}),
     "full": Size(image=256, kernel=32, decays=(0.1, 5.0, 20.0, 40.0), trained=(0.0, 0.01, 0.1, 1.0)),
 }
 """By scale; the networks are the same at every one, followed more closely at the larger."""
