@@ -18,7 +18,7 @@ from lastbit.pde.cnn.regimes import RegimeStability, regime_stability
 
 __all__ = ["SIZES", "Setting", "measured_regime", "settings_of", "slopes"]
 
-SIZES: Mapping[str, tuple[int, int]] = {"small": (5, 1000), "medium": (20, 6000), "full": (50, 10_000)}
+SIZES: Mapping[str, tuple[int, int]] = {"small": (5, 1000), "medium": (8, 4000), "full": (50, 10_000)}
 """Kernels of each row, and steps of a trial, by scale: among more kernels are some whose worst mode outgrows the next
 more slowly."""
 
