@@ -142,8 +142,8 @@ def test_unknown_choices_are_refused():
         make("vgg")
     with pytest.raises(LastbitError, match="unknown norm 'layer'"):
         make(norm="layer")
-    with pytest.raises(LastbitError, match="unknown activation 'gelu'"):
-        make(activation="gelu")
+    with pytest.raises(LastbitError, match="unknown activation 'maxout'"):
+        make(activation="maxout")
     with pytest.raises(LastbitError, match=r"6n \+ 2 layers, got depth 18"):
         resnet((3, 32, 32), 10, depth=18, width=16, norm="batch", activation="relu")
 

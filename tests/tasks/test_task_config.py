@@ -91,7 +91,7 @@ def test_every_combination_resolves_completely_and_to_itself(**given_):
         ({"optimizer": "sdg"}, "unknown optimizer 'sdg' .*did you mean 'sgd'"),
         ({"schedule": "warm"}, "unknown schedule 'warm'.* constant, linear, cosine, step"),
         ({"norm": "layer"}, "unknown norm 'layer'.* batch, group, none"),
-        ({"activation": "gelu"}, "unknown activation 'gelu'.* relu, swish, tanh"),
+        ({"activation": "maxout"}, "unknown activation 'maxout'.* relu, leaky-relu, gelu, swish, tanh"),
         ({"augment": "cutout"}, "unknown augment 'cutout'"),
         ({"lr": 0}, "^--lr must be above 0, got 0"),
         ({"lr": math.nan}, "^--lr must be a finite number, got nan"),

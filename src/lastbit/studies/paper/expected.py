@@ -54,25 +54,24 @@ def _flow() -> Callable[[], float]:
 def _training(
     width: int,
     depth: int,
-    side: int,
+    shape: tuple[int, int, int],
     batch: int,
     *,
-    channels: int = 1,
     part: int = 1,
     dtype: torch.dtype = torch.float32,
 ) -> Callable[[], Callable[[], float]]:
-    """Return what makes one step of a convolutional network of about this cost.
+    """Return what makes one step of a convolutional network of about this cost, on images of a shape (C, H, W).
 
     Of a large one a batch `part` times smaller is measured, and counts as that part of a step.
     """
 
     def made() -> Callable[[], float]:
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+        layers: list[nn.Module] = [nn.Conv2d(shape[0], width, 3, padding=1), nn.ReLU()]
         for _ in range(depth - 1):
             layers += [nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
         model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10)).to(dtype)
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-        images = torch.zeros(batch // part, channels, side, side, dtype=dtype)
+        images = torch.zeros(batch // part, *shape, dtype=dtype)
         labels = torch.zeros(batch // part, dtype=torch.int64)
 
         def step() -> float:
@@ -89,12 +88,12 @@ def _training(
 STEPS: Mapping[str, Callable[[], Callable[[], float]]] = {
     "heat": _heat,
     "flow": _flow,
-    "digits": _training(8, 3, 8, 32),
-    "digits in float64": _training(8, 3, 8, 32, dtype=torch.float64),
-    "fashion": _training(16, 8, 28, 128, part=8),
-    "fashion in float64": _training(16, 8, 28, 128, part=8, dtype=torch.float64),
-    "cifar": _training(32, 56, 32, 128, channels=3, part=32),
-    "cifar in float64": _training(32, 56, 32, 128, channels=3, part=32, dtype=torch.float64),
+    "digits": _training(8, 3, (1, 8, 8), 32),
+    "digits in float64": _training(8, 3, (1, 8, 8), 32, dtype=torch.float64),
+    "fashion": _training(16, 8, (1, 28, 28), 128, part=8),
+    "fashion in float64": _training(16, 8, (1, 28, 28), 128, part=8, dtype=torch.float64),
+    "cifar": _training(32, 56, (3, 32, 32), 128, part=32),
+    "cifar in float64": _training(32, 56, (3, 32, 32), 128, part=32, dtype=torch.float64),
 }
 """What is measured, by name: each makes a function that takes some steps and returns how many. `heat`: of a small
 simulation of the heat equation; `flow`: of one member of the one-layer CNN's flow, a window of 32 x 32 on an image of
