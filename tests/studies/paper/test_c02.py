@@ -128,7 +128,7 @@ def test_a_cut_down_run_measures_every_row_and_repeats_to_the_bit(tmp_path, monk
     scale = "full"
     cut = {"epochs": 1, "train_size": 100, "batch_size": 32, "model": "resnet8", "width": 4}
     size = replace(
-        SIZES[scale], task="digits", seeds=2, perturbations=2, more={}, settings={**SIZES[scale].settings, **cut}
+        SIZES[scale], task="digits", seeds=2, perturbations=2, others={}, settings={**SIZES[scale].settings, **cut}
     )
     monkeypatch.setattr(c02_measure, "SIZES", {scale: size})
 
