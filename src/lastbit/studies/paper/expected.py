@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -85,15 +86,17 @@ def _training(
     return made
 
 
+_NETWORKS: Mapping[str, Callable[..., Callable[[], Callable[[], float]]]] = {
+    "digits": partial(_training, 8, 3, (1, 8, 8), 32),
+    "fashion": partial(_training, 16, 8, (1, 28, 28), 128, part=8),
+    "cifar": partial(_training, 32, 56, (3, 32, 32), 128, part=32),
+}
+
 STEPS: Mapping[str, Callable[[], Callable[[], float]]] = {
     "heat": _heat,
     "flow": _flow,
-    "digits": _training(8, 3, (1, 8, 8), 32),
-    "digits in float64": _training(8, 3, (1, 8, 8), 32, dtype=torch.float64),
-    "fashion": _training(16, 8, (1, 28, 28), 128, part=8),
-    "fashion in float64": _training(16, 8, (1, 28, 28), 128, part=8, dtype=torch.float64),
-    "cifar": _training(32, 56, (3, 32, 32), 128, part=32),
-    "cifar in float64": _training(32, 56, (3, 32, 32), 128, part=32, dtype=torch.float64),
+    **{name: network() for name, network in _NETWORKS.items()},
+    **{f"{name} in float64": network(dtype=torch.float64) for name, network in _NETWORKS.items()},
 }
 """What is measured, by name: each makes a function that takes some steps and returns how many. `heat`: of a small
 simulation of the heat equation; `flow`: of one member of the one-layer CNN's flow, a window of 32 x 32 on an image of
