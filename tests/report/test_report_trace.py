@@ -45,6 +45,7 @@ def test_the_page_says_the_verdict_first_and_every_part_in_order(make_trace, par
         "Where along the network it started",
         "Filters of conv.weight",
         "What it does to loss and predictions",
+        "The horizon of the last bit",
         "Over how much of the network it is spread",
         "Tensors",
         "Where the time went",

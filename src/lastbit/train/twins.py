@@ -31,8 +31,8 @@ class TwinPlan:
 
     twins: int
     """Perturbed runs; without any, the base run has no repeat either."""
-    perturb: str = "rescale"
-    """How the last bit is perturbed."""
+    perturb: str | None = "rescale"
+    """How the last bit is perturbed; None for twins that whoever asks for them makes different."""
     seed: int = 0
     """Of the training; the perturbations draw from a stream of their own."""
     from_step: int = 0
@@ -104,6 +104,9 @@ def lock_step(
         total = min(plan.steps or trainings[0].total_steps, trainings[0].total_steps)
         labels, seed = ["base", "repeat"][:runs], stream_seed(plan.seed, "perturbation")
         for index, training in enumerate(trainings[2:], start=1):
+            if plan.perturb is None:
+                labels.append(f"twin {index}")
+                continue
             perturbation = make_perturbation(plan.perturb, index, seed=seed)
             training.perturb(perturbation)
             labels.append(perturbation.label)

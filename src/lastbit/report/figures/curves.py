@@ -12,7 +12,15 @@ import plotly.graph_objects as go
 from lastbit.report.figures.lines import Line, add_lines, positive
 from lastbit.report.figures.style import NEUTRAL, arrange, axis, blank, in_percent, log_or_linear, upright
 
-__all__ = ["TWIN_COLOURS", "difference_curves", "scaled_time_curves", "training_curves", "twin_gaps", "visible_effect"]
+__all__ = [
+    "TWIN_COLOURS",
+    "difference_curves",
+    "kick_curves",
+    "scaled_time_curves",
+    "training_curves",
+    "twin_gaps",
+    "visible_effect",
+]
 
 Episodes = Sequence[tuple[float, float]]
 """The first and the last step of each growth episode."""
@@ -105,6 +113,17 @@ def difference_curves(
         )
     _add(figure, lines, "step %{x}<br>relative L2 %{y:.2~e}")
     arrange(figure, xaxis=axis("optimizer step"), yaxis=axis("relative L2 difference", type="log", dtick=1))
+    return figure
+
+
+def kick_curves(lines: Sequence[Line]) -> go.Figure:
+    """Return how far kicked twins come from their base over the size of the kick, on a logarithmic axis.
+
+    Where growth is linear the lines of all sizes are one.
+    """
+    figure = _shaded(())
+    _add(figure, lines, "step %{x}<br>%{y:.2~e} times the kick")
+    arrange(figure, xaxis=axis("optimizer step"), yaxis=axis("difference / size of the kick", type="log", dtick=1))
     return figure
 
 

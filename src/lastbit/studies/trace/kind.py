@@ -15,6 +15,7 @@ from lastbit.studies.frame.make import make
 from lastbit.studies.frame.program import Program, Trainee
 from lastbit.studies.frame.settings import study_keywords
 from lastbit.studies.trace.cells import check_scaled_time, trace_cells
+from lastbit.studies.trace.kicks import kicked_runs
 from lastbit.studies.trace.of_audit import AuditTrace
 from lastbit.studies.trace.opaque import run_alone, separate_jobs, settled
 from lastbit.studies.trace.page import trace_page
@@ -57,6 +58,8 @@ def _announce(plan: Plan[TraceSettings], jobs: int, steps: int) -> str:
     if plan.program.is_opaque:
         return f"trace of {plural(jobs, 'run')} {runs}"
     of = f"{plural(twins + 2, 'run')} in lock step {runs}"
+    if kicks := kicked_runs(plan.settings):
+        of += f" and {plural(kicks, 'run')} in float64 of which twins are kicked"
     return f"trace of {jobs} x {of}, {plural(steps, 'step')},"
 
 

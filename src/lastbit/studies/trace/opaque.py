@@ -35,6 +35,7 @@ _LOCK_STEP = {
     "from_step": "no run of it can be branched off",
     "renormalise": "its twins are runs of their own, and none can be brought back to the base",
     "tangent": "a tangent needs the network and its loss",
+    "mechanism": "its twins are runs of their own, and none can be kicked",
     "layer": "filters are seen in a Task alone",
     "scaled_time": "it sets its learning rate and epochs itself",
 }

@@ -45,6 +45,8 @@ from lastbit.studies.frame.page import Kinds, of_trainings, points_of_each, runs
 from lastbit.studies.frame.result import RunRow
 from lastbit.studies.trace import figures
 from lastbit.studies.trace.growth import Jump
+from lastbit.studies.trace.horizon_page import horizon_section
+from lastbit.studies.trace.kick_page import kick_section, mechanism_section
 from lastbit.studies.trace.result import TraceMember, TraceResult, members_found
 from lastbit.studies.trace.tensor_page import localisation, most_amplifying, tensor_table
 from lastbit.studies.trace.twins_found import TwinsFound
@@ -181,6 +183,9 @@ def _growth_sections(
         episodes,
         *most_amplifying(found),
         *maps,
+        *horizon_section(found),
+        *mechanism_section(found),
+        *([] if arrays is None else kick_section(found, arrays, points)),
         *_tangent(found),
         *localisation(found),
         *_not_measured(found),

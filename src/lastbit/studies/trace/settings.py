@@ -27,6 +27,7 @@ class TraceSettings(StudySettings):
         "from_step",
         "renormalise",
         "tangent",
+        "mechanism",
         "layer",
         "scaled_time",
         "dtype",
@@ -42,6 +43,9 @@ class TraceSettings(StudySettings):
         bool, setting("bring a twin back to its base whenever it has moved away: the growth rate alone")
     ] = False
     tangent: Annotated[bool, setting("carry a tangent along the base run of sgd, adam or adamw too")] = False
+    mechanism: Annotated[
+        bool, setting("kick twins in float64 by 1e-14 to 1e-3 too: does growth depend on the size of a difference?")
+    ] = False
     layer: Annotated[str | None, setting("convolution whose filters the report maps", shown="the most amplifying")] = (
         None
     )

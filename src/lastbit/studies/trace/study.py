@@ -22,6 +22,8 @@ from lastbit.studies.trace.sketch_file import read_sketch_file
 
 __all__ = ["TraceStudy", "compare_sketches"]
 
+_OWN_AXES = ("step", "probe_step", "kick_seed", "kick_size", "kick_step", "kick_ratio_step", "tangent_step")
+
 _VARIABLES = {
     ("twin", "step", "tensor"): (*MEASURES, "differs"),
     ("twin", "step"): (*(f"all_{name}" for name in MEASURES), "loss_gap", "log_removed"),
@@ -30,6 +32,10 @@ _VARIABLES = {
     ("twin", "tensor"): ("first_step",),
     ("twin", "probe_step"): ("churn",),
     ("step", "filter"): ("filter_l2", "filter_norm"),
+    ("kick_seed", "kick_size", "kick_step"): ("kick_relative",),
+    ("kick_seed", "kick_size", "kick_step", "tensor"): ("kick_l2",),
+    ("kick_seed", "kick_step"): ("kick_tangent",),
+    ("kick_seed", "kick_ratio_step"): ("kick_ratio",),
     ("tangent_step",): ("tangent_log_growth",),
     ("tangent_step", "tensor"): ("tangent_split",),
 }
@@ -37,7 +43,7 @@ _COORDINATES = {
     ("twin",): ("twin", "label"),
     ("tensor",): ("tensor", "size"),
     ("filter",): ("filter_tensor", "filter_index"),
-    **{(axis,): (axis,) for axis in ("step", "probe_step", "tangent_step")},
+    **{(axis,): (axis,) for axis in _OWN_AXES},
 }
 
 
@@ -58,7 +64,9 @@ class TraceStudy(Study[TraceResult]):
         `rounding_bound` (`step`); `log_removed` (`twin`, `step`) by renormalisation; `first_step` (`twin`, `tensor`),
         -1 where nothing ever differed; `churn` (`twin`, `probe_step`); `filter_l2` and `filter_norm` (`step`,
         `filter`), with the filter's `filter_tensor` and `filter_index`; with `--tangent`, `tangent_log_growth`
-        (`tangent_step`) and `tangent_split` (`tangent_step`, `tensor`; NaN where the optimizer does not hold a tensor).
+        (`tangent_step`) and `tangent_split` (`tangent_step`, `tensor`; NaN where the optimizer does not hold a tensor);
+        with `--mechanism`, `kick_relative` (`kick_seed`, `kick_size`, `kick_step`), `kick_l2`, by `tensor` too, and
+        `kick_ratio` (`kick_seed`, `kick_ratio_step`); with both, `kick_tangent` (`kick_seed`, `kick_step`).
 
         Of a function or command only what sketches of the weights give is there: `l2`, `relative_l2`, `norm`, those
         over all weights, `first_step`, and `differs` (`twin`, `step`, `tensor`), whether any bit does. The attribute

@@ -10,12 +10,14 @@ import numpy as np
 import torch
 
 from lastbit.dynamics.episodes import Episode, growth_episodes
+from lastbit.dynamics.horizon import Horizon, horizons
 from lastbit.dynamics.localise import FirstDifference, first_difference
 from lastbit.store import RunRecord
 from lastbit.studies.frame.control import Control, Difference, LandedRun, Landing, control_of, landing_of
 from lastbit.studies.frame.kind import DTYPES
 from lastbit.studies.trace.growth import Jump, TangentRate, half_of_growth, largest_jumps, mean_distance, tangent_rate
 from lastbit.studies.trace.judged import Judged, judged, known
+from lastbit.studies.trace.kicked_found import MechanismFound, mechanism_found
 from lastbit.studies.trace.tensors import Participation, TensorGrowth, growth_of_tensors, participation
 
 __all__ = ["FinalDifference", "TwinsFound", "repeat_differs", "twins_found", "what_they_show"]
@@ -81,6 +83,10 @@ class TwinsFound(Judged):
     """The tensors that grew, by their part of the growth."""
     final: FinalDifference | None = None
     tangent: TangentRate | None = None
+    horizons: tuple[Horizon, ...] = ()
+    """When the last bit of each format is of order one."""
+    mechanism: MechanismFound | None = None
+    """Why the last bit grows, where twins were kicked."""
     renormalised: bool = False
     separate: bool = False
     """Whether the twins were runs of their own, of a function or command, rather than in lock step."""
@@ -173,6 +179,8 @@ def what_they_show(
         most_amplifying=tuple(row.tensor for row in sorted(tensors, key=lambda row: -row.growth) if row.growth > 0),
         final=_final(arrays),
         tangent=tangent_rate(arrays),
+        horizons=_horizons(arrays, dtype, facts.get("distance_interval") or (1.0, 1.0)),
+        mechanism=mechanism_found(arrays),
         renormalised=bool(arrays["log_removed"].any()),
     )
 
@@ -199,6 +207,14 @@ def _landing(name: str, perturb: str, arrays: Mapping[str, np.ndarray]) -> Landi
         for i, x in enumerate(last)
     ]
     return landing_of(perturb, rows)
+
+
+def _horizons(
+    arrays: Mapping[str, np.ndarray], dtype: torch.dtype, factors: tuple[float, float]
+) -> tuple[Horizon, ...]:
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        relative = arrays["all_l2"][1:].astype(np.float64) / arrays["all_norm"]
+    return horizons(arrays["step"], relative, dtype, log_removed=arrays["log_removed"][1:], factors=factors)
 
 
 def _final(arrays: Mapping[str, np.ndarray]) -> FinalDifference:

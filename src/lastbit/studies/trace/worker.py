@@ -20,6 +20,7 @@ from lastbit.store import RunRecord
 from lastbit.studies.frame.kind import DTYPES, Cell, Plan, Trained, Work
 from lastbit.studies.frame.rehearsal import first_step
 from lastbit.studies.trace.judged import rounding_arrays
+from lastbit.studies.trace.kicks import kicked, kicked_runs
 from lastbit.studies.trace.recorder import TraceRecorder
 from lastbit.studies.trace.renormalise import LONGEST_STRIDE, renormalise
 from lastbit.studies.trace.settings import TraceSettings
@@ -74,7 +75,15 @@ def _twins(task: Task, settings: TraceSettings, device: torch.device) -> Iterato
 def train(work: Work[TraceSettings]) -> Trained:
     """Train the base run of a cell, its repeat and its twins in lock step."""
     name = work.job.cell.name
-    recorder, arrays, cost = trace_twins(work.task, work.settings, work.device, work.progress)
+    task, settings = work.task, work.settings
+    runs, kicks = settings.twins + 2, kicked_runs(settings)
+    own = runs / (runs + kicks)
+    recorder, arrays, cost = trace_twins(task, settings, work.device, lambda step: work.progress(int(own * step)))
+    if kicks:
+        began, before = time.perf_counter(), own * task.total_steps
+        arrays |= kicked(task, settings, work.device, lambda step: work.progress(int(before + (1 - own) * step)))
+        cost["mechanism"] = round(time.perf_counter() - began, 3)
+        cost["all"] += cost["mechanism"]
     labels = recorder.twins.labels
     work.files(name).arrays({**arrays, "label": np.array(labels[1:], dtype=np.str_)})
     records = []
