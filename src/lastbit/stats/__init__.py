@@ -3,7 +3,8 @@
 `variance_components` separates the last bit's spread from that of the seeds, `churn` counts disagreements,
 `distribution_spread` removes the test set's sampling, `smallest_resolvable_difference` and `seeds_needed` say what that
 means for a comparison. `compare_arms`, `compare_several`, `probability_better`, `sequential_boundary` and
-`anytime_t_test` decide about arms of trainings, with error rates that are simulated.
+`anytime_t_test` decide about arms of trainings, with error rates that are simulated. `remedy_effect` says what a change
+does to the spread itself.
 """
 
 from lastbit.stats.anytime import anytime_t_test
@@ -18,6 +19,8 @@ from lastbit.stats.means import mean_estimate
 from lastbit.stats.paired_examples import PairedExamples, compare_paired_examples
 from lastbit.stats.power import ResolvableDifference, SeedsNeeded, seeds_needed, smallest_resolvable_difference
 from lastbit.stats.proportions import fewer_by_chance, proportion_estimate
+from lastbit.stats.ratios import ratio_of_means
+from lastbit.stats.remedies import RemedyEffect, not_worse, remedy_effect
 from lastbit.stats.resampling import bootstrap_interval, jackknife_interval
 from lastbit.stats.sequential import SequentialDecision, sequential_boundary
 from lastbit.stats.several_arms import PairOfArms, SeveralArms, compare_several
@@ -34,6 +37,7 @@ __all__ = [
     "LastBitOfDifference",
     "PairOfArms",
     "PairedExamples",
+    "RemedyEffect",
     "ResolvableDifference",
     "SeedsNeeded",
     "SequentialDecision",
@@ -60,8 +64,11 @@ __all__ = [
     "mean_estimate",
     "mean_relative_l1",
     "not_measured",
+    "not_worse",
     "probability_better",
     "proportion_estimate",
+    "ratio_of_means",
+    "remedy_effect",
     "seeds_needed",
     "sequential_boundary",
     "smallest_resolvable_difference",

@@ -13,6 +13,7 @@ certain than these intervals say.
 from __future__ import annotations
 
 from math import sqrt
+from typing import TypeVar
 
 import numpy as np
 from scipy import optimize, stats
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 Interval = tuple[float, float]
+Number = TypeVar("Number", float, Floats)
 
 
 def _lower_reach(df: float, level: float) -> float:
@@ -75,13 +77,13 @@ def difference_interval(
     return first - second - sqrt(max(down, 0.0)), first - second + sqrt(max(up, 0.0))
 
 
-def satterthwaite_df(ms: tuple[float, float], df: tuple[float, float], c: tuple[float, float]) -> float:
+def satterthwaite_df(ms: tuple[Number, Number], df: tuple[Number, Number], c: tuple[Number, Number]) -> Number:
     """Return the degrees of freedom (sum c MS)^2 / sum((c MS)^2 / n) of a sum of mean squares.
 
     Source: Satterthwaite (1946), Biometrics Bulletin 2, 110-114.
     """
-    terms = [weight * square for weight, square in zip(c, ms, strict=True)]
-    return sum(terms) ** 2 / sum(term**2 / n for n, term in zip(df, terms, strict=True))
+    first, second = c[0] * ms[0], c[1] * ms[1]
+    return (first + second) ** 2 / (first**2 / df[0] + second**2 / df[1])
 
 
 def within_share_interval(counts: Ints, means: Floats, msw: float, level: float) -> Interval:

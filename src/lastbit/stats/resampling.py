@@ -16,7 +16,14 @@ from scipy import stats
 from lastbit.core.errors import LastbitError, choose
 from lastbit.stats._inputs import Floats, Ints, check_level
 
-__all__ = ["bootstrap_interval", "jackknife_interval", "jackknife_reach", "jackknife_se", "leave_one_out_index"]
+__all__ = [
+    "bootstrap_interval",
+    "jackknife_interval",
+    "jackknife_reach",
+    "jackknife_se",
+    "jackknife_ses",
+    "leave_one_out_index",
+]
 
 Statistic = Callable[[Ints], Floats]
 """Index array (B, m) to values (B,); NaN where a resample does not define the statistic."""
@@ -43,8 +50,14 @@ def jackknife_se(leave_one_out: Floats) -> float:
     n = len(leave_one_out)
     if n < 2:
         raise LastbitError(f"a jackknife needs at least two units to leave out, got {n}")
-    spread = leave_one_out - leave_one_out.mean()
-    return float(np.sqrt((n - 1) / n * np.sum(spread**2)))
+    return float(jackknife_ses(leave_one_out))
+
+
+def jackknife_ses(leave_one_out: Floats) -> Floats:
+    """Return `jackknife_se` along the last axis, (..., n) to (...,)."""
+    n = leave_one_out.shape[-1]
+    spread = leave_one_out - leave_one_out.mean(axis=-1, keepdims=True)
+    return np.asarray(np.sqrt((n - 1) / n * np.sum(spread**2, axis=-1)))
 
 
 def jackknife_reach(leave_one_out: Floats, *, level: float = 0.95) -> float:
