@@ -384,3 +384,22 @@ def test_on_a_gpu_it_says_what_it_says_on_a_processor_and_leaves_no_trace(monkey
     for one, other in zip(there, here, strict=True):
         assert one.sharpness == pytest.approx(other.sharpness, rel=1e-5)
         assert one.layers == pytest.approx(other.layers, rel=1e-4)
+
+
+def test_measurements_after_a_resume_are_those_of_one_training():
+    """The vectors that a measurement starts from are part of the state: its last bits depend on them."""
+    batch, found = digits(), []
+    for resumed in (False, True):
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        settings = {"every": 4, "budget": None, "per_layer": True}
+        monitor = StabilityMonitor(model, optimizer, half_squared_error, batch, **settings)
+        train(model, optimizer, batch, 6, monitor.step)
+        if resumed:
+            state = monitor.state_dict()
+            monitor = StabilityMonitor(model, optimizer, half_squared_error, batch, **settings)
+            monitor.load_state_dict(state)
+        train(model, optimizer, batch, 3, monitor.step)
+        found.append((monitor.latest.step, monitor.latest.ratio, monitor.latest.layers, monitor.latest.products))
+    assert found[0] == found[1]
+    assert found[0][0] == 8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any, Self
@@ -169,7 +169,7 @@ class StabilityMonitor:
         self.records: list[StabilityRecord] = []
         self.count = 0
         self._warm: Tensor | None = None
-        self._layers_warm: dict[tuple[str, ...], Eigenpairs] = {}
+        self._layers_warm: dict[str, Tensor] = {}
         self._before: Tensor | None = None
         self._hook: Any = None
         stability_limit(optimizer)
@@ -181,6 +181,15 @@ class StabilityMonitor:
         self.count = count
         self._budget.resume(count)
         self._prepare()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the steps counted, and vectors that the next measurement starts from: its last bits depend on them."""
+        return {"step": self.count, "warm": self._warm, "layers": dict(self._layers_warm)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned; without a budget, measurements are then the same bit for bit."""
+        self._warm, self._layers_warm = state["warm"], dict(state["layers"])
+        self.resume(int(state["step"]))
 
     @property
     def latest(self) -> StabilityRecord | None:
@@ -238,6 +247,7 @@ class StabilityMonitor:
         self.records.append(record)
         for sink in self.sinks:
             sink(record)
+        self._prepare()
         return record
 
     def _after_step(self) -> StabilityRecord | None:
@@ -247,7 +257,7 @@ class StabilityMonitor:
         record = self.measure() if self._armed else None
         if record is None:
             self._budget.passed(self.count)
-        self._prepare()
+            self._prepare()
         return record
 
     def _at_least_once(self) -> None:
@@ -353,9 +363,12 @@ class StabilityMonitor:
         ratios = {}
         for name, held in blocks_by_module(hessian.space).items():
             effective = EffectiveHessian(hessian.block(held), self.model, self.optimizer)
-            # By tensors: a layer that is unfrozen in the meantime has another size.
-            pairs = top_eigenpairs(effective, tol=self.tol, atol=1e-12, start=self._layers_warm.get(held))
-            self._layers_warm[held] = pairs
+            start = self._layers_warm.get(name)
+            if start is not None and len(start) != effective.size:
+                # Part of the layer was frozen or unfrozen in the meantime.
+                start = None
+            pairs = top_eigenpairs(effective, tol=self.tol, atol=1e-12, start=start)
+            self._layers_warm[name] = pairs.warm
             ratios[name] = effective.ratio(pairs.largest)
         return ratios
 
