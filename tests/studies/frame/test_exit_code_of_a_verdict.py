@@ -53,6 +53,12 @@ DECIDED = {
         ExitCode.UNDECIDED: {"undecided"},
         ExitCode.NOT_REPRODUCIBLE: {"not_reproducible", "no_runs"},
     },
+    "remedy": {
+        ExitCode.ANSWERED: {"remedy", "none", "nothing_to_calm"},
+        ExitCode.UNDECIDED: {"undecided"},
+        ExitCode.NOT_REPRODUCIBLE: {"not_reproducible", "not_landed", "no_runs"},
+        ExitCode.ALL_DIVERGED: {"all_diverged"},
+    },
 }
 
 

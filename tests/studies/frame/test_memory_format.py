@@ -96,7 +96,7 @@ def test_what_cannot_be_laid_out_says_so(tmp_path):
         lb.audit(task, out=tmp_path / "a", **told)
     with pytest.raises(LastbitError, match="--executor replicas takes networks as the task makes them"):
         lb.audit("digits", out=tmp_path / "b", executor="replicas", **told)
-    with pytest.raises(LastbitError, match="--memory-format is for audit and compare, not for trace"):
+    with pytest.raises(LastbitError, match="--memory-format is for audit, remedy and compare, not for trace"):
         lb.trace("digits", out=tmp_path / "c", memory_format="channels_last", quiet=True)
     with pytest.raises(LastbitError, match="--memory-format belongs to tasks"):
         lb.audit(["python", "-c", "pass", "{seed}"], out=tmp_path / "d", **told)

@@ -175,6 +175,10 @@ def _as_given(settings: S, program: Program) -> S:
     return settings
 
 
+def _as_named(settings: S, programs: Sequence[Program]) -> Sequence[Program]:
+    return programs
+
+
 def _one_each(plan: Plan[S]) -> list[Job]:
     return [Job(cell=cell, run=cell.name, label=cell.label) for cell in plan.cells]
 
@@ -221,6 +225,10 @@ def _all_of_them(folder: StudyFolder, plan: Plan[S]) -> bool:
     return False
 
 
+def _all_that_are_left(folder: StudyFolder, plan: Plan[S], left: Sequence[Job]) -> Sequence[Job]:
+    return left
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind(Generic[S, R]):
     """One kind of study: one command, one function, one page; what it does that the frame does not.
@@ -262,6 +270,13 @@ class Kind(Generic[S, R]):
     Raises:
         LastbitError: the two do not go together; says what to write instead.
     """
+    arms: Callable[[S, Sequence[Program]], Sequence[Program]] = _as_named
+    """Returns the programs that are held against each other, given those that were named: these, or what is made of one
+    by changes.
+
+    Raises:
+        LastbitError: a change is not possible.
+    """
     jobs: Callable[[Plan[S]], list[Job]] = _one_each
     """Returns what is to be done, in the order in which it is begun; by default one job for each cell."""
     steps: Callable[[S, Any], int] = _all_steps
@@ -288,6 +303,9 @@ class Kind(Generic[S, R]):
     """Takes what the finished runs of a cell have left for each other, given its jobs and the names of those runs."""
     repeat: Callable[[Plan[S]], str] | None = None
     """Returns the command that repeats the study exactly, where its programs stand otherwise than behind `--a`."""
+    due: Callable[[StudyFolder, Plan[S], Sequence[Job]], Sequence[Job]] = _all_that_are_left
+    """Returns those of the jobs that are left which are done next, given the runs that are in; asked again when they
+    are done, for a kind that decides by what it has seen which further runs it needs."""
     enough: Callable[[StudyFolder, Plan[S]], bool] = _all_of_them
     """Tells whether the runs that are in settle what was asked, so that no other is needed.
 

@@ -42,7 +42,8 @@ def plan_of(
     for name in [*given, *(name for arm in arms for name in arm.settings)]:
         choose(name, [*of_task, *kind.settings.model_fields, *command_keywords(kind.settings)], "setting")
     spec = (stored or {}).get("spec", {})
-    before = arms_of(spec)
+    # What the kind has made of the one that was named, it makes of it again.
+    before = [one for one in arms_of(spec) if "change" not in one]
     asked = arms or [Arm(task)] * (1 if task is not None else len(before))
     if len(before) != len(asked):
         before = [{}] * len(asked)
@@ -140,6 +141,7 @@ def _plan(
             program = Program(CommandProgram.of(command.words, {**command.options, **of_study}, command.folder))
         chosen = kind.settle(chosen, program)
         settled.append(program)
+    settled = list(kind.arms(chosen, settled))
     cells: list[Cell] = []
     for arm, program in enumerate(settled):
         first, letter = len(cells), f"{LETTERS[arm]}-" if len(settled) > 1 else ""

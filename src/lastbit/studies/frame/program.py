@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from lastbit.core.config import validated
 from lastbit.core.errors import LastbitError
@@ -20,10 +20,21 @@ from lastbit.tasks.config import FILE_MAY_SET
 from lastbit.tasks.file_task import load_file_task
 from lastbit.tasks.function import TrainingFunction
 
-__all__ = ["Program", "Trainee", "axis_values"]
+__all__ = ["Change", "Program", "Trainee", "axis_values"]
 
 Trainee: TypeAlias = Task | TrainingFunction | CommandProgram
 """What one training of a study is of."""
+
+
+class Change(Protocol):
+    """What is done to a task before it is trained: plain data, so that every process does the same."""
+
+    @property
+    def name(self) -> str:
+        """What it is called; the same name is the same change."""
+
+    def on(self, task: Task) -> Task:
+        """Return the task with the change made."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +46,12 @@ class Program:
             command.
         axes: settings of the task that hold several values, of which the source has the first; and those that the
             function of a task in a file takes as arguments.
+        change: what is done to the task that the source makes; None where nothing is.
     """
 
     source: TaskConfig | Trainee
     axes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    change: Change | None = None
 
     @classmethod
     def of(
@@ -123,7 +136,7 @@ class Program:
         return shlex.join([self.source.task, *command_words(settings)])
 
     def task(self, changes: Mapping[str, Any]) -> Trainee:
-        """Return the task with some of its settings changed.
+        """Return the task with some of its settings changed, and with the program's own change made last.
 
         Args:
             changes: values by name; of a task in a file and of a `Task`, what they do not take from outside is handed
@@ -132,6 +145,10 @@ class Program:
         Raises:
             LastbitError: the data are missing, or the task cannot be made with these values.
         """
+        task = self._made(changes)
+        return self.change.on(task) if self.change is not None and isinstance(task, Task) else task
+
+    def _made(self, changes: Mapping[str, Any]) -> Trainee:
         if isinstance(self.source, Task):
             return replace(self.source, **changes) if changes else self.source
         if isinstance(self.source, TrainingFunction | CommandProgram):
@@ -162,12 +179,14 @@ class Program:
         return {name: value for name, value in changes.items() if name not in arguments}, arguments
 
     def spec(self) -> dict[str, Any]:
-        """Return what `study.json` keeps: `object`, a name; `command`; or `program` and `axes`."""
+        """Return what `study.json` keeps: `object`, a name; `command`; or `program` and `axes`; `change`, if any."""
+        change = {} if self.change is None else {"change": self.change.name}
         if isinstance(self.source, CommandProgram):
             return {"command": self.source.spec()}
         if not isinstance(self.source, TaskConfig):
-            return {"object": self.source.name}
-        return {"program": self.source.model_dump(), "axes": {name: list(values) for name, values in self.axes.items()}}
+            return {"object": self.source.name, **change}
+        axes = {name: list(values) for name, values in self.axes.items()}
+        return {"program": self.source.model_dump(), "axes": axes, **change}
 
     def settings(self) -> dict[str, Any]:
         """Return every setting by name, several values of an axis as a tuple; none of a `Task` or function."""

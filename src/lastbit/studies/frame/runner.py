@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -177,15 +177,35 @@ class Runner:
         Raises:
             LastbitError: something that no other job would get past, every job crashed, or the user interrupted.
         """
-        jobs = self._jobs
-        self._withdraw_damaged(jobs)
-        left = [Queued(name=job.run, payload=job) for job in jobs if job.run not in self.records]
-        done, most = len(jobs) - len(left), max(self.steps.values())
-        counted = self.kind.counted
+        self._withdraw_damaged(self._jobs)
+        tried: set[str] = set()
+        due = self._due(tried)
         try:
-            study = str(self.folder.path)
-            with grid_progress(runs=len(jobs), done=done, steps=most, study=study, form=form, quiet=quiet) as progress:
-                progress.event(f"{self.kind.announced(self.plan, len(jobs), most)} into {self.folder.path}")
+            self._do(due, again=False, quiet=quiet, form=form)
+            while due := self._due(tried := tried | {job.run for job in due}):
+                self._do(due, again=True, quiet=quiet, form=form)
+        except _NoMoreNeeded:
+            for job in self._jobs:
+                self.folder.files(job.run).drop_lent()
+        except KeyboardInterrupt:
+            there = {record.run for record in self.folder.runs()}
+            done = sum(job.run in there for job in self._jobs)
+            left = sum(job.run not in there for job in due)
+            raise interrupted(self.folder, done, done + left, self.kind.counted) from None
+
+    def _due(self, tried: Collection[str]) -> Sequence[Job]:
+        """Return the jobs that are done next, without those that were tried in this process."""
+        left = [job for job in self._jobs if job.run not in self.records and job.run not in tried]
+        return self.kind.due(self.folder, self.plan, left)
+
+    def _do(self, due: Sequence[Job], *, again: bool, quiet: bool, form: str | None) -> None:
+        """Do some of the jobs; of those that are in, look at the controls first, unless that was done before."""
+        done, most = sum(job.run in self.records for job in self._jobs), max(self.steps.values())
+        counted, study = self.kind.counted, str(self.folder.path)
+        total = done + len(due)
+        with grid_progress(runs=total, done=done, steps=most, study=study, form=form, quiet=quiet) as progress:
+            if not again:
+                progress.event(f"{self.kind.announced(self.plan, total, most)} into {self.folder.path}")
                 for run, reason in self.damaged.items():
                     progress.event(f"{run} is trained again: {reason}")
                 for note in self.folder.facts.get("notes", ()):
@@ -196,14 +216,8 @@ class Runner:
                     self._gather(cell)
                     self._check_control(cell)
                 self._check_enough()
-                if left:
-                    self._execute(left, progress)
-        except _NoMoreNeeded:
-            for job in jobs:
-                self.folder.files(job.run).drop_lent()
-        except KeyboardInterrupt:
-            there = {record.run for record in self.folder.runs()}
-            raise interrupted(self.folder, sum(job.run in there for job in jobs), len(jobs), counted) from None
+            if due:
+                self._execute([Queued(name=job.run, payload=job) for job in due], progress)
 
     def _withdraw_damaged(self, jobs: Sequence[Job]) -> None:
         """Do anew the jobs that the damaged runs came from: their own, or that of their cell."""
