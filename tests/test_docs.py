@@ -123,7 +123,7 @@ def until_understood(monkeypatch):
         raise Understood
 
     # First where it was imported to: who is imported here for the first time must have the real one to go back to.
-    for kind in ("compare", "same"):
+    for kind in ("compare", "remedy", "same"):
         monkeypatch.setattr(f"lastbit.studies.{kind}.kind.make", make)
     monkeypatch.setattr("lastbit.studies.frame.make.make", make)
 

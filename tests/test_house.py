@@ -166,6 +166,7 @@ MORE_THAN_SIX = {
     "stats.several_arms:_pair": LEFT,
     "stats.two_arms:_concluded": LEFT,
     "stats.two_arms:compare_arms": PUBLIC,
+    "studies.remedy.step_limits:step_limit": PUBLIC,
     "train.run:run_training": "what is trained, where, and who is told of it; each listener may be left out",
 }
 """Functions of more than six parameters, with the reason. It only grows where a reason does."""

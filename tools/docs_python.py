@@ -21,6 +21,7 @@ ROOMS = (
     "lastbit.pde.cnn",
     "lastbit.pde.deep",
     "lastbit.stats",
+    "lastbit.studies.remedy.remedies",
 )
 """Modules whose names are meant to be imported, besides `lastbit` itself."""
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from lastbit.studies.pde.simulate import pde_simulate
     from lastbit.studies.pde.stability import pde_stability
     from lastbit.studies.pde.window import pde_window
+    from lastbit.studies.remedy import remedies
+    from lastbit.studies.remedy.kind import remedy
     from lastbit.studies.same.kind import same
     from lastbit.studies.sharpness.kind import sharpness
     from lastbit.studies.trace.kind import trace
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_KINDS = ("audit", "compare", "doctor", "eos", "same", "sharpness", "trace")
+_KINDS = ("audit", "compare", "doctor", "eos", "remedy", "same", "sharpness", "trace")
 
 _PDE = ("complexity", "phase", "simulate", "stability", "window")
 
@@ -59,6 +61,8 @@ _HOMES = {
     **{kind: f"lastbit.studies.{kind}.kind" for kind in _KINDS},
     **{f"pde_{kind}": f"lastbit.studies.pde.{kind}" for kind in _PDE},
 }
+
+_MODULES = {"remedies": "lastbit.studies.remedy.remedies"}
 
 __all__ = [
     "ACCURACY",
@@ -89,6 +93,8 @@ __all__ = [
     "pde_window",
     "perturb_optimizer",
     "perturbed",
+    "remedies",
+    "remedy",
     "same",
     "sharpness",
     "trace",
@@ -99,6 +105,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name from its home on first use, so that `import lastbit` costs nothing."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return import_module(_MODULES[name])
     raise AttributeError(f"module 'lastbit' has no attribute {name!r}")
 
 

@@ -13,6 +13,7 @@ GOLDEN = Path(__file__).parent / "golden"
 COMMANDS = [
     (),
     *((name,) for name in ("audit", "trace", "eos", "sharpness", "doctor", "compare", "gate", "same", "report", "log")),
+    ("remedy",),
     ("serve",),
     *((name,) for name in ("pde", "paper")),
     *(("paper", name) for name in ("list", "run", "report")),

@@ -177,7 +177,22 @@ def test_the_exact_text(name, arguments, text):
 
 def test_every_function_has_an_exact_text():
     [mark] = [mark for mark in test_the_exact_text.pytestmark if mark.name == "parametrize"]
-    assert {row[0] for row in mark.args[1]} == set(words.__all__) - {"MISSING", "RATIO", "Shown", "show", "show_chance"}
+    of_estimates = {"show", "show_chance", "show_ratio"}
+    assert {row[0] for row in mark.args[1]} == set(words.__all__) - {"MISSING", "RATIO", "Shown", *of_estimates}
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        ((0.391, 0.287, 0.512, 9), "0.39 (95% interval 0.29 to 0.51)"),
+        ((1e-9, 0.0, 64.2, 9), "under 0.01 (95% interval 0 to 64)"),
+        ((0.0, 0.0, None, 9), "0 (95% interval from 0 up)"),
+        ((168.2, 20.4, 1234.0, 9), "168 (95% interval 20 to 1,234)"),
+        ((0.5, None, None, 2), "0.50"),
+    ],
+)
+def test_ratios_are_told_to_hundredths(estimate, text):
+    assert str(words.show_ratio(Estimate(*estimate))) == text
 
 
 @pytest.mark.parametrize(

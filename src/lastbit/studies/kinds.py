@@ -20,6 +20,7 @@ KINDS = {
     "eos": "lastbit.studies.eos.kind:EOS",
     "sharpness": "lastbit.studies.sharpness.kind:SHARPNESS",
     "doctor": "lastbit.studies.doctor.kind:DOCTOR",
+    "remedy": "lastbit.studies.remedy.kind:REMEDY",
     "compare": "lastbit.studies.compare.kind:COMPARE",
     "same": "lastbit.studies.same.kind:SAME",
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lastbit.core.errors import LastbitError
-from lastbit.report.formatting import RATIO, decades, number, show
+from lastbit.report.formatting import RATIO, decades, number, show, show_ratio
 from lastbit.stats import Estimate
 
 __all__ = ["headline"]
@@ -41,6 +41,17 @@ def _difference(result: Mapping[str, Any]) -> str:
     return _estimate("difference", result["difference"], str(result["unit"]))
 
 
+def _left(result: Mapping[str, Any]) -> str:
+    named = [result["confirmation"]] if result["confirmation"] else result["changes"]
+    first = named[0]
+    ratio = Estimate(**{one: first[_of_judged(result)][one] for one in ("estimate", "low", "high", "n")})
+    return f"{first['name']} leaves {show_ratio(ratio).value} of σ last bit"
+
+
+def _of_judged(result: Mapping[str, Any]) -> str:
+    return "loss_last_bit" if result["judged_by"] == "test_loss" else "metric_last_bit"
+
+
 def _rise(result: Mapping[str, Any]) -> str:
     return f"rise {decades(float(result['decades']))} decades"
 
@@ -65,4 +76,5 @@ _OF_KIND: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "sharpness": _ratio_now,
     "doctor": _steps,
     "same": _steps,
+    "remedy": _left,
 }

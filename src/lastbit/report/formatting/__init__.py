@@ -5,7 +5,7 @@ or in words, never as a number; an infinity is a value ("∞", "any"), never mis
 """
 
 from lastbit.core.words import capitalised, plural
-from lastbit.report.formatting.estimates import Shown, interval, reason, show, show_chance
+from lastbit.report.formatting.estimates import Shown, interval, reason, show, show_chance, show_ratio
 from lastbit.report.formatting.numbers import (
     MISSING,
     certified,
@@ -61,6 +61,7 @@ __all__ = [
     "setting",
     "show",
     "show_chance",
+    "show_ratio",
     "size",
     "span",
     "step",

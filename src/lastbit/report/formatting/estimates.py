@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lastbit.report.formatting.numbers import both_ends, chance, percent, span
+from lastbit.report.formatting.numbers import both_ends, chance, hundredths, percent, span
 from lastbit.stats import Estimate
 
-__all__ = ["Shown", "interval", "reason", "show", "show_chance"]
+__all__ = ["Shown", "interval", "reason", "show", "show_chance", "show_ratio"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,21 @@ def show_chance(estimate: Estimate) -> Shown:
     ends = low if low == high else f"{low} – {high}"
     known = estimate.low is not None and estimate.high is not None
     return Shown(chance(estimate.estimate), ends if known else "", str(estimate.n), estimate.note, True)
+
+
+def show_ratio(estimate: Estimate) -> Shown:
+    """Return a ratio of two positive numbers to hundredths, from 10 on to whole ones; what is smaller is bounded.
+
+    Example:
+        >>> str(show_ratio(Estimate(0.391, 0.287, 0.512, 9))), str(show_ratio(Estimate(1e-9, 0.0, 2e-9, 9)))
+        ('0.39 (95% interval 0.29 to 0.51)', 'under 0.01 (95% interval under 0.01)')
+    """
+    if estimate.estimate is None:
+        return show(estimate)
+    known = [end is not None for end in (estimate.low, estimate.high)]
+    ends = [hundredths(end) for end in (estimate.low, estimate.high)]
+    told = ends[0] if all(known) and ends[0] == ends[1] else both_ends(ends, known)
+    return Shown(hundredths(estimate.estimate), told, str(estimate.n), estimate.note, True)
 
 
 def interval(low: float | None, high: float | None, digits: int = 4) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "distance",
     "factor",
     "growth_rate",
+    "hundredths",
     "margin",
     "number",
     "ordinal",
@@ -135,6 +136,18 @@ def chance(share: float | None, missing: str = MISSING) -> str:
     if share is not None and share < 0.01:
         return "under 1%"
     return "over 99%" if share is not None and share > 0.99 else percent(share, missing)
+
+
+def hundredths(value: float | None, missing: str = MISSING) -> str:
+    """Return a number that is not negative to hundredths, from 10 on to whole ones; what is smaller is bounded.
+
+    Example:
+        >>> hundredths(0.391), hundredths(2e-9), hundredths(0.0), hundredths(106.2), hundredths(None)
+        ('0.39', 'under 0.01', '0', '106', '–')
+    """
+    if value is None or value == 0 or math.isinf(value):
+        return number(value, 2, missing=missing)
+    return count(value) if value >= 10 else "under 0.01" if value < 0.005 else f"{value:.2f}"
 
 
 def p_value(value: float | None, missing: str = MISSING) -> str:
