@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lastbit.report.blocks import (
+    Block,
     Column,
     Columns,
     Facts,
@@ -58,12 +59,12 @@ def remedy_page(folder: StudyFolder, result: RemedyResult) -> Page:
     """Return the page of a search for a remedy."""
     sections = []
     if result.changes and not result.nothing_to_calm:
-        sections.append(Section("The exploration", [_table(result, result.changes)], _EXPLORED, brief=True))
+        sections.append(Section("The exploration", _tables(result, result.changes), _EXPLORED, brief=True))
         if any(one.last_bit.estimate is not None for one in result.changes):
             sections.append(Section("Last-bit spread that is left", [_bars(result)]))
     if result.confirmation is not None:
         lead = f"{result.confirmation.name} and the training as it is, trained again with {_fresh(result)}."
-        sections.append(Section("The confirmation", [_table(result, [result.confirmation])], lead, brief=True))
+        sections.append(Section("The confirmation", _tables(result, [result.confirmation]), lead, brief=True))
     if result.changes and not result.nothing_to_calm:
         sections.append(Section("The spread over fresh seeds", [_seeds(result)], _SEEDS_LEFT))
         sections.append(Section("What each change is", [_what(result)]))
@@ -101,10 +102,6 @@ def _ratio(estimate: Estimate | None) -> str:
     return f"{shown.value} [{shown.interval}]" if shown.interval else shown.value
 
 
-def _plain_ratio(estimate: Estimate) -> str:
-    return "" if estimate.estimate is None else show_ratio(estimate).value
-
-
 def _difference(estimate: Estimate) -> str:
     shown = show(estimate)
     return f"{shown.value} [{shown.interval}]" if shown.interval else shown.value
@@ -126,18 +123,23 @@ def _tone(change: ChangeEffect) -> Tone | None:
     return "pass" if change.eligible else "failure" if change.raises or change.lost or change.harm == "worse" else None
 
 
-def _table(result: RemedyResult, changes: Sequence[ChangeEffect]) -> Table:
-    each: Columns[ChangeEffect] = {
+def _tables(result: RemedyResult, changes: Sequence[ChangeEffect]) -> list[Block]:
+    """Return what each change does to the result, and what else it does."""
+    to_result: Columns[ChangeEffect] = {
         Column("change"): lambda one: one.name,
         Column("it"): lambda one: _is(result, one),
         Column("SD of the test loss", True): lambda one: _ratio(one.loss_last_bit),
         Column(f"SD of {result.metric}", True): lambda one: _ratio(one.metric_last_bit),
         Column(f"{result.metric}, {result.points}".removesuffix(", "), True): lambda one: _difference(one.difference),
-        Column("cost", True): lambda one: _plain_ratio(one.cost),
-        Column("churn", True): lambda one: _plain_ratio(one.churn),
-        Column("weights", True): lambda one: _plain_ratio(one.weight_distance),
     }
-    return table_of(changes, each, tone=_tone).filled
+    beside: Columns[ChangeEffect] = {
+        Column("change"): lambda one: one.name,
+        Column("churn", True): lambda one: _ratio(one.churn),
+        Column("distance of the weights", True): lambda one: _ratio(one.weight_distance),
+        Column("seconds of a run", True): lambda one: _ratio(one.cost),
+    }
+    tables = [table_of(changes, columns, tone=_tone).filled for columns in (to_result, beside)]
+    return [table for table in tables if len(table.columns) > 1]
 
 
 def _seeds(result: RemedyResult) -> Table:
