@@ -188,6 +188,7 @@ def test_every_function_has_an_exact_text():
         ((1e-9, 0.0, 64.2, 9), "under 0.01 (95% interval 0 to 64)"),
         ((0.0, 0.0, None, 9), "0 (95% interval from 0 up)"),
         ((168.2, 20.4, 1234.0, 9), "168 (95% interval 20 to 1,234)"),
+        ((0.5, 1e-9, 5.4e14, 3), "0.50 (95% interval under 0.01 to 5.4e+14)"),
         ((0.5, None, None, 2), "0.50"),
     ],
 )

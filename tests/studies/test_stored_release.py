@@ -21,8 +21,8 @@ from lastbit.store.layout import FORMER_SCHEMAS, SCHEMA
 from lastbit.studies.kinds import KINDS
 
 STORED = Path(__file__).parents[1] / "data" / "studies-format-2"
-NAMES = ("audit", "compare", "eos", "sharpness", "trace")
-WITH_RUNS = ("audit", "compare", "eos", "trace")
+NAMES = ("audit", "compare", "eos", "remedy", "sharpness", "trace")
+WITH_RUNS = ("audit", "compare", "eos", "remedy", "trace")
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def show_ratio(estimate: Estimate) -> Shown:
     """Return a ratio of two positive numbers to hundredths, from 10 on to whole ones; what is smaller is bounded.
 
     Example:
-        >>> str(show_ratio(Estimate(0.391, 0.287, 0.512, 9))), str(show_ratio(Estimate(1e-9, 0.0, 2e-9, 9)))
+        >>> str(show_ratio(Estimate(0.391, 0.287, 0.512, 9))), str(show_ratio(Estimate(1e-9, 1e-10, 2e-9, 9)))
         ('0.39 (95% interval 0.29 to 0.51)', 'under 0.01 (95% interval under 0.01)')
     """
     if estimate.estimate is None:

@@ -142,10 +142,10 @@ def hundredths(value: float | None, missing: str = MISSING) -> str:
     """Return a number that is not negative to hundredths, from 10 on to whole ones; what is smaller is bounded.
 
     Example:
-        >>> hundredths(0.391), hundredths(2e-9), hundredths(0.0), hundredths(106.2), hundredths(None)
-        ('0.39', 'under 0.01', '0', '106', '–')
+        >>> hundredths(0.391), hundredths(2e-9), hundredths(106.2), hundredths(5.4e14), hundredths(None)
+        ('0.39', 'under 0.01', '106', '5.4e+14', '–')
     """
-    if value is None or value == 0 or math.isinf(value):
+    if value is None or value == 0 or value >= 1e4:
         return number(value, 2, missing=missing)
     return count(value) if value >= 10 else "under 0.01" if value < 0.005 else f"{value:.2f}"
 
