@@ -131,6 +131,8 @@ class StudyFolder:
 
     @staticmethod
     def _facts(path: Path) -> dict[str, Any]:
+        if path.is_file():
+            raise LastbitError(f"{path} is a file, and a study is a folder: give the one that --out named")
         if not path.is_dir():
             raise LastbitError(
                 f"there is no study at {path}: give the folder that --out named; one "

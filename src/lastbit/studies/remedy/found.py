@@ -52,7 +52,7 @@ class ChangeEffect:
         difference: of the metric, the change minus the base, by seed.
         churn: ratio of the share of examples predicted otherwise by two runs of one seed.
         weight_distance: ratio of the distance of a seed's trained weights from its unperturbed run's.
-        cost: ratio of the seconds of a run.
+        cost: ratio of the seconds of a run, of each seed the fastest, for whatever else a machine does only adds to it.
         lost: runs that did not end with a finite result.
         calms: whether the interval of the last-bit ratio ends below 1.
         raises: whether it begins above 1.

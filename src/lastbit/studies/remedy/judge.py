@@ -184,7 +184,7 @@ def effect_of(base: ArmGrid, changed: ArmGrid, name: str, says: str, asked: _Que
             if same_measure
             else not_measured("the weights of the two are not measured alike", 0)
         ),
-        cost=ratio_of_means(*(np.nanmedian(arm.seconds_SP[both], axis=1) for arm in (base, changed)), **how),
+        cost=ratio_of_means(*(np.nanmin(arm.seconds_SP[both], axis=1) for arm in (base, changed)), **how),
         lost=changed.lost,
         calms=ratio.high is not None and ratio.high < 1,
         raises=ratio.low is not None and ratio.low > 1,

@@ -39,6 +39,15 @@ _ADVICE_SEPARATE = _ADVICE | {
 """The same of a function or command."""
 
 
+_WHY = {
+    "linear": "It grows linearly, whatever its size: a smaller learning rate calms it, a longer format only delays it.",
+    "switching": "Units that switch release it: a smooth activation calms it, a smaller learning rate does not.",
+    "both": "A part of it grows linearly, and units that switch release the rest: a smaller learning rate calms the "
+    "one, a smooth activation the other.",
+}
+"""By the mechanism of what grew."""
+
+
 def member_sentence(found: TwinsFound) -> str:
     """Return what became of one training's last bit, without a full stop."""
     match found.verdict_kind:
@@ -89,6 +98,9 @@ def sentence(members: Sequence[TwinsFound]) -> Verdict:
         )
     if first.verdict_kind == "stable" and first.leaving is not None:
         advice += f" Another twin would leave the bound with a chance of at most {percent(first.leaving.high)}."
+    if first.mechanism is not None and first.verdict_kind in ("restrained", "mixed"):
+        why = first.mechanism
+        advice += f" {_WHY.get(why.kind, f'Why it grows is undecided: {why.reason}.')}"
     # Members are traced one after another, and the first whose repeat does not match is the last.
     kinds = list(dict.fromkeys(member.verdict_kind for member in members))
     kind = kinds[0] if len(kinds) == 1 or first.silent else "mixed"
