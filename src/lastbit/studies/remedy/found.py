@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lastbit.stats import Estimate
+from lastbit.studies.remedy.measured import LOSS
 
 __all__ = ["BaseSpread", "ChangeEffect", "Found", "Harm", "Spread"]
 
@@ -129,3 +130,8 @@ class Found:
     def points(self) -> str:
         """The unit of a difference of the metric: points for a percentage."""
         return "points" if self.unit == "%" else self.unit
+
+    @property
+    def judged(self) -> str:
+        """What `judged_by` is called in a sentence."""
+        return "the test loss" if self.judged_by == LOSS else self.metric

@@ -22,12 +22,11 @@ from lastbit.report.blocks import (
 )
 from lastbit.report.figures.ratios import RatioBar, ratio_bars
 from lastbit.report.figures.style import LAST_BIT, NEUTRAL, REAL
-from lastbit.report.formatting import count, number, plural, show, show_ratio
+from lastbit.report.formatting import Shown, count, number, plural, show, show_ratio
 from lastbit.stats import Estimate
 from lastbit.store import StudyFolder
 from lastbit.studies.frame.page import Kinds, runs_sheet, study_page
 from lastbit.studies.remedy.found import BaseSpread, ChangeEffect
-from lastbit.studies.remedy.measured import LOSS
 from lastbit.studies.remedy.result import RemedyResult
 
 __all__ = ["remedy_page"]
@@ -96,14 +95,10 @@ def _size(result: RemedyResult) -> str:
 
 
 def _ratio(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return ""
-    shown = show_ratio(estimate)
-    return f"{shown.value} [{shown.interval}]" if shown.interval else shown.value
+    return "" if estimate is None else _bracketed(show_ratio(estimate))
 
 
-def _difference(estimate: Estimate) -> str:
-    shown = show(estimate)
+def _bracketed(shown: Shown) -> str:
     return f"{shown.value} [{shown.interval}]" if shown.interval else shown.value
 
 
@@ -130,7 +125,9 @@ def _tables(result: RemedyResult, changes: Sequence[ChangeEffect]) -> list[Block
         Column("it"): lambda one: _is(result, one),
         Column("SD of the test loss", True): lambda one: _ratio(one.loss_last_bit),
         Column(f"SD of {result.metric}", True): lambda one: _ratio(one.metric_last_bit),
-        Column(f"{result.metric}, {result.points}".removesuffix(", "), True): lambda one: _difference(one.difference),
+        Column(f"{result.metric}, {result.points}".removesuffix(", "), True): lambda one: _bracketed(
+            show(one.difference)
+        ),
     }
     beside: Columns[ChangeEffect] = {
         Column("change"): lambda one: one.name,
@@ -173,7 +170,7 @@ def _bars(result: RemedyResult) -> FigureBlock:
     ]
     words = {"calms": ("calms", REAL), "open": ("not told apart", NEUTRAL), "raises": ("raises it", LAST_BIT)}
     seen = {bar.tone for bar in bars}
-    what = "the test loss" if result.judged_by == LOSS else result.metric
+    what = result.judged
     return FigureBlock(
         name="ratios",
         figure=ratio_bars(bars, f"last-bit SD of {what}, over the base's"),
@@ -192,8 +189,8 @@ def _base(result: RemedyResult, base: BaseSpread) -> Table:
             (
                 name,
                 number(spread.mean.estimate, 4, result.unit if unit else ""),
-                f"{show(spread.sigma_last_bit, unit).value}",
-                f"{show(spread.sigma_total, unit).value}",
+                show(spread.sigma_last_bit, unit).value,
+                show(spread.sigma_total, unit).value,
                 show(spread.last_bit_variance_share, "%").value,
             )
         )

@@ -8,7 +8,6 @@ from lastbit.report.formatting import number, plural, show, show_ratio, step
 from lastbit.studies.frame.control import OWN_NOT_REPRODUCIBLE, Control, Landing
 from lastbit.studies.frame.result import Verdict
 from lastbit.studies.remedy.found import ChangeEffect, Found
-from lastbit.studies.remedy.measured import LOSS
 
 __all__ = ["remedy_verdict"]
 
@@ -68,7 +67,7 @@ def remedy_verdict(
         )
     if found.nothing_to_calm:
         return Verdict(
-            f"nothing to calm: the last bit moves {_what(found)} of this training by less than a hundredth of what a "
+            f"nothing to calm: the last bit moves {found.judged} of this training by less than a hundredth of what a "
             "fresh seed does.",
             "nothing_to_calm",
             "A longer training may have a spread to calm.",
@@ -78,10 +77,6 @@ def remedy_verdict(
     if not found.contender:
         return _without(found)
     return _with(found)
-
-
-def _what(found: Found) -> str:
-    return "the test loss" if found.judged_by == LOSS else found.metric
 
 
 def _without(found: Found) -> Verdict:
@@ -98,10 +93,10 @@ def _without(found: Found) -> Verdict:
         return Verdict(of, "undecided" if open_ else "none", _open(open_))
     if open_:
         sentence = (
-            f"whether one of {many} calms the training is undecided: the spread of {_what(found)} is not told apart."
+            f"whether one of {many} calms the training is undecided: the spread of {found.judged} is not told apart."
         )
         return Verdict(sentence, "undecided", f"{_open(open_)} More --seeds or --perturbations tell more.".strip())
-    return Verdict(f"none of {many} halves the last-bit spread of {_what(found)}.", "none", "")
+    return Verdict(f"none of {many} halves the last-bit spread of {found.judged}.", "none", "")
 
 
 def _may_halve(change: ChangeEffect) -> bool:
@@ -144,7 +139,7 @@ def _with(found: Found) -> Verdict:
 
 
 def _ratio(found: Found, change: ChangeEffect) -> str:
-    return f"{show_ratio(change.last_bit)} of the base's SD of {_what(found)}"
+    return f"{show_ratio(change.last_bit)} of the base's SD of {found.judged}"
 
 
 def _moved(found: Found, change: ChangeEffect) -> str:

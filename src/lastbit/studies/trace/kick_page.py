@@ -28,7 +28,7 @@ def mechanism_section(found: TwinsFound) -> list[Section]:
         return []
     share, threshold = show(told.linear_share, "%"), show(told.threshold, digits=2)
     rows = [
-        ("Mechanism", f"{told.kind}: {told.reason}"),
+        ("Mechanism", _of(told)),
         ("Linear share of the growth", str(share) if share.measured else f"not measured: {reason(told.linear_share)}"),
         ("Smallest kick that switches", str(threshold) if threshold.measured else reason(told.threshold)),
         ("Switched in", f"{count(told.switched)} of {plural(told.seeds, 'seed')}"),

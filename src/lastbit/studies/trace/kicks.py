@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.seeds import torch_stream
@@ -162,9 +163,6 @@ def _kick(training: Training, size: float, seed: int) -> None:
         name: torch.randn(weight.shape, generator=generator, dtype=torch.float64).to(weight.device)
         for name, weight in weights.items()
     }
-    norm, length = (
-        float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(one) for one in of.values()])))
-        for of in (weights, drawn)
-    )
+    norm, length = (float(get_total_norm(list(of.values()))) for of in (weights, drawn))
     for name, weight in weights.items():
         weight += size * norm / length * drawn[name]
