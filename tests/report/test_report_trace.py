@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-import time
 from urllib.parse import unquote
 
 import numpy as np
@@ -210,17 +209,14 @@ def test_a_browser_draws_a_hostile_trace_and_runs_none_of_its_text(make_trace, h
 
 @pytest.mark.slow
 @needs_browser
-def test_ten_thousand_steps_of_sixty_tensors_open_about_as_fast_as_a_small_report(make_trace, tmp_path):
-    # Every step recorded, twenty times more than a study keeps. Nearly all of a small report's opening is the browser's
-    # start and the plotting library; the bound is held as a ratio to it, for cores are shared.
-    large = report(make_trace(steps=np.arange(0, 10_001), names=tuple(f"layer.{i}.weight" for i in range(60))))
-    small = report(make_trace())
-    assert large.stat().st_size < 1.5e6
-    seconds = {small: [], large: []}
-    for attempt in range(3):
-        for page, times in seconds.items():
-            began = time.perf_counter()
-            document, _ = browse(page, tmp_path / f"profile-{page.parent.name}-{attempt}", script=None)
-            times.append(time.perf_counter() - began)
-            assert 'data-drawn="5"' in document
-    assert min(seconds[large]) < 1.5 * min(seconds[small])
+def test_ten_thousand_steps_of_sixty_tensors_are_no_more_to_draw_than_a_page_holds(make_trace, tmp_path):
+    # Every step recorded, twenty times more than a study keeps. How long it takes to open is in bench/pages.py.
+    study = make_trace(steps=np.arange(0, 10_001), names=tuple(f"layer.{i}.weight" for i in range(60)))
+    drawn = [trace for block in figure_blocks(open_study(study).page) for trace in block.figure.data]
+    assert max(len(trace.x) for trace in drawn if trace.type == "scatter") <= POINTS + 1
+    assert max(trace.z.shape[1] for trace in drawn if trace.type == "heatmap") <= MAX_COLUMNS + 1
+    page = report(study)
+    assert page.stat().st_size < 1.5e6
+    document, console = browse(page, tmp_path / "profile", script=None)
+    assert 'data-drawn="5"' in document
+    assert console == ""
