@@ -12,7 +12,7 @@ WORKERS := -n 2 --dist worksteal
 # places, the one is often built without CUDA and the other with: it cannot load then, and whoever finds it breaks on it.
 LOADABLE = $(BIN)/python -c 'import torchvision' 2>/dev/null || $(BIN)/python -m pip uninstall -qq -y torchvision
 
-.PHONY: demo test test-slow evidence check golden docs docs-tools plotly images bench gpu-check package clean
+.PHONY: demo test test-slow test-thorough evidence check golden docs docs-tools plotly images bench gpu-check package clean
 
 demo: $(STAMP)
 	@rm -rf demo-study
@@ -22,7 +22,11 @@ test: $(STAMP)
 	$(PYTEST) $(WORKERS) -m "not slow and not evidence and not gpu"
 
 test-slow: $(STAMP)
-	$(PYTEST) $(WORKERS) -m "slow and not evidence and not gpu"
+	$(PYTEST) $(WORKERS) -m "slow and not thorough and not evidence and not gpu"
+
+# The slow tests that take longest, two thirds of the time of all: before a release, and after a change of what they are of.
+test-thorough: $(STAMP)
+	$(PYTEST) $(WORKERS) -m "slow and thorough and not evidence and not gpu"
 
 # What takes longer than CI has: simulated levels, claims, real libraries. The table is committed with the change it speaks for.
 evidence: $(STAMP)

@@ -55,6 +55,7 @@ def cases():
 
 
 @pytest.mark.parametrize("codes", [case for case in cases() if case.id not in EXCERPTS])
+@pytest.mark.thorough
 def test_a_skipped_example_runs_alone(codes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for kind in ("audit", "trace", "eos", "sharpness"):

@@ -70,6 +70,7 @@ def test_the_fixture_and_what_junit_xml_shows_of_it(pytester):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_what_a_test_module_defines_travels_to_other_processes(pytester):
     pytester.makepyfile(
         test_training=TESTS.partition("def test_passes")[0]

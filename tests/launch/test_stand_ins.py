@@ -67,6 +67,7 @@ def cases():
 
 
 @pytest.mark.parametrize(("words", "metric", "steps", "how"), list(cases()))
+@pytest.mark.thorough
 def test_a_stand_in_repeats_and_is_perturbed(words, metric, steps, how, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
     if request.node.callspec.id in WHOLE:

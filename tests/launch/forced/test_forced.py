@@ -226,6 +226,7 @@ STAND_INS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("words", "steps"), STAND_INS.values(), ids=STAND_INS)
+@pytest.mark.thorough
 def test_a_program_is_equal_to_itself_and_moves_with_its_weights(words, steps, tmp_path):
     side = Side([sys.executable, *(str(PROGRAMS / word) if word.endswith(".py") else word for word in words)])
     follows = [Follow("control", side, light=False), Follow("jitter-1", side, jitter=(None, 0))]
@@ -306,6 +307,7 @@ def test_a_program_that_fails_is_named_in_one_line(planted, said, first, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_program_that_hangs_leaves_what_it_had(tmp_path):
     (tmp_path / "bad.py").write_text(BAD)
     words = [sys.executable, str(tmp_path / "bad.py")]

@@ -88,6 +88,7 @@ STAND_INS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("words", "steps"), STAND_INS.values(), ids=STAND_INS)
+@pytest.mark.thorough
 def test_a_clean_program_is_equal_to_itself_and_to_the_plain_one(words, steps, tmp_path):
     bare = plain(program(*words))
     pair = run_pair(program(*words), Launch(settings=SETTINGS, folder=tmp_path, timeout=300))

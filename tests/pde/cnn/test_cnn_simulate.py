@@ -137,6 +137,7 @@ def test_reference_statuses_from_rest_to_blow_up():
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_reference_window_ends_where_theory_says():
     problem, kernel = reference()
     window = find_window(problem, weight_decay=20.0, kernel=kernel)

@@ -82,6 +82,7 @@ def test_a_program_that_repeats_is_identical_with_steps_tensors_bytes_and_settin
     assert [one["how"] for one in found["outcomes"]] == ["lock step", "one after the other"]
 
 
+@pytest.mark.thorough
 def test_a_defect_is_named_by_line_and_cause_and_its_cure_confirmed(home):
     code, found = examined("--runs", "3", "--junit", "answer.xml", "--markdown", "answer.md", script="unseeded.py")
     finding = found["finding"]
@@ -149,6 +150,7 @@ def test_a_run_that_fails_alone_is_told_by_how_it_failed(home):
     assert "ended with exit code 1 after 4 equal steps: ValueError: bad luck" in found["verdict"]
 
 
+@pytest.mark.thorough
 def test_functions_and_tasks_are_examined_too(home):
     code, found = examined("--task", "functions.py:calm", "--seed", "3")
     assert (code, found["steps"]) == (0, 3)

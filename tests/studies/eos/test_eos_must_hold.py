@@ -22,6 +22,7 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.thorough
 def test_the_tail_of_the_sharpness_is_at_the_limit(tmp_path, name):
     settings, limit, tolerance = OPTIMIZERS[name]
     result = eos("digits", out=tmp_path / "s", every=25, twins=0, quiet=True, **settings).result
@@ -45,6 +46,7 @@ def test_a_last_bit_grows_where_the_limit_is_exceeded(tmp_path):
     assert before[-1] / np.median(before) < 10
 
 
+@pytest.mark.thorough
 def test_weight_decay_moves_the_edge_of_a_network_that_stays_sharp(tmp_path):
     """Decay 1 at a rate of 0.1: the sharpness of the data loss is held at 2/lr - 1 = 19, and not at 2/lr = 20.
 

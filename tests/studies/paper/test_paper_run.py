@@ -213,6 +213,7 @@ paper("C5", out=sys.argv[1], workers=1, quiet=True)
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_kill_at_any_write_loses_only_that(tmp_path):
     def run_it(folder, writes):
         return subprocess.run([sys.executable, "-c", KILLED, str(folder), str(writes)], check=False, env=os.environ)

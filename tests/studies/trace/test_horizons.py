@@ -27,6 +27,7 @@ def horizons(**settings):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_twins_that_stay_small_tell_when_those_of_each_format_are_of_order_one(tmp_path, record_property):
     told = horizons(dtype="float64", renormalise=True, out=tmp_path / "small")
     met = {dtype: horizons(dtype=dtype, out=tmp_path / dtype)[dtype] for dtype in ("float32", "float64")}

@@ -138,6 +138,7 @@ def test_without_a_limit_to_stand_beside_the_ratio_is_not_measured(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_units_switch_with_relu_and_growth_is_linear_with_swish(tmp_path):
     settings = {"twins": 3, "threads": 1, "epochs": 6}
     relu = kicked("digits", tmp_path / "relu", **settings).result.mechanism
