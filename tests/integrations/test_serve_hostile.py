@@ -253,7 +253,8 @@ def test_a_copy_of_a_database_is_whole_while_its_log_is_moved_into_it(tmp_path):
 
 @pytest.mark.slow
 def test_two_hundred_readers_at_once_hinder_no_writer_and_leave_no_trace(studies):
-    path = StudyMaker(studies)(finished=False)
+    made = StudyMaker(studies)
+    path, other = made(finished=False), made()
     client = Client(studies)
     before = set(contents(path))
     stop, added = threading.Event(), []
@@ -268,7 +269,7 @@ def test_two_hundred_readers_at_once_hinder_no_writer_and_leave_no_trace(studies
     writing.start()
     try:
         address = f"/study/{path.name}"
-        wanted = [f"/compare?a={path.name}&b={path.name}", *[address, "/", f"{address}/result.json"] * 16]
+        wanted = [f"/compare?a={path.name}&b={other.name}", *[address, "/", f"{address}/result.json"] * 16]
         answers = client.at_once([*wanted * 4, *wanted[1:5]])
     finally:
         stop.set()

@@ -12,8 +12,10 @@ import pytest
 from made_studies import HOSTILE, StudyMaker, taken_out
 
 from lastbit.integrations.serve import kept as kept_module
+from lastbit.integrations.serve.drawn import side_by_side
 from lastbit.integrations.serve.headline import headline
 from lastbit.integrations.serve.kept import Kept
+from lastbit.report.blocks import Page, Prose, Table
 from lastbit.store import StudyFolder, write_json
 from lastbit.studies.kinds import KINDS, open_study
 
@@ -55,16 +57,55 @@ def test_the_list_says_kind_state_verdict_number_and_age_the_newest_first(studie
     now = time.time()
     small(studies / "old", changed=now - 200_000)
     small(studies / "new", changed=now - 3700, finished=False, verdict="unfinished: 1 of 2 runs finished.")
-    small(studies / "begun", changed=now - 90, result=False)
-    with StudyFolder.resume(small(studies / "live", result=False)):
+    with StudyFolder.resume(small(studies / "live", finished=False, verdict="unfinished: 0 of 2 runs finished.")):
         answer = Client(studies).get("/")
     assert rows(answer.text) == [
-        "live audit of digits running No verdict yet: 0 runs in now",
-        "begun audit of digits stopped No verdict yet: 0 runs in 1 min ago",
+        "live audit of digits running σ last bit 0.29 points (0.22 – 0.41) Unfinished: 0 of 2 runs finished. now",
         "new audit of digits stopped σ last bit 0.29 points (0.22 – 0.41) Unfinished: 1 of 2 runs finished. 1 h ago",
         "old audit of digits finished σ last bit 0.29 points (0.22 – 0.41) A verdict 2 days ago",
     ]
-    assert "4 studies" in answer.text
+    assert "3 studies" in answer.text
+
+
+def test_a_study_that_has_concluded_nothing_yet_says_in_the_list_what_its_page_says(studies):
+    made = StudyMaker(studies)
+    begun, half = (made(seeds=count, finished=False) for count in (2, 3))
+    taken_out(begun, "seed")
+    taken_out(half, "seed002")
+    before = contents(studies)
+    client = Client(studies)
+    said = rows(client.get("/").text)
+    assert contents(studies) == before, "nothing was made, written or touched"
+    for path, row in zip((begun, half), sorted(said), strict=True):
+        study = open_study(path, snapshot=True)
+        assert f"{study.verdict[:1].upper()}{study.verdict[1:]}" in unescape(row)
+        assert study.verdict[1:] in unescape(client.get(f"/study/{path.name}").text)
+    assert "Unfinished: 0 of 8 runs finished" in sorted(said)[0]
+    assert "Unfinished: 8 of 12 runs finished" in sorted(said)[1]
+
+
+@pytest.mark.parametrize("hidden", [".", "study.json", "runs.sqlite", "result.json"])
+def test_a_study_that_nobody_may_read_is_listed_with_the_reason(studies, monkeypatch, hidden):
+    # Whoever is root reads everything: the refusal is made up, where the program asks.
+    path = small(studies / "one")
+    denied = str(path if hidden == "." else path / hidden)
+
+    def refusing(ask):
+        def asked(name, *arguments, **options):
+            if f"{name}/".startswith(f"{denied}/") and (hidden != "." or str(name) != denied):
+                raise PermissionError(13, "Permission denied", str(name))
+            return ask(name, *arguments, **options)
+
+        return asked
+
+    monkeypatch.setattr(os, "open", refusing(os.open))
+    if hidden == ".":
+        for name in ("lstat", "stat"):
+            monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+    (row,) = rows(Client(studies).get("/").text)
+    assert row.startswith("one damaged")
+    assert "Permission denied" in row
+    assert "write" not in row
 
 
 def test_a_search_keeps_what_has_every_word(studies):
@@ -110,10 +151,13 @@ def test_a_report_is_that_of_the_command_and_the_folder_stays_as_it_is(studies):
 
 
 def test_no_script_stands_in_a_page_but_as_a_file_of_the_server(studies):
-    path = StudyMaker(studies)(name=HOSTILE, label="{}" + HOSTILE, message=HOSTILE, event=HOSTILE, diverged={(0, 1)})
+    made = StudyMaker(studies)
+    path, other = (
+        made(name=HOSTILE, label="{}" + HOSTILE, message=HOSTILE, event=HOSTILE, diverged={(0, 1)}) for _ in range(2)
+    )
     small(studies / "other", verdict=HOSTILE, facts={"task": {"name": HOSTILE}})
     client = Client(studies)
-    for address in (f"/study/{path.name}", "/", f"/compare?a={path.name}&b={path.name}"):
+    for address in (f"/study/{path.name}", "/", f"/compare?a={path.name}&b={other.name}"):
         answer = client.get(address)
         assert answer.status_code == 200
         scripts = re.findall(r"<script([^>]*)>", answer.text)
@@ -138,13 +182,14 @@ def test_what_pages_ask_for_is_there_and_kept(studies, name):
 
 
 def test_an_answer_is_sent_again_only_when_the_study_has_changed(studies):
-    path = StudyMaker(studies)(finished=False)
+    made = StudyMaker(studies)
+    path, other = made(finished=False), made()
     client = Client(studies)
     tags = []
     for change in (lambda: None, lambda: write_json(path / "x.json", {}), lambda: one_more(path)):
         change()
         time.sleep(0.6)
-        for address in (f"/study/{path.name}", f"/compare?a={path.name}&b={path.name}", "/"):
+        for address in (f"/study/{path.name}", f"/compare?a={path.name}&b={other.name}", "/"):
             tag = client.get(address).headers["etag"]
             assert client.get(address, headers={"if-none-match": tag}).status_code == 304
             tags.append(tag)
@@ -187,14 +232,46 @@ def test_two_studies_stand_beside_each_other_with_what_differs_first(studies):
     differing = answer.text.partition("Where they differ")[2].partition("</section>")[0]
     cells = [re.sub("<[^>]+>", "", cell) for cell in re.findall(r"<td.*?</td>", differing)]
     assert dict(zip(cells[::3], zip(cells[1::3], cells[2::3], strict=True), strict=True)) == {
-        "spec.settings.seeds": ("3", "2"),
-        "task.name": ("digits", "other"),
-        "environment.processor": ("digits", "other"),
+        "seeds": ("3", "2"),
+        "name": ("digits", "other"),
+        "processor": ("digits", "other"),
     }
     names = re.findall(r'id="(figure-[^"]+)"', answer.text)
     assert len(names) == len(set(names)) > 4
-    same = Client(studies).get(f"/compare?a={one.name}&b={one.name}").text
-    assert "In no setting, task or version." in same
+    again = Client(studies).get(f"/compare?a={one.name}&b={one.name}")
+    assert again.status_code == 400
+    assert "choose another study" in again.text
+
+
+def compared(one, two):
+    """What the table of differences says of two results: its sentences, and the row of each name."""
+    first = Page(title="A", subtitle="", badge="", tone="failure", verdict="", advice="", sections=[], footer="")
+    blocks = side_by_side(first, first, (one, two))[0].blocks
+    rows = {row.cells[0]: row.cells[1:] for block in blocks if isinstance(block, Table) for row in block.rows}
+    return [text for block in blocks if isinstance(block, Prose) for text in block.paragraphs], rows
+
+
+def test_what_differs_is_said_once_in_the_words_of_json():
+    one = {"kind": "audit", "spec": {"program": {"lr": 0.3, "nesterov": True}}, "task": {"settings": {"lr": 0.3}}}
+    two = {"kind": "audit", "spec": {"program": {"lr": 0.1, "nesterov": False}}, "task": {"settings": {"lr": 0.1}}}
+    assert compared(one, two) == ([], {"lr": ("0.3", "0.1"), "nesterov": ("true", "false")})
+    two["task"]["settings"]["lr"] = 0.2
+    _, rows = compared(one, two)
+    assert rows["spec.program.lr"] == ("0.3", "0.1")
+    assert rows["task.settings.lr"] == ("0.3", "0.2")
+    one["spec"] = two["spec"] = {"fingerprint": "0123456789-abcdefghijk"}
+    two["spec"] = {"fingerprint": "0123456789-bbcdefghijk"}
+    assert compared(one, two)[1]["fingerprint"] == ("01234567-abcdefgh", "01234567-bbcdefgh")
+
+
+def test_arms_are_numbered_and_of_two_kinds_only_what_both_have_is_compared():
+    arms = {"kind": "compare", "spec": {"arms": [{"lr": 0.1}, {"lr": 0.3, "change": ["a", "b"]}]}}
+    fewer = {"kind": "compare", "spec": {"arms": [{"lr": 0.1}, {"lr": 0.5}]}}
+    assert compared(arms, fewer) == ([], {"lr": ("0.3", "0.5"), "change": ("a, b", "–")})
+    said, rows = compared(arms, {"kind": "trace", "spec": {"every": 3}})
+    assert said == ["They are of two kinds: what only one kind has is not listed."]
+    assert rows == {"kind": ("compare", "trace")}
+    assert compared(arms, arms) == (["In no setting, task or version."], {})
 
 
 def test_a_comparison_needs_two(studies):

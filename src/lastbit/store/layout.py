@@ -71,12 +71,13 @@ class DamagedFileError(LastbitError):
 
 
 @contextmanager
-def disk_errors(folder: Path, *, begun: bool = True) -> Iterator[None]:
+def disk_errors(folder: Path, *, begun: bool = True, reading: bool = False) -> Iterator[None]:
     """Turn errors of the file system into one line that says what is safe and what to do.
 
     Args:
         folder: of the study.
         begun: whether there is a study already, which can be gone on with.
+        reading: whether nothing is written, so that what is missing is the permission to read.
 
     Raises:
         StorageError: on a full disk, a read-only place or a missing permission.
@@ -87,7 +88,10 @@ def disk_errors(folder: Path, *, begun: bool = True) -> Iterator[None]:
     except (OSError, sqlite3.OperationalError) as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT) if isinstance(error, OSError) else "full" in str(error)
         message = f"cannot use the database in {folder} ({error}): choose another folder"
-        if full:
+        if reading and not full:
+            why = error.strerror or error if isinstance(error, OSError) else error
+            message = f"cannot read the runs in {folder} ({why}): make its files readable, or read a copy of it"
+        elif full:
             then = f"continue with --resume {folder}" if begun else "run the same command again; nothing was left there"
             message = f"the disk that holds {folder} is full: free some space, then {then}"
         elif isinstance(error, OSError):

@@ -125,7 +125,7 @@ class StudyFolder:
         """
         facts = cls._facts(path)
         database_of: Callable[[Path], Connection] = in_memory if snapshot else partial(opened, write=False)
-        with disk_errors(path), ExitStack() as stack:
+        with disk_errors(path, reading=True), ExitStack() as stack:
             database = stack.enter_context(closing(database_of(path / "runs.sqlite")))
             return cls(path, facts, database, stack.pop_all())
 

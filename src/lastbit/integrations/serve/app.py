@@ -106,6 +106,8 @@ class _Pages:
         names = [request.query_params.get(letter, "") for letter in "ab"]
         if not all(names):
             return self._text("Choose two studies in the list, one as A and one as B.", 400)
+        if names[0] == names[1]:
+            return self._text(f"A and B are both {names[0]}: choose another study for one of them.", 400)
         found = [self._drawings.of(name) for name in names]
         for name, shown in zip(names, found, strict=True):
             if shown is None:

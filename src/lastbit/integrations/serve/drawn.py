@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -104,6 +105,9 @@ _CLOSING = ("The exact command to repeat it", "Task", "Environment", "Events")
 
 _DIFFERENCES = 80
 
+_LONGEST = 200
+"""Characters that are shown of a setting."""
+
 
 def side_by_side(one: Page, two: Page, results: tuple[Mapping[str, Any], Mapping[str, Any]]) -> list[Section]:
     """Return the sections of two pages in turn, those of one heading beside each other, after where the studies differ.
@@ -114,7 +118,7 @@ def side_by_side(one: Page, two: Page, results: tuple[Mapping[str, Any], Mapping
         results: what the two studies concluded.
     """
     left, right = (_own_sections(page, letter) for page, letter in ((one, "A"), (two, "B")))
-    sections = [Section("Where they differ", [_differences(*results)])]
+    sections = [Section("Where they differ", _differences(*results))]
     for title in dict.fromkeys([*left, *right]):
         for letter, own in (("A", left), ("B", right)):
             nothing = Section("", [Prose((f"{letter} has nothing of this.",))])
@@ -137,23 +141,46 @@ def _named(block: Block, letter: str) -> Block:
     return replace(block, name=f"{letter}-{block.name}") if isinstance(block, FigureBlock) else block
 
 
-def _differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> Table | Prose:
-    """Return the settings and facts in which two studies differ."""
+def _differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[Block]:
+    """Return the settings and facts in which two studies differ; of two kinds, those that both have."""
     parts = ("kind", "spec", "task", "environment")
-    left, right = ({name: value for part in parts for name, value in _flat(part, of.get(part))} for of in (one, two))
-    names = [name for name in dict.fromkeys([*left, *right]) if left.get(name) != right.get(name)]
-    if not names:
-        return Prose(("In no setting, task or version.",))
-    rows = [Row((name, left.get(name, "–"), right.get(name, "–"))) for name in names[:_DIFFERENCES]]
-    more = len(names) - len(rows)
-    return Table([Column(""), Column("A"), Column("B")], rows, f"and {more} more" if more else "", fold=_DIFFERENCES)
+    left, right = (dict(leaf for part in parts for leaf in _flat((part,), of.get(part))) for of in (one, two))
+    paths = [path for path in dict.fromkeys([*left, *right]) if left.get(path) != right.get(path)]
+    said: list[Block] = []
+    if one.get("kind") != two.get("kind"):
+        paths = [path for path in paths if path in left and path in right]
+        said.append(Prose(("They are of two kinds: what only one kind has is not listed.",)))
+    if not paths:
+        return [*said, Prose(("In no setting, task or version.",))]
+    # A task repeats most of what was asked: what differs alike under one name is said once.
+    pairs = {path: (left.get(path, "–"), right.get(path, "–")) for path in paths}
+    alike = {name: {pairs[path] for path in paths if path[-1] == name} for name in {path[-1] for path in paths}}
+    rows = {path[-1] if len(alike[path[-1]]) == 1 else ".".join(path): pair for path, pair in pairs.items()}
+    more = len(rows) - _DIFFERENCES
+    shown = [Row((name, *pair)) for name, pair in list(rows.items())[:_DIFFERENCES]]
+    note = f"and {more} more" if more > 0 else ""
+    return [*said, Table([Column(""), Column("A"), Column("B")], shown, note, fold=_DIFFERENCES)]
 
 
-def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield the leaves of nested objects as text, by their dotted names."""
+def _flat(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the leaves of nested objects as text, by the names that lead to them."""
     if isinstance(value, Mapping):
         for key, part in value.items():
-            yield from _flat(f"{name}.{key}", part)
+            yield from _flat((*path, str(key)), part)
+    elif isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
+        for number, part in enumerate(value, 1):
+            yield from _flat((*path[:-1], f"{path[-1]} {number}"), part)
     elif value is not None:
-        text = str(value)
-        yield name, text if len(text) <= 200 else f"{text[:199]}…"
+        digest = path[-1] == "fingerprint"
+        yield path, "-".join(part[:8] for part in str(value).split("-")) if digest else _short(_worded(value))
+
+
+def _worded(value: Any) -> str:
+    """Return a value in the words of JSON, a list without its brackets."""
+    if isinstance(value, list):
+        return ", ".join(_worded(part) for part in value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

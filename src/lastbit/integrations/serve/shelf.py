@@ -14,11 +14,11 @@ from typing import Any, Literal, TypeAlias
 from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode
 from lastbit.integrations.serve.headline import headline
-from lastbit.report.formatting import capitalised, plural, size
-from lastbit.store import StudyFolder
+from lastbit.report.formatting import capitalised, size
 from lastbit.store.layout import opened_file, read_json
 from lastbit.store.lock import is_held
 from lastbit.studies.frame.result import exit_code_of
+from lastbit.studies.kinds import open_study
 
 __all__ = ["Entry", "Shelf", "Stamp", "in_one_line", "is_at_work", "stamp_of"]
 
@@ -94,7 +94,7 @@ class Shelf:
                 folders = [one.name for one in found if one.is_dir(follow_symlinks=False) and _is_text(one.name)]
         except OSError:
             return []
-        return [name for name in folders if any(os.path.lexists(self.folder / name / one) for one in _MARKS)]
+        return [name for name in folders if any(_may_be(self.folder / name / one) for one in _MARKS)]
 
     def _entry(self, name: str) -> Entry:
         path, known = self.folder / name, self._known.get(name)
@@ -113,6 +113,17 @@ class Shelf:
 
 
 _MARKS = ("study.json", "runs.sqlite")
+
+
+def _may_be(path: Path) -> bool:
+    """Tell whether a file is there, or may be for all that a folder that nobody may look into tells."""
+    try:
+        os.lstat(path)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _is_text(name: str) -> bool:
@@ -171,8 +182,9 @@ def _read(path: Path, stamp: Stamp, held: bool) -> Entry:
     verdict = str(result.get("sentence") or result.get("verdict") or "")
     finished = bool(result.get("finished"))
     if not result:
-        with StudyFolder.read(path, snapshot=True) as folder:
-            verdict = f"no verdict yet: {plural(len(folder.runs()), 'run')} in"
+        # Concluded from the runs that are in, as its page is.
+        result = open_study(path, snapshot=True).to_json()
+        word, verdict = str(result["verdict_kind"]), str(result["verdict"])
     code = exit_code_of(kind, word)
     failed = code in (ExitCode.NOT_REPRODUCIBLE, ExitCode.ALL_DIVERGED)
     return Entry(
@@ -193,9 +205,13 @@ def _check_database(path: Path, names: set[str]) -> None:
     if "runs.sqlite" not in names:
         raise LastbitError("it has no runs.sqlite: the study is damaged")
     if "runs.sqlite-wal" not in names:
-        with opened_file(path / "runs.sqlite") as file:
-            if file.read(16) != b"SQLite format 3\0":
-                raise LastbitError("its runs.sqlite is no database: the study is damaged")
+        try:
+            with opened_file(path / "runs.sqlite") as file:
+                beginning = file.read(16)
+        except OSError as error:
+            raise LastbitError(f"cannot read {path / 'runs.sqlite'}: {error.strerror or error}") from None
+        if beginning != b"SQLite format 3\0":
+            raise LastbitError("its runs.sqlite is no database: the study is damaged")
 
 
 def in_one_line(error: Exception) -> str:
