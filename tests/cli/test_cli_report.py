@@ -63,6 +63,7 @@ def test_figures_go_into_a_folder(folder, capfd):
         (["--markdown", "no/such.md"], "the folder"),
         (["--markdown", "S/study.json"], "is a part of a study"),
         (["--figures", "file"], "file is a file: name a folder for the figures"),
+        (["--figures", "none/figures"], "none does not exist; make it, or name another folder"),
         (["--figures", "no/such"], "the folder"),
         (["--figures", "S/arrays"], "is a part of a study"),
         (["--figures", "S/checkpoints"], "is a part of a study"),

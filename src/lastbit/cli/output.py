@@ -150,8 +150,16 @@ def check_folder(target: Path, studies: Iterable[Path] = ()) -> None:
     """
     if target.exists() and not target.is_dir():
         raise LastbitError(f"{target} is a file: name a folder for the figures")
+    from lastbit.studies.frame.folders import is_part_of_study
+
+    folder = target if target.is_dir() else target.absolute().parent
+    if not folder.is_dir():
+        raise LastbitError(f"cannot make {target}: the folder {folder} does not exist; make it, or name another folder")
+    if not os.access(folder, os.W_OK):
+        raise LastbitError(f"cannot write to {folder}: no permission; name another folder")
     # As if a file were written into it: nothing that a study keeps lies there then.
-    check_writable(target / "x" if target.is_dir() else target, studies=studies)
+    if is_part_of_study(target / "x" if target.is_dir() else target, list(studies)):
+        raise LastbitError(f"{target} is a part of a study, which would be lost: name another folder")
 
 
 def _check_place(target: Path) -> None:

@@ -136,17 +136,22 @@ def upright(start: float, end: float, **more: Any) -> dict[str, Any]:
 def shortened(label: str, most: int = 28) -> str:
     """Return a label that leaves a narrow figure room: of a long one the first words by their first letter.
 
-    Numbers stay, which tell layers apart. What is still too long loses its middle.
+    Numbers stay, which tell layers apart, and what stands before a colon. What is still too long loses its middle.
 
     Example:
         >>> shortened("fc1.weight"), shortened("encoder.layers.0.self_attention.in_proj_weight")
         ('fc1.weight', 'e.l.0.s.in_proj_weight')
+        >>> shortened("gradient: encoder.layers.0.weight")
+        'gradient: e.layers.0.weight'
     """
-    parts = label.split(".")
+    role, colon, name = label.rpartition(": ")
+    parts = name.split(".")
+    parts[0] = f"{role}{colon}{parts[0]}"
     for place, part in enumerate(parts[:-1]):
         if len(".".join(parts)) <= most:
             break
-        parts[place] = part if part.isdigit() else part[:1]
+        own = part.removeprefix(f"{role}{colon}")
+        parts[place] = part if own.isdigit() else part[: len(part) - len(own) + 1]
     text = ".".join(parts)
     return text if len(text) <= most else f"{text[: most // 3]}…{text[most // 3 + 1 - most :]}"
 

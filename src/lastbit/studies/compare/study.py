@@ -22,9 +22,11 @@ class CompareStudy(Study[CompareResult]):
     """
 
     def to_xarray(self) -> xr.Dataset:
-        """Return every run that counts: `value`, `arm` and `seed` by (run)."""
+        """Return every run that counts: `value`, `arm` and `seed` by (run); seeds as numbers where all of them are."""
         rows = [(arm.letter, *one) for arm in self.result.arms for one in zip(arm.seed_of, arm.values, strict=True)]
         arms, seeds, values = zip(*rows, strict=True) if rows else ((), (), ())
-        data = {"value": ("run", np.array(values, float)), "arm": ("run", list(arms)), "seed": ("run", list(seeds))}
+        numbered = all(seed.isdecimal() and len(seed) < 19 for seed in seeds)  # what 64 bits hold
+        named = [int(seed) for seed in seeds] if numbered else list(seeds)
+        data = {"value": ("run", np.array(values, float)), "arm": ("run", list(arms)), "seed": ("run", named)}
         attributes = {"metric": self.result.metric, "unit": self.result.unit, "verdict": self.verdict}
         return xr.Dataset(data, {"run": np.arange(len(rows))}, attributes)
