@@ -25,6 +25,7 @@ from lastbit.cli import main
 from lastbit.cli.app import app
 from lastbit.integrations.log import LOGGERS
 from lastbit.studies.frame.planning import plan_of
+from lastbit.studies.kinds import KINDS
 
 ROOT = Path(__file__).parents[1]
 FRONT = ROOT / "README.md"
@@ -124,6 +125,8 @@ def until_understood(monkeypatch):
         raise Understood
 
     # First where it was imported to: who is imported here for the first time must have the real one to go back to.
+    for kind in KINDS:
+        import_module(f"lastbit.studies.{kind}.kind")
     for kind in ("compare", "remedy", "same"):
         monkeypatch.setattr(f"lastbit.studies.{kind}.kind.make", make)
     monkeypatch.setattr("lastbit.studies.frame.make.make", make)
