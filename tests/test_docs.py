@@ -75,8 +75,8 @@ def test_each_python_snippet_runs_alone(page, code, said, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("page", "code", "said"), snippets("python"))
 @pytest.mark.thorough
+@pytest.mark.parametrize(("page", "code", "said"), snippets("python"))
 def test_each_python_snippet_runs_as_a_file_of_its_own(page, code, said, tmp_path):
     (tmp_path / "copied.py").write_text(code, "utf-8")
     if not said.startswith("excerpt"):
@@ -224,8 +224,8 @@ def test_output_is_what_a_quick_command_prints(page, command, printed, desk, cap
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("page", "command", "printed"), outputs(quick=False))
 @pytest.mark.thorough
+@pytest.mark.parametrize(("page", "command", "printed"), outputs(quick=False))
 def test_output_is_what_a_command_prints(page, command, printed, desk, capsys):
     compare(command, printed, capsys)
 

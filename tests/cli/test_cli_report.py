@@ -65,6 +65,7 @@ def test_figures_go_into_a_folder(folder, capfd):
         (["--figures", "file"], "file is a file: name a folder for the figures"),
         (["--figures", "none/figures"], "none does not exist; make it, or name another folder"),
         (["--figures", "no/such"], "the folder"),
+        (["--figures", "x" * 300], "(File name too long): name another folder"),
         (["--figures", "S/arrays"], "is a part of a study"),
         (["--figures", "S/checkpoints"], "is a part of a study"),
         (["--export", "a.csv"], "has no runs to export"),

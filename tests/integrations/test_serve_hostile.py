@@ -153,6 +153,16 @@ def test_arrays_that_are_links_are_not_followed(studies, study, tmp_path, name):
     assert "is a link to another place" in Client(studies).get("/study/study-1").text
 
 
+def test_an_unfinished_study_is_not_concluded_from_links(studies, study, tmp_path):
+    (study / "result.json").unlink()
+    array = next((study / "arrays").iterdir())
+    array.replace(tmp_path / "moved")
+    array.symlink_to(tmp_path / "moved")
+    client = Client(studies)
+    for address in ("/", "/study/study-1"):
+        assert f"arrays/{array.name} is a link to another place" in client.get(address).text
+
+
 def test_a_run_whose_name_leads_elsewhere_is_not_read(studies, study, tmp_path):
     np.savez(tmp_path / "outside.npz", x=np.ones(1))
     with sqlite3.connect(study / "runs.sqlite") as database:

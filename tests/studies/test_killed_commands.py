@@ -51,8 +51,8 @@ def stored(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "number"), [("audit", signal.SIGKILL), ("trace", signal.SIGINT)])
 @pytest.mark.thorough
+@pytest.mark.parametrize(("kind", "number"), [("audit", signal.SIGKILL), ("trace", signal.SIGINT)])
 def test_a_study_that_was_ended_in_its_second_run_goes_on_to_the_same_bits(kind, number, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("train.py").write_text(SCRIPT)

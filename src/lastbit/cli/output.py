@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from json import dumps
 from pathlib import Path
@@ -112,7 +112,10 @@ def hand_over(
 
 
 def check_writable(
-    *targets: Path | None, reads: Iterable[str | Path | None] = (), studies: Iterable[Path] = ()
+    *targets: Path | None,
+    reads: Iterable[str | Path | None] = (),
+    studies: Iterable[Path] = (),
+    instead: str = "file",
 ) -> None:
     """Refuse files that could not be written at the end, or must not be; None stands for what was not asked for.
 
@@ -120,6 +123,7 @@ def check_writable(
         targets: the files.
         reads: files that the command reads, and folders whose files it may read.
         studies: folders of the studies that it makes or reads.
+        instead: what another is to be named of.
 
     Raises:
         LastbitError: a folder is missing or cannot be written, the name is a folder's, or writing there would
@@ -129,10 +133,10 @@ def check_writable(
     read = [Path(one) for one in reads if one]
     for target in [one for one in targets if one is not None and str(one) != "-"]:
         try:
-            _check_place(target)
-            _check_content(target, read, list(studies))
+            _check_place(target, instead)
+            _check_content(target, read, list(studies), instead)
         except OSError as error:
-            raise LastbitError(f"cannot write {target} ({error.strerror or error}): name another file") from None
+            raise LastbitError(f"cannot write {target} ({error.strerror or error}): name another {instead}") from None
         if target.resolve() in written:
             raise LastbitError(f"two files are to be written to {target}: name another for one of them")
         written.append(target.resolve())
@@ -148,41 +152,38 @@ def check_folder(target: Path, studies: Iterable[Path] = ()) -> None:
     Raises:
         LastbitError: it is a file, a study's own or one that cannot be made or written to.
     """
-    if target.exists() and not target.is_dir():
-        raise LastbitError(f"{target} is a file: name a folder for the figures")
-    from lastbit.studies.frame.folders import is_part_of_study
-
-    folder = target if target.is_dir() else target.absolute().parent
-    if not folder.is_dir():
-        raise LastbitError(f"cannot make {target}: the folder {folder} does not exist; make it, or name another folder")
-    if not os.access(folder, os.W_OK):
-        raise LastbitError(f"cannot write to {folder}: no permission; name another folder")
-    # As if a file were written into it: nothing that a study keeps lies there then.
-    if is_part_of_study(target / "x" if target.is_dir() else target, list(studies)):
-        raise LastbitError(f"{target} is a part of a study, which would be lost: name another folder")
+    written = target
+    with suppress(OSError):  # of a name that is none for a folder, which is told below
+        if target.is_dir():
+            written = target / "x"  # as if a file were written into it: nothing that a study keeps lies there then
+        elif target.exists():
+            raise LastbitError(f"{target} is a file: name a folder for the figures")
+    check_writable(written, studies=studies, instead="folder")
 
 
-def _check_place(target: Path) -> None:
+def _check_place(target: Path, instead: str) -> None:
     folder = target.absolute().parent
     if target.is_dir():
         raise LastbitError(f"{target} is a folder: name a file in it")
     if not folder.is_dir():
-        raise LastbitError(f"cannot write {target}: the folder {folder} does not exist; make it, or name another file")
+        raise LastbitError(
+            f"cannot write {target}: the folder {folder} does not exist; make it, or name another {instead}"
+        )
     if not os.access(target if target.exists() else folder, os.W_OK):
-        raise LastbitError(f"cannot write {target}: no permission; name another file")
+        raise LastbitError(f"cannot write {target}: no permission; name another {instead}")
 
 
-def _check_content(target: Path, reads: list[Path], studies: list[Path]) -> None:
+def _check_content(target: Path, reads: list[Path], studies: list[Path], instead: str) -> None:
     """Refuse a file whose content is somebody else's."""
     from lastbit.studies.frame.folders import is_part_of_study, read_by
 
     if is_part_of_study(target, studies):
-        raise LastbitError(f"{target} is a part of a study, which would be lost: name another file")
+        raise LastbitError(f"{target} is a part of a study, which would be lost: name another {instead}")
     if not target.exists():
         return
     for one in [*reads, *(name for study in studies for name in read_by(study))]:
         if one.exists() and (one.samefile(target) or (one.is_dir() and target.resolve().is_relative_to(one.resolve()))):
-            raise LastbitError(f"{target} is what this command reads, and would be overwritten: name another file")
+            raise LastbitError(f"{target} is what this command reads, and would be overwritten: name another {instead}")
 
 
 @contextmanager

@@ -225,8 +225,8 @@ STAND_INS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("words", "steps"), STAND_INS.values(), ids=STAND_INS)
 @pytest.mark.thorough
+@pytest.mark.parametrize(("words", "steps"), STAND_INS.values(), ids=STAND_INS)
 def test_a_program_is_equal_to_itself_and_moves_with_its_weights(words, steps, tmp_path):
     side = Side([sys.executable, *(str(PROGRAMS / word) if word.endswith(".py") else word for word in words)])
     follows = [Follow("control", side, light=False), Follow("jitter-1", side, jitter=(None, 0))]

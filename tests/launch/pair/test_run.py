@@ -87,8 +87,8 @@ STAND_INS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("words", "steps"), STAND_INS.values(), ids=STAND_INS)
 @pytest.mark.thorough
+@pytest.mark.parametrize(("words", "steps"), STAND_INS.values(), ids=STAND_INS)
 def test_a_clean_program_is_equal_to_itself_and_to_the_plain_one(words, steps, tmp_path):
     bare = plain(program(*words))
     pair = run_pair(program(*words), Launch(settings=SETTINGS, folder=tmp_path, timeout=300))

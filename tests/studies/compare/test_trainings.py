@@ -295,11 +295,11 @@ def test_a_change_that_altered_nothing_is_said_to(task_file, audited, desk):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("other", "kinds"),
     [("--lr 0.303", {"undecided", "no_difference"}), ("--norm none --lr 0.05 --weight-decay 5e-4", {"real"})],
 )
-@pytest.mark.thorough
 def test_on_the_digits_one_percent_is_not_seen_and_the_calm_setting_is(other, kinds, tmp_path):
     result = lb.compare("digits", f"digits {other}", seeds=5, worth=1, out=tmp_path / "study", **QUICK).result
     assert result.verdict_kind in kinds

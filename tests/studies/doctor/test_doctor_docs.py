@@ -29,8 +29,8 @@ def test_there_are_five():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("title", "code", "shown", "diff"), CASES, ids=[title for title, *_ in CASES])
 @pytest.mark.thorough
+@pytest.mark.parametrize(("title", "code", "shown", "diff"), CASES, ids=[title for title, *_ in CASES])
 def test_each_case_is_told_as_it_stands_there_and_its_cure_cures(
     title, code, shown, diff, tmp_path, monkeypatch, capsys
 ):

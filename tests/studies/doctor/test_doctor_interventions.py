@@ -26,8 +26,8 @@ CHANGED = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "words", "cause", "change"), CHANGED.values(), ids=CHANGED)
 @pytest.mark.thorough
+@pytest.mark.parametrize(("name", "words", "cause", "change"), CHANGED.values(), ids=CHANGED)
 def test_the_change_cures(name, words, cause, change, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -162,8 +162,8 @@ def test_every_scale_trains_both_networks_and_two_sizes_of_batches():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scale", ["small", "full"])
 @pytest.mark.thorough
+@pytest.mark.parametrize("scale", ["small", "full"])
 def test_a_cut_down_run_goes_through_and_on(scale, tmp_path, monkeypatch):
     tiny = {"steps": 45, "every": 1, "width": 4, "train_size": 60, "twins": 1, "seeds": 1}
     cut = tuple(

@@ -125,8 +125,8 @@ def test_it_draws_and_tabulates_what_was_measured():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scale", ["small", "full"])
 @pytest.mark.thorough
+@pytest.mark.parametrize("scale", ["small", "full"])
 def test_a_cut_down_run_measures_every_piece_and_repeats_to_the_bit(scale, tmp_path, monkeypatch):
     size = SIZES[scale]
     cut = Size(

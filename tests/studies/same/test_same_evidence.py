@@ -65,8 +65,8 @@ def said(right, number):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CI)
 @pytest.mark.thorough
+@pytest.mark.parametrize("name", CI)
 def test_some_pairs_are_told_apart(name, tmp_path):
     (network,) = (one for one in NETWORKS if one.name == name)
     every = [pair for make in (harmless, defects) for pair in make(network, seed=1)]

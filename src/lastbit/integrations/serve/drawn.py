@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +12,8 @@ from urllib.parse import quote
 
 from lastbit.core.errors import LastbitError
 from lastbit.integrations.serve.kept import Kept
-from lastbit.integrations.serve.shelf import Shelf, Stamp, in_one_line, is_at_work, stamp_of
+from lastbit.integrations.serve.shelf import Shelf, Stamp, cut, in_one_line, is_at_work, opened_study, stamp_of
 from lastbit.report.blocks import Block, Column, FigureBlock, Page, Prose, Row, Section, Table
-from lastbit.studies.kinds import open_study
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -75,8 +74,7 @@ def _draw(path: Path) -> Shown:
 
     try:
         stamp, held = stamp_of(path), is_at_work(path)
-        _refuse_links(path)
-        study = open_study(path, snapshot=True)
+        study = opened_study(path)
         page = study.page
         state = "running" if held else "finished" if study.result.finished else "stopped"
         shown = Shown(path.name, (stamp, state), state, page, None, study.to_json())
@@ -84,20 +82,6 @@ def _draw(path: Path) -> Shown:
     except Exception as error:  # a study from elsewhere may hold anything; the line says what was found
         line = in_one_line(error)
         return Shown(path.name, ((), line), "damaged", None, None, None, line)
-
-
-def _refuse_links(path: Path) -> None:
-    """Refuse a study whose arrays or weights are links.
-
-    Raises:
-        LastbitError: one is.
-    """
-    for folder in (path / name for name in ("arrays", "checkpoints", "weights")):
-        if folder.is_dir():
-            with os.scandir(folder) as found:
-                for one in found:
-                    if one.is_symlink():
-                        raise LastbitError(f"{folder.name}/{one.name} is a link to another place")
 
 
 _CLOSING = ("The exact command to repeat it", "Task", "Environment", "Events")
@@ -154,7 +138,9 @@ def _differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[Block]:
         return [*said, Prose(("In no setting, task or version.",))]
     # A task repeats most of what was asked: what differs alike under one name is said once.
     pairs = {path: (left.get(path, "–"), right.get(path, "–")) for path in paths}
-    alike = {name: {pairs[path] for path in paths if path[-1] == name} for name in {path[-1] for path in paths}}
+    alike = defaultdict(set)
+    for path, pair in pairs.items():
+        alike[path[-1]].add(pair)
     rows = {path[-1] if len(alike[path[-1]]) == 1 else ".".join(path): pair for path, pair in pairs.items()}
     more = len(rows) - _DIFFERENCES
     shown = [Row((name, *pair)) for name, pair in list(rows.items())[:_DIFFERENCES]]
@@ -172,7 +158,7 @@ def _flat(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], 
             yield from _flat((*path[:-1], f"{path[-1]} {number}"), part)
     elif value is not None:
         digest = path[-1] == "fingerprint"
-        yield path, "-".join(part[:8] for part in str(value).split("-")) if digest else _short(_worded(value))
+        yield path, "-".join(part[:8] for part in str(value).split("-")) if digest else cut(_worded(value), _LONGEST)
 
 
 def _worded(value: Any) -> str:
@@ -180,7 +166,3 @@ def _worded(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_worded(part) for part in value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from lastbit.core.errors import LastbitError
 from lastbit.core.exit_codes import ExitCode
@@ -20,7 +20,10 @@ from lastbit.store.lock import is_held
 from lastbit.studies.frame.result import exit_code_of
 from lastbit.studies.kinds import open_study
 
-__all__ = ["Entry", "Shelf", "Stamp", "in_one_line", "is_at_work", "stamp_of"]
+if TYPE_CHECKING:
+    from lastbit.studies.frame.study import Study
+
+__all__ = ["Entry", "Shelf", "Stamp", "cut", "in_one_line", "is_at_work", "opened_study", "stamp_of"]
 
 Stamp: TypeAlias = tuple[tuple[str, int, int, int], ...]
 """The files of a study that are there, each with its inode, size and time of change: equal while nothing changed."""
@@ -158,6 +161,21 @@ def stamp_of(path: Path) -> Stamp:
     return tuple(found)
 
 
+def opened_study(path: Path) -> Study[Any]:
+    """Open a copy of a study, of which no array or weight is a link.
+
+    Raises:
+        LastbitError: one is, or it cannot be opened.
+    """
+    for folder in (path / name for name in ("arrays", "checkpoints", "weights")):
+        if folder.is_dir():
+            with os.scandir(folder) as found:
+                for one in found:
+                    if one.is_symlink():
+                        raise LastbitError(f"{folder.name}/{one.name} is a link to another place")
+    return open_study(path, snapshot=True)
+
+
 def is_at_work(path: Path) -> bool:
     """Tell whether a process is working on a study."""
     return not (path / "lock").is_symlink() and is_held(path)
@@ -175,16 +193,15 @@ def _read(path: Path, stamp: Stamp, held: bool) -> Entry:
     names = {one[0] for one in stamp}
     _check_database(path, names)
     result: Mapping[str, Any] = read_json(path / "result.json") if "result.json" in names else {}
+    if not result:
+        # Concluded from the runs that are in, as its page is.
+        result = opened_study(path).to_json()
     kind = str(result.get("kind") or facts["kind"])
     task = facts.get("task")
     word = str(result.get("verdict_kind", ""))
     # A trace of a former lastbit called its sentence by that name.
     verdict = str(result.get("sentence") or result.get("verdict") or "")
     finished = bool(result.get("finished"))
-    if not result:
-        # Concluded from the runs that are in, as its page is.
-        result = open_study(path, snapshot=True).to_json()
-        word, verdict = str(result["verdict_kind"]), str(result["verdict"])
     code = exit_code_of(kind, word)
     failed = code in (ExitCode.NOT_REPRODUCIBLE, ExitCode.ALL_DIVERGED)
     return Entry(
@@ -192,10 +209,10 @@ def _read(path: Path, stamp: Stamp, held: bool) -> Entry:
         stamp=stamp,
         state="running" if held else "finished" if finished else "stopped",
         changed=_changed(path, stamp),
-        kind=_short(kind),
-        program=_short(str(task.get("name", ""))) if isinstance(task, Mapping) else "",
-        verdict=capitalised(_short(verdict)),
-        verdict_kind=_short(word),
+        kind=cut(kind),
+        program=cut(str(task.get("name", ""))) if isinstance(task, Mapping) else "",
+        verdict=capitalised(cut(verdict)),
+        verdict_kind=cut(word),
         tone="failure" if failed else "" if finished else "attention",
         number=headline(kind, result),
     )
@@ -217,8 +234,9 @@ def _check_database(path: Path, names: set[str]) -> None:
 def in_one_line(error: Exception) -> str:
     """Return why something cannot be shown, in one line of bounded length."""
     said = str(error) if isinstance(error, LastbitError) else f"{type(error).__name__}: {error}"
-    return _short(" ".join(said.split()))
+    return cut(" ".join(said.split()))
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 400 else f"{text[:399]}…"
+def cut(text: str, most: int = 400) -> str:
+    """Return a text of at most so many characters, of which the last tells that there were more."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

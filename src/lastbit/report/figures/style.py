@@ -145,13 +145,13 @@ def shortened(label: str, most: int = 28) -> str:
         'gradient: e.layers.0.weight'
     """
     role, colon, name = label.rpartition(": ")
-    parts = name.split(".")
-    parts[0] = f"{role}{colon}{parts[0]}"
+    if colon:
+        return f"{role}{colon}{shortened(name, max(8, most - len(role) - len(colon)))}"
+    parts = label.split(".")
     for place, part in enumerate(parts[:-1]):
         if len(".".join(parts)) <= most:
             break
-        own = part.removeprefix(f"{role}{colon}")
-        parts[place] = part if own.isdigit() else part[: len(part) - len(own) + 1]
+        parts[place] = part if part.isdigit() else part[:1]
     text = ".".join(parts)
     return text if len(text) <= most else f"{text[: most // 3]}…{text[most // 3 + 1 - most :]}"
 
