@@ -322,7 +322,8 @@ class StabilityMonitor:
             floor=self.tol / 10,
             start=start,
         )
-        self._warm = pairs.warm
+        # Row by row, as a checkpoint lays it out: the last bits of what starts from it depend on that.
+        self._warm = pairs.warm.contiguous()
         top, vector_P = float(pairs.values[0]), pairs.vectors[:, 0]
         decay = effective.decay_along(vector_P)
         smallest, within, growing = self._bottom(effective, pairs) if both else (nan, nan, 0)
@@ -368,7 +369,7 @@ class StabilityMonitor:
                 # Part of the layer was frozen or unfrozen in the meantime.
                 start = None
             pairs = top_eigenpairs(effective, tol=self.tol, atol=1e-12, start=start)
-            self._layers_warm[name] = pairs.warm
+            self._layers_warm[name] = pairs.warm.contiguous()
             ratios[name] = effective.ratio(pairs.largest)
         return ratios
 

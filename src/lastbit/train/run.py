@@ -61,9 +61,9 @@ class _Progress:
     kept: Arrays = field(default_factory=dict)
     """Of the selected epoch."""
 
-    def add(self, training: Training, weigh: Weigh) -> Evaluation:
+    def add(self, training: Training, weigh: Weigh, *, keep: bool) -> Evaluation:
         """Evaluate the epoch that ends here, and keep its network if it is the best one so far."""
-        task, evaluation = training.task, training.evaluate()
+        task, evaluation = training.task, training.evaluate(keep=keep)
         self.steps.append(training.position)
         row = {"train_loss": float(torch.stack(training.losses[-training.steps_per_epoch :]).double().mean())}
         row |= _row("", "test_loss", evaluation)
@@ -102,6 +102,7 @@ def run_training(
     checkpoint_seconds: float = 20.0,
     on_step: Callable[[int], None] = lambda position: None,
     weigh: Weigh = weighed,
+    keep_outputs: bool = False,
 ) -> RunOutcome:
     """Train `task` once and report to `recorder`.
 
@@ -123,6 +124,7 @@ def run_training(
         checkpoint_seconds: time between checkpoints; a run shorter than that writes none.
         on_step: called with the number of steps taken, after each.
         weigh: what is kept of the weights; their digests by default.
+        keep_outputs: give the recorder `outputs` too, what the selected epoch's model returns for the test examples.
 
     Raises:
         LastbitError: something the user can fix (a full disk, a state that cannot be checkpointed).
@@ -131,7 +133,7 @@ def run_training(
     recorder = recorder or Recorder()
     training = Training(task, streams, perturbation, device=device, dtype=dtype)
     with closing(training), training.active():
-        book = RunBook(training, recorder, how={}, weigh=weigh)
+        book = RunBook(training, recorder, how={}, weigh=weigh, keep_outputs=keep_outputs)
         book.restore()
         saved = time.perf_counter()
         while training.position < training.total_steps:
@@ -155,6 +157,7 @@ class RunBook:
             other ones is not gone on from.
         share: of the time that passes, what is counted as this training's.
         weigh: what is kept of the weights.
+        keep_outputs: whether the model's outputs for the test examples are.
     """
 
     def __init__(
@@ -165,9 +168,10 @@ class RunBook:
         how: Mapping[str, Any],
         share: float = 1.0,
         weigh: Weigh = weighed,
+        keep_outputs: bool = False,
     ) -> None:
         self.training = training
-        self._recorder, self._share, self._weigh = recorder, share, weigh
+        self._recorder, self._share, self._weigh, self._keep = recorder, share, weigh, keep_outputs
         # The number of threads decides the order of sums: with another, a run begins again.
         self._how = {"form": _FORM, "threads": torch.get_num_threads(), "how": dict(how)}
         self._progress = _Progress()
@@ -205,7 +209,7 @@ class RunBook:
             self._first = first_weighed(training, self._weigh)
         if training.position % training.steps_per_epoch:
             return False
-        self._evaluation = self._progress.add(training, self._weigh)
+        self._evaluation = self._progress.add(training, self._weigh, keep=self._keep)
         return self._progress.ended(training.task)
 
     @property
@@ -227,12 +231,13 @@ class RunBook:
         """Give the recorder the arrays, and return how the run ended."""
         training, progress = self.training, self._progress
         status, message = _status(training)
+        kept = progress.kept or _kept(training, self._evaluation or training.evaluate(keep=self._keep), self._weigh)
         self._recorder.arrays(
             {
                 **described(training),
                 **self._first,
                 "losses": torch.stack(training.losses).double().cpu().numpy(),
-                **(progress.kept or _kept(training, self._evaluation or training.evaluate(), self._weigh)),
+                **kept,
             }
         )
         return RunOutcome(
@@ -267,6 +272,8 @@ def _kept(training: Training, evaluation: Evaluation, weigh: Weigh) -> Arrays:
         if predictions.min(initial=0) >= 0:
             predictions = predictions.astype(np.min_scalar_type(int(predictions.max(initial=0))))
         arrays["predictions"] = predictions
+    if evaluation.outputs_N is not None:
+        arrays["outputs"] = evaluation.outputs_N
     if len(evaluation.tallies) > 1:
         arrays["sampling_error"] = np.array([tally.sampling_error for tally in evaluation.tallies])
     return arrays

@@ -49,6 +49,8 @@ class Evaluation:
     """Of every metric, first the one that the task is judged by."""
     predictions_N: np.ndarray[Any, Any] | None
     """Predicted class of each example, None where the task has no classes."""
+    outputs_N: np.ndarray[Any, Any] | None = None
+    """What the model returned for each example, where it was to be kept."""
 
     @property
     def metric(self) -> float:
@@ -231,14 +233,14 @@ class Training:
         return pair_of(batch, self._names)
 
     def loss(self, outputs: Any, targets: Any) -> Tensor:
-        """Return the task's loss as a step computes it: half-precision outputs are converted to float32.
+        """Return the task's loss as a step computes it: outputs and targets of half precision are converted to float32.
 
         Raises:
             LastbitError: the task has none of outputs and targets.
         """
         if self.task.loss is None:
             raise LastbitError(f"{self.task.name} has a step, but no loss= of outputs and targets, which this needs")
-        return self.task.loss(widened(outputs), targets)
+        return self.task.loss(widened(outputs), widened(targets))
 
     def _start_epoch(self, epoch: int) -> None:
         task, samples = self.task, len(self.task.train)
@@ -260,9 +262,14 @@ class Training:
         seed = self.streams.order if self.examples.is_stream else self.streams.augment
         self._feed = self.examples.feed(self._batches, Draws(seed, epoch))
 
-    def evaluate(self) -> Evaluation:
-        """Measure the model on the test set; leaves every mode, buffer and generator as it was."""
-        return self._evaluate(self._test)
+    def evaluate(self, *, outputs_N: Tensor | None = None, keep: bool = False) -> Evaluation:
+        """Measure the model on the test set; leaves every mode, buffer and generator as it was.
+
+        Args:
+            outputs_N: measured in place of what the model would return for each example.
+            keep: return the outputs too, of a model that returns one tensor.
+        """
+        return self._evaluate(self._test, outputs_N=outputs_N, keep=keep)
 
     def validate(self) -> Evaluation:
         """Measure the model on the validation examples, once however often it is asked for at one step."""
@@ -271,12 +278,12 @@ class Training:
             self._validated = self.position, self._evaluate(self._validation)
         return self._validated[1]
 
-    def _evaluate(self, split: Split) -> Evaluation:
+    def _evaluate(self, split: Split, *, outputs_N: Tensor | None = None, keep: bool = False) -> Evaluation:
         modes = [(module, module.training) for module in self.model.modules()]
         buffers = [(buffer, buffer.detach().clone()) for buffer in self.model.buffers()]
         drawn = generators.save(self.device)
         self.model.eval()
-        losses, predictions = [], []
+        losses, predictions, kept = [], [], []
         tallies = tuple(Tally(metric) for metric in self.task.all_metrics)
         try:
             with torch.no_grad(), generators.replayed(drawn, self.device):
@@ -285,9 +292,11 @@ class Training:
                 feed = split.feed(batches, Draws(stream_seed(self.streams.augment, split.name)))
                 for number, index_B in enumerate(batches):
                     inputs, targets = self.pair(feed.take(number))
-                    outputs = widened(apply_model(self.model, inputs))
+                    outputs = widened(apply_model(self.model, inputs)) if outputs_N is None else outputs_N[index_B]
+                    if keep:
+                        kept.append(outputs)
                     if self.task.loss is not None:
-                        losses.append(self.task.loss(outputs, targets).double() * len(index_B))
+                        losses.append(self.loss(outputs, targets).double() * len(index_B))
                     for tally in tallies:
                         tally.add(outputs, targets)
                     if self.task.predict is not None:
@@ -302,6 +311,7 @@ class Training:
             loss=float(torch.stack(losses).sum()) / len(split) if losses else None,
             tallies=tallies,
             predictions_N=torch.cat(predictions).cpu().numpy() if predictions else None,
+            outputs_N=torch.cat(kept).cpu().numpy() if kept else None,
         )
 
     def trained(self) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+import lastbit as lb
 from lastbit import Task
 from lastbit.core.errors import LastbitError
 from lastbit.perturb.base import Identity
@@ -51,7 +52,7 @@ def training(task, dtype=torch.float32):
 
 def changed(task, text):
     (change,) = changes_of([text])
-    change.check(Subject(task, None, "float32"))
+    change.check(Subject(task, None, "float32", 6))
     found = change.on(task)
     check_task(found)
     return found
@@ -151,7 +152,7 @@ def test_float64_is_a_setting_of_the_runs(make_task):
 def test_a_norm_is_a_setting_of_built_in_tasks():
     config = resolve(TaskConfig(task="digits"))
     (change,) = changes_of(["norm=group"])
-    change.check(Subject(build_task(config), config, "float32"))
+    change.check(Subject(build_task(config), config, "float32", 6))
     task = build_task(config.model_copy(update=dict(change.program)))
     assert [type(one) for one in task.model().modules() if "Norm" in type(one).__name__] == [nn.GroupNorm] * 3
 
@@ -213,6 +214,92 @@ def test_a_running_mean_goes_on_from_a_checkpoint_bit_for_bit(make_task):
         assert (again.evaluate().loss, again.buffers().tobytes()) == expected
 
 
+@pytest.mark.parametrize(("text", "epochs"), [("late-mean=0.5", (3, 4)), ("late-mean=1", (1, 2, 3, 4))])
+def test_the_late_mean_is_that_of_the_weights_at_the_ends_of_the_last_epochs(make_task, text, epochs):
+    task = make_task(epochs=4, model=lambda: nn.Linear(5, 3))
+    ends = []
+    with training(task) as base:
+        for step in range(base.total_steps):
+            base.step()
+            if step % base.steps_per_epoch == base.steps_per_epoch - 1:
+                ends.append({name: weight.detach().double().clone() for name, weight in base.model.named_parameters()})
+    with training(changed(task, text)) as one:
+        losses = []
+        for step in range(one.total_steps):
+            one.step()
+            if step % one.steps_per_epoch == one.steps_per_epoch - 1:
+                losses.append(one.evaluate().loss)
+    x, y = task.test.tensors
+    for epoch, found in enumerate(losses, 1):
+        taken = [ends[number - 1] for number in epochs if number <= epoch] or [ends[epoch - 1]]
+        mean = {name: torch.stack([each[name] for each in taken]).mean(0) for name in taken[0]}
+        outputs = x.double() @ mean["weight"].T + mean["bias"]
+        assert found == pytest.approx(float(nn.functional.cross_entropy(outputs, y)), rel=1e-6)
+
+
+class Two(nn.Linear):
+    def __init__(self):
+        super().__init__(5, 3)
+
+    def forward(self, inputs):
+        return super().forward(inputs), inputs
+
+
+LIMITED = pytest.mark.parametrize("text", ["step-limit=2", "layer-step-limit=2"])
+
+
+@LIMITED
+def test_a_limited_training_is_one_with_the_step_limit_of_ones_own_loop(make_task, text):
+    task = make_task(optimizer=lambda params: sgd(params, lr=50.0))
+    other = changed(task, text)
+    x, y = task.train.tensors
+    with training(task) as by_hand:
+        limit = lb.remedies.step_limit(
+            by_hand.optimizer,
+            by_hand.model,
+            nn.functional.cross_entropy,
+            (x[:12], y[:12]),
+            every=2,
+            per_layer=text.startswith("layer"),
+        )
+        for _ in range(8):
+            by_hand.step()
+        assert limit.limited
+        expected = by_hand.weights()
+    assert torch.equal(after(other, 8), torch.from_numpy(expected))
+    assert not torch.equal(after(task, 8), torch.from_numpy(expected))
+
+
+@LIMITED
+def test_an_optimizer_whose_limit_is_known_after_a_step_is_taken(make_task, text):
+    task = make_task(optimizer=lambda params: torch.optim.Adam(params, lr=1e-4))
+    assert torch.equal(after(changed(task, text), 8), after(task, 8))
+
+
+@LIMITED
+def test_a_limit_that_no_step_meets_leaves_the_training_as_it_was(make_task, text):
+    task = make_task(optimizer=lambda params: sgd(params, lr=1e-4))
+    assert torch.equal(after(changed(task, text), 8), after(task, 8))
+
+
+@pytest.mark.parametrize("text", ["late-mean=1", "step-limit=2", "layer-step-limit=3"])
+def test_what_goes_with_an_optimizer_goes_on_from_a_checkpoint_bit_for_bit(make_task, text):
+    other = changed(make_task(optimizer=lambda params: sgd(params, lr=50.0)), text)
+    with training(other) as whole:
+        for _ in range(8):
+            whole.step()
+        expected = whole.evaluate().loss, whole.weights().tobytes()
+    with training(other) as begun:
+        for _ in range(5):
+            begun.step()
+        checkpoint = begun.state()
+    with training(other) as again:
+        again.restore(checkpoint)
+        for _ in range(3):
+            again.step()
+        assert (again.evaluate().loss, again.weights().tobytes()) == expected
+
+
 def test_what_has_been_named_is_named_again(make_task):
     texts = [text for family in FAMILIES for text in family.examples]
     assert [change.name for change in changes_of(texts)] == texts
@@ -240,6 +327,19 @@ def test_a_factor_is_read_as_it_is_written(what, sign, by):
         ({}, "batch*5", "a batch of 60 is more than the 48 training examples"),
         ({}, "ema=1", "at least 0 and below 1"),
         ({"optimizer": {"0": sgd, "3": sgd}}, "ema=0.9", "several optimizers"),
+        ({}, "late-mean=0.5", "of 2 epochs that is 1, and a mean needs two"),
+        ({}, "late-mean=1.5", "above 0 and at most 1"),
+        ({"optimizer": {"0": sgd, "3": sgd}}, "late-mean=1", "several optimizers"),
+        ({}, "step-limit=0", "1 or more"),
+        ({"optimizer": {"0": sgd, "3": sgd}}, "step-limit=5", "several optimizers"),
+        ({"optimizer": lambda params: torch.optim.LBFGS(params)}, "step-limit=5", "gradients within its step"),
+        ({"optimizer": lambda params: torch.optim.Rprop(params)}, "layer-step-limit=5", "Rprop"),
+        ({"step": lambda state, batch: state.model(batch[0]).sum()}, "step-limit=5", "no loss= of outputs and targets"),
+        ({"loss": lambda outputs, targets: outputs.detach().sum()}, "step-limit=5", "carries no gradient"),
+        ({}, "mean=1", "2 or more"),
+        ({}, "mean=4", "it has 6 runs: give --perturbations 8 or more"),
+        ({"model": lambda: Two(), "loss": lambda outputs, targets: outputs[0].sum()}, "mean=2", "of which no mean"),
+        ({"model": lambda: nn.Linear(5, 300_000)}, "mean=2", "6,000,000 numbers"),
         ({}, "clip=0", "trains nothing"),
         ({"optimizer": lambda params: torch.optim.LBFGS(params)}, "clip=1", "computes its gradients within its step"),
         ({}, "warmup=1", "above 0 and below 1"),
@@ -252,7 +352,7 @@ def test_a_factor_is_read_as_it_is_written(what, sign, by):
 def test_what_cannot_be_changed_is_refused(make_task, given, text, said):
     (change,) = changes_of([text])
     with pytest.raises(LastbitError, match=said) as caught:
-        change.check(Subject(make_task(**given), None, "float64"))
+        change.check(Subject(make_task(**given), None, "float64", 6))
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"--change {text}: ")
 
@@ -273,9 +373,9 @@ def test_names_that_are_none_are_refused(texts, said):
 
 
 def test_where_none_is_named_those_are_tried_that_the_task_allows(make_task):
-    names = [change.name for change in changes_for(Subject(make_task(), None, "float32"))]
+    names = [change.name for change in changes_for(Subject(make_task(), None, "float32", 6))]
     assert {"gelu", "silu", "decay/10", "lr/2", "float64", "ema=0.995"} <= {*names}
     assert "norm=group" not in names
     plain = make_task(model=lambda: nn.Linear(5, 3), optimizer=lambda params: sgd(params, weight_decay=0.0))
-    names = [change.name for change in changes_for(Subject(plain, None, "float64"))]
+    names = [change.name for change in changes_for(Subject(plain, None, "float64", 6))]
     assert not {"gelu", "decay/10", "float64"} & {*names}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import jsonschema
@@ -15,6 +16,8 @@ from lastbit.cli.app import app, main
 from lastbit.core.errors import LastbitError
 from lastbit.integrations.serve.headline import headline
 from lastbit.store import StudyFolder
+from lastbit.tasks import TaskConfig
+from lastbit.tasks.build import build_task
 
 ROOT = Path(__file__).parents[3]
 SMALL = {"seeds": 4, "perturbations": 2, "workers": 1, "threads": 1, "quiet": True, "perturb": "rounding"}
@@ -247,3 +250,67 @@ def test_digits_from_the_command_line(tmp_path, capsys):
     assert {one.name for one in result.changes} == {"gelu", "lr/2"}
     assert result.control.bitwise_identical
     assert f'"{result.verdict_kind}"' in capsys.readouterr().out
+
+
+MEANS = {**SMALL, "perturbations": 4, "seeds": 3, "perturb": "rescale"}
+RESTLESS = {"train_size": 200, "epochs": 8, "schedule": "constant", "lr": 0.5}
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory):
+    """A search whose only change is the mean of two networks' outputs."""
+    out = tmp_path_factory.mktemp("studies") / "averaged"
+    return lb.remedy("digits", change=("mean=2",), out=out, **RESTLESS, **MEANS)
+
+
+def test_a_mean_is_that_of_what_its_members_returned_and_none_is_trained(averaged):
+    with StudyFolder.read(averaged.path) as folder:
+        runs = {run.run: run for run in folder.runs()}
+        outputs = {name: torch.from_numpy(folder.arrays(name)["outputs"]) for name in runs if "repeat" not in name}
+        predicted = {name: torch.from_numpy(folder.arrays(name)["predictions"]).long() for name in outputs}
+        assert folder.arrays("a-seed000-repeat")["outputs"].tobytes() == outputs["a-seed000-p000"].numpy().tobytes()
+    targets = build_task(TaskConfig(**RESTLESS)).test.tensors[1]
+    means = [name for name in runs if name.startswith("b-")]
+    assert sorted(means)[:4] == ["b-seed000-p000", "b-seed000-p001", "b-seed001-p000", "b-seed001-p001"]
+    for name in means:
+        members = [f"a{name[1:10]}p{2 * int(name[-3:]) + one:03d}" for one in range(2)]
+        mean = sum(outputs[member].double() for member in members) / 2
+        assert torch.equal(outputs[name], mean.float())
+        loss = torch.nn.functional.cross_entropy(mean, targets)
+        right = (mean.argmax(1) == targets).double().mean() * 100
+        assert runs[name].final["test_loss"] == pytest.approx(float(loss), rel=1e-6)
+        assert runs[name].final["accuracy"] == pytest.approx(float(right))
+        assert torch.equal(predicted[name], outputs[name].argmax(1))
+        assert runs[name].seconds == pytest.approx(sum(runs[member].seconds for member in members))
+
+
+def test_what_is_made_of_other_runs_is_counted_and_held_against_them(averaged):
+    result = averaged.result
+    (change,) = result.changes
+    assert result.finished
+    # Repeats and landing are those of the base; four runs and a repeat of each seed, and two means of them.
+    assert result.control.pairs == len({run for run in runs_of(averaged.path) if run.endswith("repeat")})
+    assert result.perturbation.twins == result.control.pairs * 3
+    fresh = 3 * (5 + 2) if change.eligible else 0
+    assert result.runs_finished == result.runs_planned == 3 * (5 + 2) + fresh
+    assert (change.name, change.seeds) == ("mean=2", 3)
+    # Of independent runs the mean of two has 1/sqrt(2) of their SD.
+    assert 0.3 < change.loss_last_bit.estimate < 1.3
+    assert change.churn.measured
+    assert not change.weight_distance.measured
+    assert 1.9 < change.cost.estimate < 3
+
+
+def test_a_search_with_a_mean_goes_on_where_it_was_stopped(averaged, tmp_path):
+    kept = tmp_path / "study"
+    shutil.copytree(averaged.path, kept)
+    for path in kept.glob("**/b-seed001*"):
+        path.unlink()
+    again = lb.remedy(resume=kept, quiet=True)
+    assert runs_of(kept) == runs_of(averaged.path)
+    assert again.result.changes[0].loss_last_bit == averaged.result.changes[0].loss_last_bit
+
+
+def test_a_mean_needs_two_of_each_seed():
+    with pytest.raises(LastbitError, match=r"--change mean=3: .* it has 5 runs: give --perturbations 6 or more"):
+        lb.remedy("digits", change=("mean=3",), **{**SMALL, "perturbations": 5})

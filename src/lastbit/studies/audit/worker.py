@@ -88,8 +88,8 @@ def _first_step(plan: Plan[G], cell: Cell, task: Task) -> tuple[bytes, float]:
         training.close()
 
 
-def train(work: Work[G]) -> Trained:
-    """Train one run of the grid."""
+def train(work: Work[G], *, keep_outputs: bool = False) -> Trained:
+    """Train one run of the grid, and keep what the trained model returns for the test examples where that is asked."""
     job, task, settings = work.job, work.task, work.settings
     files = work.files(job.run)
     if not isinstance(task, Task):
@@ -104,6 +104,7 @@ def train(work: Work[G]) -> Trained:
         checkpoint_seconds=work.checkpoint_seconds,
         on_step=work.progress,
         weigh=weigher(work),
+        keep_outputs=keep_outputs,
     )
     return _trained(work, outcome)
 

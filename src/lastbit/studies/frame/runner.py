@@ -216,8 +216,9 @@ class Runner:
                     self._gather(cell)
                     self._check_control(cell)
                 self._check_enough()
-            if due:
-                self._execute([Queued(name=job.run, payload=job) for job in due], progress)
+            if trained := [Queued(name=job.run, payload=job) for job in due if not job.made_from]:
+                self._execute(trained, progress)
+            self._make([Queued(name=job.run, payload=job) for job in due if job.made_from], progress)
 
     def _withdraw_damaged(self, jobs: Sequence[Job]) -> None:
         """Do anew the jobs that the damaged runs came from: their own, or that of their cell."""
@@ -250,6 +251,15 @@ class Runner:
                 f"every run of {self.tasks[self.plan.cells[0].number].name} crashed, tried {ATTEMPTS} times each: "
                 f"{self.crashed}"
             )
+
+    def _make(self, left: Sequence[Queued], progress: GridProgress) -> None:
+        """Do the jobs that train nothing here, where the arrays of the other runs are; they count with their time."""
+        worker = JobWorker(self.factory)
+        for job in left:
+            made: Trained = worker.run(job.payload, lambda state: None)
+            spent = sum(self.records[name].seconds for name in job.payload.made_from)
+            records = tuple(replace(record, seconds=spent) for record in made.records)
+            self._on_event(Finished(job=job, attempt=1, result=replace(made, records=records)), progress)
 
     def _memory_format(self, tasks: Sequence[Task], progress: GridProgress) -> MemoryFormat:
         """Choose the memory format of the networks; theirs where nothing of them can be taken in hand."""

@@ -1,4 +1,4 @@
-"""The exponential moving average of a network's weights, beside a training that does not notice it."""
+"""Averages of a network's weights, beside a training that does not notice them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from lastbit.core.batches import apply_model, call_names, pair_of, placed
 from lastbit.core.errors import LastbitError
@@ -59,30 +59,30 @@ def ema(model: nn.Module, decay: float = 0.995) -> Average:
         >>> average.updates, average.model.training
         (5, False)
     """
-    return Average(model, decay)
+    if isinstance(decay, bool) or not isinstance(decay, int | float) or not 0 <= decay < 1:
+        raise LastbitError(f"decay = {decay!r}: give a number of at least 0 and below 1, such as 0.995")
+    return Average(model, float(decay))
 
 
 class Average:
     """What `ema` returns.
 
     Attributes:
-        decay: per step.
+        decay: per step; None for the mean `a_t = (w_1 + ... + w_t) / t`, in which all weigh the same.
         updates: how many steps are in the average.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        if isinstance(decay, bool) or not isinstance(decay, int | float) or not 0 <= decay < 1:
-            raise LastbitError(f"decay = {decay!r}: give a number of at least 0 and below 1, such as 0.995")
+    def __init__(self, model: nn.Module, decay: float | None) -> None:
         self._source = unwrapped(model)
         for name, parameter in self._source.named_parameters():
             if is_lazy(parameter):
                 raise LastbitError(f"parameter {name!r} has no shape yet: run the model once on a batch first")
-            if parameter.is_floating_point() and 1 - decay < torch.finfo(parameter.dtype).eps:
+            if decay is not None and parameter.is_floating_point() and 1 - decay < torch.finfo(parameter.dtype).eps:
                 raise LastbitError(
                     f"decay = {decay!r} is too close to 1 for {parameter.dtype}: what a step adds is below the last "
                     f"bit of parameter {name!r}; average weights of a wider format, or give a smaller decay"
                 )
-        self.decay = float(decay)
+        self.decay = decay
         self.updates = 0
         try:
             self._model = deepcopy(self._source)
@@ -100,7 +100,7 @@ class Average:
         ]
         self._weights: list[Tensor] = list(self._source.parameters())
         self._averages: list[Tensor] = list(self._model.parameters())
-        self._average = get_ema_multi_avg_fn(self.decay)  # type: ignore[no-untyped-call]
+        self._average = get_swa_multi_avg_fn() if decay is None else get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         self._stale = False
         self._model.eval()
 

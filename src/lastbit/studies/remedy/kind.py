@@ -11,7 +11,6 @@ from lastbit.core.words import command_text, typed
 from lastbit.launch.program import CommandProgram
 from lastbit.report.formatting import plural
 from lastbit.store import RunRecord, StudyFolder
-from lastbit.studies.audit.worker import train
 from lastbit.studies.frame.arms import arm_of
 from lastbit.studies.frame.control import Difference, compare_repeat
 from lastbit.studies.frame.kind import Cell, Kind, Plan
@@ -21,7 +20,7 @@ from lastbit.studies.frame.settings import command_line, command_words, study_ke
 from lastbit.studies.remedy.names import names_of, split_variant
 from lastbit.studies.remedy.page import remedy_page
 from lastbit.studies.remedy.result import RemedyResult, conclude, due, enough
-from lastbit.studies.remedy.runs import arms, cells, check_number, jobs, rehearse, settle
+from lastbit.studies.remedy.runs import arms, cells, check_number, jobs, rehearse, settle, train
 from lastbit.studies.remedy.settings import RemedySettings
 from lastbit.studies.remedy.study import RemedyStudy
 from lastbit.tasks import Task, TaskConfig

@@ -16,8 +16,8 @@ from lastbit.studies.frame.result import Result, RunRow, head, run_row
 from lastbit.studies.remedy.found import Found
 from lastbit.studies.remedy.judge import find, is_silent, looked_best
 from lastbit.studies.remedy.measured import grids_of, metric_of
-from lastbit.studies.remedy.names import names_of
-from lastbit.studies.remedy.runs import runs_planned
+from lastbit.studies.remedy.names import BASE, names_of
+from lastbit.studies.remedy.runs import averages, runs_of_seed
 from lastbit.studies.remedy.settings import RemedySettings
 from lastbit.studies.remedy.verdict import remedy_verdict
 
@@ -47,7 +47,9 @@ def conclude(folder: StudyFolder) -> RemedyResult:
     facts, records = folder.facts, folder.runs()
     settings, specs = RemedySettings(**facts["spec"]["settings"]), arms_of(facts["spec"])
     names = names_of(specs, settings.variant)
-    control, landing = compare_repeats(folder, records), compare_twins(folder, records)
+    # What is made of other runs is perturbed where they are.
+    trained = [one for one in records if not averages(settings, names[facts["cells"][one.cell].get("arm", 0)])]
+    control, landing = compare_repeats(folder, trained), compare_twins(folder, trained)
     used = [one for one in records if one.run not in landing.not_landed]
     found = find(folder, used)
     base = [one for one in records if facts["cells"][one.cell].get("arm", 0) == 0 and one.role != Role.REPEAT]
@@ -60,9 +62,11 @@ def conclude(folder: StudyFolder) -> RemedyResult:
         own="command" in specs[0],
     )
     done = len(records)
-    explored = runs_planned(settings, len(names), confirmed=False)
-    further = settings.confirm and (bool(found.contender) or done < explored)
-    planned = done if said.kind == "nothing_to_calm" else runs_planned(settings, len(names), confirmed=further)
+    explored = settings.seeds * sum(runs_of_seed(settings, name) for name in names)
+    again = 0
+    if settings.confirm and (found.contender or done < explored):
+        again = settings.seeds * sum(runs_of_seed(settings, name) for name in (BASE, found.contender or BASE))
+    planned = done if said.kind == "nothing_to_calm" else explored + again
     return RemedyResult(
         **head(folder, said, done, planned),
         **vars(found),
@@ -75,11 +79,19 @@ def conclude(folder: StudyFolder) -> RemedyResult:
 def due(folder: StudyFolder, plan: Plan[RemedySettings], left: Sequence[Job]) -> Sequence[Job]:
     """Return the runs of the exploration; once they are in, those of the confirmation that they call for."""
     settings = plan.settings
-    exploration = [job for job in left if job.cell.seed < settings.seeds]
+    exploration = _possible(folder, [job for job in left if job.cell.seed < settings.seeds])
     if exploration or not settings.confirm or not left:
         return exploration
     best = looked_best(folder, settings)
-    return [] if best is None else [job for job in left if job.cell.arm in (0, best)]
+    return [] if best is None else _possible(folder, [job for job in left if job.cell.arm in (0, best)])
+
+
+def _possible(folder: StudyFolder, jobs: Sequence[Job]) -> Sequence[Job]:
+    """Return those that train; where none is left, those that are made of others, which are in."""
+    if trained := [job for job in jobs if not job.made_from]:
+        return trained
+    there = {record.run for record in folder.runs() if record.status != RunStatus.CRASHED}
+    return [job for job in jobs if there.issuperset(job.made_from)]
 
 
 def enough(folder: StudyFolder, plan: Plan[RemedySettings]) -> bool:

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from lastbit.core.errors import LastbitError
-from lastbit.core.status import Role
+from lastbit.core.status import Role, RunStatus
 from lastbit.launch.program import CommandProgram
-from lastbit.report.formatting import count, plural
+from lastbit.perturb.base import Identity
+from lastbit.report.formatting import count, number, plural
 from lastbit.studies.audit.worker import rehearse as rehearse_task
+from lastbit.studies.audit.worker import train as train_one
 from lastbit.studies.frame.arms import LETTERS
 from lastbit.studies.frame.fingerprint import targets_of_test
-from lastbit.studies.frame.kind import Cell, Job, Plan
+from lastbit.studies.frame.kind import DTYPES, Cell, Job, Plan, Trained, Work
 from lastbit.studies.frame.program import Program, Trainee
 from lastbit.studies.remedy.changes.change import Change, Subject
+from lastbit.studies.remedy.changes.outputs import MeanOutput
 from lastbit.studies.remedy.changes.register import changes_for, changes_of
 from lastbit.studies.remedy.names import BASE, names_of
 from lastbit.studies.remedy.settings import RemedySettings
 from lastbit.tasks import Task, TaskConfig
 from lastbit.tasks.checks import check_task
+from lastbit.train.random_streams import streams
+from lastbit.train.training import Training
 
-__all__ = ["arms", "cells", "jobs", "rehearse", "runs_planned", "settle"]
+__all__ = ["arms", "averages", "cells", "jobs", "rehearse", "runs_of_seed", "settle", "train"]
 
 
 def settle(settings: RemedySettings, program: Program) -> RemedySettings:
@@ -43,7 +51,7 @@ def settle(settings: RemedySettings, program: Program) -> RemedySettings:
     assert isinstance(task, Task)
     check_task(task)
     config = program.source if isinstance(program.source, TaskConfig) and program.file is None else None
-    subject = Subject(task, config, settings.dtype)
+    subject = Subject(task, config, settings.dtype, settings.perturbations)
     if not settings.change:
         found = changes_for(subject)
         if not found:
@@ -106,16 +114,75 @@ def jobs(plan: Plan[RemedySettings]) -> list[Job]:
     """
     found = []
     for cell in plan.cells:
-        for index in range(plan.settings.perturbations):
+        change = plan.programs[cell.arm].change
+        each = change.runs if isinstance(change, MeanOutput) else 0
+        for index in range(_grid(plan.settings, change)):
             role = Role.TWIN if index else Role.BASE
-            found.append(Job(cell=cell, run=f"{cell.name}-p{index:03d}", role=role, twin=index, label=cell.label))
-        found.append(Job(cell=cell, run=f"{cell.name}-repeat", role=Role.REPEAT, label="repeat"))
+            members = tuple(_run(f"{LETTERS[0]}{cell.name[1:]}", index * each + one) for one in range(each))
+            how: dict[str, Any] = {"role": role, "twin": index, "label": cell.label, "made_from": members}
+            found.append(Job(cell=cell, run=_run(cell.name, index), **how))
+        # What is made of other runs repeats where they do.
+        if not each:
+            found.append(Job(cell=cell, run=f"{cell.name}-repeat", role=Role.REPEAT, label="repeat"))
     return sorted(found, key=lambda job: (job.cell.seed, job.twin > 0, job.cell.arm, job.twin, job.role == Role.REPEAT))
 
 
-def runs_planned(settings: RemedySettings, arms: int, *, confirmed: bool) -> int:
-    """Return how many runs there are, with those of a confirmation or without."""
-    return (arms + 2 * confirmed) * settings.seeds * (settings.perturbations + 1)
+def _run(cell: str, index: int) -> str:
+    return f"{cell}-p{index:03d}"
+
+
+def _grid(settings: RemedySettings, change: object) -> int:
+    """Return how many runs of a seed, its repeat left out, an arm has."""
+    return settings.perturbations // (change.runs if isinstance(change, MeanOutput) else 1)
+
+
+def runs_of_seed(settings: RemedySettings, name: str) -> int:
+    """Return how many runs of a seed the arm of this name has, its repeat included."""
+    change = _named(settings, name)
+    return _grid(settings, change) + (not isinstance(change, MeanOutput))
+
+
+def averages(settings: RemedySettings, name: str) -> bool:
+    """Tell whether the runs of the arm of this name are made of those of the base."""
+    return isinstance(_named(settings, name), MeanOutput)
+
+
+def _named(settings: RemedySettings, name: str) -> Change | None:
+    return next((one for one in changes_of(settings.change) if one.name == name), None)
+
+
+def train(work: Work[RemedySettings]) -> Trained:
+    """Train one run, or take the mean of what the networks of several returned."""
+    change = work.program.change
+    if isinstance(change, MeanOutput):
+        return _mean(work)
+    means = any(isinstance(one.change, MeanOutput) for one in work.programs)
+    return train_one(work, keep_outputs=means and change is None)
+
+
+def _mean(work: Work[RemedySettings]) -> Trained:
+    """Measure the mean over the members of a run of what they returned for the test examples."""
+    job, settings, task = work.job, work.settings, work.task
+    kept = [work.files(member).load_arrays()["outputs"] for member in job.made_from]
+    outputs_MN = torch.stack([torch.from_numpy(one) for one in kept])
+    if not bool(torch.isfinite(outputs_MN).all()):
+        record = job.record(status=RunStatus.DIVERGED, message="a run that it is made of diverged")
+        work.files(job.run).arrays({"outputs": outputs_MN.mean(0).numpy()})
+        return Trained(records=(record,), said=record.message)
+    outputs_N = outputs_MN.double().mean(0).to(outputs_MN.dtype)
+    seeded = streams(job.cell.seed, settings.vary)
+    training = Training(task, seeded, Identity(), device=torch.device("cpu"), dtype=DTYPES[settings.dtype])
+    with closing(training), training.active():
+        found = training.evaluate(outputs_N=outputs_N)
+    arrays = {"outputs": outputs_N.numpy()}
+    if found.predictions_N is not None:
+        arrays["predictions"] = found.predictions_N
+    work.files(job.run).arrays(arrays)
+    metrics = {name: [value] for name, value in found.metrics.items()}
+    if found.loss is not None:
+        metrics["test_loss"] = [found.loss]
+    record = job.record(status=RunStatus.OK, steps=(task.total_steps,), metrics=metrics)
+    return Trained(records=(record,), said=f"{task.metric.name} {number(found.metric, 4, task.metric.unit)}")
 
 
 def rehearse(plan: Plan[RemedySettings], cell: Cell, task: Trainee) -> None:

@@ -22,6 +22,8 @@ class Subject:
     """The settings of a built-in task; None of any other."""
     dtype: str
     """Format of its weights."""
+    perturbations: int
+    """Runs of each seed, the unperturbed one included."""
 
 
 class Change(ABC):

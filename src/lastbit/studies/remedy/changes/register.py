@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from lastbit.core.errors import LastbitError
 from lastbit.studies.frame.arms import LETTERS
 from lastbit.studies.remedy.changes.activation import Activation
-from lastbit.studies.remedy.changes.average import RunningMean
+from lastbit.studies.remedy.changes.average import LateMean, RunningMean
 from lastbit.studies.remedy.changes.change import Change, Subject
 from lastbit.studies.remedy.changes.gradient import Clip
+from lastbit.studies.remedy.changes.limit import StepsLimited
 from lastbit.studies.remedy.changes.network import Norm
 from lastbit.studies.remedy.changes.numbers import Wider
+from lastbit.studies.remedy.changes.outputs import MeanOutput
 from lastbit.studies.remedy.changes.rate import Course, WarmUp
 from lastbit.studies.remedy.changes.scaled import Batch, Decay, Scaled, StepSize
 from lastbit.tasks.models import NORMS
@@ -42,6 +44,10 @@ class Family:
     tried: int = 1
 
 
+def _steps_limited(layer: str | None, every: str) -> Change:
+    return StepsLimited(int(every), per_layer=layer is not None)
+
+
 FAMILIES: tuple[Family, ...] = (
     Family("(gelu|silu)", ("gelu", "silu"), Activation, tried=2),
     Family(f"decay{_FACTOR}", ("decay/10", "decay*2"), lambda sign, by: Decay(sign, float(by))),
@@ -49,9 +55,12 @@ FAMILIES: tuple[Family, ...] = (
     Family(f"batch{_FACTOR}", ("batch*2", "batch/2"), lambda sign, by: Batch(sign, float(by))),
     Family("float64", ("float64",), Wider),
     Family(f"ema={_NUMBER}", ("ema=0.995",), lambda decay: RunningMean(float(decay))),
+    Family(f"late-mean={_NUMBER}", ("late-mean=0.25",), lambda share: LateMean(float(share))),
+    Family(r"mean=(\d+)", ("mean=3",), lambda runs: MeanOutput(int(runs))),
     Family(f"clip={_NUMBER}", ("clip=1",), lambda most: Clip(float(most))),
     Family(f"warmup={_NUMBER}", ("warmup=0.1",), lambda share: WarmUp(float(share))),
     Family(rf"schedule=({'|'.join(SCHEDULES)})", ("schedule=cosine",), Course),
+    Family(r"(layer-)?step-limit=(\d+)", ("step-limit=100", "layer-step-limit=100"), _steps_limited, tried=2),
     Family(rf"norm=({'|'.join(NORMS)})", ("norm=group",), Norm),
 )
 
