@@ -289,6 +289,16 @@ def test_studies_of_a_former_format_have_their_number_too(kind, pytestconfig):
     assert words[kind] in headline(kind, result)
 
 
+def test_the_number_has_the_digits_of_the_report():
+    ratio = {"estimate": 1.0083, "low": 0.91, "high": 1.1, "n": 30}
+    assert headline("eos", {"ratio_tail": ratio}).endswith(" 1.01 (0.91 – 1.10)")
+
+
+def test_programs_that_part_are_listed_with_the_step():
+    assert headline("same", {"steps": 30, "first_step": 7}) == "differs from step 7 on"
+    assert headline("same", {"steps": 30, "first_step": None}) == "compared steps 30"
+
+
 @pytest.mark.parametrize("kind", [*KINDS, "unknown"])
 @pytest.mark.parametrize("result", [{}, {"sigma_last_bit": 3}, {"steps": "x"}, {"decades": None, "whole": []}])
 def test_a_result_without_its_number_has_none(kind, result):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lastbit.core.errors import LastbitError
-from lastbit.report.formatting import RATIO, decades, number, show, show_ratio
+from lastbit.report.formatting import RATIO, RATIO_DIGITS, decades, number, show, show_ratio, step
 from lastbit.stats import Estimate
 
 __all__ = ["headline"]
@@ -25,10 +25,10 @@ def headline(kind: str, result: Mapping[str, Any]) -> str:
         return ""
 
 
-def _estimate(name: str, content: Mapping[str, Any], unit: str = "") -> str:
+def _estimate(name: str, content: Mapping[str, Any], unit: str = "", **how: int) -> str:
     value, low, high = (content.get(field) for field in ("estimate", "low", "high"))
     found = Estimate(estimate=value, low=low, high=high, n=int(content.get("n", 0)))
-    shown = show(found, "points" if unit == "%" else unit)
+    shown = show(found, "points" if unit == "%" else unit, **how)
     interval = f" ({shown.interval})" if shown.interval else ""
     return f"{name} {shown.value}{interval}" if shown.measured else ""
 
@@ -57,11 +57,16 @@ def _rise(result: Mapping[str, Any]) -> str:
 
 
 def _ratio(result: Mapping[str, Any]) -> str:
-    return _estimate(RATIO, result["ratio_tail"])
+    return _estimate(RATIO, result["ratio_tail"], digits=RATIO_DIGITS)
 
 
 def _ratio_now(result: Mapping[str, Any]) -> str:
-    return f"{RATIO} {number(float(result['whole']['ratio']))}"
+    return f"{RATIO} {number(float(result['whole']['ratio']), RATIO_DIGITS)}"
+
+
+def _same(result: Mapping[str, Any]) -> str:
+    first = result["first_step"]
+    return _steps(result) if first is None else f"differs from {step(int(first))} on"
 
 
 def _steps(result: Mapping[str, Any]) -> str:
@@ -75,6 +80,6 @@ _OF_KIND: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "eos": _ratio,
     "sharpness": _ratio_now,
     "doctor": _steps,
-    "same": _steps,
+    "same": _same,
     "remedy": _left,
 }

@@ -27,12 +27,13 @@ from lastbit.report.formatting.numbers import (
     step,
     within,
 )
-from lastbit.report.formatting.stability import RATIO, amplification, bound, decay_words, wave
+from lastbit.report.formatting.stability import RATIO, RATIO_DIGITS, amplification, bound, decay_words, wave
 from lastbit.report.formatting.times import ago, duration, moment, seconds
 
 __all__ = [
     "MISSING",
     "RATIO",
+    "RATIO_DIGITS",
     "Shown",
     "ago",
     "amplification",

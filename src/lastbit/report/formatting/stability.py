@@ -7,10 +7,13 @@ from collections.abc import Sequence
 
 from lastbit.report.formatting.numbers import number, span
 
-__all__ = ["RATIO", "amplification", "bound", "decay_words", "wave"]
+__all__ = ["RATIO", "RATIO_DIGITS", "amplification", "bound", "decay_words", "wave"]
 
 RATIO = "learning rate / largest stable"
 """What the learning rate over the largest stable one is called; above 1 the sharpest direction grows."""
+
+RATIO_DIGITS = 3
+"""Significant digits of its mean."""
 
 
 def amplification(value: float) -> str:

@@ -22,12 +22,20 @@ class CompareStudy(Study[CompareResult]):
     """
 
     def to_xarray(self) -> xr.Dataset:
-        """Return every run that counts: `value`, `arm` and `seed` by (run); seeds as numbers where all of them are."""
-        rows = [(arm.letter, *one) for arm in self.result.arms for one in zip(arm.seed_of, arm.values, strict=True)]
-        arms, seeds, values = zip(*rows, strict=True) if rows else ((), (), ())
+        """Return every run that counts: `value`, `arm`, `name` of the arm, and `seed` by (run).
+
+        Seeds are numbers where all of them are.
+        """
+        rows = [
+            (arm.letter, arm.name, *one)
+            for arm in self.result.arms
+            for one in zip(arm.seed_of, arm.values, strict=True)
+        ]
+        arms, names, seeds, values = zip(*rows, strict=True) if rows else ((), (), (), ())
         # What 64 bits hold, and no two names of one number.
         numbered = all(seed.isdecimal() and len(seed) < 19 and seed == str(int(seed)) for seed in seeds)
         named = [int(seed) for seed in seeds] if numbered else list(seeds)
         data = {"value": ("run", np.array(values, float)), "arm": ("run", list(arms)), "seed": ("run", named)}
+        data["name"] = ("run", list(names))
         attributes = {"metric": self.result.metric, "unit": self.result.unit, "verdict": self.verdict}
         return xr.Dataset(data, {"run": np.arange(len(rows))}, attributes)

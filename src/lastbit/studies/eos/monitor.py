@@ -16,13 +16,12 @@ from lastbit.core.status import Role, RunStatus
 from lastbit.curvature import StabilityRecord
 from lastbit.curvature.batches import LossFunction
 from lastbit.dynamics.blow_up import blow_up
-from lastbit.report.formatting import number, percent, plural
+from lastbit.report.formatting import RATIO_DIGITS, number, percent, plural
 from lastbit.report.notebook import render_fragment
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.eos.follow import record_arrays
 from lastbit.studies.eos.monitor_page import monitor_page
 from lastbit.studies.eos.result import conclude
-from lastbit.studies.eos.verdict import RATIO_DIGITS
 from lastbit.train.environment import environment
 
 __all__ = ["StabilityMonitor"]

@@ -6,13 +6,24 @@ from collections.abc import Iterator, Sequence
 
 from lastbit.core.status import RunStatus
 from lastbit.report.blocks import Card, Cards, Facts, Page, Prose, Section
-from lastbit.report.formatting import RATIO, Shown, capitalised, count, decades, number, percent, plural, show, step
+from lastbit.report.formatting import (
+    RATIO,
+    RATIO_DIGITS,
+    Shown,
+    capitalised,
+    count,
+    decades,
+    number,
+    percent,
+    plural,
+    show,
+    step,
+)
 from lastbit.store import StudyFolder
 from lastbit.studies.eos import figures
 from lastbit.studies.eos.cell_result import EosCell
 from lastbit.studies.eos.result import EosResult
 from lastbit.studies.eos.tables import GROWTH_SHARE, end_table, growth_table, layer_table, stable_table, sweep_table
-from lastbit.studies.eos.verdict import RATIO_DIGITS
 from lastbit.studies.frame.page import Kinds, of_trainings, points_of_each, study_page
 
 __all__ = ["eos_page"]

@@ -9,11 +9,22 @@ from math import inf
 from lastbit.core.status import RunStatus
 from lastbit.curvature import LayerStability, StableLearningRates
 from lastbit.report.blocks import Column, Columns, Raw, Sheet, Table, Tone, estimate_table, sheet_of, table_of
-from lastbit.report.formatting import MISSING, RATIO, bound, certified, count, decay_words, number, percent, show, step
+from lastbit.report.formatting import (
+    MISSING,
+    RATIO,
+    RATIO_DIGITS,
+    bound,
+    certified,
+    count,
+    decay_words,
+    number,
+    percent,
+    show,
+    step,
+)
 from lastbit.studies.eos.cell_result import EosCell
 from lastbit.studies.eos.growth_share import GrowthSplit
 from lastbit.studies.eos.size_trend import QUANTITIES, SizeTrend
-from lastbit.studies.eos.verdict import RATIO_DIGITS
 
 __all__ = [
     "GROWTH_SHARE",

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lastbit.core.status import RunStatus
-from lastbit.report.formatting import count, number, percent, reason, show, step
+from lastbit.report.formatting import RATIO_DIGITS, count, number, percent, reason, show, step
 from lastbit.stats import Estimate
 from lastbit.studies.eos.cell_result import EosCell
 from lastbit.studies.eos.size_trend import SizeTrend, trend_sentence
 from lastbit.studies.frame.result import Verdict
 
-__all__ = ["AT_EDGE", "RATIO_DIGITS", "cell_kind", "cell_verdict", "study_verdict"]
+__all__ = ["AT_EDGE", "cell_kind", "cell_verdict", "study_verdict"]
 
 AT_EDGE = 0.1
 """How far the mean ratio of the last third may be from 1 and count as hovering, where the limit was reached."""
-
-RATIO_DIGITS = 3
-"""Significant digits of a mean ratio of the learning rate to the largest stable one."""
 
 NAMED = 6
 """The most trainings of a sweep that its sentence names one by one."""

@@ -9,11 +9,10 @@ import numpy as np
 
 from lastbit.report.blocks import Card, Cards, Facts, Page, Section
 from lastbit.report.figures.eos_edge import Spectrum
-from lastbit.report.formatting import RATIO, capitalised, certified, number, percent, plural, show
+from lastbit.report.formatting import RATIO, RATIO_DIGITS, capitalised, certified, number, percent, plural, show
 from lastbit.store import StudyFolder
 from lastbit.studies.eos.figures import spectrum_figure
 from lastbit.studies.eos.tables import layer_table, stable_rate
-from lastbit.studies.eos.verdict import RATIO_DIGITS
 from lastbit.studies.frame.page import Kinds, study_page
 from lastbit.studies.sharpness.result import RUN, SharpnessResult
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from math import inf
 
 from lastbit.curvature import LayerStability
-from lastbit.report.formatting import certified, number, step
+from lastbit.report.formatting import RATIO_DIGITS, certified, number, step
 from lastbit.studies.eos.tables import stable_rate
-from lastbit.studies.eos.verdict import RATIO_DIGITS
 from lastbit.studies.frame.control import Difference
 from lastbit.studies.frame.result import Verdict
 
