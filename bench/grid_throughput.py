@@ -42,7 +42,7 @@ NETWORKS = 4
 TASKS = {
     "CNN of width 8": {"width": 8, "train_size": 20_000},
     "CNN of width 16": {"width": 16, "train_size": 20_000},
-    "ResNet-8": {"model": "resnet8", "train_size": 2_000},
+    "ResNet-8": {"model": "resnet8", "train_size": 8_000},
 }
 """Settings of Fashion-MNIST; the first is its default."""
 CPU = torch.device("cpu")
