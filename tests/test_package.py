@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -122,10 +123,37 @@ def test_a_bad_sdist_has_its_faults(tool):
     ]
 
 
+def check_package(place, *words):
+    """What the tool prints, which has to find nothing wrong."""
+    pytest.importorskip("hatchling", reason="hatchling builds the package: pip install 'lastbit[dev]'")
+    command = [sys.executable, str(ROOT / "tools" / "check_package.py"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.mark.evidence
 def test_the_package_is_built_installed_and_used(tmp_path):
-    pytest.importorskip("hatchling", reason="hatchling builds the package: pip install 'lastbit[dev]'")
-    command = [sys.executable, str(ROOT / "tools" / "check_package.py"), "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    check_package(tmp_path, "--out", str(tmp_path))
     assert sorted(one.suffix for one in tmp_path.iterdir()) == [".gz", ".whl"]
+
+
+FOR_USERS = sorted(PROJECT["optional-dependencies"].keys() - {"test", "dev", "docs", "bench", "evidence"})
+
+
+@pytest.mark.evidence
+@pytest.mark.parametrize("extra", FOR_USERS)
+def test_pip_installs_each_extra_into_an_empty_environment(extra, tmp_path):
+    check_package(tmp_path, "--whole", "--extra", extra)
+
+
+@pytest.mark.evidence
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_the_installed_package_passes_its_tests_under_every_python(version, tmp_path, record_property):
+    python = shutil.which(f"python{version}") or ""
+    told = subprocess.run([python or sys.executable, "--version"], capture_output=True, text=True)
+    if not python or told.returncode:
+        pytest.skip(f"Python {version} is not at hand")
+    tests = ["--tests", "tests/core", "tests/stats", "tests/perturb"]
+    said = check_package(tmp_path, "--whole", "--python", python, *tests)
+    record_property("measured", f"{told.stdout.strip()}: {said.splitlines()[-1]}")

@@ -168,10 +168,10 @@ def try_it(commands: Path, desk: Path, version: str, has: Sequence[str]) -> list
 def run_tests(commands: Path, desk: Path, chosen: Sequence[str]) -> None:
     """Run tests of the repository against what was installed, with the newest pytest and Hypothesis."""
     python = str(commands / "python")
-    shutil.copytree(ROOT / "tests", desk / "tests")
+    for name in ("tests", "docs", "examples"):
+        shutil.copytree(ROOT / name, desk / name)
     for name in ("pyproject.toml", "constraints.txt", "constraints-minimum.txt", "CHANGELOG.md"):
         shutil.copy(ROOT / name, desk)
-    shutil.copytree(ROOT / "examples", desk / "examples")
     run([python, "-m", "pip", "install", "--quiet", "pytest", "hypothesis"], cwd=desk)
     marks = "not slow and not evidence and not gpu"
     # What an old package warns of in a newer one is no fault of lastbit's.

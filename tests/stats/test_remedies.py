@@ -112,6 +112,15 @@ def test_the_difference_is_scipys_paired_t():
     np.testing.assert_allclose(ends(found), [oracle.low, oracle.high], rtol=1e-10)
 
 
+@given(st.permutations(range(12)), st.sampled_from([1e-3, 1.0, 1e6]))
+def test_means_that_are_equal_do_not_differ_by_their_rounding(order, unit):
+    shares = np.array([791, 788, 787, 790, 785, 789, 793, 788, 786, 790, 791, 787]).reshape(3, 4) / 800 * unit
+    found = remedy_effect(shares, shares.ravel()[list(order)].reshape(3, 4)).difference
+    assert found.estimate == 0.0
+    beyond = remedy_effect(shares, shares + 1e-12 * unit).difference
+    assert beyond.estimate == pytest.approx(1e-12 * unit, rel=1e-2)
+
+
 def test_a_list_of_changes_is_judged_at_bonferronis_level():
     base, changed = draw(9)
     of_list, alone = remedy_effect(base, changed, comparisons=15), remedy_effect(base, changed, level=1 - 0.05 / 15)

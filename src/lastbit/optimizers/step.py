@@ -354,4 +354,5 @@ def _joined(parts: list[Tensor]) -> Tensor:
 def _split(flat: Tensor, like: list[Tensor]) -> tuple[Tensor, ...]:
     """Return the parts of a vector in the shapes of others."""
     parts: tuple[Tensor, ...] = _unflatten_dense_tensors(flat, like)  # type: ignore[no-untyped-call]
-    return parts
+    # Before PyTorch 2.13 a part without elements comes without its shape.
+    return tuple(part.view(each.shape) for part, each in zip(parts, like, strict=True))

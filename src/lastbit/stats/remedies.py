@@ -21,7 +21,7 @@ with 4 seeds, and 0.90 to 0.99 from 10 on. Look again with fresh seeds before an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -100,8 +100,18 @@ def remedy_effect(base: ArrayLike, changed: ArrayLike, *, level: float = 0.95, c
     return RemedyEffect(
         last_bit_ratio=_last_bit_ratio(both[0], both[1], each),
         fresh_ratio=_fresh_ratio(both[0], both[1], each),
-        difference=mean_estimate(apart, seeds=np.arange(len(apart)), level=each).scaled(unit),
+        difference=_unrounded(
+            mean_estimate(apart, seeds=np.arange(len(apart)), level=each),
+            max(np.nanmax(np.abs(arm)) for arm in (first, second)) / unit,
+        ).scaled(unit),
     )
+
+
+def _unrounded(difference: Estimate, size: float) -> Estimate:
+    """Return a difference of two means of about this size; 0 where it is no more than they are rounded by."""
+    if difference.estimate is not None and abs(difference.estimate) <= 8 * np.finfo(np.float64).eps * size:
+        return replace(difference, estimate=0.0)
+    return difference
 
 
 def not_worse(difference: Estimate, worth: float | None, *, higher_is_better: bool) -> bool | None:

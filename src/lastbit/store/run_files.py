@@ -34,8 +34,13 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None
 
     Raises:
         OSError: the disk is full or the place cannot be written.
+        ValueError: an array holds objects, which only a pickle could.
     """
-    write_atomically(path, lambda temporary: np.savez(temporary, allow_pickle=False, **arrays))
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise ValueError(f"array {name!r} holds objects")
+    # Before NumPy 2.2 `allow_pickle=False` would be taken for an array of that name.
+    write_atomically(path, lambda temporary: np.savez(temporary, **arrays))
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
