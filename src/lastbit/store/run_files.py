@@ -40,7 +40,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None
         if array.dtype.hasobject:
             raise ValueError(f"array {name!r} holds objects")
     # Before NumPy 2.2 `allow_pickle=False` would be taken for an array of that name.
-    write_atomically(path, lambda temporary: np.savez(temporary, **arrays))
+    named: dict[str, Any] = dict(arrays)
+    write_atomically(path, lambda temporary: np.savez(temporary, **named))
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
