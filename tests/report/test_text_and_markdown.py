@@ -73,6 +73,20 @@ def test_markdown_shows_the_same_with_titles():
     )
 
 
+@given(st.lists(st.integers(1, 24), min_size=1, max_size=9), st.integers(50, 120))
+def test_a_table_that_is_too_wide_is_drawn_in_several_and_no_number_is_cut(widths, columns):
+    numbers = ["9" * width for width in widths]
+    heads = [Column("it"), *(Column(f"n{place}", True) for place in range(len(widths)))]
+    found = render_text(page(Section("S", [Table(heads, [Row(("first", *numbers))])], brief=True)), columns)
+    drawn = found.split("\n\n")[1:]
+    assert all(len(line) <= columns for line in found.splitlines())
+    assert [word for part in drawn for word in part.splitlines()[-1].split()[1:]] == numbers
+    assert [word for part in drawn for word in part.splitlines()[0].split()[1:]] == [head.title for head in heads[1:]]
+    assert all(part.startswith("it") and part.splitlines()[-1].startswith("first") for part in drawn)
+    # None is drawn that would fit beside the one before.
+    assert len(drawn) == 1 or 3 + len("first") + sum(3 + width for width in widths) > columns
+
+
 @pytest.mark.parametrize(("tone", "red"), [("failure", True), ("attention", False), ("pass", False)])
 def test_a_failure_is_red(tone, red):
     console = Console(force_terminal=True, color_system="standard", legacy_windows=False, highlight=False)

@@ -5,7 +5,7 @@ Every string is shown as it is, control characters as escapes, and nothing is ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
 
@@ -94,18 +94,39 @@ def _shown(block: Block) -> Iterator[RenderableType]:
 
 @dataclass(frozen=True)
 class _Grid:
-    """A table whose headings are broken, at words, where it would be wider than the console; a number never is."""
+    """A table whose headings are broken, at words, where it would be wider than the console; a number never is.
+
+    Where that is not enough it is drawn in several, one below the other, each of which begins with its first column.
+    """
 
     table: Table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        whole = self._drawn(narrow=False)
-        fits = Measurement.get(console, options.update(max_width=10_000), whole).maximum <= options.max_width
-        yield whole if fits else self._drawn(narrow=True)
+        free = options.update(max_width=10_000)
+        for place, columns in enumerate(self._parts(console, options)):
+            if place:
+                yield Text("")
+            whole = self._drawn(columns, narrow=False)
+            fits = Measurement.get(console, free, whole).maximum <= options.max_width
+            yield whole if fits else self._drawn(columns, narrow=True)
 
-    def _drawn(self, *, narrow: bool) -> RichTable:
+    def _parts(self, console: Console, options: ConsoleOptions) -> list[list[int]]:
+        """Return the columns of each table that is drawn, by their numbers."""
+        every = list(range(len(self.table.columns)))
+        if options.no_wrap or not every:
+            return [every]
+        free, parts = options.update(max_width=10_000), [every[:1]]
+        for index in every[1:]:
+            more = self._drawn([*parts[-1], index], narrow=True)
+            if len(parts[-1]) > 1 and Measurement.get(console, free, more).minimum > options.max_width:
+                parts.append(every[:1])
+            parts[-1].append(index)
+        return parts
+
+    def _drawn(self, columns: Sequence[int], *, narrow: bool) -> RichTable:
         grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for index, column in enumerate(self.table.columns):
+        for index in columns:
+            column = self.table.columns[index]
             title = visible(column.title)
             parts = [*(row.cells[index] for row in self.table.rows), *title.split()]
             most = max(map(cell_len, parts), default=0) if column.numeric else None
@@ -117,5 +138,5 @@ class _Grid:
                 max_width=most if narrow else None,
             )
         for row in self.table.rows[: self.table.fold]:
-            grid.add_row(*(Text(visible(cell)) for cell in row.cells))
+            grid.add_row(*(Text(visible(row.cells[index])) for index in columns))
         return grid
