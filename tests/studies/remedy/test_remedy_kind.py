@@ -4,8 +4,10 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
+import numpy as np
 import pytest
 import torch
 import typer
@@ -14,8 +16,12 @@ from maps import map_task, restless, settling
 import lastbit as lb
 from lastbit.cli.app import app, main
 from lastbit.core.errors import LastbitError
+from lastbit.core.status import RunStatus
 from lastbit.integrations.serve.headline import headline
-from lastbit.store import StudyFolder
+from lastbit.store import RunFiles, StudyFolder
+from lastbit.studies.frame.kind import Cell, Job
+from lastbit.studies.remedy.changes.outputs import MeanOutput
+from lastbit.studies.remedy.runs import train
 from lastbit.tasks import TaskConfig
 from lastbit.tasks.build import build_task
 
@@ -309,6 +315,27 @@ def test_a_search_with_a_mean_goes_on_where_it_was_stopped(averaged, tmp_path):
     again = lb.remedy(resume=kept, quiet=True)
     assert runs_of(kept) == runs_of(averaged.path)
     assert again.result.changes[0].loss_last_bit == averaged.result.changes[0].loss_last_bit
+
+
+@pytest.mark.parametrize(
+    ("outputs", "status"), [(None, RunStatus.CRASHED), (np.array([[0.5, np.nan]], np.float32), RunStatus.DIVERGED)]
+)
+def test_a_mean_of_a_run_that_was_lost_is_lost_with_it(averaged, tmp_path, outputs, status):
+    def files(run):
+        return RunFiles(tmp_path, run)
+
+    (tmp_path / "arrays").mkdir()
+    files("a-seed000-p000").arrays({"outputs": np.array([[0.5, 0.25]], np.float32)})
+    if outputs is not None:
+        files("a-seed000-p001").arrays({"outputs": outputs})
+    change = MeanOutput(2)
+    cell = Cell(number=3, name="b-seed000")
+    job = Job(cell=cell, run="b-seed000-p000", made_from=("a-seed000-p000", "a-seed000-p001"))
+    program = SimpleNamespace(change=change)
+    work = SimpleNamespace(job=job, program=program, programs=(program,), files=files, settings=None, task=None)
+    (record,) = train(work).records
+    assert (record.status, record.message) == (status, f"a run that it is made of {status}")
+    assert files("b-seed000-p000").load_arrays()["outputs"].size == 0
 
 
 def test_a_mean_needs_two_of_each_seed():

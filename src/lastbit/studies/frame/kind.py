@@ -81,7 +81,7 @@ class Job:
     label: str = ""
     """What distinguishes the run, for tables and progress."""
     made_from: tuple[str, ...] = ()
-    """Names of runs that are in, from whose arrays it is made in the caller's process; none of one that trains."""
+    """Names of runs that have ended, from whose arrays it is made in the caller's process; none of one that trains."""
 
     def record(self, **ended: Any) -> RunRecord:
         """Return the record of the run that the job is named after, given how it ended."""

@@ -90,7 +90,7 @@ def _possible(folder: StudyFolder, jobs: Sequence[Job]) -> Sequence[Job]:
     """Return those that train; where none is left, those that are made of others, which are in."""
     if trained := [job for job in jobs if not job.made_from]:
         return trained
-    there = {record.run for record in folder.runs() if record.status != RunStatus.CRASHED}
+    there = {record.run for record in folder.runs()}
     return [job for job in jobs if there.issuperset(job.made_from)]
 
 

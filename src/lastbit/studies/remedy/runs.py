@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from lastbit.core.errors import LastbitError
@@ -163,13 +164,15 @@ def train(work: Work[RemedySettings]) -> Trained:
 def _mean(work: Work[RemedySettings]) -> Trained:
     """Measure the mean over the members of a run of what they returned for the test examples."""
     job, settings, task = work.job, work.settings, work.task
-    kept = [work.files(member).load_arrays()["outputs"] for member in job.made_from]
-    outputs_MN = torch.stack([torch.from_numpy(one) for one in kept])
-    if not bool(torch.isfinite(outputs_MN).all()):
-        record = job.record(status=RunStatus.DIVERGED, message="a run that it is made of diverged")
-        work.files(job.run).arrays({"outputs": outputs_MN.mean(0).numpy()})
+    files = [work.files(member) for member in job.made_from]
+    crashed = not all(one.arrays_path.exists() for one in files)
+    kept = [] if crashed else [torch.from_numpy(one.load_arrays()["outputs"]) for one in files]
+    if crashed or not all(bool(torch.isfinite(one).all()) for one in kept):
+        status = RunStatus.CRASHED if crashed else RunStatus.DIVERGED
+        record = job.record(status=status, message=f"a run that it is made of {status}")
+        work.files(job.run).arrays({"outputs": np.empty(0)})
         return Trained(records=(record,), said=record.message)
-    outputs_N = outputs_MN.double().mean(0).to(outputs_MN.dtype)
+    outputs_N = torch.stack(kept).double().mean(0).to(kept[0].dtype)
     seeded = streams(job.cell.seed, settings.vary)
     training = Training(task, seeded, Identity(), device=torch.device("cpu"), dtype=DTYPES[settings.dtype])
     with closing(training), training.active():
