@@ -7,6 +7,7 @@ Where `LASTBIT_EVIDENCE` names a file, what the tests found is written there as 
 
 import os
 import shutil
+import signal
 import sys
 from collections import defaultdict
 from functools import cache
@@ -79,6 +80,9 @@ class EvidenceWriter:
 
 
 def pytest_configure(config):
+    # A job in the background ignores Ctrl-C from its birth, and so would all that the tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("markexpr") != "evidence":
         os.environ["PYTHONPATH"] = os.pathsep.join([LIGHT, *WHOLE])
     if target := os.environ.get("LASTBIT_EVIDENCE"):
