@@ -37,7 +37,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None
         ValueError: an array holds objects, which only a pickle could.
     """
     for name, array in arrays.items():
-        if array.dtype.hasobject:
+        if np.asarray(array).dtype.hasobject:
             raise ValueError(f"array {name!r} holds objects")
     # Before NumPy 2.2 `allow_pickle=False` would be taken for an array of that name.
     named: dict[str, Any] = dict(arrays)
