@@ -178,7 +178,13 @@ def test_the_exact_text(name, arguments, text):
 def test_every_function_has_an_exact_text():
     [mark] = [mark for mark in test_the_exact_text.pytestmark if mark.name == "parametrize"]
     of_estimates = {"show", "show_chance", "show_ratio"}
-    assert {row[0] for row in mark.args[1]} == set(words.__all__) - {"MISSING", "RATIO", "RATIO_DIGITS", "Shown", *of_estimates}
+    assert {row[0] for row in mark.args[1]} == set(words.__all__) - {
+        "MISSING",
+        "RATIO",
+        "RATIO_DIGITS",
+        "Shown",
+        *of_estimates,
+    }
 
 
 @pytest.mark.parametrize(
