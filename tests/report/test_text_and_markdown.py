@@ -73,6 +73,17 @@ def test_markdown_shows_the_same_with_titles():
     )
 
 
+@given(st.lists(st.integers(1, 24), min_size=1, max_size=6), st.integers(50, 120), st.integers(1, 9))
+def test_text_gives_way_before_a_table_is_drawn_in_several(widths, columns, words):
+    numbers, said = ["9" * width for width in widths], " ".join(["calms"] * words)
+    heads = [Column("it"), Column("is"), *(Column(f"n{place}", True) for place in range(len(widths)))]
+    table = Table(heads, [Row(("first", said, *numbers))])
+    found = render_text(page(Section("S", [table], brief=True)), columns)
+    assert all(len(line) <= columns for line in found.splitlines())
+    assert [word for word in found.split() if word.strip("9") == ""] == numbers
+    assert found.split().count("calms") == words
+
+
 @given(st.lists(st.integers(1, 24), min_size=1, max_size=9), st.integers(50, 120))
 def test_a_table_that_is_too_wide_is_drawn_in_several_and_no_number_is_cut(widths, columns):
     numbers = ["9" * width for width in widths]

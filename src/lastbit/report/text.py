@@ -11,8 +11,7 @@ from io import StringIO
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.measure import Measurement
+from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -92,6 +91,20 @@ def _shown(block: Block) -> Iterator[RenderableType]:
             yield Padding(Text(visible(block.text, keep="\n\t"), no_wrap=True, overflow="ignore"), (0, 0, 0, 2))
 
 
+_ENDLESS = 10**6
+"""Columns where no line is broken."""
+
+_LONG_WORD = 20
+"""Columns of a word that may be broken, such as a path, where there is no room for it."""
+
+_APART = 3
+"""Columns between two columns of a table."""
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + _APART * (len(widths) - 1)
+
+
 @dataclass(frozen=True)
 class _Grid:
     """A table whose headings are broken, at words, where it would be wider than the console; a number never is.
@@ -102,41 +115,43 @@ class _Grid:
     table: Table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        free = options.update(max_width=10_000)
-        for place, columns in enumerate(self._parts(console, options)):
+        room = _ENDLESS if options.no_wrap else options.max_width
+        for place, columns in enumerate(self._parts(room)):
             if place:
                 yield Text("")
-            whole = self._drawn(columns, narrow=False)
-            fits = Measurement.get(console, free, whole).maximum <= options.max_width
-            yield whole if fits else self._drawn(columns, narrow=True)
+            yield self._drawn(columns, room)
 
-    def _parts(self, console: Console, options: ConsoleOptions) -> list[list[int]]:
+    def _parts(self, room: int) -> list[list[int]]:
         """Return the columns of each table that is drawn, by their numbers."""
         every = list(range(len(self.table.columns)))
-        if options.no_wrap or not every:
-            return [every]
-        free, parts = options.update(max_width=10_000), [every[:1]]
+        parts = [every[:1]]
         for index in every[1:]:
-            more = self._drawn([*parts[-1], index], narrow=True)
-            if len(parts[-1]) > 1 and Measurement.get(console, free, more).minimum > options.max_width:
+            if len(parts[-1]) > 1 and _total([self._widths(one)[0] for one in (*parts[-1], index)]) > room:
                 parts.append(every[:1])
             parts[-1].append(index)
         return parts
 
-    def _drawn(self, columns: Sequence[int], *, narrow: bool) -> RichTable:
+    def _widths(self, index: int) -> tuple[int, int]:
+        """Return how narrow a column may become, and how wide it is by itself."""
+        column = self.table.columns[index]
+        title = visible(column.title)
+        cells = [visible(row.cells[index]) for row in self.table.rows[: self.table.fold]]
+        words = [*title.split(), *(cells if column.numeric else (word for cell in cells for word in cell.split()))]
+        whole = [*title.splitlines(), *(line for cell in cells for line in cell.splitlines())]
+        least = max(map(cell_len, words), default=0)
+        return least if column.numeric else min(least, _LONG_WORD), max(map(cell_len, whole), default=0)
+
+    def _drawn(self, columns: Sequence[int], room: int) -> RichTable:
+        least, widths = (list(column) for column in zip(*map(self._widths, columns), strict=True))
+        while _total(widths) > room and widths != least:
+            # The widest that may still give way: text before headings over numbers, whose cells are its least.
+            places = [place for place, width in enumerate(widths) if width > least[place]]
+            widths[max(places, key=lambda place: widths[place])] -= 1
         grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for index in columns:
+        for index, width in zip(columns, widths, strict=True):
             column = self.table.columns[index]
-            title = visible(column.title)
-            parts = [*(row.cells[index] for row in self.table.rows), *title.split()]
-            most = max(map(cell_len, parts), default=0) if column.numeric else None
-            grid.add_column(
-                Text(title),
-                justify="right" if column.numeric else "left",
-                overflow="fold",
-                min_width=most,
-                max_width=most if narrow else None,
-            )
+            justify: JustifyMethod = "right" if column.numeric else "left"
+            grid.add_column(Text(visible(column.title)), justify=justify, overflow="fold", width=width)
         for row in self.table.rows[: self.table.fold]:
             grid.add_row(*(Text(visible(row.cells[index])) for index in columns))
         return grid

@@ -360,7 +360,11 @@ def test_what_cannot_be_changed_is_refused(make_task, given, text, said):
 @pytest.mark.parametrize(
     ("texts", "said"),
     [
-        (["lr"], "unknown change 'lr': write one such as gelu, decay/10"),
+        (["lr"], "unknown change 'lr': write one such as gelu, silu, decay/10"),
+        (["lr=2"], r"--change lr=2: write lr/2 or lr\*2, with any number above 0"),
+        (["mean=2.5"], "--change mean=2.5: write mean=3, with any whole number above 0"),
+        (["step-limit=-1"], "write step-limit=100 or layer-step-limit=100, with any whole number"),
+        (["norm=x"], "--change norm=x: write norm=group, or another of "),
         (["lr/0"], "--change lr/0: give a factor above 0"),
         (["gelu", "gelu"], "--change gelu stands there twice"),
         (["lr/2", "lr/2.0"], "--change lr/2.0 stands there twice"),

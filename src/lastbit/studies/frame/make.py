@@ -181,6 +181,7 @@ def _check_processes(plan: Plan[S], prints: Mapping[str, str], sources: Mapping[
     """Refuse a task in a file that is another in another process."""
     for cell in plan.cells:
         program = plan.programs[cell.arm]
-        if cell.first and program.file is not None and not program.is_opaque:
+        # A change is made to what the file makes, which the program without it is checked for.
+        if cell.first and program.file is not None and not program.is_opaque and program.change is None:
             arguments = program.split(cell.program)[1]
             check_processes(program.file, tuple(arguments.items()), prints[cell.sets], repr(sources))

@@ -12,6 +12,7 @@ from lastbit import stats
 from lastbit.stats import Estimate, not_measured, not_worse, ratio_of_means, remedy_effect
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.frame.folders import arms_of
+from lastbit.studies.remedy.changes.outputs import MeanOutput
 from lastbit.studies.remedy.changes.register import changes_of
 from lastbit.studies.remedy.found import BaseSpread, ChangeEffect, Found, Harm, Spread
 from lastbit.studies.remedy.measured import LOSS, ArmGrid, add_arrays, grids_of, metric_of
@@ -50,14 +51,14 @@ def find(folder: StudyFolder, records: Sequence[RunRecord]) -> Found:
     names, says = _named(folder, settings)
     metric = metric_of(folder.facts, 0)
     first, second = range(settings.seeds), range(settings.seeds, 2 * settings.seeds)
-    grids = grids_of(folder, records, len(names), first, settings.perturbations)
+    grids = _grids(folder, records, settings, first)
     for grid in grids:
         add_arrays(folder, grid, first)
     changes = _effects(grids, names, says, metric, settings)
     contender = contender_of(changes)
     confirmation = None
     if settings.confirm and contender:
-        again = grids_of(folder, records, len(names), second, settings.perturbations)
+        again = _grids(folder, records, settings, second)
         arm = names.index(contender)
         for grid in (again[0], again[arm]):
             add_arrays(folder, grid, second)
@@ -86,12 +87,23 @@ def find(folder: StudyFolder, records: Sequence[RunRecord]) -> Found:
 def looked_best(folder: StudyFolder, settings: RemedySettings) -> int | None:
     """Return the arm that looked best in the exploration, by what the runs' records hold; None where none did."""
     names, says = _named(folder, settings)
-    grids = grids_of(folder, folder.runs(), len(names), range(settings.seeds), settings.perturbations)
+    grids = _grids(folder, folder.runs(), settings, range(settings.seeds))
     if is_silent(grids[0]):
         return None
     changes = _effects(grids, names, says, metric_of(folder.facts, 0), settings)
     contender = contender_of(changes)
     return names.index(contender) if contender else None
+
+
+def _grids(folder: StudyFolder, records: Sequence[RunRecord], settings: RemedySettings, seeds: range) -> list[ArmGrid]:
+    """Return what the runs of each arm gave; a mean of n runs costs n times the fastest of them."""
+    grids = grids_of(folder, records, len(arms_of(folder.facts["spec"])), seeds, settings.perturbations)
+    for grid, change in zip(grids[1:], changes_of(settings.change), strict=False):
+        if isinstance(change, MeanOutput):
+            known = np.isfinite(grids[0].seconds_SP).any(axis=1)
+            fastest = np.nanmin(grids[0].seconds_SP[known], axis=1, keepdims=True)
+            grid.seconds_SP[known] = change.runs * fastest
+    return grids
 
 
 def _named(folder: StudyFolder, settings: RemedySettings) -> tuple[list[str], list[str]]:

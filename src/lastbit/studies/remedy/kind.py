@@ -20,7 +20,8 @@ from lastbit.studies.frame.settings import command_line, command_words, study_ke
 from lastbit.studies.remedy.names import names_of, split_variant
 from lastbit.studies.remedy.page import remedy_page
 from lastbit.studies.remedy.result import RemedyResult, conclude, due, enough
-from lastbit.studies.remedy.runs import arms, cells, check_number, jobs, rehearse, settle, train
+from lastbit.studies.remedy.runs import arms, cells, check_number, rehearse, settle, train
+from lastbit.studies.remedy.runs import jobs as jobs_of
 from lastbit.studies.remedy.settings import RemedySettings
 from lastbit.studies.remedy.study import RemedyStudy
 from lastbit.tasks import Task, TaskConfig
@@ -31,7 +32,9 @@ __all__ = ["REMEDY", "remedy"]
 def _announce(plan: Plan[RemedySettings], jobs: int, steps: int) -> str:
     names = names_of([program.spec() for program in plan.programs], plan.settings.variant)
     more = ", and the best of them again" if plan.settings.confirm else ""
-    return f"remedy: {', '.join(names)}: {plural(jobs, 'run')}{more}"
+    means = sum(bool(job.made_from) for job in jobs_of(plan) if job.cell.seed < plan.settings.seeds)
+    made = f", {plural(means, 'mean')} of their outputs" if means else ""
+    return f"remedy: {', '.join(names)}: {plural(jobs, 'run')}{made}{more}"
 
 
 def _differs(folder: StudyFolder, records: Mapping[str, RunRecord], cell: Cell) -> Difference | None:
@@ -66,7 +69,7 @@ REMEDY = Kind(
     study=RemedyStudy,
     arms=arms,
     cells=cells,
-    jobs=jobs,
+    jobs=jobs_of,
     due=due,
     rehearse=rehearse,
     train=train,

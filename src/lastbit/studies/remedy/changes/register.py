@@ -24,6 +24,8 @@ from lastbit.tasks.schedules import SCHEDULES
 __all__ = ["FAMILIES", "changes_for", "changes_of"]
 
 _NUMBER = r"(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)"
+_WHOLE = "with any whole number above 0"
+_ALONE = "with nothing behind it"
 _FACTOR = rf"([*/]){_NUMBER}"
 
 
@@ -36,12 +38,14 @@ class Family:
         examples: such names, of which the first are tried where none is named.
         make: from the groups of the pattern.
         tried: how many of the examples that are.
+        takes: what may stand in them.
     """
 
     written: str
     examples: tuple[str, ...]
     make: Callable[..., Change]
     tried: int = 1
+    takes: str = "with any number above 0"
 
 
 def _steps_limited(layer: str | None, every: str) -> Change:
@@ -49,19 +53,24 @@ def _steps_limited(layer: str | None, every: str) -> Change:
 
 
 FAMILIES: tuple[Family, ...] = (
-    Family("(gelu|silu)", ("gelu", "silu"), Activation, tried=2),
+    Family("(gelu|silu)", ("gelu", "silu"), Activation, 2, _ALONE),
     Family(f"decay{_FACTOR}", ("decay/10", "decay*2"), lambda sign, by: Decay(sign, float(by))),
     Family(f"lr{_FACTOR}", ("lr/2", "lr*2"), lambda sign, by: StepSize(sign, float(by))),
     Family(f"batch{_FACTOR}", ("batch*2", "batch/2"), lambda sign, by: Batch(sign, float(by))),
-    Family("float64", ("float64",), Wider),
+    Family("float64", ("float64",), Wider, takes=_ALONE),
     Family(f"ema={_NUMBER}", ("ema=0.995",), lambda decay: RunningMean(float(decay))),
     Family(f"late-mean={_NUMBER}", ("late-mean=0.25",), lambda share: LateMean(float(share))),
-    Family(r"mean=(\d+)", ("mean=3",), lambda runs: MeanOutput(int(runs))),
+    Family(r"mean=(\d+)", ("mean=3",), lambda runs: MeanOutput(int(runs)), takes=_WHOLE),
     Family(f"clip={_NUMBER}", ("clip=1",), lambda most: Clip(float(most))),
     Family(f"warmup={_NUMBER}", ("warmup=0.1",), lambda share: WarmUp(float(share))),
-    Family(rf"schedule=({'|'.join(SCHEDULES)})", ("schedule=cosine",), Course),
-    Family(r"(layer-)?step-limit=(\d+)", ("step-limit=100", "layer-step-limit=100"), _steps_limited, tried=2),
-    Family(rf"norm=({'|'.join(NORMS)})", ("norm=group",), Norm),
+    Family(
+        rf"schedule=({'|'.join(SCHEDULES)})",
+        ("schedule=cosine",),
+        Course,
+        takes=f"or another of {', '.join(SCHEDULES)}",
+    ),
+    Family(r"(layer-)?step-limit=(\d+)", ("step-limit=100", "layer-step-limit=100"), _steps_limited, 2, _WHOLE),
+    Family(rf"norm=({'|'.join(NORMS)})", ("norm=group",), Norm, takes=f"or another of {', '.join(NORMS)}"),
 )
 
 
@@ -78,7 +87,11 @@ def _change_of(text: str) -> Change:
             if isinstance(change, Scaled) and not change.by:
                 raise LastbitError(f"--change {text}: give a factor above 0")
             return change
-    known = ", ".join(family.examples[0] for family in FAMILIES)
+    for family in FAMILIES:
+        names = [re.sub(r"[*/=].*", "", example) for example in family.examples]
+        if re.split(r"[*/=]", text)[0] in names and text not in names:
+            raise LastbitError(f"--change {text}: write {' or '.join(family.examples)}, {family.takes}")
+    known = ", ".join(example for family in FAMILIES for example in family.examples[: family.tried])
     raise LastbitError(f"unknown change {text!r}: write one such as {known} (any number where one stands)")
 
 
