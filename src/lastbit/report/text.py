@@ -143,8 +143,11 @@ class _Grid:
 
     def _drawn(self, columns: Sequence[int], room: int) -> RichTable:
         least, widths = (list(column) for column in zip(*map(self._widths, columns), strict=True))
+        if _total(widths) > room:
+            # First the headings over numbers, then the widest of the texts.
+            numeric = [self.table.columns[index].numeric for index in columns]
+            widths = [least[place] if narrow else widths[place] for place, narrow in enumerate(numeric)]
         while _total(widths) > room and widths != least:
-            # The widest that may still give way: text before headings over numbers, whose cells are its least.
             places = [place for place, width in enumerate(widths) if width > least[place]]
             widths[max(places, key=lambda place: widths[place])] -= 1
         grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
