@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from operators import FourierMultiplier
 
@@ -238,6 +238,7 @@ def test_fourier_multiplier_in_place_of_a_stencil():
 
 @settings(deadline=None, max_examples=8)
 @given(st.floats(0.1, 3.0), st.floats(0.05, 3.0), st.floats(-3.0, 3.0))
+@example(0.9609375, 0.375, 2.703125)  # the shortest waves and the longest are lost within 1% of each other
 def test_advection_diffusion_with_any_velocity_in_two_dimensions(kappa, first, second):
     """Hindmarsh's min(dx²/(4κ), 2κ/|c|²): the second needs the critical direction to be found, not guessed."""
     spacing = (1.0, 1.0)

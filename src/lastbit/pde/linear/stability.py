@@ -196,8 +196,7 @@ class VonNeumann:
     def _refine(self, critical: NDArray[np.float64], best: float, width: float) -> tuple[NDArray[np.float64], float]:
         """Shrink a box of trial phases, at first `±width`, around the smallest limit found so far."""
         spacing = np.asarray(self.equation.spacing)
-        trials = np.linspace(-1, 1, {1: 33, 2: 9, 3: 5}[self.equation.dim])
-        box = np.stack(np.meshgrid(*[trials] * self.equation.dim, indexing="ij"), axis=-1).reshape(-1, len(spacing))
+        box = _box(self.equation.dim, {1: 33, 2: 9, 3: 5}[self.equation.dim])
         while width > 1e-9:
             points = np.clip(critical * spacing + width * box, -math.pi, math.pi)
             # Waves too long to evaluate are drawn back along their direction, which so goes on being refined.
@@ -222,8 +221,12 @@ class VonNeumann:
         length = float((np.abs(critical) * self.equation.spacing).max())
         if length == 0:
             return critical, best, True
-        start = critical * SHORTEST_PHASE / length
-        first = float(self._limits_at(start[None])[0])
+        # The waves that are lost first may be short ones, which say nothing of the direction of the long ones.
+        box = _box(self.equation.dim, {1: 2, 2: 33, 3: 9}[self.equation.dim])
+        surface = box[np.abs(box).max(axis=1) == 1] / np.asarray(self.equation.spacing)
+        starts = SHORTEST_PHASE * np.concatenate([critical[None] / length, surface])
+        limits = self._limits_at(starts)
+        start, first = starts[limits.argmin()], float(limits.min())
         direction, _ = (start, first) if first > 1.05 * best else self._refine(start, first, SHORTEST_PHASE / 2)
         waves = direction * np.array([[1], [2], [4]])
         late, soon = self._limits_at(waves), self._limits_at(waves, at_worst=True)
@@ -274,6 +277,12 @@ class VonNeumann:
                 z[:, order + m] = values / safe ** (order + m)
             pencils.append((_composed(self.scheme, z), scale))
         return pencils
+
+
+def _box(dim: int, each: int) -> NDArray[np.float64]:
+    """Points of the box from -1 to 1 along every axis, `each` of them along one, `(each^dim, dim)`."""
+    trials = np.linspace(-1, 1, each)
+    return np.stack(np.meshgrid(*[trials] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
 
 
 def _composed(scheme: TimeScheme, z_NR: NDArray[np.complex128]) -> NDArray[np.complex128]:
