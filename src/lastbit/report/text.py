@@ -116,17 +116,18 @@ class _Grid:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         room = _ENDLESS if options.no_wrap else options.max_width
-        for place, columns in enumerate(self._parts(room)):
+        widths = [self._widths(index) for index in range(len(self.table.columns))]
+        for place, columns in enumerate(self._parts([least for least, _ in widths], room)):
             if place:
                 yield Text("")
-            yield self._drawn(columns, room)
+            yield self._drawn(columns, [widths[index] for index in columns], room)
 
-    def _parts(self, room: int) -> list[list[int]]:
-        """Return the columns of each table that is drawn, by their numbers."""
-        every = list(range(len(self.table.columns)))
+    def _parts(self, least: Sequence[int], room: int) -> list[list[int]]:
+        """Return the columns of each table that is drawn, by their numbers, given how narrow each may become."""
+        every = list(range(len(least)))
         parts = [every[:1]]
         for index in every[1:]:
-            if len(parts[-1]) > 1 and _total([self._widths(one)[0] for one in (*parts[-1], index)]) > room:
+            if len(parts[-1]) > 1 and _total([least[one] for one in (*parts[-1], index)]) > room:
                 parts.append(every[:1])
             parts[-1].append(index)
         return parts
@@ -141,12 +142,12 @@ class _Grid:
         least = max(map(cell_len, words), default=0)
         return least if column.numeric else min(least, _LONG_WORD), max(map(cell_len, whole), default=0)
 
-    def _drawn(self, columns: Sequence[int], room: int) -> RichTable:
-        least, widths = (list(column) for column in zip(*map(self._widths, columns), strict=True))
+    def _drawn(self, columns: Sequence[int], each: Sequence[tuple[int, int]], room: int) -> RichTable:
+        least, widths = (list(column) for column in zip(*each, strict=True))
         if _total(widths) > room:
             # First the headings over numbers, then the widest of the texts.
             numeric = [self.table.columns[index].numeric for index in columns]
-            widths = [least[place] if narrow else widths[place] for place, narrow in enumerate(numeric)]
+            widths = [low if narrow else min(width, room) for (low, width), narrow in zip(each, numeric, strict=True)]
         while _total(widths) > room and widths != least:
             places = [place for place, width in enumerate(widths) if width > least[place]]
             widths[max(places, key=lambda place: widths[place])] -= 1

@@ -12,8 +12,7 @@ from lastbit import stats
 from lastbit.stats import Estimate, not_measured, not_worse, ratio_of_means, remedy_effect
 from lastbit.store import RunRecord, StudyFolder
 from lastbit.studies.frame.folders import arms_of
-from lastbit.studies.remedy.changes.outputs import MeanOutput
-from lastbit.studies.remedy.changes.register import changes_of
+from lastbit.studies.remedy.changes.register import averaged, changes_of
 from lastbit.studies.remedy.found import BaseSpread, ChangeEffect, Found, Harm, Spread
 from lastbit.studies.remedy.measured import LOSS, ArmGrid, add_arrays, grids_of, metric_of
 from lastbit.studies.remedy.names import names_of
@@ -98,11 +97,11 @@ def looked_best(folder: StudyFolder, settings: RemedySettings) -> int | None:
 def _grids(folder: StudyFolder, records: Sequence[RunRecord], settings: RemedySettings, seeds: range) -> list[ArmGrid]:
     """Return what the runs of each arm gave; a mean of n runs costs n times the fastest of them."""
     grids = grids_of(folder, records, len(arms_of(folder.facts["spec"])), seeds, settings.perturbations)
-    for grid, change in zip(grids[1:], changes_of(settings.change), strict=False):
-        if isinstance(change, MeanOutput):
-            known = np.isfinite(grids[0].seconds_SP).any(axis=1)
-            fastest = np.nanmin(grids[0].seconds_SP[known], axis=1, keepdims=True)
-            grid.seconds_SP[known] = change.runs * fastest
+    base = grids[0].seconds_SP
+    known = np.isfinite(base).any(axis=1)
+    for name, runs in averaged(settings.change).items():
+        grid = grids[1 + settings.change.index(name)]
+        grid.seconds_SP[known] = runs * np.nanmin(base[known], axis=1, keepdims=True)
     return grids
 
 

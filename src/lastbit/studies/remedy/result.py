@@ -13,11 +13,11 @@ from lastbit.studies.frame.control import Control, Landing
 from lastbit.studies.frame.folders import arms_of
 from lastbit.studies.frame.kind import Job, Plan, Pointless
 from lastbit.studies.frame.result import Result, RunRow, head, run_row
+from lastbit.studies.remedy.changes.register import averaged
 from lastbit.studies.remedy.found import Found
 from lastbit.studies.remedy.judge import find, is_silent, looked_best
 from lastbit.studies.remedy.measured import grids_of, metric_of
 from lastbit.studies.remedy.names import BASE, names_of
-from lastbit.studies.remedy.runs import averages, runs_of_seed
 from lastbit.studies.remedy.settings import RemedySettings
 from lastbit.studies.remedy.verdict import remedy_verdict
 
@@ -48,7 +48,8 @@ def conclude(folder: StudyFolder) -> RemedyResult:
     settings, specs = RemedySettings(**facts["spec"]["settings"]), arms_of(facts["spec"])
     names = names_of(specs, settings.variant)
     # What is made of other runs is perturbed where they are.
-    trained = [one for one in records if not averages(settings, names[facts["cells"][one.cell].get("arm", 0)])]
+    means = averaged(settings.change)
+    trained = [one for one in records if names[facts["cells"][one.cell].get("arm", 0)] not in means]
     control, landing = compare_repeats(folder, trained), compare_twins(folder, trained)
     used = [one for one in records if one.run not in landing.not_landed]
     found = find(folder, used)
@@ -62,10 +63,12 @@ def conclude(folder: StudyFolder) -> RemedyResult:
         own="command" in specs[0],
     )
     done = len(records)
-    explored = settings.seeds * sum(runs_of_seed(settings, name) for name in names)
+    each = dict.fromkeys(names, settings.perturbations + 1)
+    each |= {name: settings.perturbations // runs for name, runs in means.items()}
+    explored = settings.seeds * sum(each.values())
     again = 0
     if settings.confirm and (found.contender or done < explored):
-        again = settings.seeds * sum(runs_of_seed(settings, name) for name in (BASE, found.contender or BASE))
+        again = settings.seeds * (each[BASE] + each[found.contender or BASE])
     planned = done if said.kind == "nothing_to_calm" else explored + again
     return RemedyResult(
         **head(folder, said, done, planned),

@@ -31,7 +31,7 @@ from lastbit.tasks.checks import check_task
 from lastbit.train.random_streams import streams
 from lastbit.train.training import Training
 
-__all__ = ["arms", "averages", "cells", "jobs", "rehearse", "runs_of_seed", "settle", "train"]
+__all__ = ["arms", "cells", "jobs", "rehearse", "settle", "train"]
 
 
 def settle(settings: RemedySettings, program: Program) -> RemedySettings:
@@ -117,7 +117,7 @@ def jobs(plan: Plan[RemedySettings]) -> list[Job]:
     for cell in plan.cells:
         change = plan.programs[cell.arm].change
         each = change.runs if isinstance(change, MeanOutput) else 0
-        for index in range(_grid(plan.settings, change)):
+        for index in range(plan.settings.perturbations // (each or 1)):
             role = Role.TWIN if index else Role.BASE
             members = tuple(_run(f"{LETTERS[0]}{cell.name[1:]}", index * each + one) for one in range(each))
             how: dict[str, Any] = {"role": role, "twin": index, "label": cell.label, "made_from": members}
@@ -130,26 +130,6 @@ def jobs(plan: Plan[RemedySettings]) -> list[Job]:
 
 def _run(cell: str, index: int) -> str:
     return f"{cell}-p{index:03d}"
-
-
-def _grid(settings: RemedySettings, change: object) -> int:
-    """Return how many runs of a seed, its repeat left out, an arm has."""
-    return settings.perturbations // (change.runs if isinstance(change, MeanOutput) else 1)
-
-
-def runs_of_seed(settings: RemedySettings, name: str) -> int:
-    """Return how many runs of a seed the arm of this name has, its repeat included."""
-    change = _named(settings, name)
-    return _grid(settings, change) + (not isinstance(change, MeanOutput))
-
-
-def averages(settings: RemedySettings, name: str) -> bool:
-    """Tell whether the runs of the arm of this name are made of those of the base."""
-    return isinstance(_named(settings, name), MeanOutput)
-
-
-def _named(settings: RemedySettings, name: str) -> Change | None:
-    return next((one for one in changes_of(settings.change) if one.name == name), None)
 
 
 def train(work: Work[RemedySettings]) -> Trained:

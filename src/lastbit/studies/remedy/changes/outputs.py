@@ -16,7 +16,7 @@ from lastbit.studies.remedy.changes.change import Change, Subject
 
 __all__ = ["MeanOutput"]
 
-MOST = 4_000_000
+_MOST = 4_000_000
 """Numbers that a run may return for all test examples together: each run of the base keeps them."""
 
 
@@ -63,7 +63,7 @@ class MeanOutput(Change):
             one = apply_model(network, inputs)
         if not isinstance(one, Tensor) or not one.is_floating_point():
             raise self.refused(f"the network returns {arrived(one)}, of which no mean is taken")
-        if (many := one.numel() * len(task.test)) > MOST:
+        if (many := one.numel() * len(task.test)) > _MOST:
             raise self.refused(
-                f"the network returns {count(many)} numbers for the test examples, and at most {count(MOST)} are kept"
+                f"the network returns {count(many)} numbers for the test examples, and at most {count(_MOST)} are kept"
             )

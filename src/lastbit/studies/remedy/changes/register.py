@@ -21,7 +21,7 @@ from lastbit.studies.remedy.changes.scaled import Batch, Decay, Scaled, StepSize
 from lastbit.tasks.models import NORMS
 from lastbit.tasks.schedules import SCHEDULES
 
-__all__ = ["FAMILIES", "changes_for", "changes_of"]
+__all__ = ["FAMILIES", "averaged", "changes_for", "changes_of"]
 
 _NUMBER = r"(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)"
 _WHOLE = "with any whole number above 0"
@@ -112,6 +112,11 @@ def changes_of(texts: Sequence[str]) -> list[Change]:
             f"{len(found)} changes are too many to hold against each other: name at most {len(LETTERS) - 1}"
         )
     return found
+
+
+def averaged(texts: Sequence[str]) -> dict[str, int]:
+    """Return how many runs of the base are in each mean, of those of these changes that are made of them, by name."""
+    return {change.name: change.runs for change in changes_of(texts) if isinstance(change, MeanOutput)}
 
 
 def changes_for(subject: Subject) -> list[Change]:
